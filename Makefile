@@ -39,7 +39,7 @@ export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
 endif
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
-	test-parts fuzz faults soak audit contract clients check image image-check up down status demo bench clean
+	test-servers test-parts fuzz faults soak audit contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,7 +71,7 @@ $(TOOLS_SETUP): requirements/manifests.txt
 	@$(TOOLS)/bin/python -m pip install --quiet --require-hashes -r requirements/manifests.txt
 	@touch $@
 
-lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform
+lock: $(SETUP) ## Lock the requirements again, with hashes, for every platform
 	$(UV_LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(UV_LOCK) requirements/runtime.in requirements/cli.in --constraint requirements/dev.txt \
 		--output-file requirements/runtime.txt
@@ -112,18 +112,23 @@ types: $(SETUP) ## Check the types
 imports: $(SETUP) ## Check who may import whom
 	@$(BIN)/lint-imports
 
-# The tests wait as much as they compute, so two shares of them run side by side, each with servers of
-# its own. What is not named here is in the second share.
-SUITE_TESTS := tests/clients tests/contract tests/e2e tests/faults
+# The tests wait more than they compute, so three shares of them run side by side, each with servers of
+# its own: those of a whole suite, those that start and stop single servers, and the rest. Each takes some
+# 12 minutes on two cores.
+SUITE_TESTS := tests/contract tests/faults
+SERVER_TESTS := tests/integration/embedded tests/integration/gateway tests/integration/runtime tests/clients
 
 test: setup ## Run every test
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-suite test-parts
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-suite test-servers test-parts
 
-test-suite: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
+test-suite: $(SETUP)
 	@$(BIN)/pytest $(SUITE_TESTS)
 
+test-servers: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
+	@$(BIN)/pytest $(SERVER_TESTS)
+
 test-parts: $(SETUP)
-	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS))
+	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS) $(SERVER_TESTS))
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz

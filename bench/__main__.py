@@ -16,11 +16,13 @@ from bench import (
     admission,
     bare_sql,
     full_cycle,
+    holds,
     imports,
     lateness,
     pgqueuer_jobs,
     prepare,
     preview,
+    quotes,
     replicas,
     report,
     scale,
@@ -82,6 +84,8 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     run_loop(_full_cycles(running, chosen, runs, console))
     figures += run_loop(_previews(running, console))
     figures += run_loop(_admission(running, console))
+    figures += run_loop(_holds(running, console))
+    figures += run_loop(_quotes(running, console))
     figures += _imports(running, chosen, console)
     return Report(datetime.now(UTC), runs, figures, running.memory_megabytes())
 
@@ -181,6 +185,16 @@ async def _admission(running: Stack, console: Console) -> list[Figure]:
         return await admission.measure() + await admission.measure_get(
             running, f"admission-{uuid.uuid4().hex[:8]}"
         )
+
+
+async def _holds(running: Stack, console: Console) -> list[Figure]:
+    with console.status("holds of stock"):
+        return await holds.measure(running)
+
+
+async def _quotes(running: Stack, console: Console) -> list[Figure]:
+    with console.status("quotes"):
+        return await quotes.measure(running)
 
 
 def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Figure]:

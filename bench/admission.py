@@ -66,16 +66,17 @@ async def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="recurring-bench-") as folder:
         token = _token(Keys(Path(folder)))
         for _ in range(ROUNDS):
-            for kind, found in runs.items():
+            for kind, runs_of_kind in runs.items():
                 async with _served(kind, Path(folder)) as (process, address):
-                    found.append(await _answered(process, address, token))
+                    runs_of_kind.append(await _answered(process, address, token))
     # Admission's share of the processor time for a call.
     shares = [
         100 * (1 - bare.cpu_microseconds / admitted.cpu_microseconds)
         for bare, admitted in zip(runs["bare"], runs["admitted"], strict=True)
     ]
     cost = {
-        kind: Summary.of([run.cpu_microseconds for run in found]) for kind, found in runs.items()
+        kind: Summary.of([run.cpu_microseconds for run in runs_of_kind])
+        for kind, runs_of_kind in runs.items()
     }
     return [
         Figure("bare method: processor time of the server", cost["bare"].median, "µs a call"),

@@ -27,14 +27,16 @@ _CYCLES = """
                s % 7 = 3 AND cycle = 2 AS refused, s % 7 = 5 AND cycle = 2 AS declined,
                s % 7 = 6 AND cycle = 2 AS refunded,
                CASE WHEN s % 7 = 0 THEN 'PAY_ON_NOTICE' ELSE 'AUTOMATIC' END AS mode
-        FROM named CROSS JOIN generate_series(1, $2::integer) AS cycle)
+        FROM named CROSS JOIN generate_series(1, $2::integer) AS cycle
+        -- As the rows came in the course of time.
+        ORDER BY due_time)
 """
 _SCHEDULER = (
     """
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
         notice_lead, payment_window, state, base_cycle, next_cycle, next_due_time, prepare_time,
-        catch_up_mode, catch_up_window, repurchase_action, changes, create_time, update_time)
+        catch_up_mode, catch_up_window, repurchase_action, changes, currency, create_time, update_time)
     SELECT merchant, standing_order, customer, 'Tea', '[["tea", 2]]',
            json_build_object(
                'start_date',
@@ -45,7 +47,7 @@ _SCHEDULER = (
            'AUTOMATIC', 'consent', '', interval '3 days', interval '7 days', 'ACTIVE', 1,
            $2::integer + 1, last_due_time + interval '7 days',
            last_due_time + interval '4 days' - interval '15 minutes',
-           'LATEST_ONLY', interval '7 days', 'SKIP', '{}', last_due_time, last_due_time
+           'LATEST_ONLY', interval '7 days', 'SKIP', '{}', 'EUR', last_due_time, last_due_time
     FROM named
     """,
     """
@@ -53,13 +55,14 @@ _SCHEDULER = (
         merchant, standing_order, cycle, customer, local_date, due_time, notice_lead, state, title,
         billing_mode, mandate, payment_window, time_zone, reasons, items, substitutes, ship_to, lines,
         currency, notified_minor, amount_minor, charge_not_before_time, notice_time, pay_time,
-        asks_condition, confirmed_reasons, hold_until_time, announcement_count, traceparent, history,
-        create_time, update_time)
+        asks_condition, confirmed_reasons, hold_until_time, announcement_count, traceparent, is_moved,
+        first_decisions, create_time, update_time)
     SELECT merchant, standing_order, cycle, customer, due_time::date, due_time,
            interval '3 days', CASE WHEN refused THEN 'LAPSED' ELSE 'PAID' END, 'Tea', mode,
            'consent', interval '7 days', 'UTC', '{}', '[["tea", 2]]', '{}', '', '[]', 'EUR', 900, 900,
            due_time, due_time - interval '3 days', CASE WHEN NOT refused THEN due_time END, false, '{}',
-           due_time + interval '7 days', 1, '', '[]', due_time - interval '3 days', due_time
+           due_time + interval '7 days', 1, '', false, '[]', due_time - interval '3 days',
+           due_time
     FROM book
     """,
 )
@@ -84,11 +87,12 @@ _PAYMENTS = (
     FROM book
     """,
     """
-    INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor, currency,
+    INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
+                         currency,
                          mandate, title, time_zone, traceparent, state, attempt_count, refusal_reasons,
                          create_time, update_time)
-    SELECT merchant, customer, charge, order_name, mode, 900, 'EUR', 'consent', 'Tea', 'UTC', '',
-           CASE WHEN refused THEN 'REFUSED' ELSE 'SUCCEEDED' END, 1, '{}', due_time, due_time
+    SELECT merchant, customer, charge, order_name, due_time, mode, 900, 'EUR', 'consent', 'Tea', 'UTC',
+           '', CASE WHEN refused THEN 'REFUSED' ELSE 'SUCCEEDED' END, 1, '{}', due_time, due_time
     FROM book
     """,
     """
@@ -108,26 +112,16 @@ _PAYMENTS = (
     FROM book WHERE refunded
     """,
     """
-    INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
-    SELECT merchant, customer, md5(charge)::uuid, customer_name || '/charges/' || charge, 'CHARGE',
-           due_time
+    INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
+                                  credit_account, amount_minor, currency, book_time)
+    SELECT merchant, customer, customer_name || '/charges/' || charge, 'CHARGE',
+           md5(charge)::uuid, 'provider-clearing', 'merchant-payable', 900, 'EUR', due_time
     FROM book WHERE NOT refused
     UNION ALL
-    SELECT merchant, customer, md5(charge || '/refunds/torn')::uuid,
-           customer_name || '/charges/' || charge || '/refunds/torn', 'REFUND', due_time
+    SELECT merchant, customer, customer_name || '/charges/' || charge || '/refunds/torn', 'REFUND',
+           md5(charge || '/refunds/torn')::uuid, 'merchant-payable', 'provider-clearing', 400, 'EUR',
+           due_time
     FROM book WHERE refunded
-    """,
-    """
-    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account, amount_minor, currency)
-    SELECT merchant, customer, md5(charge)::uuid, leg,
-           CASE leg WHEN 0 THEN 'provider-clearing' ELSE 'merchant-payable' END,
-           CASE leg WHEN 0 THEN 900 ELSE -900 END, 'EUR'
-    FROM book CROSS JOIN generate_series(0, 1) AS leg WHERE NOT refused
-    UNION ALL
-    SELECT merchant, customer, md5(charge || '/refunds/torn')::uuid, leg,
-           CASE leg WHEN 0 THEN 'merchant-payable' ELSE 'provider-clearing' END,
-           CASE leg WHEN 0 THEN 400 ELSE -400 END, 'EUR'
-    FROM book CROSS JOIN generate_series(0, 1) AS leg WHERE refunded
     """,
 )
 _NOTIFY = (
@@ -140,19 +134,20 @@ _NOTIFY = (
     """
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                          promised_currency, charge_not_before, notice_lead, billing_mode, traceparent,
-                         occur_time, outcome, create_time)
+                         occur_time, due_time, outcome, create_time)
     SELECT merchant, customer, 'upcoming-' || charge, 'ORDER_UPCOMING', order_name, 900, 'EUR',
-           due_time, interval '3 days', mode, '', due_time - interval '3 days', 'DELIVERED',
+           due_time, interval '3 days', mode, '', due_time - interval '3 days', NULL, 'DELIVERED',
            due_time - interval '3 days'
     FROM book
     UNION ALL
     SELECT merchant, customer, 'ended-' || charge,
            CASE WHEN refused THEN 'ORDER_LAPSED' ELSE 'RECEIPT' END, order_name, NULL, NULL, NULL, NULL,
-           NULL, '', due_time + interval '2 hours', 'DELIVERED', due_time + interval '2 hours'
+           NULL, '', due_time + interval '2 hours', due_time, 'DELIVERED',
+           due_time + interval '2 hours'
     FROM book
     UNION ALL
     SELECT merchant, customer, 'declined-' || charge, 'PAYMENT_DECLINED', order_name, NULL, NULL, NULL,
-           NULL, NULL, '', due_time + interval '1 hour', 'DELIVERED', due_time + interval '1 hour'
+           NULL, NULL, '', due_time + interval '1 hour', NULL, 'DELIVERED', due_time + interval '1 hour'
     FROM book WHERE declined
     """,
     """
@@ -173,10 +168,10 @@ _CATALOG = (
     INSERT INTO stock (merchant, product, on_hand_units) VALUES ('acme', 'tea', 1000000)
     """,
     """
-    INSERT INTO stock_holds (merchant, standing_order, cycle, product, quantity, state, expire_time,
-                             hold_time)
-    SELECT merchant, standing_order, cycle, 'tea', 2, 'COMMITTED', due_time + interval '45 days',
-           due_time
+    INSERT INTO stock_holds (merchant, standing_order, cycle, announcement_count, state, products,
+                             quantities, expire_time, due_time, hold_time)
+    SELECT merchant, standing_order, cycle, 1, 'COMMITTED', '{tea}', '{2}',
+           due_time + interval '45 days', due_time, due_time
     FROM book WHERE NOT refused
     """,
 )

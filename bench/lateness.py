@@ -4,6 +4,7 @@ The scheduler's own workers run here on the machine's clock, against the other s
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -13,9 +14,8 @@ from bench.measure import Aim, Figure, percentile
 from bench.seed import Book
 from bench.stack import Stack
 from services.runtime.workers.clock import SystemClock
-from services.runtime.workers.loop import WorkerLoop
+from services.runtime.workers.loop import Step, WorkerLoop
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM
-from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 
 DUE_PER_SECOND = 500
 AIM = Aim(1000.0, at_least=False)
@@ -49,10 +49,10 @@ class _Steps(SystemClock):
 async def measure(stack: Stack, book: Book) -> list[float]:
     """How late each cycle of the book was, in milliseconds."""
     steps = _Steps()
-    async with prepare.wired(stack, steps) as (work, database):
+    async with prepare.wired(stack, steps) as (parts, database):
         database.on_commit(steps.commit)
         await seed.spread(stack, book, datetime.now(UTC) + AHEAD, DUE_PER_SECOND)
-        await _run(book, work, steps)
+        await _run(book, parts, steps)
     await prepare.check_prepared(stack.url("scheduler"), book)
     connection = await asyncpg.connect(stack.url("scheduler"))
     try:
@@ -64,11 +64,9 @@ async def measure(stack: Stack, book: Book) -> list[float]:
     ]
 
 
-async def _run(book: Book, work: Prepare, steps: _Steps) -> None:
+async def _run(book: Book, parts: Sequence[Callable[[], Awaitable[Step]]], steps: _Steps) -> None:
     """Let time pass until all of the book is due, and then the workers until nothing is left to do."""
-    workers = [
-        WorkerLoop(f"prepare-{number}", steps, work.step) for number in range(PREPARE_WORKERS)
-    ]
+    workers = [WorkerLoop("prepare", steps, step) for step in parts]
     running = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         await asyncio.sleep(AHEAD.total_seconds() + book.count / DUE_PER_SECOND)

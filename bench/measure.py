@@ -80,7 +80,7 @@ class WrongResultError(Exception):
     """What was measured did not do its work, so that its speed means nothing."""
 
 
-def check(what: str, expected: int, found: int) -> None:
+def check(what: str, expected: int, actual: int) -> None:
     """Raise WrongResultError unless the work is there in full."""
-    if found != expected:
-        raise WrongResultError(f"{what}: {found} instead of {expected}")
+    if actual != expected:
+        raise WrongResultError(f"{what}: {actual} instead of {expected}")

@@ -6,8 +6,9 @@ payments and notify as processes of their own over gRPC.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -17,10 +18,14 @@ from bench.seed import Book
 from bench.stack import Stack
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.auth.tls import Identity
-from services.runtime.db.pool import Database, connect
+from services.runtime.db import leases
+from services.runtime.db.due_work import DueWork, step
+from services.runtime.db.leases import BucketLeases
+from services.runtime.db.pool import Database, Pool
 from services.runtime.observability import tracing
 from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, SandboxClock
+from services.runtime.workers.loop import Step
 from services.scheduler.clients import Clients
 from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 
@@ -30,8 +35,8 @@ PREPARED = """
     WHERE state = 'UPCOMING' AND notified_minor > 0 AND merchant = $1
 """
 OUTBOX_EVENTS = """
-    SELECT count(*) FROM outbox
-    WHERE type = 'recurring.scheduler.v1.OrderUpcoming' AND tenant = $1
+    SELECT coalesce(sum(event_count), 0) FROM outbox
+    WHERE type = 'recurring.scheduler.v1.OrderUpcoming' AND tenants = ARRAY[$1]
 """
 
 
@@ -39,22 +44,22 @@ async def measure(stack: Stack, book: Book) -> Run:
     """Prepare every standing order of a book that is due."""
     clock = SandboxClock(stack.sandbox_url, "bench")
     await clock.read()
-    async with wired(stack, clock) as (prepare, _):
+    async with wired(stack, clock) as (steps, _):
         before = stack.cpu_seconds()
         started = time.perf_counter()
-        worked = sum(await asyncio.gather(*(_until_done(prepare) for _ in range(PREPARE_WORKERS))))
+        worked = sum(await asyncio.gather(*map(_until_done, steps)))
         seconds = time.perf_counter() - started
         after = stack.cpu_seconds()
-    check("standing orders claimed", book.count, worked)
+    check("standing orders prepared", book.count, worked)
     await check_prepared(stack.url("scheduler"), book)
     return Run(book.count, seconds, {part: after[part] - before[part] for part in after})
 
 
-async def _until_done(prepare: Prepare) -> int:
+async def _until_done(step: Callable[[], Awaitable[Step]]) -> int:
     """One of the workers that the scheduler runs side by side; returns how many it prepared."""
     worked = 0
-    while step := (await prepare.step()).worked:
-        worked += step
+    while done := (await step()).worked:
+        worked += done
     return worked
 
 
@@ -71,16 +76,18 @@ async def check_prepared(url: str, book: Book) -> None:
 
 
 @asynccontextmanager
-async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Database]]:
-    """The worker's work, wired as the scheduler's process wires it, and its database."""
+async def wired(
+    stack: Stack, clock: Clock
+) -> AsyncIterator[tuple[Sequence[Callable[[], Awaitable[Step]]], Database]]:
+    """The workers' steps, wired as the scheduler's process wires them, and their database."""
     environment = stack.environment("scheduler")
     identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]), production=False)
     act_for_all("bench")
     database = Database(
-        connect(
-            stack.sqlalchemy_url("scheduler"),
+        Pool(
+            stack.own_url("scheduler"),
             application="recurring-bench",
-            pool_size=POOL_CONNECTIONS,
+            size=POOL_CONNECTIONS,
             keyring=stack.keyring("scheduler"),
         )
     )
@@ -94,11 +101,24 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
         # Opens a connection, so that the measurement does not.
         async with database.read():
             pass
-        yield Prepare(database, clock, Clients(*channels)), database
+        buckets = BucketLeases(database, leases.SUITE, "bench")
+        await buckets.renew()
+        renewing = asyncio.create_task(_renew(buckets))
+        work = Prepare(database, Clients(*channels)).work
+        parts = [DueWork("prepare", work, n, PREPARE_WORKERS) for n in range(PREPARE_WORKERS)]
+        yield [partial(step, database, clock, buckets, part) for part in parts], database
+        renewing.cancel()
+        await buckets.leave()
     finally:
         for channel in channels:
             await channel.close()
         await database.close()
+
+
+async def _renew(buckets: BucketLeases) -> None:
+    while True:
+        await asyncio.sleep(leases.RENEW_SECONDS)
+        await buckets.renew()
 
 
 def start_tracing() -> None:

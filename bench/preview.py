@@ -30,7 +30,7 @@ async def measure(stack: Stack, book: Book) -> list[float]:
             started = time.perf_counter()
             answer = await stub.PreviewCycles(request, metadata=metadata, timeout=DEADLINE_SECONDS)
             taken.append((time.perf_counter() - started) * 1000)
-            check("cycles previewed", CYCLES, sum(1 for each in answer.cycles if each.lines))
+            check("cycles previewed", CYCLES, sum(1 for cycle in answer.cycles if cycle.lines))
     return taken[WARM_UP_CALLS:]
 
 

@@ -1,11 +1,20 @@
-"""`python -m bench.proof`: how long a proof of a large book takes, quick and full."""
+"""`python -m bench.proof`: how long a proof of a large book takes: of all of it, and of what is new.
+
+Beside the seconds stand the load of the machine and what PostgreSQL worked, in seconds of one core:
+these say on a busy machine what a quiet one would take.
+"""
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 from rich.console import Console
 
 from bench.book import Size, write_book
@@ -34,39 +43,68 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o711)
         [port] = free_ports(1)
-        server = EmbeddedPostgres(folder / "postgres", port, folder / "postgres.log")
+        server = EmbeddedPostgres(folder / "postgres", port, folder / "postgres.log", durable=False)
         try:
             server.start()
-            _measure(server.databases, size, console)
+            _measure(server, size, console)
         finally:
             server.destroy()
 
 
-def _measure(databases: Databases, size: Size, console: Console) -> None:
+def _measure(server: EmbeddedPostgres, size: Size, console: Console) -> None:
+    databases = server.databases
     urls = {service: _migrated(databases, service) for service in SERVICES}
-    server = databases.url.rpartition("/")[0]
-    started = time.perf_counter()
-    asyncio.run(
-        write_book({service: f"{server}/{wiring.role(service)}" for service in SERVICES}, size)
-    )
+    address = databases.url.rpartition("/")[0]
+    owned = {service: f"{address}/{wiring.role(service)}" for service in SERVICES}
     cycles = size.standing_orders * size.cycles
-    console.print(f"{cycles:,} cycles written in {time.perf_counter() - started:.0f} s")
+    with _measured(server, f"{cycles:,} cycles written", console):
+        asyncio.run(write_book(owned, size))
+    with _measured(server, "proof without digests", console):
+        asyncio.run(run(Target(urls)))
+    with _measured(server, "digests of all settled days", console):
+        asyncio.run(_keep_digests(owned))
     for full in (False, True):
-        started = time.perf_counter()
-        report = asyncio.run(run(Target(urls), full=full))
-        seconds = time.perf_counter() - started
+        with _measured(server, "full proof" if full else "proof", console):
+            report = asyncio.run(run(Target(urls), full=full))
         checked = sum(verdict.checked for verdict in report.verdicts)
         console.print(
-            f"{'full proof' if full else 'proof'}: {seconds:.1f} s, {len(report.verdicts)} clauses,"
-            f" {checked:,} rows checked, {len(report.violations)} violations"
+            f"  {len(report.verdicts)} clauses, {checked:,} rows checked,"
+            f" {len(report.violations)} violations"
         )
+
+
+@contextmanager
+def _measured(server: EmbeddedPostgres, what: str, console: Console) -> Iterator[None]:
+    started, worked = time.perf_counter(), _worked_seconds(server)
+    yield
+    seconds, worked = time.perf_counter() - started, _worked_seconds(server) - worked
+    console.print(f"{what}: {seconds:.1f} s, {worked:.1f} s of CPU, load {os.getloadavg()[0]:.0f}")
+
+
+def _worked_seconds(server: EmbeddedPostgres) -> float:
+    """The CPU time of PostgreSQL's processes, those that have ended included."""
+    postmaster = server.process.find()
+    assert postmaster is not None  # noqa: S101 - it was started
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    return sum(sum(process.cpu_times()[:4]) for process in processes)
+
+
+async def _keep_digests(owned: Mapping[str, str]) -> None:
+    today = datetime.now(UTC).date()
+    for url in owned.values():
+        connection = await asyncpg.connect(url)
+        try:
+            while await connection.fetchval("SELECT keep_proof_digests($1)", today):
+                pass
+        finally:
+            await connection.close()
 
 
 def _migrated(databases: Databases, service: str) -> str:
     role = wiring.role(service)
     databases.ensure(role, Passwords(*[PASSWORD] * 4))
     upgrade(service, databases.address(f"{role}_migrator", PASSWORD, role))
-    return wiring.for_any_client(databases.address(f"{role}_auditor", PASSWORD, role))
+    return databases.address(f"{role}_auditor", PASSWORD, role)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,7 @@ class Report:
             return Summary.of_ratios(self.runs[upper], self.runs[lower])
 
         return [
-            Ratio("prepare / pgqueuer", ratio(PREPARE, PGQUEUER), Aim(5.0)),
-            Ratio("full cycle / pgqueuer", ratio(FULL_CYCLE, PGQUEUER), Aim(0.5)),
+            Ratio("prepare / pgqueuer", ratio(PREPARE, PGQUEUER), Aim(3.0)),
             Ratio("prepare / bare SQL", ratio(PREPARE, BARE_SQL)),
         ]
 

@@ -43,17 +43,18 @@ async def measure(
 def figures(runs: Mapping[int, Sequence[Run]]) -> list[Figure]:
     """What a cycle costs at each size, and how much more at the last than at the first."""
     costs = {
-        size: sum(sum(run.cpu_seconds.values()) for run in each) / sum(run.count for run in each)
-        for size, each in runs.items()
+        size: sum(sum(run.cpu_seconds.values()) for run in runs_of_size)
+        / sum(run.count for run in runs_of_size)
+        for size, runs_of_size in runs.items()
     }
-    found = [
+    figures = [
         figure
-        for size, each in runs.items()
+        for size, runs_of_size in runs.items()
         for figure in (
             Figure(f"prepare among {size:,}: CPU a cycle", costs[size] * 1e6, "µs"),
             Figure(
                 f"prepare among {size:,}: cycles a second",
-                statistics.median(run.per_second for run in each),
+                statistics.median(run.per_second for run in runs_of_size),
                 "/s",
             ),
         )
@@ -62,5 +63,5 @@ def figures(runs: Mapping[int, Sequence[Run]]) -> list[Figure]:
     if first != last:
         growth = costs[last] / costs[first]
         name = f"CPU a cycle among {last:,} / among {first:,}"
-        found.append(Figure(name, growth, "times", GROWTH_AIM))
-    return found
+        figures.append(Figure(name, growth, "times", GROWTH_AIM))
+    return figures

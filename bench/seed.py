@@ -19,7 +19,7 @@ from services.payments.domain import keys as payments_keys
 from services.payments.store.encrypted import token_aad
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
 from services.scheduler.domain import ids
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
@@ -56,17 +56,18 @@ class Book:
     now: datetime
 
 
-_CLEAR = "TRUNCATE standing_orders, orders, outbox, inbox"
+_CLEAR = "TRUNCATE standing_orders, orders, order_decisions, outbox, inbox"
 _REMOVE = (
+    "DELETE FROM order_decisions WHERE merchant = $1",
     "DELETE FROM orders WHERE merchant = $1",
-    "DELETE FROM outbox WHERE tenant = $1",
+    "DELETE FROM outbox WHERE tenants = ARRAY[$1]",
     "DELETE FROM standing_orders WHERE merchant = $1",
 )
 _REST = "UPDATE standing_orders SET state = 'PAUSED' WHERE state = 'ACTIVE'"
 # Every standing order is a copy of one of a few patterns, which the scheduler's own store has written.
 _COPY_PATTERNS = """
-    INSERT INTO standing_orders
-    SELECT copy.* FROM generate_series(1, $3) AS n
+    INSERT INTO standing_orders ({columns})
+    SELECT {columns} FROM (SELECT copy.* FROM generate_series(1, $3) AS n
     JOIN standing_orders AS pattern
       ON pattern.merchant = $1 AND pattern.standing_order = 'pattern-' || n % $4
     CROSS JOIN jsonb_populate_record(pattern, jsonb_build_object(
@@ -74,7 +75,13 @@ _COPY_PATTERNS = """
         'customer', 'customer-' || n,
         'mandate', format('merchants/%s/customers/customer-%s/mandates/main', $1::text, n),
         'items', (SELECT jsonb_agg(jsonb_build_array('product-' || (n + item) % $2, 1 + n % 3))
-                  FROM generate_series(0, n % 2) AS item))) AS copy
+                  FROM generate_series(0, n % 2) AS item))) AS copy) AS copies
+"""
+# What PostgreSQL generates cannot be copied.
+_COLUMNS = """
+    SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = 'standing_orders'::regclass AND attnum > 0
+      AND NOT attisdropped AND attgenerated = ''
 """
 # Each is to be told so long ahead that so many preparations begin each second, from an instant on.
 _SPREAD = """
@@ -97,8 +104,8 @@ _STATEMENTS = {
         WHERE $3::int > 0
         """,
         """
-        INSERT INTO prices (merchant, product, price, amount_minor, currency, effective_time,
-                            announce_time)
+        INSERT INTO prices (merchant, product, price, unit_price_minor, currency,
+                            effective_time, announce_time)
         SELECT $1, 'product-' || n, 'price-' || version, 1000 + n + 50 * version, 'EUR',
                $4::timestamptz - make_interval(days => 100 - version),
                $4::timestamptz - make_interval(days => 100 - version)
@@ -132,9 +139,9 @@ _CONTACTS = """
 """
 
 _PROTECT = """
-    INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, sign_up_price,
-                             currency, sign_up_time, kind, lock_cycle_count)
-    SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 1000 + (n + item) % $2, 'price-1', 'EUR', $4,
+    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time, kind,
+                             lock_cycle_count)
+    SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 'price-1', $4,
            CASE n % 3 WHEN 0 THEN 'LOCK' ELSE 'NONE' END, CASE n % 3 WHEN 0 THEN 6 END
     FROM generate_series(1, $3) AS n, generate_series(0, n % 2) AS item
 """
@@ -152,7 +159,7 @@ async def rest(stack: Stack) -> None:
 
 async def remove(stack: Stack, book: Book) -> None:
     """Take away a book's standing orders with their orders and events, and leave the others."""
-    await _execute(stack.url("scheduler"), *((each, book.merchant) for each in _REMOVE))
+    await _execute(stack.url("scheduler"), *((statement, book.merchant) for statement in _REMOVE))
 
 
 async def fill_world(stack: Stack, book: Book) -> None:
@@ -161,14 +168,17 @@ async def fill_world(stack: Stack, book: Book) -> None:
     await _execute(
         stack.url("catalog"),
         *(
-            (each, book.merchant, PRODUCTS, book.count, signed_up)
-            for each in _STATEMENTS["catalog"]
+            (statement, book.merchant, PRODUCTS, book.count, signed_up)
+            for statement in _STATEMENTS["catalog"]
         ),
     )
     await _execute(
         stack.url("payments"),
         (_CARDS, book.merchant, _encrypted_tokens(stack.keyring("payments"), book), signed_up),
-        *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS["payments"]),
+        *(
+            (statement, book.merchant, book.count, signed_up)
+            for statement in _STATEMENTS["payments"]
+        ),
     )
     names, phones = _encrypted_contacts(stack.keyring("notify"), book)
     await _execute(stack.url("notify"), (_CONTACTS, book.merchant, names, phones, signed_up))
@@ -204,9 +214,10 @@ async def fill(stack: Stack, book: Book) -> None:
     await fill_world(stack, book)
     await _execute(stack.url("catalog"), (_PROTECT, book.merchant, PRODUCTS, book.count, signed_up))
     await _insert_patterns(stack, book, signed_up)
+    copy_patterns = _COPY_PATTERNS.format(columns=await _columns(stack))
     await _execute(
         stack.url("scheduler"),
-        (_COPY_PATTERNS, book.merchant, PRODUCTS, book.count, len(RECURRENCES)),
+        (copy_patterns, book.merchant, PRODUCTS, book.count, len(RECURRENCES)),
         (_DROP_PATTERNS,),
     )
 
@@ -216,6 +227,14 @@ async def spread(stack: Stack, book: Book, first: datetime, per_second: float) -
     await _execute(
         stack.url("scheduler"), (_SPREAD, book.merchant, first, per_second, NOTICE_HEADROOM)
     )
+
+
+async def _columns(stack: Stack) -> str:
+    connection = await asyncpg.connect(stack.url("scheduler"))
+    try:
+        return str(await connection.fetchval(_COLUMNS))
+    finally:
+        await connection.close()
 
 
 async def _execute(url: str, *statements: tuple[Any, ...]) -> None:
@@ -232,10 +251,10 @@ async def _execute(url: str, *statements: tuple[Any, ...]) -> None:
 async def _insert_patterns(stack: Stack, book: Book, signed_up: datetime) -> None:
     act_for_all("bench")
     database = Database(
-        connect(
-            stack.sqlalchemy_url("scheduler"),
+        Pool(
+            stack.own_url("scheduler"),
             application="recurring-bench",
-            pool_size=1,
+            size=1,
             keyring=stack.keyring("scheduler"),
         )
     )
@@ -264,6 +283,7 @@ def _pattern(book: Book, number: int, recurrence: Recurrence, signed_up: datetim
         price_protection=None,
         notice_lead=NOTICE_LEAD_DEFAULT,
         payment_window=PAYMENT_WINDOW_DEFAULT,
+        currency="EUR",
         create_time=signed_up,
         update_time=signed_up,
     )

@@ -38,13 +38,13 @@ class Stack:
         """What a service encrypts personal data with."""
         return Keyring.parse(self.keys.data_keys(service))
 
-    def sqlalchemy_url(self, service: str) -> str:
-        """A service's database as SQLAlchemy reads it."""
+    def own_url(self, service: str) -> str:
+        """A service's database, for the service itself."""
         return wiring.database_url(service, self.addresses, self.keys)
 
     def url(self, service: str) -> str:
-        """A service's database as asyncpg reads it, for its owner, who may do anything there."""
-        return _plain(wiring.database_url(service, self.addresses, self.keys, "_migrator"))
+        """A service's database, for its owner, who may do anything there."""
+        return wiring.database_url(service, self.addresses, self.keys, "_migrator")
 
     @property
     def sandbox_url(self) -> str:
@@ -118,14 +118,10 @@ def _comparison_database(databases: Databases, keys: Keys) -> str:
     password = keys.password(COMPARISON_DATABASE)
     databases.ensure(COMPARISON_DATABASE, Passwords(*[password] * 4))
     owner = f"{COMPARISON_DATABASE}_migrator"
-    return _plain(databases.address(owner, password, COMPARISON_DATABASE))
+    return databases.address(owner, password, COMPARISON_DATABASE)
 
 
 def _postgres(home: Path, addresses: Addresses) -> EmbeddedPostgres:
     return EmbeddedPostgres(
         home / "postgres", addresses.ports["postgres"], home / "log" / "postgres.log"
     )
-
-
-def _plain(sqlalchemy_url: str) -> str:
-    return sqlalchemy_url.replace("postgresql+asyncpg://", "postgresql://", 1)

@@ -9,15 +9,21 @@ from cli import (
     contacts,
     customers,
     cycles,
+    deliveries,
     events,
     forecast,
     orders,
     payments,
     policies,
     preview,
+    prices,
     products,
+    promotions,
+    rule_packs,
     standing_orders,
     status,
+    stock,
+    tax,
 )
 from cli.command import Group, StrictCommand, run_to_exit
 from cli.demo import command as demo_command
@@ -35,8 +41,12 @@ app = typer.Typer(
 
 for name, noun in {
     "products": products.products,
-    "prices": products.prices,
-    "stock": products.stock,
+    "prices": prices.prices,
+    "promotions": promotions.promotions,
+    "stock": stock.stock,
+    "deliveries": deliveries.deliveries,
+    "tax": tax.tax,
+    "rule-packs": rule_packs.rule_packs,
     "customers": customers.customers,
     "contacts": contacts.contacts,
     "phone": contacts.phone,

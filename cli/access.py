@@ -79,19 +79,19 @@ def register(app: typer.Typer) -> None:
             parent=session.parent, resource=resource, subject=subject
         )
         method = getattr(getattr(session, service), "ListAuditEntries")  # noqa: B009 - any stub
-        found = []
+        entries = []
         async for entry in pages(method, request, "audit_entries"):
-            found.append(entry)
-            if len(found) == limit:
+            entries.append(entry)
+            if len(entries) == limit:
                 break
         if session.output.as_json:
-            session.output.data([MessageToDict(each) for each in found])
+            session.output.data([MessageToDict(entry) for entry in entries])
             return
         session.output.rows(
             ["time", "who", "from", "what", "resource"],
             [
                 [format_timestamp(e.create_time), e.subject, e.origin, e.method, e.resource]
-                for e in found
+                for e in entries
             ],
             "nothing was changed",
         )

@@ -59,9 +59,11 @@ def register(app: typer.Typer) -> None:
             for name in METHODS:
                 print(name)
             return
-        found = find_method(method)
+        method_type = find_method(method)
         text = sys.stdin.read() if request == FROM_STANDARD_INPUT else request
-        answer = await _send(session, method.partition(".")[0], found, read_requests(found, text))
+        answer = await _send(
+            session, method.partition(".")[0], method_type, read_requests(method_type, text)
+        )
         session.output.data(MessageToDict(answer))
 
 
@@ -73,7 +75,7 @@ def find_method(name: str) -> MethodDescriptor:
     likely = (
         difflib.get_close_matches(name, METHODS, n=3)
         if method
-        else [each for each in METHODS if service in each.split(".")]
+        else [known for known in METHODS if service in known.split(".")]
     )
     meant = f", but {', '.join(likely)}" if likely else ""
     raise CommandError(f"there is no method {name!r}{meant}; `recurring call` lists all")
@@ -87,7 +89,7 @@ def read_requests(method: MethodDescriptor, text: str) -> list[Message]:
         raise CommandError(f"the request is no JSON: {error}") from None
     if method.client_streaming and not isinstance(given, list):
         raise CommandError(f"{method.name} takes a stream: give a list of requests")
-    return [_read(method, each) for each in (given if method.client_streaming else [given])]
+    return [_read(method, text) for text in (given if method.client_streaming else [given])]
 
 
 def _read(method: MethodDescriptor, given: Any) -> Message:  # noqa: ANN401 - whatever JSON holds

@@ -61,8 +61,13 @@ async def show_clock(session: Session) -> None:
         return
     session.output.say(f"{state['now']}{' (on the move)' if state['advancing'] else ''}")
     rows = [
-        [each["name"], each["instance"], _describe_rest(each), each["wake_at"] or ""]
-        for each in state["participants"]
+        [
+            participant["name"],
+            participant["instance"],
+            _describe_rest(participant),
+            participant["wake_at"] or "",
+        ]
+        for participant in state["participants"]
     ]
     session.output.rows(["service", "process", "", "wakes"], rows, "no process uses it")
 
@@ -148,7 +153,8 @@ def _show_messages(session: Session, messages: list[dict[str, Any]], text: str) 
         session.output.data(messages)
         return
     rows = [
-        [format_moment(datetime.fromisoformat(each["created"])), each[text]] for each in messages
+        [format_moment(datetime.fromisoformat(message["created"])), message[text]]
+        for message in messages
     ]
     session.output.rows(["time", "message"], rows, "nothing arrived")
 

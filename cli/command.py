@@ -108,11 +108,13 @@ def command(
     def register(body: Body) -> Body:
         _, *parameters = inspect.signature(body).parameters.values()
         groups: dict[str, Any] = {
-            each.name: each.annotation for each in parameters if is_dataclass(each.annotation)
+            parameter.name: parameter.annotation
+            for parameter in parameters
+            if is_dataclass(parameter.annotation)
         }
-        declared = [one for each in parameters for one in _options(each)]
-        defaults = {each.name: each.default for each in declared}
-        options = [_strict(each) for each in declared]
+        declared = [option for parameter in parameters for option in _options(parameter)]
+        defaults = {option.name: option.default for option in declared}
+        options = [_strict(option) for option in declared]
 
         @functools.wraps(body)
         def run(
@@ -126,7 +128,7 @@ def command(
                 name: defaults[name] if value is None else value for name, value in given.items()
             }
             for group_name, kind in groups.items():
-                chosen = {each.name: given.pop(each.name) for each in fields(kind)}
+                chosen = {field.name: given.pop(field.name) for field in fields(kind)}
                 given[group_name] = kind(**chosen)
 
             async def play() -> None:
@@ -144,7 +146,9 @@ def command(
         common = (_MERCHANT, _AS_JSON, _CA_FILE)
         signature = inspect.Signature([*options, *map(_strict, common)])
         run.__signature__ = signature  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in signature.parameters.values()
+        }
         app.command(name, cls=StrictCommand)(run)
         return body
 
@@ -156,12 +160,12 @@ def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
     if not is_dataclass(parameter.annotation):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         return
-    for each in fields(parameter.annotation):
+    for field in fields(parameter.annotation):
         yield inspect.Parameter(
-            each.name,
+            field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if each.default is MISSING else each.default,
-            annotation=each.type,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=field.type,
         )
 
 
@@ -174,7 +178,7 @@ def _strict(parameter: inspect.Parameter) -> inspect.Parameter:
     """
     kind, *metadata = get_args(parameter.annotation)
     base, optional = _base_of(kind)
-    info = next((each for each in metadata if isinstance(each, ParameterInfo)), None)
+    info = next((entry for entry in metadata if isinstance(entry, ParameterInfo)), None)
     if info is None or info.parser is not None or base not in {int, str}:
         return parameter
     strict = copy.copy(info)
@@ -195,7 +199,7 @@ def _strict(parameter: inspect.Parameter) -> inspect.Parameter:
 def _base_of(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401 - any annotation
     """The type of one value of an annotation, and whether None may stand for it."""
     options = get_args(kind) if get_origin(kind) is UnionType else (kind,)
-    base = next(each for each in options if each is not NoneType)
+    base = next(option for option in options if option is not NoneType)
     if get_origin(base) is list:
         # A list that is left out is None; none of its values may be blank.
         return get_args(base)[0], False

@@ -46,9 +46,9 @@ NOTICE_COLUMNS: Columns[pb.Notice] = {
     "time": lambda it: format_timestamp(it.create_time),
     "kind": lambda it: pb.NoticeKind.Name(it.kind),
     "about": lambda it: short_name(it.subject_resource),
-    "delivered by": lambda it: ", ".join(describe_delivery(each) for each in it.deliveries),
+    "delivered by": lambda it: ", ".join(describe_delivery(delivery) for delivery in it.deliveries),
     # A mail says more than the SMS of the same notice.
-    "text": lambda it: "\n".join(dict.fromkeys(each.text for each in it.deliveries)),
+    "text": lambda it: "\n".join(dict.fromkeys(delivery.text for delivery in it.deliveries)),
     "notice": lambda it: last_id(it.name),
 }
 
@@ -106,8 +106,8 @@ async def get_contact(session: Session, customer: CustomerArgument) -> None:
 async def list_contacts(session: Session) -> None:
     """List the contacts."""
     request = pb.ListContactsRequest(parent=session.parent)
-    found = await all_pages(session.notify.ListContacts, request, "contacts")
-    session.output.many(found, CONTACT_COLUMNS, "no contacts")
+    listed = await all_pages(session.notify.ListContacts, request, "contacts")
+    session.output.many(listed, CONTACT_COLUMNS, "no contacts")
 
 
 @command(phone, "bind")
@@ -153,8 +153,8 @@ async def list_notices(
         parent=session.name(CUSTOMER, customer),
         subject_resource=session.name(ORDER, about) if about else "",
     )
-    found = await all_pages(session.notify.ListNotices, request, "notices")
-    session.output.many(found, NOTICE_COLUMNS, "no notices")
+    listed = await all_pages(session.notify.ListNotices, request, "notices")
+    session.output.many(listed, NOTICE_COLUMNS, "no notices")
 
 
 def _contact(customer: str) -> str:

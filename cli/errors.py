@@ -35,7 +35,7 @@ def _lines(error: grpc.aio.AioRpcError) -> Iterator[str]:
         for violation in detail.field_violations
     ]
     # Where the message only strings the violations together, they are not said twice.
-    if violations and all(each.description in message for each in violations):
+    if violations and all(violation.description in message for violation in violations):
         yield f"{reason}:"
     else:
         yield f"{reason}: {message}"

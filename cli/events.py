@@ -1,9 +1,9 @@
 """Live events, read by a plain NATS client and decoded by their CloudEvents type."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import nats
@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 
 # Imported for their descriptors, which decode every event by its type.
 from recurring.catalog.v1 import events_pb2 as catalog
+from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from recurring.notify.v1 import events_pb2 as notify
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2 as payments
@@ -59,14 +60,14 @@ class SeenEvent:
         return last_id(getattr(ref, "customer", ""))
 
 
-def read_event(headers: Mapping[str, str], data: bytes) -> SeenEvent:
-    """An event from the wire. Raises KeyError, ValueError or DecodeError if it is not well-formed."""
-    event_type = headers["ce-type"]
-    described = descriptor_pool.Default().FindMessageTypeByName(event_type)  # type: ignore[no-untyped-call, unused-ignore]
+def read_event(event: CloudEvent) -> SeenEvent:
+    """An event of a batch. Raises KeyError or DecodeError if it is not well-formed."""
+    described = descriptor_pool.Default().FindMessageTypeByName(event.type)  # type: ignore[no-untyped-call, unused-ignore]
     message = message_factory.GetMessageClass(described)()
-    message.ParseFromString(data)
-    occur_time = datetime.fromisoformat(headers["ce-time"])
-    return SeenEvent(event_type, headers["ce-tenant"], occur_time, message)
+    message.ParseFromString(event.proto_data.value)
+    attributes = event.attributes
+    occur_time = attributes["time"].ce_timestamp.ToDatetime(tzinfo=UTC)
+    return SeenEvent(event.type, attributes["tenant"].ce_string, occur_time, message)
 
 
 async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
@@ -77,10 +78,11 @@ async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -
 
     async def on_message(message: Msg) -> None:
         try:
-            event = read_event(message.headers or {}, message.data)
-        except (KeyError, ValueError, DecodeError):
-            return  # Not an event.
-        await see(event)
+            seen = [read_event(event) for event in CloudEventBatch.FromString(message.data).events]
+        except (KeyError, DecodeError):
+            return  # Not a batch of events.
+        for event in seen:
+            await see(event)
 
     async def stay_silent(_: Exception) -> None:
         """The client reconnects by itself."""
@@ -152,6 +154,16 @@ def _changed(event: scheduler.StandingOrderChanged) -> str:
     return f"{event.title}: {change}{f', next {following}' if following else ''}"
 
 
+def _changes(
+    message: scheduler.SubscriberPriceChangeScheduled | scheduler.SubscriberPriceChangeWithdrawn,
+) -> str:
+    return ", ".join(
+        f"{format_money(change.previous_amount)} to {format_money(change.amount)}"
+        f" from {format_timestamp(change.first_due_time)}"
+        for change in message.changes
+    )
+
+
 def _delivered(event: notify.NoticeDelivered) -> str:
     about = short_name(event.subject_resource)
     kind = notify_pb2.NoticeKind.Name(event.kind)
@@ -165,6 +177,8 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
         f" from {format_timestamp(it.effective_time)} is withdrawn"
     ),
     catalog.StockLow: lambda it: f"{it.title}: {it.available_units} left",
+    catalog.StockOut: lambda it: f"{it.title}: none left",
+    catalog.StockRestocked: lambda it: f"{it.title}: {it.available_units} to be had again",
     catalog.ProductDiscontinued: lambda it: f"{it.title}: sold no longer",
     scheduler.OrderUpcoming: lambda it: (
         f"{_order(it.ref)}: at most {format_money(it.amount)}"
@@ -179,6 +193,11 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     scheduler.OrderLapsed: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
     scheduler.OrderCancelled: lambda it: _order(it.ref),
     scheduler.StandingOrderChanged: _changed,
+    scheduler.ItemDiscontinued: lambda it: (
+        f"{it.title}: {it.substitute_title or 'nothing'} for {it.product_title}"
+    ),
+    scheduler.SubscriberPriceChangeScheduled: lambda it: f"{it.product_title}: {_changes(it)}",
+    scheduler.SubscriberPriceChangeWithdrawn: lambda it: f"{it.product_title}: not {_changes(it)}",
     payments.PaymentMethodBlocked: lambda it: (
         f"{short_name(it.payment_method)}: {it.brand} {it.last4}, {it.decline_code}"
     ),
@@ -196,6 +215,14 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.RefundSucceeded: lambda it: (
         f"{_charge(it.ref)}: {format_money(it.refund_amount)} given back"
     ),
+    payments.RefundFailed: lambda it: (
+        f"{_charge(it.ref)}: {format_money(it.refund_amount)} not given back, {it.failure_code}"
+    ),
+    notify.ChargeNoticeDelivered: lambda it: (
+        f"{short_name(it.order)}: at most {format_money(it.charge_promise.amount)}"
+    ),
+    notify.ChargeNoticeFailed: lambda it: f"{short_name(it.order)}: {it.failure_code}",
+    notify.PriceNoticeDelivered: lambda it: f"price {short_name(it.price)}",
     notify.NoticeDelivered: _delivered,
     notify.NoticeFailed: lambda it: f"{notify_pb2.NoticeKind.Name(it.kind)}: {it.failure_code}",
     notify.ContactBound: lambda _: "the phone is theirs",
@@ -212,7 +239,10 @@ async def watch_events(
 ) -> None:
     """Print events of the merchant as they are published, until interrupted."""
     tenant = session.merchant
-    names = {each.DESCRIPTOR.name: each.DESCRIPTOR.full_name for each in _DESCRIPTIONS}
+    names = {
+        description.DESCRIPTOR.name: description.DESCRIPTOR.full_name
+        for description in _DESCRIPTIONS
+    }
     if kind and kind not in {*names, *names.values()}:
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(names)}", param_hint="'--type'")
 

@@ -68,11 +68,11 @@ async def forecast_demand(
     request = pb.ForecastDemandRequest(parent=session.parent, start_date=start, end_date=end)
     response = await session.scheduler.ForecastDemand(request, timeout=FORECAST_TIMEOUT_SECONDS)
     wanted = session.name(PRODUCT, product) if product else ""
-    found = [each for each in response.forecasts if wanted in ("", each.product)]
+    forecasts = [forecast for forecast in response.forecasts if wanted in ("", forecast.product)]
     if by_day or session.output.as_json:
-        session.output.many(found, FORECAST_COLUMNS, "no standing order wants anything")
+        session.output.many(forecasts, FORECAST_COLUMNS, "no standing order wants anything")
         return
-    days = days_of(found, start, end)
+    days = days_of(forecasts, start, end)
     headers = ["product", "units", "revenue", "at list price", "protection", _span(days)]
     rows = [
         [
@@ -83,7 +83,7 @@ async def forecast_demand(
             format_minor(demand.revenue_minor - demand.list_revenue_minor, currency),
             plot([demand.by_day.get(day, 0) for day in days]),
         ]
-        for (name, currency), demand in sorted(by_product(found).items())
+        for (name, currency), demand in sorted(by_product(forecasts).items())
     ]
     session.output.rows(headers, rows, "no standing order wants anything")
 
@@ -91,12 +91,12 @@ async def forecast_demand(
 def by_product(forecasts: Iterable[pb.DemandForecast]) -> dict[tuple[str, str], ProductDemand]:
     """The sums over all days, by product and currency."""
     sums: dict[tuple[str, str], ProductDemand] = defaultdict(ProductDemand)
-    for each in forecasts:
-        demand = sums[each.product, each.revenue.currency_code]
-        demand.units += each.units
-        demand.revenue_minor += to_minor(each.revenue)
-        demand.list_revenue_minor += to_minor(each.list_revenue)
-        demand.by_day[from_date(each.date)] += each.units
+    for forecast in forecasts:
+        demand = sums[forecast.product, forecast.revenue.currency_code]
+        demand.units += forecast.units
+        demand.revenue_minor += to_minor(forecast.revenue)
+        demand.list_revenue_minor += to_minor(forecast.list_revenue)
+        demand.by_day[from_date(forecast.date)] += forecast.units
     return sums
 
 
@@ -112,7 +112,7 @@ def days_of(
 
 
 def plot(numbers: Sequence[int], width: int = PLOT_WIDTH_MAX) -> str:
-    """Numbers as a row of blocks, the largest the tallest; neighbours share one if they are many.
+    """Numbers as a row of blocks, the largest the tallest; days share blocks if they are many.
 
     Whatever is more than nothing can be seen.
     """

@@ -24,12 +24,12 @@ def load_json(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON; where the parser would keep the last of two, neither is meant for sure."""
-    found: dict[str, object] = {}
+    members: dict[str, object] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise RepeatedKeyError(key)
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _refuse_constant(name: str) -> NoReturn:

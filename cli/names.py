@@ -1,4 +1,4 @@
-"""Resource names (AIP-122), which people may shorten to what tells a resource apart."""
+"""Resource names (AIP-122), which people may shorten to the last id."""
 
 import re
 
@@ -8,17 +8,25 @@ COLLECTIONS = {
     "merchants",
     "products",
     "prices",
+    "deliveries",
     "customers",
     "paymentMethods",
     "mandates",
     "charges",
     "standingOrders",
     "orders",
+    "rulePacks",
+    "taxRates",
+    "promotions",
 }
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 PRODUCT = "products/{product}"
+DELIVERY = "products/{product}/deliveries/{delivery}"
 PRICE = "products/{product}/prices/{price}"
+PROMOTION = "promotions/{promotion}"
+TAX_RATE = "taxRates/{tax_rate}"
+RULE_PACK = "rulePacks/{rule_pack}"
 CUSTOMER = "customers/{customer}"
 CONTACT = "customers/{customer}/contact"
 PAYMENT_METHOD = "customers/{customer}/paymentMethods/{payment_method}"
@@ -44,7 +52,7 @@ def full_name(merchant: str, pattern: str, text: str) -> str:
     variables = _VARIABLE.findall(pattern)
     # Two segments that begin with a collection are the name of something else, not two ids.
     named = len(ids) > 1 and ids[0] in COLLECTIONS
-    if len(ids) != len(variables) or not all(each.strip() for each in ids) or named:
+    if len(ids) != len(variables) or not all(text.strip() for text in ids) or named:
         short = "/".join(variables).upper()
         raise typer.BadParameter(f"{text!r} is not {short}, merchants/{merchant}/{pattern} in full")
     filled = pattern.format(**dict(zip(variables, ids, strict=True)))
@@ -52,7 +60,7 @@ def full_name(merchant: str, pattern: str, text: str) -> str:
 
 
 def last_id(name: str) -> str:
-    """The last id of a name, which tells the resource apart among its kind."""
+    """The last id of a name, which identifies the resource among its kind."""
     return name.rpartition("/")[2]
 
 

@@ -16,6 +16,7 @@ from cli.values import (
     format_address,
     format_date,
     format_money,
+    format_rate,
     format_timestamp,
     parse_moment,
     to_timestamp,
@@ -49,18 +50,40 @@ ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
     "under mandate": lambda it: last_id(it.mandate),
     "charged not before": lambda it: format_timestamp(it.charge_not_before_time),
     "sent to": lambda it: format_address(it.ship_to),
+    "region": lambda it: it.region_code,
+    "tax id": lambda it: it.tax_id,
     "created": lambda it: format_timestamp(it.create_time),
     "updated": lambda it: format_timestamp(it.update_time),
 }
+
+
+def describe_tax(tax: pb.OrderLineTax) -> str:
+    """A tax on a line, such as `1.90 EUR VAT 19 %`, by which rate, and why it is not charged."""
+    compound = " on the other taxes, too" if tax.compound else ""
+    why = "" if tax.treatment in {"", "CHARGED"} else f" {tax.treatment}"
+    rate = f"{tax.title} {format_rate(tax.rate_ppm)}{compound}"
+    return f"{format_money(tax.amount)} {rate}{why} ({last_id(tax.tax_rate)})"
+
+
 LINE_COLUMNS: Columns[pb.OrderLine] = {
     "product": lambda it: last_id(it.product),
     "title": lambda it: it.title,
-    "in place of": lambda it: ", ".join(each.title or each.product for each in it.replaced),
+    "in place of": lambda it: ", ".join(
+        replaced.title or replaced.product for replaced in it.replaced
+    ),
     "quantity": lambda it: str(it.quantity),
     "a unit": lambda it: format_money(it.unit_price),
-    "amount": lambda it: format_money(it.amount),
     "list price": lambda it: format_money(it.list_unit_price),
-    "decided by": lambda it: it.basis,
+    "list amount": lambda it: format_money(it.list_amount),
+    "made of it": lambda it: "\n".join(
+        f"{format_money(step.amount)} {step.promotion_title or step.kind}"
+        for step in it.adjustments
+    ),
+    "amount": lambda it: format_money(it.amount),
+    "before taxes": lambda it: format_money(it.net_amount),
+    "of which taxes": lambda it: "\n".join(map(describe_tax, it.taxes)),
+    "tax": lambda it: format_money(it.tax_amount),
+    "to pay": lambda it: format_money(it.gross_amount),
     "price version": lambda it: short_name(it.price),
     "list price version": lambda it: short_name(it.list_price),
 }
@@ -78,9 +101,9 @@ def _values(data: Mapping[str, Any], path: str = "") -> Iterator[str]:
         name = f"{path}{key}"
         if isinstance(value, Mapping):
             yield from _values(value, f"{name}.")
-        elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
-            for index, each in enumerate(value):
-                yield from _values({f"{name}[{index}]": each})
+        elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+            for index, entry in enumerate(value):
+                yield from _values({f"{name}[{index}]": entry})
         elif isinstance(value, list):
             yield f"{name}={', '.join(map(str, value))}"
         else:
@@ -121,18 +144,18 @@ async def list_orders(
         due_from_time=to_timestamp(due_from),
         due_before_time=to_timestamp(due_before),
     )
-    found = await all_pages(session.scheduler.ListOrders, request, "orders")
-    session.output.many(found, ORDER_COLUMNS, "no orders")
+    listed = await all_pages(session.scheduler.ListOrders, request, "orders")
+    session.output.many(listed, ORDER_COLUMNS, "no orders")
 
 
 @command(orders, "get")
 async def get_order(session: Session, order: OrderArgument) -> None:
     """Show an order and its lines."""
     request = pb.GetOrderRequest(name=session.name(ORDER, order))
-    found = await session.scheduler.GetOrder(request)
-    session.output.one(found, ORDER_DETAIL_COLUMNS)
+    message = await session.scheduler.GetOrder(request)
+    session.output.one(message, ORDER_DETAIL_COLUMNS)
     if not session.output.as_json:
-        session.output.many(found.lines, LINE_COLUMNS, "no lines")
+        session.output.many(message.lines, LINE_COLUMNS, "no lines")
 
 
 @command(orders, "confirm")

@@ -75,7 +75,7 @@ class Output:
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
-        """Tell people something; programs get data only."""
+        """Print a message for people; programs get data only."""
         if not self.as_json:
             self.console.print(Text(text))
 

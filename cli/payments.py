@@ -59,7 +59,7 @@ CHARGE_COLUMNS: Columns[pb.Charge] = {
     "charge": lambda it: short_name(it.name),
     "amount": lambda it: format_money(it.amount),
     "state": lambda it: pb.Charge.State.Name(it.state),
-    "attempts": lambda it: ", ".join(describe_attempt(each) for each in it.attempts),
+    "attempts": lambda it: ", ".join(describe_attempt(attempt) for attempt in it.attempts),
     "refused for": lambda it: ", ".join(map(pb.RefusalReason.Name, it.refusal_reasons)),
     "next attempt": lambda it: format_timestamp(it.next_attempt_time),
     "expires": lambda it: format_timestamp(it.expire_time),
@@ -85,6 +85,7 @@ REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),
     "amount": lambda it: format_money(it.amount),
     "state": lambda it: pb.Refund.State.Name(it.state),
+    "failure code": lambda it: it.failure_code,
     "note": lambda it: it.note,
     "created": lambda it: format_timestamp(it.create_time),
     "updated": lambda it: format_timestamp(it.update_time),
@@ -144,8 +145,8 @@ async def add_payment_method(
 async def list_payment_methods(session: Session, customer: CustomerArgument) -> None:
     """List a customer's payment methods."""
     request = pb.ListPaymentMethodsRequest(parent=session.name(CUSTOMER, customer))
-    found = await all_pages(session.payments.ListPaymentMethods, request, "payment_methods")
-    session.output.many(found, PAYMENT_METHOD_COLUMNS, "no payment methods")
+    listed = await all_pages(session.payments.ListPaymentMethods, request, "payment_methods")
+    session.output.many(listed, PAYMENT_METHOD_COLUMNS, "no payment methods")
 
 
 @command(payment_methods, "get")
@@ -207,8 +208,8 @@ async def create_mandate(
 async def list_mandates(session: Session, customer: CustomerArgument) -> None:
     """List a customer's mandates."""
     request = pb.ListMandatesRequest(parent=session.name(CUSTOMER, customer))
-    found = await all_pages(session.payments.ListMandates, request, "mandates")
-    session.output.many(found, MANDATE_COLUMNS, "no mandates")
+    listed = await all_pages(session.payments.ListMandates, request, "mandates")
+    session.output.many(listed, MANDATE_COLUMNS, "no mandates")
 
 
 @command(mandates, "get")
@@ -242,18 +243,18 @@ async def list_charges(
         parent=session.name(CUSTOMER, customer),
         state=state,
     )
-    found = await all_pages(session.payments.ListCharges, request, "charges")
-    session.output.many(found, CHARGE_COLUMNS, "no charges")
+    listed = await all_pages(session.payments.ListCharges, request, "charges")
+    session.output.many(listed, CHARGE_COLUMNS, "no charges")
 
 
 @command(charges, "get")
 async def get_charge(session: Session, charge: ChargeArgument) -> None:
     """Show a charge."""
     request = pb.GetChargeRequest(name=session.name(CHARGE, charge))
-    found = await session.payments.GetCharge(request)
-    session.output.one(found, CHARGE_DETAIL_COLUMNS)
+    message = await session.payments.GetCharge(request)
+    session.output.one(message, CHARGE_DETAIL_COLUMNS)
     if not session.output.as_json:
-        session.output.many(found.attempts, ATTEMPT_COLUMNS, "no attempts")
+        session.output.many(message.attempts, ATTEMPT_COLUMNS, "no attempts")
 
 
 @command(charges, "confirm")
@@ -300,21 +301,23 @@ async def create_refund(
 async def list_refunds(session: Session, charge: ChargeArgument) -> None:
     """List the refunds of a charge."""
     request = pb.ListRefundsRequest(parent=session.name(CHARGE, charge))
-    found = await all_pages(session.payments.ListRefunds, request, "refunds")
-    session.output.many(found, REFUND_COLUMNS, "no refunds")
+    listed = await all_pages(session.payments.ListRefunds, request, "refunds")
+    session.output.many(listed, REFUND_COLUMNS, "no refunds")
 
 
 @command(ledger, "accounts")
 async def list_accounts(session: Session) -> None:
     """List the accounts with their balances."""
     request = pb.ListLedgerAccountsRequest(parent=session.parent)
-    found = await all_pages(session.payments.ListLedgerAccounts, request, "ledger_accounts")
-    session.output.many(found, ACCOUNT_COLUMNS, "no accounts")
+    ledger_accounts = await all_pages(
+        session.payments.ListLedgerAccounts, request, "ledger_accounts"
+    )
+    session.output.many(ledger_accounts, ACCOUNT_COLUMNS, "no accounts")
 
 
 @command(ledger, "entries")
 async def list_entries(session: Session) -> None:
     """List the entries, the oldest first."""
     request = pb.ListLedgerEntriesRequest(parent=session.parent)
-    found = await all_pages(session.payments.ListLedgerEntries, request, "ledger_entries")
-    session.output.many(found, ENTRY_COLUMNS, "no entries")
+    ledger_entries = await all_pages(session.payments.ListLedgerEntries, request, "ledger_entries")
+    session.output.many(ledger_entries, ENTRY_COLUMNS, "no entries")

@@ -32,9 +32,11 @@ PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
     "date": lambda it: format_date(it.local_date),
     "due": lambda it: format_timestamp(it.due_time),
     "announced": lambda it: format_timestamp(it.notice_time),
-    "items": lambda it: ", ".join(f"{each.quantity} {last_id(each.product)}" for each in it.lines),
+    "items": lambda it: ", ".join(f"{line.quantity} {last_id(line.product)}" for line in it.lines),
     "amount": lambda it: format_money(it.amount),
-    "why": lambda it: ", ".join(sorted({line.basis for line in it.lines})),
+    "why": lambda it: ", ".join(
+        sorted({step.kind for line in it.lines for step in line.adjustments})
+    ),
     "left out": lambda it: pb.OrderReason.Name(it.skip_reason) if it.skip_reason else "",
     "in the way": lambda it: ", ".join(map(pb.OrderReason.Name, it.problems)),
     "mandate": lambda it: ", ".join(map(payments_pb2.RefusalReason.Name, it.mandate_reasons)),
@@ -67,15 +69,15 @@ async def preview_cycles(
 
 def months(cycles: Iterable[pb.CyclePreview]) -> list[Text]:
     """Each month that has a cycle, as a grid of its days with those of cycles marked."""
-    marked = {from_date(each.local_date): each for each in cycles}
-    found = sorted({(day.year, day.month) for day in marked})
-    return [_month(year, month, marked) for year, month in found]
+    marked = {from_date(cycle.local_date): cycle for cycle in cycles}
+    months = sorted({(day.year, day.month) for day in marked})
+    return [_month(year, month, marked) for year, month in months]
 
 
 def side_by_side(response: pb.PreviewStandingOrderUpdateResponse) -> list[Sequence[str]]:
     """A row a cycle: as it is, and as a change would make it where that is different."""
-    before = {each.cycle: each for each in response.before}
-    after = {each.cycle: each for each in response.after}
+    before = {cycle.cycle: cycle for cycle in response.before}
+    after = {cycle.cycle: cycle for cycle in response.after}
     rows: list[Sequence[str]] = []
     for cycle in sorted(before | after):
         was, would_be = _date_and_amount(before.get(cycle)), _date_and_amount(after.get(cycle))

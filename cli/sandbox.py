@@ -66,8 +66,7 @@ class Sandbox:
 
     async def switch_outage(self, part: str, *, on: bool) -> None:
         """Begin or end an outage of the provider, the SMS gateway or the mail server."""
-        async with self._client().put(f"{self._url}/outages/{part}", json={"on": on}) as response:
-            await self._check(response)
+        await self.put(f"/outages/{part}", {"on": on})
 
     async def listed(
         self,
@@ -102,6 +101,14 @@ class Sandbox:
                 await self._check(response)
                 answer: dict[str, Any] = await response.json()
                 return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._out_of_reach(error) from error
+
+    async def put(self, path: str, body: Mapping[str, object]) -> None:
+        """Set how a part of the sandbox behaves."""
+        try:
+            async with self._client().put(f"{self._url}{path}", json=body) as response:
+                await self._check(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._out_of_reach(error) from error
 

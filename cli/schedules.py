@@ -21,10 +21,10 @@ _HOLIDAYS = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?")
 _RULE_START = re.compile(r"\s+(?=RRULE:)")
 # A weekday has these two names, and no other beginning of its full one.
 _WEEKDAYS = {
-    said: number
+    text: number
     for name, number in dayofweek_pb2.DayOfWeek.items()
     if number
-    for said in (name.lower(), name[:3].lower())
+    for text in (name.lower(), name[:3].lower())
 }
 _WEEKDAYS_IN_ORDER = sorted(set(_WEEKDAYS.values()))
 _MONTH_DAY_LAST = 31
@@ -108,7 +108,7 @@ class ScheduleOptions:
 
     def given(self) -> bool:
         """Whether anything was said about the schedule."""
-        return any(getattr(self, each.name) for each in fields(self))
+        return any(getattr(self, field.name) for field in fields(self))
 
     def check_complete(self) -> None:
         """Refuse what does not say when a new standing order falls due."""
@@ -239,7 +239,7 @@ def describe_schedule(schedule: pb.Schedule) -> str:
             when = _every(yearly.every_years, "year") + _on([day] if day else [])
         case _:
             when = "never"
-    rest = "".join(f", {each}" for each in _limits(schedule))
+    rest = "".join(f", {limit}" for limit in _limits(schedule))
     return f"{when} {at} from {format_date(schedule.start_date)}{rest}"
 
 
@@ -248,8 +248,8 @@ def _limits(schedule: pb.Schedule) -> Iterator[str]:
         yield f"{schedule.cycle_count} times"
     if schedule.WhichOneof("end") == "end_date":
         yield f"until {format_date(schedule.end_date)}"
-    for each in schedule.blackouts:
-        yield f"not {format_date(each.start_date)}..{format_date(each.end_date)}"
+    for blackout in schedule.blackouts:
+        yield f"not {format_date(blackout.start_date)}..{format_date(blackout.end_date)}"
     if schedule.blackout_rule == pb.Schedule.MOVE_TO_NEXT_ALLOWED:
         yield "but the day after"
     if schedule.HasField("business_days"):
@@ -260,7 +260,7 @@ def _limits(schedule: pb.Schedule) -> Iterator[str]:
 
 
 def _without_recurrence(schedule: pb.Schedule, recurrence: pb.Schedule) -> pb.Schedule:
-    """The new recurrence, once the present one of the same kind has made room for it."""
+    """The new recurrence, which replaces the present one of the same kind."""
     if kind := schedule.WhichOneof("recurrence"):
         schedule.ClearField(kind)
     return recurrence
@@ -325,25 +325,27 @@ def _is_a_day(month: int, day: int) -> bool:
 
 def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:
     """Weekdays, and all from one to another, over the weekend too ("fri-mon")."""
-    found: list[dayofweek_pb2.DayOfWeek] = []
+    weekdays: list[dayofweek_pb2.DayOfWeek] = []
     for day in days:
         first, separator, last = day.partition("-")
         if not separator:
-            found.append(_weekday(day))
+            weekdays.append(_weekday(day))
             continue
         start, end = _weekday(first), _weekday(last)
         if start == end:
             raise _wrong_on(f"{day}: from a weekday to another one")
         length = (end - start) % _DAYS_PER_WEEK + 1
-        found += [_WEEKDAYS_IN_ORDER[(start - 1 + turn) % _DAYS_PER_WEEK] for turn in range(length)]
-    _each_once([_weekday_name(day) for day in found])
-    return found
+        weekdays += [
+            _WEEKDAYS_IN_ORDER[(start - 1 + turn) % _DAYS_PER_WEEK] for turn in range(length)
+        ]
+    _each_once([_weekday_name(day) for day in weekdays])
+    return weekdays
 
 
-def _weekday(said: str) -> dayofweek_pb2.DayOfWeek:
-    if said not in _WEEKDAYS:
-        raise _wrong_on(f"{said!r} is not a weekday such as mon or monday; give mon,thu or mon-fri")
-    return _WEEKDAYS[said]
+def _weekday(text: str) -> dayofweek_pb2.DayOfWeek:
+    if text not in _WEEKDAYS:
+        raise _wrong_on(f"{text!r} is not a weekday such as mon or monday; give mon,thu or mon-fri")
+    return _WEEKDAYS[text]
 
 
 def _month_day(day: str) -> int:

@@ -46,8 +46,11 @@ def describe_repurchase(standing_order: pb.StandingOrder) -> str:
 
 
 def describe_items(items: Iterable[pb.Item]) -> str:
-    """Items in words, for example "2 tea, 1 milk"."""
-    return ", ".join(f"{each.quantity} {last_id(each.product)}" for each in items)
+    """Items in words, for example "2 tea, 1 milk or oat-milk"."""
+    return ", ".join(
+        f"{item.quantity} {OR.join(map(last_id, [item.product, *item.substitutes]))}"
+        for item in items
+    )
 
 
 def describe_cycle_change(change: pb.CycleChange) -> str:
@@ -76,7 +79,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "resumes": lambda it: format_timestamp(it.resume_time),
     "last": lambda it: str(it.last_cycle) if it.last_cycle else "",
     "skipped": lambda it: ", ".join(map(str, it.skipped_cycles)),
-    "changed": lambda it: ", ".join(str(each.cycle) for each in it.cycle_changes),
+    "changed": lambda it: ", ".join(str(cycle_change.cycle) for cycle_change in it.cycle_changes),
     "paid": lambda it: str(it.paid_order_count),
 }
 # The columns of a single standing order.
@@ -85,7 +88,11 @@ DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
     "under mandate": lambda it: last_id(it.mandate),
     "asked to pay within": lambda it: format_duration(it.payment_window),
     "price": lambda it: describe_protection(it.price_protection),
+    "currency": lambda it: it.currency,
+    "promotion": lambda it: it.promotion_code,
     "sent to": lambda it: format_address(it.ship_to),
+    "region": lambda it: it.region_code,
+    "tax id": lambda it: it.tax_id,
     "missed cycles": lambda it: describe_catch_up(it.catch_up),
     "conditions": lambda it: "\n".join(map(describe_condition, it.conditions)),
     "changes": lambda it: "\n".join(map(describe_cycle_change, it.cycle_changes)),
@@ -99,6 +106,10 @@ AllowDuplicateOption = Annotated[
         "--allow-duplicate", help="Accept a product that the customer has in another one."
     ),
 ]
+
+
+# Between a product and what the customer takes instead of it.
+OR = " or "
 
 
 def parse_item(text: str) -> tuple[str, int]:
@@ -119,6 +130,7 @@ class Clearable(StrEnum):
     CONDITIONS = "conditions"
     REPURCHASE_WINDOW = "repurchase_window"
     SHIP_TO = "ship_to"
+    TAX_ID = "tax_id"
 
 
 @dataclass(frozen=True)
@@ -140,11 +152,16 @@ class ChangeOptions:
 
 
 def items_of(product_name: Callable[[str], str], texts: Iterable[str]) -> list[pb.Item]:
-    """Items such as `tea` or `tea=2`, each product once."""
+    """Items such as `tea`, `tea=2` or `tea=2 or mate`, each product once."""
     items: list[pb.Item] = []
     for text in texts:
-        product, quantity = parse_item(text)
-        item = pb.Item(product=product_name(product), quantity=quantity)
+        first, *substitutes = text.split(OR)
+        product, quantity = parse_item(first)
+        item = pb.Item(
+            product=product_name(product),
+            quantity=quantity,
+            substitutes=[product_name(substitute) for substitute in substitutes],
+        )
         if any(item.product == other.product for other in items):
             raise typer.BadParameter(f"{text!r}: {product} comes twice; give each product once")
         items.append(item)
@@ -181,6 +198,12 @@ async def create_standing_order(
         int | None,
         typer.Option(min=0, help="Never charge more than so many percent above today's prices."),
     ] = None,
+    currency: Annotated[
+        str, typer.Option(metavar="CODE", help="What it is billed in. Default: the only one.")
+    ] = "",
+    promotion: Annotated[
+        str, typer.Option(metavar="CODE", help="The promotion that it redeems.")
+    ] = "",
     allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
     """Create a standing order. Without --mandate the customer confirms each payment."""
@@ -193,6 +216,8 @@ async def create_standing_order(
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
         price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
+        currency=currency,
+        promotion_code=promotion.upper(),
     )
     made.MergeFrom(terms.message(session, customer_name))
     request = pb.CreateStandingOrderRequest(
@@ -272,12 +297,12 @@ async def _change(
             raise typer.BadParameter("--pay-on-notice goes without --mandate")
         wanted.billing_mode = pb.PAY_ON_NOTICE
         paths += ["billing_mode", "mandate"]
-    for each in change.clear or ():
-        if each in paths:
+    for path in change.clear or ():
+        if path in paths:
             raise typer.BadParameter(
-                f"{each}: say it once, and without a new one", param_hint="--clear"
+                f"{path}: say it once, and without a new one", param_hint="--clear"
             )
-        paths.append(each)
+        paths.append(path)
     if not paths:
         raise typer.BadParameter("say what to change")
     wanted.name, wanted.etag = present.name, present.etag
@@ -292,15 +317,17 @@ async def list_standing_orders(
         pb.StandingOrder.State.ValueType,
         one_of(pb.StandingOrder.State, "Only standing orders in this state."),
     ] = pb.StandingOrder.STATE_UNSPECIFIED,
+    product: Annotated[str, typer.Option(help="Only standing orders with this product.")] = "",
 ) -> None:
     """List standing orders."""
     request = pb.ListStandingOrdersRequest(
         parent=session.parent,
         customer=session.name(CUSTOMER, customer) if customer else "",
         state=state,
+        product=session.name(PRODUCT, product) if product else "",
     )
-    found = await all_pages(session.scheduler.ListStandingOrders, request, "standing_orders")
-    session.output.many(found, STANDING_ORDER_COLUMNS, "no standing orders")
+    listed = await all_pages(session.scheduler.ListStandingOrders, request, "standing_orders")
+    session.output.many(listed, STANDING_ORDER_COLUMNS, "no standing orders")
 
 
 @command(standing_orders, "get")

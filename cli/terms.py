@@ -67,6 +67,9 @@ class TermOptions:
         postal_address_pb2.PostalAddress | None,
         typer.Option(parser=parse_address, metavar="ADDRESS", help=ADDRESS_HELP),
     ] = None
+    tax_id: Annotated[str, typer.Option(help="The customer's tax id, for example DE123456789.")] = (
+        ""
+    )
 
     conditions: Annotated[
         list[str] | None,
@@ -104,6 +107,7 @@ class TermOptions:
             notice_lead=to_duration(self.lead),
             payment_window=to_duration(self.window),
             ship_to=self.ship_to,
+            tax_id=self.tax_id,
             conditions=self._conditions(session),
             repurchase_window=to_duration(self.repurchase_window),
             repurchase_action=self.repurchase_action,

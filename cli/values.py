@@ -28,6 +28,9 @@ _MINOR_DIGITS = {
     for code, entry in iso4217.raw_table.items()
     if code and str(entry["CcyMnrUnts"]).isdigit()
 }
+_PERCENT = re.compile(r"([0-9]{1,4})(?:\.([0-9]{1,2}))?")
+_BASIS_POINTS_PER_PERCENT = 100
+_TAX_RATE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?")
 _MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Z]{3})")
 _NUMBER = re.compile(rf"-?[0-9]{{1,{NUMBER_DIGITS_MAX}}}")
 _DURATION = re.compile(
@@ -41,6 +44,8 @@ _MOMENT = re.compile(
 )
 _REGION = re.compile(r"[A-Z]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+PPM_PER_PERCENT = 10_000
+TAX_RATE_MAX_PPM = 1_000_000
 
 
 def parse_text(text: str) -> str:
@@ -72,6 +77,42 @@ def parse_count(text: str) -> int:
 def parse_percent(text: str) -> int:
     """A whole number of per cent, from 0 and without its sign."""
     return parse_number(text, low=0)
+
+
+def parse_basis_points(text: str | int) -> int:
+    """A share in per cent, such as 7.5, as basis points; typer gives the default through here, too."""
+    if isinstance(text, int):
+        return text
+    match = _PERCENT.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a share in per cent such as 5, 7.5 or 7.25")
+    return int(match[1]) * _BASIS_POINTS_PER_PERCENT + int((match[2] or "").ljust(2, "0"))
+
+
+def format_basis_points(share_bps: int) -> str:
+    """A share as people read it."""
+    percent, rest = divmod(share_bps, _BASIS_POINTS_PER_PERCENT)
+    return f"{percent}.{rest:02}".rstrip("0").rstrip(".") + "%"
+
+
+def parse_rate(text: str | int) -> int:
+    """A percentage in parts per million, exactly. Raises BadParameter."""
+    if isinstance(text, int):
+        return text
+    match = _TAX_RATE.fullmatch(text)
+    if match is None:
+        rule = 'is no percentage such as "19" or "8.875", with at most four decimal digits'
+        raise typer.BadParameter(f"{text!r} {rule}")
+    rate_ppm = int(match[1]) * PPM_PER_PERCENT + int((match[2] or "").ljust(4, "0"))
+    if rate_ppm > TAX_RATE_MAX_PPM:
+        raise typer.BadParameter(f"{text!r} must be 0 to 100 %")
+    return rate_ppm
+
+
+def format_rate(rate_ppm: int) -> str:
+    """Parts per million as a percentage."""
+    whole, rest = divmod(rate_ppm, PPM_PER_PERCENT)
+    return f"{whole}.{rest:04d}".rstrip("0").rstrip(".") + " %"
 
 
 def parse_money(text: str) -> money_pb2.Money:

@@ -30,18 +30,18 @@ class Findings:
 
 
 def main() -> int:
-    """Audit, print what was found, and fail unless everything was looked at and found good."""
+    """Audit, print what was found, and fail unless everything was audited and found good."""
     failed = False
     for lock in LOCKS:
         try:
-            found = findings(audit(ROOT / "requirements" / f"{lock}.txt"))
+            audited = findings(audit(ROOT / "requirements" / f"{lock}.txt"))
         except ValueError as error:
             print(f"audit of {lock}: NOT RUN: {error}", file=sys.stderr)
             failed = True
             continue
-        for line in verdict(found):
+        for line in verdict(audited):
             print(f"audit of {lock}: {line}", file=sys.stderr)
-        failed = failed or bool(found.vulnerable or found.skipped or not found.audited)
+        failed = failed or bool(audited.vulnerable or audited.skipped or not audited.audited)
     return int(failed)
 
 
@@ -70,21 +70,21 @@ def findings(report: str) -> Findings:
             for package in packages
             for vulnerability in package.get("vulns", ())
         ),
-        skipped=tuple(each["skip_reason"] for each in packages if "skip_reason" in each),
+        skipped=tuple(package["skip_reason"] for package in packages if "skip_reason" in package),
     )
 
 
-def verdict(found: Findings) -> Iterator[str]:
+def verdict(audited: Findings) -> Iterator[str]:
     """The lines to print."""
-    yield from found.vulnerable
-    if not found.audited:
-        yield f"NOT RUN: none of {len(found.skipped)} packages could be looked up, such as"
-        yield from found.skipped[:1]
-    elif found.skipped:
-        yield f"{len(found.skipped)} packages were NOT looked at"
-        yield from found.skipped
-    elif not found.vulnerable:
-        yield f"{found.audited} packages, no known vulnerability"
+    yield from audited.vulnerable
+    if not audited.audited:
+        yield f"NOT RUN: none of {len(audited.skipped)} packages could be looked up, such as"
+        yield from audited.skipped[:1]
+    elif audited.skipped:
+        yield f"{len(audited.skipped)} packages were NOT audited"
+        yield from audited.skipped
+    elif not audited.vulnerable:
+        yield f"{audited.audited} packages, no known vulnerability"
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ class ManifestError(Exception):
 
 def overlays() -> list[str]:
     """Return the names of the overlays."""
-    return sorted(each.parent.name for each in FOLDER.glob("overlays/*/kustomization.yaml"))
+    return sorted(path.parent.name for path in FOLDER.glob("overlays/*/kustomization.yaml"))
 
 
 def components() -> list[str]:
     """Return the names of the components."""
-    return sorted(each.parent.name for each in FOLDER.glob("components/*/kustomization.yaml"))
+    return sorted(path.parent.name for path in FOLDER.glob("components/*/kustomization.yaml"))
 
 
 def render_overlay(name: str) -> str:
@@ -83,11 +83,15 @@ def _render() -> Iterator[Path]:
     """Write everything that can be built, and what of it Kubernetes has a schema for."""
     RENDERED.mkdir(parents=True, exist_ok=True)
     for name, text in (
-        *((each, render_overlay(each)) for each in overlays()),
-        *((f"component-{each}", render_component(each)) for each in components()),
+        *((overlay, render_overlay(overlay)) for overlay in overlays()),
+        *((f"component-{component}", render_component(component)) for component in components()),
     ):
         file = RENDERED / f"{name}.yaml"
-        known = [each for each in yaml.safe_load_all(text) if is_kubernetes_own(each["apiVersion"])]
+        known = [
+            document
+            for document in yaml.safe_load_all(text)
+            if is_kubernetes_own(document["apiVersion"])
+        ]
         file.write_text(yaml.safe_dump_all(known))
         yield file
 

@@ -91,14 +91,14 @@ class Method(Element):
     @cached_property
     def reasons(self) -> frozenset[str]:
         """Reasons of errors and of field violations that the comment documents for this method."""
-        found: set[str] = set()
+        names: set[str] = set()
         for paragraph in self.comment.split("\n\n"):
             if paragraph.startswith("Reasons:"):
-                found |= reasons_in(paragraph)
+                names |= reasons_in(paragraph)
             elif paragraph.startswith(("Field violations", "Problems")):
                 # No status codes stand here, and one field's reason has the name of one.
-                found |= _named_in(paragraph)
-        return frozenset(found)
+                names |= _named_in(paragraph)
+        return frozenset(names)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _contract(source: _Source, shared: list[_Source], events: _Source) -> Contra
         messages=tuple(
             _message(file, *message) for file in (source, *shared) for message in file.messages()
         ),
-        enums=tuple(_enum(file, *each) for file in (source, events) for each in file.enums()),
+        enums=tuple(_enum(file, *enum) for file in (source, events) for enum in file.enums()),
         events=tuple(event for event in published if f"{package}.{event.name}" not in used),
         event_parts=tuple(part for part in published if f"{package}.{part.name}" in used),
     )
@@ -256,8 +256,8 @@ def _message(
             repeated=field.label == descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED,
             oneof=_oneof(message, field),
             behaviours=tuple(
-                field_behavior_pb2.FieldBehavior.Name(each)
-                for each in field.options.Extensions[field_behavior_pb2.field_behavior]
+                field_behavior_pb2.FieldBehavior.Name(extension)
+                for extension in field.options.Extensions[field_behavior_pb2.field_behavior]
             ),
             rules=tuple(_rules(field)),
         )
@@ -293,8 +293,8 @@ def _oneof(
 
 def _rules(field: descriptor_pb2.FieldDescriptorProto) -> Iterator[str]:
     """The rules of a field, one text each."""
-    found = field.options.Extensions[validate_pb2.field]
-    for description, value in found.ListFields():
+    rules = field.options.Extensions[validate_pb2.field]
+    for description, value in rules.ListFields():
         if description.name == "cel":
             yield from (rule.message for rule in value)
         elif description.message_type is not None:

@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def replace() -> None:
-    """Write gen/ anew; a contract that does not compile leaves it as it was."""
+    """Rewrite gen/; a contract that does not compile leaves it as it was."""
     with tempfile.TemporaryDirectory(prefix="recurring-gen-") as folder:
         generate(Path(folder))
         for package in (PACKAGE, RULES_PACKAGE):

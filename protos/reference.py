@@ -24,13 +24,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="only compare with the contracts")
     checking = parser.parse_args().check
-    pages = {f"{each.service}.md": page(each) for each in contracts.read()}
+    pages = {f"{contract.service}.md": page(contract) for contract in contracts.read()}
     stale = [
         name
         for name, text in pages.items()
         if not (REFERENCE / name).exists() or (REFERENCE / name).read_text() != text
     ]
-    left_over = sorted({each.name for each in REFERENCE.glob("*.md")} - pages.keys())
+    left_over = sorted({path.name for path in REFERENCE.glob("*.md")} - pages.keys())
     if not checking:
         REFERENCE.mkdir(parents=True, exist_ok=True)
         for name in stale:
@@ -85,7 +85,7 @@ def _method(contract: Contract, method: Method) -> Iterator[str]:
     yield from _comment(method)
     if method.streams_in:
         yield from ("The caller sends a stream of messages with these fields:", "")
-    request = next(each for each in contract.messages if each.name == method.input)
+    request = next(message for message in contract.messages if message.name == method.input)
     yield from _fields(contract, request.fields)
 
 
@@ -106,8 +106,10 @@ def _fields(contract: Contract, fields: tuple[Field, ...]) -> Iterator[str]:
         kind = _type(contract, field.type_name)
         many = "list of " if field.repeated else ""
         one_of = f"one of `{field.oneof}`" if field.oneof else ""
-        behaviours = ", ".join(each.lower().replace("_", " ") for each in field.behaviours)
-        rules = ", ".join(f"`{each}`" for each in field.rules)
+        behaviours = ", ".join(
+            behaviour.lower().replace("_", " ") for behaviour in field.behaviours
+        )
+        rules = ", ".join(f"`{rule}`" for rule in field.rules)
         cells = (many + kind, "; ".join(filter(None, (behaviours, one_of, rules))), _cell(field))
         yield f"| `{field.name}` | " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
 

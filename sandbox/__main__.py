@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from sandbox import mail, provider, record, sms
@@ -93,7 +94,7 @@ class Reader:
     def names(self, name: str, default: str) -> frozenset[str]:
         """Read a list of names, with commas between."""
         listed = self.text(name, default).split(",")
-        return frozenset(each.strip() for each in listed if each.strip())
+        return frozenset(entry.strip() for entry in listed if entry.strip())
 
     def seconds(self, name: str, default: float) -> float:
         """Read a duration."""
@@ -204,7 +205,7 @@ def main() -> int:
     # The SMTP library logs every command, addresses included.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     try:
-        asyncio.run(serve(read_settings(os.environ)))
+        uvloop.run(serve(read_settings(os.environ)))
     except SettingsError as error:
         print(f"sandbox: bad settings\n{error}", file=sys.stderr)  # noqa: T201
         return 2

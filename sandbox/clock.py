@@ -135,7 +135,9 @@ class Clock:
     # Requests
 
     async def _show(self, _: web.Request) -> web.Response:
-        present = sorted(self._present(), key=lambda each: (each.name, each.instance))
+        present = sorted(
+            self._present(), key=lambda participant: (participant.name, participant.instance)
+        )
         return web.json_response(
             {
                 "now": format_time(self._now),
@@ -227,11 +229,14 @@ class Clock:
             self._begin_round()
             await self._round_answered(deadline)
             present = self._present()
-            activities = {(each.name, each.instance): each.activity for each in present}
+            activities = {
+                (participant.name, participant.instance): participant.activity
+                for participant in present
+            }
             restless = [
-                f"{each.name}/{each.instance}: {reason}"
-                for each in present
-                if (reason := self._restless_reason(each, before))
+                f"{participant.name}/{participant.instance}: {reason}"
+                for participant in present
+                if (reason := self._restless_reason(participant, before))
             ]
             if not restless and activities.keys() == before.keys():
                 return
@@ -269,17 +274,21 @@ class Clock:
         present = self._present()
         missing = self._expected - {participant.name for participant in present}
         reasons = [f"{name}: no process of it is present" for name in sorted(missing)]
-        for each in present:
-            if each.round != self._round:
-                reasons.append(f"{each.name}/{each.instance}: has not reported in this round")
-            elif not each.quiet:
-                reasons.append(f"{each.name}/{each.instance}: busy")
+        for participant in present:
+            if participant.round != self._round:
+                reasons.append(
+                    f"{participant.name}/{participant.instance}: has not reported in this round"
+                )
+            elif not participant.quiet:
+                reasons.append(f"{participant.name}/{participant.instance}: busy")
         return reasons
 
     def _present(self) -> list[Participant]:
         """Forget who is gone, and return who is left."""
         self._participants = {
-            key: each for key, each in self._participants.items() if each.is_present()
+            key: participant
+            for key, participant in self._participants.items()
+            if participant.is_present()
         }
         return list(self._participants.values())
 

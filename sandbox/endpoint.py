@@ -3,6 +3,7 @@
 The payment provider and the SMS gateway share it and differ in the body of an error.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -14,11 +15,13 @@ from datetime import timedelta
 from aiohttp import web
 
 from sandbox.clock import Clock, format_time, parse_time
-from sandbox.outages import Outage, Outages
+from sandbox.outages import Outage, Outages, Trouble, delay
 from sandbox.record import ReceivedRequest, Record, note_request
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 """As Stripe documents it."""
+QUEUED_MAX = timedelta(minutes=2)
+"""No network and no proxy keeps a request for longer, by the simulated clock."""
 
 
 @dataclass(eq=False)
@@ -69,6 +72,8 @@ Perform = Callable[[sqlite3.Connection, int], Reply]
 
 RefusalBody = Callable[[RefusedError], Mapping[str, object]]
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 class Endpoint:
     """The HTTP interface of one part. Its `middleware` runs before every handler of the part."""
@@ -91,18 +96,18 @@ class Endpoint:
         self._refusal_body = refusal_body
         self._key_retention = key_retention
         self._in_flight: set[str] = set()
+        # Requests on their way, whose callers may have gone.
+        self._queued: set[asyncio.Task[web.StreamResponse]] = set()
 
     @property
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Authenticate a request, turn errors into responses, and note it in the record."""
 
         @web.middleware
-        async def check_and_record(
-            request: web.Request,
-            handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-        ) -> web.StreamResponse:
+        async def check_and_record(request: web.Request, handler: Handler) -> web.StreamResponse:
             received = self._received(request)
-            outage = self._outages.of(self._part)
+            trouble = request["trouble"] = await self._outages.meet(self._part)
+            outage = trouble.kind if trouble else None
             try:
                 _check_available(outage)
                 self._authenticate(request)
@@ -110,6 +115,8 @@ class Endpoint:
                     response: web.StreamResponse = web.Response(
                         text=_PAGE, content_type="text/html"
                     )
+                elif outage is Outage.QUEUED:
+                    response = await self._carry_out_later(request, handler, trouble)
                 else:
                     response = await handler(request)
             except RefusedError as refused:
@@ -121,11 +128,36 @@ class Endpoint:
                 # Nothing was done, so the answer need not wait for the note to reach the disk.
                 outcome = str(response.status)
                 self._record.submit(lambda db: note_request(db, received, outcome))
+            await delay(trouble, Outage.SLOW)
             if outage is Outage.LOST_ANSWERS and request.transport is not None:
                 request.transport.close()
             return response
 
         return check_and_record
+
+    async def _carry_out_later(
+        self, request: web.Request, handler: Handler, trouble: Trouble | None
+    ) -> web.StreamResponse:
+        """Keep a request on its way; then it is carried out, whether its caller waits or not."""
+        await request.read()
+        arrived = self._clock.now
+
+        async def later() -> web.StreamResponse:
+            await delay(trouble, Outage.QUEUED)
+            if self._clock.now > arrived + QUEUED_MAX:
+                raise web.HTTPGatewayTimeout
+            return await handler(request)
+
+        task = asyncio.create_task(later())
+        self._queued.add(task)
+        task.add_done_callback(self._arrived)
+        return await asyncio.shield(task)
+
+    def _arrived(self, task: asyncio.Task[web.StreamResponse]) -> None:
+        self._queued.discard(task)
+        if not task.cancelled():
+            # The client may have disconnected.
+            task.exception()
 
     async def answer_once(
         self, request: web.Request, parameters: Mapping[str, str], perform: Perform

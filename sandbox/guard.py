@@ -8,11 +8,13 @@ host that is the sandbox's own, and what changes something must not come from a 
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from yarl import URL
 
+HOSTS_KEPT_MAX = 64
 LOOPBACK_NAMES = frozenset({"localhost"})
 # Probes use the address of a pod, and get no data.
 PROBED_PATH = "/healthz"
@@ -29,6 +31,8 @@ class Guard:
     def __init__(self, hosts: Collection[str], api_keys: Collection[str]) -> None:
         """Loopback addresses and names are always its own; `hosts` are more."""
         self._hosts = {host.lower() for host in hosts} | LOOPBACK_NAMES
+        # Clients name the same few hosts in every request.
+        self._is_own = lru_cache(maxsize=HOSTS_KEPT_MAX)(self._is_own_host)
         self._api_keys = [key.encode() for key in api_keys]
 
     @property
@@ -67,7 +71,7 @@ class Guard:
             return "this comes from a page of another origin"
         return ""
 
-    def _is_own(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         try:
             name = (URL(f"http://{host}").host or "").rstrip(".").lower()
         except ValueError:

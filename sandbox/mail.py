@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from sandbox.clock import Clock, format_time
 from sandbox.guard import Guard
-from sandbox.outages import Outages
+from sandbox.outages import Outage, Outages, delay
 from sandbox.record import ReceivedRequest, Record, bad_request, note_request, page_size
 
 MESSAGE_BYTES_MAX = 1_048_576
@@ -54,7 +54,8 @@ class Mailbox:
         received = ReceivedRequest(
             "mail", "SMTP", "/mail", message_id, format_time(self._clock.now)
         )
-        if self._outages.of("mail"):
+        trouble = await self._outages.meet("mail")
+        if trouble is not None and trouble.kind is Outage.UNAVAILABLE:
             self._record.submit(lambda db: note_request(db, received, "451"))
             return "451 4.3.2 An outage is switched on, try again later"
         sender, subject, text = (
@@ -78,6 +79,7 @@ class Mailbox:
             note_request(db, received, "250")
 
         await self._record.write(keep)
+        await delay(trouble, Outage.SLOW)
         return "250 2.0.0 Accepted"
 
 

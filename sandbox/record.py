@@ -34,8 +34,10 @@ CREATE TABLE IF NOT EXISTS clock (
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS outages (
-    part TEXT PRIMARY KEY,
-    kind TEXT NOT NULL
+    part    TEXT PRIMARY KEY,
+    kind    TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    times   INTEGER
 ) STRICT;
 
 -- How the provider departs from its ideal; what is absent does not.
@@ -95,7 +97,10 @@ CREATE TABLE IF NOT EXISTS refunds (
     currency       TEXT NOT NULL,
     reason         TEXT,
     metadata       TEXT NOT NULL,
-    created        INTEGER NOT NULL
+    created        INTEGER NOT NULL,
+    -- Pending before the one, and failed from the other on.
+    settles        INTEGER NOT NULL,
+    fails          INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS refunds_by_payment_intent ON refunds (payment_intent);
 
@@ -266,7 +271,10 @@ def bad_request(message: str) -> web.HTTPBadRequest:
 
 
 def count_everything(record: Record) -> dict[str, object]:
-    """Count the effects and requests of each part; amounts are in minor units by currency."""
+    """Count the effects and requests of each part; amounts are in minor units by currency.
+
+    What was given back counts even if the refund failed later: the money came back by another entry.
+    """
 
     def table(statement: str) -> dict[str, int]:
         return {cast("str", name): cast("int", count) for name, count in record.read(statement)}

@@ -12,6 +12,7 @@ from aiohttp import web
 from sandbox.clock import Clock, format_time
 from sandbox.endpoint import Endpoint, RefusedError, Reply
 from sandbox.guard import Guard
+from sandbox.outages import Outage
 from sandbox.record import Record, bad_request, page_size
 
 BODY_CHARACTERS_MAX = 1600
@@ -50,8 +51,10 @@ class Gateway:
         """Deliver a message: 201 with its status, delivered or undelivered."""
         message = await _read_message(request)
         created = format_time(self._clock.now)
+        trouble = request["trouble"]
+        outage = trouble.kind if trouble else None
         return await self._endpoint.answer_once(
-            request, message, lambda db, tries: _deliver(db, message, created, tries)
+            request, message, lambda db, tries: _deliver(db, message, created, tries, outage)
         )
 
     async def get_message(self, request: web.Request) -> web.Response:
@@ -109,22 +112,27 @@ def _invalid(code: str, message: str) -> RefusedError:
     return RefusedError(400, "invalid_request", code, message)
 
 
-def _deliver(db: sqlite3.Connection, message: dict[str, str], created: str, tries: int) -> Reply:
+def _deliver(
+    db: sqlite3.Connection, message: dict[str, str], created: str, tries: int, outage: Outage | None
+) -> Reply:
     to = message["to"]
     if to == INVALID_NUMBER:
         raise _invalid("invalid_number", "to: this number does not exist.")
     if to == UNAVAILABLE_TWICE_NUMBER and tries <= UNAVAILABLE_TRIES:
         body = {"code": "service_unavailable", "message": "Try again."}
         return Reply(503, body, keep=False)
-    status = "undelivered" if to == UNDELIVERABLE_NUMBER else "delivered"
+    lost = to == UNDELIVERABLE_NUMBER or outage is Outage.FALSELY_DELIVERED
+    status = "undelivered" if lost else "delivered"
     row = db.execute(
         "INSERT INTO sms (id, recipient, sender, body, status, created) VALUES (?, ?, ?, ?, ?, ?)"
         " RETURNING *",
         (f"sms_{secrets.token_hex(12)}", to, message["from"], message["body"], status, created),
     ).fetchone()
     answer = _describe(row)
-    if to == FALSELY_UNDELIVERED_NUMBER:
+    if to == FALSELY_UNDELIVERED_NUMBER or outage is Outage.FALSELY_UNDELIVERED:
         answer["status"] = "undelivered"
+    elif outage is Outage.FALSELY_DELIVERED:
+        answer["status"] = "delivered"
     return Reply(201, answer, drop=to == DROPPED_ANSWER_NUMBER)
 
 

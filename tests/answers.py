@@ -40,7 +40,12 @@ class Recorder:
         """Note whether a request that was answered is answered the same again."""
         if getattr(request, "page_token", ""):
             self.answers.add((name, PAGED))
-        if self.repeats and hasattr(request, "request_id"):
+        # A dry run changes nothing, and is answered as things are.
+        if (
+            self.repeats
+            and hasattr(request, "request_id")
+            and not getattr(request, "dry_run", False)
+        ):
             same = await (await again()) == answer
             self.answers.add((name, REPLAYED if same else REPLAYED_OTHERWISE))
             self._done.append((name, copy.deepcopy(answer), again))

@@ -1,9 +1,11 @@
 """Real servers for the tests: one PostgreSQL and one NATS a session, clean for every test."""
 
 import base64
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -28,6 +30,7 @@ settings.load_profile("any machine")
 
 # A flood has both ends of some thousand connections in one process.
 NEEDS = Needs("the tests", open_files=4096, disk_bytes=2048 * MEBIBYTE)
+TESTS = Path(__file__).parent
 # Tests of what computes alone; all others start servers.
 PURE = ("tests/unit/", "tests/manifests/")
 
@@ -38,6 +41,11 @@ KEYRING = Keyring.parse(DATA_KEYS)
 
 # Called with a service's name; returns the address of a fresh, migrated database.
 ServiceDatabase = Callable[[str], str]
+
+
+def pytest_configure() -> None:
+    """End on SIGTERM as on Control-C: tests that are stopped by `timeout` or CI stop their servers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -85,9 +93,11 @@ def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
         server.destroy()
 
 
-def whole_stack(folder: Path) -> Iterator[EmbeddedStack]:
-    """A suite of its own with its sandbox, on free ports; gone afterwards."""
+@contextmanager
+def whole_stack(folder: Path, *users: str) -> Iterator[EmbeddedStack]:
+    """A suite of its own with its sandbox, on free ports, for the tests of some folders."""
     stack = EmbeddedStack(folder, Addresses.free())
+    _stacks_in_use.append((stack, frozenset(users)))
     try:
         stack.up()
         yield stack
@@ -95,10 +105,35 @@ def whole_stack(folder: Path) -> Iterator[EmbeddedStack]:
         stack.destroy()
 
 
+# With the folders of tests that use them.
+_stacks_in_use: list[tuple[EmbeddedStack, frozenset[str]]] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """End stacks that no test to come uses: four services at rest take a part of a core."""
+    yield
+    if nextitem is None or _folder(item) == _folder(nextitem):
+        return
+    items = item.session.items
+    to_come = {_folder(later) for later in items[items.index(item) + 1 :]}
+    for stack, users in _stacks_in_use:
+        if not users & to_come:
+            stack.destroy()
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
 @pytest.fixture(scope="session")
 def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
     """The whole suite with its sandbox, on free ports, for the whole session."""
-    yield from whole_stack(servers_folder / "suite")
+    users = ("clients", "contract", "fuzz", "integration")
+    with whole_stack(servers_folder / "suite", *users) as stack:
+        yield stack
 
 
 @pytest.fixture

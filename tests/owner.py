@@ -3,18 +3,22 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+import asyncpg
 
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
+
+
+def address_of(database: Database, role_suffix: str) -> str:
+    """A test's database for the role of its service with this suffix."""
+    return database.pool.url.replace(":only", f"{role_suffix}:only")
 
 
 @asynccontextmanager
-async def as_owner(database: Database) -> AsyncIterator[AsyncConnection]:
+async def as_owner(database: Database) -> AsyncIterator[Connection]:
     """A transaction of the role that migrations run as, in a test's database."""
-    url = database.engine.url
-    engine = create_async_engine(url.set(username=f"{url.username}_migrator"))
+    driver = await asyncpg.connect(address_of(database, "_migrator"))
     try:
-        async with engine.begin() as tx:
-            yield tx
+        async with driver.transaction():
+            yield Connection(driver, database.keyring)
     finally:
-        await engine.dispose()
+        await driver.close()

@@ -58,9 +58,9 @@ def dashboard_queries() -> list[str]:
 
 def metrics_in(queries: Iterable[str]) -> set[str]:
     """The names of the series that PromQL expressions ask for."""
-    found: set[str] = set()
+    metrics: set[str] = set()
     for query in queries:
         # Labels have names as series do, but stand in braces or after `by`.
         bare = re.sub(r"\{[^}]*\}|\bby \([^)]*\)|\[[^]]*\]", " ", query)
-        found.update(_SERIES.findall(bare))
-    return found
+        metrics.update(_SERIES.findall(bare))
+    return metrics

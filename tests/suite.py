@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 from nats.aio.subscription import Subscription
 from recurring.catalog.v1 import catalog_pb2_grpc
+from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from recurring.notify.v1 import notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2_grpc
-from recurring.scheduler.v1 import scheduler_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
 from cli.sandbox import Sandbox
 from deploy.embedded.addresses import SERVICES
@@ -27,6 +29,7 @@ from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.wiring import nats_url
 from services.runtime.auth.tls import Identity
+from services.runtime.messaging.batches import BATCH_CONTENT_TYPE
 from services.runtime.messaging.broker import DOMAIN
 from tests.answers import Recorder
 
@@ -207,6 +210,7 @@ class Suite:
         self.sandbox = Sandbox(deployment.sandbox_url)
         self._stack = stack
         self._clients: list[Client] = []
+        self._platforms: list[Client] = []
 
     @classmethod
     def on(cls, stack: EmbeddedStack) -> "Suite":
@@ -222,7 +226,10 @@ class Suite:
     def client(self, merchant: str = "", scope: str = "platform") -> Client:
         """A program of a merchant (a new one, if none is named) with a scope."""
         merchant = merchant or f"m{next(_numbers)}-{uuid.uuid4().hex[:8]}"
-        return self.with_token(self.token(merchant, scope), merchant)
+        client = self.with_token(self.token(merchant, scope), merchant)
+        if scope == "platform":
+            self._platforms.append(client)
+        return client
 
     def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""
@@ -249,13 +256,13 @@ class Suite:
             pass
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Ear"]:
-        """Hear the events that are published from now on."""
+    async def subscribe_events(self) -> AsyncIterator["EventSubscription"]:
+        """Subscribe to the events that are published from now on."""
         client = await nats.connect(self.deployment.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
             await client.flush()
-            yield Ear(subscription)
+            yield EventSubscription(subscription)
         finally:
             await client.close()
 
@@ -269,12 +276,27 @@ class Suite:
                 sequences = range(state.first_seq, state.last_seq + 1)
                 for first in range(0, len(sequences), FETCH_EVENTS):
                     some = sequences[first : first + FETCH_EVENTS]
-                    for told in await asyncio.gather(
+                    for message in await asyncio.gather(
                         *(jetstream.get_msg(stream, sequence) for sequence in some)
                     ):
-                        yield Stored(told.subject or "", dict(told.headers or {}), told.data or b"")
+                        yield Stored(
+                            message.subject or "", dict(message.headers or {}), message.data or b""
+                        )
         finally:
             await client.close()
+
+    async def cancel_standing_orders(self) -> None:
+        """Cancel what the test's merchants have active, a page of each: no later test bills it."""
+        active = scheduler_pb2.StandingOrder.ACTIVE
+        for client in {client.merchant: client for client in self._platforms}.values():
+            listed = await client.scheduler.ListStandingOrders(
+                scheduler_pb2.ListStandingOrdersRequest(parent=client.name, state=active)
+            )
+            for standing_order in listed.standing_orders:
+                cancel = scheduler_pb2.CancelStandingOrderRequest(
+                    name=standing_order.name, request_id=new_id()
+                )
+                await client.scheduler.CancelStandingOrder(cancel)
 
     async def close(self) -> None:
         for client in self._clients:
@@ -284,7 +306,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Stored:
-    """An event as a stream keeps it."""
+    """A message as a stream keeps it."""
 
     subject: str
     headers: dict[str, str]
@@ -292,27 +314,34 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """An event as a subscriber gets it."""
+class ReceivedEvent:
+    """An event as a subscriber gets it, and its message."""
 
-    subject: str
-    headers: dict[str, str]
+    event: CloudEvent
     message: Any
 
 
-class Ear:
-    """Hears events as any subscriber of NATS does."""
+class EventSubscription:
+    """Receives events as any subscriber of NATS does."""
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
+        # Of the batches that have arrived.
+        self._received: deque[CloudEvent] = deque()
 
-    async def next(self, message_type: type[Message], merchant: str) -> Heard:
+    async def next(self, message_type: type[Message], merchant: str) -> ReceivedEvent:
         """The next event of a type about a merchant."""
         while True:
-            told = await self._subscription.next_msg(EVENT_TIMEOUT_SECONDS)
-            headers = dict(told.headers or {})
-            if told.subject == full_name(message_type) and headers.get("ce-tenant") == merchant:
-                return Heard(told.subject, headers, message_type.FromString(told.data))
+            while not self._received:
+                message = await self._subscription.next_msg(EVENT_TIMEOUT_SECONDS)
+                assert (message.headers or {})["content-type"] == BATCH_CONTENT_TYPE
+                events = CloudEventBatch.FromString(message.data).events
+                assert {event.type for event in events} == {message.subject}
+                self._received += events
+            event = self._received.popleft()
+            is_about = event.attributes["tenant"].ce_string == merchant
+            if is_about and event.type == full_name(message_type):
+                return ReceivedEvent(event, message_type.FromString(event.proto_data.value))
 
 
 def full_name(message_type: type[Message]) -> str:

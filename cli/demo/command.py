@@ -84,11 +84,11 @@ async def _deviations(
         for sentence in deviations(outcome, expected[outcome.participant.first_name])
     ]
     boxes = await boxes_left(session, participants)
-    sold = sum(each.amount_minor is not None for each in expected["Ben"])
+    sold = sum(cycle.amount_minor is not None for cycle in expected["Ben"])
     wanted = plan.BOXES_AT_FIRST + plan.BOXES_RESTOCKED - sold
     if (boxes.on_hand_units, boxes.held_units) != (wanted, 0):
-        found = f"{boxes.on_hand_units} boxes on hand and {boxes.held_units} held"
-        wrong.append(f"there are {found}, not {wanted} and 0")
+        stock = f"{boxes.on_hand_units} boxes on hand and {boxes.held_units} held"
+        wrong.append(f"there are {stock}, not {wanted} and 0")
     return wrong
 
 

@@ -61,10 +61,10 @@ def _cycles(
             was = format_moment(from_timestamp(order.due_time))
             yield f"{what} was due {was}, not {format_moment(wanted.due_time)}"
         if order.state != wanted.state:
-            names = [scheduler_pb2.Order.State.Name(each) for each in (order.state, wanted.state)]
+            names = [scheduler_pb2.Order.State.Name(state) for state in (order.state, wanted.state)]
             yield f"{what} is {names[0]}, not {names[1]}"
         elif wanted.reason is not None and list(order.reasons) != [wanted.reason]:
-            names = [scheduler_pb2.OrderReason.Name(each) for each in order.reasons]
+            names = [scheduler_pb2.OrderReason.Name(reason) for reason in order.reasons]
             yield f"{what} has the reasons {names}"
         elif wanted.amount_minor is not None and to_minor(order.amount) != wanted.amount_minor:
             yield f"{what} cost {_money(to_minor(order.amount))}, not {_money(wanted.amount_minor)}"

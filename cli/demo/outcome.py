@@ -89,9 +89,9 @@ async def _unanswered(session: Session, charges: set[str]) -> list[UnansweredPay
         cursor=("starting_after", "id"),
         api_key=session.stack.provider_api_key,
     )
-    found = [
+    unanswered = [
         UnansweredPayment(intent["id"], datetime.fromtimestamp(intent["created"], UTC))
         async for intent in intents
         if intent["metadata"].get("charge") in charges and intent["metadata"]["attempt"] in dropped
     ]
-    return sorted(found, key=lambda payment: payment.time)
+    return sorted(unanswered, key=lambda payment: payment.time)

@@ -56,7 +56,7 @@ def render(outcome: Outcome) -> Panel:
     standing_order = outcome.standing_order
     about = f"{outcome.participant.about}\n{describe_schedule(standing_order.schedule)}\n"
     state = scheduler_pb2.StandingOrder.State.Name(standing_order.state)
-    paid = [to_minor(each.amount) for each in outcome.orders if each.state == each.PAID]
+    paid = [to_minor(order.amount) for order in outcome.orders if order.state == order.PAID]
     currency = outcome.orders[0].notified_amount.currency_code if outcome.orders else "EUR"
     end = f"\n{state}, {len(paid)} orders paid, {format_minor(sum(paid), currency)} in all"
     return Panel(

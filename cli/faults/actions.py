@@ -11,7 +11,6 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from cli.connect import all_pages
 from cli.faults.history import Step
 from cli.faults.shop import CURRENCY, Shop
 from cli.values import from_minor, to_date
@@ -82,8 +81,10 @@ class Actions:
     async def _next_cycle(self, step: Step) -> int:
         name = self._shop.standing_order(step["order"])
         request = scheduler_pb2.GetStandingOrderRequest(name=name)
-        found = await self._shop.caller.call(self._session.scheduler.GetStandingOrder, request)
-        return int(found.next_cycle) if found is not None else 0
+        standing_order = await self._shop.caller.call(
+            self._session.scheduler.GetStandingOrder, request
+        )
+        return int(standing_order.next_cycle) if standing_order is not None else 0
 
     async def _skip(self, step: Step) -> None:
         request = scheduler_pb2.SkipCycleRequest(name=self._shop.standing_order(step["order"]))
@@ -123,13 +124,10 @@ class Actions:
         await self._call(self._session.scheduler.OrderNow, request, step)
 
     async def _confirm_held(self, step: Step) -> None:
-        request = scheduler_pb2.ListOrdersRequest(
-            parent=self._shop.standing_order(step["order"]), state=scheduler_pb2.Order.HELD
-        )
-        found = await self._shop.caller.call(self._session.scheduler.ListOrders, request)
-        for order in found.orders if found is not None else ():
-            confirm = scheduler_pb2.ConfirmOrderRequest(name=order.name)
-            await self._call(self._session.scheduler.ConfirmOrder, confirm, step)
+        for order in await self._shop.orders(step["order"]):
+            if order.state == scheduler_pb2.Order.HELD:
+                confirm = scheduler_pb2.ConfirmOrderRequest(name=order.name)
+                await self._call(self._session.scheduler.ConfirmOrder, confirm, step)
 
     # --- a standing order -------------------------------------------------------------------------
 
@@ -210,19 +208,10 @@ class Actions:
             revoked = answer.revoke_time.ToDatetime(tzinfo=UTC)
             self.acknowledged.revocations.setdefault(name, revoked)
 
-    async def charges(self, customer: int) -> list[payments_pb2.Charge]:
-        """All charges of a customer."""
-        request = payments_pb2.ListChargesRequest(parent=self._shop.customer(customer))
-        return await all_pages(
-            lambda page: self._shop.caller.call(self._session.payments.ListCharges, page),
-            request,
-            "charges",
-        )
-
     async def _refund(self, step: Step) -> None:
         paid = [
             charge
-            for charge in await self.charges(step["customer"])
+            for charge in await self._shop.charges(step["customer"])
             if charge.state == payments_pb2.Charge.SUCCEEDED
         ]
         if not paid:
@@ -237,7 +226,7 @@ class Actions:
             self.acknowledged.refunds.add(f"{charge.name}/refunds/{refund_id}")
 
     async def _confirm(self, step: Step) -> None:
-        for charge in await self.charges(step["customer"]):
+        for charge in await self._shop.charges(step["customer"]):
             if charge.state == payments_pb2.Charge.REQUESTED:
                 request = payments_pb2.ConfirmPaymentRequestRequest(
                     name=charge.name, payment_method=self._shop.payment_method(step["customer"])

@@ -52,6 +52,8 @@ class Caller:
     refusals: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     _sent_count: int = 0
+    # When each change was asked for (time.monotonic), and how.
+    _changes: list[tuple[float, Any, Message]] = field(default_factory=list)
 
     async def call(self, method: Any, request: Message, *, twice: bool = False) -> Any | None:  # noqa: ANN401 - any stub, any answer
         """The answer, or None if it was refused. Raises TimeoutError if nobody answers at all."""
@@ -59,6 +61,7 @@ class Caller:
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             request_id = uuid.uuid5(_NAMESPACE, f"{self.tag}|{self._sent_count}")
             setattr(request, "request_id", str(request_id))  # noqa: B010 - of a field just looked up
+            self._changes.append((time.monotonic(), method, request))
         answers = await asyncio.gather(
             *(self._until_answered(method, request) for _ in range(2 if twice else 1))
         )
@@ -66,6 +69,15 @@ class Caller:
         if any(answer != given[0] for answer in given):
             self._violate(request, "the same request was answered in two ways")
         return given[0] if given else None
+
+    async def repeat(self, service: str, since: float) -> None:
+        """Send a service again what it was asked to change since (time.monotonic), in the same order.
+
+        Whatever the answer: what has happened since may forbid it.
+        """
+        for at, method, request in list(self._changes):
+            if at >= since and request.DESCRIPTOR.full_name.split(".")[1] == service:
+                await self._until_answered(method, request)
 
     async def _until_answered(self, method: Any, request: Message) -> Message | None:  # noqa: ANN401
         patient_until = time.monotonic() + PATIENCE_SECONDS

@@ -161,9 +161,9 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
         return
     if choice.points:
         # Only stacks of one's own have crash points, and what these are made of.
-        from cli.faults.life import lives  # noqa: PLC0415
+        from cli.faults.crash_histories import crash_histories  # noqa: PLC0415
 
-        yield from (life for life in lives() if life.seed >= choice.seeds.start)
+        yield from (history for history in crash_histories() if history.seed >= choice.seeds.start)
         return
     for seed in choice.seeds:
         yield generate(seed, faults, simulated=simulated)

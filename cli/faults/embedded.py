@@ -1,9 +1,7 @@
 """The faults of a stack on this machine: its processes, broker, databases and outside world fail."""
 
 import asyncio
-import json
 import shutil
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,21 +16,18 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy
 
 from cli.connect import Session, find_stack
-from cli.errors import CommandError
 from cli.faults.crashes import Crashes, in_thread
-from cli.faults.target import Fault
+from cli.faults.databases import DURABLES, DatabaseFaults
+from cli.faults.poison import PoisonedEvents
+from cli.faults.target import Fault, does, nothing
 from cli.output import Output
+from cli.sandbox import Sandbox
 from deploy.embedded import wiring
 from deploy.embedded.addresses import SERVICES, Addresses
-from deploy.embedded.databases import Databases
 from deploy.embedded.keys import Keys
-from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import Program
 from deploy.embedded.stack import EmbeddedStack
 
-POLL_SECONDS = 0.02
-TERMINATE_TIMES = 8
-LOCK_SECONDS = 1.5
 # Of the stream's memory of what it has had, while a fault wants it to forget.
 FORGETFUL_SECONDS = 0.1
 JETSTREAM_DOMAIN = "events"
@@ -40,15 +35,21 @@ PROVIDER_BEHAVIOR = "/provider/behavior"
 KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
 OUTAGES = (
     *(("provider", kind) for kind in KINDS),
-    *(("sms", kind) for kind in KINDS),
+    *(("sms", kind) for kind in (*KINDS, "falsely_delivered", "falsely_undelivered")),
     ("mail", "unavailable"),
 )
-
-# Streams that a service has a durable on, beside the one of its own name.
-DURABLES = (
-    *(("SCHEDULER", service) for service in ("catalog", "payments", "notify")),
-    *(("PAYMENTS", service) for service in ("scheduler", "notify")),
-    *(("NOTIFY", service) for service in ("scheduler", "payments")),
+# Below and beyond what a service waits for an answer: 10 s for the provider, 5 s for a message. A few
+# requests each, since what waits in a history is real.
+DELAYS = (
+    *(("provider", "slow", 2), ("provider", "slow", 12), ("provider", "queued", 11)),
+    *(("sms", "slow", 2), ("sms", "slow", 6), ("sms", "queued", 6)),
+    *(("mail", "slow", 2), ("mail", "slow", 6)),
+)
+DELAYED_REQUESTS = 3
+BEHAVIORS = (
+    *(("search_lag_seconds", 5400), ("list_lag_seconds", 5400)),
+    ("keys_forgotten_after_seconds", 86400),
+    *(("refunds_pending_seconds", 21_600), ("refunds_fail_after_seconds", 108_000)),
 )
 
 
@@ -66,8 +67,16 @@ class EmbeddedTarget:
         self._stream_sizes: dict[str, int] = {}
         self.stack = EmbeddedStack(home, Addresses.free())
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
+        self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)
-        self.faults = {**self._all_faults(), **self.crashes.faults()}
+        databases = DatabaseFaults(self.stack, self._locks, self._publish_again)
+        self._poison = PoisonedEvents(databases.ask, self._operate)
+        self.faults = {
+            **self._all_faults(),
+            **databases.faults(),
+            **self.crashes.faults(),
+            **self._poison.faults(),
+        }
 
     async def open(self) -> None:
         """Start the stack."""
@@ -82,6 +91,7 @@ class EmbeddedTarget:
 
     async def close(self) -> None:
         """End the stack and all that it kept."""
+        await self._sandbox.close()
         await self.crashes.close()
         for replica in self._replicas:
             await in_thread(replica.kill)
@@ -99,6 +109,7 @@ class EmbeddedTarget:
         for service in SERVICES:
             await self.crashes.disarm(service)
         await in_thread(self.stack.up)
+        await self._poison.discard()
 
     @property
     def reached(self) -> Mapping[str, int]:
@@ -113,62 +124,49 @@ class EmbeddedTarget:
     def _all_faults(self) -> dict[str, Fault]:
         faults: dict[str, Fault] = {}
         for part in (*SERVICES, "nats", "postgres"):
-            faults[f"kill {part}"] = Fault(self._does(self._kill, part), self._heals(part))
+            faults[f"kill {part}"] = Fault(does(self._kill, part), self._heals(part))
         for service in SERVICES:
             faults[f"stop {service}"] = Fault(
-                self._does(self._signal, service, "suspend"),
+                does(self._signal, service, "suspend"),
                 partial(self._signal, service, "resume"),
             )
-            faults[f"terminate backends of {service}"] = Fault(
-                self._does(self._terminate, service), _nothing
-            )
-            faults[f"read-only database of {service}"] = Fault(
-                self._does(self._read_only, service, "on"),
-                partial(self._read_only, service, "off"),
-            )
-            faults[f"few connections of {service}"] = Fault(
-                self._does(self._connection_limit, service, 3),
-                partial(self._connection_limit, service, -1),
-            )
-            faults[f"roll {service}"] = Fault(self._does(self._roll, service), self._heals(service))
-            faults[f"migrate {service}"] = Fault(
-                self._does(self._operate, service, "migrate"), _nothing
-            )
-            faults[f"lock outbox of {service}"] = Fault(self._does(self._lock, service), _nothing)
+            faults[f"roll {service}"] = Fault(does(self._roll, service), self._heals(service))
+            faults[f"migrate {service}"] = Fault(does(self._operate, service, "migrate"), nothing)
+            for days in (-2, 2):
+                faults[f"clock of {service} steps {days:+} days"] = Fault(
+                    does(self._step_clock, service, days),
+                    partial(self._restart, service),
+                    lasting=True,
+                )
             faults[f"full stream of {service}"] = Fault(
-                self._does(self._fill, service.upper()), partial(self._empty, service.upper())
+                does(self._fill, service.upper()), partial(self._empty, service.upper())
             )
-            faults[f"replay {service}"] = Fault(self._does(self._replay, service), _nothing)
-        faults["wipe the broker's store"] = Fault(self._does(self._wipe), self._heals("nats"))
+            faults[f"replay {service}"] = Fault(does(self._replay, service), nothing)
+        faults["wipe the broker's store"] = Fault(does(self._wipe), self._heals("nats"))
         for stream, service in DURABLES:
             faults[f"delete durable {service} of {stream}"] = Fault(
-                self._does(self._delete_durable, stream, service), _nothing
+                does(self._delete_durable, stream, service), nothing
             )
         for part, kind in OUTAGES:
             faults[f"outage of {part}: {kind}"] = Fault(
-                self._does(self._put, f"/outages/{part}", {"on": True, "kind": kind}),
-                partial(self._put, f"/outages/{part}", {"on": False}),
+                does(self._sandbox.put, f"/outages/{part}", {"on": True, "kind": kind}),
+                partial(self._sandbox.put, f"/outages/{part}", {"on": False}),
                 lasting=True,
             )
-        for behavior, seconds in (
-            ("search_lag_seconds", 5400),
-            ("keys_forgotten_after_seconds", 86400),
-        ):
+        for part, kind, seconds in DELAYS:
+            trouble = {"on": True, "kind": kind, "seconds": seconds, "times": DELAYED_REQUESTS}
+            faults[f"outage of {part}: {kind} {seconds} s"] = Fault(
+                does(self._sandbox.put, f"/outages/{part}", trouble),
+                partial(self._sandbox.put, f"/outages/{part}", {"on": False}),
+                lasting=True,
+            )
+        for behavior, seconds in BEHAVIORS:
             faults[f"provider: {behavior}"] = Fault(
-                self._does(self._put, PROVIDER_BEHAVIOR, {behavior: seconds}),
-                partial(self._put, PROVIDER_BEHAVIOR, {behavior: None}),
+                does(self._sandbox.put, PROVIDER_BEHAVIOR, {behavior: seconds}),
+                partial(self._sandbox.put, PROVIDER_BEHAVIOR, {behavior: None}),
                 lasting=True,
             )
         return faults
-
-    @staticmethod
-    def _does(
-        work: Callable[..., Awaitable[None]], *arguments: object
-    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-        async def make(_step: Mapping[str, Any]) -> None:
-            await work(*arguments)
-
-        return make
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -188,64 +186,23 @@ class EmbeddedTarget:
         async with self._locks[service]:
             await in_thread(self.stack.restart, service)
 
+    async def _step_clock(self, service: str, days: int) -> None:
+        """Let the clock of a service's machine step: by more than tokens and leases are valid."""
+        seconds = timedelta(days=days).total_seconds()
+        await self._restart(service, {"RECURRING_CLOCK_STEP_SECONDS": f"{seconds:g}"})
+
+    async def _restart(self, service: str, settings: Mapping[str, str] | None = None) -> None:
+        async with self._locks[service]:
+            await in_thread(self.stack.kill, service)
+            await in_thread(self.stack.start, service, settings or {})
+
     async def _signal(self, service: str, what: str) -> None:
         process = self.stack.process_of(service).find()
         if process is None:
             return
         with suppress(psutil.NoSuchProcess):
-            for each in (process, *process.children(recursive=True)):
-                getattr(each, what)()
-
-    # --- databases --------------------------------------------------------------------------------
-
-    async def _execute(self, sql: str) -> None:
-        port = self.stack.addresses.ports["postgres"]
-        server = EmbeddedPostgres(self.stack.home / "postgres", port, self.stack.home / "log")
-        databases: Databases = server.databases
-        for attempt in range(20):
-            try:
-                await in_thread(databases.execute, sql)
-            except CommandError:
-                if attempt == 19:  # noqa: PLR2004 - the last
-                    raise
-                # Another fault may have taken the server away.
-                await asyncio.sleep(0.5)
-            else:
-                return
-
-    async def _terminate(self, service: str) -> None:
-        sql = f"""
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = '{wiring.role(service)}' AND pid <> pg_backend_pid()
-        """  # noqa: S608 - fixed names
-        for _ in range(TERMINATE_TIMES):
-            await self._execute(sql)
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _read_only(self, service: str, switch: str) -> None:
-        role = wiring.role(service)
-        await self._execute(f"ALTER ROLE {role} SET default_transaction_read_only = {switch}")
-        await self._execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608
-        )
-
-    async def _lock(self, service: str) -> None:
-        """Keep every transaction with an event waiting, for less than they wait at the most."""
-        await self._execute(
-            rf"""
-            \connect {wiring.role(service)}
-            BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
-            SELECT pg_sleep({LOCK_SECONDS}); COMMIT;
-            """
-        )
-
-    async def _connection_limit(self, service: str, limit: int) -> None:
-        role = wiring.role(service)
-        await self._execute(f"ALTER ROLE {role} CONNECTION LIMIT {limit}")
-        if limit > 0:
-            await self._execute(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608
-            )
+            for target in (process, *process.children(recursive=True)):
+                getattr(target, what)()
 
     # --- broker -----------------------------------------------------------------------------------
 
@@ -303,10 +260,13 @@ class EmbeddedTarget:
         await self._with_streams(shorten)
 
     async def _replay(self, service: str) -> None:
-        """Publish again all that a service ever has, beyond what the stream knows for a duplicate."""
+        """Publish again all that a service ever has."""
+        await self._publish_again(service, datetime.now(UTC) - timedelta(days=1))
+
+    async def _publish_again(self, service: str, since: datetime) -> None:
+        """Publish again what a service has since, beyond what the stream knows for a duplicate."""
         await self._forget(service.upper())
-        since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-        await self._operate(service, "replay", "--since", since)
+        await self._operate(service, "replay", "--since", since.isoformat())
 
     async def _operate(self, service: str, *command: str) -> None:
         """Run an operator's command of a service beside it."""
@@ -320,22 +280,3 @@ class EmbeddedTarget:
             stderr=asyncio.subprocess.DEVNULL,
         )
         await done.wait()
-
-    # --- the outside world ------------------------------------------------------------------------
-
-    async def _put(self, path: str, body: Mapping[str, object]) -> None:
-        request = urllib.request.Request(  # noqa: S310 - of this machine
-            f"{self.stack.addresses.sandbox_url}{path}",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-            method="PUT",
-        )
-        try:
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            await asyncio.to_thread(opener.open, request, timeout=10)
-        except OSError as error:
-            raise CommandError(f"the sandbox does not answer: {error}") from error
-
-
-async def _nothing() -> None:
-    """What was made is over already."""

@@ -34,6 +34,8 @@ class Report:
 
     seed: int
     seconds: float = 0.0
+    # Of real time, between the moments at which something was due, and all being done that it led to.
+    step_seconds: list[float] = field(default_factory=list)
     actions: int = 0
     answers: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -63,7 +65,7 @@ class Player:
             run = _Run(self._target, shop, report)
             try:
                 await run.through()
-                proof = await proof_violations(session) if self._can_prove(session) else []
+                proof = await self._prove(session)
             except (CommandError, TimeoutError) as error:
                 proof = [Violation("progress", str(error))]
             except grpc.aio.AioRpcError as error:
@@ -83,8 +85,11 @@ class Player:
         report.seconds = time.monotonic() - started
         return report
 
-    def _can_prove(self, session: Session) -> bool:
-        return all(session.stack.database_urls.get(service) for service in SERVICES)
+    async def _prove(self, session: Session) -> list[Violation]:
+        """What the proof finds; nothing without the addresses of the databases."""
+        if not all(session.stack.database_urls.get(service) for service in SERVICES):
+            return []
+        return await proof_violations(session)
 
 
 class _Run:
@@ -144,7 +149,19 @@ class _Run:
             await fault.make(step)
             self._lasting[name] = step["for_steps"]
         else:
-            self._passing.append(asyncio.create_task(_pass_by(fault, step)))
+            self._passing.append(asyncio.create_task(self._pass_by(fault, step)))
+
+    async def _pass_by(self, fault: Fault, step: Step) -> None:
+        """Make a fault a little later, while something else goes on, and heal it."""
+        await asyncio.sleep(step["after_seconds"])
+        begun = time.monotonic()
+        try:
+            await fault.make(step)
+            await asyncio.sleep(step["for_seconds"])
+        finally:
+            await fault.heal()
+        if fault.forgets:
+            await self._shop.caller.repeat(fault.forgets, begun)
 
     async def _count_down(self) -> None:
         for name in list(self._lasting):
@@ -171,9 +188,12 @@ class _Run:
         sandbox = self._shop.session.sandbox
         to = await sandbox.now() + by
         for tries_left in reversed(range(ADVANCE_TRIES)):
+            begun = time.monotonic()
             try:
                 async for _ in sandbox.advance(to):
-                    pass
+                    now = time.monotonic()
+                    self._report.step_seconds.append(now - begun)
+                    begun = now
             except CommandError:
                 if not tries_left or await sandbox.now() >= to:
                     raise
@@ -186,26 +206,12 @@ class _Run:
         """Count what there is, and leave nothing alive that would go on beside later histories."""
         scheduler = self._shop.session.scheduler
         for number in range(len(self._shop.history.standing_orders)):
-            name = self._shop.standing_order(number)
-            found = await self._shop.caller.call(
-                scheduler.ListOrders, scheduler_pb2.ListOrdersRequest(parent=name, page_size=1000)
-            )
-            for order in found.orders if found is not None else ():
+            for order in await self._shop.orders(number):
                 self._report.orders[scheduler_pb2.Order.State.Name(order.state)] += 1
             await self._shop.caller.call(
                 scheduler.CancelStandingOrder,
-                scheduler_pb2.CancelStandingOrderRequest(name=name),
+                scheduler_pb2.CancelStandingOrderRequest(name=self._shop.standing_order(number)),
             )
-
-
-async def _pass_by(fault: Fault, step: Step) -> None:
-    """Make a fault a little later, while something else goes on, and heal it."""
-    await asyncio.sleep(step["after_seconds"])
-    try:
-        await fault.make(step)
-        await asyncio.sleep(step["for_seconds"])
-    finally:
-        await fault.heal()
 
 
 def total(reports: Iterable[Report]) -> Report:
@@ -213,6 +219,7 @@ def total(reports: Iterable[Report]) -> Report:
     whole = Report(0)
     for report in reports:
         whole.seconds += report.seconds
+        whole.step_seconds += report.step_seconds
         whole.actions += report.actions
         whole.answers += report.answers
         whole.faults += report.faults

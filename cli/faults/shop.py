@@ -5,15 +5,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
+from google.protobuf.message import Message
 from google.type import timeofday_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from cli.connect import Session
+from cli.connect import Session, all_pages
 from cli.faults.caller import Caller
 from cli.faults.history import History
 from cli.values import from_minor, to_date, to_duration, to_timestamp
@@ -159,7 +161,7 @@ class Shop:
         if started is None:
             return
         inbox = await self._received(phone, known)
-        codes = [found[0] for message in inbox if (found := _CODE.search(message["body"]))]
+        codes = [match[0] for message in inbox if (match := _CODE.search(message["body"]))]
         if not codes:
             return
         await self.caller.call(
@@ -215,6 +217,26 @@ class Shop:
         if there and not count:
             return f"{self.customer(number)}/mandates/{there['mandate']}"
         return f"{self.customer(number)}/mandates/{self.tag}-m{max(count, 1) - 1}"
+
+    async def orders(self, number: int) -> list[scheduler_pb2.Order]:
+        """All orders of a standing order."""
+        request = scheduler_pb2.ListOrdersRequest(parent=self.standing_order(number))
+        return await self._all(self.session.scheduler.ListOrders, request, "orders")
+
+    async def charges(self, customer: int) -> list[payments_pb2.Charge]:
+        """All charges of a customer."""
+        request = payments_pb2.ListChargesRequest(parent=self.customer(customer))
+        return await self._all(self.session.payments.ListCharges, request, "charges")
+
+    async def _all(self, method: Any, request: Message, field: str) -> list[Any]:  # noqa: ANN401
+        async def answer(page: Message) -> Any:  # noqa: ANN401 - any page
+            response = await self.caller.call(method, page)
+            if response is not None:
+                return response
+            # What was never made has nothing to list.
+            return SimpleNamespace(next_page_token="", **{field: ()})
+
+        return await all_pages(answer, request, field)
 
     async def _wanted(self, number: int, order: Mapping[str, Any]) -> scheduler_pb2.StandingOrder:
         wanted = scheduler_pb2.StandingOrder(

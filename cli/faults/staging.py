@@ -57,7 +57,7 @@ class StagingTarget:
 
     @property
     def simulated(self) -> bool:
-        """Whether there is a sandbox, whose clock moves when it is told to."""
+        """Whether there is a sandbox, whose clock can be advanced."""
         return bool(self.stack.sandbox_url)
 
     @property
@@ -82,7 +82,7 @@ def read_target(file: Path) -> StagingTarget:
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} is no target file: {error}") from error
     if wrong := list(_wrong(given)):
-        raise CommandError("\n".join(f"{file}: {each}" for each in wrong))
+        raise CommandError("\n".join(f"{file}: {line}" for line in wrong))
     try:
         token = Path(given["token_file"]).read_text().strip()
     except OSError as error:

@@ -72,7 +72,7 @@ async def play_all(
     if failed:
         history, report = failed[0]
         outcome.failure = await _shortest(history, report, open_target, shrink_plays_max)
-        outcome.violations = [each for _, report in failed for each in report.violations]
+        outcome.violations = [violation for _, report in failed for violation in report.violations]
     return outcome
 
 
@@ -87,12 +87,12 @@ async def _shortest(
         async def fails(shorter: History) -> bool:
             if not players:
                 players.append(Player(await opened.enter_async_context(open_target())))
-            found = (await players[-1].play(shorter)).violations
-            if found:
+            violations = (await players[-1].play(shorter)).violations
+            if violations:
                 # What a violation leaves behind is not to be taken for another.
                 players.clear()
                 await opened.aclose()
-            return bool(clauses & {violation.clause for violation in found})
+            return bool(clauses & {violation.clause for violation in violations})
 
         return await shrink(history, fails, plays_max) if plays_max else history
 

@@ -15,6 +15,8 @@ class Fault:
     heal: Callable[[], Awaitable[None]]
     # It stays over some steps; else it begins and ends while one goes on.
     lasting: bool = False
+    # A service that loses what was acknowledged meanwhile; platforms send it again.
+    forgets: str = ""
 
 
 class Target(Protocol):
@@ -26,7 +28,7 @@ class Target(Protocol):
 
     @property
     def simulated(self) -> bool:
-        """Whether its clock moves when it is told to."""
+        """Whether its clock is simulated, so that it can be advanced."""
 
     def session(self, tag: str) -> Session:
         """A session for a history, as a merchant of its own where that can be had."""
@@ -41,3 +43,18 @@ class Target(Protocol):
 
     async def restore(self) -> None:
         """See that everything is as it was before the first fault."""
+
+
+def does(
+    work: Callable[..., Awaitable[None]], *arguments: object
+) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+    """Make a fault by calling that, whatever the step says."""
+
+    async def make(_step: Mapping[str, Any]) -> None:
+        await work(*arguments)
+
+    return make
+
+
+async def nothing() -> None:
+    """What was made is over already."""

@@ -164,13 +164,13 @@ def _new_progress() -> Progress:
 
 def _errors(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> Iterator[RowError]:
     """What the service found wrong, by line."""
-    for each in response.problems:
+    for problem in response.problems:
         yield RowError(
-            lines[each.row - 1],
-            each.standing_order_id,
-            each.field,
-            each.description,
-            each.reason,
+            lines[problem.row - 1],
+            problem.standing_order_id,
+            problem.field,
+            problem.description,
+            problem.reason,
         )
 
 
@@ -179,17 +179,17 @@ def _data(
 ) -> dict[str, Any]:
     """The answer for programs, with the line of each row."""
     data = MessageToDict(response, always_print_fields_with_no_presence=True)
-    for each in data["shadowBills"]:
-        each["line"] = lines[each["row"] - 1]
+    for shadow_bill in data["shadowBills"]:
+        shadow_bill["line"] = lines[shadow_bill["row"] - 1]
     data["problems"] = [
         {
-            "line": each.line,
-            "standingOrderId": each.standing_order,
-            "field": each.field,
-            "reason": each.reason or UNREADABLE,
-            "description": each.description,
+            "line": error.line,
+            "standingOrderId": error.standing_order,
+            "field": error.field,
+            "reason": error.reason or UNREADABLE,
+            "description": error.description,
         }
-        for each in errors
+        for error in errors
     ]
     return data
 
@@ -206,13 +206,13 @@ def _show(
             ["line", "standing order", "field", "reason", "what is wrong"],
             [
                 [
-                    str(each.line),
-                    each.standing_order,
-                    each.field,
-                    each.reason or UNREADABLE,
-                    each.description,
+                    str(error.line),
+                    error.standing_order,
+                    error.field,
+                    error.reason or UNREADABLE,
+                    error.description,
                 ]
-                for each in errors
+                for error in errors
             ],
             "",
         )

@@ -76,7 +76,7 @@ def read_text(file: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CommandError(
-            f"{file}, line {line}: has a NUL; it is damaged, or no text: save it anew"
+            f"{file}, line {line}: has a NUL; it is damaged, or no text: save it again"
         )
     if not text.strip():
         raise CommandError(f"{file} is empty")
@@ -103,7 +103,7 @@ def other_encoding(content: bytes) -> str:
 
 def _conversion(file: Path, encoding: str) -> str:
     source, target = (
-        shlex.quote(str(each)) for each in (file, file.with_name(f"utf-8-{file.name}"))
+        shlex.quote(str(path)) for path in (file, file.with_name(f"utf-8-{file.name}"))
     )
     return f"iconv -f {encoding} -t utf-8 {source} > {target}"
 
@@ -151,15 +151,15 @@ def sort_out(read: Iterable[FileRow | RowError]) -> Book:
     """A book of what was read; a row whose id a row before has is at error."""
     book = Book([], [])
     first: dict[str, int] = {}
-    for each in read:
-        if isinstance(each, RowError):
-            book.errors.append(each)
+    for row in read:
+        if isinstance(row, RowError):
+            book.errors.append(row)
             continue
-        standing_order = each.message.standing_order_id
-        before = first.setdefault(standing_order, each.line)
-        if before == each.line:
-            book.rows.append(each)
+        standing_order = row.message.standing_order_id
+        before = first.setdefault(standing_order, row.line)
+        if before == row.line:
+            book.rows.append(row)
         else:
             description = f"line {before} has it already; keep one of them"
-            book.errors.append(RowError(each.line, standing_order, "id", description))
+            book.errors.append(RowError(row.line, standing_order, "id", description))
     return book

@@ -32,6 +32,7 @@ REQUIRED = ("id", "customer", "title", "items", "next_cycle", "next_date")
 SCHEDULE = ("every", "on", "start", "at", "zone", "count", "until")
 OPTIONAL = (
     *SCHEDULE, "rrule", "mandate", "lead", "window", "lock_cycles", "lock_until", "cap_percent",
+    "currency", "promotion",
 )  # fmt: skip
 COLUMNS = (*REQUIRED, *OPTIONAL)
 ITEM_SEPARATOR = ";"
@@ -132,10 +133,10 @@ def _row(
         yield RowError(line, standing_order, "", description)
         return
     cells = {name: value for name, value in zip(names, stripped, strict=True) if name}
-    found = _Reader(line, cells, merchant)
-    row = found.row()
-    if found.errors:
-        yield from found.errors
+    reader = _Reader(line, cells, merchant)
+    row = reader.row()
+    if reader.errors:
+        yield from reader.errors
     else:
         yield FileRow(line, row)
 
@@ -165,6 +166,8 @@ class _Reader:
                 billing_mode=pb.AUTOMATIC if mandate else pb.PAY_ON_NOTICE,
                 mandate=mandate,
                 price_protection=self._protection(),
+                currency=self._optional("currency", str) or "",
+                promotion_code=(self._optional("promotion", str) or "").upper(),
                 notice_lead=to_duration(self._optional("lead", parse_duration)),
                 payment_window=to_duration(self._optional("window", parse_duration)),
             ),

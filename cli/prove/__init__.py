@@ -4,5 +4,5 @@ A proof reads the views of schema `audit_v1` in the four databases (docs/audit-v
 snapshot, and the sandbox's own record where there is one. Nothing here asks the services: what they say
 of themselves is what is to be proved.
 
-    run > agreements, motion, calendar_clauses, witness > moment > clauses (by topic)
+    run > agreements, local > settled; motion, calendar_clauses, witness > moment > clauses (by topic)
 """

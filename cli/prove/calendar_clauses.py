@@ -107,7 +107,7 @@ class BroughtForward:
         return self.due_time.astimezone(ZoneInfo(self.time_zone)).date()
 
 
-async def judge_dates(moment: Moment) -> Verdict:
+async def judge_dates(moment: Moment) -> list[Verdict]:
     """How it stands with the dates of cycles."""
     checked = 0
     findings: list[Finding] = []
@@ -116,15 +116,15 @@ async def judge_dates(moment: Moment) -> Verdict:
         for row in rows:
             checked += len(row["cycles"])
             findings += off_calendar(StandingOrder(**row), moment.now)
-    return Verdict(CYCLES_ON_CALENDAR, checked, tuple(findings[:NAMED_MAX]))
+    return [Verdict(CYCLES_ON_CALENDAR, checked, tuple(findings[:NAMED_MAX]))]
 
 
-async def judge_brought_forward(moment: Moment) -> Verdict:
+async def judge_brought_forward(moment: Moment) -> list[Verdict]:
     """How it stands with cycles that were brought forward."""
     snapshot = moment.snapshots["scheduler"]
     billed = [Billed(**row) for row in await snapshot.rows(_BILLED, moment.merchant)]
     forward = [BroughtForward(**r) for r in await snapshot.rows(_BROUGHT_FORWARD, moment.merchant)]
-    return Verdict(NO_DATE_BILLED_AGAIN, len(forward), tuple(billed_again(forward, billed)))
+    return [Verdict(NO_DATE_BILLED_AGAIN, len(forward), tuple(billed_again(forward, billed)))]
 
 
 def off_calendar(standing_order: StandingOrder, now: datetime) -> list[Finding]:

@@ -1,72 +1,48 @@
 """Charges: each order that is to be paid has one, which ends as the order does, and one payment."""
 
-from cli.prove.clauses import Agreement, LocalClause, Side
+from cli.prove.clauses import Agreement, LocalClause
 
 ORDER_HAS_ONE_CHARGE = Agreement(
     "order-has-one-charge",
     "Every order that is to be paid, and no other, has one charge, of its amount.",
-    Side(
-        "scheduler",
-        """
-        SELECT merchant, (hashtextextended(name, 0) & 255)::text AS part, name AS subject,
-               ARRAY[standing_order_name, customer_name] AS about, currency, amount_minor,
-               '' AS facts
-        FROM audit_v1.orders WHERE amount_minor IS NOT NULL AND $1 IN ('', merchant)
-        """,
-    ),
-    Side(
-        "payments",
-        """
-        SELECT merchant, (hashtextextended(order_name, 0) & 255)::text AS part, order_name AS subject,
-               ARRAY[split_part(order_name, '/orders/', 1), customer_name] AS about, currency,
-               amount_minor, '' AS facts
-        FROM audit_v1.charges WHERE $1 IN ('', merchant)
-        """,
-    ),
+    "scheduler",
+    "payments",
 )
 FINAL_STATES_AGREE = Agreement(
     "final-states-agree",
     "An order is paid if and only if its charge succeeded, and ends unpaid as its charge does.",
-    Side(
-        "scheduler",
-        """
-        SELECT merchant, (hashtextextended(name, 0) & 255)::text AS part, name AS subject,
-               ARRAY[standing_order_name, customer_name] AS about, '' AS currency, 0 AS amount_minor,
-               CASE state WHEN 'PAID' THEN 'paid' WHEN 'AWAITING_PAYMENT' THEN 'open' ELSE 'unpaid' END
-                   AS facts
-        FROM audit_v1.orders WHERE amount_minor IS NOT NULL AND $1 IN ('', merchant)
-        """,
-    ),
-    Side(
-        "payments",
-        """
-        SELECT merchant, (hashtextextended(order_name, 0) & 255)::text AS part, order_name AS subject,
-               ARRAY[split_part(order_name, '/orders/', 1), customer_name] AS about,
-               '' AS currency, 0 AS amount_minor,
-               CASE state WHEN 'SUCCEEDED' THEN 'paid' WHEN 'REFUSED' THEN 'unpaid'
-                          WHEN 'ABANDONED' THEN 'unpaid' ELSE 'open' END AS facts
-        FROM audit_v1.charges WHERE $1 IN ('', merchant)
-        """,
-    ),
+    "scheduler",
+    "payments",
 )
 CHARGE_HAS_ONE_PAYMENT = LocalClause(
     "charge-has-one-payment",
     "A charge that succeeded has exactly one attempt that did, of its amount; any other has none.",
     ("payments",),
-    "SELECT count(*) FROM audit_v1.charges WHERE $1 IN ('', merchant)",
+    "SELECT count(*) FROM audit_v1.charges WHERE UNSETTLED(due_time) AND $1 IN ('', merchant)",
     """
-    , paid AS (
-        SELECT merchant, customer, charge, count(*) AS payment_count,
-               sum(amount_minor) AS amount_minor, min(currency) AS currency
-        FROM audit_v1.attempts WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant)
-        GROUP BY merchant, customer, charge)
-    SELECT merchant, format('%s is %s with %s succeeded attempts of %s %s', name, state,
-                            coalesce(payment_count, 0), paid.amount_minor, paid.currency) AS what
-    FROM audit_v1.charges LEFT JOIN paid USING (merchant, customer, charge)
-    WHERE $1 IN ('', merchant)
-      AND (coalesce(payment_count, 0) <> (state = 'SUCCEEDED')::integer
-           OR paid.amount_minor <> charges.amount_minor OR paid.currency <> charges.currency)
+    SELECT merchant, format('%s is SUCCEEDED without a succeeded attempt', name) AS what
+    FROM audit_v1.charges
+    WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
+      AND NOT EXISTS (
+          SELECT FROM audit_v1.attempts
+          WHERE attempts.customer = charges.customer AND attempts.merchant = charges.merchant
+            AND attempts.charge = charges.charge AND attempts.state = 'SUCCEEDED')
+    UNION ALL
+    SELECT merchant, format('%s is %s of %s %s with a succeeded attempt of %s %s', charge_name,
+                            charges.state, charges.amount_minor, charges.currency,
+                            attempts.amount_minor, attempts.currency)
+    FROM audit_v1.attempts LEFT JOIN audit_v1.charges USING (merchant, customer, charge)
+    WHERE attempts.state = 'SUCCEEDED' AND UNSETTLED(start_time) AND $1 IN ('', merchant)
+      AND (charges.state, charges.amount_minor, charges.currency)
+          IS DISTINCT FROM ('SUCCEEDED', attempts.amount_minor, attempts.currency)
+    UNION ALL
+    SELECT merchant, format('%s has two succeeded attempts', attempts.charge_name)
+    FROM audit_v1.attempts JOIN audit_v1.attempts AS other USING (merchant, customer, charge)
+    WHERE attempts.state = 'SUCCEEDED' AND other.state = 'SUCCEEDED'
+      AND other.number <> attempts.number AND UNSETTLED(attempts.start_time)
+      AND $1 IN ('', merchant)
     """,
+    ("final-states-agree", "attempts"),
 )
 NO_OUTCOME_UNKNOWN = LocalClause(
     "no-outcome-unknown",

@@ -1,8 +1,8 @@
 """What a clause is: a promise, and the statements on views that find where it was broken.
 
 A clause about one database is one statement that returns what breaks it, so that nothing is shipped
-when nothing is wrong. A clause about two databases compares digests of what each of them says,
-partition by partition, and rows only where the digests differ.
+when nothing is wrong. A clause about two databases compares digests of what each of them says (view
+`compared`), and rows only where the digests differ.
 
 Every statement may use these parameters:
 
@@ -11,6 +11,10 @@ Every statement may use these parameters:
 | `$1` | the one merchant that the proof is about; empty: all |
 | `$2` | the time of the customers' clock |
 | `$3` | the time of the database's own clock |
+
+In a statement, `UNSETTLED(column)` is the condition that the day of a time is not settled (settled.py),
+`UNSETTLED_OR_LATER(column)` that this or an earlier day is not, and `UNSETTLED_MONTH(column)` that a
+day of its month is not. A full proof reads all days.
 
 Two transactions that race for one row each took their time before they got its lock. So what they say
 may be the wrong way round by as much as a step lasts: 30 seconds, since the longest step of the suite
@@ -39,31 +43,36 @@ class LocalClause(Clause):
     checked: str
     # Returns what breaks it: `merchant`, `what` (one sentence).
     violations: str
+    # Which digests cover the rows of settled days that a proof leaves out. Empty: it leaves out none,
+    # as it is about what is open, or rows of any day may change what is promised.
+    settled_by: Sequence[str] = ()
     # Common table expressions, each after a comma, that it may name.
     given: str = ""
+    # Those of a proof that leaves out settled days, if they are others.
+    given_of_unsettled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """What one service says.
+class JointClauses:
+    """Promises about the same rows: one statement a database reads them for all."""
 
-    The statement returns `merchant`, `part` (which partition; the same on both sides), `subject`
-    (unique), `about` (names of the resources that an event about it is about), `currency`,
-    `amount_minor` and `facts`; all but the first two and `about` are compared.
-    """
-
-    service: str
-    sql: str
+    clauses: Sequence[Clause]
+    services: Sequence[str]
+    # As of a LocalClause.
+    checked: str
+    # Returns what breaks one of them: `clause`, `merchant`, `what`.
+    violations: str
+    settled_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement(Clause):
-    """A promise that two services say the same."""
+    """A promise that two services say the same: what their views `compared` have of the clause."""
 
-    left: Side
-    right: Side
-    # Of the right side's service: pairs that the left side's statement has as `$4` and `$5`.
-    pairs: str = ""
+    left: str
+    right: str
+    # Of the right side's service: the products that the left side is compared about; empty: all.
+    products: str = ""
     # Facts that begin so, the right side may have by itself, where a statement of the left side's
     # service returns the first word of the subject as `subject`.
     spare_facts: str = ""

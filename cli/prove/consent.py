@@ -1,146 +1,160 @@
-"""Consent: what money was taken for was announced, and the notice was kept.
+"""Consent: what money was taken for was announced and agreed to, and the notice was kept.
 
 The guard's promises, by the dates that payments stores. An attempt counts if it took money, or may
 have. What counts of several notices about a charge is the one that the customer got last.
 """
 
-from cli.prove.clauses import Agreement, LocalClause, Side
+from cli.prove.clauses import Agreement, Clause, JointClauses, LocalClause
 
-_CHECKED = """
+CHECKED = """
     SELECT count(*) FROM audit_v1.attempts
-    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND $1 IN ('', merchant)
+    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time) AND $1 IN ('', merchant)
 """
-# Attempts with each notice delivered before. Which of these is the last one is asked only of what would
-# break a clause: that spares a sort of all.
-_ANNOUNCED = """
-    , announced AS (
-        SELECT merchant, customer, charge, attempts.charge_name, number, attempts.amount_minor,
-               attempts.currency,
-               start_time, attempts.billing_mode, evidence.amount_minor AS notice_minor,
-               evidence.currency AS notice_currency, charge_not_before_time,
-               evidence.billing_mode AS notice_mode, deliver_time, notice
-        FROM audit_v1.attempts
-        JOIN audit_v1.notice_evidence AS evidence USING (merchant, customer, charge)
-        WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND deliver_time <= start_time
-          AND $1 IN ('', merchant))
-"""
-
-NOTICE_BEFORE_CHARGE = LocalClause(
-    "notice-before-charge",
-    "No automatic charge is made before a notice of it was delivered.",
-    ("payments",),
-    _CHECKED,
-    """
-    SELECT merchant, format('attempt %s of %s was made without a notice delivered before', number,
-                            charge_name) AS what
-    FROM audit_v1.attempts
-    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC' AND $1 IN ('', merchant)
-      AND NOT EXISTS (
-          SELECT FROM audit_v1.notice_evidence AS evidence
-          WHERE evidence.customer = attempts.customer AND evidence.merchant = attempts.merchant
-            AND evidence.charge = attempts.charge AND deliver_time <= start_time)
-    """,
+SETTLED_BY = ("attempts",)
+NOTICE_BEFORE_CHARGE = Clause(
+    "notice-before-charge", "No automatic charge is made before a notice of it was delivered."
 )
-CHARGE_NEVER_ABOVE_NOTICE = LocalClause(
+CHARGE_NEVER_ABOVE_NOTICE = Clause(
     "charge-never-above-notice",
     "No charge is above the amount of the notice that the customer got last.",
-    ("payments",),
-    _CHECKED,
-    """
-    SELECT merchant, format('attempt %s of %s took %s %s, its notice said %s %s', number, charge_name,
-                            amount_minor, currency, notice_minor, notice_currency) AS what
-    FROM announced
-    WHERE (amount_minor > notice_minor OR currency <> notice_currency)
-      AND NOT EXISTS (
-          SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
-            AND later.charge = announced.charge AND later.deliver_time <= start_time
-            AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
-    """,
-    _ANNOUNCED,
 )
-LEAD_KEPT = LocalClause(
-    "lead-kept",
-    "No charge is made before the time that its notice promised.",
-    ("payments",),
-    _CHECKED,
-    """
-    SELECT merchant, format('attempt %s of %s was made %s, its notice promised not before %s', number,
-                            charge_name, start_time, charge_not_before_time) AS what
-    FROM announced
-    WHERE start_time < charge_not_before_time
-      AND NOT EXISTS (
-          SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
-            AND later.charge = announced.charge AND later.deliver_time <= start_time
-            AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
-    """,
-    _ANNOUNCED,
+LEAD_KEPT = Clause("lead-kept", "No charge is made before the time that its notice promised.")
+MODE_AS_ANNOUNCED = Clause(
+    "mode-as-announced", "No charge is made without asking the customer unless its notice said so."
 )
-MODE_AS_ANNOUNCED = LocalClause(
-    "mode-as-announced",
-    "No charge is made without asking the customer unless its notice said so.",
+MANDATE_COVERED = Clause(
+    "mandate-covered",
+    "Every automatic charge is made under a mandate that is valid then, in its currency.",
+)
+CHARGE_CEILING = Clause(
+    "charge-ceiling",
+    "No automatic charge is above the ceiling that its mandate sets for one charge.",
+)
+
+# Each attempt with every notice that was delivered before, and its mandate.
+_ATTEMPTS = """
+    , attempted AS (
+        SELECT attempts.merchant, attempts.customer, attempts.charge, attempts.charge_name, number,
+               attempts.amount_minor, attempts.currency, start_time, attempts.billing_mode,
+               evidence.notice, deliver_time, evidence.amount_minor AS notice_minor,
+               evidence.currency AS notice_currency, charge_not_before_time,
+               evidence.billing_mode AS notice_mode, mandates.name AS found, charge_ceiling_minor,
+               mandates.currency AS mandate_currency, valid_from_time, valid_until_time, revoke_time
+        FROM audit_v1.attempts
+        LEFT JOIN audit_v1.notice_evidence AS evidence
+          ON evidence.customer = attempts.customer AND evidence.merchant = attempts.merchant
+          AND evidence.charge = attempts.charge AND deliver_time <= start_time
+        LEFT JOIN audit_v1.mandates
+          ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
+          AND mandates.mandate = attempts.mandate
+        WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time)
+          AND $1 IN ('', attempts.merchant))
+"""
+_NOT_ANNOUNCED = "billing_mode = 'AUTOMATIC' AND notice IS NULL"
+_ABOVE_NOTICE = "(amount_minor > notice_minor OR currency <> notice_currency)"
+_TOO_EARLY = "start_time < charge_not_before_time"
+_ANNOUNCED_OTHERWISE = "billing_mode = 'AUTOMATIC' AND notice_mode <> 'AUTOMATIC'"
+_NOT_COVERED = """
+    billing_mode = 'AUTOMATIC' AND (
+        found IS NULL OR start_time < valid_from_time OR start_time >= valid_until_time
+        OR start_time > revoke_time + interval '30 seconds' OR currency <> mandate_currency)
+"""
+_ABOVE_CEILING = "billing_mode = 'AUTOMATIC' AND amount_minor > charge_ceiling_minor"
+# The attempts are read once. Which notice is the last is asked only of what would break a clause.
+_VIOLATIONS = f"""
+    {_ATTEMPTS}, suspected AS MATERIALIZED (
+        SELECT * FROM attempted
+        WHERE {_NOT_ANNOUNCED} OR {_ABOVE_NOTICE} OR {_TOO_EARLY} OR {_ANNOUNCED_OTHERWISE}
+           OR {_NOT_COVERED} OR {_ABOVE_CEILING}),
+    announced AS (
+        SELECT * FROM suspected
+        WHERE notice IS NOT NULL
+          AND NOT EXISTS (
+              SELECT FROM audit_v1.notice_evidence AS later
+              WHERE later.customer = suspected.customer AND later.merchant = suspected.merchant
+                AND later.charge = suspected.charge AND later.deliver_time <= start_time
+                AND (later.deliver_time, later.notice) > (suspected.deliver_time, suspected.notice)))
+    SELECT 'notice-before-charge' AS clause, merchant,
+           format('attempt %s of %s was made without a notice delivered before', number, charge_name)
+               AS what
+    FROM suspected WHERE {_NOT_ANNOUNCED}
+    UNION ALL
+    SELECT 'charge-never-above-notice', merchant,
+           format('attempt %s of %s took %s %s, its notice said %s %s', number, charge_name,
+                  amount_minor, currency, notice_minor, notice_currency)
+    FROM announced WHERE {_ABOVE_NOTICE}
+    UNION ALL
+    SELECT 'lead-kept', merchant,
+           format('attempt %s of %s was made %s, its notice promised not before %s', number,
+                  charge_name, start_time, charge_not_before_time)
+    FROM announced WHERE {_TOO_EARLY}
+    UNION ALL
+    SELECT 'mode-as-announced', merchant,
+           format('attempt %s of %s was made automatically, its notice said otherwise', number,
+                  charge_name)
+    FROM announced WHERE {_ANNOUNCED_OTHERWISE}
+    UNION ALL
+    SELECT DISTINCT 'mandate-covered', merchant, format('attempt %s of %s %s', number, charge_name, CASE
+               WHEN found IS NULL THEN 'had no mandate'
+               WHEN start_time < valid_from_time THEN 'was made before its mandate was valid'
+               WHEN start_time >= valid_until_time THEN 'was made after its mandate had expired'
+               WHEN currency <> mandate_currency THEN 'was in another currency than its mandate'
+               ELSE 'was made after its mandate was revoked' END)
+    FROM suspected WHERE {_NOT_COVERED}
+    UNION ALL
+    SELECT DISTINCT 'charge-ceiling', merchant,
+           format('attempt %s of %s took %s %s, its mandate allows %s', number, charge_name,
+                  amount_minor, currency, charge_ceiling_minor)
+    FROM suspected WHERE {_ABOVE_CEILING}
+"""  # noqa: S608 - conditions of our own
+OF_ATTEMPTS = JointClauses(
+    (
+        *(NOTICE_BEFORE_CHARGE, CHARGE_NEVER_ABOVE_NOTICE, LEAD_KEPT, MODE_AS_ANNOUNCED),
+        *(MANDATE_COVERED, CHARGE_CEILING),
+    ),
     ("payments",),
-    _CHECKED,
+    CHECKED,
+    _VIOLATIONS,
+    SETTLED_BY,
+)
+MONTH_CEILING = LocalClause(
+    "month-ceiling",
+    "The automatic charges of a calendar month (UTC) keep within the ceiling of their mandate.",
+    ("payments",),
+    CHECKED,
+    # A month counts as a whole while a day of it is not settled.
     """
-    SELECT merchant, format('attempt %s of %s was made automatically, its notice said otherwise',
-                            number, charge_name) AS what
-    FROM announced
-    WHERE billing_mode = 'AUTOMATIC' AND notice_mode <> 'AUTOMATIC'
-      AND NOT EXISTS (
-          SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
-            AND later.charge = announced.charge AND later.deliver_time <= start_time
-            AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
+    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', mandate_name,
+                            sum(amount_minor), attempts.currency, min(start_time), month_ceiling_minor)
+               AS what
+    FROM audit_v1.attempts JOIN audit_v1.mandates USING (merchant, customer, mandate)
+    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC'
+      AND month_ceiling_minor IS NOT NULL AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
+    GROUP BY merchant, mandate_name, attempts.currency, month_ceiling_minor,
+             date_trunc('month', start_time, 'UTC')
+    HAVING sum(amount_minor) > month_ceiling_minor
     """,
-    _ANNOUNCED,
+    SETTLED_BY,
 )
 NO_CHARGE_AFTER_WITHDRAWAL = LocalClause(
     "no-charge-after-withdrawal",
     "No attempt begins after the order's payment was withdrawn.",
     ("payments",),
-    _CHECKED,
+    CHECKED,
     """
     SELECT merchant, format('attempt %s of %s was made %s, it was withdrawn %s', number,
                             attempts.charge_name, start_time, withdraw_time) AS what
     FROM audit_v1.attempts JOIN audit_v1.withdrawals USING (merchant, customer, charge)
     WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND start_time > withdraw_time + interval '30 seconds'
-      AND $1 IN ('', merchant)
+      AND UNSETTLED(start_time) AND $1 IN ('', merchant)
     """,
+    SETTLED_BY,
 )
 EVIDENCE_AS_DELIVERED = Agreement(
     "evidence-as-delivered",
     "What payments keeps of a delivered notice is what notify delivered.",
-    Side(
-        "notify",
-        """
-        SELECT merchant, (hashtextextended(customer_name, 0) & 255)::text AS part,
-               customer_name || '/notices/' || notice AS subject,
-               ARRAY[customer_name, split_part(subject_resource, '/orders/', 1)] AS about,
-               promised_currency AS currency, promised_amount_minor AS amount_minor,
-               format('%s delivered %s not before %s', billing_mode, deliver_time,
-                      greatest(charge_not_before_time, deliver_time + notice_lead)) AS facts
-        FROM audit_v1.notices
-        WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED'
-          AND promised_amount_minor IS NOT NULL AND $1 IN ('', merchant)
-        """,
-    ),
-    Side(
-        "payments",
-        """
-        SELECT merchant, (hashtextextended(customer_name, 0) & 255)::text AS part, notice AS subject,
-               ARRAY[customer_name] AS about, currency, amount_minor,
-               format('%s delivered %s not before %s', billing_mode, deliver_time,
-                      charge_not_before_time) AS facts
-        FROM audit_v1.notice_evidence WHERE $1 IN ('', merchant)
-        """,
-    ),
+    "notify",
+    "payments",
 )
-LOCAL = (
-    NOTICE_BEFORE_CHARGE,
-    CHARGE_NEVER_ABOVE_NOTICE,
-    LEAD_KEPT,
-    MODE_AS_ANNOUNCED,
-    NO_CHARGE_AFTER_WITHDRAWAL,
-)
+LOCAL = (MONTH_CEILING, NO_CHARGE_AFTER_WITHDRAWAL)
 AGREEMENTS = (EVIDENCE_AS_DELIVERED,)

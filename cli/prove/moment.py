@@ -1,8 +1,8 @@
 """The moment of a proof: one snapshot of each database, all opened at about the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 import asyncpg
 
 from cli.errors import CommandError
-from cli.prove.clauses import LocalClause
-from cli.prove.findings import NAMED_MAX, Finding, Position, Verdict
+from cli.prove.findings import NAMED_MAX, Position
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 QUERY_TIMEOUT_SECONDS = 900.0
@@ -21,6 +20,11 @@ CHUNK_ROWS = 5000
 _HEAD = """
     WITH moment AS (SELECT $1::text AS merchant, $2::timestamptz AS now, $3::timestamptz AS read_time)
 """
+_NAMED = f"""
+    SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {{named_by}}) AS number FROM broken)
+        AS numbered
+    WHERE number <= {NAMED_MAX}
+"""  # noqa: S608 - a number of our own
 _POSITION = "SELECT read_time, snapshot, event_position FROM audit_v1.position"
 
 
@@ -36,18 +40,18 @@ class Snapshot:
     async def rows(self, sql: str, *arguments: object) -> list[Any]:
         """All rows of a statement. Raises CommandError if the database does not answer it."""
         async with self._turn:
-            try:
+            with _reading(self.service):
                 return await self._connection.fetch(sql, *arguments)
-            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-                raise _unreadable(self.service, error) from error
 
     async def chunks(self, sql: str, *arguments: object) -> AsyncIterator[list[Any]]:
-        """The rows of a statement, so many at a time, whatever else is read meanwhile."""
+        """As `rows`, so many at a time, whatever else is read meanwhile."""
         async with self._turn:
-            cursor = await self._connection.cursor(sql, *arguments)
+            with _reading(self.service):
+                cursor = await self._connection.cursor(sql, *arguments)
         while True:
             async with self._turn:
-                rows = await cursor.fetch(CHUNK_ROWS)
+                with _reading(self.service):
+                    rows = await cursor.fetch(CHUNK_ROWS)
             if not rows:
                 return
             yield rows
@@ -68,37 +72,25 @@ class Moment:
         snapshot = self.snapshots[service]
         return await snapshot.rows(f"{_HEAD} {body}", *self._common(snapshot), *more)
 
-    async def _first(self, service: str, body: str) -> list[Any]:
-        """As many rows of a statement as are named.
+    async def broken(self, service: str, body: str, *, named_by: str = "''") -> list[Any]:
+        """What breaks clauses: as many rows of a statement as are named, of each value of `named_by`.
 
-        Without a LIMIT, which makes PostgreSQL plan for a few rows that it finds early: there are none.
+        Neither with a cursor, which keeps PostgreSQL from working in parallel, nor with a LIMIT on the
+        statement itself, which makes it plan for a few rows that it finds early: there are none.
         """
-        snapshot = self.snapshots[service]
-        async for rows in snapshot.chunks(f"{_HEAD} {body}", *self._common(snapshot)):
-            return rows[:NAMED_MAX]
-        return []
+        broken = f", broken AS MATERIALIZED (WITH clause AS (SELECT) {body})"
+        return await self.rows(service, broken + _NAMED.format(named_by=named_by))
 
     def _common(self, snapshot: Snapshot) -> tuple[object, ...]:
         return self.merchant, self.now, snapshot.position.read_time
 
-    async def _count(self, service: str, sql: str) -> int:
+    async def count(self, service: str, sql: str) -> int:
         """What a statement counts; of clauses about the same rows once."""
         key = (service, sql)
         if key not in self.counts:
             self.counts[key] = asyncio.ensure_future(self.rows(service, sql))
         [(count,)] = await self.counts[key]
         return int(count)
-
-    async def judge(self, clause: LocalClause) -> Verdict:
-        """How a clause stands that each database keeps by itself."""
-        checked = 0
-        violations: list[Finding] = []
-        for service in clause.services:
-            checked += await self._count(service, clause.checked)
-            broken = await self._first(service, f"{clause.given} {clause.violations}")
-            lead = f"{service}: " if len(clause.services) > 1 else ""
-            violations += [Finding(row["merchant"], lead + row["what"]) for row in broken]
-        return Verdict(clause, checked, tuple(violations))
 
 
 @asynccontextmanager
@@ -116,14 +108,13 @@ async def open_moment(
             connections.append(await _connect(service, urls.get(service, "")))
             # Nothing is to be committed, and a statement may still run.
             opened.callback(connections[-1].terminate)
-        for connection in connections:
-            await connection.transaction(isolation="repeatable_read", readonly=True).start()
+        for service, connection in zip(services, connections, strict=True):
+            with _reading(service):
+                await connection.transaction(isolation="repeatable_read", readonly=True).start()
         snapshots = {}
         for service, connection in zip(services, connections, strict=True):
-            try:
+            with _reading(service):
                 [row] = await connection.fetch(_POSITION)
-            except asyncpg.PostgresError as error:
-                raise _unreadable(service, error) from error
             snapshots[service] = Snapshot(service, connection, Position(**row))
         times = [snapshot.position.read_time for snapshot in snapshots.values()]
         yield Moment(now or min(times), merchant, snapshots)
@@ -141,17 +132,27 @@ async def _connect(service: str, url: str) -> asyncpg.Connection:
         "datestyle": "ISO",
         "jit": "off",
         "work_mem": "256MB",
+        # Rows are joined and grouped by long names, which are slow to sort.
+        "enable_sort": "off",
+        "enable_mergejoin": "off",
     }
-    try:
+    with _reading(service):
         return await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=QUERY_TIMEOUT_SECONDS,
             server_settings=settings,
         )
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
-        raise _unreadable(service, error) from error
 
 
-def _unreadable(service: str, error: Exception) -> CommandError:
-    return CommandError(f"the database of {service} cannot be read: {error!r}")
+@contextmanager
+def _reading(service: str) -> Iterator[None]:
+    """Raise CommandError for whatever keeps a database from being read.
+
+    That is also a connection which ends between two statements (InterfaceError), and an address that
+    is none (ValueError).
+    """
+    try:
+        yield
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CommandError(f"the database of {service} cannot be read: {error!r}") from error

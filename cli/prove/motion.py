@@ -1,8 +1,9 @@
 """Events on their way: what one database knows already and another does not yet.
 
-An event of the publisher's snapshot that is not in a subscriber's is on its way. So is one that the
-subscriber has and the publisher's snapshot, which is a moment older, has not. What such an event is
-about may differ between the two; nothing else may.
+A batch of the publisher's snapshot that is not in a subscriber's is on its way. So is one that the
+subscriber has and the publisher's snapshot, which is a moment older, has not; and so is an event that
+the subscriber could not handle, of a batch that it has. What such an event is about may differ between
+the two; nothing else may.
 """
 
 import asyncio
@@ -14,10 +15,14 @@ from typing import Any
 
 from cli.prove.findings import NAMED_MAX, Finding, Verdict
 from cli.prove.moment import Moment
-from cli.prove.progress import NO_EVENT_UNTOLD
+from cli.prove.progress import NO_EVENT_UNDELIVERED
 
 # The services that each event concerns.
 SUBSCRIBERS: Mapping[str, Sequence[str]] = {
+    "recurring.catalog.v1.StockRestocked": ("scheduler",),
+    "recurring.catalog.v1.ProductDiscontinued": ("scheduler",),
+    "recurring.catalog.v1.PriceChangeScheduled": ("scheduler",),
+    "recurring.catalog.v1.PriceChangeWithdrawn": ("scheduler",),
     "recurring.scheduler.v1.OrderUpcoming": ("notify",),
     "recurring.scheduler.v1.OrderConfirmed": ("catalog", "notify"),
     "recurring.scheduler.v1.OrderSkipped": ("catalog", "notify"),
@@ -25,6 +30,9 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.scheduler.v1.OrderLapsed": ("catalog", "notify"),
     "recurring.scheduler.v1.OrderCancelled": ("catalog", "notify"),
     "recurring.scheduler.v1.StandingOrderChanged": ("notify",),
+    "recurring.scheduler.v1.ItemDiscontinued": ("notify",),
+    "recurring.scheduler.v1.SubscriberPriceChangeScheduled": ("notify",),
+    "recurring.scheduler.v1.SubscriberPriceChangeWithdrawn": ("notify",),
     "recurring.scheduler.v1.PaymentDue": ("payments",),
     "recurring.scheduler.v1.PaymentWithdrawn": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentMandateChanged": ("payments",),
@@ -35,37 +43,45 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentSucceeded": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentRefused": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentAbandoned": ("scheduler", "notify"),
-    "recurring.notify.v1.NoticeDelivered": ("scheduler", "payments"),
-    "recurring.notify.v1.NoticeFailed": ("scheduler",),
+    "recurring.notify.v1.ChargeNoticeDelivered": ("scheduler", "payments"),
+    "recurring.notify.v1.ChargeNoticeFailed": ("scheduler",),
+    "recurring.notify.v1.PriceNoticeDelivered": ("catalog",),
 }
 # How long an event may be on its way.
 IN_MOTION_MAX = timedelta(minutes=10)
-# An event published longer ago is looked for by a full proof only.
+# An event stored longer ago is looked for by a full proof only.
 RECENT = timedelta(hours=1)
 # As far may the clocks of the databases be apart.
 CLOCKS_APART = timedelta(minutes=1)
 
 _SENT = """
-    SELECT event_id, type, merchant, partition_key,
-           coalesce(publish_time < $1::timestamptz - $3::interval,
-                    occur_time < $2::timestamptz - $3::interval) AS is_late
-    FROM audit_v1.events_published
-    WHERE type = ANY($4) AND (publish_time IS NULL OR publish_time > $5)
+    SELECT batch_id, type, store_time < $1::timestamptz - $2::interval AS is_late,
+           CASE WHEN $5 = '' THEN event_count ELSE (
+               SELECT count(*) FROM audit_v1.events_published AS event
+               WHERE event.batch_id = batch.batch_id AND event.merchant = $5) END AS event_count
+    FROM audit_v1.batches_published AS batch WHERE type = ANY($3) AND store_time > $4
 """
 _NOT_RECEIVED = """
-    SELECT event_id FROM unnest($1::uuid[], $2::text[]) AS asked (event_id, partition_key)
+    SELECT batch_id FROM unnest($1::uuid[]) AS asked (batch_id)
     WHERE NOT EXISTS (
-        SELECT FROM audit_v1.events_received AS received
-        WHERE received.partition_key = asked.partition_key AND received.event_id = asked.event_id)
+        SELECT FROM audit_v1.batches_received AS received WHERE received.batch_id = asked.batch_id)
+"""
+_EVENTS = """
+    SELECT DISTINCT batch_id, event_id, type, merchant, partition_key
+    FROM audit_v1.events_published WHERE batch_id = ANY($1::uuid[])
 """
 _RECEIVED = """
-    SELECT event_id, partition_key FROM audit_v1.events_received WHERE handle_time > $1
+    SELECT batch_id, partition_keys FROM audit_v1.batches_received WHERE handle_time > $1
 """
 _NOT_SENT = """
-    SELECT event_id FROM unnest($1::uuid[], $2::text[]) AS asked (event_id, partition_key)
+    SELECT batch_id FROM unnest($1::uuid[]) AS asked (batch_id)
     WHERE NOT EXISTS (
-        SELECT FROM audit_v1.events_published AS sent
-        WHERE sent.partition_key = asked.partition_key AND sent.event_id = asked.event_id)
+        SELECT FROM audit_v1.batches_published AS sent WHERE sent.batch_id = asked.batch_id)
+"""
+_FAILED = """
+    SELECT event_id, type, merchant, partition_key,
+           create_time < $1::timestamptz - $2::interval AS is_late
+    FROM audit_v1.failed_events
 """
 # Units are held by a call, before the order is stored that they are for.
 _HELD_JUST_NOW = """
@@ -88,6 +104,7 @@ async def read_motion(moment: Moment, *, full: bool) -> Motion:
     found = await asyncio.gather(
         *(_forward(moment, publisher, full=full) for publisher in sorted(publishers)),
         *(_backward(moment, subscriber) for subscriber in moment.snapshots),
+        *(_failed(moment, subscriber) for subscriber in moment.snapshots),
     )
     catalog = moment.snapshots["catalog"]
     held = await catalog.rows(_HELD_JUST_NOW, catalog.position.read_time)
@@ -96,7 +113,7 @@ async def read_motion(moment: Moment, *, full: bool) -> Motion:
     return Motion(
         frozenset(subjects | {name for (name,) in held}),
         Verdict(
-            NO_EVENT_UNTOLD,
+            NO_EVENT_UNDELIVERED,
             sum(each.checked for each in found),
             tuple(late[:NAMED_MAX]),
             sum(each.under_way for each in found),
@@ -113,29 +130,43 @@ class _Flow:
     checked: int = 0
     under_way: int = 0
 
+    def add(self, event: Any, moment: Moment, subscriber: str, *, is_late: bool) -> None:  # noqa: ANN401
+        """An event that a subscriber does not know."""
+        self.under_way += 1
+        self.subjects.add(event["partition_key"])
+        if is_late and moment.merchant in {"", event["merchant"]}:
+            what = f"{event['type']} {event['event_id']} about {event['partition_key']}"
+            self.late.append(Finding(event["merchant"], f"{what} is unknown to {subscriber}"))
+
 
 async def _forward(moment: Moment, publisher: str, *, full: bool) -> _Flow:
     """Events that a publisher has and a subscriber has not."""
-    position = moment.snapshots[publisher].position
-    since = position.read_time - (timedelta(days=36_500) if full else RECENT)
+    snapshot = moment.snapshots[publisher]
+    read_time = snapshot.position.read_time
+    since = read_time - (timedelta(days=36_500) if full else RECENT)
     types = [each for each in SUBSCRIBERS if each.split(".")[1] == publisher]
     flow = _Flow(set(), [])
-    arguments = (position.read_time, moment.now, IN_MOTION_MAX, types, since)
-    async for rows in moment.snapshots[publisher].chunks(_SENT, *arguments):
+    arguments = (read_time, IN_MOTION_MAX, types, since, moment.merchant)
+    async for batches in snapshot.chunks(_SENT, *arguments):
+        late = {batch["batch_id"]: batch["is_late"] for batch in batches}
         for_subscriber: dict[str, list[Any]] = defaultdict(list)
-        for row in rows:
-            if moment.merchant in {"", row["merchant"]}:
-                flow.checked += 1
-            for subscriber in SUBSCRIBERS[row["type"]]:
-                for_subscriber[subscriber].append(row)
-        for subscriber, events in for_subscriber.items():
-            missing = await _lacking(moment, subscriber, _NOT_RECEIVED, events)
-            for row in (each for each in events if each["event_id"] in missing):
-                flow.under_way += 1
-                flow.subjects.add(row["partition_key"])
-                if row["is_late"] and moment.merchant in {"", row["merchant"]}:
-                    what = f"{row['type']} {row['event_id']} about {row['partition_key']}"
-                    flow.late.append(Finding(row["merchant"], f"{what} is unknown to {subscriber}"))
+        for batch in batches:
+            flow.checked += batch["event_count"]
+            for subscriber in SUBSCRIBERS[batch["type"]]:
+                for_subscriber[subscriber].append(batch)
+        for subscriber, expected in for_subscriber.items():
+            missing = await _lacking(moment, subscriber, _NOT_RECEIVED, expected)
+            for event in await snapshot.rows(_EVENTS, list(missing)) if missing else ():
+                flow.add(event, moment, subscriber, is_late=late[event["batch_id"]])
+    return flow
+
+
+async def _failed(moment: Moment, subscriber: str) -> _Flow:
+    """Events that a subscriber has not handled, of batches that it has."""
+    snapshot = moment.snapshots[subscriber]
+    flow = _Flow(set(), [])
+    for event in await snapshot.rows(_FAILED, snapshot.position.read_time, IN_MOTION_MAX):
+        flow.add(event, moment, subscriber, is_late=event["is_late"])
     return flow
 
 
@@ -143,18 +174,18 @@ async def _backward(moment: Moment, subscriber: str) -> _Flow:
     """Events that a subscriber has and no publisher's snapshot has yet."""
     opened = min(snapshot.position.read_time for snapshot in moment.snapshots.values())
     flow = _Flow(set(), [])
-    async for rows in moment.snapshots[subscriber].chunks(_RECEIVED, opened - CLOCKS_APART):
-        left = rows
+    async for batches in moment.snapshots[subscriber].chunks(_RECEIVED, opened - CLOCKS_APART):
+        left = batches
         for publisher in moment.snapshots:
             missing = await _lacking(moment, publisher, _NOT_SENT, left)
-            left = [row for row in left if row["event_id"] in missing]
-        flow.under_way += len(left)
-        flow.subjects.update(row["partition_key"] for row in left)
+            left = [batch for batch in left if batch["batch_id"] in missing]
+        # They have arrived, so they are not counted as on their way.
+        for batch in left:
+            flow.subjects.update(batch["partition_keys"])
     return flow
 
 
-async def _lacking(moment: Moment, service: str, sql: str, events: Sequence[Any]) -> set[Any]:
-    """Which of the events a service's statement does not find."""
-    ids = [event["event_id"] for event in events]
-    keys = [event["partition_key"] for event in events]
-    return {row["event_id"] for row in await moment.snapshots[service].rows(sql, ids, keys)}
+async def _lacking(moment: Moment, service: str, sql: str, batches: Sequence[Any]) -> set[Any]:
+    """Which of the batches a service's statement does not find."""
+    ids = [batch["batch_id"] for batch in batches]
+    return {row["batch_id"] for row in await moment.snapshots[service].rows(sql, ids)}

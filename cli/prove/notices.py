@@ -1,64 +1,72 @@
-"""Notices: each fact is told once, and nothing is said that was not true any more."""
+"""Notices: one for each fact, and no text that had become false before it was sent."""
 
-from cli.prove.clauses import Agreement, LocalClause, Side
+from cli.prove.clauses import Agreement, LocalClause
 
 RECEIPT_SENT = Agreement(
     "receipt-sent",
     "Every paid order has a receipt, every cancelled one a notice of it, and no other has.",
-    Side(
-        "scheduler",
-        """
-        SELECT merchant, (hashtextextended(name, 0) & 255)::text AS part, name AS subject,
-               ARRAY[standing_order_name, customer_name] AS about, '' AS currency, 0 AS amount_minor,
-               state AS facts
-        FROM audit_v1.orders WHERE state IN ('PAID', 'CANCELLED') AND $1 IN ('', merchant)
-        """,
-    ),
-    Side(
-        "notify",
-        """
-        SELECT merchant, (hashtextextended(subject_resource, 0) & 255)::text AS part,
-               subject_resource AS subject,
-               ARRAY[split_part(subject_resource, '/orders/', 1), customer_name] AS about,
-               '' AS currency, 0 AS amount_minor,
-               CASE kind WHEN 'RECEIPT' THEN 'PAID' ELSE 'CANCELLED' END AS facts
-        FROM audit_v1.notices
-        WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
-        """,
-    ),
+    "scheduler",
+    "notify",
 )
 ONE_NOTICE_A_FACT = LocalClause(
     "one-notice-a-fact",
-    "The end of an order is told once: by a receipt, or as lapsed or cancelled.",
+    "The end of an order has one notice: a receipt, or that it lapsed or was cancelled.",
     ("notify",),
     """
     SELECT count(*) FROM audit_v1.notices
-    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
+    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND UNSETTLED(occur_time)
+      AND $1 IN ('', merchant)
     """,
     """
     SELECT merchant, format('%s notices of the end of %s: %s', count(*), subject_resource,
-                            string_agg(kind, ', ' ORDER BY kind)) AS what
-    FROM audit_v1.notices
-    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
-    GROUP BY merchant, subject_resource HAVING count(*) > 1
+                            string_agg(DISTINCT kind, ', ')) AS what
+    FROM ends GROUP BY merchant, subject_resource HAVING count(*) > 1
+    """,
+    ("notices",),
+    """
+    , ends AS (
+        SELECT merchant, subject_resource, kind FROM audit_v1.notices
+        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant))
+    """,
+    # Those of the same customer are found by an index, however old they are.
+    """
+    , new AS (
+        SELECT merchant, customer, subject_resource, notice, kind FROM audit_v1.notices
+        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND UNSETTLED(occur_time)
+          AND $1 IN ('', merchant)),
+    ends AS (
+        SELECT merchant, subject_resource, notice, kind FROM new
+        UNION
+        SELECT merchant, subject_resource, other.notice, other.kind
+        FROM new JOIN audit_v1.notices AS other USING (merchant, customer, subject_resource)
+        WHERE other.kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED'))
     """,
 )
 OUTCOME_AS_DELIVERED = LocalClause(
     "outcome-as-delivered",
     "A notice counts as delivered if and only if a channel delivered it.",
     ("notify",),
-    "SELECT count(*) FROM audit_v1.notices WHERE outcome IS NOT NULL AND $1 IN ('', merchant)",
+    """
+    SELECT count(*) FROM audit_v1.notices
+    WHERE outcome IS NOT NULL AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
+    """,
     """
     SELECT merchant, format('%s/notices/%s is %s, its deliveries say otherwise', customer_name, notice,
                             coalesce(outcome, 'open')) AS what
     FROM audit_v1.notices
-    WHERE outcome = 'DELIVERED' AND deliver_time IS NULL AND $1 IN ('', merchant)
+    WHERE outcome = 'DELIVERED' AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
+      AND NOT EXISTS (
+          SELECT FROM audit_v1.deliveries
+          WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
+            AND deliveries.notice = notices.notice AND deliveries.deliver_time IS NOT NULL)
     UNION ALL
     SELECT merchant, format('%s/notices/%s is open, its %s was delivered', notices.customer_name,
                             notice, channel)
     FROM audit_v1.notices JOIN audit_v1.deliveries USING (merchant, customer, notice)
-    WHERE outcome IS NULL AND main AND state = 'DELIVERED' AND $1 IN ('', merchant)
+    WHERE outcome IS NULL AND main AND state = 'DELIVERED' AND UNSETTLED(notices.occur_time)
+      AND $1 IN ('', merchant)
     """,
+    ("notices", "deliveries"),
 )
 # What a later notice of a kind about the same subject makes untrue. What is being sent at that moment
 # arrives all the same.
@@ -66,7 +74,10 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     "no-text-false-when-sent",
     "No text is sent after notify knew that it was not true any more.",
     ("notify",),
-    "SELECT count(*) FROM audit_v1.deliveries WHERE state = 'DELIVERED' AND $1 IN ('', merchant)",
+    """
+    SELECT count(*) FROM audit_v1.deliveries
+    WHERE state = 'DELIVERED' AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
+    """,
     """
     , supersedes (later_kind, kind) AS (VALUES
         ('ORDER_UPCOMING', 'ORDER_UPCOMING'), ('ORDER_UPCOMING', 'ORDER_HELD'),
@@ -87,12 +98,13 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     FROM audit_v1.deliveries AS sent
     JOIN supersedes USING (kind)
     JOIN audit_v1.notices AS later ON later.kind = later_kind
-      AND later.merchant = sent.merchant AND later.customer = sent.customer
-      AND later.subject_resource = sent.subject_resource
+      AND later.merchant = sent.merchant AND later.subject_resource = sent.subject_resource
+      AND UNSETTLED_OR_LATER(later.occur_time)
     WHERE sent.state = 'DELIVERED' AND sent.occur_time < later.occur_time
       AND sent.deliver_time > later.create_time + interval '30 seconds'
-      AND $1 IN ('', sent.merchant)
+      AND UNSETTLED(sent.occur_time) AND $1 IN ('', sent.merchant)
     """,
+    ("notices", "deliveries"),
 )
 LOCAL = (ONE_NOTICE_A_FACT, OUTCOME_AS_DELIVERED, NO_TEXT_FALSE_WHEN_SENT)
 AGREEMENTS = (RECEIPT_SENT,)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from itertools import chain
 
 from cli.prove import (
     calendar_clauses,
@@ -9,27 +10,35 @@ from cli.prove import (
     consent,
     cycles,
     ledger,
-    mandates,
     notices,
     progress,
     stock,
 )
 from cli.prove.agreements import judge_agreement
 from cli.prove.findings import Report, Verdict
+from cli.prove.local import judge_joint, judge_local
 from cli.prove.moment import Moment, open_moment
 from cli.prove.motion import Motion, read_motion
+from cli.prove.settled import Days, KeptDays
 from cli.prove.target import Target
+from cli.prove.whole import SETTLED_DAYS_UNCHANGED, WholeDays
 from cli.prove.witness import judge_witness
 from cli.sandbox import Sandbox
 
 # A service that calls another comes before it.
 SERVICES = ("scheduler", "payments", "notify", "catalog")
 LOCAL = (
-    *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *mandates.LOCAL, *ledger.LOCAL, *notices.LOCAL,
+    *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *ledger.LOCAL, *notices.LOCAL,
     *stock.LOCAL, *progress.LOCAL,
 )  # fmt: skip
+JOINT = (consent.OF_ATTEMPTS, progress.OF_DUE_WORK)
 AGREEMENTS = (
     *charges.AGREEMENTS, *consent.AGREEMENTS, *notices.AGREEMENTS, *stock.AGREEMENTS,
+)  # fmt: skip
+# All that a statement on rows judges.
+OF_ROWS = (
+    *LOCAL, *(clause for joint in JOINT for clause in joint.clauses), *AGREEMENTS,
+    SETTLED_DAYS_UNCHANGED,
 )  # fmt: skip
 
 
@@ -46,7 +55,8 @@ async def run(target: Target, *, merchant: str = "", full: bool = False) -> Repo
         now = await sandbox.now() if sandbox else None
         async with open_moment(target.database_urls, SERVICES, merchant, now) as moment:
             motion = await read_motion(moment, full=full)
-            verdicts = [*await asyncio.gather(*_judged(moment, motion, full=full)), motion.verdict]
+            judged = await asyncio.gather(*_judged(moment, motion, full=full))
+            verdicts = [*chain(*judged), motion.verdict]
             if sandbox and not merchant:
                 verdicts += await judge_witness(moment, sandbox, target.provider_api_key)
             positions = {name: each.position for name, each in moment.snapshots.items()}
@@ -56,11 +66,16 @@ async def run(target: Target, *, merchant: str = "", full: bool = False) -> Repo
             await sandbox.close()
 
 
-def _judged(moment: Moment, motion: Motion, *, full: bool) -> list[Awaitable[Verdict]]:
+def _judged(moment: Moment, motion: Motion, *, full: bool) -> list[Awaitable[list[Verdict]]]:
     """Every clause; statements on one database wait for one another."""
-    judged: list[Awaitable[Verdict]] = [moment.judge(clause) for clause in LOCAL]
-    judged += [judge_agreement(moment, clause, motion.subjects) for clause in AGREEMENTS]
-    judged.append(calendar_clauses.judge_brought_forward(moment))
+    judged: list[Awaitable[list[Verdict]]] = []
+    days: Days = KeptDays(moment)
     if full:
-        judged.append(calendar_clauses.judge_dates(moment))
+        # First, since others wait for it.
+        days = whole = WholeDays(moment, AGREEMENTS)
+        judged += [whole.judge_settled(), calendar_clauses.judge_dates(moment)]
+    judged += [judge_agreement(moment, clause, motion.subjects, days) for clause in AGREEMENTS]
+    judged += [judge_joint(moment, joint, full=full) for joint in JOINT]
+    judged += [judge_local(moment, clause, full=full) for clause in LOCAL]
+    judged.append(calendar_clauses.judge_brought_forward(moment))
     return judged

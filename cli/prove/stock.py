@@ -1,6 +1,6 @@
 """Stock: what is held is for live orders, what left is for paid ones, and the sums agree."""
 
-from cli.prove.clauses import Agreement, LocalClause, Side
+from cli.prove.clauses import Agreement, LocalClause
 
 HELD_UNITS_ADD_UP = LocalClause(
     "held-units-add-up",
@@ -23,28 +23,9 @@ HELD_UNITS_ADD_UP = LocalClause(
 STOCK_MATCHES_ORDERS = Agreement(
     "stock-matches-orders",
     "Units are held for every order that awaits payment, gone for every paid one, else free.",
-    Side(
-        "scheduler",
-        """
-        SELECT merchant, (hashtextextended(standing_order_name, 0) & 255)::text AS part,
-               order_name || ' ' || product AS subject, ARRAY[standing_order_name] AS about,
-               '' AS currency, 0 AS amount_minor,
-               CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || quantity_units AS facts
-        FROM audit_v1.order_items
-        JOIN unnest($4::text[], $5::text[]) AS tracked (merchant, product) USING (merchant, product)
-        WHERE $1 IN ('', merchant)
-        """,
-    ),
-    Side(
-        "catalog",
-        """
-        SELECT merchant, (hashtextextended(standing_order_name, 0) & 255)::text AS part,
-               order_name || ' ' || product AS subject, ARRAY[standing_order_name] AS about,
-               '' AS currency, 0 AS amount_minor, state || ' ' || quantity_units AS facts
-        FROM audit_v1.stock_holds WHERE state <> 'RELEASED' AND $1 IN ('', merchant)
-        """,
-    ),
-    pairs="SELECT merchant, product FROM audit_v1.stock WHERE $1 IN ('', merchant)",
+    "scheduler",
+    "catalog",
+    products="SELECT merchant, product FROM audit_v1.stock WHERE $1 IN ('', merchant)",
     # Units are held before the order awaits its payment, and stay held if that is tried again.
     spare_facts="HELD",
     spare_subjects="""

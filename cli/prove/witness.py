@@ -40,11 +40,13 @@ _PROVIDER_DIGITS = {"ISK": 2, "UGX": 2, "MGA": 0}
 
 _ATTEMPTS = """
     SELECT merchant, charge_name || ' attempt ' || number AS name, idempotency_key AS key, state,
-           amount_minor, currency
+           amount_minor, currency, false AS may_come_back
     FROM audit_v1.attempts
 """
 _REFUNDS = """
-    SELECT merchant, name, provider_refund AS key, state, amount_minor, currency FROM audit_v1.refunds
+    SELECT merchant, name, provider_refund AS key, state, amount_minor, currency,
+           follow_up_time IS NOT NULL AS may_come_back
+    FROM audit_v1.refunds
 """
 _DELIVERIES = """
     SELECT merchant, customer, notice, kind, channel, state, bound_phone_count FROM audit_v1.deliveries
@@ -63,6 +65,10 @@ class Movement:
     # Ours: whose it is, and whether it moved (None: not known yet).
     merchant: str = ""
     moved: bool | None = True
+    # Ours: whether the provider will be asked again if it came back.
+    may_come_back: bool = False
+    # The provider's: whether it came back.
+    came_back: bool = False
     # The provider's: whether it is later than the snapshots.
     is_later: bool = False
 
@@ -127,8 +133,12 @@ def judge_movements(
 ) -> Verdict:
     """Whether what moved by our books moved by the provider's, once, and nothing else did."""
     by_key: dict[str, list[Movement]] = {}
+    came_back = set()
     for each in theirs:
-        by_key.setdefault(each.key, []).append(each)
+        if each.came_back:
+            came_back.add(each.key)
+        else:
+            by_key.setdefault(each.key, []).append(each)
     findings, moving, checked = [], 0, 0
     # What is asked for and has no id of the provider's yet, by its amount.
     unanswered: Counter[tuple[int, str]] = Counter()
@@ -138,22 +148,29 @@ def judge_movements(
         if one.moved is None:
             moving += len(found)
             unanswered[one.amount_minor, one.currency] += not one.key
+        elif one.moved and one.may_come_back and one.key in came_back:
+            moving += 1
         elif one.moved:
             findings += _not_once(one, found)
         elif found and not all(each.is_later for each in found):
             findings.append(
                 Finding(one.merchant, f"{one.name} did not succeed, and {found[0].name} took money")
             )
-    for left in (each for found in by_key.values() for each in found):
-        if left.is_later:
-            moving += 1
-        elif unanswered[left.amount_minor, left.currency]:
-            unanswered[left.amount_minor, left.currency] -= 1
-            moving += 1
-        else:
-            amount = format_minor(left.amount_minor, left.currency)
-            findings.append(Finding("", f"{left.name} of {amount} is none of ours"))
+    left = [each for found in by_key.values() for each in found]
+    strangers = [each for each in left if not each.is_later and not _asked_for(each, unanswered)]
+    moving += len(left) - len(strangers)
+    for each in strangers:
+        amount = format_minor(each.amount_minor, each.currency)
+        findings.append(Finding("", f"{each.name} of {amount} is none of ours"))
     return Verdict(clause, checked, tuple(findings), moving)
+
+
+def _asked_for(theirs: Movement, unanswered: Counter[tuple[int, str]]) -> bool:
+    """Whether it is what an unanswered request of its amount came to, which then counts as answered."""
+    amount = theirs.amount_minor, theirs.currency
+    found = unanswered[amount] > 0
+    unanswered[amount] -= found
+    return found
 
 
 def judge_messages(deliveries: Iterable[Delivery], messages: Iterable[Message]) -> Verdict:
@@ -200,7 +217,13 @@ def _not_once(one: Movement, found: list[Movement]) -> list[Finding]:
 def _ours(row: Mapping[str, Any]) -> Movement:
     moved = {"SUCCEEDED": True, "UNKNOWN": None, "PENDING": None}.get(row["state"], False)
     return Movement(
-        row["key"], row["name"], row["amount_minor"], row["currency"], row["merchant"], moved
+        row["key"],
+        row["name"],
+        row["amount_minor"],
+        row["currency"],
+        row["merchant"],
+        moved,
+        row["may_come_back"],
     )
 
 
@@ -211,15 +234,16 @@ def _theirs(entry: Mapping[str, Any], now: datetime) -> Movement:
         entry["id"],
         provider_minor(entry["amount"], currency),
         currency,
+        came_back=entry["status"].upper() == "FAILED",
         is_later=datetime.fromtimestamp(entry["created"] + 1, UTC) > now,
     )
 
 
 async def _provider(sandbox: Sandbox, path: str, api_key: str) -> Any:  # noqa: ANN401
-    """The provider's own list of what moved."""
+    """The provider's own list of what moved, or did and came back."""
     listed = sandbox.listed(path, {}, cursor=("starting_after", "id"), api_key=api_key)
     async for entry in listed:
-        if entry["status"].upper() == "SUCCEEDED":
+        if entry["status"].upper() in {"SUCCEEDED", "FAILED"}:
             yield entry
 
 

@@ -55,9 +55,6 @@ def suite_rows() -> list[Row]:
             Panel("Oldest unknown outcome", "s", [
                 ("max(recurring_charges_unknown_oldest_age_seconds)", "charge"),
                 ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
-            Panel("Ledger out of balance", "short", [
-                ("max(recurring_ledger_unbalanced)", "transactions")],
-                "Always 0: PostgreSQL refuses such a transaction.", 1),
         ]),
         Row("Customers", [
             Panel("Cycles worked on", "ops", [
@@ -191,8 +188,6 @@ _OWN = {
             ("max(recurring_charges_oldest_lateness_seconds)", "due and not tried"),
             ("max(recurring_charges_unknown_oldest_age_seconds)", "unknown"),
             ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
-        Panel("Ledger out of balance", "short", [
-            ("max(recurring_ledger_unbalanced)", "transactions")], bad_from=1),
     ],
     "notify": [
         Panel("Notices", "ops", [

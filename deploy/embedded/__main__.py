@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _show(parts: Sequence[Status]) -> None:
     rows = [("part", "address", "state", "process")]
-    rows += [(each.part, each.address, each.state, str(each.pid or "")) for each in parts]
+    rows += [(part.part, part.address, part.state, str(part.pid or "")) for part in parts]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print(

@@ -58,7 +58,7 @@ class Addresses:
             for name, offset in PORT_OFFSETS.items()
         }
         for port in set(ports.values()):
-            sharing = [name for name, each in ports.items() if each == port]
+            sharing = [name for name, taken_port in ports.items() if taken_port == port]
             if len(sharing) > 1:
                 variables = " and ".join(port_variable(name) for name in sharing)
                 raise PartError(f"port {port} is given to {' and '.join(sharing)}: set {variables}")

@@ -107,12 +107,12 @@ class Databases:
         self.execute(f"DROP DATABASE IF EXISTS {_name(name)} WITH (FORCE)")
 
     def address(self, role: str, password: str, database: str) -> str:
-        """Return the address of a database for SQLAlchemy with asyncpg."""
+        """Return the address of a database."""
         server = urlsplit(self.url)
         ssl = parse_qs(server.query).get("sslmode")
-        query = f"?ssl={ssl[0]}" if ssl else ""
+        query = f"?sslmode={ssl[0]}" if ssl else ""
         address = f"{server.hostname}:{server.port or 5432}"
-        return f"postgresql+asyncpg://{role}:{quote(password)}@{address}/{database}{query}"
+        return f"postgresql://{role}:{quote(password)}@{address}/{database}{query}"
 
     def _connection(self) -> dict[str, str]:
         """The address as libpq's variables: an argument would show the password to everybody."""

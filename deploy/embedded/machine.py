@@ -38,7 +38,9 @@ def prepare(needs: Needs, folder: Path) -> None:
     """
     missing = [*_open_files(needs), *_disk(needs, folder), *_shared_memory(), *_account()]
     if missing:
-        raise PartError("\n".join(f"{needs.what} cannot run here: {each}" for each in missing))
+        raise PartError(
+            "\n".join(f"{needs.what} cannot run here: {requirement}" for requirement in missing)
+        )
 
 
 def _open_files(needs: Needs) -> list[str]:
@@ -54,7 +56,7 @@ def _open_files(needs: Needs) -> list[str]:
 
 
 def _disk(needs: Needs, folder: Path) -> list[str]:
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free >= needs.disk_bytes:
         return []

@@ -164,7 +164,8 @@ def users() -> str:
 def passwords(held: Mapping[str, str]) -> str:
     """The users' passwords, as the configuration of the users includes them."""
     return "".join(
-        f'{user.upper().replace("-", "_")}_PASSWORD: "{each}"\n' for user, each in held.items()
+        f'{user.upper().replace("-", "_")}_PASSWORD: "{password}"\n'
+        for user, password in held.items()
     )
 
 

@@ -32,10 +32,10 @@ NOTICE_SECONDS = 15.0
 def free_ports(count: int) -> list[int]:
     """Return ports nobody listens on now, all different. Raises PartError if there are too few."""
     ports = random.sample(FREE_PORTS, len(FREE_PORTS))
-    found = list(itertools.islice(filter(is_free, ports), count))
-    if len(found) < count:
+    free = list(itertools.islice(filter(is_free, ports), count))
+    if len(free) < count:
         raise PartError(f"fewer than {count} ports of {FREE_PORTS[0]} to {FREE_PORTS[-1]} are free")
-    return found
+    return free
 
 
 def is_free(port: int) -> bool:

@@ -25,7 +25,7 @@ from deploy.embedded.process import Account, PartError, Process, still_alive
 ORPHANS_TIMEOUT_SECONDS = 10.0
 SUPERUSER = "postgres"
 # Only a private folder made inside it is used.
-SHELTER = Path("/var/tmp")  # noqa: S108  # nosec B108
+READABLE_FOLDER = Path("/var/tmp")  # noqa: S108  # nosec B108
 
 SETTINGS = {
     "listen_addresses": HOST,
@@ -175,9 +175,9 @@ class EmbeddedPostgres:
     def _reachable_folder(self) -> Path:
         if self._account is None or _others_reach(self.folder):
             return self.folder
-        shelter = Path(tempfile.mkdtemp(prefix="recurring-", dir=SHELTER))
-        shelter.chmod(0o711)
-        return shelter
+        folder = Path(tempfile.mkdtemp(prefix="recurring-", dir=READABLE_FOLDER))
+        folder.chmod(0o711)
+        return folder
 
     def _programs(self, location: Path) -> Path:
         """Where the account finds the binaries: in the wheel, or copied to a location it reaches."""
@@ -212,9 +212,9 @@ class EmbeddedPostgres:
 
 def _others_reach(folder: Path) -> bool:
     """Whether any account may pass through every folder down to this one."""
-    return all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
 
 
 def _working_in(folder: Path) -> list[psutil.Process]:
-    found = psutil.process_iter(["cwd"], ad_value=None)
-    return [process for process in found if process.info["cwd"] == str(folder)]
+    processes = psutil.process_iter(["cwd"], ad_value=None)
+    return [process for process in processes if process.info["cwd"] == str(folder)]

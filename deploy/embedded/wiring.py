@@ -79,7 +79,6 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         "DATA_KEYS": keys.data_keys(service),
         "NATS_URL": nats_url(service, addresses, keys),
         "MIGRATION_NATS_URL": nats_url(STREAMS_USER, addresses, keys),
-        "MERCHANT_EVENTS": "true",
         "PLATFORM_MERCHANTS": DEMO_MERCHANT,
         "GRPC_ADDRESS": addresses.local(service),
         "GRPC_PLAINTEXT": "true",
@@ -130,8 +129,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             if service not in addresses.replaced
         },
         "database_urls": {
-            service: for_any_client(database_url(service, addresses, keys, "_auditor"))
-            for service in SERVICES
+            service: database_url(service, addresses, keys, "_auditor") for service in SERVICES
         },
         "nats_url": nats_url("developer", addresses, keys),
         "platform_nats_url": nats_url(DEMO_USER, addresses, keys),
@@ -143,9 +141,3 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
         "jwks_file": str(keys.jwks_file),
         "log_folder": str(home / "log"),
     }
-
-
-def for_any_client(sqlalchemy_url: str) -> str:
-    """Return a database's address as libpq and plain asyncpg read it."""
-    plain = sqlalchemy_url.replace("postgresql+asyncpg://", "postgresql://", 1)
-    return plain.replace("?ssl=", "?sslmode=", 1)

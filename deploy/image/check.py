@@ -158,8 +158,8 @@ class Check:
             command, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_SECONDS
         )
         if done.returncode:
-            said = f"{done.stdout}{done.stderr}"
-            raise CheckFailed(f"{service} {' '.join(arguments)}: {done.returncode}\n{said}")
+            output = f"{done.stdout}{done.stderr}"
+            raise CheckFailed(f"{service} {' '.join(arguments)}: {done.returncode}\n{output}")
         return done.stdout
 
     def _finish(self, workload: Manifest, name: str) -> None:
@@ -194,7 +194,7 @@ class Check:
         _write(folder, {"token": secrets.token_urlsafe(), "namespace": NAMESPACE})
         _write(
             self._folder / "account",
-            {each: folder.joinpath(each).read_text() for each in ("ca.crt", "token", "namespace")},
+            {file: folder.joinpath(file).read_text() for file in ("ca.crt", "token", "namespace")},
         )
         for file in certificate.iterdir():
             file.chmod(0o644)
@@ -267,7 +267,7 @@ class Check:
         return str(self._find("ConfigMap", reference["name"])["data"][reference["key"]])
 
     def _mount(self, spec: Manifest, mount: Manifest) -> list[str]:
-        volume = next(each for each in spec["volumes"] if each["name"] == mount["name"])
+        volume = next(volume for volume in spec["volumes"] if volume["name"] == mount["name"])
         where = mount["mountPath"]
         if "emptyDir" in volume:
             size = volume["emptyDir"]["sizeLimit"].removesuffix("i").lower()
@@ -286,20 +286,22 @@ class Check:
         return ["--volume", f"{source / mount.get('subPath', '')}:{where}:ro"]
 
     def _workload(self, name: str) -> Manifest:
-        return next(each for each in self._workloads if each["metadata"]["name"] == name)
+        return next(
+            workload for workload in self._workloads if workload["metadata"]["name"] == name
+        )
 
     def _find(self, kind: str, name: str) -> Manifest:
         return next(iter(self._all(kind, name)))
 
     def _all(self, kind: str, name: str) -> list[Manifest]:
         return [
-            each
-            for each in self._manifests
-            if each["kind"] == kind and each["metadata"]["name"] == name
+            manifest
+            for manifest in self._manifests
+            if manifest["kind"] == kind and manifest["metadata"]["name"] == name
         ]
 
     def _containers(self) -> list[str]:
-        names = (each["metadata"]["name"] for each in self._workloads)
+        names = (workload["metadata"]["name"] for workload in self._workloads)
         return [f"check-{name}" for name in (*names, API_SERVER)]
 
 

@@ -46,16 +46,16 @@ def wanted() -> set[EntryPoint]:
 
 def workloads(manifests: Iterable[Manifest]) -> list[Manifest]:
     """Return what has pods, in the order in which it is to start."""
-    found = [each for each in manifests if each["kind"] in KINDS]
-    return sorted(found, key=_place)
+    workloads = [manifest for manifest in manifests if manifest["kind"] in KINDS]
+    return sorted(workloads, key=_place)
 
 
 def pod_spec(workload: Manifest) -> Manifest:
     """Return the description of a workload's pods."""
     spec = workload["spec"]
     job = spec["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else spec
-    found: Manifest = job["template"]["spec"]
-    return found
+    pod: Manifest = job["template"]["spec"]
+    return pod
 
 
 def containers(workload: Manifest) -> Iterator[Manifest]:

@@ -127,12 +127,12 @@ class Cluster:
     def secret(self, name: str) -> dict[str, bytes] | None:
         """Return a Secret's files; None if there is no such Secret."""
         try:
-            found = self._call("GET", f"/{name}")
+            secret = self._call("GET", f"/{name}")
         except urllib.error.HTTPError as error:
             if error.code == NOT_FOUND:
                 return None
             raise PartError(f"Secret {name}: {error}") from error
-        return {file: base64.b64decode(text) for file, text in found["data"].items()}
+        return {file: base64.b64decode(text) for file, text in secret["data"].items()}
 
     def create(self, name: str, files: Mapping[str, bytes]) -> bool:
         """Make a Secret; returns whether it was not there before."""
@@ -200,9 +200,7 @@ def _nats_url(user: str, keys: Keys) -> str:
 def _database_urls(keys: Keys) -> dict[str, str]:
     """Return where a proof finds the databases."""
     return {
-        service: wiring.for_any_client(
-            wiring.database_url(service, addresses(service), keys, "_auditor")
-        )
+        service: wiring.database_url(service, addresses(service), keys, "_auditor")
         for service in SERVICES
     }
 

@@ -96,7 +96,7 @@ class Provider:
 
     async def list_intents(self, request: web.Request) -> web.Response:
         """List PaymentIntents, newest first."""
-        clauses, values = created_condition(request)
+        clauses, values = self._listed(request)
         if (customer := request.query.get("customer")) is not None:
             clauses.append("customer = ?")
             values.append(customer)
@@ -152,18 +152,25 @@ class Provider:
         reason = parameters.get("reason")
         if reason is not None and reason not in REFUND_REASONS:
             raise invalid(f"Give one of {', '.join(REFUND_REASONS)}.", param="reason")
-        row = {"reason": reason, "metadata": json.dumps(metadata), "created": self._unix_time()}
+        created = self._unix_time()
+        row = {
+            "reason": reason,
+            "metadata": json.dumps(metadata),
+            "created": created,
+            **self._behavior.refund_times(created),
+        }
         return await self._endpoint.answer_once(
             request, form, lambda db, _: refund(db, intent, amount, row)
         )
 
     async def get_refund(self, request: web.Request) -> web.Response:
         """Return one refund."""
-        return web.json_response(describe_refund(self._refund(request.match_info["id"], 404)))
+        row = self._refund(request.match_info["id"], 404)
+        return web.json_response(describe_refund(row, self._unix_time()))
 
     async def list_refunds(self, request: web.Request) -> web.Response:
         """List refunds, newest first."""
-        clauses, values = created_condition(request)
+        clauses, values = self._listed(request)
         if (intent := request.query.get("payment_intent")) is not None:
             clauses.append("payment_intent = ?")
             values.append(intent)
@@ -171,7 +178,16 @@ class Provider:
             clauses.append("seq < ?")
             values.append(self._refund(after, 400)["seq"])
         rows, has_more = self._page("refunds", (clauses, values), request)
-        return _list(request, [describe_refund(row) for row in rows], has_more=has_more)
+        now = self._unix_time()
+        return _list(request, [describe_refund(row, now) for row in rows], has_more=has_more)
+
+    def _listed(self, request: web.Request) -> Condition:
+        """What the query says of the time of what is listed, without what is too new for the list."""
+        clauses, values = created_condition(request)
+        if lag_seconds := self._behavior.list_lag_seconds:
+            clauses.append("created <= ?")
+            values.append(self._unix_time() - lag_seconds)
+        return clauses, values
 
     def _unix_time(self) -> int:
         return int(self._clock.now.timestamp())

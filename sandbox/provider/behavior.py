@@ -1,4 +1,7 @@
-"""How the provider departs from its ideal, as Stripe does: it searches late, and forgets keys."""
+"""How the provider departs from its ideal, as Stripe does.
+
+It searches late, forgets keys, gives money back late, and finds out after days that it could not.
+"""
 
 from datetime import timedelta
 
@@ -8,8 +11,11 @@ from sandbox.record import Record, bad_request
 
 SECONDS_MAX = 10**9
 SEARCH_LAG = "search_lag_seconds"
+LIST_LAG = "list_lag_seconds"
 KEY_RETENTION = "keys_forgotten_after_seconds"
-NAMES = (SEARCH_LAG, KEY_RETENTION)
+REFUND_PENDING = "refunds_pending_seconds"
+REFUND_FAILURE = "refunds_fail_after_seconds"
+NAMES = (SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE)
 
 
 class Behavior:
@@ -24,6 +30,19 @@ class Behavior:
     def search_lag_seconds(self) -> int:
         """How long a new PaymentIntent is not found by a search."""
         return self._seconds.get(SEARCH_LAG, 0)
+
+    @property
+    def list_lag_seconds(self) -> int:
+        """How long a new PaymentIntent or refund is missing from the lists."""
+        return self._seconds.get(LIST_LAG, 0)
+
+    def refund_times(self, created: int) -> dict[str, int | None]:
+        """When a refund made now is no longer pending, and when it fails, if it does (unix time)."""
+        fails = self._seconds.get(REFUND_FAILURE)
+        return {
+            "settles": created + self._seconds.get(REFUND_PENDING, 0),
+            "fails": None if fails is None else created + fails,
+        }
 
     @property
     def key_retention(self) -> timedelta | None:

@@ -84,8 +84,9 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
     """Enter a refund, of all that is left when no amount is given; never more than was captured."""
     intent = db.execute(
         "SELECT p.*, (SELECT coalesce(sum(r.amount), 0) FROM refunds r"
-        " WHERE r.payment_intent = p.id) AS refunded FROM payment_intents p WHERE p.id = ?",
-        (intent_id,),
+        " WHERE r.payment_intent = p.id AND coalesce(r.fails > ?, true)) AS refunded"
+        " FROM payment_intents p WHERE p.id = ?",
+        (row["created"], intent_id),
     ).fetchone()
     if intent is None:
         raise missing("payment_intent", intent_id, param="payment_intent")
@@ -108,7 +109,7 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
         "currency": intent["currency"],
     }
     _insert(db, "refunds", values)
-    answer = describe_refund(values)
+    answer = describe_refund(values, row["created"])
     if intent["payment_method"] == REFUND_WRONG_AMOUNT:
         answer["amount"] += 1
     return Reply(200, answer)
@@ -169,8 +170,10 @@ def _intent(row: Row) -> dict[str, Any]:
     }
 
 
-def describe_refund(row: Row) -> dict[str, Any]:
-    """Return a refund as the API shows it."""
+def describe_refund(row: Row, now: int) -> dict[str, Any]:
+    """Return a refund as the API shows it at a time (unix)."""
+    failed = row["fails"] is not None and now >= row["fails"]
+    reason = {"failure_reason": "expired_or_canceled_card"} if failed else {}
     return {
         "id": row["id"],
         "object": "refund",
@@ -178,7 +181,8 @@ def describe_refund(row: Row) -> dict[str, Any]:
         "currency": row["currency"],
         "payment_intent": row["payment_intent"],
         "reason": row["reason"],
-        "status": "succeeded",
+        "status": "failed" if failed else "pending" if now < row["settles"] else "succeeded",
+        **reason,
         "metadata": json.loads(row["metadata"]),
         "created": row["created"],
     }

@@ -63,7 +63,7 @@ async def read_form(request: web.Request) -> dict[str, str]:
 def split_metadata(
     form: Mapping[str, str], known: frozenset[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Tell `metadata[name]` from the other parameters, and refuse those that aren't known."""
+    """Separate `metadata[name]` from the other parameters, and refuse those that aren't known."""
     parameters: dict[str, str] = {}
     metadata: dict[str, str] = {}
     for name, value in form.items():

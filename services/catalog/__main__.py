@@ -7,6 +7,7 @@ from services.catalog.store import gauges
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
+from services.runtime.db.due_work import DueWork
 
 
 async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
@@ -16,7 +17,7 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
-        workers={"hold-expiry": workers.HoldExpiry(runtime.database, runtime.clock).step},
+        due_work=(DueWork("hold-expiry", workers.HoldExpiry(runtime.database).work),),
         gauge_queries=gauges.GAUGE_QUERIES,
     )
 

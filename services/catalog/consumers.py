@@ -1,13 +1,19 @@
-"""What the catalog does with the scheduler's events: it settles the holds of orders that end."""
+"""What the catalog does with the events of others: it settles holds, notes who was told."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.scheduler.v1 import events_pb2
 
 from services.catalog.application import stock
+from services.catalog.names import PRICE, STANDING_ORDER
+from services.catalog.store import protections
+from services.catalog.store.protections import PriceNotice
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
+from services.runtime.rpc.conversions import from_timestamp
 from services.runtime.workers.clock import Clock
 
 
@@ -16,18 +22,44 @@ async def on_order_confirmed(tx: Connection, events: Sequence[Event[Any]]) -> No
     await stock.commit_holds(tx, [event.message.ref.order for event in events])
 
 
-async def on_order_ended(tx: Connection, events: Sequence[Event[Any]]) -> None:
+async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
     """Ended without payment: the held units become available again."""
-    await stock.release_holds(tx, [event.message.ref.order for event in events])
+    refs = [event.message.ref for event in events]
+    ended = [(ref.order, ref.announcement_count) for ref in refs]
+    await stock.end_holds(tx, ended, clock.now())
 
 
-def subscriptions(_clock: Clock) -> Subscriptions:
+async def on_price_notice_delivered(
+    tx: Connection, events: Sequence[Event[notify_events_pb2.PriceNoticeDelivered]]
+) -> None:
+    """Customers were told of a price: from then on the notice of an increase runs."""
+    notices = [
+        PriceNotice(
+            merchant,
+            STANDING_ORDER.key(standing_order).standing_order,
+            product,
+            price,
+            from_timestamp(event.message.announce_time),
+            from_timestamp(event.message.deliver_time),
+        )
+        for event in events
+        for merchant, product, price in [PRICE.key(event.message.price)]
+        for standing_order in event.message.standing_orders
+    ]
+    await protections.insert_notices(tx, notices)
+
+
+def subscriptions(clock: Clock) -> Subscriptions:
     """The events that the catalog consumes, by the stream that they are in."""
+    ended = partial(on_order_ended, clock)
     return {
         "SCHEDULER": (
             Subscription(events_pb2.OrderConfirmed, on_order_confirmed),
-            Subscription(events_pb2.OrderLapsed, on_order_ended),
-            Subscription(events_pb2.OrderCancelled, on_order_ended),
-            Subscription(events_pb2.OrderSkipped, on_order_ended),
-        )
+            Subscription(events_pb2.OrderLapsed, ended),
+            Subscription(events_pb2.OrderCancelled, ended),
+            Subscription(events_pb2.OrderSkipped, ended),
+        ),
+        "NOTIFY": (
+            Subscription(notify_events_pb2.PriceNoticeDelivered, on_price_notice_delivered),
+        ),
     }

@@ -18,6 +18,7 @@ from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
+from services.runtime.db.due_work import DueWork
 from services.runtime.resource_names import ID_PATTERN
 
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
@@ -91,7 +92,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     runtime.resources.push_async_callback(sms.close)
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
-    delivering = workers.Deliveries(
+    deliveries = workers.Deliveries(
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
     )
     return Components(
@@ -104,7 +105,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
-        workers={"delivery": delivering.step},
+        due_work=(DueWork("delivery", deliveries.work),),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,

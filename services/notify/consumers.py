@@ -12,13 +12,18 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.application.notices import Draft, create_notices
-from services.notify.domain.notices import BillingMode, Promise
+from services.notify.domain.notices import BillingMode, PriceNotice, Promise
 from services.notify.domain.templates import kinds
-from services.notify.domain.templates.wording import Line
+from services.notify.domain.templates.wording import Line, Tax
+from services.notify.names import NOTICE
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
+from services.runtime.money import Money
 from services.runtime.rpc.conversions import from_money, from_timestamp
 from services.runtime.workers.clock import Clock
+
+# A tax that the customer pays, by the name that the catalog has for it.
+CHARGED = "CHARGED"
 
 
 def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order
@@ -44,6 +49,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             due_time=from_timestamp(ref.due_time),
             pay_on_notice=pay_on_notice,
             lines=_lines(message.lines),
+            taxes=_taxes(message.lines),
         ),
         Promise(
             amount.amount_minor,
@@ -68,8 +74,10 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
             pay_time=from_timestamp(message.pay_time),
             next_due_time=_optional_time(message, "next_due_time"),
             lines=_lines(message.lines),
+            taxes=_taxes(message.lines),
             paused=message.standing_order_state == scheduler_pb2.StandingOrder.PAUSED,
         ),
+        due_time=from_timestamp(ref.due_time),
     )
 
 
@@ -118,7 +126,7 @@ def order_cancelled(message: scheduler_events_pb2.OrderCancelled) -> Draft:
         from_timestamp(ref.due_time),
         by_pause=message.reason == scheduler_pb2.PAUSED,
     )
-    return Draft(ref.customer, ref.order, template)
+    return Draft(ref.customer, ref.order, template, due_time=template.due_time)
 
 
 def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -> Draft:
@@ -133,6 +141,52 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
     )
     merges = message.change == scheduler_events_pb2.StandingOrderChanged.UPDATED
     return Draft(message.customer, message.standing_order, template, merges=merges)
+
+
+def item_discontinued(message: scheduler_events_pb2.ItemDiscontinued) -> Draft:
+    """A product of a standing order went off sale for good."""
+    template = kinds.ItemDiscontinued(
+        message.title, message.product_title, message.substitute_title
+    )
+    return Draft(message.customer, message.standing_order, template)
+
+
+def price_change_scheduled(
+    message: scheduler_events_pb2.SubscriberPriceChangeScheduled,
+) -> Draft:
+    """A price changes what orders cost from a cycle on."""
+    first, *others = sorted(message.changes, key=_first_due_time)
+    template = kinds.PriceChange(
+        message.product_title,
+        first.title,
+        first.time_zone,
+        from_money(first.amount),
+        from_money(first.previous_amount),
+        _first_due_time(first),
+        len(others),
+    )
+    price_notice = PriceNotice(
+        message.price,
+        from_timestamp(message.announce_time),
+        tuple(change.standing_order for change in message.changes),
+    )
+    return Draft(message.customer, message.product, template, price_notice=price_notice)
+
+
+def price_change_withdrawn(
+    message: scheduler_events_pb2.SubscriberPriceChangeWithdrawn,
+) -> Draft:
+    """A price change that the customer was told of will not take place."""
+    first, *others = sorted(message.changes, key=_first_due_time)
+    template = kinds.PriceChangeWithdrawn(
+        message.product_title, first.title, from_money(first.previous_amount), len(others)
+    )
+    _, _, told = NOTICE.key(message.notice)
+    return Draft(message.customer, message.product, template, takes_back=told)
+
+
+def _first_due_time(change: scheduler_events_pb2.SubscriberPriceChange) -> datetime:
+    return from_timestamp(change.first_due_time)
 
 
 def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
@@ -183,7 +237,10 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (scheduler_events_pb2.OrderLapsed, order_lapsed),
         (scheduler_events_pb2.OrderCancelled, order_cancelled),
         (scheduler_events_pb2.StandingOrderChanged, standing_order_changed),
+        (scheduler_events_pb2.ItemDiscontinued, item_discontinued),
         (scheduler_events_pb2.PaymentWithdrawn, about_order),
+        (scheduler_events_pb2.SubscriberPriceChangeScheduled, price_change_scheduled),
+        (scheduler_events_pb2.SubscriberPriceChangeWithdrawn, price_change_withdrawn),
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),
@@ -219,7 +276,12 @@ def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscripti
 def _missed_together(
     drafts: Sequence[tuple[Event[Any], Draft]],
 ) -> list[tuple[Event[Any], Draft]]:
-    """Drafts, with one for all orders of a standing order that were missed together."""
+    """Drafts, with one notice for all orders of a standing order that were missed together.
+
+    Those of one instant were decided together, in one transaction and so in one batch. Their notice has
+    its key from that, so that it is the same if one of them comes again by itself. Each of them makes
+    untrue what was said of its own order.
+    """
     result: list[tuple[Event[Any], Draft]] = []
     missed: dict[str, int] = {}
     for event, draft in drafts:
@@ -228,10 +290,12 @@ def _missed_together(
             result.append((event, draft))
             continue
         standing_order = draft.subject_resource.rpartition("/orders/")[0]
-        index = missed.setdefault(standing_order, len(result))
+        key = f"{standing_order}|MISSED|{event.occur_time.isoformat()}"
+        index = missed.setdefault(key, len(result))
         if index == len(result):
-            result.append((event, draft))
+            result.append((event, replace(draft, shared_key=key)))
             continue
+        result.append((event, replace(draft, template=None)))
         first = result[index][1].template
         assert isinstance(first, kinds.OrderSkipped)  # noqa: S101 - it was put there as one
         together = replace(
@@ -240,7 +304,7 @@ def _missed_together(
             last_due_time=max(first.last_due_time or first.due_time, template.due_time),
             order_count=first.order_count + 1,
         )
-        result[index] = result[index][0], replace(draft, template=together)
+        result[index] = result[index][0], replace(result[index][1], template=together)
     return result
 
 
@@ -249,11 +313,30 @@ def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
         Line(
             line.title,
             line.quantity,
-            from_money(line.amount),
+            from_money(line.gross_amount),
             tuple(product.title or product.product for product in line.replaced),
+            tuple(
+                (step.promotion_title, from_money(step.amount))
+                for step in line.adjustments
+                if step.promotion
+            ),
         )
         for line in lines
     )
+
+
+def _taxes(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Tax, ...]:
+    """The taxes on all lines together, each once."""
+    taxes: dict[str, Tax] = {}
+    for line in lines:
+        for tax in line.taxes:
+            amount = from_money(tax.amount)
+            before = taxes.get(tax.tax_rate)
+            if before is not None:
+                amount = Money(amount.amount_minor + before.amount.amount_minor, amount.currency)
+            not_charged = "" if tax.treatment == CHARGED else tax.treatment
+            taxes[tax.tax_rate] = Tax(tax.title, tax.rate_ppm, amount, not_charged)
+    return tuple(taxes.values())
 
 
 def _reasons(numbers: Sequence[int]) -> tuple[str, ...]:

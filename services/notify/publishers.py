@@ -6,7 +6,7 @@ from typing import Any
 from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain.notices import Contact, Notice
+from services.notify.domain.notices import Contact, Notice, Promise
 from services.notify.names import CUSTOMER, NOTICE
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
@@ -14,38 +14,67 @@ from services.runtime.rpc.conversions import to_money, to_timestamp
 
 
 def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
-    """A notice reached the customer by its main channel."""
-    message = events_pb2.NoticeDelivered(
-        notice=NOTICE.format(*notice.key),
-        customer=CUSTOMER.format(*notice.customer_key),
-        kind=notify_pb2.NoticeKind.Value(notice.kind),
-        subject_resource=notice.subject_resource,
-        deliver_time=to_timestamp(deliver_time),
-    )
-    if notice.promise is not None:
-        promise = notice.promise
-        message.charge_promise.CopyFrom(
-            events_pb2.ChargePromise(
-                amount=to_money(promise.amount_minor, promise.currency),
-                charge_not_before_time=to_timestamp(
-                    promise.charge_not_before_if_delivered(deliver_time)
-                ),
-                billing_mode=scheduler_pb2.BillingMode.Value(promise.billing_mode),
-            )
+    """A notice reached the customer by its main channel.
+
+    Each delivery is a fact of its own: a notice whose delivery was lost with its record is sent again.
+    """
+    name, customer = NOTICE.format(*notice.key), CUSTOMER.format(*notice.customer_key)
+    message: Any
+    if notice.price_notice is not None:
+        message = events_pb2.PriceNoticeDelivered(
+            notice=name,
+            customer=customer,
+            price=notice.price_notice.price,
+            announce_time=to_timestamp(notice.price_notice.announce_time),
+            standing_orders=notice.price_notice.standing_orders,
+            deliver_time=to_timestamp(deliver_time),
         )
-    return _notice_event(notice, message, deliver_time)
+    elif notice.promise is None:
+        message = events_pb2.NoticeDelivered(
+            notice=name,
+            customer=customer,
+            kind=notify_pb2.NoticeKind.Value(notice.kind),
+            subject_resource=notice.subject_resource,
+            deliver_time=to_timestamp(deliver_time),
+        )
+    else:
+        message = events_pb2.ChargeNoticeDelivered(
+            notice=name,
+            customer=customer,
+            order=notice.subject_resource,
+            deliver_time=to_timestamp(deliver_time),
+            charge_promise=_charge_promise(notice.promise, deliver_time),
+        )
+    return _notice_event(notice, message, deliver_time, f"{name}#{deliver_time.isoformat()}")
 
 
 def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEvent:
     """A notice could not be delivered by its main channel."""
-    message = events_pb2.NoticeFailed(
-        notice=NOTICE.format(*notice.key),
-        customer=CUSTOMER.format(*notice.customer_key),
-        kind=notify_pb2.NoticeKind.Value(notice.kind),
-        subject_resource=notice.subject_resource,
-        failure_code=failure_code,
+    name, customer = NOTICE.format(*notice.key), CUSTOMER.format(*notice.customer_key)
+    if notice.promise is None:
+        message: Any = events_pb2.NoticeFailed(
+            notice=name,
+            customer=customer,
+            kind=notify_pb2.NoticeKind.Value(notice.kind),
+            subject_resource=notice.subject_resource,
+            failure_code=failure_code,
+        )
+    else:
+        message = events_pb2.ChargeNoticeFailed(
+            notice=name,
+            customer=customer,
+            order=notice.subject_resource,
+            failure_code=failure_code,
+        )
+    return _notice_event(notice, message, now, name)
+
+
+def _charge_promise(promise: Promise, deliver_time: datetime) -> events_pb2.ChargePromise:
+    return events_pb2.ChargePromise(
+        amount=to_money(promise.amount_minor, promise.currency),
+        charge_not_before_time=to_timestamp(promise.charge_not_before_if_delivered(deliver_time)),
+        billing_mode=scheduler_pb2.BillingMode.Value(promise.billing_mode),
     )
-    return _notice_event(notice, message, now)
 
 
 def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
@@ -61,9 +90,14 @@ def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
     )
 
 
-def _notice_event(notice: Notice, message: Any, now: datetime) -> OutboxEvent:  # noqa: ANN401
+def _notice_event(
+    notice: Notice,
+    message: Any,  # noqa: ANN401 - of four types
+    now: datetime,
+    key: str,
+) -> OutboxEvent:
     return OutboxEvent(
-        key=message.notice,
+        key=key,
         message=message,
         tenant=notice.merchant,
         partition_key=message.customer,

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.notices import (
@@ -31,22 +29,21 @@ from services.notify.store import attempts, contacts, superseding
 from services.notify.store.attempts import Ended, Outgoing
 from services.notify.store.contacts import SmsEnded
 from services.runtime.crash_points import CrashPoint
-from services.runtime.db import leases
+from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import metrics, tracing
 from services.runtime.workers.clock import Clock
-from services.runtime.workers.loop import Step
 
 log = logging.getLogger(__name__)
 
-CLAIM_BATCH_DELIVERIES = 500
+BATCH_DELIVERIES = 500
 SENDS_CONCURRENT_MAX = 50
-# No send begins later than this in a batch; with a gateway's time-out that is less than a lease.
-SEND_BATCH_SECONDS = 15.0
+# No send begins later than this before the end of a step: a gateway's time-out, and to store what came.
+SEND_SECONDS = 12.0
 FAILURE_INTERNAL = "INTERNAL"
-_CLAIMED = CrashPoint("notify.delivery_claimed", "Deliveries are claimed and not sent.")
+_READ = CrashPoint("notify.delivery_read", "Deliveries are read and not sent.")
 _SENT = CrashPoint("notify.delivery_sent", "Deliveries are sent and not finished.")
 _FINISHED = CrashPoint("notify.delivery_finished", "What became of deliveries is committed.")
 
@@ -75,33 +72,27 @@ class Deliveries:
         self._clock = clock
         self._gateways = gateways
 
-    async def step(self) -> Step:
+    async def work(self, batch: Batch) -> int:
         """Send a batch of what is due."""
-        now = self._clock.now()
-        async with self._database.engine.begin() as tx:
-            claimed = await attempts.claim(tx, now, CLAIM_BATCH_DELIVERIES, leases.OUTSIDE.seconds)
+        async with self._database.begin(wake_workers=False) as tx:
+            due = await attempts.due(tx, batch.buckets, batch.now, BATCH_DELIVERIES)
             # An event of another stream may have been stored at this moment, neither seeing the other.
-            void = await superseding.void_superseded(tx, [o.notice.key for o in claimed])
-            sendable = [outgoing for outgoing in claimed if outgoing.notice.key not in void]
-            wake_at = None if claimed else await attempts.next_time(tx)
-        if claimed:
-            _CLAIMED.reached()
-            parents = [outgoing.notice.traceparent for outgoing in claimed]
-            release = partial(attempts.release, claimed=claimed)
-            with tracing.working("deliveries", len(claimed), parents):
-                async with leases.released_on_failure(self._database, release):
-                    await self._deliver(sendable)
-            return Step(worked=len(claimed))
-        # Another process may send what is due, or have died over it.
-        return Step(wake_at=wake_at, pending=wake_at is not None and wake_at <= now)
+            void = await superseding.void_superseded(tx, [o.notice.key for o in due])
+        if due:
+            _READ.reached()
+            parents = [outgoing.notice.traceparent for outgoing in due]
+            sendable = [outgoing for outgoing in due if outgoing.notice.key not in void]
+            with tracing.working("deliveries", len(due), parents):
+                await self._deliver(sendable, batch.deadline - SEND_SECONDS)
+        return len(due)
 
-    async def _deliver(self, claimed: Sequence[Outgoing]) -> None:
-        last_start = time.monotonic() + SEND_BATCH_SECONDS
+    async def _deliver(self, due: Sequence[Outgoing], last_start: float) -> None:
+        loop = asyncio.get_running_loop()
         turns = asyncio.Semaphore(SENDS_CONCURRENT_MAX)
 
         async def attempt(outgoing: Outgoing) -> tuple[Outgoing, Progress]:
             async with turns:
-                in_time = time.monotonic() < last_start
+                in_time = loop.time() < last_start
                 result = await self._attempt(outgoing) if in_time else Attempt(Verdict.NOT_TRIED)
             return outgoing, progress(outgoing.delivery, result, self._clock.now())
 
@@ -119,7 +110,7 @@ class Deliveries:
                     break
             return done
 
-        queues = await asyncio.gather(*(attempt_in_order(queue) for queue in _queues(claimed)))
+        queues = await asyncio.gather(*(attempt_in_order(queue) for queue in _queues(due)))
         results = [result for queue in queues for result in queue]
         if not results:
             return
@@ -164,10 +155,10 @@ def _message_key(outgoing: Outgoing) -> str:
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 
-def _queues(claimed: Sequence[Outgoing]) -> list[list[Outgoing]]:
-    """What was claimed by the address that it goes to, in its order."""
+def _queues(due: Sequence[Outgoing]) -> list[list[Outgoing]]:
+    """What is due by the address that it goes to, in its order."""
     queues: dict[tuple[object, ...], list[Outgoing]] = defaultdict(list)
-    for outgoing in claimed:
+    for outgoing in due:
         is_code = outgoing.notice.kind is NoticeKind.PHONE_CODE
         queues[outgoing.notice.customer_key, outgoing.delivery.channel, is_code].append(outgoing)
     return list(queues.values())

@@ -2,20 +2,25 @@
 
 from collections.abc import Iterator
 
-import aiohttp
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
 
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
-from services.payments.clients.provider import CONNECTIONS_MAX, StripeProvider
+from services.payments.clients.provider import (
+    CONNECTIONS_MAX,
+    REQUEST_TIMEOUT_SECONDS,
+    StripeProvider,
+)
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
-from services.payments.workers import DueWork
+from services.payments.workers import Workers
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
+from services.runtime.db.due_work import DueWork
+from services.runtime.http_client import HttpClient
 
 
 class Settings(RuntimeSettings):
@@ -38,23 +43,23 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put payments together."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
     http = await runtime.resources.enter_async_context(
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX))
+        HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
     )
     provider = StripeProvider(
         http, settings.provider_url, settings.provider_api_key.get_secret_value()
     )
-    due = DueWork(database, clock, provider)
+    workers = Workers(database, clock, provider)
     return Components(
         servicer=api.Servicer(database, clock, provider),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
-        workers={
-            "charge": due.charge,
-            "lookup": due.look_up,
-            "request-expiry": due.expire_requests,
-            "refund": due.refund,
-        },
+        due_work=(
+            DueWork("charge", workers.charge),
+            DueWork("lookup", workers.look_up),
+            DueWork("request-expiry", workers.expire_requests),
+            DueWork("refund", workers.refund),
+        ),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
-from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -50,16 +49,12 @@ class Handlers:
             },
         )
 
-    async def on_notice_delivered(self, tx: Connection, events: Sequence[Event[Any]]) -> None:
+    async def on_charge_notice_delivered(
+        self, tx: Connection, events: Sequence[Event[Any]]
+    ) -> None:
         """A notice of a charge was delivered: it is the evidence that the guard needs."""
-        notices = [
-            _notice(event.message)
-            for event in events
-            if event.message.kind == notify_pb2.ORDER_UPCOMING
-            and event.message.HasField("charge_promise")
-        ]
-        if notices:
-            await charges.keep_notices(tx, notices, self._clock.now())
+        notices = [_notice(event.message) for event in events]
+        await charges.keep_notices(tx, notices, self._clock.now())
 
 
 def subscriptions(clock: Clock) -> Subscriptions:
@@ -73,7 +68,11 @@ def subscriptions(clock: Clock) -> Subscriptions:
                 scheduler_events_pb2.PaymentMandateChanged, handlers.on_payment_mandate_changed
             ),
         ),
-        "NOTIFY": (Subscription(notify_events_pb2.NoticeDelivered, handlers.on_notice_delivered),),
+        "NOTIFY": (
+            Subscription(
+                notify_events_pb2.ChargeNoticeDelivered, handlers.on_charge_notice_delivered
+            ),
+        ),
     }
 
 
@@ -88,6 +87,7 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
     charge = Charge(
         *_charge_key(event),
         order_name=message.ref.order,
+        due_time=from_timestamp(message.ref.due_time),
         billing_mode=BillingMode.AUTOMATIC,
         amount_minor=amount.amount_minor,
         currency=amount.currency,
@@ -114,11 +114,11 @@ def _announced_mode(promise: notify_events_pb2.ChargePromise) -> BillingMode:
     return BillingMode.AUTOMATIC if automatic else BillingMode.PAY_ON_NOTICE
 
 
-def _notice(message: notify_events_pb2.NoticeDelivered) -> Notice:
+def _notice(message: notify_events_pb2.ChargeNoticeDelivered) -> Notice:
     promise = message.charge_promise
     amount = from_money(promise.amount)
     return Notice(
-        *charge_key(message.subject_resource, CUSTOMER.key(message.customer)),
+        *charge_key(message.order, CUSTOMER.key(message.customer)),
         notice=message.notice,
         amount_minor=amount.amount_minor,
         currency=amount.currency,

@@ -10,7 +10,7 @@ from services.payments.domain.charges import Charge
 from services.payments.domain.consent import PaymentMethod
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.refunds import Refund
-from services.payments.domain.transitions import ChargeState
+from services.payments.domain.transitions import ChargeState, RefundState
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
@@ -76,6 +76,23 @@ def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> OutboxEve
         ref=_ref(charge),
         refund=refund.key.name,
         refund_amount=to_money(refund.amount_minor, refund.currency),
+    )
+    return _event(charge, refund.key.name, message, now, refund.traceparent)
+
+
+def refund_settled(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
+    """What became of a refund."""
+    publish = refund_succeeded if refund.state is RefundState.SUCCEEDED else refund_failed
+    return publish(refund, charge, now)
+
+
+def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
+    """Money was not given back, or came back."""
+    message = events_pb2.RefundFailed(
+        ref=_ref(charge),
+        refund=refund.key.name,
+        refund_amount=to_money(refund.amount_minor, refund.currency),
+        failure_code=refund.failure_code,
     )
     return _event(charge, refund.key.name, message, now, refund.traceparent)
 

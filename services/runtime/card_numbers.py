@@ -64,8 +64,8 @@ def is_in_identifier(identifier: str) -> bool:
     """Whether an id, or a name made of ids, has the number of a card for a part."""
     if not _SOME_DIGITS.search(identifier):
         return False
-    found = _IN_IDENTIFIER.finditer(identifier)
-    return any(_is_card(each[0].replace("-", "").replace("_", "")) for each in found)
+    matches = _IN_IDENTIFIER.finditer(identifier)
+    return any(_is_card(match_[0].replace("-", "").replace("_", "")) for match_ in matches)
 
 
 def _is_telephone(before: str, run: str) -> bool:

@@ -10,7 +10,7 @@
         UNAUTHENTICATED, PERMISSION_DENIED      `auth.authenticator`, `auth.call_context`
         UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL    made of other errors by `rpc.admission`
     SettingsError               the process cannot start: `app.settings`
-    SchemaMisfitError           the process waits for a migration: `db.migrations`
+    SchemaMisfitError           the process waits for a migration: `db.schema`
     StreamMissingError, DurableMissingError     it waits for NATS to have them: `messaging.streams`
     CommandFailed               an operator's command ends with status 1: `app.commands`
     UnreadableError             encrypted data whose key is missing: `crypto.encryption`
@@ -152,14 +152,6 @@ class Violations:
     def require_range(self, name: str, value: int, least: int, most: int) -> None:
         """Add a violation if a number is out of its range."""
         self.require(name, f"must be {least} to {most}", met=least <= value <= most)
-
-    def require_length(self, name: str, value: str, least: int, most: int) -> None:
-        """Add a violation if a text has too few or too many characters, or one that is not stored."""
-        self.require(
-            name,
-            f"must have {least} to {most} characters, none of them U+0000",
-            met=least <= len(value) <= most and "\x00" not in value,
-        )
 
     def check(self) -> None:
         """Raise INVALID_ARGUMENT if there are violations.

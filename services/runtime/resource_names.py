@@ -14,12 +14,6 @@ ID_PATTERN = re.compile(_ID)
 K = TypeVar("K")
 
 
-def read_id(violations: Violations, field: str, text: str) -> str:
-    """An id that the caller chose (AIP-122)."""
-    violations.require(field, f"must match {_ID}", met=ID_PATTERN.fullmatch(text) is not None)
-    return text
-
-
 class NamePattern:
     """A resource name pattern such as `merchants/{merchant}/products/{product}` (AIP-122).
 
@@ -66,17 +60,17 @@ class KeyPattern(NamePattern, Generic[K]):
     def __init__(
         self,
         pattern: str,
-        key: Callable[..., K],
+        to_key: Callable[..., K],
         *,
         wildcard: str | None = None,
         derived: str | None = None,
     ) -> None:
         super().__init__(pattern, wildcard=wildcard, derived=derived)
-        self._key = key
+        self.to_key = to_key
 
     def key(self, name: str) -> K:
         """The key in a name, as `parse`. Raises ValueError."""
-        return self._key(*self.parse(name))
+        return self.to_key(*self.parse(name))
 
 
 def require_within(violations: Violations, field: str, name: str, merchant: str) -> None:

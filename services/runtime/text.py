@@ -118,8 +118,8 @@ def card_number_rule(text: str) -> Iterator[str]:
 
 def visibility_rule(text: str, *, lines: bool) -> Iterator[str]:
     """The rule against invisible characters, if a text breaks it, with the first code point."""
-    if found := _first_unseen(text, lines=lines):
-        yield f"must not have U+{ord(found):04X}, which is not shown as a character"
+    if unseen := _first_unseen(text, lines=lines):
+        yield f"must not have U+{ord(unseen):04X}, which is not shown as a character"
 
 
 def _first_unseen(text: str, *, lines: bool) -> str:
@@ -130,8 +130,8 @@ def _first_unseen(text: str, *, lines: bool) -> str:
         rest = _DIRECTION_MARKS.sub("", rest)
     if lines:
         rest = rest.translate({ord("\n"): None, ord("\t"): None})
-    found = _UNSEEN.search(rest)
-    return found[0] if found else ""
+    unseen = _UNSEEN.search(rest)
+    return unseen[0] if unseen else ""
 
 
 def length(text: str) -> int:
@@ -150,6 +150,6 @@ def cut(text: str, most_characters: int, ending: str = "...") -> str:
 def one_line(text: str) -> str:
     """Any text on one line, without characters that control a phone, a mail header or a terminal."""
     text = normalised(text)
-    while found := _first_unseen(text, lines=False):
-        text = text.replace(found, " ")
+    while unseen := _first_unseen(text, lines=False):
+        text = text.replace(unseen, " ")
     return " ".join(text.split())

@@ -5,18 +5,21 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
+from services.runtime.db.due_work import DueWork
 from services.scheduler import api, consumers
 from services.scheduler.clients import Clients
 from services.scheduler.domain.order import OrderState
 from services.scheduler.store import gauges
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from services.scheduler.workers.collect import Collect
+from services.scheduler.workers.discontinue import Discontinue
 from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
+from services.scheduler.workers.price_changes import PriceChanges, PriceNotices
 from services.scheduler.workers.resume import Resume
 
 
 class SchedulerSettings(RuntimeSettings):
-    """Where the services are that the scheduler asks; gRPC targets such as dns:///catalog:7401."""
+    """The services that the scheduler calls: gRPC targets such as dns:///catalog:7401."""
 
     catalog_target: str
     payments_target: str
@@ -32,18 +35,21 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
         runtime.channel(settings.notify_target),
     )
     database, clock = runtime.database, runtime.clock
-    prepare = Prepare(database, clock, clients)
+    prepare = Prepare(database, clients)
     return Components(
         servicer=api.Servicer(database, clock, clients),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
         access=api.ACCESS,
-        workers={
-            **{f"prepare-{number}": prepare.step for number in range(1, PREPARE_WORKERS + 1)},
-            "collect": Collect(database, clock, clients, OrderState.UPCOMING).step,
-            "held": Collect(database, clock, clients, OrderState.HELD).step,
-            "resume": Resume(database, clock).step,
-        },
+        due_work=(
+            *(DueWork("prepare", prepare.work, n, PREPARE_WORKERS) for n in range(PREPARE_WORKERS)),
+            DueWork("collect", Collect(database, clients, OrderState.UPCOMING).work),
+            DueWork("held", Collect(database, clients, OrderState.HELD).work),
+            DueWork("resume", Resume(database).work),
+            DueWork("discontinue", Discontinue(database, clients).work),
+            DueWork("price-change", PriceChanges(database).work),
+            DueWork("price-notice", PriceNotices(database, clients).work),
+        ),
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )

@@ -1,9 +1,9 @@
-"""What the scheduler asks of the other services, always for a whole batch at once."""
+"""Calls to the other services, always for a whole batch at once."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -12,17 +12,34 @@ from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.runtime.observability.outages import is_outage
-from services.runtime.rpc.conversions import from_money, put_time, to_money, to_timestamp
-from services.scheduler.domain.ids import MerchantId, OrderKey
-from services.scheduler.domain.order import Item, Line, Order, OrderReason, Quote
+from services.runtime.rpc.conversions import (
+    from_date,
+    from_money,
+    from_timestamp,
+    put_time,
+    to_money,
+    to_timestamp,
+)
+from services.scheduler.domain.coverage import Supply
+from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderKey
+from services.scheduler.domain.order import (
+    Adjustment,
+    Item,
+    Line,
+    LineTax,
+    Order,
+    OrderReason,
+    Quote,
+)
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.domain.substitution import Unpriced
+from services.scheduler.domain.substitution import ItemAmount, Unpriced
 from services.scheduler.names import order_name, product_name, standing_order_name
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
-# So many lines, with names and titles as long as they may be, stay well below the largest message.
-BATCH_MAX_LINES = 5_000
+# So many lines, with names and titles as long as they may be and four adjustments each, stay below the
+# largest message.
+BATCH_MAX_LINES = 1_500
 
 _REASONS = {
     catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND: OrderReason.PRODUCT_UNAVAILABLE,
@@ -30,6 +47,7 @@ _REASONS = {
     catalog_pb2.ItemProblem.PRICE_NOT_FOUND: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.TOTAL_TOO_LARGE: OrderReason.PRICE_UNAVAILABLE,
+    catalog_pb2.ItemProblem.CURRENCY_NEEDED: OrderReason.PRICE_UNAVAILABLE,
 }
 
 _FAULTS_OF_THE_QUESTION = frozenset(
@@ -47,6 +65,14 @@ class Cart:
     key: OrderKey
     items: tuple[Item, ...]
     price_time: datetime
+    # When the standing order is made, where its prices are not protected yet.
+    sign_up_time: datetime | None = None
+    # Where it goes: a country or its part, such as `DE` or `US-CA`; empty: unknown.
+    region_code: str = ""
+    # Empty: the one that all products have a price in.
+    currency: str = ""
+    # The customer's, where a business orders; empty: a consumer.
+    tax_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +91,31 @@ class MandateQuestion:
         return self.mandate, utc.year, utc.month
 
 
+class PriceEffect(NamedTuple):
+    """What the units of a product cost with a price version, and without it.
+
+    What keeps the amount from rising holds up to a cycle (0: none), and before an instant.
+    """
+
+    amount_minor: int
+    previous_minor: int
+    currency: str
+    held_through_cycle: int
+    held_until_time: datetime | None
+    # How many days before an increase its notice comes, at least and at most (0: no maximum).
+    notice_min_days: int
+    notice_max_days: int
+
+
+class Unprotected(NamedTuple):
+    """Why the sign-up prices of a standing order are not protected; empty: they are."""
+
+    # By product (id).
+    problems: Mapping[str, str]
+    # Why its promotion cannot be redeemed, as the catalog names it.
+    promotion: str
+
+
 # By mandate, year and month (UTC): what is to be charged and has not been yet, in minor units.
 PlannedCharges = dict[tuple[str, int, int], int]
 # A quote, or why there is none.
@@ -72,7 +123,7 @@ QuoteAnswer = Quote | Unpriced
 
 
 class Clients:
-    """Asks catalog, payments and notify."""
+    """Calls catalog, payments and notify."""
 
     def __init__(
         self, catalog: grpc.aio.Channel, payments: grpc.aio.Channel, notify: grpc.aio.Channel
@@ -85,22 +136,65 @@ class Clients:
         """Price carts, in their order, or say why there is no price."""
 
         async def ask(batch: Sequence[Cart]) -> list[QuoteAnswer]:
-            return _quote_answers(await self.catalog.BatchQuote(_quote_request(batch)))
+            return _quote_answers(batch, await self.catalog.BatchQuote(_quote_request(batch)))
 
         return await _in_batches(carts, ask, lambda cart: len(cart.items))
 
-    async def protect_prices(
-        self, standing_orders: Sequence[StandingOrder]
-    ) -> list[Mapping[str, str]]:
-        """Protect the sign-up prices; returns, in their order, why not: reasons by product (id)."""
+    async def quote_price_changes(
+        self, carts: Sequence[Cart], prices: Sequence[str], notice_time: datetime
+    ) -> list[PriceEffect | None]:
+        """What price versions (by resource name) change for carts; None: that cannot be said.
 
-        async def ask(batch: Sequence[StandingOrder]) -> list[Mapping[str, str]]:
-            response = await self.catalog.BatchProtectPrices(
-                catalog_pb2.BatchProtectPricesRequest(entries=[_protect(one) for one in batch])
+        Whoever was not told of a price yet is told at the instant that is given.
+        """
+        told = to_timestamp(notice_time)
+
+        async def ask(batch: Sequence[tuple[Cart, str]]) -> list[PriceEffect | None]:
+            request = catalog_pb2.BatchQuotePriceChangesRequest(
+                entries=[
+                    catalog_pb2.PriceChangeCart(cart=message, price=price, notice_time=told)
+                    for message, (_, price) in zip(
+                        _quote_request([cart for cart, _ in batch]).carts, batch, strict=True
+                    )
+                ]
             )
-            return [_reasons(result.problems) for result in response.results]
+            response = await self.catalog.BatchQuotePriceChanges(request)
+            return [_price_effect(result) for result in response.results]
+
+        pairs = list(zip(carts, prices, strict=True))
+        return await _in_batches(pairs, ask, lambda pair: len(pair[0].items))
+
+    async def protect_prices(self, standing_orders: Sequence[StandingOrder]) -> list[Unprotected]:
+        """Protect the sign-up prices and redeem promotions; returns, in their order, why not."""
+
+        async def ask(batch: Sequence[StandingOrder]) -> list[Unprotected]:
+            response = await self.catalog.BatchProtectPrices(
+                catalog_pb2.BatchProtectPricesRequest(
+                    entries=[_protect(standing_order) for standing_order in batch]
+                )
+            )
+            return [
+                Unprotected(
+                    _reasons(result.problems),
+                    catalog_pb2.PromotionProblem.Name(result.promotion_problem)
+                    if result.promotion_problem
+                    else "",
+                )
+                for result in response.results
+            ]
 
         return await _in_batches(standing_orders, ask)
+
+    async def release_promotions(self, standing_orders: Sequence[StandingOrderKey]) -> None:
+        """Give back the promotions that standing orders redeemed whose sign-up failed."""
+
+        async def ask(batch: Sequence[StandingOrderKey]) -> list[None]:
+            names = [standing_order_name(*key) for key in batch]
+            request = catalog_pb2.BatchReleasePromotionsRequest(standing_orders=names)
+            await self.catalog.BatchReleasePromotions(request)
+            return [None] * len(batch)
+
+        await _in_batches(standing_orders, ask)
 
     async def phones_bound(self, customers: Sequence[str]) -> list[bool]:
         """Whether customers (by resource name) have a bound phone, in their order."""
@@ -125,22 +219,25 @@ class Clients:
 
         async def ask(batch: Sequence[MandateQuestion]) -> list[tuple[str, ...]]:
             request = payments_pb2.BatchCheckMandatesRequest(in_turn=planned is not None)
-            for one in batch:
+            for question in batch:
                 check = request.checks.add(
-                    mandate=one.mandate, amount=to_money(one.amount_minor, one.currency)
+                    mandate=question.mandate,
+                    amount=to_money(question.amount_minor, question.currency),
                 )
-                put_time(check.charge_time, one.charge_time)
-                if planned and (planned_minor := planned.get(one.month, 0)):
-                    check.planned_amount.CopyFrom(to_money(planned_minor, one.currency))
+                put_time(check.charge_time, question.charge_time)
+                if planned and (planned_minor := planned.get(question.month, 0)):
+                    check.planned_amount.CopyFrom(to_money(planned_minor, question.currency))
             response = await self.payments.BatchCheckMandates(request)
             answers = [
                 tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons)
                 for result in response.results
             ]
             if planned is not None:
-                for one, reasons in zip(batch, answers, strict=True):
+                for question, reasons in zip(batch, answers, strict=True):
                     if not reasons:
-                        planned[one.month] = planned.get(one.month, 0) + one.amount_minor
+                        planned[question.month] = (
+                            planned.get(question.month, 0) + question.amount_minor
+                        )
             return answers
 
         return await _in_batches(questions, ask)
@@ -156,8 +253,10 @@ class Clients:
                     entries=[
                         catalog_pb2.StockHoldRequest(
                             order=order_name(order.key),
+                            announcement_count=order.announcement_count,
                             items=_items(order.key.merchant, order.items),
                             expire_time=to_timestamp(expire_time),
+                            due_time=to_timestamp(order.due_time),
                         )
                         for order in batch
                     ]
@@ -166,6 +265,27 @@ class Clients:
             return [_products(result.problems) for result in response.results]
 
         return await _in_batches(orders, ask)
+
+    async def supplies(self, products: Sequence[str]) -> Mapping[str, Supply]:
+        """What there is of products (by name), and what is expected."""
+
+        async def ask(batch: Sequence[str]) -> list[catalog_pb2.ProductSupply]:
+            request = catalog_pb2.BatchCheckSupplyRequest(products=batch)
+            return list((await self.catalog.BatchCheckSupply(request)).supplies)
+
+        return {
+            supply.product: Supply(
+                supply.title,
+                supply.available_units,
+                [
+                    (from_date(delivery.expected_date), delivery.units)
+                    for delivery in supply.expected_deliveries
+                ],
+                supply.stock_tracked,
+                {part.product: part.quantity for part in supply.bundle_parts},
+            )
+            for supply in await _in_batches(products, ask)
+        }
 
     async def check_stock(self, orders: Sequence[Order]) -> list[frozenset[str]]:
         """What each order is short of as the stock is now, each by itself; nothing is held."""
@@ -188,26 +308,26 @@ class Clients:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a failure lies in an outage, of a service or the database, not in what was asked."""
+    """Whether a failure lies in an outage, of a service or the database, not in the request."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() not in _FAULTS_OF_THE_QUESTION
     return is_outage(error)
 
 
 async def _in_batches(
-    asked: Sequence[A],
+    entries: Sequence[A],
     ask: Callable[[Sequence[A]], Awaitable[list[B]]],
     lines: Callable[[A], int] = lambda _: 1,
 ) -> list[B]:
     answers: list[B] = []
     batch: list[A] = []
     batch_lines = 0
-    for one in asked:
-        batch_lines += lines(one)
+    for entry in entries:
+        batch_lines += lines(entry)
         if len(batch) == BATCH_MAX_ENTRIES or (batch and batch_lines > BATCH_MAX_LINES):
             answers += await ask(batch)
-            batch, batch_lines = [], lines(one)
-        batch.append(one)
+            batch, batch_lines = [], lines(entry)
+        batch.append(entry)
     return answers + await ask(batch) if batch else answers
 
 
@@ -225,8 +345,13 @@ def _quote_request(carts: Sequence[Cart]) -> catalog_pb2.BatchQuoteRequest:
         message = request.carts.add(
             standing_order=standing_order_name(merchant, cart.key.standing_order),
             cycle=cart.key.cycle,
+            region_code=cart.region_code,
+            currency=cart.currency,
+            tax_id=cart.tax_id,
         )
         put_time(message.price_time, cart.price_time)
+        if cart.sign_up_time is not None:
+            put_time(message.sign_up_time, cart.sign_up_time)
         for item in cart.items:
             message.items.add(product=product_name(merchant, item.product), quantity=item.quantity)
     return request
@@ -240,12 +365,21 @@ def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
     return catalog_pb2.ProtectPrices(
         standing_order=standing_order_name(merchant, standing_order.standing_order),
         products=[product_name(merchant, item.product) for item in standing_order.items],
-        sign_up_time=to_timestamp(standing_order.create_time),
+        # New products of an old standing order are signed up to when they are added.
+        sign_up_time=to_timestamp(standing_order.update_time),
+        currency=standing_order.currency,
         protection=protection,
+        # A promotion is redeemed at sign-up only.
+        first_cycle=(standing_order.next_cycle or 1) if _is_new(standing_order) else 0,
+        promotion_code=standing_order.promotion_code if _is_new(standing_order) else "",
     )
 
 
-def _unpriced(problems: Sequence[catalog_pb2.ItemProblem]) -> Unpriced:
+def _is_new(standing_order: StandingOrder) -> bool:
+    return standing_order.create_time == standing_order.update_time
+
+
+def _unpriced(cart: Cart, problems: Sequence[catalog_pb2.ItemProblem]) -> Unpriced:
     off_sale = {
         catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND,
         catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED,
@@ -254,8 +388,23 @@ def _unpriced(problems: Sequence[catalog_pb2.ItemProblem]) -> Unpriced:
         tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems)),
         {_id(problem): problem.title for problem in problems},
         _products([problem for problem in problems if problem.reason in off_sale]),
+        _amounts(cart, problems),
         _reasons(problems),
     )
+
+
+def _amounts(cart: Cart, problems: Sequence[catalog_pb2.ItemProblem]) -> Mapping[str, ItemAmount]:
+    """By product (id), what is off sale for good would have cost."""
+    quantities = {item.product: item.quantity for item in cart.items}
+    amounts = {
+        _id(problem): from_money(problem.amount)
+        for problem in problems
+        if problem.HasField("amount")
+    }
+    return {
+        product: ItemAmount(amount.amount_minor, quantities[product], amount.currency)
+        for product, amount in amounts.items()
+    }
 
 
 def _id(problem: catalog_pb2.ItemProblem) -> str:
@@ -264,7 +413,9 @@ def _id(problem: catalog_pb2.ItemProblem) -> str:
 
 def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> Mapping[str, str]:
     """By product (id), what is wrong with it."""
-    return {_id(one): catalog_pb2.ItemProblem.Reason.Name(one.reason) for one in problems}
+    return {
+        _id(problem): catalog_pb2.ItemProblem.Reason.Name(problem.reason) for problem in problems
+    }
 
 
 def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
@@ -272,35 +423,72 @@ def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
     return frozenset(map(_id, problems))
 
 
-def _quote_answers(response: catalog_pb2.BatchQuoteResponse) -> list[QuoteAnswer]:
+def _quote_answers(
+    carts: Sequence[Cart], response: catalog_pb2.BatchQuoteResponse
+) -> list[QuoteAnswer]:
     """Quotes, or why there are none; equal lines are one and the same."""
-    lines: dict[tuple[int, int], Line] = {}
+    lines = [_line(line, response.applied_tax_rates) for line in response.lines]
     answers: list[QuoteAnswer] = []
-    for result in response.results:
+    for cart, result in zip(carts, response.results, strict=True):
         if result.WhichOneof("result") == "problems":
-            answers.append(_unpriced(result.problems.problems))
+            answers.append(_unpriced(cart, result.problems.problems))
             continue
-        found = []
-        for line in result.quote.lines:
-            key = (line.unit_price_index, line.quantity)
-            if key not in lines:
-                lines[key] = _line(response.unit_prices[line.unit_price_index], line.quantity)
-            found.append(lines[key])
         total = from_money(result.quote.total)
-        answers.append(Quote(total.amount_minor, total.currency, tuple(found)))
+        quote_lines = tuple(lines[index] for index in result.quote.line_indexes)
+        answers.append(Quote(total.amount_minor, total.currency, quote_lines))
     return answers
 
 
-def _line(unit: catalog_pb2.UnitPrice, quantity: int) -> Line:
-    unit_price_minor = from_money(unit.amount).amount_minor
+def _price_effect(result: catalog_pb2.PriceChangeResult) -> PriceEffect | None:
+    if result.WhichOneof("result") == "problems":
+        return None
+    quote = result.quote
+    amount = from_money(quote.amount)
+    held = quote.HasField("held_until_time")
+    return PriceEffect(
+        amount.amount_minor,
+        from_money(quote.previous_amount).amount_minor,
+        amount.currency,
+        quote.held_through_cycle,
+        from_timestamp(quote.held_until_time) if held else None,
+        quote.notice_min_days,
+        quote.notice_max_days,
+    )
+
+
+def _line(line: catalog_pb2.QuoteLine, rates: Sequence[catalog_pb2.AppliedTaxRate]) -> Line:
     return Line(
-        product=unit.product,
-        title=unit.title,
-        quantity=quantity,
-        unit_price_minor=unit_price_minor,
-        amount_minor=unit_price_minor * quantity,
-        price=unit.price,
-        list_unit_price_minor=from_money(unit.list_amount).amount_minor,
-        basis=catalog_pb2.UnitPrice.Basis.Name(unit.basis),
-        list_price=unit.list_price,
+        product=line.product,
+        title=line.title,
+        quantity=line.quantity,
+        unit_price_minor=from_money(line.unit_price).amount_minor,
+        amount_minor=from_money(line.amount).amount_minor,
+        price=line.price,
+        list_unit_price_minor=from_money(line.list_unit_price).amount_minor,
+        list_amount_minor=from_money(line.list_amount).amount_minor,
+        list_price=line.list_price,
+        adjustments=tuple(
+            Adjustment(
+                catalog_pb2.PriceAdjustment.Kind.Name(adjustment.kind),
+                from_money(adjustment.amount).amount_minor,
+                adjustment.price,
+                adjustment.promotion,
+                adjustment.promotion_title,
+                adjustment.rule,
+            )
+            for adjustment in line.adjustments
+        ),
+        net_minor=from_money(line.net_amount).amount_minor if line.taxes else None,
+        taxes=tuple(_tax(tax, rates[tax.applied_tax_rate_index]) for tax in line.taxes),
+    )
+
+
+def _tax(tax: catalog_pb2.LineTax, rate: catalog_pb2.AppliedTaxRate) -> LineTax:
+    return LineTax(
+        rate.tax_rate,
+        rate.title,
+        rate.rate_ppm,
+        rate.compound,
+        catalog_pb2.TaxRate.TaxIdTreatment.Name(rate.treatment),
+        from_money(tax.amount).amount_minor,
     )

@@ -1,11 +1,11 @@
-"""The events of notify and payments that the scheduler consumes, and what each makes of an order."""
+"""The events of other services that the scheduler consumes, and what becomes of each."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from recurring.catalog.v1 import events_pb2 as catalog_events_pb2
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
-from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.payments.v1 import payments_pb2
 
@@ -18,8 +18,16 @@ from services.scheduler.application.order_updates import (
     apply_updates,
     awaits_notice,
     awaits_payment,
+    new_declines,
 )
-from services.scheduler.domain.order import PAYMENT_METHOD_BLOCKED, Order, OrderReason, Stage
+from services.scheduler.domain.ids import MerchantId
+from services.scheduler.domain.order import (
+    PAYMENT_METHOD_BLOCKED,
+    Order,
+    OrderReason,
+    OrderState,
+    Stage,
+)
 from services.scheduler.domain.order_lifecycle import (
     cancelled,
     held,
@@ -28,12 +36,17 @@ from services.scheduler.domain.order_lifecycle import (
     payment_declined,
     unpaid,
 )
-from services.scheduler.names import parse_order
+from services.scheduler.domain.price_changes import NewPriceChange
+from services.scheduler.domain.substitution import DiscontinuedProduct
+from services.scheduler.names import ORDER, PRICE, PRODUCT
+from services.scheduler.store import price_changes, products
 
 Events = Sequence[Event[Any]]
 # What an event makes of the order that it is about.
 Change = Callable[[Event[Any], Order], Order]
 
+# Payments has heard of no order in these.
+NOT_COLLECTED = frozenset({OrderState.UPCOMING, OrderState.HELD})
 _ABANDONED = {
     "DECLINED": OrderReason.PAYMENT_DECLINED,
     "REQUEST_EXPIRED": OrderReason.PAYMENT_REQUEST_EXPIRED,
@@ -41,7 +54,7 @@ _ABANDONED = {
 }
 
 
-def _notice_delivered(event: Event[notify_events_pb2.NoticeDelivered], order: Order) -> Order:
+def _notice_delivered(event: Event[notify_events_pb2.ChargeNoticeDelivered], order: Order) -> Order:
     """The customer knows what an order will cost: it can be collected from when was promised."""
     message = event.message
     delivered = from_timestamp(message.deliver_time)
@@ -49,7 +62,7 @@ def _notice_delivered(event: Event[notify_events_pb2.NoticeDelivered], order: Or
     return notice_delivered(order, message.notice, delivered, not_before, event.occur_time)
 
 
-def _notice_failed(event: Event[notify_events_pb2.NoticeFailed], order: Order) -> Order:
+def _notice_failed(event: Event[notify_events_pb2.ChargeNoticeFailed], order: Order) -> Order:
     """The notice could not be delivered: nothing is charged, and it is tried again later."""
     return held(order, (OrderReason.NOTICE_UNDELIVERABLE,), Stage.PREPARE, event.occur_time)
 
@@ -75,7 +88,7 @@ def _payment_refused(event: Event[payments_events_pb2.PaymentRefused], order: Or
 
 
 def _payment_abandoned(event: Event[payments_events_pb2.PaymentAbandoned], order: Order) -> Order:
-    """There will be no payment: the order lapses, or is cancelled as was asked."""
+    """There will be no payment: the order lapses, or is cancelled as requested."""
     message = event.message
     reason = message.Reason.Name(message.reason)
     if reason == "WITHDRAWN":
@@ -91,13 +104,12 @@ async def _on_notices(change: Change, tx: Connection, events: Events) -> None:
     """Change the orders whose announcements the events are about."""
     updates = [
         OrderUpdate(
-            parse_order(event.message.subject_resource),
+            ORDER.key(event.message.order),
             event,
             partial(awaits_notice, notice=event.message.notice),
             change,
         )
         for event in events
-        if event.message.kind == notify_pb2.ORDER_UPCOMING
     ]
     await apply_updates(tx, updates)
 
@@ -105,23 +117,89 @@ async def _on_notices(change: Change, tx: Connection, events: Events) -> None:
 async def _on_payments(change: Change, tx: Connection, events: Events) -> None:
     """Change the orders whose payments the events are about."""
     updates = [
-        OrderUpdate(parse_order(event.message.ref.order), event, awaits_payment, change)
+        OrderUpdate(
+            ORDER.key(event.message.ref.order), event, awaits_payment, change, NOT_COLLECTED
+        )
         for event in events
     ]
     await apply_updates(tx, updates)
 
 
-def subscriptions(_clock: Clock) -> Subscriptions:
+async def _on_declines(tx: Connection, events: Events) -> None:
+    """Note declines. The order's state stays, so its history says which events came before."""
+    attempts = [(ORDER.key(event.message.ref.order), event.message.attempt) for event in events]
+    new = await new_declines(tx, attempts)
+    noted = [event for event, attempt in zip(events, attempts, strict=True) if attempt in new]
+    await _on_payments(_payment_declined, tx, noted)
+
+
+async def _on_restocked(clock: Clock, tx: Connection, events: Events) -> None:
+    """Units arrived: orders that are held for the want of them are looked at again at once."""
+    restocked = [PRODUCT.parse(event.message.product) for event in events]
+    await products.recheck_out_of_stock(tx, restocked, clock.now())
+
+
+async def _on_discontinued(tx: Connection, events: Events) -> None:
+    """Products went off sale for good: a worker tells the customers who have them."""
+    gone = [
+        DiscontinuedProduct(
+            MerchantId(event.tenant),
+            PRODUCT.parse(event.message.product)[1],
+            event.message.title,
+            from_timestamp(event.message.discontinue_time),
+        )
+        for event in events
+    ]
+    await products.insert_discontinued(tx, gone)
+
+
+async def _on_price_changes(clock: Clock, tx: Connection, events: Events) -> None:
+    """Remember announced prices; the walk over those whom they concern begins at once."""
+    # The first price of a product changes nothing for anybody.
+    changes = [event for event in events if event.message.HasField("previous_unit_price")]
+    await price_changes.insert(tx, [_price_change(event.message) for event in changes], clock.now())
+
+
+async def _on_withdrawn_prices(clock: Clock, tx: Connection, events: Events) -> None:
+    """Remember that prices will not take effect; those who were told of them hear of it."""
+    changes = [_price_change(event.message) for event in events]
+    await price_changes.withdraw(tx, changes, clock.now())
+
+
+def _price_change(
+    message: catalog_events_pb2.PriceChangeScheduled | catalog_events_pb2.PriceChangeWithdrawn,
+) -> NewPriceChange:
+    withdraw_time = None
+    if isinstance(message, catalog_events_pb2.PriceChangeWithdrawn):
+        announce_time = withdraw_time = from_timestamp(message.withdraw_time)
+    else:
+        announce_time = from_timestamp(message.announce_time)
+    return NewPriceChange(
+        *PRICE.key(message.price),
+        title=message.title,
+        effective_time=from_timestamp(message.effective_time),
+        announce_time=announce_time,
+        withdraw_time=withdraw_time,
+    )
+
+
+def subscriptions(clock: Clock) -> Subscriptions:
     """Whose events the scheduler consumes, and what each makes of its order."""
-    notify, payments = notify_events_pb2, payments_events_pb2
+    catalog, notify, payments = catalog_events_pb2, notify_events_pb2, payments_events_pb2
     return {
+        "CATALOG": (
+            Subscription(catalog.StockRestocked, partial(_on_restocked, clock)),
+            Subscription(catalog.ProductDiscontinued, _on_discontinued),
+            Subscription(catalog.PriceChangeScheduled, partial(_on_price_changes, clock)),
+            Subscription(catalog.PriceChangeWithdrawn, partial(_on_withdrawn_prices, clock)),
+        ),
         "NOTIFY": (
-            Subscription(notify.NoticeDelivered, partial(_on_notices, _notice_delivered)),
-            Subscription(notify.NoticeFailed, partial(_on_notices, _notice_failed)),
+            Subscription(notify.ChargeNoticeDelivered, partial(_on_notices, _notice_delivered)),
+            Subscription(notify.ChargeNoticeFailed, partial(_on_notices, _notice_failed)),
         ),
         "PAYMENTS": (
             Subscription(payments.PaymentSucceeded, partial(_on_payments, _payment_succeeded)),
-            Subscription(payments.PaymentDeclined, partial(_on_payments, _payment_declined)),
+            Subscription(payments.PaymentDeclined, _on_declines),
             Subscription(payments.PaymentRefused, partial(_on_payments, _payment_refused)),
             Subscription(payments.PaymentAbandoned, partial(_on_payments, _payment_abandoned)),
         ),

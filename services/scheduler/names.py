@@ -1,21 +1,34 @@
 """The resource names that the scheduler reads and writes (AIP-122)."""
 
-from services.runtime.resource_names import NamePattern
+from services.runtime.resource_names import KeyPattern, NamePattern
 from services.scheduler.domain.ids import (
     CustomerId,
+    CustomerKey,
     MerchantId,
     OrderKey,
     StandingOrderId,
     StandingOrderKey,
 )
+from services.scheduler.domain.price_changes import PriceChangeKey
 
-MERCHANT = NamePattern("merchants/{merchant}")
-SETTINGS = NamePattern("merchants/{merchant}/schedulerSettings")
+
+def _order_key(merchant: str, standing_order: str, cycle: str) -> OrderKey:
+    return OrderKey(MerchantId(merchant), StandingOrderId(standing_order), int(cycle))
+
+
+MERCHANT = KeyPattern("merchants/{merchant}", MerchantId)
+SETTINGS = KeyPattern("merchants/{merchant}/schedulerSettings", MerchantId)
+CUSTOMER = KeyPattern("merchants/{merchant}/customers/{customer}", CustomerKey)
+STANDING_ORDER = KeyPattern(
+    "merchants/{merchant}/standingOrders/{standing_order}", StandingOrderKey
+)
+ORDER = KeyPattern(
+    "merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}", _order_key
+)
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
-CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+PRICE = KeyPattern("merchants/{merchant}/products/{product}/prices/{price}", PriceChangeKey)
+NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
 MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
-STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
-ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 
 def product_name(merchant: MerchantId, product: str) -> str:
@@ -36,27 +49,3 @@ def customer_name(merchant: MerchantId, customer: CustomerId) -> str:
 def order_name(key: OrderKey) -> str:
     """An order's resource name."""
     return f"merchants/{key.merchant}/standingOrders/{key.standing_order}/orders/{key.cycle}"
-
-
-def parse_merchant(name: str, pattern: NamePattern = MERCHANT) -> MerchantId:
-    """The merchant in its name, or in that of a resource that it has one of. Raises ValueError."""
-    (merchant,) = pattern.parse(name)
-    return MerchantId(merchant)
-
-
-def parse_customer(name: str) -> tuple[MerchantId, CustomerId]:
-    """The merchant and the customer in its name. Raises ValueError."""
-    merchant, customer = CUSTOMER.parse(name)
-    return MerchantId(merchant), CustomerId(customer)
-
-
-def parse_standing_order(name: str) -> StandingOrderKey:
-    """The key in a standing order's name. Raises ValueError."""
-    merchant, standing_order = STANDING_ORDER.parse(name)
-    return StandingOrderKey(MerchantId(merchant), StandingOrderId(standing_order))
-
-
-def parse_order(name: str) -> OrderKey:
-    """The key in an order's name. Raises ValueError."""
-    merchant, standing_order, cycle = ORDER.parse(name)
-    return OrderKey(MerchantId(merchant), StandingOrderId(standing_order), int(cycle))

@@ -1,4 +1,4 @@
-"""What the scheduler tells: orders that came into a state, standing orders that changed."""
+"""The scheduler's events: orders that came into a state, standing orders that changed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,6 +10,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.messaging.events import OutboxEvent
+from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.scheduler.domain.cycles import next_due_time
 from services.scheduler.domain.order import (
@@ -18,12 +19,21 @@ from services.scheduler.domain.order import (
     Order,
     OrderReason,
     OrderState,
-    asks,
+    awaits_confirmation,
     mandate_reasons,
 )
+from services.scheduler.domain.price_changes import Impact, PriceChange, Recipient
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import DiscontinuedProduct
 from services.scheduler.domain.terms import BillingMode
-from services.scheduler.names import customer_name, order_name, standing_order_name
+from services.scheduler.names import (
+    NOTICE,
+    PRICE,
+    customer_name,
+    order_name,
+    product_name,
+    standing_order_name,
+)
 
 _CACHED_LINES = 16_384
 
@@ -36,7 +46,7 @@ def order_events(
     payment_begins: bool = False,
     next_open_time: datetime | None = None,
 ) -> list[OutboxEvent]:
-    """What there is to tell about an order that has just come into its state.
+    """The events of an order that has just come into its state.
 
     `next_open_time` is when the next cycle is due whose order is open already, if there is one.
     """
@@ -60,10 +70,10 @@ def order_events(
             message = events_pb2.OrderHeld(
                 ref=ref,
                 reasons=reasons,
-                customer_asked=asks(order),
+                customer_asked=awaits_confirmation(order),
                 mandate_reasons=map(payments_pb2.RefusalReason.Value, mandate_reasons(order)),
             )
-            # It can be held again for something else; the same reason is told once.
+            # It can be held again for something else; the same reason is published once.
             suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
             if OrderReason.CONDITION_NOT_MET in order.reasons:
                 suffix += f"@{order.local_date}{'?' if order.asks_condition else ''}"
@@ -72,7 +82,7 @@ def order_events(
                 ref=ref,
                 reasons=reasons,
                 payment_method_blocked=any(
-                    each.data.get(PAYMENT_METHOD_BLOCKED, False) for each in order.decisions
+                    decision.data.get(PAYMENT_METHOD_BLOCKED, False) for decision in order.decisions
                 ),
             )
         case OrderState.CANCELLED:
@@ -138,6 +148,96 @@ def standing_order_changed(
     )
 
 
+def item_discontinued(
+    standing_order: StandingOrder,
+    product: DiscontinuedProduct,
+    substitute_title: str,
+    now: datetime,
+) -> OutboxEvent:
+    """A product of a standing order went off sale for good; it goes on, or is paused already."""
+    merchant = standing_order.merchant
+    name = standing_order_name(merchant, standing_order.standing_order)
+    message = events_pb2.ItemDiscontinued(
+        standing_order=name,
+        customer=customer_name(merchant, standing_order.customer),
+        title=standing_order.title,
+        product=product_name(merchant, product.product),
+        product_title=product.title,
+        substitute_title=substitute_title,
+    )
+    return OutboxEvent(
+        key=f"{name}#{product.product}",
+        message=message,
+        tenant=merchant,
+        partition_key=name,
+        occur_time=now,
+    )
+
+
+def price_change_scheduled(
+    recipient: Recipient, changes: Sequence[tuple[StandingOrder, Impact]], now: datetime
+) -> OutboxEvent:
+    """A price changes what standing orders of one customer cost; the recipient is the first of them."""
+    message = events_pb2.SubscriberPriceChangeScheduled(
+        customer=customer_name(recipient.merchant, recipient.customer),
+        product=product_name(recipient.merchant, recipient.product),
+        product_title=recipient.title,
+        price=PRICE.format(*recipient.change_key),
+        changes=[_price_change(*change) for change in changes],
+        announce_time=to_timestamp(recipient.announce_time),
+    )
+    first = standing_order_name(*recipient.key)
+    return OutboxEvent(
+        # A correction announces it anew.
+        key=f"{message.price}@{recipient.announce_time.isoformat()}|{first}",
+        message=message,
+        tenant=recipient.merchant,
+        partition_key=first,
+        occur_time=now,
+        traceparent=tracing.new_traceparent("notify of price change"),
+    )
+
+
+def price_change_withdrawn(
+    change: PriceChange | Recipient,
+    notice: str,
+    changes: Sequence[tuple[StandingOrder, Impact]],
+    now: datetime,
+) -> OutboxEvent:
+    """A price will not take effect that one customer was told of, by a notice (id)."""
+    (first, _), merchant = changes[0], change.merchant
+    message = events_pb2.SubscriberPriceChangeWithdrawn(
+        customer=customer_name(merchant, first.customer),
+        product=product_name(merchant, change.product),
+        product_title=change.title,
+        price=PRICE.format(merchant, change.product, change.price),
+        changes=[_price_change(*one) for one in changes],
+        notice=NOTICE.format(merchant, first.customer, notice),
+    )
+    return OutboxEvent(
+        key=message.notice,
+        message=message,
+        tenant=merchant,
+        partition_key=standing_order_name(*first.key),
+        occur_time=now,
+        traceparent=tracing.new_traceparent("notify of price change"),
+    )
+
+
+def _price_change(
+    standing_order: StandingOrder, impact: Impact
+) -> events_pb2.SubscriberPriceChange:
+    return events_pb2.SubscriberPriceChange(
+        standing_order=standing_order_name(*standing_order.key),
+        title=standing_order.title,
+        time_zone=standing_order.schedule.time_zone,
+        first_cycle=impact.first_cycle,
+        first_due_time=to_timestamp(impact.first_due_time),
+        amount=to_money(impact.amount_minor, impact.currency),
+        previous_amount=to_money(impact.previous_minor, impact.currency),
+    )
+
+
 def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
     """Lines on the wire, to be put into a message, which copies them."""
     return [_line_message(line, currency) for line in lines]
@@ -154,11 +254,36 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
         amount=to_money(line.amount_minor, currency),
         price=line.price,
         list_unit_price=to_money(line.list_unit_price_minor, currency),
-        basis=line.basis,
+        list_amount=to_money(line.list_amount_minor, currency),
         list_price=line.list_price,
+        adjustments=[
+            scheduler_pb2.OrderLineAdjustment(
+                kind=adjustment.kind,
+                amount=to_money(adjustment.amount_minor, currency),
+                price=adjustment.price,
+                promotion=adjustment.promotion,
+                promotion_title=adjustment.promotion_title,
+                rule=adjustment.rule,
+            )
+            for adjustment in line.adjustments
+        ],
         replaced=[
             scheduler_pb2.ReplacedProduct(product=product, title=title)
             for product, title in line.replaced
+        ],
+        net_amount=to_money(line.gross_minor - line.tax_minor, currency),
+        tax_amount=to_money(line.tax_minor, currency),
+        gross_amount=to_money(line.gross_minor, currency),
+        taxes=[
+            scheduler_pb2.OrderLineTax(
+                tax_rate=tax.tax_rate,
+                title=tax.title,
+                rate_ppm=tax.rate_ppm,
+                compound=tax.compound,
+                treatment=tax.treatment,
+                amount=to_money(tax.amount_minor, currency),
+            )
+            for tax in line.taxes
         ],
     )
 
@@ -171,6 +296,7 @@ def _ref(order: Order) -> events_pb2.OrderRef:
         billing_mode=scheduler_pb2.BillingMode.Value(order.terms.billing_mode),
         time_zone=order.terms.time_zone,
         due_time=to_timestamp(order.due_time),
+        announcement_count=order.announcement_count,
     )
 
 

@@ -17,16 +17,16 @@ DETAILS = (
 
 
 def error(*details: any_pb2.Any) -> grpc.aio.AioRpcError:
-    told = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="bad", details=details)
-    status = rpc_status.to_status(told)
+    refusal = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="bad", details=details)
+    status = rpc_status.to_status(refusal)
     trailing = grpc.aio.Metadata(*status.trailing_metadata)
     return grpc.aio.AioRpcError(status.code, grpc.aio.Metadata(), trailing, status.details)
 
 
 def test_a_refusal_is_all_that_its_details_say() -> None:
     packed = [any_pb2.Any() for _ in DETAILS]
-    for each, detail in zip(packed, DETAILS, strict=True):
-        each.Pack(detail)
+    for packed_detail, detail in zip(packed, DETAILS, strict=True):
+        packed_detail.Pack(detail)
     refusal = refusal_of(error(*packed))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert refusal.fields == {"schedule.time_zone": "must be an IANA time zone"}

@@ -28,7 +28,7 @@ def run(command: Sequence[str | Path], folder: Path, stack: EmbeddedStack | None
         {"HOME": str(Path.home()), "RECURRING_HOME": str(stack.home)} if stack else os.environ
     )
     done = subprocess.run(
-        [str(each) for each in command],
+        [str(argument) for argument in command],
         cwd=folder,
         env={**environment, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
@@ -61,9 +61,12 @@ def test_the_python_example_comes_to_a_paid_order(
     printed = run([installed, ROOT / "examples" / "python" / "example.py"], ROOT, suite_stack)
     lines = printed.splitlines()
     assert "refused: FIELD_INVALID {'mandate.evidence': 'value is required'}" in lines
-    told = [json.loads(line) for line in lines if line.startswith("{")]
-    assert [each["type"].rpartition(".")[2] for each in told] == ["OrderUpcoming", "OrderConfirmed"]
-    assert told[1]["data"]["amount"] == {"currencyCode": "EUR", "units": "25"}
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [event["type"].rpartition(".")[2] for event in events] == [
+        "OrderUpcoming",
+        "OrderConfirmed",
+    ]
+    assert events[1]["data"]["amount"] == {"currencyCode": "EUR", "units": "25"}
 
 
 @pytest.mark.timeout(400)

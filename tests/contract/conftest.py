@@ -33,6 +33,7 @@ async def suite(request: pytest.FixtureRequest) -> AsyncIterator[Suite]:
     """
     suite = suite_of(request)
     yield suite
+    await suite.cancel_standing_orders()
     otherwise = await recorder.repeat_all()
     await suite.close()
     assert otherwise == []
@@ -40,7 +41,7 @@ async def suite(request: pytest.FixtureRequest) -> AsyncIterator[Suite]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the last test last, and leave out what looks beneath the contracts of a deployment."""
+    """Put the last test behind the others of this folder; leave out what looks beneath a deployment."""
     _put_last(config, items)
     if TARGET_VARIABLE in os.environ:
         beneath = [item for item in items if item.get_closest_marker("embedded")]
@@ -49,16 +50,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _put_last(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the last test last, and leave it out where others are left out."""
+    """Put the last test behind all others of this folder, and leave it out where some are left out."""
     last = [item for item in items if item.path == LAST]
     others = [item for item in items if item.path != LAST]
     if not last:
         return
+    behind = max(
+        (number for number, item in enumerate(others, 1) if HERE in item.path.parents), default=0
+    )
     options = config.option
-    chosen = bool(options.keyword or options.markexpr or any("::" in each for each in config.args))
+    chosen = bool(
+        options.keyword or options.markexpr or any("::" in argument for argument in config.args)
+    )
     whole = set(HERE.rglob("test_*.py")) <= {item.path for item in items}
     if whole and not chosen:
-        items[:] = [*others, *last]
+        items[:] = [*others[:behind], *last, *others[behind:]]
     else:
         items[:] = others
         config.hook.pytest_deselected(items=last)

@@ -73,6 +73,12 @@ class Customer:
         made: scheduler_pb2.StandingOrder = await self.shop.scheduler.CreateStandingOrder(request)
         return made
 
+    async def preview(self, standing_order: str) -> scheduler_pb2.CyclePreview:
+        """The next cycle of a standing order."""
+        request = scheduler_pb2.PreviewCyclesRequest(name=standing_order, cycle_count=1)
+        [cycle] = (await self.shop.scheduler.PreviewCycles(request)).cycles
+        return cycle
+
     async def code(self) -> str:
         """The newest one-time code on her phone."""
         async with asyncio.timeout(SMS_TIMEOUT_SECONDS):

@@ -73,17 +73,17 @@ def _credentials(
     plaintext = environment.get(f"{PREFIX}GRPC_PLAINTEXT") == "true"
     trust = Trust(environment.get(f"{PREFIX}CA_FILE", ""), plaintext)
     needed = (trust.of_service(target) for target in platforms.values())
-    return next((each for each in needed if each is not None), None)
+    return next((need for need in needed if need is not None), None)
 
 
 def targets(text: str) -> dict[str, str]:
     """Each service's target. Raises ValueError if one is not said."""
     if "=" not in text:
         return {service: text.format(service=service) for service in CONTRACTS}
-    found = dict(each.split("=", 1) for each in text.split(","))
-    if missing := CONTRACTS.keys() - found.keys():
+    targets = dict(entry.split("=", 1) for entry in text.split(","))
+    if missing := CONTRACTS.keys() - targets.keys():
         raise ValueError(f"{TARGET_VARIABLE} has no target for {', '.join(sorted(missing))}")
-    return found
+    return targets
 
 
 def _merchant(token: str) -> str:
@@ -107,7 +107,7 @@ def _rename(message: Message, tag: str) -> None:
             for inner in value if field.is_repeated else (value,):
                 _rename(inner, tag)
         elif field.type == FieldDescriptor.TYPE_STRING and field.is_repeated:
-            value[:] = [_tagged(each, tag) for each in value]
+            value[:] = [_tagged(element, tag) for element in value]
         elif field.type == FieldDescriptor.TYPE_STRING:
             setattr(message, field.name, _tagged(value, tag))
 

@@ -90,11 +90,14 @@ def every_method() -> set[str]:
 def platform_calls(merchant: str) -> list[Call]:
     """Every call of a merchant's program."""
     calls = [
-        *(Call("catalog", *each) for each in _catalog(f"merchants/{merchant}")),
-        *(Call("scheduler", *each) for each in _scheduler(f"merchants/{merchant}")),
-        *(Call("payments", *each) for each in _payments(f"merchants/{merchant}/customers/ann")),
-        *(Call("payments", *each) for each in _ledger(f"merchants/{merchant}")),
-        *(Call("notify", *each) for each in _notify(f"merchants/{merchant}")),
+        *(Call("catalog", *call) for call in _catalog(f"merchants/{merchant}")),
+        *(Call("scheduler", *call) for call in _scheduler(f"merchants/{merchant}")),
+        *(
+            Call("payments", *payment)
+            for payment in _payments(f"merchants/{merchant}/customers/ann")
+        ),
+        *(Call("payments", *call) for call in _ledger(f"merchants/{merchant}")),
+        *(Call("notify", *call) for call in _notify(f"merchants/{merchant}")),
     ]
     for service in CONTRACTS:
         audit = audit_pb2.ListAuditEntriesRequest(parent=f"merchants/{merchant}")
@@ -114,11 +117,18 @@ def suite_calls(merchant: str) -> list[Call]:
         standing_order=weekly, cycle=1, items=[item], price_time=to_timestamp(FAR)
     )
     hold = catalog_pb2.StockHoldRequest(
-        order=f"{weekly}/orders/1", items=[item], expire_time=to_timestamp(FAR)
+        order=f"{weekly}/orders/1",
+        announcement_count=1,
+        items=[item],
+        expire_time=to_timestamp(FAR),
+        due_time=to_timestamp(FAR),
     )
     stock = catalog_pb2.StockCheck(merchant=name, items=[item])
     protect = catalog_pb2.ProtectPrices(
         standing_order=weekly, products=[item.product], sign_up_time=to_timestamp(FAR)
+    )
+    price_change = catalog_pb2.PriceChangeCart(
+        cart=cart, price=f"{item.product}/prices/new", notice_time=to_timestamp(FAR)
     )
     check = payments_pb2.MandateCheck(
         mandate=f"{name}/customers/ann/mandates/m1",
@@ -128,8 +138,23 @@ def suite_calls(merchant: str) -> list[Call]:
     contacts = notify_pb2.BatchCheckContactsRequest(customers=[f"{name}/customers/ann"])
     return [
         Call("catalog", "BatchQuote", catalog_pb2.BatchQuoteRequest(carts=[cart])),
+        Call(
+            "catalog",
+            "BatchQuotePriceChanges",
+            catalog_pb2.BatchQuotePriceChangesRequest(entries=[price_change]),
+        ),
         Call("catalog", "BatchHoldStock", catalog_pb2.BatchHoldStockRequest(entries=[hold])),
         Call("catalog", "BatchCheckStock", catalog_pb2.BatchCheckStockRequest(checks=[stock])),
+        Call(
+            "catalog",
+            "BatchCheckSupply",
+            catalog_pb2.BatchCheckSupplyRequest(products=[item.product]),
+        ),
+        Call(
+            "catalog",
+            "BatchReleasePromotions",
+            catalog_pb2.BatchReleasePromotionsRequest(standing_orders=[weekly]),
+        ),
         Call(
             "catalog",
             "BatchProtectPrices",
@@ -145,9 +170,13 @@ def suite_calls(merchant: str) -> list[Call]:
 
 
 def _catalog(name: str) -> list[tuple[str, Message]]:
-    tea = f"{name}/products/tea"
+    tea, order = f"{name}/products/tea", f"{name}/standingOrders/weekly/orders/1"
     product, price = catalog_pb2.Product(title="Tea"), catalog_pb2.Price()
     price.unit_price.CopyFrom(to_money(100, "EUR"))
+    vat = catalog_pb2.TaxRate(region_code="DE", tax="vat", title="VAT", rate_ppm=190_000)
+    eco = catalog_pb2.TaxRate(region_code="DE", tax="eco", title="Eco tax", rate_ppm=1000)
+    settings = catalog_pb2.CatalogSettings(name=f"{name}/catalogSettings")
+    own = catalog_pb2.RulePack(name=f"{name}/rulePacks/own")
     return [
         (
             "CreateProduct",
@@ -157,10 +186,74 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ("ListProducts", catalog_pb2.ListProductsRequest(parent=name)),
         ("DiscontinueProduct", catalog_pb2.DiscontinueProductRequest(name=tea)),
         ("CreatePrice", catalog_pb2.CreatePriceRequest(parent=tea, price_id="p1", price=price)),
+        (
+            "BatchCreatePrices",
+            catalog_pb2.BatchCreatePricesRequest(
+                parent=name,
+                entries=[catalog_pb2.NewPrice(parent=tea, price_id="p2", price=price)],
+            ),
+        ),
+        ("GetPrice", catalog_pb2.GetPriceRequest(name=f"{tea}/prices/first")),
+        (
+            "UpdatePrice",
+            catalog_pb2.UpdatePriceRequest(
+                price=catalog_pb2.Price(name=f"{tea}/prices/first", unit_price=price.unit_price),
+                update_mask=field_mask_pb2.FieldMask(paths=["unit_price"]),
+            ),
+        ),
         ("WithdrawPrice", catalog_pb2.WithdrawPriceRequest(name=f"{tea}/prices/first")),
+        (
+            "CreatePromotion",
+            catalog_pb2.CreatePromotionRequest(
+                parent=name,
+                promotion_id="spring",
+                promotion=catalog_pb2.Promotion(title="Spring", percent_off_bps=1000),
+            ),
+        ),
+        ("GetPromotion", catalog_pb2.GetPromotionRequest(name=f"{name}/promotions/spring")),
+        ("ListPromotions", catalog_pb2.ListPromotionsRequest(parent=name)),
+        ("EndPromotion", catalog_pb2.EndPromotionRequest(name=f"{name}/promotions/spring")),
         ("ListPrices", catalog_pb2.ListPricesRequest(parent=tea)),
         ("GetStock", catalog_pb2.GetStockRequest(product=tea)),
         ("AdjustStock", catalog_pb2.AdjustStockRequest(product=tea, delta_units=1)),
+        (
+            "CreateDelivery",
+            catalog_pb2.CreateDeliveryRequest(
+                parent=tea,
+                delivery_id="d1",
+                delivery=catalog_pb2.Delivery(units=5, expected_date=to_date(FAR.date())),
+            ),
+        ),
+        ("ListDeliveries", catalog_pb2.ListDeliveriesRequest(parent=tea)),
+        ("ReceiveDelivery", catalog_pb2.ReceiveDeliveryRequest(name=f"{tea}/deliveries/d1")),
+        ("CancelDelivery", catalog_pb2.CancelDeliveryRequest(name=f"{tea}/deliveries/d1")),
+        ("GetStockHold", catalog_pb2.GetStockHoldRequest(order=order)),
+        ("ReleaseStockHold", catalog_pb2.ReleaseStockHoldRequest(order=order)),
+        (
+            "CreateTaxRate",
+            catalog_pb2.CreateTaxRateRequest(parent=name, tax_rate_id="vat", tax_rate=vat),
+        ),
+        (
+            "ImportTaxRates",
+            catalog_pb2.ImportTaxRatesRequest(
+                parent=name, rows=[catalog_pb2.NewTaxRate(tax_rate_id="eco", tax_rate=eco)]
+            ),
+        ),
+        ("GetTaxRate", catalog_pb2.GetTaxRateRequest(name=f"{name}/taxRates/vat")),
+        ("ListTaxRates", catalog_pb2.ListTaxRatesRequest(parent=name)),
+        ("WithdrawTaxRate", catalog_pb2.WithdrawTaxRateRequest(name=f"{name}/taxRates/vat")),
+        (
+            "GetCatalogSettings",
+            catalog_pb2.GetCatalogSettingsRequest(name=f"{name}/catalogSettings"),
+        ),
+        (
+            "UpdateCatalogSettings",
+            catalog_pb2.UpdateCatalogSettingsRequest(catalog_settings=settings),
+        ),
+        ("ListRulePacks", catalog_pb2.ListRulePacksRequest(parent=name)),
+        ("GetRulePack", catalog_pb2.GetRulePackRequest(name=f"{name}/rulePacks/own")),
+        ("UpdateRulePack", catalog_pb2.UpdateRulePackRequest(rule_pack=own)),
+        ("GetBindingRules", catalog_pb2.GetBindingRulesRequest(parent=name)),
     ]
 
 
@@ -212,6 +305,7 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("GetOrder", scheduler_pb2.GetOrderRequest(name=order)),
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
         ("ForecastDemand", scheduler_pb2.ForecastDemandRequest(parent=name)),
+        ("GetStockCoverage", scheduler_pb2.GetStockCoverageRequest(parent=name)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
         (
             "ImportStandingOrders",

@@ -29,7 +29,10 @@ async def entries(
         parent=shop.name, resource=resource, subject=subject
     )
     answer = await Call(service, "ListAuditEntries", request).make(shop)
-    return [MessageToDict(each, preserving_proto_field_name=True) for each in answer.audit_entries]
+    return [
+        MessageToDict(audit_entry, preserving_proto_field_name=True)
+        for audit_entry in answer.audit_entries
+    ]
 
 
 async def make_product(shop: Client, product: str) -> catalog_pb2.CreateProductRequest:
@@ -101,9 +104,9 @@ async def test_personal_data_are_masked(shop: Client) -> None:
                 contact=contact, allow_missing=True, request_id=new_id()
             )
         )
-    newest, _ = found = await entries(shop, "notify")
-    assert NAME not in str(found)
-    assert EMAIL not in str(found)
+    newest, _ = listed = await entries(shop, "notify")
+    assert NAME not in str(listed)
+    assert EMAIL not in str(listed)
     after = newest["after"]
     assert isinstance(after, dict)
     assert (after["display_name"], after["email"]) == ("•••er", "•••om")
@@ -116,8 +119,8 @@ async def test_entries_are_read_page_by_page_and_by_resource_and_caller(shop: Cl
     first = await shop.catalog.ListAuditEntries(request)
     request.page_token = first.next_page_token
     second = await shop.catalog.ListAuditEntries(request)
-    found = [each.resource for each in (*first.audit_entries, *second.audit_entries)]
-    assert found == [f"{shop.name}/products/{each}" for each in ("tea", "milk", "coffee")]
+    resources = [entry.resource for entry in (*first.audit_entries, *second.audit_entries)]
+    assert resources == [f"{shop.name}/products/{product}" for product in ("tea", "milk", "coffee")]
     assert not second.next_page_token
     [milk] = await entries(shop, "catalog", resource=f"{shop.name}/products/milk")
     assert milk["resource"] == f"{shop.name}/products/milk"
@@ -133,9 +136,13 @@ async def test_a_filter_that_no_database_can_keep_is_refused(shop: Client, servi
 async def test_a_program_that_may_write_may_not_read_the_audit(suite: Suite, shop: Client) -> None:
     writer = suite.client(shop.merchant, "products:write")
     await make_product(writer, "tea")
-    calls = [each for each in platform_calls(shop.merchant) if each.method == "ListAuditEntries"]
-    refusals = await asyncio.gather(*(refused(each.make(writer)) for each in calls))
-    assert {each.reason for each in refusals} == {"SCOPE_MISSING"}
+    calls = [
+        platform_call
+        for platform_call in platform_calls(shop.merchant)
+        if platform_call.method == "ListAuditEntries"
+    ]
+    refusals = await asyncio.gather(*(refused(call.make(writer)) for call in calls))
+    assert {refusal.reason for refusal in refusals} == {"SCOPE_MISSING"}
     auditor = suite.client(shop.merchant, "audit:read")
     assert len(await entries(auditor, "catalog")) == 1
 

@@ -97,6 +97,18 @@ async def test_a_product_in_a_foreign_currency(ann: Customer) -> None:
     )
 
 
+async def test_a_product_in_several_currencies_of_which_none_is_named(ann: Customer) -> None:
+    usd = catalog_pb2.Price(unit_price=to_money(1200, "USD"))
+    await ann.shop.catalog.CreatePrice(
+        catalog_pb2.CreatePriceRequest(
+            parent=product(ann, "tea"), price_id="usd", price=usd, request_id=new_id()
+        )
+    )
+    assert await why_no_order(ann) == invalid("standing_order.currency", "CURRENCY_NEEDED")
+    assert await why_no_order(ann, currency="XXX") == invalid("standing_order.currency")
+    assert (await ann.subscribe(currency="EUR")).currency == "EUR"
+
+
 async def test_a_product_of_someone_elses_merchant(ann: Customer) -> None:
     items = [Item(product="merchants/other/products/tea", quantity=1)]
     assert await why_no_order(ann, items=items) == invalid("standing_order.items[0].product")

@@ -6,10 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.protobuf import timestamp_pb2
+from google.protobuf import field_mask_pb2, timestamp_pb2
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
-from services.runtime.rpc.conversions import from_timestamp, to_money, to_timestamp
+from services.runtime.rpc.conversions import (
+    from_timestamp,
+    optional_timestamp,
+    to_money,
+    to_timestamp,
+)
 from tests.suite import Client, Refusal, Suite, new_id, refused
 
 Product = catalog_pb2.Product
@@ -40,8 +45,9 @@ async def set_price(
     product: str = "tea",
     currency: str = "EUR",
     effective: datetime | None = None,
+    **fields: Any,  # noqa: ANN401
 ) -> catalog_pb2.Price:
-    wanted = catalog_pb2.Price(unit_price=to_money(amount_minor, currency))
+    wanted = catalog_pb2.Price(unit_price=to_money(amount_minor, currency), **fields)
     if effective is not None:
         wanted.effective_time.CopyFrom(to_timestamp(effective))
     request = catalog_pb2.CreatePriceRequest(
@@ -131,18 +137,17 @@ async def test_products_are_listed_by_id_page_by_page(shop: Client) -> None:
 
 async def test_a_discontinued_product_is_published_once(suite: Suite, shop: Client) -> None:
     made = await create(shop)
-    async with suite.listening() as ear:
+    async with suite.subscribe_events() as subscription:
         ended = await discontinue(shop, etag=made.etag)
         again = await discontinue(shop)
-        heard = await ear.next(events_pb2.ProductDiscontinued, shop.merchant)
+        received = await subscription.next(events_pb2.ProductDiscontinued, shop.merchant)
     assert ended.state == again.state == Product.DISCONTINUED
     assert ended.etag == again.etag != made.etag
-    assert (heard.message.product, heard.message.title) == (made.name, "Tea")
-    assert heard.subject == heard.headers["ce-type"] == "recurring.catalog.v1.ProductDiscontinued"
-    assert heard.headers["Nats-Msg-Id"] == heard.headers["ce-id"]
-    assert heard.headers["ce-source"] == "//recurring/catalog"
-    assert heard.headers["ce-partitionkey"] == made.name
-    assert heard.headers["traceparent"]
+    assert (received.message.product, received.message.title) == (made.name, "Tea")
+    assert received.event.type == "recurring.catalog.v1.ProductDiscontinued"
+    assert received.event.source == "//recurring/catalog"
+    assert received.event.attributes["partitionkey"].ce_string == made.name
+    assert received.event.attributes["traceparent"].ce_string
 
 
 async def test_a_stale_etag_changes_nothing(shop: Client) -> None:
@@ -175,32 +180,81 @@ async def test_prices_are_listed_the_newest_first_page_by_page(suite: Suite, sho
     rest = await shop.catalog.ListPrices(
         catalog_pb2.ListPricesRequest(parent=parent, page_size=2, page_token=first.next_page_token)
     )
-    found = [price.name.rpartition("/")[2] for page in (first, rest) for price in page.prices]
-    assert (found, rest.next_page_token) == (["p20", "p10", "p0"], "")
+    names = [price.name.rpartition("/")[2] for page in (first, rest) for price in page.prices]
+    assert (names, rest.next_page_token) == (["p20", "p10", "p0"], "")
 
 
 async def test_a_future_price_is_published_to_whom_it_concerns(suite: Suite, shop: Client) -> None:
     await create(shop)
     now = await suite.sandbox.now()
-    async with suite.listening() as ear:
+    async with suite.subscribe_events() as subscription:
         await set_price(shop, 1000)
         await set_price(shop, 1200, "second", effective=now + timedelta(days=5))
-        await ear.next(events_pb2.PriceChangeScheduled, shop.merchant)
-        told = (await ear.next(events_pb2.PriceChangeScheduled, shop.merchant)).message
-    assert told.price == f"{shop.name}/products/tea/prices/second"
-    assert (told.unit_price, told.previous_unit_price) == (
+        await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)
+        event = (await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)).message
+    assert event.price == f"{shop.name}/products/tea/prices/second"
+    assert (event.unit_price, event.previous_unit_price) == (
         to_money(1200, "EUR"),
         to_money(1000, "EUR"),
     )
-    assert from_timestamp(told.effective_time) == now + timedelta(days=5)
-    assert from_timestamp(told.subscriber_effective_time) == now + timedelta(days=30)
+    assert from_timestamp(event.effective_time) == now + timedelta(days=5)
+    assert from_timestamp(event.subscriber_effective_time) == now + timedelta(days=30)
 
 
-async def test_a_product_keeps_its_currency(shop: Client) -> None:
+async def test_a_product_has_prices_in_several_currencies(shop: Client) -> None:
     await create(shop)
     await set_price(shop)
-    refusal = await refused(set_price(shop, 1000, "second", currency="USD"))
-    assert kind(refusal) == ("FAILED_PRECONDITION", "CURRENCY_MISMATCH")
+    await set_price(shop, 1200, "second", currency="USD")
+    listed = await shop.catalog.ListPrices(
+        catalog_pb2.ListPricesRequest(parent=f"{shop.name}/products/tea")
+    )
+    assert sorted(price.unit_price.currency_code for price in listed.prices) == ["EUR", "USD"]
+
+
+def tiers(*tiers: tuple[int, int, int], currency: str = "EUR") -> list[catalog_pb2.PriceTier]:
+    return [
+        catalog_pb2.PriceTier(
+            first_quantity=first, last_quantity=last, unit_price=to_money(amount_minor, currency)
+        )
+        for first, last, amount_minor in tiers
+    ]
+
+
+async def test_a_price_has_tiers_and_a_discount_for_standing_orders(shop: Client) -> None:
+    await create(shop)
+    made = await set_price(
+        shop,
+        tiers=tiers((10, 99, 900), (100, 0, 800)),
+        tier_mode=catalog_pb2.Price.GRADUATED,
+        subscriber_discount_bps=500,
+    )
+    listed = await shop.catalog.ListPrices(
+        catalog_pb2.ListPricesRequest(parent=f"{shop.name}/products/tea")
+    )
+    assert list(listed.prices) == [made]
+    assert (len(made.tiers), made.subscriber_discount_bps) == (2, 500)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "reason"),
+    [
+        (tiers((10, 0, 900), (5, 0, 800)), "tiers[1].first_quantity", "TIER_FALLS"),
+        (tiers((10, 20, 900), (22, 0, 800)), "tiers[0].last_quantity", "TIER_SKIPS"),
+        (tiers((10, 0, 1001)), "tiers[0].unit_price", "TIER_DEARER"),
+        (
+            tiers((10, 0, 9), currency="USD"),
+            "tiers[0].unit_price.currency_code",
+            "CURRENCY_MISMATCH",
+        ),
+    ],
+)
+async def test_wrong_tiers_are_refused(
+    shop: Client, wrong: list[catalog_pb2.PriceTier], field: str, reason: str
+) -> None:
+    await create(shop)
+    call = set_price(shop, tiers=wrong, tier_mode=catalog_pb2.Price.VOLUME)
+    refusal = await refused(call)
+    assert refusal.fields == {f"price.{field}": reason}
 
 
 async def test_a_product_off_sale_gets_no_price(shop: Client) -> None:
@@ -240,11 +294,11 @@ async def test_a_mistyped_price_is_withdrawn_and_published(suite: Suite, shop: C
     await create(shop)
     at = await suite.sandbox.now() + timedelta(days=5)
     made = await set_price(shop, 120, effective=at)
-    async with suite.listening() as ear:
+    async with suite.subscribe_events() as subscription:
         withdrawn = await withdraw(shop, "first", made.etag)
-        told = (await ear.next(events_pb2.PriceChangeWithdrawn, shop.merchant)).message
-    assert (told.price, told.unit_price) == (made.name, made.unit_price)
-    assert told.withdraw_time == withdrawn.withdraw_time
+        event = (await subscription.next(events_pb2.PriceChangeWithdrawn, shop.merchant)).message
+    assert (event.price, event.unit_price) == (made.name, made.unit_price)
+    assert event.withdraw_time == withdrawn.withdraw_time
     assert (await set_price(shop, 1200, "second", effective=at)).effective_time == (
         made.effective_time
     )
@@ -257,6 +311,208 @@ async def test_a_price_in_effect_or_that_is_not_there_is_not_withdrawn(shop: Cli
     refusal = await refused(withdraw(shop, "first"))
     assert kind(refusal) == ("FAILED_PRECONDITION", "PRICE_IN_EFFECT")
     assert kind(await refused(withdraw(shop, "gone"))) == ("NOT_FOUND", "PRICE_NOT_FOUND")
+
+
+async def correct(
+    shop: Client,
+    price: str,
+    paths: list[str],
+    etag: str = "",
+    **fields: Any,  # noqa: ANN401
+) -> catalog_pb2.Price:
+    wanted = catalog_pb2.Price(name=f"{shop.name}/products/tea/prices/{price}", etag=etag, **fields)
+    request = catalog_pb2.UpdatePriceRequest(
+        price=wanted,
+        update_mask=field_mask_pb2.FieldMask(paths=paths),
+        request_id=new_id(),
+    )
+    made: catalog_pb2.Price = await shop.catalog.UpdatePrice(request)
+    return made
+
+
+async def test_a_scheduled_price_is_corrected_and_announced_anew(
+    suite: Suite, shop: Client
+) -> None:
+    await create(shop)
+    at = await suite.sandbox.now() + timedelta(days=5)
+    async with suite.subscribe_events() as subscription:
+        made = await set_price(shop, 120, effective=at)
+        await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)
+        corrected = await correct(
+            shop, "first", ["unit_price"], made.etag, unit_price=to_money(1200, "EUR")
+        )
+        event = (await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)).message
+    assert (event.price, event.unit_price) == (made.name, to_money(1200, "EUR"))
+    assert (corrected.unit_price, corrected.effective_time) == (
+        event.unit_price,
+        made.effective_time,
+    )
+    stale = correct(shop, "first", ["tiers"], made.etag)
+    assert kind(await refused(stale)) == ("ABORTED", "ETAG_MISMATCH")
+
+
+async def test_what_cannot_be_corrected(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    now = await suite.sandbox.now()
+    await set_price(shop)
+    await set_price(shop, 1100, "second", effective=now + timedelta(days=5))
+    await set_price(shop, 1200, "third", effective=now + timedelta(days=6))
+    await set_price(shop, 1300, "gone", effective=now + timedelta(days=7))
+    await withdraw(shop, "gone")
+    money = to_money(1, "EUR")
+    for price, expected in {
+        "first": ("FAILED_PRECONDITION", "PRICE_IN_EFFECT"),
+        "gone": ("FAILED_PRECONDITION", "PRICE_WITHDRAWN"),
+        "never": ("NOT_FOUND", "PRICE_NOT_FOUND"),
+    }.items():
+        refusal = await refused(correct(shop, price, ["unit_price"], unit_price=money))
+        assert kind(refusal) == expected
+    same = to_timestamp(now + timedelta(days=6))
+    refusal = await refused(correct(shop, "second", ["effective_time"], effective_time=same))
+    assert kind(refusal) == ("ALREADY_EXISTS", "PRICE_ALREADY_EXISTS")
+    usd = correct(shop, "second", ["unit_price"], unit_price=to_money(1, "USD"))
+    assert (await refused(usd)).fields == {"price.unit_price.currency_code": "CURRENCY_MISMATCH"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "reason"),
+    [
+        (tiers((10, 0, 900), (5, 0, 800)), "tiers[1].first_quantity", "TIER_FALLS"),
+        (tiers((10, 20, 900), (22, 0, 800)), "tiers[0].last_quantity", "TIER_SKIPS"),
+        (tiers((10, 0, 1001)), "tiers[0].unit_price", "TIER_DEARER"),
+    ],
+)
+async def test_a_correction_is_read_as_strictly_as_a_new_price(
+    suite: Suite, shop: Client, wrong: list[catalog_pb2.PriceTier], field: str, reason: str
+) -> None:
+    await create(shop)
+    await set_price(shop, effective=await suite.sandbox.now() + timedelta(days=5))
+    call = correct(
+        shop, "first", ["tiers", "tier_mode"], tiers=wrong, tier_mode=catalog_pb2.Price.VOLUME
+    )
+    assert (await refused(call)).fields == {f"price.{field}": reason}
+
+
+async def price_at(
+    shop: Client, at: datetime | None = None, currency: str = ""
+) -> catalog_pb2.Price:
+    request = catalog_pb2.GetPriceRequest(
+        name=f"{shop.name}/products/tea/prices/-",
+        time=optional_timestamp(at),
+        currency=currency,
+    )
+    price: catalog_pb2.Price = await shop.catalog.GetPrice(request)
+    return price
+
+
+async def test_the_price_of_any_instant_can_be_read(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    now = await suite.sandbox.now()
+    first = await set_price(shop)
+    second = await set_price(shop, 1100, "second", effective=now + timedelta(days=5))
+    assert await price_at(shop) == first
+    assert await price_at(shop, now + timedelta(days=5)) == second
+    assert await shop.catalog.GetPrice(catalog_pb2.GetPriceRequest(name=second.name)) == second
+    before = await refused(price_at(shop, now - timedelta(days=1)))
+    assert kind(before) == ("NOT_FOUND", "PRICE_NOT_FOUND")
+    usd = await set_price(shop, 1200, "usd", currency="USD")
+    assert await price_at(shop, currency="USD") == usd
+    assert (await refused(price_at(shop))).fields == {"currency": "CURRENCY_NEEDED"}
+
+
+def new_price(
+    shop: Client,
+    product: str,
+    price_id: str = "new",
+    **fields: Any,  # noqa: ANN401
+) -> catalog_pb2.NewPrice:
+    price = catalog_pb2.Price(**{"unit_price": to_money(900, "EUR"), **fields})
+    return catalog_pb2.NewPrice(
+        parent=f"{shop.name}/products/{product}", price_id=price_id, price=price
+    )
+
+
+async def set_prices(
+    shop: Client, *entries: catalog_pb2.NewPrice
+) -> catalog_pb2.BatchCreatePricesResponse:
+    request = catalog_pb2.BatchCreatePricesRequest(
+        parent=shop.name, entries=entries, request_id=new_id()
+    )
+    made: catalog_pb2.BatchCreatePricesResponse = await shop.catalog.BatchCreatePrices(request)
+    return made
+
+
+async def test_prices_of_many_products_change_in_one_call(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    await create(shop, "coffee")
+    at = to_timestamp(await suite.sandbox.now() + timedelta(days=1))
+    async with suite.subscribe_events() as subscription:
+        await set_price(shop)
+        await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)
+        made = await set_prices(
+            shop,
+            new_price(shop, "tea", effective_time=at),
+            new_price(shop, "coffee", effective_time=at),
+        )
+        event = (await subscription.next(events_pb2.PriceChangeScheduled, shop.merchant)).message
+    assert [price.name for price in made.prices] == [
+        f"{shop.name}/products/tea/prices/new",
+        f"{shop.name}/products/coffee/prices/new",
+    ]
+    assert event.previous_unit_price == to_money(1000, "EUR")
+
+
+async def test_of_prices_with_a_wrong_one_none_is_made_and_each_is_named(
+    suite: Suite, shop: Client
+) -> None:
+    at = to_timestamp(await suite.sandbox.now() + timedelta(days=1))
+    await create(shop)
+    await set_price(shop)
+    await create(shop, "coffee")
+    await discontinue(shop, "coffee")
+    call = set_prices(
+        shop,
+        new_price(shop, "tea", effective_time=at),
+        new_price(shop, "gone"),
+        new_price(shop, "coffee"),
+        new_price(shop, "tea", "first"),
+        new_price(shop, "tea", "other", effective_time=at),
+    )
+    assert (await refused(call)).fields == {
+        "entries[1].parent": "PRODUCT_NOT_FOUND",
+        "entries[2].parent": "PRODUCT_DISCONTINUED",
+        "entries[3].price_id": "PRICE_ALREADY_EXISTS",
+        "entries[4].price_id": "PRICE_ALREADY_EXISTS",
+    }
+    listed = await shop.catalog.ListPrices(
+        catalog_pb2.ListPricesRequest(parent=f"{shop.name}/products/tea")
+    )
+    assert len(listed.prices) == 1
+
+
+async def test_the_tiers_of_a_price_among_many_are_read_as_strictly(shop: Client) -> None:
+    await create(shop)
+    volume = {"tier_mode": catalog_pb2.Price.VOLUME}
+    wrong = {
+        "tiers[1].first_quantity": tiers((10, 0, 900), (5, 0, 800)),
+        "tiers[0].last_quantity": tiers((10, 20, 900), (22, 0, 800)),
+        "tiers[0].unit_price": tiers((10, 0, 901)),
+        "tiers[0].unit_price.currency_code": tiers((10, 0, 9), currency="USD"),
+    }
+    call = set_prices(
+        shop,
+        *(new_price(shop, "tea", f"p{i}", tiers=t, **volume) for i, t in enumerate(wrong.values())),
+    )
+    assert (await refused(call)).fields == {
+        f"entries[{index}].price.{field}": reason
+        for index, (field, reason) in enumerate(
+            zip(
+                wrong,
+                ["TIER_FALLS", "TIER_SKIPS", "TIER_DEARER", "CURRENCY_MISMATCH"],
+                strict=True,
+            )
+        )
+    }
 
 
 # --- stock --------------------------------------------------------------------------------------
@@ -291,10 +547,50 @@ async def test_no_more_can_be_taken_than_there_is(shop: Client) -> None:
 async def test_low_stock_is_published(suite: Suite, shop: Client) -> None:
     made = await create(shop, stock_tracked=True, low_stock_threshold=5)
     await adjust(shop, 9)
-    async with suite.listening() as ear:
+    async with suite.subscribe_events() as subscription:
         await adjust(shop, -4)
-        heard = await ear.next(events_pb2.StockLow, shop.merchant)
-    assert (heard.message.product, heard.message.available_units) == (made.name, 5)
+        received = await subscription.next(events_pb2.StockLow, shop.merchant)
+    assert (received.message.product, received.message.available_units) == (made.name, 5)
+
+
+async def test_a_bundle_is_what_its_parts_are_and_never_itself(shop: Client) -> None:
+    await create(shop, stock_tracked=True)
+    await adjust(shop, 5)
+
+    async def bundle(product: str, part: str, quantity: int = 2) -> Product:
+        item = catalog_pb2.Item(product=f"{shop.name}/products/{part}", quantity=quantity)
+        made: Product = await shop.catalog.CreateProduct(
+            catalog_pb2.CreateProductRequest(
+                parent=shop.name,
+                product_id=product,
+                product=Product(title="Box", bundle_parts=[item]),
+                request_id=new_id(),
+            )
+        )
+        return made
+
+    made = await bundle("box", "tea")
+    stock = await shop.catalog.GetStock(catalog_pb2.GetStockRequest(product=made.name))
+    assert (stock.on_hand_units, stock.available_units) == (2, 2)
+    part = "product.bundle_parts[0].product"
+    for wanted, reason in (("odd", "BUNDLE_CONTAINS_ITSELF"), ("gone", "BUNDLE_PART_NOT_FOUND")):
+        assert (await refused(bundle("odd", wanted))).fields == {part: reason}
+    refusal = await refused(bundle("odd", "box", 5001))
+    assert refusal.fields == {"product.bundle_parts": "BUNDLE_TOO_LARGE"}
+
+
+async def test_the_last_unit_and_the_next_delivery_are_published(
+    suite: Suite, shop: Client
+) -> None:
+    made = await create(shop, stock_tracked=True)
+    await adjust(shop, 2)
+    async with suite.subscribe_events() as subscription:
+        await adjust(shop, -2)
+        out = await subscription.next(events_pb2.StockOut, shop.merchant)
+        await adjust(shop, 7)
+        restocked = await subscription.next(events_pb2.StockRestocked, shop.merchant)
+    assert out.message.product == made.name
+    assert (restocked.message.product, restocked.message.available_units) == (made.name, 7)
 
 
 # --- for the suite ------------------------------------------------------------------------------
@@ -314,8 +610,10 @@ def cart(shop: Client, product: str = "tea", **fields: Any) -> catalog_pb2.Cart:
 def hold(shop: Client, **fields: Any) -> catalog_pb2.StockHoldRequest:  # noqa: ANN401
     good = {
         "order": f"{shop.name}/standingOrders/weekly/orders/1",
+        "announcement_count": 1,
         "items": cart(shop).items,
         "expire_time": to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
+        "due_time": to_timestamp(datetime(2029, 12, 1, tzinfo=UTC)),
     }
     return catalog_pb2.StockHoldRequest(**{**good, **fields})
 
@@ -327,6 +625,35 @@ def protect(shop: Client, **fields: Any) -> catalog_pb2.ProtectPrices:  # noqa: 
         "sign_up_time": to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
     }
     return catalog_pb2.ProtectPrices(**{**good, **fields})
+
+
+def price_change(shop: Client, product: str = "tea", **fields: Any) -> catalog_pb2.PriceChangeCart:  # noqa: ANN401
+    good = {
+        "cart": cart(shop),
+        "price": f"{shop.name}/products/{product}/prices/second",
+        "notice_time": to_timestamp(datetime(2029, 1, 1, tzinfo=UTC)),
+    }
+    return catalog_pb2.PriceChangeCart(**{**good, **fields})
+
+
+async def test_a_price_change_is_quoted_with_it_and_without_it(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    await set_price(shop, 250)
+    effective = await suite.sandbox.now() + timedelta(days=1)
+    await set_price(shop, 300, "second", effective=effective)
+    gone = catalog_pb2.Item(product=f"{shop.name}/products/gone", quantity=1)
+    with_unknown = cart(shop, items=[*cart(shop).items, gone])
+    request = catalog_pb2.BatchQuotePriceChangesRequest(
+        entries=[price_change(shop), price_change(shop, cart=with_unknown)]
+    )
+    response = await suite.suite_client().catalog.BatchQuotePriceChanges(request)
+    changed, unknown = response.results
+    assert (changed.quote.amount, changed.quote.previous_amount) == (
+        to_money(600, "EUR"),
+        to_money(500, "EUR"),
+    )
+    [problem] = unknown.problems.problems
+    assert problem.reason == catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND
 
 
 async def test_a_quote_answers_each_cart_in_its_place(suite: Suite, shop: Client) -> None:
@@ -354,13 +681,17 @@ async def test_prices_are_protected_and_quoted(suite: Suite, shop: Client) -> No
     own = suite.suite_client().catalog
     await own.BatchProtectPrices(catalog_pb2.BatchProtectPricesRequest(entries=[entry]))
     request = catalog_pb2.BatchQuoteRequest(carts=[cart(shop), cart(shop, cycle=2)])
-    found = await own.BatchQuote(request)
-    first, second = (result.quote for result in found.results)
+    response = await own.BatchQuote(request)
+    first, second = (result.quote for result in response.results)
     assert (first.total, second.total) == (to_money(500, "EUR"), to_money(600, "EUR"))
-    unit = found.unit_prices[first.lines[0].unit_price_index]
-    assert unit.basis == catalog_pb2.UnitPrice.PRICE_LOCK
-    assert unit.list_amount == to_money(300, "EUR")
-    assert (unit.price.rpartition("/")[2], unit.list_price.rpartition("/")[2]) == (
+    line = response.lines[first.line_indexes[0]]
+    [step] = line.adjustments
+    assert (step.kind, step.amount) == (
+        catalog_pb2.PriceAdjustment.PRICE_LOCK,
+        to_money(-100, "EUR"),
+    )
+    assert (line.list_amount, line.amount) == (to_money(600, "EUR"), to_money(500, "EUR"))
+    assert (line.price.rpartition("/")[2], line.list_price.rpartition("/")[2]) == (
         "first",
         "second",
     )
@@ -375,8 +706,26 @@ async def test_stock_is_held(suite: Suite, shop: Client) -> None:
     served, short = response.results
     assert not served.problems
     assert short.problems[0].reason == catalog_pb2.ItemProblem.OUT_OF_STOCK
+    assert short.problems[0].available_units == 1
     stock = await shop.catalog.GetStock(catalog_pb2.GetStockRequest(product=made.name))
     assert (stock.on_hand_units, stock.held_units, stock.available_units) == (3, 2, 1)
+
+
+async def test_a_hold_is_shown_and_released_by_hand(suite: Suite, shop: Client) -> None:
+    made = await create(shop, stock_tracked=True)
+    await adjust(shop, 3)
+    wanted = hold(shop)
+    request = catalog_pb2.BatchHoldStockRequest(entries=[wanted])
+    await suite.suite_client().catalog.BatchHoldStock(request)
+    shown = await shop.catalog.GetStockHold(catalog_pb2.GetStockHoldRequest(order=wanted.order))
+    assert (shown.state, list(shown.items)) == (catalog_pb2.StockHold.HELD, list(wanted.items))
+    for _ in range(2):
+        released = await shop.catalog.ReleaseStockHold(
+            catalog_pb2.ReleaseStockHoldRequest(order=wanted.order, request_id=new_id())
+        )
+        assert released.state == catalog_pb2.StockHold.RELEASED
+    stock = await shop.catalog.GetStock(catalog_pb2.GetStockRequest(product=made.name))
+    assert (stock.on_hand_units, stock.held_units, stock.available_units) == (3, 0, 3)
 
 
 def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
@@ -393,11 +742,16 @@ def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
         "carts[0].items[0].product": ("BatchQuote", cart(shop, items=[foreign])),
         "carts[0].items[0].quantity": ("BatchQuote", cart(shop, items=[none])),
         "carts[0].price_time": ("BatchQuote", cart(shop, price_time=None)),
+        "entries[0].cart": ("BatchQuotePriceChanges", price_change(shop, cart=None)),
+        "entries[0].price": ("BatchQuotePriceChanges", price_change(shop, "coffee")),
+        "entries[0].notice_time": ("BatchQuotePriceChanges", price_change(shop, notice_time=None)),
         "entries[0].order": ("BatchHoldStock", hold(shop, order="weekly")),
+        "entries[0].announcement_count": ("BatchHoldStock", hold(shop, announcement_count=0)),
         "entries[0].items": ("BatchHoldStock", hold(shop, items=[])),
         "entries[0].items[0].product": ("BatchHoldStock", hold(shop, items=[foreign])),
         "entries[0].items[0].quantity": ("BatchHoldStock", hold(shop, items=[none])),
         "entries[0].expire_time": ("BatchHoldStock", hold(shop, expire_time=no_time)),
+        "entries[0].due_time": ("BatchHoldStock", hold(shop, due_time=no_time)),
         "entries[0].standing_order": ("BatchProtectPrices", protect(shop, standing_order="")),
         "entries[0].products": ("BatchProtectPrices", protect(shop, products=[])),
         "entries[0].products[0]": ("BatchProtectPrices", protect(shop, products=["tea"])),
@@ -413,6 +767,11 @@ def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
 # Method -> its request, the request's field of entries, and a good entry.
 BATCHES: dict[str, tuple[Any, str, Callable[[Client], Any]]] = {
     "BatchQuote": (catalog_pb2.BatchQuoteRequest, "carts", cart),
+    "BatchQuotePriceChanges": (
+        catalog_pb2.BatchQuotePriceChangesRequest,
+        "entries",
+        price_change,
+    ),
     "BatchHoldStock": (catalog_pb2.BatchHoldStockRequest, "entries", hold),
     "BatchProtectPrices": (catalog_pb2.BatchProtectPricesRequest, "entries", protect),
 }
@@ -420,14 +779,14 @@ BATCHES: dict[str, tuple[Any, str, Callable[[Client], Any]]] = {
 
 async def test_a_bad_entry_of_a_batch_is_refused_by_its_field(suite: Suite, shop: Client) -> None:
     own = suite.suite_client()
-    found = {}
+    errors = {}
     for field, (method, entry) in bad_entries(shop).items():
         request_type, name, _ = BATCHES[method]
         call = getattr(own.catalog, method)(request_type(**{name: [entry]}))
         refusal = await refused(call)
         assert kind(refusal) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-        found[field] = list(refusal.fields)
-    assert found == {field: [field] for field in found}
+        errors[field] = list(refusal.fields)
+    assert errors == {field: [field] for field in errors}
 
 
 @pytest.mark.parametrize("method", BATCHES)

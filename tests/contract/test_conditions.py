@@ -73,16 +73,16 @@ class Tea:
         """What was decided about the first cycle: kind and words."""
         name = f"{self.shop.name}/standingOrders/tea/orders/1"
         request = scheduler_pb2.ExplainOrderRequest(name=name)
-        told = await self.shop.scheduler.ExplainOrder(request)
-        return [(one.kind, one.summary) for one in told.decisions]
+        explanation = await self.shop.scheduler.ExplainOrder(request)
+        return [(decision.kind, decision.summary) for decision in explanation.decisions]
 
     async def preview(self, cycles: int = 3) -> Sequence[scheduler_pb2.CyclePreview]:
         request = scheduler_pb2.PreviewCyclesRequest(
             name=f"{self.shop.name}/standingOrders/tea", cycle_count=cycles
         )
         response = await self.shop.scheduler.PreviewCycles(request)
-        found: Sequence[scheduler_pb2.CyclePreview] = response.cycles
-        return found
+        previewed: Sequence[scheduler_pb2.CyclePreview] = response.cycles
+        return previewed
 
     async def sell(self, product: str, cents: int) -> None:
         stub = self.shop.catalog
@@ -132,7 +132,7 @@ def expression(source: str) -> scheduler_pb2.Condition:
     return scheduler_pb2.Condition(expression=source, otherwise=SKIP)
 
 
-async def test_a_cycle_is_left_out_as_the_preview_said_and_the_customer_hears_why(
+async def test_a_cycle_is_left_out_as_the_preview_said_and_the_customer_is_notified_why(
     tea: Tea,
 ) -> None:
     made = await tea.subscribe(expression("total < 1000"), total(800, SKIP))
@@ -149,17 +149,17 @@ async def test_a_cycle_is_left_out_as_the_preview_said_and_the_customer_hears_wh
     assert ("SKIPPED", "The total is above its ceiling. The cycle is left out.") in (
         await tea.history()
     )
-    told = [sms["body"] for sms in await tea.suite.sandbox.inbox(tea.phone)]
-    assert any("a condition that you set does not hold" in body for body in told)
+    texts = [sms["body"] for sms in await tea.suite.sandbox.inbox(tea.phone)]
+    assert any("a condition that you set does not hold" in body for body in texts)
 
 
-async def test_a_customer_who_is_asked_and_says_yes_gets_the_order(tea: Tea) -> None:
+async def test_a_customer_who_is_asked_and_confirms_gets_the_order(tea: Tea) -> None:
     await tea.subscribe(total(800, ASK))
     await tea.suite.advance(timedelta(days=2))
     held = await tea.first()
     assert held.state == Order.HELD
-    told = [sms["body"] for sms in await tea.suite.sandbox.inbox(tea.phone)]
-    assert any("Want it? Say yes" in body for body in told)
+    texts = [sms["body"] for sms in await tea.suite.sandbox.inbox(tea.phone)]
+    assert any("Want it? Say yes" in body for body in texts)
 
     confirm = scheduler_pb2.ConfirmOrderRequest(name=held.name, request_id=new_id())
     answered = await tea.shop.scheduler.ConfirmOrder(confirm)
@@ -304,8 +304,8 @@ async def test_expressions_that_cost_too_much_together_are_refused_by_the_one_th
 
 
 async def test_items_that_would_make_the_expressions_cost_too_much_are_refused(tea: Tea) -> None:
-    each = " && ".join(["i.quantity < 90 && i.quantity in [1, 2, 3]"] * 10)
-    made = await tea.subscribe(*[expression(f"items.all(i, {each})")] * 3)
+    source = " && ".join(["i.quantity < 90 && i.quantity in [1, 2, 3]"] * 10)
+    made = await tea.subscribe(*[expression(f"items.all(i, {source})")] * 3)
     made.ClearField("items")
     for number in range(40):
         await tea.sell(f"tea-{number}", 100)
@@ -350,11 +350,11 @@ async def test_a_merchant_with_the_dearest_conditions_holds_up_no_other(
         order = await tea.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=third))
         assert order.state == Order.UPCOMING
     finally:
-        for each in flood:
-            each.cancel()
+        for call in flood:
+            call.cancel()
         done = await asyncio.gather(*flood, return_exceptions=True)
     # The greedy one's previews are answered, or told to come again.
-    assert all(isinstance(each, asyncio.CancelledError) for each in done), done
+    assert all(isinstance(call, asyncio.CancelledError) for call in done), done
     assert loud < HELD_UP_MAX_TIMES * quiet + HELD_UP_MAX_SECONDS, (loud, quiet)
 
 

@@ -31,10 +31,10 @@ async def erase_orders(ann: Customer) -> None:
 
 
 async def contact(shop: Client, customer: str) -> notify_pb2.Contact:
-    found: notify_pb2.Contact = await shop.notify.GetContact(
+    contact: notify_pb2.Contact = await shop.notify.GetContact(
         notify_pb2.GetContactRequest(name=f"{customer}/contact")
     )
-    return found
+    return contact
 
 
 async def test_who_is_erased_is_not_known_any_more(ann: Customer) -> None:
@@ -68,19 +68,19 @@ HOME = PostalAddress(region_code="DE", locality="Bonn", address_lines=["Marktpla
 
 async def standing_order(ann: Customer, name: str) -> scheduler_pb2.StandingOrder:
     request = scheduler_pb2.GetStandingOrderRequest(name=name)
-    found: scheduler_pb2.StandingOrder = await ann.shop.scheduler.GetStandingOrder(request)
-    return found
+    standing_order: scheduler_pb2.StandingOrder = await ann.shop.scheduler.GetStandingOrder(request)
+    return standing_order
 
 
 async def first_order(ann: Customer, name: str) -> scheduler_pb2.Order:
     request = scheduler_pb2.GetOrderRequest(name=f"{name}/orders/1")
-    found: scheduler_pb2.Order = await ann.shop.scheduler.GetOrder(request)
-    return found
+    order: scheduler_pb2.Order = await ann.shop.scheduler.GetOrder(request)
+    return order
 
 
 async def receive(ann: Customer) -> str:
     """Have a first order sent home, and the third elsewhere; returns the standing order's name."""
-    made = await ann.subscribe(title="Tea for Ann", ship_to=HOME)
+    made = await ann.subscribe(title="Tea for Ann", ship_to=HOME, tax_id="DE123456789")
     change = scheduler_pb2.CycleChange(cycle=3, ship_to=HOME)
     await ann.shop.scheduler.ChangeCycle(
         scheduler_pb2.ChangeCycleRequest(name=made.name, change=change, request_id=new_id())
@@ -113,13 +113,13 @@ async def test_of_what_was_ordered_the_address_and_the_title_are_gone(ann: Custo
     name = await receive(ann)
     await cancel(ann, name)
     before = await first_order(ann, name)
-    assert before.ship_to == HOME
+    assert (before.ship_to, before.tax_id) == (HOME, "DE123456789")
     await erase_orders(ann)
 
     template, order = await standing_order(ann, name), await first_order(ann, name)
-    assert (template.title, template.HasField("ship_to")) == ("", False)
+    assert (template.title, template.HasField("ship_to"), template.tax_id) == ("", False, "")
     assert not template.cycle_changes
-    assert not order.HasField("ship_to")
+    assert (order.HasField("ship_to"), order.tax_id) == (False, "")
     assert (order.state, order.lines, order.amount) == (before.state, before.lines, before.amount)
 
 

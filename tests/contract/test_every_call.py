@@ -26,14 +26,15 @@ async def refusals(calls: dict[str, Awaitable[Any]]) -> dict[str, Refusal]:
     return dict(zip(calls, answers, strict=True))
 
 
-def all_alike(found: dict[str, Refusal], code: str, reason: str, *fields: str) -> None:
+def all_alike(refused: dict[str, Refusal], code: str, reason: str, *fields: str) -> None:
     """Every call was refused in this way, by its own service."""
     expected = {
-        name: (code, reason, f"{name.partition('.')[0]}.recurring", list(fields)) for name in found
+        name: (code, reason, f"{name.partition('.')[0]}.recurring", list(fields))
+        for name in refused
     }
     assert {
-        name: (each.code, each.reason, each.domain, list(each.fields))
-        for name, each in found.items()
+        name: (refusal.code, refusal.reason, refusal.domain, list(refusal.fields))
+        for name, refusal in refused.items()
     } == expected
 
 
@@ -47,53 +48,55 @@ def test_no_call_is_left_out() -> None:
 
 
 async def test_nobody_is_answered_without_a_token(suite: Suite) -> None:
-    stranger = suite.with_token("")
-    found = await refusals({call.id: call.make(stranger) for call in CALLS})
-    all_alike(found, "UNAUTHENTICATED", "TOKEN_MISSING")
+    anonymous = suite.with_token("")
+    refused = await refusals({call.id: call.make(anonymous) for call in CALLS})
+    all_alike(refused, "UNAUTHENTICATED", "TOKEN_MISSING")
 
 
 async def test_nobody_is_answered_with_a_bad_token(suite: Suite, acme: Client) -> None:
     forger = suite.with_token(acme.token[:-4] + "AAAA")
-    found = await refusals({call.id: call.make(forger) for call in CALLS})
-    all_alike(found, "UNAUTHENTICATED", "TOKEN_INVALID")
+    refused = await refusals({call.id: call.make(forger) for call in CALLS})
+    all_alike(refused, "UNAUTHENTICATED", "TOKEN_INVALID")
 
 
 async def test_a_program_needs_the_scope_of_its_calls(suite: Suite) -> None:
     nobody = suite.client("acme", "reader")
-    found = await refusals({call.id: call.make(nobody) for call in CALLS})
-    all_alike(found, "PERMISSION_DENIED", "SCOPE_MISSING")
+    refused = await refusals({call.id: call.make(nobody) for call in CALLS})
+    all_alike(refused, "PERMISSION_DENIED", "SCOPE_MISSING")
 
 
 async def test_a_merchant_makes_no_call_of_the_suite(acme: Client) -> None:
-    found = await refusals({call.id: call.make(acme) for call in SUITE_CALLS})
-    all_alike(found, "PERMISSION_DENIED", "SCOPE_MISSING")
+    refused = await refusals({call.id: call.make(acme) for call in SUITE_CALLS})
+    all_alike(refused, "PERMISSION_DENIED", "SCOPE_MISSING")
 
 
 async def test_someone_elses_merchant_is_forbidden(suite: Suite) -> None:
     other = suite.client()
-    found = await refusals({call.id: call.make(other) for call in PLATFORM_CALLS})
-    all_alike(found, "PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
+    refused = await refusals({call.id: call.make(other) for call in PLATFORM_CALLS})
+    all_alike(refused, "PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
 
 
 async def test_an_oversized_page_is_refused(acme: Client) -> None:
-    found = await refusals({call.id: call.make(acme, page_size=1001) for call in LISTS})
-    all_alike(found, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
+    refused = await refusals({call.id: call.make(acme, page_size=1001) for call in LISTS})
+    all_alike(refused, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
 
 
 async def test_a_negative_page_is_refused(acme: Client) -> None:
-    found = await refusals({call.id: call.make(acme, page_size=-1) for call in LISTS})
-    all_alike(found, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
+    refused = await refusals({call.id: call.make(acme, page_size=-1) for call in LISTS})
+    all_alike(refused, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
 
 
 async def test_a_made_up_page_token_is_refused(acme: Client) -> None:
-    found = await refusals({call.id: call.make(acme, page_token="made-up") for call in LISTS})
-    all_alike(found, "INVALID_ARGUMENT", "PAGE_TOKEN_INVALID", "page_token")
+    refused = await refusals({call.id: call.make(acme, page_token="made-up") for call in LISTS})
+    all_alike(refused, "INVALID_ARGUMENT", "PAGE_TOKEN_INVALID", "page_token")
 
 
 @pytest.mark.parametrize("request_id", ["", "1", "{0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e}"])
 async def test_a_mutation_needs_a_request_id(acme: Client, request_id: str) -> None:
-    found = await refusals({call.id: call.make(acme, request_id=request_id) for call in MUTATIONS})
-    all_alike(found, "INVALID_ARGUMENT", "FIELD_INVALID", "request_id")
+    refused = await refusals(
+        {call.id: call.make(acme, request_id=request_id) for call in MUTATIONS}
+    )
+    all_alike(refused, "INVALID_ARGUMENT", "FIELD_INVALID", "request_id")
 
 
 @pytest.mark.parametrize("text", ["", "acme", "merchants/acme", "merchants/acme/nothings/x"])
@@ -115,11 +118,11 @@ async def test_an_empty_request_is_refused_with_what_it_lacks(suite: Suite, acme
 
 async def test_bytes_that_are_no_message_are_refused(suite: Suite, acme: Client) -> None:
     inside = suite.suite_client()
-    found = await refusals(
+    refused = await refusals(
         {call.id: call.send(acme, b"\xff") for call in PLATFORM_CALLS}
         | {call.id: call.send(inside, b"\xff") for call in SUITE_CALLS}
     )
-    all_alike(found, "INVALID_ARGUMENT", "MESSAGE_MALFORMED")
+    all_alike(refused, "INVALID_ARGUMENT", "MESSAGE_MALFORMED")
 
 
 async def test_a_request_id_belongs_to_one_request_of_a_service(suite: Suite) -> None:
@@ -135,25 +138,32 @@ async def test_a_request_id_belongs_to_one_request_of_a_service(suite: Suite) ->
     calls["scheduler.UpdateSchedulerSettings"].request.scheduler_settings.etag = '"0"'
     calls["payments.CreatePaymentMethod"].request.payment_method.provider_token = "pm_card_other"
     calls["notify.UpdateContact"].request.contact.display_name = "Anna"
-    found = await refusals(
+    refused = await refusals(
         {call.id: call.make(merchant, request_id=used[call.service]) for call in mine}
     )
-    all_alike(found, "INVALID_ARGUMENT", "REQUEST_ID_REUSED", "request_id")
+    all_alike(refused, "INVALID_ARGUMENT", "REQUEST_ID_REUSED", "request_id")
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_an_oversized_message_is_refused(acme: Client, service: str) -> None:
-    call = next(each for each in LISTS if each.service == service)
+    call = next(call for call in LISTS if call.service == service)
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call.make(acme, page_token="x" * MESSAGE_MAX_BYTES)
     assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize("call", LISTS, ids=lambda call: call.id)
+# Every merchant has the rule packs that come with the catalog.
+@pytest.mark.parametrize(
+    "call", [it for it in LISTS if it.method != "ListRulePacks"], ids=lambda call: call.id
+)
 async def test_a_new_merchant_has_empty_lists(suite: Suite, call: Call) -> None:
     merchant = suite.client()
-    [own] = [each for each in platform_calls(merchant.merchant) if each.id == call.id]
-    if call.method in {"ListPrices", "ListRefunds"}:
+    [own] = [
+        platform_call
+        for platform_call in platform_calls(merchant.merchant)
+        if platform_call.id == call.id
+    ]
+    if call.method in {"ListPrices", "ListRefunds", "ListDeliveries"}:
         assert (await refused(own.make(merchant))).code == "NOT_FOUND"
     else:
         # Neither entries nor a token of the next page.

@@ -6,7 +6,6 @@ see is read from the contracts and their comments, so neither can be forgotten.
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 # Imported for their descriptors, by which an event is read from its type.
 from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
+from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from recurring.notify.v1 import events_pb2 as _notify  # noqa: F401
 from recurring.payments.v1 import events_pb2 as _payments  # noqa: F401
 from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
@@ -24,6 +24,7 @@ from deploy.embedded import wiring
 from protos import contracts
 from protos.contracts import Contract, Method
 from tests.answers import OK, PAGED, REPLAYED, REPLAYED_OTHERWISE
+from tests.contract import again
 from tests.contract.every_call import CONTRACTS
 from tests.suite import Suite, recorder
 
@@ -67,7 +68,7 @@ def missing(expected: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 
 def fields_of(contract: Contract, method: Method) -> set[str]:
     """The fields of a method's request."""
-    request = next(each for each in contract.messages if each.name == method.input)
+    request = next(message for message in contract.messages if message.name == method.input)
     return {field.name for field in request.fields}
 
 
@@ -85,29 +86,29 @@ def referred(method: Method, methods: dict[str, Method]) -> set[str]:
 def shared(contract: Contract, method: Method) -> set[str]:
     """The reasons of any method that this one can give."""
     fields = fields_of(contract, method)
-    found = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM
+    applicable = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM
     if method.streams_in:
         # What is wrong with a row is said of the row.
-        found -= {"FIELD_INVALID"}
+        applicable -= {"FIELD_INVALID"}
     if "request_id" in fields:
-        found |= _MUTATIONS
+        applicable |= _MUTATIONS
     if "page_token" in fields:
-        found |= _LISTS
+        applicable |= _LISTS
     if not method.name.startswith("Batch"):
-        found |= _PLATFORM
-    return found
+        applicable |= _PLATFORM
+    return applicable
 
 
 def test_every_method_has_been_answered(read: tuple[Contract, ...]) -> None:
-    nothing(missing((method.id, OK) for each in read for method in each.methods))
+    nothing(missing((method.id, OK) for contract in read for method in contract.methods))
 
 
 def test_every_documented_reason_has_been_seen(read: tuple[Contract, ...]) -> None:
     nothing(
         missing(
             (method.id, reason)
-            for each in read
-            for method in each.methods
+            for contract in read
+            for method in contract.methods
             for reason in method.reasons
         )
     )
@@ -117,9 +118,9 @@ def test_every_shared_reason_has_been_seen_of_every_method(read: tuple[Contract,
     nothing(
         missing(
             (method.id, reason)
-            for each in read
-            for method in each.methods
-            for reason in shared(each, method)
+            for contract in read
+            for method in contract.methods
+            for reason in shared(contract, method)
         )
     )
 
@@ -130,9 +131,9 @@ def test_every_mutation_has_been_sent_again_and_answered_as_before(
     nothing(
         missing(
             (method.id, REPLAYED)
-            for each in read
-            for method in each.methods
-            if "request_id" in fields_of(each, method)
+            for contract in read
+            for method in contract.methods
+            if "request_id" in fields_of(contract, method)
         )
     )
     nothing(answer for answer in recorder.answers if answer[1] == REPLAYED_OTHERWISE)
@@ -143,10 +144,10 @@ def test_every_mutation_has_been_sent_again_and_answered_as_before(
 async def test_every_mutation_has_left_an_audit_entry(
     suite: Suite, read: tuple[Contract, ...], service: str
 ) -> None:
-    [contract] = [each for each in read if each.service == service]
-    mutations = {each.name for each in contract.methods if not each.name.startswith(READING)}
+    [contract] = [contract for contract in read if contract.service == service]
+    mutations = {method.name for method in contract.methods if not method.name.startswith(READING)}
     url = wiring.database_url(service, suite.stack.addresses, suite.deployment.keys, "_readonly")
-    connection = await asyncpg.connect(wiring.for_any_client(url))
+    connection = await asyncpg.connect(url)
     try:
         left = await connection.fetch("SELECT DISTINCT method FROM audit_entries")
         silent = await connection.fetch("""
@@ -166,25 +167,25 @@ def test_every_list_has_been_read_beyond_its_first_page(read: tuple[Contract, ..
     nothing(
         missing(
             (method.id, PAGED)
-            for each in read
-            for method in each.methods
-            if "page_token" in fields_of(each, method)
+            for contract in read
+            for method in contract.methods
+            if "page_token" in fields_of(contract, method)
         )
     )
 
 
 def test_no_reason_is_given_that_is_not_documented(read: tuple[Contract, ...]) -> None:
-    methods = {method.name: method for each in read for method in each.methods}
+    methods = {method.name: method for contract in read for method in contract.methods}
     documented = {
         (method.id, reason)
-        for each in read
-        for method in each.methods
+        for contract in read
+        for method in contract.methods
         for reason in {
             OK,
             REPLAYED,
             PAGED,
             *method.reasons,
-            *each.shared_reasons,
+            *contract.shared_reasons,
             *referred(method, methods),
         }
     }
@@ -194,29 +195,47 @@ def test_no_reason_is_given_that_is_not_documented(read: tuple[Contract, ...]) -
 async def test_every_event_has_been_published_and_reads_as_the_contract_says(
     suite: Suite, read: tuple[Contract, ...]
 ) -> None:
-    expected = {f"{each.package}.{event.name}" for each in read for event in each.events}
-    assert await told_types(suite) == expected
+    expected = {
+        f"{contract.package}.{event.name}" for contract in read for event in contract.events
+    }
+    assert await published_types(suite) == expected
 
 
-async def told_types(suite: Suite) -> set[str]:
+async def published_types(suite: Suite) -> set[str]:
     """The types of all events so far, each read and looked at by a plain client of NATS."""
     types: set[str] = set()
-    async for told in suite.events(name.upper() for name in CONTRACTS):
-        check_event(told.subject, told.headers, told.data)
-        types.add(told.subject)
+    async for message in suite.events(name.upper() for name in CONTRACTS):
+        for event in CloudEventBatch.FromString(message.data).events:
+            check_event(message.subject, event)
+        types.add(message.subject)
     return types
 
 
-def check_event(subject: str, headers: dict[str, str], data: bytes) -> None:
-    """A CloudEvent in binary mode whose body is the message of its type."""
+def check_event(subject: str, event: CloudEvent) -> None:
+    """A CloudEvent in the protobuf format whose data is the message of its type."""
     description = descriptor_pool.Default().FindMessageTypeByName(subject)
-    GetMessageClass(description).FromString(data)
-    assert headers["ce-specversion"] == "1.0"
-    assert headers["ce-type"] == subject
-    assert headers["ce-source"] == f"//recurring/{subject.split('.')[1]}"
-    assert headers["content-type"] == "application/protobuf"
-    assert headers["Nats-Msg-Id"] == headers["ce-id"] == str(UUID(headers["ce-id"]))
-    assert datetime.fromisoformat(headers["ce-time"]).tzinfo is not None
-    assert headers["ce-tenant"]
-    assert headers["ce-partitionkey"]
-    assert headers["traceparent"]
+    assert event.proto_data.Unpack(GetMessageClass(description)())
+    assert event.spec_version == "1.0"
+    assert event.type == subject
+    assert event.source == f"//recurring/{subject.split('.')[1]}"
+    assert event.id == str(UUID(event.id))
+    assert event.attributes["time"].ce_timestamp.seconds > 0
+    assert event.attributes["tenant"].ce_string
+    assert event.attributes["partitionkey"].ce_string
+    assert event.attributes["traceparent"].ce_string
+
+
+@pytest.mark.embedded
+async def test_every_event_that_comes_again_in_another_batch_changes_nothing(
+    suite: Suite, read: tuple[Contract, ...]
+) -> None:
+    """One fact, once: not by the inbox alone, but in every handler of every service."""
+    await suite.sandbox.settle()
+    before = await again.digests(suite)
+    types = await again.publish_again(suite)
+    await suite.sandbox.settle()
+    after = await again.digests(suite)
+    assert {table for table, digest in after.items() if digest != before[table]} == set()
+    assert set(types) == {
+        f"{contract.package}.{event.name}" for contract in read for event in contract.events
+    }

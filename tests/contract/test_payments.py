@@ -41,7 +41,7 @@ async def test_an_order_is_paid_given_back_and_booked(suite: Suite) -> None:
     assert charge.state == payments_pb2.Charge.SUCCEEDED
     assert charge.amount == to_money(2 * TEA_CENTS, "EUR")
     listed = await calls["payments.ListCharges"].make(ann.shop)
-    assert [each.name for each in listed.charges] == [charge.name]
+    assert [charge.name for charge in listed.charges] == [charge.name]
 
     refund = calls["payments.CreateRefund"]
     refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))
@@ -55,15 +55,39 @@ async def test_an_order_is_paid_given_back_and_booked(suite: Suite) -> None:
     got = await calls["payments.GetRefund"].make(ann.shop)
     assert got.state == payments_pb2.Refund.SUCCEEDED
     refunds = await calls["payments.ListRefunds"].make(ann.shop)
-    assert [each.name for each in refunds.refunds] == [got.name]
+    assert [refund.name for refund in refunds.refunds] == [got.name]
 
     accounts = await calls["payments.ListLedgerAccounts"].make(ann.shop)
-    balances = [each.balance for each in accounts.ledger_accounts]
-    assert sum(each.units * NANOS_PER_UNIT + each.nanos for each in balances) == 0
+    balances = [ledger_account.balance for ledger_account in accounts.ledger_accounts]
+    assert sum(balance.units * NANOS_PER_UNIT + balance.nanos for balance in balances) == 0
     entries = await calls["payments.ListLedgerEntries"].make(ann.shop)
-    assert {each.source for each in entries.ledger_entries} == {charge.name, got.name}
+    assert {ledger_entry.source for ledger_entry in entries.ledger_entries} == {
+        charge.name,
+        got.name,
+    }
     cancel = calls["scheduler.CancelStandingOrder"]
     await cancel.make(ann.shop, request_id=new_id())
+
+
+async def test_a_refund_that_the_bank_sends_back_has_failed(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    request = await ann.ask()
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE)
+    calls = calls_of(ann)
+    refund = calls["payments.CreateRefund"]
+    refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))
+    await suite.sandbox.put("/provider/behavior", {"refunds_fail_after_seconds": 3600})
+    try:
+        await refund.make(ann.shop, request_id=new_id())
+        await suite.sandbox.settle()
+    finally:
+        await suite.sandbox.put("/provider/behavior", {"refunds_fail_after_seconds": None})
+    await suite.advance(timedelta(days=2))
+    refund_now = await calls["payments.GetRefund"].make(ann.shop)
+    assert refund_now.state == payments_pb2.Refund.FAILED
+    assert refund_now.failure_code
 
 
 async def test_a_customer_pays_on_notice_with_a_card_of_their_own(suite: Suite) -> None:
@@ -86,7 +110,7 @@ async def test_a_customer_pays_on_notice_with_a_card_of_their_own(suite: Suite) 
     order = await calls["scheduler.GetOrder"].make(ann.shop)
     assert order.state == scheduler_pb2.Order.PAID
     explained = await calls["scheduler.ExplainOrder"].make(ann.shop)
-    assert "PAID" in {each.kind for each in explained.decisions}
+    assert "PAID" in {decision.kind for decision in explained.decisions}
     await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 
@@ -116,6 +140,18 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
     later = calls["catalog.CreatePrice"]
     later.request.price.effective_time.CopyFrom(to_timestamp(FAR))
     await later.make(ann.shop, price_id="later")
+    counted = calls["catalog.CreateProduct"]
+    counted.request.product.stock_tracked = True
+    await counted.make(ann.shop, product_id="counted", request_id=new_id())
+    for method in ("CreateDelivery", "ListDeliveries"):
+        calls[f"catalog.{method}"].request.parent = f"{ann.shop.name}/products/counted"
+    for number in range(2):
+        rate = calls["catalog.CreateTaxRate"]
+        rate.request.tax_rate.tax = f"tax-{number}"
+        await rate.make(ann.shop, tax_rate_id=f"r{number}", request_id=new_id())
+        for method, resource in (("CreateDelivery", "delivery"), ("CreatePromotion", "promotion")):
+            given = {f"{resource}_id": f"r{number}", "request_id": new_id()}
+            await calls[f"catalog.{method}"].make(ann.shop, **given)
     for name in ("weekly", "other"):
         request = await ann.ask()
         request.standing_order_id, request.allow_duplicate = name, True
@@ -141,15 +177,16 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
 
 async def read_pages(ann: Customer, call: Call, size: int) -> list[str]:
     """Every resource of a list, read in pages of a size, as texts."""
-    found: list[str] = []
+    resources: list[str] = []
     token = ""
-    while token or not found:
+    while True:
         page = await call.make(ann.shop, page_size=size, page_token=token)
-        [field] = [each for each in page.DESCRIPTOR.fields if each.is_repeated]
+        [field] = [field for field in page.DESCRIPTOR.fields if field.is_repeated]
         assert len(getattr(page, field.name)) <= size
-        found += [str(each) for each in getattr(page, field.name)]
+        resources += [str(resource) for resource in getattr(page, field.name)]
         token = page.next_page_token
-    return found
+        if not token:
+            return resources
 
 
 async def test_cards_and_consents_are_got_and_listed(suite: Suite) -> None:
@@ -158,10 +195,10 @@ async def test_cards_and_consents_are_got_and_listed(suite: Suite) -> None:
     card = await calls["payments.GetPaymentMethod"].make(ann.shop)
     assert (card.brand, card.provider_token) == ("visa", "")
     cards = await calls["payments.ListPaymentMethods"].make(ann.shop)
-    assert [each.name for each in cards.payment_methods] == [card.name]
+    assert [payment_method.name for payment_method in cards.payment_methods] == [card.name]
     mandate = await calls["payments.GetMandate"].make(ann.shop)
     mandates = await calls["payments.ListMandates"].make(ann.shop)
-    assert [each.name for each in mandates.mandates] == [mandate.name]
+    assert [mandate.name for mandate in mandates.mandates] == [mandate.name]
 
 
 async def test_services_ask_whether_a_customer_can_be_charged_and_notified(suite: Suite) -> None:
@@ -169,11 +206,11 @@ async def test_services_ask_whether_a_customer_can_be_charged_and_notified(suite
     calls, scheduler = calls_of(ann), suite.suite_client()
     covered = await calls["payments.BatchCheckMandates"].make(scheduler)
     # The one of every call is asked about a time so far ahead that it is still valid then.
-    assert [list(each.reasons) for each in covered.results] == [[]]
+    assert [list(result.reasons) for result in covered.results] == [[]]
     bound = await calls["notify.BatchCheckContacts"].make(scheduler)
-    assert [each.phone_bound for each in bound.results] == [True]
+    assert [result.phone_bound for result in bound.results] == [True]
     stock = await calls["catalog.BatchCheckStock"].make(scheduler)
-    assert [list(each.problems) for each in stock.results] == [[]]
+    assert [list(result.problems) for result in stock.results] == [[]]
 
 
 async def test_a_contact_is_got_and_a_notice_previewed(suite: Suite) -> None:
@@ -238,7 +275,7 @@ async def test_a_mandate_is_no_longer_valid_after_its_end(suite: Suite) -> None:
         amount=to_money(100, "EUR"),
         charge_time=to_timestamp(FAR),
     )
-    found = await suite.suite_client().payments.BatchCheckMandates(
+    response = await suite.suite_client().payments.BatchCheckMandates(
         payments_pb2.BatchCheckMandatesRequest(checks=[check])
     )
-    assert payments_pb2.MANDATE_EXPIRED in found.results[0].reasons
+    assert payments_pb2.MANDATE_EXPIRED in response.results[0].reasons

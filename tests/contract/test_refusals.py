@@ -22,7 +22,7 @@ PRICES_MAX = 1000
 # Calls that a test makes at once.
 AT_ONCE = 10
 # Where an update has its etag.
-RESOURCES = ("standing_order", "scheduler_settings", "contact")
+RESOURCES = ("standing_order", "scheduler_settings", "catalog_settings", "contact", "rule_pack")
 
 
 @pytest.fixture
@@ -32,6 +32,8 @@ async def ann(suite: Suite) -> AsyncIterator[Customer]:
     request = await ann.ask()
     request.standing_order_id = "weekly"
     await ann.shop.scheduler.CreateStandingOrder(request)
+    for method in ("CreateTaxRate", "CreatePromotion"):
+        await calls_of(ann)[f"catalog.{method}"].make(ann.shop, request_id=new_id())
     yield ann
     if (await weekly(ann)).state == scheduler_pb2.StandingOrder.ACTIVE:
         await calls_of(ann)["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
@@ -61,6 +63,14 @@ NOT_FOUND = {
     "catalog.WithdrawPrice": "PRICE_NOT_FOUND",
     "catalog.GetStock": "PRODUCT_NOT_FOUND",
     "catalog.AdjustStock": "PRODUCT_NOT_FOUND",
+    "catalog.CreateDelivery": "PRODUCT_NOT_FOUND",
+    "catalog.ListDeliveries": "PRODUCT_NOT_FOUND",
+    "catalog.ReceiveDelivery": "DELIVERY_NOT_FOUND",
+    "catalog.CancelDelivery": "DELIVERY_NOT_FOUND",
+    "catalog.GetStockHold": "STOCK_HOLD_NOT_FOUND",
+    "catalog.ReleaseStockHold": "STOCK_HOLD_NOT_FOUND",
+    "catalog.GetTaxRate": "TAX_RATE_NOT_FOUND",
+    "catalog.WithdrawTaxRate": "TAX_RATE_NOT_FOUND",
     "scheduler.GetStandingOrder": "STANDING_ORDER_NOT_FOUND",
     "scheduler.UpdateStandingOrder": "STANDING_ORDER_NOT_FOUND",
     "scheduler.PreviewStandingOrderUpdate": "STANDING_ORDER_NOT_FOUND",
@@ -107,35 +117,36 @@ async def test_what_is_not_there_is_not_found(suite: Suite) -> None:
     merchant = suite.client()
     calls = {call.id: call for call in platform_calls(merchant.merchant)}
     calls["notify.UpdateContact"].request.allow_missing = False
-    found: dict[str, Refusal] = {
+    refusals: dict[str, Refusal] = {
         name: await refused(calls[name].make(merchant)) for name in NOT_FOUND
     }
-    assert {name: each.reason for name, each in found.items()} == NOT_FOUND
-    assert {each.code for each in found.values()} == {"NOT_FOUND"}
+    assert {name: refusal.reason for name, refusal in refusals.items()} == NOT_FOUND
+    assert {refusal.code for refusal in refusals.values()} == {"NOT_FOUND"}
 
 
 async def test_what_has_changed_since_it_was_read_is_not_changed(ann: Customer) -> None:
     calls = [
         call
         for call in calls_of(ann).values()
-        if call.takes("etag") or any(call.takes(each) for each in RESOURCES)
+        if call.takes("etag") or any(call.takes(resource) for resource in RESOURCES)
     ]
     changing = [call for call in calls if not call.method.startswith("Create")]
     for call in changing:
         holder = next(
-            (getattr(call.request, each) for each in RESOURCES if call.takes(each)), call.request
+            (getattr(call.request, resource) for resource in RESOURCES if call.takes(resource)),
+            call.request,
         )
         holder.etag = STALE
-    found = await whys(ann, changing)
-    assert found == dict.fromkeys(found, "ETAG_MISMATCH")
-    assert set(CHANGES_A_STANDING_ORDER) < set(found)
+    refused = await whys(ann, changing)
+    assert refused == dict.fromkeys(refused, "ETAG_MISMATCH")
+    assert set(CHANGES_A_STANDING_ORDER) < set(refused)
 
 
 async def test_what_is_over_is_not_changed(ann: Customer) -> None:
     calls = calls_of(ann)
     await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
-    found = await whys(ann, [calls[name] for name in CHANGES_A_STANDING_ORDER])
-    assert found == dict.fromkeys(CHANGES_A_STANDING_ORDER, "STANDING_ORDER_STATE")
+    refused = await whys(ann, [calls[name] for name in CHANGES_A_STANDING_ORDER])
+    assert refused == dict.fromkeys(CHANGES_A_STANDING_ORDER, "STANDING_ORDER_STATE")
 
 
 async def test_a_cycle_too_far_ahead_is_out_of_range(ann: Customer) -> None:
@@ -146,8 +157,8 @@ async def test_a_cycle_too_far_ahead_is_out_of_range(ann: Customer) -> None:
     ]
     for call in far:
         getattr(call.request, "change", call.request).cycle = 5000
-    found = await whys(ann, far)
-    assert found == dict.fromkeys(found, "CYCLE_OUT_OF_RANGE")
+    refused = await whys(ann, far)
+    assert refused == dict.fromkeys(refused, "CYCLE_OUT_OF_RANGE")
 
 
 async def test_a_cycle_that_has_its_order_is_cut_off(ann: Customer) -> None:
@@ -155,10 +166,10 @@ async def test_a_cycle_that_has_its_order_is_cut_off(ann: Customer) -> None:
     calls = calls_of(ann)
     change = calls["scheduler.ChangeCycle"]
     change.request.change.local_date.CopyFrom(to_date(FAR.date()))
-    found = await whys(ann, [change, calls["scheduler.RestoreCycle"]])
-    assert found == dict.fromkeys(found, "CYCLE_CUT_OFF")
-    asked = await refused(calls["scheduler.ConfirmOrder"].make(ann.shop))
-    assert asked.reason == "ORDER_STATE"
+    refusals = await whys(ann, [change, calls["scheduler.RestoreCycle"]])
+    assert refusals == dict.fromkeys(refusals, "CYCLE_CUT_OFF")
+    refusal = await refused(calls["scheduler.ConfirmOrder"].make(ann.shop))
+    assert refusal.reason == "ORDER_STATE"
 
 
 async def test_a_product_that_cannot_be_ordered_is_no_change_of_a_cycle(ann: Customer) -> None:
@@ -187,8 +198,8 @@ async def test_a_product_that_cannot_be_ordered_is_no_change_of_a_cycle(ann: Cus
 
 def change_items(ann: Customer, *products: str) -> Awaitable[Any]:
     items = [
-        scheduler_pb2.Item(product=f"{ann.shop.name}/products/{each}", quantity=1)
-        for each in products
+        scheduler_pb2.Item(product=f"{ann.shop.name}/products/{product}", quantity=1)
+        for product in products
     ]
     return ann.shop.scheduler.ChangeCycle(
         scheduler_pb2.ChangeCycleRequest(
@@ -233,3 +244,5 @@ async def test_a_product_has_so_many_prices_and_no_more(suite: Suite) -> None:
     for first in range(0, PRICES_MAX, AT_ONCE):
         await asyncio.gather(*(add(number) for number in range(first, first + AT_ONCE)))
     assert (await refused(add(PRICES_MAX))).reason == "PRICES_TOO_MANY"
+    batch = await refused(calls["catalog.BatchCreatePrices"].make(merchant, request_id=new_id()))
+    assert batch.fields == {"entries[0].parent": "PRICES_TOO_MANY"}

@@ -48,25 +48,25 @@ async def buy(ann: Customer, product: str = "tea") -> list[str]:
 
 async def order(ann: Customer, standing_order: StandingOrder, cycle: int = 1) -> Order:
     request = scheduler_pb2.GetOrderRequest(name=f"{standing_order.name}/orders/{cycle}")
-    found: Order = await ann.shop.scheduler.GetOrder(request)
-    return found
+    placed: Order = await ann.shop.scheduler.GetOrder(request)
+    return placed
 
 
-def state_of(found: Order) -> tuple[str, list[str]]:
-    return Order.State.Name(found.state), [
-        scheduler_pb2.OrderReason.Name(reason) for reason in found.reasons
+def state_of(placed: Order) -> tuple[str, list[str]]:
+    return Order.State.Name(placed.state), [
+        scheduler_pb2.OrderReason.Name(reason) for reason in placed.reasons
     ]
 
 
-async def told(ann: Customer, found: Order) -> list[str]:
+async def notice_kinds(ann: Customer, placed: Order) -> list[str]:
     notices = await ann.shop.notify.ListNotices(
-        notify_pb2.ListNoticesRequest(parent=ann.name, subject_resource=found.name)
+        notify_pb2.ListNoticesRequest(parent=ann.name, subject_resource=placed.name)
     )
     return [notify_pb2.NoticeKind.Name(notice.kind) for notice in notices.notices]
 
 
-def confirmation(found: Order) -> scheduler_pb2.ConfirmOrderRequest:
-    return scheduler_pb2.ConfirmOrderRequest(name=found.name, request_id=new_id())
+def confirmation(placed: Order) -> scheduler_pb2.ConfirmOrderRequest:
+    return scheduler_pb2.ConfirmOrderRequest(name=placed.name, request_id=new_id())
 
 
 def repurchase(action: Any = Otherwise.ACTION_UNSPECIFIED) -> dict[str, Any]:  # noqa: ANN401
@@ -141,7 +141,8 @@ async def test_of_many_that_are_created_at_once_one_is(ann: Customer) -> None:
     wanted = [await ann.ask() for _ in range(6)]
 
     answers = await asyncio.gather(
-        *(ann.shop.scheduler.CreateStandingOrder(one) for one in wanted), return_exceptions=True
+        *(ann.shop.scheduler.CreateStandingOrder(request) for request in wanted),
+        return_exceptions=True,
     )
 
     assert sum(isinstance(answer, StandingOrder) for answer in answers) == 1
@@ -183,10 +184,10 @@ async def test_a_cycle_is_left_out_when_its_product_was_bought_elsewhere(ann: Cu
     ).cycles
     await ann.suite.advance(PREPARED)
 
-    found = await order(ann, counting)
+    placed = await order(ann, counting)
     assert preview.skip_reason == scheduler_pb2.PURCHASED_ELSEWHERE
-    assert state_of(found) == ("SKIPPED", ["PURCHASED_ELSEWHERE"])
-    assert await told(ann, found) == ["ORDER_SKIPPED"]
+    assert state_of(placed) == ("SKIPPED", ["PURCHASED_ELSEWHERE"])
+    assert await notice_kinds(ann, placed) == ["ORDER_SKIPPED"]
 
 
 async def test_a_purchase_after_the_announcement_counts_when_it_is_collected(
@@ -199,9 +200,9 @@ async def test_a_purchase_after_the_announcement_counts_when_it_is_collected(
 
     await ann.suite.advance(COLLECTED - PREPARED)
 
-    found = await order(ann, counting)
-    assert state_of(found) == ("SKIPPED", ["PURCHASED_ELSEWHERE"])
-    assert await told(ann, found) == ["ORDER_UPCOMING", "ORDER_SKIPPED"]
+    placed = await order(ann, counting)
+    assert state_of(placed) == ("SKIPPED", ["PURCHASED_ELSEWHERE"])
+    assert await notice_kinds(ann, placed) == ["ORDER_UPCOMING", "ORDER_SKIPPED"]
 
 
 async def test_without_a_window_purchases_change_nothing(ann: Customer) -> None:
@@ -213,7 +214,7 @@ async def test_without_a_window_purchases_change_nothing(ann: Customer) -> None:
     assert state_of(await order(ann, subscribed)) == ("PAID", [])
 
 
-async def test_a_customer_who_is_asked_and_says_yes_gets_the_order(ann: Customer) -> None:
+async def test_a_customer_who_is_asked_and_confirms_gets_the_order(ann: Customer) -> None:
     counting = await ann.subscribe(**repurchase(Otherwise.HOLD_AND_ASK))
     await buy(ann)
     await ann.suite.advance(PREPARED)
@@ -223,9 +224,9 @@ async def test_a_customer_who_is_asked_and_says_yes_gets_the_order(ann: Customer
     await ann.shop.scheduler.ConfirmOrder(confirmation(asking))
     await ann.suite.advance(COLLECTED - PREPARED)
 
-    found = await order(ann, counting)
-    assert state_of(found) == ("PAID", [])
-    assert await told(ann, found) == ["ORDER_HELD", "ORDER_UPCOMING", "RECEIPT"]
+    placed = await order(ann, counting)
+    assert state_of(placed) == ("PAID", [])
+    assert await notice_kinds(ann, placed) == ["ORDER_HELD", "ORDER_UPCOMING", "RECEIPT"]
 
 
 async def test_a_customer_who_is_asked_and_says_nothing_pays_nothing(ann: Customer) -> None:
@@ -234,8 +235,8 @@ async def test_a_customer_who_is_asked_and_says_nothing_pays_nothing(ann: Custom
 
     await ann.suite.advance(10 * DAY)
 
-    found = await order(ann, counting)
-    assert state_of(found) == ("LAPSED", ["PURCHASED_ELSEWHERE", "HOLD_EXPIRED"])
+    placed = await order(ann, counting)
+    assert state_of(placed) == ("LAPSED", ["PURCHASED_ELSEWHERE", "HOLD_EXPIRED"])
 
 
 async def test_an_order_that_asks_nothing_cannot_be_confirmed(ann: Customer) -> None:
@@ -313,7 +314,7 @@ async def test_the_next_cycle_waits_until_the_order_before_is_paid(ann: Customer
     waiting = await order(ann, slow, 2)
     assert state_of(await order(ann, slow, 1))[0] == "AWAITING_PAYMENT"
     assert state_of(waiting) == ("HELD", ["PREVIOUS_UNPAID"])
-    assert await told(ann, waiting) == ["ORDER_HELD"]
+    assert await notice_kinds(ann, waiting) == ["ORDER_HELD"]
 
     charge = f"{ann.name}/charges/{slow.name.rpartition('/')[2]}-1"
     await ann.shop.payments.ConfirmPaymentRequest(
@@ -333,12 +334,12 @@ async def test_an_order_that_ends_unpaid_pauses_its_standing_order(ann: Customer
 
     await ann.suite.advance(SECOND_COLLECTED)
 
-    found = await ann.shop.scheduler.GetStandingOrder(
+    standing_order = await ann.shop.scheduler.GetStandingOrder(
         scheduler_pb2.GetStandingOrderRequest(name=slow.name)
     )
     assert state_of(await order(ann, slow, 1)) == ("LAPSED", ["PAYMENT_REQUEST_EXPIRED"])
     assert state_of(await order(ann, slow, 2)) == ("CANCELLED", ["PAUSED"])
-    assert found.state == StandingOrder.PAUSED
+    assert standing_order.state == StandingOrder.PAUSED
     notices = await ann.shop.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=ann.name, subject_resource=slow.name)
     )

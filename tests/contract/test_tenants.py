@@ -21,8 +21,9 @@ ASKED = (
     "notify.GetContact",
 )
 TIMES = 200
-# Of the medians. A look into the database is far more, as the last test shows.
-DIFFERENCE_MAX = 0.1
+# Of the lower quartiles, which other work on the machine moves least. A query of the database is far
+# more, as the last test shows.
+DIFFERENCE_MAX = 0.05
 # The machine has other things to do; but what takes longer by itself does so each time.
 ROUNDS = 5
 
@@ -41,24 +42,24 @@ async def answer(call: Call, client: Client) -> bytes:
     """All that a refused caller gets to see, apart from the name that it asked for."""
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call.make(client)
-    seen = f"{refusal.value.code()} {refusal.value.details()} ".encode()
+    shown = f"{refusal.value.code()} {refusal.value.details()} ".encode()
     for name, value in refusal.value.trailing_metadata() or ():
-        seen += name.encode() + b"=" + (value if isinstance(value, bytes) else value.encode())
-    return seen
+        shown += name.encode() + b"=" + (value if isinstance(value, bytes) else value.encode())
+    return shown
 
 
 async def test_a_refusal_is_the_same_to_the_byte_whether_it_is_there_or_not(
     suite: Suite, ann: Customer
 ) -> None:
-    stranger = suite.client()
+    other_merchant = suite.client()
     # Of the same length, so that what is said of it has the same length, too.
     nobody = "x" * len(ann.shop.merchant)
     there = {call.id: call for call in platform_calls(ann.shop.merchant)}
     nowhere = {call.id: call for call in platform_calls(nobody)}
     for name, call in there.items():
-        real = await answer(call, stranger)
+        real = await answer(call, other_merchant)
         assert b"MERCHANT_FORBIDDEN" in real
-        made_up = await answer(nowhere[name], stranger)
+        made_up = await answer(nowhere[name], other_merchant)
         assert real.replace(ann.shop.merchant.encode(), nobody.encode()) == made_up, name
 
 
@@ -66,7 +67,7 @@ async def test_a_refusal_is_the_same_to_the_byte_whether_it_is_there_or_not(
 async def test_a_refusal_takes_the_same_time_whether_it_is_there_or_not(
     suite: Suite, ann: Customer, name: str
 ) -> None:
-    stranger = suite.client()
+    other_merchant = suite.client()
     there, nowhere = (
         next(call for call in platform_calls(merchant) if call.id == name)
         for merchant in (ann.shop.merchant, "x" * len(ann.shop.merchant))
@@ -75,10 +76,10 @@ async def test_a_refusal_takes_the_same_time_whether_it_is_there_or_not(
     differences: list[float] = []
     while not differences or min(differences) > DIFFERENCE_MAX:
         assert len(differences) < ROUNDS, differences
-        differences.append(await difference((there, stranger), (nowhere, stranger)))
+        differences.append(await difference((there, other_merchant), (nowhere, other_merchant)))
 
 
-async def test_a_look_into_the_database_would_be_seen(suite: Suite) -> None:
+async def test_a_query_of_the_database_would_be_seen(suite: Suite) -> None:
     """What is not there is looked for where it may be; so refusals differ by that where they may."""
     merchant = suite.client()
     own, foreign = (
@@ -92,13 +93,13 @@ Question = tuple[Call, Client]
 
 
 async def difference(*questions: Question) -> float:
-    """By how much the medians of two calls differ, asked in turn and in no order."""
+    """By how much the lower quartiles of two calls differ, asked in turn and in no order."""
     seconds: list[list[float]] = [[], []]
     for _ in range(TIMES):
         for place in random.sample((0, 1), 2):
             call, client = questions[place]
             seconds[place].append(await taken(call.make(client)))
-    shorter, longer = sorted(statistics.median(each) for each in seconds)
+    shorter, longer = sorted(statistics.quantiles(samples)[0] for samples in seconds)
     return longer / shorter - 1
 
 
@@ -113,25 +114,26 @@ async def taken(call: Awaitable[object]) -> float:
 OPTIONAL_NAMES = {
     "scheduler.CreateStandingOrder standing_order.mandate": "{name}/customers/ann/mandates/m1",
     "scheduler.ListStandingOrders customer": "{name}/customers/ann",
+    "scheduler.ListStandingOrders product": "{name}/products/tea",
     "scheduler.ListOrders customer": "{name}/customers/ann",
     "notify.ListNotices subject_resource": "{name}/standingOrders/weekly/orders/1",
     **{f"{service}.ListAuditEntries resource": "{name}/any/thing" for service in CONTRACTS},
 }
 # A filter by the name of whatever it is.
 OF_ANY_COLLECTION = {"resource", "subject_resource"}
-NO_NAMES = {"parent", "page_token", "subject"}
+NO_NAMES = {"parent", "page_token", "subject", "region_code", "request_id"}
 
 
 def names_in(message: Any, path: str = "") -> Iterator[tuple[Any, str, str]]:  # noqa: ANN401
     """The fields of a message and below it that hold a name: where, which, and the path to it."""
     for field, value in message.ListFields():
         values = list(value) if field.is_repeated else [value]
-        for each in values:
+        for element in values:
             if field.type == field.TYPE_MESSAGE and field.message_type.file.package.startswith(
                 "recurring"
             ):
-                yield from names_in(each, f"{path}{field.name}.")
-            elif isinstance(each, str) and each.startswith("merchants/"):
+                yield from names_in(element, f"{path}{field.name}.")
+            elif isinstance(element, str) and element.startswith("merchants/"):
                 yield message, field.name, path + field.name
 
 
@@ -152,8 +154,12 @@ def with_name(call: Call, path: str, name: str) -> Call:
     *parents, field = path.split(".")
     message: Any = request
     for parent in parents:
-        found = getattr(message, parent)
-        message = found[0] if message.DESCRIPTOR.fields_by_name[parent].is_repeated else found
+        parent_message = getattr(message, parent)
+        message = (
+            parent_message[0]
+            if message.DESCRIPTOR.fields_by_name[parent].is_repeated
+            else parent_message
+        )
     if message.DESCRIPTOR.fields_by_name[field].is_repeated:
         getattr(message, field)[:] = [name]
     else:

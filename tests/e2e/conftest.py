@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
-from deploy.embedded.addresses import Addresses
 from deploy.embedded.stack import EmbeddedStack
 from tests.conftest import whole_stack
+from tests.e2e.command_server import CommandServer
 from tests.e2e.traced_stack import Collector, Played, play
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,17 +27,11 @@ class Recurring:
     """The command, as people and programs run it."""
 
     stack: EmbeddedStack
+    server: CommandServer
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end; both outputs are kept."""
-        return subprocess.run(
-            self._command(arguments),
-            env=self._environment(),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self.server.run(arguments, self._environment())
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
@@ -73,13 +67,21 @@ class Recurring:
 
 @pytest.fixture(scope="session")
 def stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
-    yield from whole_stack(servers_folder / "e2e")
+    with whole_stack(servers_folder / "e2e", "e2e") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    server = CommandServer(tmp_path_factory.mktemp("commands"), ROOT)
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def recurring(stack: EmbeddedStack) -> Recurring:
+def recurring(stack: EmbeddedStack, command_server: CommandServer) -> Recurring:
     stack.up()
-    return Recurring(stack)
+    return Recurring(stack, command_server)
 
 
 @pytest.fixture(scope="session")
@@ -90,14 +92,11 @@ def played(servers_folder: Path) -> Iterator[Played]:
     register = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
     register(collector, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
-    stack = EmbeddedStack(servers_folder / "watched", Addresses.free())
-    try:
+    with ExitStack() as resources:
+        resources.callback(server.stop, None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
             patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-            stack.up()
+            stack = resources.enter_context(whole_stack(servers_folder / "watched", "e2e"))
         server.start()
         yield asyncio.run(play(stack, collector))
-    finally:
-        stack.destroy()
-        server.stop(None)

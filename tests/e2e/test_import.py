@@ -40,7 +40,7 @@ def test_a_book_is_tried_then_taken_over_then_billed(recurring: Recurring, tmp_p
     recurring.run("clock", "advance", "4d")
     [order] = ok(recurring, "orders", "list", "crm-1")
     assert (order["cycle"], order["state"]) == (5, "PAID")
-    audited = recurring.run("prove")
+    audited = recurring.run("prove", "--full")
     assert audited.returncode == 0, audited.stdout
 
 

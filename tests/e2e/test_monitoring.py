@@ -23,8 +23,8 @@ EDGES = {
     ("scheduler", "payments", "/recurring.payments.v1.PaymentsService/BatchCheckMandates"),
     ("scheduler", "catalog", "/recurring.catalog.v1.CatalogService/BatchHoldStock"),
     ("scheduler", "notify", "process recurring.scheduler.v1.OrderUpcoming"),
-    ("notify", "scheduler", "process recurring.notify.v1.NoticeDelivered"),
-    ("notify", "payments", "process recurring.notify.v1.NoticeDelivered"),
+    ("notify", "scheduler", "process recurring.notify.v1.ChargeNoticeDelivered"),
+    ("notify", "payments", "process recurring.notify.v1.ChargeNoticeDelivered"),
     ("scheduler", "payments", "process recurring.scheduler.v1.PaymentDue"),
     ("payments", "scheduler", "process recurring.payments.v1.PaymentSucceeded"),
     ("scheduler", "catalog", "process recurring.scheduler.v1.OrderConfirmed"),
@@ -44,12 +44,12 @@ def test_a_cycle_is_one_trace_from_preparation_to_receipt(played: Played) -> Non
 
 
 def test_all_that_dashboards_and_alerts_ask_for_is_exported(played: Played) -> None:
-    asked = metrics_in(dashboard_queries()) | metrics_in(alert_queries())
-    asked -= EXPORTED_BY_OTHERS
+    queried = metrics_in(dashboard_queries()) | metrics_in(alert_queries())
+    queried -= EXPORTED_BY_OTHERS
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    assert len(asked) > 30
-    within_a_while(lambda: asked <= exported(played.stack) | recorded)
-    assert asked - exported(played.stack) - recorded == set()
+    assert len(queried) > 30
+    within_a_while(lambda: queried <= exported(played.stack) | recorded)
+    assert queried - exported(played.stack) - recorded == set()
 
 
 def exported(stack: EmbeddedStack) -> set[str]:

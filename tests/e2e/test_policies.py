@@ -67,7 +67,7 @@ def test_conditions_are_said_shown_and_taken_back_in_words(recurring: Recurring)
     assert "The total is above its ceiling." in previewed.stdout
 
     ok(recurring, "standing-orders", "update", "gil-figs", "--clear", "conditions")
-    assert all("amount" in each for each in ok(recurring, "preview", "gil-figs"))
+    assert all("amount" in cycle for cycle in ok(recurring, "preview", "gil-figs"))
     ok(recurring, "standing-orders", "cancel", "gil-figs")
 
 

@@ -20,6 +20,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.wiring import DEMO_MERCHANT
 from tests.suite import Client, Suite, new_id, refused
 
 PHONE, EMAIL, NAME = "+491700000042", "ada@canary.example", "Ada Canary"
@@ -88,7 +89,8 @@ async def play(stack: EmbeddedStack, collector: Collector) -> Played:
     """Let a customer sign up, not without mistakes, and the first cycle pass."""
     suite = Suite.on(stack)
     try:
-        client = suite.client()
+        # Its platform listens.
+        client = suite.client(DEMO_MERCHANT)
         code = await sign_up(suite, client)
         await suite.advance(timedelta(days=6))
         order = await client.scheduler.GetOrder(
@@ -104,9 +106,9 @@ async def play(stack: EmbeddedStack, collector: Collector) -> Played:
 def within_a_while(so: Callable[[], object]) -> object:
     """Look again and again until it is so; returns what is there in the end."""
     deadline = time.monotonic() + EXPORT_WAIT_SECONDS
-    while not (found := so()) and time.monotonic() < deadline:
+    while not (value := so()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return value
 
 
 async def sign_up(suite: Suite, client: Client) -> str:
@@ -239,6 +241,6 @@ async def code_on(suite: Suite, phone: str) -> str:
     async with asyncio.timeout(EXPORT_WAIT_SECONDS):
         while True:
             for message in reversed(await suite.sandbox.inbox(phone)):
-                if found := re.search(r"\b\d{6}\b", message["body"]):
-                    return found[0]
+                if code := re.search(r"\b\d{6}\b", message["body"]):
+                    return code[0]
             await asyncio.sleep(0.05)

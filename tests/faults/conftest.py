@@ -46,7 +46,6 @@ class Operator:
         """Run one of PostgreSQL's own programs on the database of a service."""
         keys = Keys(self.stack.home / "keys")
         url = wiring.database_url(service, self.stack.addresses, keys, "_migrator")
-        url = url.replace("postgresql+asyncpg", "postgresql")
         command = [str(wheel_root() / PROGRAMS / program), f"--dbname={url}", *arguments]
         done = await asyncio.to_thread(
             subprocess.run, command, capture_output=True, text=True, check=False
@@ -77,7 +76,8 @@ class Operator:
 @pytest.fixture(scope="session")
 def frail_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
     """The stack; a test leaves it as it found it."""
-    yield from whole_stack(servers_folder / "faults")
+    with whole_stack(servers_folder / "faults", "faults") as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cli.faults import life
+from cli.faults import crash_histories
 from cli.faults.crashes import After
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import generate
@@ -52,6 +52,22 @@ async def test_what_dies_between_the_attempt_and_its_answer_charges_once(player:
         ("notify", "notify.delivery_sent"),
     )
     crashes = [f"{After.CRASH} {service} at {point}" for service, point in points]
-    report = await player.play(life.life(0, crashes))
+    report = await player.play(crash_histories.crash_history(0, crashes))
     assert report.violations == []
     assert set(report.reached) == set(crashes)
+
+
+async def test_a_scheduler_that_lost_its_last_second_comes_to_what_payments_knows(
+    player: Player,
+) -> None:
+    """What payments says of orders that were not collected yet, by what is left, is no lost word."""
+    lost = {
+        "fault": "lose the last second of scheduler",
+        "after_seconds": 0.3,
+        "for_seconds": 1.5,
+    }
+    history = crash_histories.crash_history(0, ())
+    *steps, last = history.steps
+    report = await player.play(history.with_steps([*steps[:-1], lost, steps[-1], last]))
+    assert report.violations == []
+    assert report.faults.total() == 1

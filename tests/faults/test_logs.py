@@ -31,18 +31,18 @@ def sizes(stack: EmbeddedStack) -> dict[str, int]:
 
 def lines_since(stack: EmbeddedStack, sizes: dict[str, int]) -> Lines:
     """What each service has logged since; all of it has to be JSON."""
-    found: Lines = {}
+    logs: Lines = {}
     for service, size in sizes.items():
         with stack.process_of(service).log_file.open("rb") as log:
             log.seek(size)
-            found[service] = [json.loads(line) for line in log.read().splitlines()]
-    return found
+            logs[service] = [json.loads(line) for line in log.read().splitlines()]
+    return logs
 
 
 def loud(lines: Lines) -> dict[str, list[str]]:
     return {
-        service: [line["message"] for line in each if line["level"] in LOUD]
-        for service, each in lines.items()
+        service: [line["message"] for line in logged if line["level"] in LOUD]
+        for service, logged in lines.items()
     }
 
 
@@ -70,19 +70,19 @@ async def test_an_outage_is_one_line_in_each_service_and_its_end_another(
         await asyncio.to_thread(stack.up)
 
     def all_are_back() -> bool:
-        found = lines_since(stack, before).values()
-        return all(f"{what}: back" in [line["message"] for line in each] for each in found)
+        logs = lines_since(stack, before).values()
+        return all(f"{what}: back" in [line["message"] for line in lines] for lines in logs)
 
     await until(all_are_back)
     assert [
-        line["exception"] for each in during.values() for line in each if "exception" in line
+        line["exception"] for lines in during.values() for line in lines if "exception" in line
     ] == []
-    said = loud(during)
-    assert all(len(lines) == 1 for lines in said.values()), said
-    assert all(lines[0].startswith(f"waiting for {what}: ") for lines in said.values()), said
+    errors = loud(during)
+    assert all(len(lines) == 1 for lines in errors.values()), errors
+    assert all(lines[0].startswith(f"waiting for {what}: ") for lines in errors.values()), errors
     after = lines_since(stack, before)
     assert loud(after) == loud(during)
-    assert not [line for each in after.values() for line in each if "exception" in line]
+    assert not [line for lines in after.values() for line in lines if "exception" in line]
     await operator.suite.sandbox.settle()
     assert await operator.prove()
 

@@ -31,8 +31,8 @@ async def state(
 ) -> scheduler_pb2.Order.State.ValueType:
     name = f"{standing_order}/orders/{cycle}"
     order = await ann.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=name))
-    found: scheduler_pb2.Order.State.ValueType = order.state
-    return found
+    state: scheduler_pb2.Order.State.ValueType = order.state
+    return state
 
 
 async def charges(ann: Customer) -> list[payments_pb2.Charge]:
@@ -64,7 +64,7 @@ async def forget_what_came_lately(operator: Operator, *services: str) -> None:
     await asyncio.sleep(0.2)
 
 
-async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
+async def test_a_database_from_a_backup_receives_again_what_it_has_lost(
     operator: Operator, ann: Customer, tmp_path: Path
 ) -> None:
     backup = str(tmp_path / "payments.dump")
@@ -77,13 +77,14 @@ async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
     taken = await captured(operator)
 
     await asyncio.to_thread(operator.stack.kill, "payments")
-    restore = ("--clean", "--if-exists", "--no-owner", "--single-transaction", backup)
-    await operator.postgres("pg_restore", "payments", *restore)
+    empty = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA public"
+    await operator.postgres("psql", "payments", f"--command={empty}")
+    await operator.postgres("pg_restore", "payments", "--no-owner", "--single-transaction", backup)
     await forget_what_came_lately(operator, "scheduler", "notify")
     await asyncio.to_thread(operator.stack.up)
     assert await charges(ann) == []
-    for teller in ("scheduler", "notify"):
-        assert (await operator.types(teller, "replay", "--since", since))[0]["replayed"] > 0
+    for publisher in ("scheduler", "notify"):
+        assert (await operator.types(publisher, "replay", "--since", since))[0]["replayed"] > 0
     await operator.suite.sandbox.settle()
 
     [charge] = await charges(ann)
@@ -101,7 +102,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
 ) -> None:
     tea = (await ann.subscribe()).name
     await operator.suite.advance(UNTIL_ANNOUNCED)
-    told = await notices(ann)
+    texts = await notices(ann)
     await asyncio.to_thread(wipe_streams, operator.stack)
     await operator.suite.sandbox.settle()
     client = await nats.connect(operator.suite.deployment.nats_url)
@@ -111,7 +112,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     finally:
         await client.close()
     assert all(streams[name] for name in ("SCHEDULER", "NOTIFY"))
-    assert await notices(ann) == told
+    assert await notices(ann) == texts
     await operator.suite.advance(UNTIL_PAID)
     assert await state(ann, tea, 1) == PAID
     assert await operator.prove()
@@ -165,5 +166,5 @@ async def test_what_is_cancelled_during_an_outage_is_not_paid_after_it(
     assert charge.state == payments_pb2.Charge.ABANDONED
     # The audit holds every payment in the provider's own books against a paid order.
     [charge] = await charges(ann)
-    assert [each.state for each in charge.attempts] == [payments_pb2.Charge.Attempt.NOT_MADE]
+    assert [attempt.state for attempt in charge.attempts] == [payments_pb2.Charge.Attempt.NOT_MADE]
     assert await operator.prove()

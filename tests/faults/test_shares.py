@@ -28,18 +28,18 @@ AMPLE_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def locked(operator: Operator, standing_order: str) -> AsyncIterator[None]:
-    """Nobody can change a standing order meanwhile; whoever wants to waits with a connection."""
+async def requests_locked(operator: Operator) -> AsyncIterator[None]:
+    """No call can change anything meanwhile; whoever wants to waits with a connection.
+
+    This lock writes nothing: a transaction that does so for long holds up what is published.
+    """
     keys = Keys(operator.stack.home / "keys")
     url = wiring.database_url("scheduler", operator.stack.addresses, keys, "_migrator")
-    connection = await asyncpg.connect(wiring.for_any_client(url))
+    connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL ROLE recurring_scheduler_owner")
-            await connection.execute(
-                "SELECT FROM standing_orders WHERE standing_order = $1 FOR UPDATE",
-                standing_order.rpartition("/")[2],
-            )
+            await connection.execute("LOCK TABLE requests IN EXCLUSIVE MODE")
             awake = asyncio.create_task(keep_awake(connection))
             yield
             awake.cancel()
@@ -77,14 +77,13 @@ async def pause_on_and_on(ann: Customer, standing_order: str) -> None:
 async def test_callers_who_hold_all_their_connections_delay_no_cycle_and_no_event(
     operator: Operator, ann: Customer
 ) -> None:
-    # Not due meanwhile: what is locked cannot be prepared either.
     later = await ann.today() + timedelta(days=60)
     slow = (await ann.subscribe(schedule=weekly_from(later))).name
     other = await new_customer(operator.suite)
     tea = (await other.subscribe()).name
     log = operator.stack.home / "log" / "scheduler.log"
     said_before = len(log.read_text())
-    async with locked(operator, slow):
+    async with requests_locked(operator):
         waiting = [asyncio.create_task(pause_on_and_on(ann, slow)) for _ in range(CALLS)]
         try:
             await asyncio.sleep(1)

@@ -44,14 +44,18 @@ def payloads(calls: list[Call]) -> st.SearchStrategy[tuple[Call, list[bytes]]]:
 
 
 def _payload(call: Call) -> st.SearchStrategy[tuple[Call, list[bytes]]]:
-    one = st.one_of(
+    payload = st.one_of(
         _changed(call).map(lambda message: message.SerializeToString()),
         _changed(call).map(lambda message: message.SerializeToString()),
         messages(call.request.DESCRIPTOR).map(lambda message: message.SerializeToString()),
         st.binary(max_size=BYTES_MAX),
         _damaged(call.request.SerializeToString()),
     )
-    many = st.lists(one, min_size=1, max_size=LIST_MAX) if call.sends_stream else one.map(_alone)
+    many = (
+        st.lists(payload, min_size=1, max_size=LIST_MAX)
+        if call.sends_stream
+        else payload.map(_alone)
+    )
     return st.tuples(st.just(call), many)
 
 

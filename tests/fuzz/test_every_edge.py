@@ -106,10 +106,10 @@ async def test_no_edge_is_our_fault(suite_stack: EmbeddedStack) -> None:
     merchant = ann.shop.merchant
     answers: Counter[str] = Counter()
     ours: list[tuple[str, str]] = []
-    room = asyncio.Semaphore(AT_ONCE)
+    semaphore = asyncio.Semaphore(AT_ONCE)
 
     async def send(case: str, call: Call) -> None:
-        async with room:
+        async with semaphore:
             try:
                 await call.make(services if call.method.startswith("Batch") else ann.shop)
                 code = "OK"

@@ -43,7 +43,9 @@ COUNTED = "CODE_WRONG"
 _TABLES = """
     SELECT relname FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-      AND relname NOT IN ('outbox', 'inbox', 'alembic_version')
+      AND relname NOT IN (
+        'outbox', 'outbox_cursor', 'inbox', 'alembic_version', 'bucket_leases', 'lease_holders',
+        'proof_digests', 'proof_digest_progress')
     ORDER BY relname
 """
 
@@ -97,8 +99,8 @@ class World:
 
 
 async def _stream(payload: list[bytes]) -> AsyncIterator[bytes]:
-    for one in payload:
-        yield one
+    for message in payload:
+        yield message
 
 
 async def open_world(stack: EmbeddedStack, service: str) -> World:

@@ -4,21 +4,19 @@ import re
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import text
-
 from services.runtime.db.pool import Database
 from services.runtime.transitions import Transitions
 
-CHECK = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = :name"
-TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = :name"
+CHECK = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = $1"
+TRIGGER = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = $1"
 
 
 async def guarded(database: Database, table: str) -> tuple[set[str], set[str]]:
     """The states that a table's constraint allows, and those that its trigger makes final."""
     async with database.read() as connection:
-        check = await connection.execute(text(CHECK), {"name": f"{table}_state_check"})
-        trigger = await connection.execute(text(TRIGGER), {"name": f"{table}_final"})
-        return _quoted(check.scalar_one()), _quoted(trigger.scalar_one())
+        check = await connection.driver.fetchval(CHECK, f"{table}_state_check")
+        trigger = await connection.driver.fetchval(TRIGGER, f"{table}_final")
+        return _quoted(check), _quoted(trigger)
 
 
 def of_table(

@@ -37,7 +37,7 @@ class Pod:
 
     def volume(self, name: str) -> Manifest:
         """A volume; an empty one for what a StatefulSet claims for each of its pods."""
-        return next((each for each in self.spec["volumes"] if each["name"] == name), {})
+        return next((volume for volume in self.spec["volumes"] if volume["name"] == name), {})
 
     def mounted(self, container: Manifest) -> Iterator[tuple[str, str, str]]:
         """Kind and name of whatever a container mounts as files, and where."""
@@ -59,24 +59,24 @@ class Cluster:
     manifests: list[Manifest]
 
     def all(self, kind: str) -> list[Manifest]:
-        return [each for each in self.manifests if each["kind"] == kind]
+        return [manifest for manifest in self.manifests if manifest["kind"] == kind]
 
     def named(self, kind: str, name: str) -> Manifest:
-        found = [each for each in self.all(kind) if each["metadata"]["name"] == name]
-        assert found, f"there is no {kind} {name} in {self.name}"
-        return found[0]
+        named = [manifest for manifest in self.all(kind) if manifest["metadata"]["name"] == name]
+        assert named, f"there is no {kind} {name} in {self.name}"
+        return named[0]
 
     @property
     def pods(self) -> list[Pod]:
         return [
             Pod(
-                each["metadata"]["name"],
-                each["spec"]["template"]["metadata"]["labels"],
-                each["spec"]["template"]["spec"],
+                manifest["metadata"]["name"],
+                manifest["spec"]["template"]["metadata"]["labels"],
+                manifest["spec"]["template"]["spec"],
             )
             for kind in WORKLOADS
-            for each in self.all(kind)
-        ] + [_operators_pod(each) for each in self.all("Cluster")]
+            for manifest in self.all(kind)
+        ] + [_operators_pod(manifest) for manifest in self.all("Cluster")]
 
     def pod(self, name: str) -> Pod:
         return next(pod for pod in self.pods if pod.name == name)
@@ -86,17 +86,17 @@ class Cluster:
 
     def environment(self, container: Manifest) -> dict[str, str]:
         """What a container is told, but for what comes from elsewhere."""
-        told: dict[str, str] = {}
+        values: dict[str, str] = {}
         for source in container.get("envFrom", ()):
-            told |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
-        for each in container.get("env", ()):
-            key = each.get("valueFrom", {}).get("configMapKeyRef")
-            told[each["name"]] = (
+            values |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
+        for variable in container.get("env", ()):
+            key = variable.get("valueFrom", {}).get("configMapKeyRef")
+            values[variable["name"]] = (
                 self.named("ConfigMap", key["name"])["data"][key["key"]]
                 if key
-                else each.get("value", "")
+                else variable.get("value", "")
             )
-        return told
+        return values
 
     def files(self, kind: str, name: str) -> Mapping[str, str]:
         """The files that a mounted ConfigMap has, or a Secret that External Secrets makes."""
@@ -110,7 +110,8 @@ def selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
     """Whether a label selector picks these labels; an empty one picks all."""
     equal = all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
     return equal and all(
-        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
+        labels.get(expression["key"]) in expression["values"]
+        for expression in selector.get("matchExpressions", ())
     )
 
 

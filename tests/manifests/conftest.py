@@ -22,8 +22,8 @@ def prod() -> Cluster:
 
 @pytest.fixture(params=["dev", "prod"])
 def cluster(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
+    cluster_: Cluster = request.getfixturevalue(request.param)
+    return cluster_
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ def test_a_database_has_room_for_every_replica_while_one_takes_the_place_of_anot
     prod: Cluster, service: str
 ) -> None:
     scaled = prod.named("ScaledObject", service)
-    [database] = [each for each in prod.all("Cluster") if service in each["metadata"]["name"]]
+    [database] = [
+        manifest for manifest in prod.all("Cluster") if service in manifest["metadata"]["name"]
+    ]
     settings = prod.environment(prod.pod(service).main)
     connections = CHECK_CONNECTIONS + sum(
         int(settings[f"RECURRING_DATABASE_{share}_CONNECTIONS"]) for share in ("CALL", "WORKER")

@@ -96,15 +96,17 @@ def test_a_resource_has_known_fields_alone(prod: Cluster, kind: str) -> None:
     known = set(KNOWN_FIELDS[kind].split())
     used = {
         field
-        for each in custom_resources(prod)
-        if kind_of(each) == kind
-        for field in fields(each["spec"], known)
+        for custom_resource in custom_resources(prod)
+        if kind_of(custom_resource) == kind
+        for field in fields(custom_resource["spec"], known)
     }
     assert used == known
 
 
 def test_every_kind_of_an_operator_is_known(cluster: Cluster) -> None:
-    assert {kind_of(each) for each in custom_resources(cluster)} <= set(KNOWN_FIELDS)
+    assert {kind_of(custom_resource) for custom_resource in custom_resources(cluster)} <= set(
+        KNOWN_FIELDS
+    )
 
 
 def test_a_trigger_has_the_fields_that_it_needs(prod: Cluster) -> None:
@@ -114,7 +116,9 @@ def test_a_trigger_has_the_fields_that_it_needs(prod: Cluster) -> None:
 
 
 def custom_resources(cluster: Cluster) -> list[Manifest]:
-    return [each for each in cluster.manifests if not is_kubernetes_own(each["apiVersion"])]
+    return [
+        manifest for manifest in cluster.manifests if not is_kubernetes_own(manifest["apiVersion"])
+    ]
 
 
 def kind_of(resource: Manifest) -> str:
@@ -124,8 +128,8 @@ def kind_of(resource: Manifest) -> str:
 def fields(value: Any, known: set[str], path: str = "") -> Iterator[str]:  # noqa: ANN401 - any YAML
     """Where the values are, as the table has them."""
     if isinstance(value, list):
-        for each in value:
-            yield from fields(each, known, path)
+        for element in value:
+            yield from fields(element, known, path)
     elif isinstance(value, dict) and f"{path}.*" in known:
         yield f"{path}.*"
     elif isinstance(value, dict) and value:

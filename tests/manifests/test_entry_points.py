@@ -5,13 +5,13 @@ from tests.manifests.cluster import SERVICES, Cluster
 
 
 def test_every_program_of_every_manifest_is_wanted() -> None:
-    found = {str(each) for each in wanted()}
-    assert {"-m deploy.pods keys", "-m cli demo", "-m sandbox"} <= found
-    assert {f"-m services.{each}" for each in SERVICES} <= found
-    assert {f"-m services.{each} migrate" for each in SERVICES} <= found
-    assert {f"-m deploy.pods postgres {each}" for each in SERVICES} <= found
+    names = {str(point) for point in wanted()}
+    assert {"-m deploy.pods keys", "-m cli demo", "-m sandbox"} <= names
+    assert {f"-m services.{service}" for service in SERVICES} <= names
+    assert {f"-m services.{service} migrate" for service in SERVICES} <= names
+    assert {f"-m deploy.pods postgres {service}" for service in SERVICES} <= names
     # Images of others are not ours to check.
-    assert not [each for each in found if each.startswith("envoy")]
+    assert not [name for name in names if name.startswith("envoy")]
 
 
 def test_the_overlay_for_development_runs_all_that_is_wanted(dev: Cluster) -> None:
@@ -20,7 +20,7 @@ def test_the_overlay_for_development_runs_all_that_is_wanted(dev: Cluster) -> No
 
 
 def test_keys_are_made_first_and_jobs_end_last(dev: Cluster) -> None:
-    names = [each["metadata"]["name"] for each in workloads(dev.manifests)]
+    names = [workload["metadata"]["name"] for workload in workloads(dev.manifests)]
     assert len(names) == len(dev.pods)
     assert (names[0], names[-1]) == ("keys", "demo")
     assert names.index("nats") < names.index("catalog") < names.index("demo")

@@ -24,7 +24,9 @@ def envoy(prod: Cluster) -> Any:  # noqa: ANN401 - what Envoy is told
 def connections(envoy: Any) -> Any:  # noqa: ANN401
     """How the connections of platforms are handled."""
     (listener,) = [
-        each for each in envoy["static_resources"]["listeners"] if each["name"] == "platforms"
+        listener
+        for listener in envoy["static_resources"]["listeners"]
+        if listener["name"] == "platforms"
     ]
     return listener["filter_chains"][0]["filters"][0]["typed_config"]
 
@@ -41,10 +43,10 @@ def test_every_method_is_led_to_its_service_for_as_long_as_it_may_take(connectio
         for method in described.methods:
             path = f"/{described.full_name}/{method.name}"
             route = next(
-                each["route"]
-                for each in host["routes"]
-                if path == each["match"].get("path")
-                or path.startswith(each["match"].get("prefix", " "))
+                route["route"]
+                for route in host["routes"]
+                if path == route["match"].get("path")
+                or path.startswith(route["match"].get("prefix", " "))
             )
             assert route["cluster"] == service
             own = route.get("max_stream_duration", {}).get("max_stream_duration")
@@ -61,9 +63,9 @@ def test_headers_may_be_as_long_as_for_the_services(connections: Any) -> None:  
 
 def test_the_gateway_refuses_before_its_pod_has_no_memory_left(prod: Cluster, envoy: Any) -> None:  # noqa: ANN401
     (heap,) = [
-        each["typed_config"]["max_heap_size_bytes"]
-        for each in envoy["overload_manager"]["resource_monitors"]
-        if each["name"].endswith("fixed_heap")
+        resource_monitor["typed_config"]["max_heap_size_bytes"]
+        for resource_monitor in envoy["overload_manager"]["resource_monitors"]
+        if resource_monitor["name"].endswith("fixed_heap")
     ]
     limit = prod.pod("gateway").main["resources"]["limits"]["memory"]
     assert heap <= 0.8 * int(limit.removesuffix("Mi")) * MEBIBYTE

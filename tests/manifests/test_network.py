@@ -36,11 +36,11 @@ def test_a_service_reaches_what_its_settings_lead_to_and_nothing_else(
     cluster: Cluster, service: str, dev_secrets: Secrets
 ) -> None:
     pod = cluster.pod(service)
-    told = cluster.environment(pod.main)
+    environment = cluster.environment(pod.main)
     for container in pod.containers:
         secrets = secret_settings(cluster, pod, container, dev_secrets)
-        told |= {name.upper(): value for name, value in secrets.items()}
-    wanted = {(service, *led) for led in leads(cluster, told)}
+        environment |= {name.upper(): value for name, value in secrets.items()}
+    wanted = {(service, *led) for led in leads(cluster, environment)}
     allowed = {edge for edge in edges(cluster) if edge[0] == service}
     assert wanted == allowed
 
@@ -85,23 +85,25 @@ def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
     assert policy["podSelector"] == {}
     (rule,) = policy["egress"]
     assert {"ipBlock": {"cidr": NODE_LOCAL_DNS}} in rule["to"]
-    assert {(each["port"], each["protocol"]) for each in rule["ports"]} == {
+    assert {(port["port"], port["protocol"]) for port in rule["ports"]} == {
         (53, "UDP"),
         (53, "TCP"),
     }
 
 
-def leads(cluster: Cluster, told: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+def leads(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """Where the settings lead: whose pod and port, or outside."""
     pods = {pod.name for pod in cluster.pods}
-    told = dict(told)
-    if "RECURRING_SMTP_HOST" in told:
-        told["SMTP_ENDPOINT"] = f"{told['RECURRING_SMTP_HOST']}:{told['RECURRING_SMTP_PORT']}"
-    for name, value in told.items():
-        found = ADDRESS.match(value) if LEADING.search(name) and value else None
-        if found:
-            host = OPERATORS_HOSTS.get(found[1], found[1])
-            port = int(found[2] or DEFAULT_PORTS[urlsplit(value).scheme])
+    environment = dict(environment)
+    if "RECURRING_SMTP_HOST" in environment:
+        environment["SMTP_ENDPOINT"] = (
+            f"{environment['RECURRING_SMTP_HOST']}:{environment['RECURRING_SMTP_PORT']}"
+        )
+    for name, value in environment.items():
+        address = ADDRESS.match(value) if LEADING.search(name) and value else None
+        if address:
+            host = OPERATORS_HOSTS.get(address[1], address[1])
+            port = int(address[2] or DEFAULT_PORTS[urlsplit(value).scheme])
             yield (host if host in pods else OUTSIDE), port
 
 

@@ -40,17 +40,21 @@ def test_the_namespace_takes_no_pod_that_is_less(cluster: Cluster) -> None:
     labels = namespace["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {
-        each["metadata"]["namespace"] for each in cluster.manifests if each is not namespace
+        manifest["metadata"]["namespace"]
+        for manifest in cluster.manifests
+        if manifest is not namespace
     } == {namespace["metadata"]["name"]}
 
 
 def test_development_needs_one_image_no_storage_and_no_operator(dev: Cluster) -> None:
     images = {container["image"] for pod in dev.pods for container in pod.containers}
     assert images == {DEVELOPMENT_IMAGE}
-    assert not any("volumeClaimTemplates" in each["spec"] for each in dev.all("StatefulSet"))
+    assert not any(
+        "volumeClaimTemplates" in manifest["spec"] for manifest in dev.all("StatefulSet")
+    )
     own = {"v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2"}
     own |= {"networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
-    assert {each["apiVersion"] for each in dev.manifests} == own
+    assert {manifest["apiVersion"] for manifest in dev.manifests} == own
 
 
 def test_production_has_no_part_of_development(prod: Cluster) -> None:
@@ -63,13 +67,13 @@ def test_production_has_no_part_of_development(prod: Cluster) -> None:
 
 def test_production_has_two_of_everything_and_loses_one_at_most(prod: Cluster) -> None:
     least = {
-        each["metadata"]["name"]: each["spec"]["minReplicaCount"]
-        for each in prod.all("ScaledObject")
+        manifest["metadata"]["name"]: manifest["spec"]["minReplicaCount"]
+        for manifest in prod.all("ScaledObject")
     }
     assert least == dict.fromkeys(SERVICES, 2)
     assert prod.named("HorizontalPodAutoscaler", "gateway")["spec"]["minReplicas"] == 2
     assert prod.named("StatefulSet", "nats")["spec"]["replicas"] == 3
-    assert {each["spec"]["instances"] for each in prod.all("Cluster")} == {3}
+    assert {manifest["spec"]["instances"] for manifest in prod.all("Cluster")} == {3}
     for budget in prod.all("PodDisruptionBudget"):
         assert budget["spec"]["maxUnavailable"] == 1
 
@@ -83,13 +87,13 @@ def test_a_service_is_replaced_without_a_gap_and_stops_within_its_grace_at_worst
         # The autoscaler's number, which applying the manifest again must not undo.
         assert "replicas" not in deployment["spec"]
         pod = cluster.pod(service)
-        told = cluster.environment(pod.main)
+        environment = cluster.environment(pod.main)
         stopping = (
             pod.main["lifecycle"]["preStop"]["sleep"]["seconds"]
-            + float(told["RECURRING_STOP_DELAY_SECONDS"])
+            + float(environment["RECURRING_STOP_DELAY_SECONDS"])
             + STOP_AGAIN_SECONDS
             + CLOSE_TIMEOUT_SECONDS
-            + float(told["RECURRING_DRAIN_SECONDS"])
+            + float(environment["RECURRING_DRAIN_SECONDS"])
             + TRACES_TIMEOUT_SECONDS
         )
         assert stopping < pod.spec["terminationGracePeriodSeconds"]
@@ -121,16 +125,16 @@ def test_production_runs_the_nats_that_the_tests_run_and_syncs_before_it_acknowl
     assert tuple(map(int, tag.split("."))) >= NATS_LEAST
     (name,) = [name for _, name, where in pod.mounted(pod.main) if where.endswith("nats.conf")]
     assert "sync_interval: always" in prod.files("ConfigMap", name)["nats.conf"]
-    told = prod.environment(prod.pod("catalog").main)
-    assert int(told["RECURRING_NATS_STREAM_REPLICAS"]) == 3
+    environment = prod.environment(prod.pod("catalog").main)
+    assert int(environment["RECURRING_NATS_STREAM_REPLICAS"]) == 3
 
 
 def test_servers_that_keep_copies_for_each_other_are_never_on_one_machine(prod: Cluster) -> None:
     nats = prod.named("StatefulSet", "nats")
     (spread,) = [
-        each
-        for each in prod.pod("nats").spec["topologySpreadConstraints"]
-        if each["topologyKey"] == "kubernetes.io/hostname"
+        constraint
+        for constraint in prod.pod("nats").spec["topologySpreadConstraints"]
+        if constraint["topologyKey"] == "kubernetes.io/hostname"
     ]
     # Fewer machines than minDomains count as one that has none, so that a second server waits.
     assert (spread["whenUnsatisfiable"], spread["maxSkew"]) == ("DoNotSchedule", 1)
@@ -145,11 +149,11 @@ def test_a_trial_on_one_machine_has_room_for_all_of_them(tmp_path: Path) -> None
     up = os.path.relpath(FOLDER, tmp_path)
     trial = {"resources": [f"{up}/overlays/prod"], "components": [f"{up}/components/one-machine"]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(trial))
-    found = Cluster("trial", list(yaml.safe_load_all(render(tmp_path))))
-    for spread in found.pod("nats").spec["topologySpreadConstraints"]:
+    trial_cluster = Cluster("trial", list(yaml.safe_load_all(render(tmp_path))))
+    for spread in trial_cluster.pod("nats").spec["topologySpreadConstraints"]:
         assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
         assert "minDomains" not in spread
-    for database in found.all("Cluster"):
+    for database in trial_cluster.all("Cluster"):
         assert database["spec"]["affinity"]["podAntiAffinityType"] == "preferred"
 
 
@@ -162,15 +166,17 @@ def test_the_gateway_leaves_a_replica_alone_before_that_stops_answering(prod: Cl
     envoy = yaml.safe_load(prod.files("ConfigMap", name)["envoy.yaml"])
     for service in SERVICES:
         (cluster,) = [
-            each for each in envoy["static_resources"]["clusters"] if each["name"] == service
+            cluster
+            for cluster in envoy["static_resources"]["clusters"]
+            if cluster["name"] == service
         ]
         (check,) = cluster["health_checks"]
         seconds = {part: float(check[part].removesuffix("s")) for part in ("interval", "timeout")}
         # Asked no less often while nobody calls.
         assert check["no_traffic_interval"] == check["interval"]
-        told = prod.environment(prod.pod(service).main)
-        seen = check["unhealthy_threshold"] * seconds["interval"] + seconds["timeout"]
-        assert seen < float(told["RECURRING_STOP_DELAY_SECONDS"])
+        environment = prod.environment(prod.pod(service).main)
+        noticed_seconds = check["unhealthy_threshold"] * seconds["interval"] + seconds["timeout"]
+        assert noticed_seconds < float(environment["RECURRING_STOP_DELAY_SECONDS"])
 
 
 def test_production_runs_the_envoy_that_the_tests_run(prod: Cluster) -> None:

@@ -24,9 +24,9 @@ def test_there_is_an_overlay_for_development_and_one_for_production() -> None:
 
 def test_every_selector_finds_its_own_workload_and_no_other(cluster: Cluster) -> None:
     for kind in ("Deployment", "StatefulSet"):
-        for each in cluster.all(kind):
-            name = each["metadata"]["name"]
-            assert [pod.name for pod in cluster.selected(each["spec"]["selector"])] == [name]
+        for manifest in cluster.all(kind):
+            name = manifest["metadata"]["name"]
+            assert [pod.name for pod in cluster.selected(manifest["spec"]["selector"])] == [name]
 
 
 def test_every_service_has_pods_with_its_ports(cluster: Cluster) -> None:
@@ -40,10 +40,10 @@ def test_every_service_has_pods_with_its_ports(cluster: Cluster) -> None:
 def test_every_probe_asks_at_a_port_of_its_container(cluster: Cluster) -> None:
     for pod in cluster.pods:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            asked = pod.main.get(probe, {})
+            request = pod.main.get(probe, {})
             for way in ("grpc", "httpGet", "tcpSocket"):
-                if way in asked:
-                    assert pod.port(asked[way]["port"]) in pod.ports.values()
+                if way in request:
+                    assert pod.port(request[way]["port"]) in pod.ports.values()
 
 
 def test_every_budget_and_scaler_has_something_to_watch(cluster: Cluster) -> None:
@@ -66,12 +66,12 @@ def test_spread_constraints_select_only_their_own_pods(cluster: Cluster) -> None
 
 def test_every_pod_has_an_account_of_its_own_without_a_token(cluster: Cluster) -> None:
     for kind in WORKLOADS:
-        for each in cluster.all(kind):
-            spec = each["spec"]["template"]["spec"]
+        for manifest in cluster.all(kind):
+            spec = manifest["spec"]["template"]["spec"]
             account = cluster.named("ServiceAccount", spec["serviceAccountName"])
             assert account["automountServiceAccountToken"] is False
             # The Job that makes the keys is the one that talks to the cluster itself.
-            assert spec["automountServiceAccountToken"] is (each["metadata"]["name"] == "keys")
+            assert spec["automountServiceAccountToken"] is (manifest["metadata"]["name"] == "keys")
 
 
 def test_every_configuration_is_there_and_never_changes_under_its_name(cluster: Cluster) -> None:
@@ -82,17 +82,17 @@ def test_every_configuration_is_there_and_never_changes_under_its_name(cluster: 
             used |= {name for kind, name, _ in pod.mounted(container) if kind == "ConfigMap"}
     for clusters in cluster.all("Cluster"):
         referred = clusters["spec"]["bootstrap"]["initdb"]["postInitApplicationSQLRefs"]
-        used |= {each["name"] for each in referred["configMapRefs"]}
+        used |= {reference["name"] for reference in referred["configMapRefs"]}
     # Dashboards are for Grafana, which finds them by a label.
     used |= {
-        each["metadata"]["name"]
-        for each in cluster.all("ConfigMap")
-        if "grafana_dashboard" in each["metadata"]["labels"]
+        manifest["metadata"]["name"]
+        for manifest in cluster.all("ConfigMap")
+        if "grafana_dashboard" in manifest["metadata"]["labels"]
     }
-    assert used == {each["metadata"]["name"] for each in cluster.all("ConfigMap")}
-    for each in cluster.all("ConfigMap"):
-        assert each["immutable"] is True
-        assert HASHED.fullmatch(each["metadata"]["name"])
+    assert used == {manifest["metadata"]["name"] for manifest in cluster.all("ConfigMap")}
+    for manifest in cluster.all("ConfigMap"):
+        assert manifest["immutable"] is True
+        assert HASHED.fullmatch(manifest["metadata"]["name"])
 
 
 def test_no_secret_is_written_down_and_none_is_in_an_environment(cluster: Cluster) -> None:
@@ -111,22 +111,22 @@ def test_every_secret_of_development_is_made_by_its_keys(
 
 
 def test_every_secret_of_production_is_made_by_some_operator(prod: Cluster) -> None:
-    made = {each["metadata"]["name"] for each in prod.all("ExternalSecret")}
-    made |= {each["spec"]["secretName"] for each in prod.all("Certificate")}
+    made = {manifest["metadata"]["name"] for manifest in prod.all("ExternalSecret")}
+    made |= {manifest["spec"]["secretName"] for manifest in prod.all("Certificate")}
     for kind, pattern in MADE_BY_OPERATORS.items():
-        made |= {pattern.format(name=each["metadata"]["name"]) for each in prod.all(kind)}
+        made |= {pattern.format(name=manifest["metadata"]["name"]) for manifest in prod.all(kind)}
     passwords = {
         role["passwordSecret"]["name"]
-        for each in prod.all("Cluster")
-        for role in each["spec"]["managed"]["roles"]
+        for manifest in prod.all("Cluster")
+        for role in manifest["spec"]["managed"]["roles"]
         if "passwordSecret" in role
     }
     assert mounted_secrets(prod) | passwords | {"authority"} == made
 
 
 def test_every_certificate_comes_from_an_authority_that_is_there(prod: Cluster) -> None:
-    for each in prod.all("Certificate"):
-        prod.named("Issuer", each["spec"]["issuerRef"]["name"])
+    for manifest in prod.all("Certificate"):
+        prod.named("Issuer", manifest["spec"]["issuerRef"]["name"])
 
 
 def test_a_service_mounts_no_other_services_secrets(cluster: Cluster) -> None:
@@ -134,7 +134,9 @@ def test_a_service_mounts_no_other_services_secrets(cluster: Cluster) -> None:
         pod = cluster.pod(service)
         for container in pod.containers:
             for kind, name, _ in pod.mounted(container):
-                others = [each for each in SERVICES if each != service and name.startswith(each)]
+                others = [
+                    other for other in SERVICES if other != service and name.startswith(other)
+                ]
                 assert kind != "Secret" or not others
 
 

@@ -83,8 +83,8 @@ def test_the_operator_has_the_same_roles(prod: Cluster, service: str) -> None:
 
 
 def test_every_cluster_is_backed_up(prod: Cluster) -> None:
-    backed_up = {each["spec"]["cluster"]["name"] for each in prod.all("ScheduledBackup")}
-    assert backed_up == {each["metadata"]["name"] for each in prod.all("Cluster")}
-    for each in prod.all("Cluster"):
-        (plugin,) = each["spec"]["plugins"]
+    backed_up = {manifest["spec"]["cluster"]["name"] for manifest in prod.all("ScheduledBackup")}
+    assert backed_up == {manifest["metadata"]["name"] for manifest in prod.all("Cluster")}
+    for manifest in prod.all("Cluster"):
+        (plugin,) = manifest["spec"]["plugins"]
         prod.named("ObjectStore", plugin["parameters"]["barmanObjectName"])

@@ -28,6 +28,7 @@ LEFT_OUT = {
     "RECURRING_MIGRATION_NATS_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
     "RECURRING_CLOCK_URL": "production has none",
+    "RECURRING_CLOCK_STEP_SECONDS": "no deployment steps its own clocks",
     "RECURRING_CRASH_POINT": "no deployment ends its own processes",
     "RECURRING_PHONE_TEST_PREFIXES": "production has no numbers that nobody has",
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
@@ -45,13 +46,13 @@ def test_a_service_has_every_setting_and_no_other(
     cluster: Cluster, service: str, dev_secrets: Secrets
 ) -> None:
     pod = cluster.pod(service)
-    told = set(cluster.environment(pod.main))
-    told |= {name.upper() for name in secret_settings(cluster, pod, pod.main, dev_secrets)}
+    environment = set(cluster.environment(pod.main))
+    environment |= {name.upper() for name in secret_settings(cluster, pod, pod.main, dev_secrets)}
     known = {f"RECURRING_{name.upper()}" for name in SETTINGS[service].model_fields}
-    assert told - OTHER_NAMES <= known
-    assert known - told <= set(LEFT_OUT)
+    assert environment - OTHER_NAMES <= known
+    assert known - environment <= set(LEFT_OUT)
     # What a pod of development loses, its service makes again; in production none has the right.
-    may_make = {name for name in told if name.startswith("RECURRING_MIGRATION_")}
+    may_make = {name for name in environment if name.startswith("RECURRING_MIGRATION_")}
     assert bool(may_make) == (cluster.name == "dev")
 
 
@@ -64,8 +65,8 @@ def test_a_service_starts_with_its_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pod = cluster.pod(service)
-    told = cluster.environment(pod.main)
-    for name, value in told.items():
+    environment = cluster.environment(pod.main)
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     secrets = secret_settings(cluster, pod, pod.main, dev_secrets)
     monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
@@ -87,11 +88,11 @@ def test_migrations_start_with_their_settings(
 ) -> None:
     pod = cluster.pod(service)
     (migrate,) = pod.spec["initContainers"]
-    told = cluster.environment(migrate)
+    environment = cluster.environment(migrate)
     own = ("ENVIRONMENT", "TLS_FOLDER", "NATS_STREAM_REPLICAS", "PLATFORM_MERCHANTS")
-    assert set(told) - OTHER_NAMES == {f"RECURRING_{name}" for name in own}
-    assert told["RECURRING_TLS_FOLDER"] in {where for _, _, where in pod.mounted(migrate)}
-    monkeypatch.setenv("RECURRING_ENVIRONMENT", told["RECURRING_ENVIRONMENT"])
+    assert set(environment) - OTHER_NAMES == {f"RECURRING_{name}" for name in own}
+    assert environment["RECURRING_TLS_FOLDER"] in {where for _, _, where in pod.mounted(migrate)}
+    monkeypatch.setenv("RECURRING_ENVIRONMENT", environment["RECURRING_ENVIRONMENT"])
     monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))
     secrets = secret_settings(cluster, pod, migrate, dev_secrets)
     monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
@@ -104,31 +105,31 @@ def test_migrations_start_with_their_settings(
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_a_service_reads_from_files_is_mounted_there(cluster: Cluster, service: str) -> None:
     pod = cluster.pod(service)
-    told = cluster.environment(pod.main)
+    environment = cluster.environment(pod.main)
     places = {where: name for _, name, where in pod.mounted(pod.main)}
-    assert places[told["RECURRING_SECRETS_FOLDER"]] == f"{service}-secrets"
-    assert places[told["RECURRING_TLS_FOLDER"]] == f"{service}-tls"
-    folder, _, file = told["RECURRING_AUTH_JWKS_FILE"].rpartition("/")
+    assert places[environment["RECURRING_SECRETS_FOLDER"]] == f"{service}-secrets"
+    assert places[environment["RECURRING_TLS_FOLDER"]] == f"{service}-tls"
+    folder, _, file = environment["RECURRING_AUTH_JWKS_FILE"].rpartition("/")
     assert (places[folder], file) == ("platform-keys", "jwks.json")
 
 
 def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
     for service in SERVICES:
         pod = cluster.pod(service)
-        told = cluster.environment(pod.main)
+        environment = cluster.environment(pod.main)
         for port, number in pod.ports.items():
-            assert told[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
+            assert environment[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
 
 
 def test_the_sandbox_starts_with_its_settings(
     dev: Cluster, dev_secrets: Secrets, tmp_path: Path
 ) -> None:
     pod = dev.pod("sandbox")
-    told = dev.environment(pod.main)
+    environment = dev.environment(pod.main)
     folder = written(tmp_path / "secrets", dev_secrets["sandbox-secrets"])
     for name in ("SANDBOX_PROVIDER_API_KEY_FILE", "SANDBOX_SMS_API_KEY_FILE"):
-        told[name] = told[name].replace("/etc/sandbox", str(folder))
-    settings = read_settings(told)
+        environment[name] = environment[name].replace("/etc/sandbox", str(folder))
+    settings = read_settings(environment)
     assert (
         settings.provider_api_key == dev_secrets["payments-secrets"]["recurring_provider_api_key"]
     )

@@ -36,5 +36,5 @@ def test_each_crash_point_is_documented_with_its_meaning() -> None:
     documented = (ROOT / "docs" / "reliability.md").read_text()
     for point in crash_points.known().values():
         if not point.name.startswith("tests."):
-            line = next(each for each in documented.splitlines() if f"| `{point.name}` |" in each)
+            line = next(line for line in documented.splitlines() if f"| `{point.name}` |" in line)
             assert point.meaning in line

@@ -21,11 +21,11 @@ PAGES = [
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
 TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)")
-SERVICES = {each.name for each in (ROOT / "services").iterdir() if each.is_dir()}
+SERVICES = {path.name for path in (ROOT / "services").iterdir() if path.is_dir()}
 # What is made, and not part of the tree.
 MADE = {"build", "dist"}
 FOLDERS = {
-    each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")
+    path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")
 } - MADE
 # Decisions are history: they name what was there.
 PRESENT = [page for page in PAGES if page.parent.name != "decisions"]
@@ -82,7 +82,7 @@ def test_every_service_is_in_the_readme() -> None:
 
 def test_every_setting_of_a_service_is_in_the_architecture() -> None:
     settings = (RuntimeSettings, SchedulerSettings, PaymentsSettings, NotifySettings)
-    known = {name.upper() for each in settings for name in each.model_fields}
+    known = {name.upper() for setting in settings for name in setting.model_fields}
     table = (ROOT / "docs" / "architecture.md").read_text().split("## Settings")[1]
     first_cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
     assert set(re.findall(r"[A-Z][A-Z_]+", " ".join(first_cells))) == known

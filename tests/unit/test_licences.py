@@ -20,19 +20,23 @@ ELSEWHERE = {"colorama"}
 
 def licence(name: str) -> str:
     """All that a package says about its licence."""
-    found = metadata.metadata(name)
-    classifiers = [each for each in found.get_all("Classifier", []) if "License" in each]
-    said = [str(found.get_all(field, [""])[0])[:200] for field in ("License-Expression", "License")]
+    package = metadata.metadata(name)
+    classifiers = [
+        classifier for classifier in package.get_all("Classifier", []) if "License" in classifier
+    ]
+    declared = [
+        str(package.get_all(field, [""])[0])[:200] for field in ("License-Expression", "License")
+    ]
     files = metadata.files(name) or ()
-    texts = [each for each in files if each.name.upper().startswith("LICENSE")]
-    return " ".join([*said, *classifiers, *(each.read_text()[:500] for each in texts)])
+    texts = [file for file in files if file.name.upper().startswith("LICENSE")]
+    return " ".join([*declared, *classifiers, *(text.read_text()[:500] for text in texts)])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dependency_has_a_licence_that_lets_it_be_used(name: str) -> None:
     try:
-        said = licence(name)
+        name_of_licence = licence(name)
     except metadata.PackageNotFoundError:
         assert name in ELSEWHERE
         return
-    assert FREE.search(said), f"{name}: {said!r}"
+    assert FREE.search(name_of_licence), f"{name}: {name_of_licence!r}"

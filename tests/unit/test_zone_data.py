@@ -47,9 +47,10 @@ _READS_ZONES = re.compile(
     r"^\s*(?:from|import) (zoneinfo|pytz|tzlocal|pendulum|babel|arrow|croniter|dateutil)\b",
     re.MULTILINE,
 )
-# What makes PostgreSQL read its own.
+# What makes PostgreSQL read its own; UTC needs none.
 _LOCAL_TIME_IN_SQL = re.compile(
-    r"at\s+time\s+zone|at\s+local\b|\btimezone\s*\(|pg_timezone|set\s+time\s*zone|timestamp\s+without",
+    r"at\s+time\s+zone(?!\s+'utc')|at\s+local\b|\btimezone\s*\(|pg_timezone"
+    r"|set\s+time\s*zone(?!\s*=\s*'utc')|timestamp\s+without",
     re.IGNORECASE,
 )
 
@@ -89,11 +90,11 @@ def test_only_packages_that_read_the_locked_data_reckon_with_zones() -> None:
     for package in ("services", "cli"):
         assert "zoneinfo.reset_tzpath(to=())" in (ROOT / package / "__init__.py").read_text()
     readers = {
-        (file.relative_to(ROOT).parts[0], found)
+        (file.relative_to(ROOT).parts[0], zone)
         for package in ("services", "cli", "sandbox", "deploy", "clients", "examples", "bench")
         for file in (ROOT / package).rglob("*.py")
         if "node_modules" not in file.parts
-        for found in _READS_ZONES.findall(file.read_text())
+        for zone in _READS_ZONES.findall(file.read_text())
     }
     assert readers == {("services", "zoneinfo"), ("cli", "zoneinfo")}
 

@@ -40,8 +40,8 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
         error.code(),
         info.reason,
         error.details() or "",
-        {each.field: each.description for each in violations},
-        {each.field: each.reason for each in violations},
+        {violation.field: violation.description for violation in violations},
+        {violation.field: violation.reason for violation in violations},
         retry.retry_delay.ToTimedelta().total_seconds(),
         dict(info.metadata),
     )

@@ -86,14 +86,14 @@ async def subscribe(
 
 async def _until_there(jetstream: JetStreamContext, durable: str) -> None:
     """Wait for the durable, saying once what is missing."""
-    said = ""
+    text = ""
     while True:
         try:
             await jetstream.consumer_info(STREAM, durable)
         except (NotFoundError, ServiceUnavailableError, TimeoutError) as error:
-            if repr(error) != said:
-                said = repr(error)
-                log.warning("waiting for the durable consumer %s of %s: %s", durable, STREAM, said)
+            if repr(error) != text:
+                text = repr(error)
+                log.warning("waiting for the durable consumer %s of %s: %s", durable, STREAM, text)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

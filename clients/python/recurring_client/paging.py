@@ -11,14 +11,14 @@ async def pages(method: Callable[[Any], Awaitable[Any]], request: Message) -> As
 
     A page is asked for when the one before has been read.
     """
-    asked: Any = type(request)()
-    asked.CopyFrom(request)
+    next_request: Any = type(request)()
+    next_request.CopyFrom(request)
     while True:
-        answer = await method(asked)
+        answer = await method(next_request)
         # A List answers with one repeated field and the token (AIP-158).
-        [field] = [each for each in answer.DESCRIPTOR.fields if each.is_repeated]
+        [field] = [list_field for list_field in answer.DESCRIPTOR.fields if list_field.is_repeated]
         for resource in getattr(answer, field.name):
             yield resource
         if not answer.next_page_token:
             return
-        asked.page_token = answer.next_page_token
+        next_request.page_token = answer.next_page_token

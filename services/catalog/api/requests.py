@@ -2,61 +2,54 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog.domain.pricing import Cap, Cart, Line, Lock, Price, SignUpPrice
+from services.catalog.domain.price_changes import PriceChange
+from services.catalog.domain.pricing import Cart, Line
 from services.catalog.domain.products import (
+    EFFECTIVE_TIME_GRACE,
     INCREASE_NOTICE_DAYS_DEFAULT,
+    STANDARD_CATEGORY,
     Item,
     MerchantId,
-    PriceId,
-    PriceKey,
     Product,
     ProductId,
     ProductKey,
     ProductState,
 )
+from services.catalog.domain.protections import Cap, Lock, Protection
 from services.catalog.domain.stock import HoldRequest
-from services.catalog.names import MERCHANT, ORDER, PRODUCT, STANDING_ORDER
-from services.runtime.auth.call_context import caller
+from services.catalog.names import MERCHANT, ORDER, PRICE, PRODUCT, STANDING_ORDER
 from services.runtime.errors import Violations
-from services.runtime.resource_names import KeyPattern
-from services.runtime.rpc.conversions import from_timestamp, read_money, read_timestamp
-
-# A price "from now on" may be on the wire for a while.
-EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
+from services.runtime.money import DIGITS
+from services.runtime.rpc.conversions import from_timestamp, read_timestamp
+from services.runtime.rpc.names import read_name
 
 M = TypeVar("M")
 D = TypeVar("D")
-K = TypeVar("K", ProductKey, PriceKey)
-
-
-def read_merchant(name: str) -> MerchantId:
-    """The merchant that the caller names, which must be its own."""
-    merchant = MERCHANT.key(name)
-    caller().check(merchant)
-    return merchant
-
-
-def read(pattern: KeyPattern[K], name: str) -> K:
-    """What a name of a pattern is of, which must be of the caller's merchant."""
-    key = pattern.key(name)
-    caller().check(key.merchant)
-    return key
 
 
 def read_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Product:
     """The product to create."""
     wanted = request.product
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    parts = _read_sums(violations, "product.bundle_parts", merchant, wanted.bundle_parts)
+    violations.require(
+        "product.stock_tracked",
+        "must be false for a bundle, whose stock is that of its parts",
+        met=not (parts and wanted.stock_tracked),
+    )
+    violations.check()
     notice_days = INCREASE_NOTICE_DAYS_DEFAULT
     if wanted.HasField("increase_notice_days"):
         notice_days = wanted.increase_notice_days
     return Product(
-        merchant=read_merchant(request.parent),
+        merchant=merchant,
         product=ProductId(request.product_id),
         title=wanted.title,
         increase_notice_days=notice_days,
@@ -64,26 +57,25 @@ def read_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Pr
         low_stock_threshold=wanted.low_stock_threshold,
         state=ProductState.ACTIVE,
         create_time=now,
+        part_products=tuple(part.key.product for part in parts),
+        part_quantities=tuple(part.quantity for part in parts),
+        tax_category=wanted.tax_category or STANDARD_CATEGORY,
     )
 
 
-def read_new_price(request: catalog_pb2.CreatePriceRequest, now: datetime) -> Price:
-    """The price to add."""
-    violations = Violations()
-    amount = read_money(violations, "price.unit_price", request.price.unit_price)
-    effective_time = now
-    if request.price.HasField("effective_time"):
-        effective_time = read_timestamp(
-            violations, "price.effective_time", request.price.effective_time
-        )
-        violations.require(
-            "price.effective_time",
-            "must not be past",
-            met=effective_time >= now - EFFECTIVE_TIME_GRACE,
-        )
-    violations.check()
-    key = PriceKey(*read(PRODUCT, request.parent), PriceId(request.price_id))
-    return Price(*key, amount.amount_minor, amount.currency, effective_time, now)
+def read_effective_time(
+    violations: Violations,
+    field: str,
+    message: catalog_pb2.Price | catalog_pb2.TaxRate,
+    now: datetime,
+) -> datetime:
+    """When a new version takes over; it is now where the message does not say."""
+    if not message.HasField("effective_time"):
+        return now
+    effective_time = read_timestamp(violations, field, message.effective_time)
+    met = effective_time >= now - EFFECTIVE_TIME_GRACE
+    violations.require(field, "must not be past", met=met)
+    return effective_time
 
 
 def read_batch(
@@ -106,7 +98,26 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
         cycle=cart.cycle,
         items=_read_items(violations, f"{field}.items", merchant, cart.items),
         price_time=_read_time(violations, field, cart, "price_time"),
+        sign_up_time=(
+            _read_time(violations, field, cart, "sign_up_time")
+            if cart.HasField("sign_up_time")
+            else None
+        ),
+        region_code=cart.region_code,
+        tax_id=cart.tax_id,
+        currency=_read_currency(violations, field, cart.currency),
     )
+
+
+def read_price_change(
+    violations: Violations, field: str, entry: catalog_pb2.PriceChangeCart
+) -> PriceChange:
+    """A cart, and the price version whose effect on it is asked for."""
+    cart = read_cart(violations, f"{field}.cart", entry.cart)
+    price = PRICE.key(entry.price)
+    if price.product_key not in {item.key for item in cart.items}:
+        violations.add(f"{field}.price", "must be of a product of the cart")
+    return PriceChange(cart, price, _read_time(violations, field, entry, "notice_time"))
 
 
 def read_protected(violations: Violations, field: str, entry: catalog_pb2.ProtectPrices) -> Cart:
@@ -121,6 +132,7 @@ def read_protected(violations: Violations, field: str, entry: catalog_pb2.Protec
         cycle=1,
         items=tuple(Item(key, 1) for key in dict.fromkeys(keys)),
         price_time=_read_time(violations, field, entry, "sign_up_time"),
+        currency=_read_currency(violations, field, entry.currency),
     )
 
 
@@ -131,8 +143,10 @@ def read_hold(
     merchant = ORDER.key(entry.order).merchant
     return HoldRequest(
         order=entry.order,
+        announcement_count=entry.announcement_count,
         items=_read_sums(violations, f"{field}.items", merchant, entry.items),
         expire_time=_read_time(violations, field, entry, "expire_time"),
+        due_time=_read_time(violations, field, entry, "due_time"),
     )
 
 
@@ -153,15 +167,13 @@ def _read_sums(
     return tuple(Item(key, quantity) for key, quantity in sums.items())
 
 
-def sign_up_price(entry: catalog_pb2.ProtectPrices, line: Line) -> SignUpPrice:
-    """What is remembered of a product's price at sign-up: a new customer signs up to the list price."""
+def read_protection(entry: catalog_pb2.ProtectPrices, line: Line) -> Protection:
+    """What is remembered of a product at sign-up: a new customer signs up to the list price."""
     key = STANDING_ORDER.key(entry.standing_order)
-    return SignUpPrice(
+    return Protection(
         *key,
         product=line.item.key.product,
-        sign_up_amount_minor=line.unit.list_amount_minor,
-        sign_up_price=line.unit.list_price,
-        currency=line.unit.currency,
+        sign_up_price=line.list_price,
         sign_up_time=from_timestamp(entry.sign_up_time),
         terms=_terms(entry.protection),
     )
@@ -196,6 +208,13 @@ def _read_products(
         if key.merchant != merchant:
             violations.add(f"{field}[{index}]{suffix}", "must be a product of the same merchant")
     return keys
+
+
+def _read_currency(violations: Violations, field: str, currency: str) -> str:
+    """A current currency; empty: none is named."""
+    if currency and currency not in DIGITS:
+        violations.add(f"{field}.currency", "must be a current currency of ISO 4217")
+    return currency
 
 
 def _read_time(violations: Violations, field: str, message: Message, name: str) -> datetime:

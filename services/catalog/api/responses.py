@@ -1,15 +1,37 @@
 """From the domain to messages."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog.domain.pricing import Line, Price, SignUpPrice, UnitPrice
-from services.catalog.domain.products import Fault, Product, ProductKey, StandingOrderKey
-from services.catalog.domain.stock import HoldRequest, Stock
-from services.catalog.names import PRICE, PRODUCT, STANDING_ORDER
+from services.catalog.domain.price_changes import ChangedAmount
+from services.catalog.domain.prices import Price
+from services.catalog.domain.pricing import Adjustment, AdjustmentKind, Line
+from services.catalog.domain.products import (
+    Fault,
+    Item,
+    MerchantId,
+    Product,
+    ProductKey,
+    StandingOrderKey,
+)
+from services.catalog.domain.protections import Protection
+from services.catalog.domain.stock import Hold, HoldRequest, Stock
+from services.catalog.domain.tax import AppliedRate
+from services.catalog.names import (
+    PRICE,
+    PRODUCT,
+    PROMOTION,
+    RULE_PACK,
+    STANDING_ORDER,
+    TAX_RATE,
+)
+from services.catalog.store.promotions import Released
 from services.runtime.db import audit
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
+
+_CACHED_LINES = 16_384
 
 
 def product_message(product: Product) -> catalog_pb2.Product:
@@ -20,22 +42,54 @@ def product_message(product: Product) -> catalog_pb2.Product:
         increase_notice_days=product.increase_notice_days,
         stock_tracked=product.stock_tracked,
         low_stock_threshold=product.low_stock_threshold,
+        tax_category=product.tax_category,
         state=catalog_pb2.Product.State.Value(product.state),
         create_time=to_timestamp(product.create_time),
         etag=etag(product.version),
+        bundle_parts=map(item_message, product.parts),
     )
+
+
+def item_message(item: Item) -> catalog_pb2.Item:
+    """A product and how many of it."""
+    return catalog_pb2.Item(product=PRODUCT.format(*item.key), quantity=item.quantity)
 
 
 def price_message(price: Price) -> catalog_pb2.Price:
     """A price as callers see it."""
     return catalog_pb2.Price(
         name=PRICE.format(*price.key),
-        unit_price=to_money(price.amount_minor, price.currency),
+        unit_price=to_money(price.unit_price_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         announce_time=to_timestamp(price.announce_time),
         withdraw_time=optional_timestamp(price.withdraw_time),
         etag=etag(price.version),
+        tiers=_tier_messages(price),
+        tier_mode=(
+            catalog_pb2.Price.TierMode.Value(price.tier_mode)
+            if price.tier_mode
+            else catalog_pb2.Price.TIER_MODE_UNSPECIFIED
+        ),
+        subscriber_discount_bps=price.subscriber_discount_bps,
     )
+
+
+def batch_message(prices: Sequence[Price]) -> catalog_pb2.BatchCreatePricesResponse:
+    """Prices that were added together."""
+    return catalog_pb2.BatchCreatePricesResponse(prices=map(price_message, prices))
+
+
+def _tier_messages(price: Price) -> list[catalog_pb2.PriceTier]:
+    # The last one has no end.
+    lasts = [following.first_quantity - 1 for following in price.tiers[1:]]
+    return [
+        catalog_pb2.PriceTier(
+            first_quantity=tier.first_quantity,
+            last_quantity=last,
+            unit_price=to_money(tier.unit_price_minor, price.currency),
+        )
+        for tier, last in zip(price.tiers, [*lasts, 0], strict=False)
+    ]
 
 
 def stock_message(stock: Stock) -> catalog_pb2.Stock:
@@ -45,16 +99,32 @@ def stock_message(stock: Stock) -> catalog_pb2.Stock:
         on_hand_units=stock.on_hand_units,
         held_units=stock.held_units,
         available_units=stock.available_units,
+        committed_units=stock.committed_units,
+    )
+
+
+def hold_message(hold: Hold) -> catalog_pb2.StockHold:
+    """What is held for an order as callers see it."""
+    return catalog_pb2.StockHold(
+        order=hold.order,
+        state=catalog_pb2.StockHold.State.Value(hold.state),
+        items=map(item_message, hold.items),
+        expire_time=optional_timestamp(hold.expire_time),
+        due_time=optional_timestamp(hold.due_time),
     )
 
 
 def protection_response(
     results: Sequence[Sequence[Line | Fault]],
+    promotion_problems: Sequence[catalog_pb2.PromotionProblem.ValueType],
 ) -> catalog_pb2.BatchProtectPricesResponse:
     """What is wrong with each entry."""
     return catalog_pb2.BatchProtectPricesResponse(
         results=[
-            catalog_pb2.ProtectPricesResult(problems=problem_messages(result)) for result in results
+            catalog_pb2.ProtectPricesResult(
+                problems=problem_messages(result), promotion_problem=problem
+            )
+            for result, problem in zip(results, promotion_problems, strict=True)
         ]
     )
 
@@ -84,6 +154,10 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
             product=PRODUCT.format(*fault.key),
             reason=catalog_pb2.ItemProblem.Reason.Value(fault.fault),
             title=fault.title,
+            available_units=fault.available_units,
+            amount=(
+                None if fault.amount_minor is None else to_money(fault.amount_minor, fault.currency)
+            ),
         )
         for fault in result
         if isinstance(fault, Fault)
@@ -91,37 +165,47 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
 
 
 def protection_changes(
-    entries: Sequence[catalog_pb2.ProtectPrices], new: Sequence[SignUpPrice]
+    entries: Sequence[catalog_pb2.ProtectPrices], new: Sequence[Protection]
 ) -> list[audit.Change]:
     """What was remembered for standing orders: prices, and what protects them."""
-    prices: dict[StandingOrderKey, list[SignUpPrice]] = {}
-    for price in new:
-        key = StandingOrderKey(price.merchant, price.standing_order)
-        prices.setdefault(key, []).append(price)
+    protections: dict[StandingOrderKey, list[Protection]] = {}
+    for protection in new:
+        key = StandingOrderKey(protection.merchant, protection.standing_order)
+        protections.setdefault(key, []).append(protection)
     return [
-        _protection_change(entry, signed_up)
+        _protection_change(entry, protected)
         for entry in entries
-        if (signed_up := prices.pop(STANDING_ORDER.key(entry.standing_order), []))
+        if (protected := protections.pop(STANDING_ORDER.key(entry.standing_order), []))
     ]
 
 
 def _protection_change(
-    entry: catalog_pb2.ProtectPrices, signed_up: Sequence[SignUpPrice]
+    entry: catalog_pb2.ProtectPrices, protected: Sequence[Protection]
 ) -> audit.Change:
-    products = [
-        {
-            "product": PRODUCT.format(price.merchant, price.product),
-            "unit_price": audit.masked(to_money(price.sign_up_amount_minor, price.currency)),
-        }
-        for price in signed_up
-    ]
+    merchant = protected[0].merchant
     after = {
         "standing_order": entry.standing_order,
-        "products": products,
+        "prices": [
+            PRICE.format(merchant, protection.product, protection.sign_up_price)
+            for protection in protected
+        ],
         "sign_up_time": entry.sign_up_time.ToJsonString(),
         "protection": audit.masked(entry.protection),
     }
-    return audit.Change(signed_up[0].merchant, entry.standing_order, after)
+    return audit.Change(merchant, entry.standing_order, after)
+
+
+def release_changes(released: Sequence[Released]) -> list[audit.Change]:
+    """What standing orders gave back that they had redeemed."""
+    return [
+        audit.Change(
+            redemption.merchant,
+            STANDING_ORDER.format(redemption.merchant, redemption.standing_order),
+            {"promotion": ""},
+            {"promotion": PROMOTION.format(redemption.merchant, redemption.promotion)},
+        )
+        for redemption in released
+    ]
 
 
 def hold_change(hold: HoldRequest) -> audit.Change:
@@ -137,33 +221,114 @@ def hold_change(hold: HoldRequest) -> audit.Change:
 
 
 def quote_response(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.BatchQuoteResponse:
-    """Quotes, or why there are none, with each unit price once."""
+    """Quotes, or why there are none, with each line once."""
     response = catalog_pb2.BatchQuoteResponse()
-    indexes: dict[tuple[ProductKey, UnitPrice], int] = {}
+    indexes: dict[Line, int] = {}
+    rates: dict[tuple[MerchantId, AppliedRate], int] = {}
     for result in results:
         lines = [line for line in result if isinstance(line, Line)]
         if len(lines) < len(result):
             response.results.add().problems.problems.extend(problem_messages(result))
             continue
         quote = response.results.add().quote
-        currency = lines[0].unit.currency
-        quote.total.CopyFrom(to_money(sum(line.amount_minor for line in lines), currency))
+        total_minor = sum(line.gross_minor for line in lines)
+        quote.total.CopyFrom(to_money(total_minor, lines[0].currency))
         for line in lines:
-            index = indexes.setdefault((line.item.key, line.unit), len(indexes))
-            if index == len(response.unit_prices):
-                response.unit_prices.append(_unit_price_message(line))
-            quote.lines.add(unit_price_index=index, quantity=line.item.quantity)
+            index = indexes.setdefault(line, len(indexes))
+            if index == len(response.lines):
+                response.lines.append(_line_message(line))
+                response.lines[-1].taxes.extend(_tax_messages(line, rates))
+            quote.line_indexes.append(index)
+    response.applied_tax_rates.extend(_applied_message(*rate) for rate in rates)
     return response
 
 
-def _unit_price_message(line: Line) -> catalog_pb2.UnitPrice:
-    unit, key = line.unit, line.item.key
-    return catalog_pb2.UnitPrice(
+# The same for every customer who buys as many at the same price; who puts it into a message copies it.
+@lru_cache(maxsize=_CACHED_LINES)
+def _line_message(line: Line) -> catalog_pb2.QuoteLine:
+    """A line without what its taxes are made of."""
+    key, currency = line.item.key, line.currency
+    return catalog_pb2.QuoteLine(
         product=PRODUCT.format(*key),
         title=line.title,
-        amount=to_money(unit.amount_minor, unit.currency),
-        price=PRICE.format(*key, unit.price),
-        list_amount=to_money(unit.list_amount_minor, unit.currency),
-        list_price=PRICE.format(*key, unit.list_price),
-        basis=catalog_pb2.UnitPrice.Basis.Value(unit.basis),
+        quantity=line.item.quantity,
+        amount=to_money(line.amount_minor, currency),
+        unit_price=to_money(line.unit_price_minor, currency),
+        price=PRICE.format(*key, line.price),
+        list_amount=to_money(line.list_amount_minor, currency),
+        list_unit_price=to_money(line.list_unit_price_minor, currency),
+        list_price=PRICE.format(*key, line.list_price),
+        adjustments=[
+            _adjustment_message(key, adjustment, currency) for adjustment in line.adjustments
+        ],
+        net_amount=to_money(line.net_minor, currency),
+        tax_amount=to_money(line.gross_minor - line.net_minor, currency),
+        gross_amount=to_money(line.gross_minor, currency),
+    )
+
+
+def _tax_messages(
+    line: Line, rates: dict[tuple[MerchantId, AppliedRate], int]
+) -> list[catalog_pb2.LineTax]:
+    """The taxes of a line; rates that are new are added to those that are known."""
+    merchant = line.item.key.merchant
+    return [
+        catalog_pb2.LineTax(
+            applied_tax_rate_index=rates.setdefault((merchant, tax.rate), len(rates)),
+            amount=to_money(tax.amount_minor, line.currency),
+        )
+        for tax in (line.taxed.taxes if line.taxed else ())
+    ]
+
+
+def _applied_message(merchant: MerchantId, rate: AppliedRate) -> catalog_pb2.AppliedTaxRate:
+    return catalog_pb2.AppliedTaxRate(
+        tax_rate=TAX_RATE.format(merchant, rate.tax_rate),
+        title=rate.title,
+        rate_ppm=rate.rate_ppm,
+        compound=rate.compound,
+        treatment=catalog_pb2.TaxRate.TaxIdTreatment.Value(rate.treatment),
+    )
+
+
+def _adjustment_message(
+    key: ProductKey, adjustment: Adjustment, currency: str
+) -> catalog_pb2.PriceAdjustment:
+    rule = ""
+    if adjustment.kind is AdjustmentKind.INCREASE_NOT_YET_NOTIFIED:
+        rule = RULE_PACK.format(*adjustment.rule) if adjustment.rule else PRODUCT.format(*key)
+    message = catalog_pb2.PriceAdjustment(
+        rule=rule,
+        kind=catalog_pb2.PriceAdjustment.Kind.Value(adjustment.kind),
+        amount=to_money(adjustment.amount_minor, currency),
+    )
+    if adjustment.price:
+        message.price = PRICE.format(*key, adjustment.price)
+    if adjustment.promotion:
+        message.promotion = PROMOTION.format(key.merchant, adjustment.promotion)
+        message.promotion_title = adjustment.promotion_title
+    return message
+
+
+def price_change_response(
+    results: Sequence[ChangedAmount | Sequence[Fault]],
+) -> catalog_pb2.BatchQuotePriceChangesResponse:
+    """What price versions change, or why that cannot be said."""
+    response = catalog_pb2.BatchQuotePriceChangesResponse()
+    for result in results:
+        if isinstance(result, ChangedAmount):
+            response.results.add().quote.CopyFrom(_changed_message(result))
+        else:
+            response.results.add().problems.problems.extend(problem_messages(result))
+    return response
+
+
+def _changed_message(changed: ChangedAmount) -> catalog_pb2.PriceChangeQuote:
+    return catalog_pb2.PriceChangeQuote(
+        amount=to_money(changed.amount_minor, changed.currency),
+        previous_amount=to_money(changed.previous_minor, changed.currency),
+        held_through_cycle=changed.held.through_cycle,
+        held_until_time=optional_timestamp(changed.held.until_time),
+        notice_min_days=changed.notice.min_days,
+        notice_max_days=changed.notice.max_days,
     )

@@ -3,19 +3,54 @@
 from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
-from services.catalog.api import requests, responses
-from services.catalog.application import prices, products, stock
+from services.catalog.api import (
+    delivery_messages,
+    price_requests,
+    promotion_messages,
+    requests,
+    responses,
+    tax_messages,
+)
+from services.catalog.api import rule_pack_messages as rule_messages
+from services.catalog.application import (
+    deliveries,
+    prices,
+    products,
+    promotions,
+    rule_packs,
+    settings,
+    stock,
+    tax_rates,
+)
 from services.catalog.domain.pricing import Line
-from services.catalog.names import PRICE, PRODUCT
+from services.catalog.domain.rule_packs import binding
+from services.catalog.names import (
+    DELIVERY,
+    MERCHANT,
+    ORDER,
+    PRICE,
+    PRICE_OR_CURRENT,
+    PRODUCT,
+    PROMOTION,
+    RULE_PACK,
+    SETTINGS,
+    STANDING_ORDER,
+    TAX_RATE,
+)
+from services.catalog.store import deliveries as delivery_store
 from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
-from services.catalog.store import stock as stock_store
+from services.catalog.store import promotions as promotion_store
+from services.catalog.store import rule_packs as rule_pack_store
+from services.catalog.store import settings as settings_store
+from services.catalog.store import tax_rates as tax_rate_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.mutations import run_mutation
+from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 
@@ -27,14 +62,41 @@ ACCESS = {
     "ListProducts": Access(READ),
     "DiscontinueProduct": Access(WRITE),
     "CreatePrice": Access(WRITE),
+    "BatchCreatePrices": Access(WRITE),
+    "GetPrice": Access(READ),
+    "UpdatePrice": Access(WRITE),
+    "CreatePromotion": Access(WRITE),
+    "GetPromotion": Access(READ),
+    "ListPromotions": Access(READ),
+    "EndPromotion": Access(WRITE),
+    "BatchReleasePromotions": Access(services=("scheduler",)),
     "WithdrawPrice": Access(WRITE),
     "ListPrices": Access(READ),
     "GetStock": Access(READ),
     "AdjustStock": Access(WRITE),
+    "CreateDelivery": Access(WRITE),
+    "ListDeliveries": Access(READ),
+    "ReceiveDelivery": Access(WRITE),
+    "CancelDelivery": Access(WRITE),
+    "GetStockHold": Access(READ),
+    "ReleaseStockHold": Access(WRITE),
+    "ListRulePacks": Access(READ),
+    "GetRulePack": Access(READ),
+    "UpdateRulePack": Access(WRITE),
+    "GetBindingRules": Access(READ),
+    "CreateTaxRate": Access(WRITE),
+    "ImportTaxRates": Access(WRITE),
+    "GetTaxRate": Access(READ),
+    "ListTaxRates": Access(READ),
+    "WithdrawTaxRate": Access(WRITE),
+    "GetCatalogSettings": Access(READ),
+    "UpdateCatalogSettings": Access(WRITE),
     "BatchProtectPrices": Access(services=("scheduler",)),
     "BatchQuote": Access(services=("scheduler",)),
+    "BatchQuotePriceChanges": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
     "BatchCheckStock": Access(services=("scheduler",)),
+    "BatchCheckSupply": Access(services=("scheduler",)),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -53,7 +115,6 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def CreateProduct(
         self, request: catalog_pb2.CreateProductRequest, _context: object
     ) -> catalog_pb2.Product:
-        """Create a product."""
         return await run_mutation(
             self._database,
             request,
@@ -65,16 +126,14 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def GetProduct(
         self, request: catalog_pb2.GetProductRequest, _context: object
     ) -> catalog_pb2.Product:
-        """Get a product."""
-        key = requests.read(PRODUCT, request.name)
+        key = read_name(PRODUCT, request.name)
         async with self._database.read() as connection:
             return responses.product_message(await products.existing(connection, key))
 
     async def ListProducts(
         self, request: catalog_pb2.ListProductsRequest, _context: object
     ) -> catalog_pb2.ListProductsResponse:
-        """List a merchant's products by id."""
-        merchant = requests.read_merchant(request.parent)
+        merchant = read_name(MERCHANT, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
@@ -89,14 +148,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def DiscontinueProduct(
         self, request: catalog_pb2.DiscontinueProductRequest, _context: object
     ) -> catalog_pb2.Product:
-        """Take a product off sale for good."""
         return await run_mutation(
             self._database,
             request,
             catalog_pb2.Product,
             responses.product_message,
             lambda tx: products.discontinue(
-                tx, requests.read(PRODUCT, request.name), request.etag, self._clock.now()
+                tx, read_name(PRODUCT, request.name), request.etag, self._clock.now()
             ),
         )
 
@@ -105,34 +163,75 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def CreatePrice(
         self, request: catalog_pb2.CreatePriceRequest, _context: object
     ) -> catalog_pb2.Price:
-        """Add a dated price."""
         return await run_mutation(
             self._database,
             request,
             catalog_pb2.Price,
             responses.price_message,
-            lambda tx: prices.add(tx, requests.read_new_price(request, self._clock.now())),
+            lambda tx: prices.add(tx, price_requests.read_new_price(request, self._clock.now())),
+        )
+
+    async def BatchCreatePrices(
+        self, request: catalog_pb2.BatchCreatePricesRequest, _context: object
+    ) -> catalog_pb2.BatchCreatePricesResponse:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.BatchCreatePricesResponse,
+            responses.batch_message,
+            lambda tx: prices.add_batch(
+                tx,
+                read_name(MERCHANT, request.parent),
+                price_requests.read_new_prices(request, self._clock.now()),
+            ),
+        )
+
+    async def GetPrice(
+        self, request: catalog_pb2.GetPriceRequest, _context: object
+    ) -> catalog_pb2.Price:
+        key = read_name(PRICE_OR_CURRENT, request.name)
+        async with self._database.read() as connection:
+            if key.price != "-":
+                return responses.price_message(await prices.existing(connection, key))
+            moment = price_requests.read_moment(request, self._clock.now())
+            price = await prices.at(connection, key.product_key, request.currency, moment)
+            return responses.price_message(price)
+
+    async def UpdatePrice(
+        self, request: catalog_pb2.UpdatePriceRequest, _context: object
+    ) -> catalog_pb2.Price:
+        now = self._clock.now()
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Price,
+            responses.price_message,
+            lambda tx: prices.correct(
+                tx,
+                price_requests.read_price_name(request),
+                request.price.etag,
+                price_requests.read_correction(request, now),
+                now,
+            ),
         )
 
     async def WithdrawPrice(
         self, request: catalog_pb2.WithdrawPriceRequest, _context: object
     ) -> catalog_pb2.Price:
-        """Take back a price that has not taken effect."""
         return await run_mutation(
             self._database,
             request,
             catalog_pb2.Price,
             responses.price_message,
             lambda tx: prices.withdraw(
-                tx, requests.read(PRICE, request.name), request.etag, self._clock.now()
+                tx, read_name(PRICE, request.name), request.etag, self._clock.now()
             ),
         )
 
     async def ListPrices(
         self, request: catalog_pb2.ListPricesRequest, _context: object
     ) -> catalog_pb2.ListPricesResponse:
-        """List a product's prices, the newest first."""
-        key = requests.read(PRODUCT, request.parent)
+        key = read_name(PRODUCT, request.parent)
         page = read_page(request, keys=2)
         after = page.after_time()
         before = (after, page.after[1]) if after else prices.AFTER_ALL_PRICES
@@ -146,21 +245,69 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         )
         return catalog_pb2.ListPricesResponse(prices=shown, next_page_token=token)
 
+    # --- promotions -----------------------------------------------------------------------------
+
+    async def CreatePromotion(
+        self, request: catalog_pb2.CreatePromotionRequest, _context: object
+    ) -> catalog_pb2.Promotion:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Promotion,
+            promotion_messages.promotion_message,
+            lambda tx: promotions.create(
+                tx, promotion_messages.read_new_promotion(request, self._clock.now())
+            ),
+        )
+
+    async def GetPromotion(
+        self, request: catalog_pb2.GetPromotionRequest, _context: object
+    ) -> catalog_pb2.Promotion:
+        key = read_name(PROMOTION, request.name)
+        async with self._database.read() as connection:
+            return promotion_messages.promotion_message(await promotions.existing(connection, key))
+
+    async def ListPromotions(
+        self, request: catalog_pb2.ListPromotionsRequest, _context: object
+    ) -> catalog_pb2.ListPromotionsResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await promotion_store.promotions_of_merchant(
+                connection, merchant, after, page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            promotion_messages.promotion_message,
+            lambda promotion: (promotion.key.promotion,),
+        )
+        return catalog_pb2.ListPromotionsResponse(promotions=shown, next_page_token=token)
+
+    async def EndPromotion(
+        self, request: catalog_pb2.EndPromotionRequest, _context: object
+    ) -> catalog_pb2.Promotion:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Promotion,
+            promotion_messages.promotion_message,
+            lambda tx: promotions.end(tx, read_name(PROMOTION, request.name), request.etag),
+        )
+
     # --- stock ----------------------------------------------------------------------------------
 
     async def GetStock(
         self, request: catalog_pb2.GetStockRequest, _context: object
     ) -> catalog_pb2.Stock:
-        """Get the units of a product."""
-        key = requests.read(PRODUCT, request.product)
+        key = read_name(PRODUCT, request.product)
         async with self._database.read() as connection:
-            await products.existing(connection, key)
-            return responses.stock_message(await stock_store.stock(connection, key))
+            product = await products.existing(connection, key)
+            return responses.stock_message(await stock.stock_of(connection, product))
 
     async def AdjustStock(
         self, request: catalog_pb2.AdjustStockRequest, _context: object
     ) -> catalog_pb2.Stock:
-        """Add to or take from the units on hand."""
         return await run_mutation(
             self._database,
             request,
@@ -168,10 +315,212 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             responses.stock_message,
             lambda tx: stock.adjust(
                 tx,
-                requests.read(PRODUCT, request.product),
+                read_name(PRODUCT, request.product),
                 request.delta_units,
                 self._clock.now(),
             ),
+        )
+
+    async def CreateDelivery(
+        self, request: catalog_pb2.CreateDeliveryRequest, _context: object
+    ) -> catalog_pb2.Delivery:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Delivery,
+            delivery_messages.delivery_message,
+            lambda tx: deliveries.create(
+                tx, delivery_messages.read_delivery(request, self._clock.now())
+            ),
+        )
+
+    async def ListDeliveries(
+        self, request: catalog_pb2.ListDeliveriesRequest, _context: object
+    ) -> catalog_pb2.ListDeliveriesResponse:
+        key = read_name(PRODUCT, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            await products.existing(connection, key)
+            listed = await delivery_store.of_product(connection, key, after, page.limit)
+        shown, token = page.cut(
+            listed, delivery_messages.delivery_message, lambda delivery: (delivery.delivery,)
+        )
+        return catalog_pb2.ListDeliveriesResponse(deliveries=shown, next_page_token=token)
+
+    async def ReceiveDelivery(
+        self, request: catalog_pb2.ReceiveDeliveryRequest, _context: object
+    ) -> catalog_pb2.Delivery:
+        key = read_name(DELIVERY, request.name)
+        units = request.received_units if request.HasField("received_units") else None
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Delivery,
+            delivery_messages.delivery_message,
+            lambda tx: deliveries.receive(tx, key, units, self._clock.now()),
+        )
+
+    async def CancelDelivery(
+        self, request: catalog_pb2.CancelDeliveryRequest, _context: object
+    ) -> catalog_pb2.Delivery:
+        key = read_name(DELIVERY, request.name)
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Delivery,
+            delivery_messages.delivery_message,
+            lambda tx: deliveries.cancel(tx, key),
+        )
+
+    async def GetStockHold(
+        self, request: catalog_pb2.GetStockHoldRequest, _context: object
+    ) -> catalog_pb2.StockHold:
+        read_name(ORDER, request.order)
+        async with self._database.read() as connection:
+            return responses.hold_message(await stock.hold_of(connection, request.order))
+
+    async def ReleaseStockHold(
+        self, request: catalog_pb2.ReleaseStockHoldRequest, _context: object
+    ) -> catalog_pb2.StockHold:
+        read_name(ORDER, request.order)
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.StockHold,
+            responses.hold_message,
+            lambda tx: stock.release(tx, request.order, self._clock.now()),
+        )
+
+    # --- rule packs -----------------------------------------------------------------------------
+
+    async def ListRulePacks(
+        self, request: catalog_pb2.ListRulePacksRequest, _context: object
+    ) -> catalog_pb2.ListRulePacksResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            packs = await rule_pack_store.of_merchant(connection, merchant)
+        listed = [pack for pack in packs if pack.pack.id > after][: page.limit]
+        shown, token = page.cut(
+            listed, rule_messages.rule_pack_message, lambda pack: (pack.pack.id,)
+        )
+        return catalog_pb2.ListRulePacksResponse(rule_packs=shown, next_page_token=token)
+
+    async def GetRulePack(
+        self, request: catalog_pb2.GetRulePackRequest, _context: object
+    ) -> catalog_pb2.RulePack:
+        key = read_name(RULE_PACK, request.name)
+        async with self._database.read() as connection:
+            return rule_messages.rule_pack_message(await rule_packs.existing(connection, key))
+
+    async def UpdateRulePack(
+        self, request: catalog_pb2.UpdateRulePackRequest, _context: object
+    ) -> catalog_pb2.RulePack:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.RulePack,
+            rule_messages.rule_pack_message,
+            lambda tx: rule_packs.change(tx, *rule_messages.read_change(request.rule_pack)),
+        )
+
+    async def GetBindingRules(
+        self, request: catalog_pb2.GetBindingRulesRequest, _context: object
+    ) -> catalog_pb2.BindingRules:
+        merchant = read_name(MERCHANT, request.parent)
+        day = rule_messages.read_day(request, self._clock.now().date())
+        scheme = rule_messages.read_scheme(request.payment_scheme)
+        async with self._database.read() as connection:
+            packs = await rule_pack_store.of_merchant(connection, merchant)
+        return rule_messages.binding_message(binding(packs, request.region_code, scheme, day))
+
+    # --- taxes ----------------------------------------------------------------------------------
+
+    async def CreateTaxRate(
+        self, request: catalog_pb2.CreateTaxRateRequest, _context: object
+    ) -> catalog_pb2.TaxRate:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.TaxRate,
+            tax_messages.tax_rate_message,
+            lambda tx: tax_rates.add(tx, tax_messages.read_new_rate(request, self._clock.now())),
+        )
+
+    async def ImportTaxRates(
+        self, request: catalog_pb2.ImportTaxRatesRequest, _context: object
+    ) -> catalog_pb2.ImportTaxRatesResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        now = self._clock.now()
+        if request.dry_run:
+            rates = tax_messages.read_rows(request, now)
+            async with self._database.read() as connection:
+                decided = await tax_rates.decide_import(connection, merchant, rates, now)
+            return tax_messages.import_message(decided)
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.ImportTaxRatesResponse,
+            tax_messages.import_message,
+            lambda tx: tax_rates.import_all(
+                tx, merchant, tax_messages.read_rows(request, now), now
+            ),
+        )
+
+    async def GetTaxRate(
+        self, request: catalog_pb2.GetTaxRateRequest, _context: object
+    ) -> catalog_pb2.TaxRate:
+        key = read_name(TAX_RATE, request.name)
+        async with self._database.read() as connection:
+            return tax_messages.tax_rate_message(await tax_rates.existing(connection, key))
+
+    async def ListTaxRates(
+        self, request: catalog_pb2.ListTaxRatesRequest, _context: object
+    ) -> catalog_pb2.ListTaxRatesResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await tax_rate_store.of_merchant(
+                connection, merchant, request.region_code, after, page.limit
+            )
+        shown, token = page.cut(
+            listed, tax_messages.tax_rate_message, lambda rate: (rate.tax_rate,)
+        )
+        return catalog_pb2.ListTaxRatesResponse(tax_rates=shown, next_page_token=token)
+
+    async def WithdrawTaxRate(
+        self, request: catalog_pb2.WithdrawTaxRateRequest, _context: object
+    ) -> catalog_pb2.TaxRate:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.TaxRate,
+            tax_messages.tax_rate_message,
+            lambda tx: tax_rates.withdraw(
+                tx, read_name(TAX_RATE, request.name), request.etag, self._clock.now()
+            ),
+        )
+
+    async def GetCatalogSettings(
+        self, request: catalog_pb2.GetCatalogSettingsRequest, _context: object
+    ) -> catalog_pb2.CatalogSettings:
+        merchant = read_name(SETTINGS, request.name)
+        async with self._database.read() as connection:
+            return tax_messages.settings_message(await settings_store.get(connection, merchant))
+
+    async def UpdateCatalogSettings(
+        self, request: catalog_pb2.UpdateCatalogSettingsRequest, _context: object
+    ) -> catalog_pb2.CatalogSettings:
+        message = request.catalog_settings
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.CatalogSettings,
+            tax_messages.settings_message,
+            lambda tx: settings.change(tx, tax_messages.read_settings(message), message.etag),
         )
 
     # --- audit ----------------------------------------------------------------------------------
@@ -179,7 +528,6 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, _context: object
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """List what callers changed."""
         return await audit.answer(self._database, request)
 
     # --- for the suite --------------------------------------------------------------------------
@@ -187,32 +535,50 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def BatchProtectPrices(
         self, request: catalog_pb2.BatchProtectPricesRequest, _context: object
     ) -> catalog_pb2.BatchProtectPricesResponse:
-        """Remember the sign-up prices of standing orders."""
         carts = requests.read_batch("entries", request.entries, requests.read_protected)
         async with self._database.begin() as tx:
-            results = await prices.quote_carts(tx, carts)
-            signed_up = [
-                requests.sign_up_price(entry, line)
-                for entry, result in zip(request.entries, results, strict=True)
-                for line in result
-                if isinstance(line, Line)
+            results = await prices.price_carts(tx, carts)
+            sign_ups = promotion_messages.read_sign_ups(request.entries, results)
+            faults = await promotions.redeem_all(tx, sign_ups)
+            problems = [
+                promotion_messages.promotion_problem(entry, faults) for entry in request.entries
             ]
-            new = await prices.remember_sign_up_prices(tx, signed_up)
+            wanted = [
+                requests.read_protection(entry, line)
+                for entry, result, problem in zip(request.entries, results, problems, strict=True)
+                for line in result
+                if isinstance(line, Line) and not problem
+            ]
+            new = await prices.protect(tx, wanted)
             await audit.put_all(tx, request, responses.protection_changes(request.entries, new))
-        return responses.protection_response(results)
+        return responses.protection_response(results, problems)
+
+    async def BatchReleasePromotions(
+        self, request: catalog_pb2.BatchReleasePromotionsRequest, _context: object
+    ) -> catalog_pb2.BatchReleasePromotionsResponse:
+        keys = [STANDING_ORDER.key(name) for name in request.standing_orders]
+        async with self._database.begin() as tx:
+            released = await promotions.release(tx, keys)
+            await audit.put_all(tx, request, responses.release_changes(released))
+        return catalog_pb2.BatchReleasePromotionsResponse()
 
     async def BatchQuote(
         self, request: catalog_pb2.BatchQuoteRequest, _context: object
     ) -> catalog_pb2.BatchQuoteResponse:
-        """Price many carts."""
         carts = requests.read_batch("carts", request.carts, requests.read_cart)
         async with self._database.read() as connection:
             return responses.quote_response(await prices.quote_carts(connection, carts))
 
+    async def BatchQuotePriceChanges(
+        self, request: catalog_pb2.BatchQuotePriceChangesRequest, _context: object
+    ) -> catalog_pb2.BatchQuotePriceChangesResponse:
+        changes = requests.read_batch("entries", request.entries, requests.read_price_change)
+        async with self._database.read() as connection:
+            return responses.price_change_response(await prices.quote_changes(connection, changes))
+
     async def BatchHoldStock(
         self, request: catalog_pb2.BatchHoldStockRequest, _context: object
     ) -> catalog_pb2.BatchHoldStockResponse:
-        """Hold stock for many orders."""
         wanted = requests.read_batch("entries", request.entries, requests.read_hold)
         async with self._database.begin() as tx:
             granted, short, events = await stock.hold(tx, wanted, self._clock.now())
@@ -225,7 +591,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def BatchCheckStock(
         self, request: catalog_pb2.BatchCheckStockRequest, _context: object
     ) -> catalog_pb2.BatchCheckStockResponse:
-        """Say what is short, without holding anything."""
         wanted = requests.read_batch("checks", request.checks, requests.read_stock_check)
         async with self._database.read() as connection:
             return responses.check_response(await stock.check(connection, wanted))
+
+    async def BatchCheckSupply(
+        self, request: catalog_pb2.BatchCheckSupplyRequest, _context: object
+    ) -> catalog_pb2.BatchCheckSupplyResponse:
+        keys = [PRODUCT.key(name) for name in request.products]
+        async with self._database.read() as connection:
+            return delivery_messages.supply_response(await deliveries.supplies(connection, keys))

@@ -1,17 +1,40 @@
-"""Stock, and its holds for orders."""
+"""Stock, and its holds for orders.
 
-from collections.abc import Mapping, Sequence
+Whoever changes both locks the stock of the products first, in the order of their keys (store/stock.py).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.catalog.application import products
-from services.catalog.domain.products import Fault, Item, ProductKey
-from services.catalog.domain.stock import HoldRequest, Stock, allocate, shortages
-from services.catalog.domain.transitions import HoldEvent
-from services.catalog.publishers import stock_low
+from services.catalog.domain.bundles import (
+    bundle_stock,
+    expanded,
+    faults_as_ordered,
+    held_as_ordered,
+    request_expanded,
+)
+from services.catalog.domain.products import Fault, Item, Product, ProductKey
+from services.catalog.domain.stock import (
+    Hold,
+    HoldRequest,
+    Stock,
+    StockChange,
+    allocate,
+    held_again,
+    shortages,
+    stock_changes,
+    to_hold,
+)
+from services.catalog.domain.transitions import HoldEvent, HoldState
+from services.catalog.publishers import stock_changed
+from services.catalog.store import holds as hold_store
 from services.catalog.store import products as product_store
 from services.catalog.store import stock as stock_store
 from services.runtime.db.pool import Connection
-from services.runtime.errors import wrong_state
+from services.runtime.errors import not_found, wrong_state
+from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
 
@@ -23,16 +46,20 @@ async def adjust(
 
     Raises NOT_FOUND PRODUCT_NOT_FOUND, FAILED_PRECONDITION STOCK_NOT_TRACKED or STOCK_INSUFFICIENT.
     """
-    product = await products.existing(tx, key, lock=True)
+    product = await products.existing(tx, key)
     if not product.stock_tracked:
         raise wrong_state("STOCK_NOT_TRACKED", "the product's stock is not tracked")
-    before = await stock_store.stock(tx, key)
+    before = await stock_store.tracked_stock(tx, [key], lock=True)
     after = await stock_store.adjust_stock(tx, key, delta_units)
     if after is None:
-        raise wrong_state("STOCK_INSUFFICIENT", "fewer units would be on hand than are held")
-    # Units may have been held since `before` was read.
-    available_before = {key: after.available_units - delta_units}
-    return Applied(after, before, await _low_stock_events(tx, available_before, [after], now))
+        held, on_hand = before[key].held_units, before[key].on_hand_units
+        raise wrong_state(
+            "STOCK_INSUFFICIENT",
+            f"fewer units would be on hand than are held: {held} of {on_hand}",
+            on_hand_units=str(on_hand),
+            held_units=str(held),
+        )
+    return Applied(after, before[key], await _changed(tx, before, [after], now))
 
 
 async def hold(
@@ -40,51 +67,156 @@ async def hold(
 ) -> tuple[list[HoldRequest], dict[str, list[Fault]], list[OutboxEvent]]:
     """Hold stock for orders, each whole or not at all; an order that has its hold keeps it.
 
-    Returns the holds that are new, what each other order lacks, and the events to publish.
+    An order that was announced again gets a new hold. Returns the holds that are new, what each
+    other order lacks, and the events to publish.
     """
-    keys = (item.key for request in wanted for item in request.items)
-    tracked = await stock_store.tracked_stock(tx, keys, lock=True)
-    held = await stock_store.orders_with_holds(tx, [request.order for request in wanted])
-    new = {request.order: request for request in wanted if request.order not in held}
-    granted, short = allocate(list(new.values()), tracked)
-    changed = await stock_store.insert_holds(tx, granted)
-    return granted, short, await _low_stock_events(tx, tracked, changed, now)
+    orders = [request.order for request in wanted]
+    known = await hold_store.holds_of(tx, orders)
+    ordered = {request.order: request.items for request in wanted}
+    bundles = await product_store.bundles(tx, _keys(ordered.values()))
+    wanted = [request_expanded(request, bundles) for request in wanted]
+    keys = _keys(request.items for request in wanted)
+    before = await stock_store.tracked_stock(tx, keys | _held_keys(known), lock=True)
+    if known:
+        # Holds of these products have not changed any more since their stock is locked.
+        known = await hold_store.holds_of(tx, orders)
+    new, outdated = to_hold(wanted, known)
+    changed = await hold_store.settle_holds(tx, outdated, HoldEvent.RELEASE)
+    present = before | {stock.key: stock for stock in changed}
+    granted, short = allocate(new, _available(present))
+    granted = [held_as_ordered(request, bundles, present) for request in granted]
+    changed += await hold_store.insert_holds(tx, granted)
+    await stock_store.set_awaited(
+        tx, (fault.key for faults in short.values() for fault in faults), is_awaited=True
+    )
+    available = _available(present)
+    lacking = {
+        order: faults_as_ordered(ordered[order], faults, bundles, available)
+        for order, faults in short.items()
+    }
+    return granted, lacking, await _changed(tx, before, changed, now)
 
 
 async def check(connection: Connection, wanted: Sequence[Sequence[Item]]) -> list[list[Fault]]:
     """What is short of each list of items, without holding anything."""
-    keys = (item.key for items in wanted for item in items)
-    tracked = await stock_store.tracked_stock(connection, keys, lock=False)
-    return [shortages(items, tracked) for items in wanted]
+    bundles = await product_store.bundles(connection, _keys(wanted))
+    taken = [expanded(items, bundles) for items in wanted]
+    tracked = await stock_store.tracked_stock(connection, _keys(taken), lock=False)
+    available = _available(tracked)
+    return [
+        faults_as_ordered(ordered, shortages(items, available), bundles, available)
+        for ordered, items in zip(wanted, taken, strict=True)
+    ]
+
+
+async def stock_of(connection: Connection, product: Product) -> Stock:
+    """The stock of a product; of a bundle, as many units as its parts make."""
+    if not product.parts:
+        return await stock_store.stock(connection, product.key)
+    parts = [part.key for part in product.parts]
+    stocks = await stock_store.tracked_stock(connection, parts, lock=False)
+    return bundle_stock(product.key, product.parts, stocks)
 
 
 async def commit_holds(tx: Connection, orders: Sequence[str]) -> None:
-    """Take the held units of orders out of the stock."""
-    await stock_store.end_holds(tx, orders, HoldEvent.COMMIT)
+    """Take the held units of orders out of the stock.
+
+    An order that is paid after its hold ran out takes its units all the same, if they are there.
+    """
+    known = await hold_store.holds_of(tx, orders)
+    before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
+    late, _ = allocate(held_again(known.values()), _available(before))
+    await hold_store.insert_holds(tx, late)
+    await hold_store.settle_holds(tx, orders, HoldEvent.COMMIT)
 
 
-async def release_holds(tx: Connection, orders: Sequence[str]) -> None:
-    """Make the held units of orders available again."""
-    await stock_store.end_holds(tx, orders, HoldEvent.RELEASE)
+async def end_holds(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:
+    """Make the held units of orders that ended available again, and let none be held for them.
+
+    Of each order, how often it had been announced by then.
+    """
+    known = await hold_store.holds_of(tx, [order for order, _ in ended])
+    before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
+    # One that was left out twice ended with its latest announcement.
+    changed = await hold_store.end_holds(tx, dict(sorted(ended)))
+    await outbox.put(tx, await _changed(tx, before, changed, now))
 
 
-async def expire_holds(tx: Connection, now: datetime, limit: int) -> tuple[int, datetime | None]:
-    """Release a batch of holds that ran out; returns how many, or when the next one will."""
-    expired = await stock_store.expire_holds(tx, now, limit)
-    return expired, None if expired else await stock_store.next_hold_expiry(tx)
+async def expire_holds(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
+    """Make the units of a batch of holds that nobody settled in time available again; how many."""
+    due = await hold_store.expiring(tx, buckets, now, limit)
+    before = await stock_store.tracked_stock(tx, _held_keys(due), lock=True)
+    count, changed = await hold_store.expire_holds(tx, list(due), now)
+    await outbox.put(tx, await _changed(tx, before, changed, now))
+    return count
 
 
-async def _low_stock_events(
-    tx: Connection,
-    available_before: Mapping[ProductKey, int],
-    changed: Sequence[Stock],
-    now: datetime,
+async def hold_of(connection: Connection, order: str) -> Hold:
+    """What is held for an order. Raises NOT_FOUND STOCK_HOLD_NOT_FOUND."""
+    known = await hold_store.holds_of(connection, [order])
+    if order not in known:
+        raise not_found("STOCK_HOLD_NOT_FOUND", f"a hold of stock for {order}")
+    return known[order]
+
+
+async def release(tx: Connection, order: str, now: datetime) -> Applied[Hold]:
+    """Make what is held for an order available again; what was released already stays as it is.
+
+    Raises NOT_FOUND STOCK_HOLD_NOT_FOUND, FAILED_PRECONDITION STOCK_HOLD_COMMITTED.
+    """
+    known = await hold_of(tx, order)
+    before = await stock_store.tracked_stock(tx, _held_keys({order: known}), lock=True)
+    # It may have been settled before its stock was locked.
+    found = await hold_of(tx, order)
+    if found.state is HoldState.COMMITTED:
+        raise wrong_state(
+            "STOCK_HOLD_COMMITTED", f"{order} is paid, and its units have left the stock"
+        )
+    changed = await hold_store.settle_holds(tx, [order], HoldEvent.RELEASE)
+    after = await hold_of(tx, order)
+    return Applied(after, found, await _changed(tx, before, changed, now), resource=order)
+
+
+def _available(stocks: Mapping[ProductKey, Stock]) -> dict[ProductKey, int]:
+    return {key: stock.available_units for key, stock in stocks.items()}
+
+
+def _keys(lists: Iterable[Iterable[Item]]) -> set[ProductKey]:
+    return {item.key for items in lists for item in items}
+
+
+def _held_keys(known: Mapping[str, Hold]) -> set[ProductKey]:
+    return _keys(hold.items for hold in known.values())
+
+
+async def _changed(
+    tx: Connection, before: Mapping[ProductKey, Stock], changed: Sequence[Stock], now: datetime
 ) -> list[OutboxEvent]:
-    """Events of products whose available units have just come down to their threshold."""
-    stocks = {stock.key: stock for stock in changed}
-    known = await product_store.products_by_key(tx, stocks)
-    return [
-        stock_low(product, stocks[key].available_units, stocks[key].version, now)
+    """The events of changed stock; of several changes of one product, the last counts."""
+    after = {stock.key: stock for stock in changed if stock.key in before}
+    known = await product_store.products_by_key(tx, after)
+    changes = [
+        (product, after[key], change)
         for key, product in known.items()
-        if stocks[key].available_units <= product.low_stock_threshold < available_before[key]
+        for change in stock_changes(before[key], after[key], product.low_stock_threshold)
     ]
+    restocked = {stock.key for _, stock, change in changes if change is StockChange.RESTOCKED}
+    await stock_store.set_awaited(tx, restocked, is_awaited=False)
+    return [stock_changed(*entry, now) for entry in changes + await _bundles(tx, restocked, after)]
+
+
+async def _bundles(
+    tx: Connection, restocked: Collection[ProductKey], after: Mapping[ProductKey, Stock]
+) -> list[tuple[Product, Stock, StockChange]]:
+    """The bundles that can be had again since one of their parts can: orders wait for those, too."""
+    found = await product_store.bundles_with(tx, restocked)
+    parts = {part.key for bundle in found for part in bundle.parts}
+    stocks = await stock_store.tracked_stock(tx, parts, lock=False)
+    changes = []
+    for bundle in found:
+        units = bundle_stock(bundle.key, bundle.parts, stocks)
+        # Told apart by the version of the part, of which several can come at once.
+        version = max(after[part.key].version for part in bundle.parts if part.key in restocked)
+        if units.available_units:
+            changes.append((bundle, replace(units, version=version), StockChange.RESTOCKED))
+    return changes

@@ -1,140 +1,92 @@
-"""What a product costs a subscriber at an instant. Pure functions."""
+"""What an item costs a subscriber at an instant, step by step. Pure functions.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+The list price comes first. Each step then looks at what the line has come to, and says what it adds or
+takes off. The list amount and all adjustments are the amount of the line.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, as_told
+from services.catalog.domain.prices import BASIS_POINTS, Price, in_force, subscriber_price
 from services.catalog.domain.products import (
+    STANDARD_CATEGORY,
     Fault,
     Item,
     ItemFault,
-    MerchantId,
     PriceId,
-    PriceKey,
     Product,
-    ProductId,
     ProductKey,
     ProductState,
     StandingOrderId,
+    StandingOrderKey,
 )
+from services.catalog.domain.promotions import Discount, Redemptions
+from services.catalog.domain.protections import Cap, Lock, Protection, ProtectionKey
+from services.catalog.domain.rule_packs import RulePackKey
+from services.catalog.domain.tax import Destination, Taxed, TaxTable, taxed
 from services.runtime.money import AMOUNT_MINOR_MAX
 
-BASIS_POINTS = 10_000
 
+class AdjustmentKind(StrEnum):
+    """What decided a step from the list amount of a line to its amount."""
 
-class Basis(StrEnum):
-    """What decided a unit price."""
-
-    LIST_PRICE = "LIST_PRICE"
+    QUANTITY_TIER = "QUANTITY_TIER"
+    SUBSCRIBER_DISCOUNT = "SUBSCRIBER_DISCOUNT"
     INCREASE_NOT_YET_NOTIFIED = "INCREASE_NOT_YET_NOTIFIED"
     PRICE_LOCK = "PRICE_LOCK"
     PRICE_CAP = "PRICE_CAP"
+    PROMOTION = "PROMOTION"
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one unit costs from an instant on."""
+# Tuples, since lines are made and compared more often than anything else.
+class Adjustment(NamedTuple):
+    """What a step adds to a line, or takes off it, and by which price version."""
 
-    merchant: MerchantId
-    product: ProductId
-    price: PriceId
+    kind: AdjustmentKind
     amount_minor: int
-    currency: str
-    effective_time: datetime
-    announce_time: datetime
-    # Set: it never took effect.
-    withdraw_time: datetime | None = None
-
-    @property
-    def key(self) -> PriceKey:
-        """Which it is."""
-        return PriceKey(self.merchant, self.product, self.price)
-
-    @property
-    def version(self) -> int:
-        """A price changes once at most."""
-        return 1 if self.withdraw_time is None else 2
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """Never above the sign-up price for the first cycles or until an instant, whichever holds."""
-
-    cycle_count: int | None
-    until_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """Never above the sign-up price plus a share of it, in basis points."""
-
-    increase_limit_bps: int
-
-
-class ProtectionKey(NamedTuple):
-    """Which product of which standing order."""
-
-    merchant: MerchantId
-    standing_order: StandingOrderId
-    product: ProductId
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """What a standing order was promised for one product when it was made."""
-
-    sign_up_amount_minor: int
-    # The price version that gave it.
-    sign_up_price: PriceId
-    sign_up_time: datetime
-    terms: Lock | Cap | None
-
-
-@dataclass(frozen=True, slots=True)
-class SignUpPrice:
-    """What is remembered of a product's price when a standing order is made."""
-
-    merchant: MerchantId
-    standing_order: StandingOrderId
-    product: ProductId
-    sign_up_amount_minor: int
-    # The price version that gave it.
-    sign_up_price: PriceId
-    currency: str
-    sign_up_time: datetime
-    terms: Lock | Cap | None
-
-    @property
-    def key(self) -> ProtectionKey:
-        """Which it is."""
-        return ProtectionKey(self.merchant, self.standing_order, self.product)
-
-
-class UnitPrice(NamedTuple):
-    """What a subscriber pays for one unit, by which price version, and the list price beside it."""
-
-    amount_minor: int
-    list_amount_minor: int
-    currency: str
+    # Empty: of no other version than the step before.
     price: PriceId
-    list_price: PriceId
-    basis: Basis
+    # The promotion that it is by, and its title; empty: by none.
+    promotion: str = ""
+    promotion_title: str = ""
+    # INCREASE_NOT_YET_NOTIFIED: what asks for the notice; None: the product.
+    rule: RulePackKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """An item with its price."""
+class Line(NamedTuple):
+    """An item with what it costs, and why."""
 
     item: Item
     title: str
-    unit: UnitPrice
+    currency: str
+    amount_minor: int
+    price: PriceId
+    list_amount_minor: int
+    list_unit_price_minor: int
+    list_price: PriceId
+    adjustments: tuple[Adjustment, ...] = ()
+    tax_category: str = STANDARD_CATEGORY
+    # None: no tax is on it.
+    taxed: Taxed | None = None
 
     @property
-    def amount_minor(self) -> int:
-        """What the line costs."""
-        return self.unit.amount_minor * self.item.quantity
+    def net_minor(self) -> int:
+        """What it costs before taxes."""
+        return self.taxed.net_minor if self.taxed else self.amount_minor
+
+    @property
+    def gross_minor(self) -> int:
+        """What the customer pays."""
+        return self.taxed.gross_minor if self.taxed else self.amount_minor
+
+    @property
+    def unit_price_minor(self) -> int:
+        """What one unit costs, rounded up to the minor unit."""
+        return -(-self.amount_minor // self.item.quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,113 +97,302 @@ class Cart:
     cycle: int
     items: tuple[Item, ...]
     price_time: datetime
+    # When the standing order is made, where its prices are not protected yet.
+    sign_up_time: datetime | None = None
+    # Where it goes: a country or its part, such as `DE` or `US-CA`; empty: unknown.
+    region_code: str = ""
+    # Empty: the one that all its products have a price in.
+    currency: str = ""
+    # The customer's; empty: a consumer.
+    tax_id: str = ""
 
 
-def in_force(prices: Sequence[Price], at: datetime) -> list[Price]:
-    """The prices that have taken effect by an instant, the oldest first."""
-    return sorted((p for p in prices if p.effective_time <= at), key=lambda p: p.effective_time)
+class Facts(NamedTuple):
+    """What decides the amount of a line."""
+
+    quantity: int
+    # The price versions of its currency in force, the oldest first; not empty.
+    prices: Sequence[Price]
+    increase_notice: timedelta
+    protection: Protection | None
+    sign_up_time: datetime | None
+    cycle: int
+    at: datetime
+    # What the standing order has redeemed that is on in the cycle and for the product.
+    discount: Discount | None = None
+    # Of the amount that the promotion takes off the order, what it has not taken off a line before.
+    amount_off_minor: int = 0
+    # What asks for the notice of an increase; None: the product.
+    notice_rule: RulePackKey | None = None
 
 
-def subscriber_price(
-    prices: Sequence[Price], notice_days: int, sign_up_time: datetime | None, at: datetime
-) -> Price:
-    """The price for somebody who subscribed at `sign_up_time`: drops at once, rises after notice.
-
-    Of the newest price whose notice period is over (or the one that the subscriber signed up to, if
-    that is newer) and all later ones in force, it is the lowest: each of them has been the subscriber's
-    right, and a rise takes none of it away before its own notice is over.
-
-    `prices` are those in force at `at`, the oldest first, and not empty.
-    """
-    notice = timedelta(days=notice_days)
-    settled = 0
-    for index, price in enumerate(prices):
-        signed_up_to = sign_up_time is not None and price.effective_time <= sign_up_time
-        if signed_up_to or price.announce_time + notice <= at:
-            settled = index
-    # Of equal prices the newest is named.
-    return min(reversed(prices[settled:]), key=lambda p: p.amount_minor)
+# What a step makes of the amount that a line has come to; None: it changes nothing.
+Step = Callable[[Facts, int], Adjustment | None]
 
 
-def ceiling(protection: Protection, cycle: int, at: datetime) -> tuple[int, Basis] | None:
-    """What the protection allows at most for one unit in a cycle; None when it does not apply."""
-    terms = protection.terms
-    if isinstance(terms, Cap):
-        limit = protection.sign_up_amount_minor * (BASIS_POINTS + terms.increase_limit_bps)
-        return limit // BASIS_POINTS, Basis.PRICE_CAP
-    if isinstance(terms, Lock):
-        by_cycle = terms.cycle_count is not None and cycle <= terms.cycle_count
-        by_time = terms.until_time is not None and at < terms.until_time
-        if by_cycle or by_time:
-            return protection.sign_up_amount_minor, Basis.PRICE_LOCK
+def quantity_tier(facts: Facts, amount_minor: int) -> Adjustment | None:
+    """So many units cost less each."""
+    listed = facts.prices[-1]
+    if not listed.tiers:
+        return None
+    tiered_minor = listed.tiered_minor(facts.quantity)
+    return _at_most(amount_minor, tiered_minor, AdjustmentKind.QUANTITY_TIER, listed.price)
+
+
+def subscriber_discount(facts: Facts, amount_minor: int) -> Adjustment | None:
+    """A standing order is given something off the list price."""
+    listed = facts.prices[-1]
+    left_minor = amount_minor - listed.discount_minor(amount_minor)
+    return _at_most(amount_minor, left_minor, AdjustmentKind.SUBSCRIBER_DISCOUNT, listed.price)
+
+
+def increase_notice(facts: Facts, amount_minor: int) -> Adjustment | None:
+    """An increase applies to those who have subscribed only after its notice."""
+    price = subscriber_price(
+        facts.prices, facts.quantity, facts.increase_notice, facts.sign_up_time, facts.at
+    )
+    kind = AdjustmentKind.INCREASE_NOT_YET_NOTIFIED
+    limit_minor = price.subscriber_minor(facts.quantity)
+    held = _at_most(amount_minor, limit_minor, kind, price.price)
+    return held and held._replace(rule=facts.notice_rule)
+
+
+def price_protection(facts: Facts, amount_minor: int) -> Adjustment | None:
+    """What the standing order was promised at sign-up is the most that it pays."""
+    protection = facts.protection
+    if protection is None or protection.terms is None:
+        return None
+    signed_up = next((p for p in facts.prices if p.price == protection.sign_up_price), None)
+    if signed_up is None:
+        # The instant lies before sign-up.
+        return None
+    sign_up_minor = signed_up.subscriber_minor(facts.quantity)
+    match protection.terms:
+        case Cap(increase_limit_bps):
+            limit_minor = sign_up_minor * (BASIS_POINTS + increase_limit_bps) // BASIS_POINTS
+            return _at_most(amount_minor, limit_minor, AdjustmentKind.PRICE_CAP, signed_up.price)
+        case Lock() as lock if lock.holds(facts.cycle, facts.at):
+            return _at_most(amount_minor, sign_up_minor, AdjustmentKind.PRICE_LOCK, signed_up.price)
     return None
 
 
-def unit_price(
-    prices: Sequence[Price],
-    notice_days: int,
-    protection: Protection | None,
-    cycle: int,
-    at: datetime,
-) -> UnitPrice | None:
-    """What a subscriber pays for one unit in a cycle; None when no price is in force."""
-    current = in_force(prices, at)
-    if not current:
+def promotion(facts: Facts, amount_minor: int) -> Adjustment | None:
+    """What the standing order has redeemed takes something off; a unit of money is left to pay."""
+    redeemed = facts.discount
+    if redeemed is None:
         return None
-    listed = current[-1]
-    sign_up_time = protection.sign_up_time if protection else None
-    chosen = subscriber_price(current, notice_days, sign_up_time, at)
-    amount, basis, price = chosen.amount_minor, Basis.LIST_PRICE, chosen.price
-    if chosen.amount_minor < listed.amount_minor:
-        basis = Basis.INCREASE_NOT_YET_NOTIFIED
-    limit = ceiling(protection, cycle, at) if protection else None
-    if protection and limit is not None and limit[0] < amount:
-        (amount, basis), price = limit, protection.sign_up_price
-    return UnitPrice(amount, listed.amount_minor, listed.currency, price, listed.price, basis)
+    share_minor = amount_minor * redeemed.percent_off_bps // BASIS_POINTS
+    off_minor = min(share_minor + facts.amount_off_minor, amount_minor - 1)
+    if not off_minor:
+        return None
+    kind, no_version = AdjustmentKind.PROMOTION, PriceId("")
+    return Adjustment(kind, -off_minor, no_version, redeemed.promotion, redeemed.title)
+
+
+def _at_most(
+    amount_minor: int, limit_minor: int, kind: AdjustmentKind, price: PriceId
+) -> Adjustment | None:
+    """What brings an amount down to a limit."""
+    if limit_minor >= amount_minor:
+        return None
+    return Adjustment(kind, limit_minor - amount_minor, price)
+
+
+STEPS: Sequence[Step] = (
+    quantity_tier,
+    subscriber_discount,
+    increase_notice,
+    price_protection,
+    promotion,
+)
+
+
+def price_line(item: Item, title: str, facts: Facts) -> Line:
+    """What an item costs: the list price, and what each step makes of it."""
+    listed = facts.prices[-1]
+    amount_minor = list_amount_minor = listed.list_minor(facts.quantity)
+    price = listed.price
+    adjustments: list[Adjustment] = []
+    for step in STEPS:
+        adjustment = step(facts, amount_minor)
+        if adjustment is not None:
+            adjustments.append(adjustment)
+            amount_minor += adjustment.amount_minor
+            price = adjustment.price or price
+    return Line(
+        item,
+        title,
+        listed.currency,
+        amount_minor,
+        price,
+        list_amount_minor,
+        listed.unit_price_minor,
+        listed.price,
+        tuple(adjustments),
+    )
+
+
+NO_REDEMPTIONS: Redemptions = {}
+# By product, its price versions in all currencies.
+Prices = Mapping[ProductKey, Sequence[Price]]
+# By currency, the price versions of a product that are in force, the oldest first.
+Current = Mapping[str, Sequence[Price]]
 
 
 def quote(
     cart: Cart,
     products: Mapping[ProductKey, Product],
-    prices: Mapping[ProductKey, Sequence[Price]],
+    prices: Prices,
     protections: Mapping[ProtectionKey, Protection],
+    redemptions: Redemptions = NO_REDEMPTIONS,
 ) -> list[Line] | list[Fault]:
     """Price a cart: its lines, or everything that is wrong with it."""
+    current = {item.key: _current(prices.get(item.key, ()), cart.price_time) for item in cart.items}
+    faults = [fault for item in cart.items if (fault := _fault(item, products, current[item.key]))]
+    currency = cart.currency
+    if not currency:
+        priced = {item.key: current[item.key] for item in cart.items if current[item.key]}
+        currency, lacking = _only_currency(priced)
+        faults += [Fault(key, fault, _title(products, key)) for key, fault in lacking]
+    off_sale = {
+        fault.key: at
+        for at, fault in enumerate(faults)
+        if fault.fault is ItemFault.PRODUCT_DISCONTINUED
+    }
+    redeemed = _redeemed(cart, redemptions)
+    amount_off_minor = redeemed.amount_off_minor if redeemed else 0
     lines: list[Line] = []
-    faults: list[Fault] = []
     total_minor = 0
     for item in cart.items:
-        product = products.get(item.key)
-        if product is None:
-            faults.append(Fault(item.key, ItemFault.PRODUCT_NOT_FOUND))
+        in_currency = current[item.key].get(currency)
+        if in_currency is None:
+            if cart.currency and current[item.key]:
+                title = _title(products, item.key)
+                faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH, title))
             continue
-        if product.state is ProductState.DISCONTINUED:
-            faults.append(Fault(item.key, ItemFault.PRODUCT_DISCONTINUED, product.title))
+        facts = _facts(cart, item, products, in_currency, protections)
+        if facts is None:
             continue
-        unit = unit_price(
-            prices.get(item.key, ()),
-            product.increase_notice_days,
-            protections.get(
-                ProtectionKey(item.key.merchant, cart.standing_order, item.key.product)
-            ),
-            cart.cycle,
-            cart.price_time,
-        )
-        if unit is None:
-            faults.append(Fault(item.key, ItemFault.PRICE_NOT_FOUND, product.title))
-        elif lines and unit.currency != lines[0].unit.currency:
-            faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH, product.title))
-        else:
-            line = Line(item, product.title, unit)
-            total_minor += line.amount_minor
-            if total_minor > AMOUNT_MINOR_MAX:
-                faults.append(Fault(item.key, ItemFault.TOTAL_TOO_LARGE))
-            lines.append(line)
+        if redeemed is not None and redeemed.is_for(item.key.product):
+            facts = facts._replace(discount=redeemed, amount_off_minor=amount_off_minor)
+        product = products[item.key]
+        line = price_line(item, product.title, facts)
+        if product.tax_category != STANDARD_CATEGORY:
+            line = line._replace(tax_category=product.tax_category)
+        amount_off_minor -= min(amount_off_minor, _taken_off_minor(line))
+        if item.key in off_sale:
+            at = off_sale[item.key]
+            faults[at] = replace(faults[at], amount_minor=line.amount_minor, currency=line.currency)
+            continue
+        total_minor += line.amount_minor
+        if total_minor > AMOUNT_MINOR_MAX:
+            faults.append(Fault(item.key, ItemFault.TOTAL_TOO_LARGE))
+        lines.append(line)
     return faults or lines
 
 
-def subscriber_effective_time(price: Price, previous: Price | None, notice_days: int) -> datetime:
-    """When a new price reaches those who have subscribed already."""
-    if previous is None or price.amount_minor <= previous.amount_minor:
-        return price.effective_time
-    return max(price.effective_time, price.announce_time + timedelta(days=notice_days))
+def _current(prices: Sequence[Price], at: datetime) -> Current:
+    current: dict[str, list[Price]] = {}
+    for price in in_force(prices, at):
+        current.setdefault(price.currency, []).append(price)
+    return current
+
+
+def _fault(item: Item, products: Mapping[ProductKey, Product], current: Current) -> Fault | None:
+    """What is wrong with an item in any currency."""
+    product = products.get(item.key)
+    if product is None:
+        return Fault(item.key, ItemFault.PRODUCT_NOT_FOUND)
+    if product.state is ProductState.DISCONTINUED:
+        return Fault(item.key, ItemFault.PRODUCT_DISCONTINUED, product.title)
+    return None if current else Fault(item.key, ItemFault.PRICE_NOT_FOUND, product.title)
+
+
+def _only_currency(
+    priced: Mapping[ProductKey, Current],
+) -> tuple[str, list[tuple[ProductKey, ItemFault]]]:
+    """The one currency that all products have a price in, or what is wrong with them."""
+    common: frozenset[str] = frozenset()
+    lacking: list[tuple[ProductKey, ItemFault]] = []
+    for key, current in priced.items():
+        narrowed = common.intersection(current) if common else frozenset(current)
+        if narrowed:
+            common = narrowed
+        else:
+            lacking.append((key, ItemFault.CURRENCY_MISMATCH))
+    if len(common) > 1:
+        lacking.append((next(iter(priced)), ItemFault.CURRENCY_NEEDED))
+        return "", lacking
+    return next(iter(common), ""), lacking
+
+
+def _title(products: Mapping[ProductKey, Product], key: ProductKey) -> str:
+    product = products.get(key)
+    return product.title if product else ""
+
+
+def _redeemed(cart: Cart, redemptions: Redemptions) -> Discount | None:
+    """What the promotion of a cart's standing order takes off, while it is on."""
+    merchant = cart.items[0].key.merchant
+    redeemed = redemptions.get(StandingOrderKey(merchant, cart.standing_order))
+    if redeemed is None or not redeemed.is_on(cart.cycle, cart.price_time):
+        return None
+    return redeemed.discount
+
+
+def _taken_off_minor(line: Line) -> int:
+    return sum(-a.amount_minor for a in line.adjustments if a.kind is AdjustmentKind.PROMOTION)
+
+
+def increase_notice_of(
+    cart: Cart, product: Product, protection: Protection | None
+) -> IncreaseNotice:
+    """What is asked of the notice of an increase where the cart goes, on the day it is due."""
+    rules = protection.rules if protection else NO_RULES
+    return rules.increase_notice(product, cart.region_code, cart.price_time.date())
+
+
+def _facts(
+    cart: Cart,
+    item: Item,
+    products: Mapping[ProductKey, Product],
+    current: Sequence[Price],
+    protections: Mapping[ProtectionKey, Protection],
+) -> Facts | None:
+    product = products.get(item.key)
+    if product is None:
+        return None
+    key = ProtectionKey(item.key.merchant, cart.standing_order, item.key.product)
+    protection = protections.get(key)
+    notice = increase_notice_of(cart, product, protection)
+    if protection is not None and notice.min_days:
+        current = as_told(current, protection.told, protection.sign_up_time)
+    return Facts(
+        item.quantity,
+        current,
+        notice.period,
+        protection,
+        protection.sign_up_time if protection else cart.sign_up_time,
+        cart.cycle,
+        cart.price_time,
+        notice_rule=notice.rule_pack,
+    )
+
+
+def with_taxes(
+    cart: Cart, result: list[Line] | list[Fault], table: TaxTable | None
+) -> list[Line] | list[Fault]:
+    """The lines of a cart with their taxes, or what is wrong with it: it can be too dear with them."""
+    lines = [line for line in result if isinstance(line, Line)]
+    if table is None or len(lines) < len(result):
+        return result
+    destination = Destination(cart.region_code, cart.tax_id)
+    rates = [table.applying(destination, line.tax_category, cart.price_time) for line in lines]
+    if not any(rates):
+        return lines
+    amounts_minor = [line.amount_minor for line in lines]
+    taxes = taxed(amounts_minor, rates, table.settings)
+    if sum(line.gross_minor for line in taxes) > AMOUNT_MINOR_MAX:
+        last = lines[-1]
+        return [Fault(last.item.key, ItemFault.TOTAL_TOO_LARGE, last.title)]
+    return [line._replace(taxed=tax) for line, tax in zip(lines, taxes, strict=True)]

@@ -1,11 +1,15 @@
 """Products, and what can be wrong with an item of one."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
 INCREASE_NOTICE_DAYS_DEFAULT = 30
+# A price or a rate "from now on" may be on the wire for a while.
+EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
+# The tax category of a product that names none.
+STANDARD_CATEGORY = "standard"
 
 MerchantId = NewType("MerchantId", str)
 ProductId = NewType("ProductId", str)
@@ -29,6 +33,7 @@ class ItemFault(StrEnum):
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     TOTAL_TOO_LARGE = "TOTAL_TOO_LARGE"
     OUT_OF_STOCK = "OUT_OF_STOCK"
+    CURRENCY_NEEDED = "CURRENCY_NEEDED"
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
@@ -67,6 +72,13 @@ class OrderKey(NamedTuple):
     cycle: int
 
 
+class Item(NamedTuple):
+    """A product and how many of it."""
+
+    key: ProductKey
+    quantity: int
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """Something that a merchant sells again and again."""
@@ -80,18 +92,23 @@ class Product:
     state: ProductState
     create_time: datetime
     version: int = 1
+    tax_category: str = STANDARD_CATEGORY
+    # A bundle: its parts, none of them a bundle, and how many of each.
+    part_products: tuple[ProductId, ...] = ()
+    part_quantities: tuple[int, ...] = ()
 
     @property
     def key(self) -> ProductKey:
         """Which it is."""
         return ProductKey(self.merchant, self.product)
 
-
-class Item(NamedTuple):
-    """A product and how many of it."""
-
-    key: ProductKey
-    quantity: int
+    @property
+    def parts(self) -> tuple[Item, ...]:
+        """What one unit of a bundle consists of; empty: it is none."""
+        parts = zip(self.part_products, self.part_quantities, strict=True)
+        return tuple(
+            Item(ProductKey(self.merchant, product), quantity) for product, quantity in parts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +119,8 @@ class Fault:
     fault: ItemFault
     # The product's, as far as it is known.
     title: str = field(default="", compare=False)
+    # PRODUCT_DISCONTINUED: what it would cost; None where it has no price.
+    amount_minor: int | None = field(default=None, compare=False)
+    currency: str = field(default="", compare=False)
+    # OUT_OF_STOCK: how many there are.
+    available_units: int = field(default=0, compare=False)

@@ -1,9 +1,11 @@
 """Who gets the stock. Pure functions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
 
 from services.catalog.domain.products import (
     Fault,
@@ -13,6 +15,7 @@ from services.catalog.domain.products import (
     ProductId,
     ProductKey,
 )
+from services.catalog.domain.transitions import HoldState
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,12 @@ class Stock:
     merchant: MerchantId
     product: ProductId
     on_hand_units: int
+    # Of those on hand, promised to orders that are not settled yet.
     held_units: int
+    # Gone, for orders that were paid.
+    committed_units: int
+    # Whether an order was refused for the want of units since there were last more of them.
+    is_awaited: bool
     version: int
 
     @property
@@ -36,13 +44,95 @@ class Stock:
         return self.on_hand_units - self.held_units
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRequest:
+class HoldRequest(NamedTuple):
     """Stock wanted for one order."""
 
     order: str
+    # How often the order had been announced when this was asked for.
+    announcement_count: int
     items: tuple[Item, ...]
     expire_time: datetime
+    # When the order is due.
+    due_time: datetime
+    # With bundles, where `items` has their parts; empty: those are what was ordered.
+    ordered_items: tuple[Item, ...] = ()
+
+
+class Hold(NamedTuple):
+    """What there is of an order."""
+
+    order: str
+    announcement_count: int
+    state: HoldState
+    # Empty where nothing was ever held.
+    items: tuple[Item, ...] = ()
+    expire_time: datetime | None = None
+    due_time: datetime | None = None
+    ordered_items: tuple[Item, ...] = ()
+
+
+class StockChange(StrEnum):
+    """What merchants and standing orders hear of a change of the available units."""
+
+    # They fell to the product's threshold or below it.
+    LOW = "LOW"
+    # None is left.
+    OUT = "OUT"
+    # There are more, after none was left or an order was refused for the want of them.
+    RESTOCKED = "RESTOCKED"
+
+
+def stock_changes(before: Stock, after: Stock, low_stock_threshold: int) -> list[StockChange]:
+    """What is worth hearing of a change of the available units; each is said once."""
+    had, has = before.available_units, after.available_units
+    if has > had:
+        return [StockChange.RESTOCKED] if had <= 0 or before.is_awaited else []
+    changes = [StockChange.LOW] if has <= low_stock_threshold < had else []
+    return [*changes, StockChange.OUT] if has <= 0 < had else changes
+
+
+def held_again(holds: Iterable[Hold]) -> list[HoldRequest]:
+    """What orders that are paid want once more, since their holds had run out."""
+    return [
+        HoldRequest(
+            hold.order,
+            hold.announcement_count,
+            hold.items,
+            hold.expire_time,
+            hold.due_time,
+            hold.ordered_items,
+        )
+        for hold in holds
+        if hold.state is HoldState.RELEASED and hold.expire_time and hold.due_time
+    ]
+
+
+def to_hold(
+    requests: Sequence[HoldRequest], known: Mapping[str, Hold]
+) -> tuple[list[HoldRequest], list[str]]:
+    """The requests that ask for what is not there yet, and the orders whose hold is out of date.
+
+    An order is announced with its items, and again with others. What was asked for by an earlier
+    announcement, or before the order ended, comes too late and changes nothing.
+    """
+    wanted = {request.order: request for request in requests}
+    new = [
+        request
+        for order, request in wanted.items()
+        if order not in known or _may_hold(request, known[order])
+    ]
+    outdated = [r.order for r in new if r.order in known and known[r.order].state is HoldState.HELD]
+    return new, outdated
+
+
+def _may_hold(request: HoldRequest, known: Hold) -> bool:
+    match known.state:
+        case HoldState.COMMITTED:
+            return False
+        case HoldState.RELEASED:
+            return request.announcement_count >= known.announcement_count
+        case HoldState.HELD | HoldState.ENDED:
+            return request.announcement_count > known.announcement_count
 
 
 def allocate(
@@ -64,7 +154,7 @@ def allocate(
         else:
             left.subtract(_tracked(request.items, available))
             held = tuple(item for item in request.items if item.key in available)
-            granted.append(replace(request, items=held))
+            granted.append(request._replace(items=held))
     return granted, short
 
 
@@ -72,7 +162,7 @@ def shortages(items: Sequence[Item], available: Mapping[ProductKey, int]) -> lis
     """Which of the items are short, where these units are available of what is tracked."""
     wanted = _tracked(items, available)
     return [
-        Fault(key, ItemFault.OUT_OF_STOCK)
+        Fault(key, ItemFault.OUT_OF_STOCK, available_units=available[key])
         for key, units in wanted.items()
         if available[key] < units
     ]

@@ -7,6 +7,7 @@ whatever leads out of a final one.
 from enum import StrEnum
 
 from services.catalog.domain.products import ProductState
+from services.catalog.domain.promotions import PromotionState
 from services.runtime.transitions import Transitions
 
 
@@ -16,12 +17,21 @@ class ProductEvent(StrEnum):
     DISCONTINUE = "DISCONTINUE"
 
 
+class PromotionEvent(StrEnum):
+    """What happens to a promotion."""
+
+    END = "END"
+
+
 class HoldState(StrEnum):
-    """Where the held units of one product for one order are."""
+    """Where the units of one order are."""
 
     HELD = "HELD"
     COMMITTED = "COMMITTED"
+    # Available again; the order may hold some once more.
     RELEASED = "RELEASED"
+    # Available again, and for good: the order ended without payment.
+    ENDED = "ENDED"
 
 
 class HoldEvent(StrEnum):
@@ -29,15 +39,41 @@ class HoldEvent(StrEnum):
 
     COMMIT = "COMMIT"
     RELEASE = "RELEASE"
+    END = "END"
     HOLD_AGAIN = "HOLD_AGAIN"
 
 
+class DeliveryState(StrEnum):
+    """What has become of a delivery."""
+
+    EXPECTED = "EXPECTED"
+    RECEIVED = "RECEIVED"
+    CANCELLED = "CANCELLED"
+
+
+class DeliveryEvent(StrEnum):
+    """What happens to a delivery."""
+
+    RECEIVE = "RECEIVE"
+    CANCEL = "CANCEL"
+
+
 PRODUCT = Transitions({(ProductState.ACTIVE, ProductEvent.DISCONTINUE): ProductState.DISCONTINUED})
+DELIVERY = Transitions(
+    {
+        (DeliveryState.EXPECTED, DeliveryEvent.RECEIVE): DeliveryState.RECEIVED,
+        (DeliveryState.EXPECTED, DeliveryEvent.CANCEL): DeliveryState.CANCELLED,
+    }
+)
+PROMOTION = Transitions({(PromotionState.ACTIVE, PromotionEvent.END): PromotionState.ENDED})
 HOLD = Transitions(
     {
         (HoldState.HELD, HoldEvent.COMMIT): HoldState.COMMITTED,
         (HoldState.HELD, HoldEvent.RELEASE): HoldState.RELEASED,
-        # An order whose stock was given back may hold it once more.
         (HoldState.RELEASED, HoldEvent.HOLD_AGAIN): HoldState.HELD,
+        (HoldState.HELD, HoldEvent.END): HoldState.ENDED,
+        (HoldState.RELEASED, HoldEvent.END): HoldState.ENDED,
+        # The customer took the skip of a cycle back, and it was announced again.
+        (HoldState.ENDED, HoldEvent.HOLD_AGAIN): HoldState.HELD,
     }
 )

@@ -6,7 +6,7 @@ GAUGE_QUERIES = (
     GaugeQuery(
         """
             SELECT coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(expire_time) FROM stock_holds WHERE state = 'HELD'
+                       SELECT min(due_time) FROM first_due WHERE kind = 'hold-expiry'
                    )), 0), 0) AS lateness
         """,
         {

@@ -1,70 +1,175 @@
-"""Rows of prices, and of what protects them."""
+"""Rows of prices."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.catalog.domain.pricing import Cap, Lock, Price, Protection, ProtectionKey, SignUpPrice
+from services.catalog.domain.prices import Price, Tier, TierMode
 from services.catalog.domain.products import (
     MerchantId,
     PriceId,
     PriceKey,
+    Product,
     ProductId,
     ProductKey,
-    StandingOrderId,
-    StandingOrderKey,
+    ProductState,
 )
-from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
-
-# --- prices ------------------------------------------------------------------------------------
+from services.runtime.db.pool import Connection, to_json
+from services.runtime.db.statements import Query
 
 
-_INSERT_PRICE = Command("""
-    INSERT INTO prices (merchant, product, price, amount_minor, currency, effective_time,
-                        announce_time)
+class _PriceRow(NamedTuple):
+    merchant: MerchantId
+    product: ProductId
+    price: PriceId
+    unit_price_minor: int
+    currency: str
+    effective_time: datetime
+    announce_time: datetime
+    withdraw_time: datetime | None
+    tier_mode: str | None
+    tiers: list[tuple[int, int]]
+    subscriber_discount_bps: int
+    version: int
+
+
+class _CountRow(NamedTuple):
+    merchant: MerchantId
+    product: ProductId
+    price_count: int
+
+
+class _PricedProductRow(NamedTuple):
+    merchant: MerchantId
+    product: ProductId
+    title: str
+    increase_notice_days: int
+    stock_tracked: bool
+    low_stock_threshold: int
+    state: ProductState
+    create_time: datetime
+    product_version: int
+    tax_category: str
+    # None: the product has no price by then.
+    price: PriceId | None
+    unit_price_minor: int
+    currency: str
+    effective_time: datetime
+    announce_time: datetime
+    withdraw_time: datetime | None
+    tier_mode: str | None
+    tiers: list[tuple[int, int]]
+    subscriber_discount_bps: int
+    version: int
+
+
+_INSERT_PRICES = Query(
+    """
+    INSERT INTO prices (merchant, product, price, unit_price_minor, currency, effective_time,
+                        announce_time, tier_mode, tiers, subscriber_discount_bps)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
-        CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
-        CAST(:effective_time AS timestamptz[]), CAST(:announce_time AS timestamptz[]))
+        CAST(:unit_price_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:effective_time AS timestamptz[]), CAST(:announce_time AS timestamptz[]),
+        CAST(:tier_mode AS text[]), CAST(:tiers AS jsonb[]),
+        CAST(:subscriber_discount_bps AS integer[]))
     ON CONFLICT DO NOTHING
-""")
+    RETURNING merchant, product, price
+    """,
+    PriceKey,
+)
+
+_COUNTS = Query(
+    """
+    SELECT merchant, product, count(*) AS price_count
+    FROM prices
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
+      USING (merchant, product)
+    GROUP BY merchant, product
+    """,
+    _CountRow,
+)
+
+_PREVIOUS = Query(
+    """
+    SELECT previous.merchant, previous.product, new.price, previous.unit_price_minor,
+           previous.currency, previous.effective_time, previous.announce_time,
+           previous.withdraw_time, previous.tier_mode, previous.tiers,
+           previous.subscriber_discount_bps, previous.version
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
+        CAST(:currency AS text[]), CAST(:effective_time AS timestamptz[]))
+      AS new (of_merchant, of_product, price, in_currency, from_time)
+    CROSS JOIN LATERAL (
+        SELECT * FROM prices
+        WHERE product = of_product AND merchant = of_merchant AND currency = in_currency
+          AND effective_time < from_time AND withdraw_time IS NULL
+        ORDER BY effective_time DESC LIMIT 1) AS previous
+    """,
+    _PriceRow,
+)
+
+_TAKEN = Query(
+    """
+    SELECT merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+           withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
+    FROM prices WHERE product = :product AND merchant = :merchant
+      AND (price = :price OR (currency = :currency AND effective_time = :effective_time
+                              AND withdraw_time IS NULL))
+    -- Another price, if there is one, rather than the one of that id.
+    ORDER BY price = :price, price LIMIT 1
+    """,
+    _PriceRow,
+)
 
 _PRICES_OF_PRODUCT = Query(
     """
-    SELECT merchant, product, price, amount_minor, currency, effective_time, announce_time,
-           withdraw_time
+    SELECT merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+           withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
     FROM prices WHERE product = :product AND merchant = :merchant
       AND (effective_time, price) < (:before, :before_price)
     ORDER BY effective_time DESC, price DESC LIMIT :limit
     """,
-    Price,
+    _PriceRow,
 )
 
 _PRICE = Query(
     """
-    SELECT merchant, product, price, amount_minor, currency, effective_time, announce_time,
-           withdraw_time
+    SELECT merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+           withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
     FROM prices WHERE product = :product AND merchant = :merchant AND price = :price
     """,
-    Price,
+    _PriceRow,
 )
 
 _WITHDRAW = Query(
     """
-    UPDATE prices SET withdraw_time = :now
+    UPDATE prices SET withdraw_time = :now, version = version + 1
     WHERE product = :product AND merchant = :merchant AND price = :price
-    RETURNING merchant, product, price, amount_minor, currency, effective_time, announce_time,
-              withdraw_time
+    RETURNING merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+              withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
     """,
-    Price,
+    _PriceRow,
+)
+
+_CORRECT = Query(
+    """
+    UPDATE prices SET unit_price_minor = :unit_price_minor, effective_time = :effective_time,
+                      announce_time = :announce_time, tier_mode = :tier_mode,
+                      tiers = CAST(:tiers AS jsonb),
+                      subscriber_discount_bps = :subscriber_discount_bps, version = version + 1
+    WHERE product = :product AND merchant = :merchant AND price = :price
+    RETURNING merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+              withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
+    """,
+    _PriceRow,
 )
 
 _PRICES_BY_KEY = Query(
     """
-    SELECT merchant, product, price, amount_minor, currency, effective_time, announce_time,
-           withdraw_time
+    SELECT merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
+           withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
     FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
       AS wanted (of_merchant, of_product)
     -- OFFSET has each product looked up by its key, not all prices joined.
@@ -75,13 +180,63 @@ _PRICES_BY_KEY = Query(
         OFFSET 0) AS found
     ORDER BY effective_time
     """,
-    Price,
+    _PriceRow,
 )
 
 
-async def insert_price(tx: Connection, price: Price) -> bool:
-    """Add a price; False if its id or its effective time is taken."""
-    return await _INSERT_PRICE.run_for(tx, [price]) == 1
+# Products and their prices at once: each statement of a quote is a round trip.
+_PRICED_PRODUCTS = Query(
+    """
+    SELECT merchant, products.product, title, increase_notice_days, stock_tracked,
+           low_stock_threshold, state, create_time, products.version AS product_version,
+           tax_category, price, unit_price_minor, currency, effective_time, announce_time,
+           withdraw_time, tier_mode, tiers, subscriber_discount_bps, found.version
+    FROM products
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
+      USING (merchant, product)
+    -- OFFSET has each product looked up by its key, not all prices joined.
+    LEFT JOIN LATERAL (
+        SELECT price, unit_price_minor, currency, effective_time, announce_time, withdraw_time,
+               tier_mode, tiers, subscriber_discount_bps, version
+        FROM prices
+        WHERE product = products.product AND merchant = products.merchant
+          AND effective_time <= :until AND withdraw_time IS NULL
+        OFFSET 0) AS found ON true
+    ORDER BY effective_time
+    """,
+    _PricedProductRow,
+)
+
+
+async def insert_prices(tx: Connection, prices: Sequence[Price]) -> set[PriceKey]:
+    """Add prices; returns those whose id and effective time were free."""
+    tiers = [_dump_tiers(price) for price in prices]
+    return set(await _INSERT_PRICES.all_for(tx, prices, tiers=tiers))
+
+
+async def counts(tx: Connection, keys: Iterable[ProductKey]) -> dict[ProductKey, int]:
+    """How many prices products have ever had; none: not among them."""
+    rows = await _COUNTS.all_for(tx, set(keys))
+    return {ProductKey(row.merchant, row.product): row.price_count for row in rows}
+
+
+async def previous_prices(tx: Connection, prices: Sequence[Price]) -> dict[PriceKey, Price]:
+    """By price, the one of its product and currency that it takes over from, where there is one."""
+    return {
+        PriceKey(row.merchant, row.product, row.price): _price(row)
+        for row in await _PREVIOUS.all_for(tx, prices)
+    }
+
+
+async def taken(tx: Connection, price: Price) -> Price | None:
+    """The price that has the id of another, or its currency and effective time."""
+    row = await _TAKEN.one_or_none(
+        tx,
+        **price.key._asdict(),
+        currency=price.currency,
+        effective_time=price.effective_time,
+    )
+    return row and _price(row)
 
 
 async def prices_of_product(
@@ -89,19 +244,37 @@ async def prices_of_product(
 ) -> list[Price]:
     """A product's prices, withdrawn ones too, before an effective time and id, the newest first."""
     before_time, before_price = before
-    return await _PRICES_OF_PRODUCT.all(
+    rows = await _PRICES_OF_PRODUCT.all(
         tx, **key._asdict(), before=before_time, before_price=before_price, limit=limit
     )
+    return list(map(_price, rows))
 
 
 async def price(tx: Connection, key: PriceKey) -> Price | None:
     """A price of a product."""
-    return await _PRICE.one_or_none(tx, **key._asdict())
+    row = await _PRICE.one_or_none(tx, **key._asdict())
+    return row and _price(row)
 
 
 async def withdraw(tx: Connection, key: PriceKey, now: datetime) -> Price:
     """Take an existing price back."""
-    return await _WITHDRAW.one(tx, **key._asdict(), now=now)
+    return _price(await _WITHDRAW.one(tx, **key._asdict(), now=now))
+
+
+async def correct(tx: Connection, price: Price) -> Price:
+    """Store another content of an existing price."""
+    return _price(
+        await _CORRECT.one(
+            tx,
+            **price.key._asdict(),
+            unit_price_minor=price.unit_price_minor,
+            effective_time=price.effective_time,
+            announce_time=price.announce_time,
+            tier_mode=price.tier_mode,
+            tiers=_dump_tiers(price),
+            subscriber_discount_bps=price.subscriber_discount_bps,
+        )
+    )
 
 
 async def prices_by_key(
@@ -112,91 +285,69 @@ async def prices_by_key(
     None of them is one that was withdrawn.
     """
     prices: dict[ProductKey, list[Price]] = defaultdict(list)
-    for price in await _PRICES_BY_KEY.all_for(tx, set(keys), until=until):
-        prices[price.key.product_key].append(price)
+    for row in await _PRICES_BY_KEY.all_for(tx, set(keys), until=until):
+        prices[ProductKey(row.merchant, row.product)].append(_price(row))
     return prices
 
 
-# --- protections -------------------------------------------------------------------------------
+async def priced_products(
+    tx: Connection, keys: Iterable[ProductKey], until: datetime
+) -> tuple[dict[ProductKey, Product], dict[ProductKey, list[Price]]]:
+    """Those of the products that exist, and their prices that take effect by an instant.
 
-
-class _ProtectionRow(NamedTuple):
-    merchant: MerchantId
-    standing_order: StandingOrderId
-    product: ProductId
-    sign_up_amount_minor: int
-    sign_up_price: PriceId
-    sign_up_time: datetime
-    kind: str
-    lock_cycle_count: int | None
-    lock_until_time: datetime | None
-    cap_bps: int | None
-
-
-_INSERT_PROTECTIONS = Query(
+    The oldest price comes first. None is one that was withdrawn.
     """
-    INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, sign_up_price,
-                             currency, sign_up_time, kind, lock_cycle_count, lock_until_time, cap_bps)
-    SELECT * FROM unnest(
-        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
-        CAST(:sign_up_amount_minor AS bigint[]), CAST(:sign_up_price AS text[]),
-        CAST(:currency AS text[]), CAST(:sign_up_time AS timestamptz[]), CAST(:kind AS text[]),
-        CAST(:lock_cycle_count AS integer[]), CAST(:lock_until_time AS timestamptz[]),
-        CAST(:cap_bps AS integer[]))
-    ON CONFLICT (standing_order, merchant, product) DO NOTHING
-    RETURNING merchant, standing_order, product
-    """,
-    ProtectionKey,
-)
+    products: dict[ProductKey, Product] = {}
+    prices: dict[ProductKey, list[Price]] = defaultdict(list)
+    for row in await _PRICED_PRODUCTS.all_for(tx, set(keys), until=until):
+        key = ProductKey(row.merchant, row.product)
+        if key not in products:
+            products[key] = Product(
+                *key,
+                row.title,
+                row.increase_notice_days,
+                row.stock_tracked,
+                row.low_stock_threshold,
+                row.state,
+                row.create_time,
+                row.product_version,
+                row.tax_category,
+            )
+        if row.price is not None:
+            prices[key].append(
+                Price(
+                    *key,
+                    row.price,
+                    row.unit_price_minor,
+                    row.currency,
+                    row.effective_time,
+                    row.announce_time,
+                    row.withdraw_time,
+                    TierMode(row.tier_mode) if row.tier_mode else None,
+                    tuple(Tier(*tier) for tier in row.tiers),
+                    row.subscriber_discount_bps,
+                    row.version,
+                )
+            )
+    return products, prices
 
-_PROTECTIONS = Query(
-    """
-    SELECT merchant, standing_order, product, sign_up_amount_minor, sign_up_price, sign_up_time,
-           kind, lock_cycle_count, lock_until_time, cap_bps
-    FROM protections
-    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS wanted (merchant, standing_order) USING (merchant, standing_order)
-    """,
-    _ProtectionRow,
-)
 
-
-async def insert_protections(
-    tx: Connection, signed_up: Sequence[SignUpPrice]
-) -> set[ProtectionKey]:
-    """Remember sign-up prices; returns which are new. What is remembered already stays."""
-    terms = [price.terms for price in signed_up]
-    return set(
-        await _INSERT_PROTECTIONS.all_for(
-            tx,
-            signed_up,
-            kind=list(map(_kind, terms)),
-            lock_cycle_count=[t.cycle_count if isinstance(t, Lock) else None for t in terms],
-            lock_until_time=[t.until_time if isinstance(t, Lock) else None for t in terms],
-            cap_bps=[t.increase_limit_bps if isinstance(t, Cap) else None for t in terms],
-        )
+def _price(row: _PriceRow) -> Price:
+    return Price(
+        row.merchant,
+        row.product,
+        row.price,
+        row.unit_price_minor,
+        row.currency,
+        row.effective_time,
+        row.announce_time,
+        row.withdraw_time,
+        TierMode(row.tier_mode) if row.tier_mode else None,
+        tuple(Tier(*tier) for tier in row.tiers),
+        row.subscriber_discount_bps,
+        row.version,
     )
 
 
-async def protections(
-    tx: Connection, standing_orders: Iterable[StandingOrderKey]
-) -> dict[ProtectionKey, Protection]:
-    """The protections of standing orders."""
-    rows = await _PROTECTIONS.all_for(tx, set(standing_orders))
-    return {
-        ProtectionKey(row.merchant, row.standing_order, row.product): _protection(row)
-        for row in rows
-    }
-
-
-def _kind(terms: Lock | Cap | None) -> str:
-    return "LOCK" if isinstance(terms, Lock) else "CAP" if isinstance(terms, Cap) else "NONE"
-
-
-def _protection(row: _ProtectionRow) -> Protection:
-    terms: Lock | Cap | None = None
-    if row.kind == "LOCK":
-        terms = Lock(row.lock_cycle_count, row.lock_until_time)
-    elif row.kind == "CAP" and row.cap_bps is not None:
-        terms = Cap(row.cap_bps)
-    return Protection(row.sign_up_amount_minor, row.sign_up_price, row.sign_up_time, terms)
+def _dump_tiers(price: Price) -> str:
+    return to_json([list(tier) for tier in price.tiers])

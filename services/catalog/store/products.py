@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable
 
-from services.catalog.domain.products import MerchantId, Product, ProductKey, ProductState
+from services.catalog.domain.products import (
+    Item,
+    MerchantId,
+    Product,
+    ProductKey,
+    ProductState,
+)
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 _INSERT_PRODUCT = Command("""
     INSERT INTO products (merchant, product, title, increase_notice_days, stock_tracked,
-                          low_stock_threshold, state, create_time)
-    SELECT * FROM unnest(
+                          low_stock_threshold, state, create_time, tax_category,
+                          part_products, part_quantities)
+    SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold, state,
+           create_time, tax_category, string_to_array(part_products, chr(10)),
+           CAST(string_to_array(part_quantities, chr(10)) AS integer[])
+    FROM unnest(
         CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:title AS text[]),
         CAST(:increase_notice_days AS integer[]), CAST(:stock_tracked AS boolean[]),
         CAST(:low_stock_threshold AS bigint[]), CAST(:state AS text[]),
-        CAST(:create_time AS timestamptz[]))
+        CAST(:create_time AS timestamptz[]), CAST(:tax_category AS text[]),
+        CAST(:part_products AS text[]),
+        CAST(:part_quantities AS text[]))
+      AS product (merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
+                  state, create_time, tax_category, part_products, part_quantities)
     ON CONFLICT (product, merchant) DO NOTHING
 """)
 
@@ -25,7 +39,7 @@ _INSERT_STOCK = Command("""
 _PRODUCT = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version
+           state, create_time, version, tax_category, part_products, part_quantities
     FROM products WHERE product = :product AND merchant = :merchant
     """,
     Product,
@@ -34,7 +48,7 @@ _PRODUCT = Query(
 _PRODUCT_LOCKED = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version
+           state, create_time, version, tax_category, part_products, part_quantities
     FROM products WHERE product = :product AND merchant = :merchant FOR UPDATE
     """,
     Product,
@@ -43,7 +57,7 @@ _PRODUCT_LOCKED = Query(
 _PRODUCTS_OF_MERCHANT = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version
+           state, create_time, version, tax_category, part_products, part_quantities
     FROM products WHERE merchant = :merchant AND product > :after
     ORDER BY product LIMIT :limit
     """,
@@ -53,10 +67,51 @@ _PRODUCTS_OF_MERCHANT = Query(
 _PRODUCTS_BY_KEY = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version
+           state, create_time, version, tax_category, part_products, part_quantities
     FROM products
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
+    """,
+    Product,
+)
+
+# Rows are locked in the order of their key, so that two batches never wait for each other.
+_PRODUCTS_LOCKED = Query(
+    """
+    SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
+           state, create_time, version, tax_category, part_products, part_quantities
+    FROM products
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
+      USING (merchant, product)
+    ORDER BY product, merchant FOR UPDATE OF products
+    """,
+    Product,
+)
+
+_BUNDLES = Query(
+    """
+    SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
+           state, create_time, version, tax_category, part_products, part_quantities
+    FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
+      AS wanted (of_merchant, of_product)
+    -- OFFSET has each product looked up by its key; the index of bundles is of no use for that.
+    CROSS JOIN LATERAL (
+        SELECT * FROM products
+        WHERE product = of_product AND merchant = of_merchant AND cardinality(part_products) > 0
+        OFFSET 0) AS found
+    """,
+    Product,
+)
+
+_BUNDLES_WITH = Query(
+    """
+    SELECT DISTINCT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
+           state, create_time, version, tax_category, part_products, part_quantities
+    FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS part (of_merchant, of_product)
+    CROSS JOIN LATERAL (
+        SELECT * FROM products
+        WHERE merchant = of_merchant AND part_products <> '{}' AND of_product = ANY (part_products)
+        OFFSET 0) AS found
     """,
     Product,
 )
@@ -66,7 +121,7 @@ _UPDATE_STATE = Query(
     UPDATE products SET state = :state, version = version + 1
     WHERE product = :product AND merchant = :merchant
     RETURNING merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-              state, create_time, version
+              state, create_time, version, tax_category, part_products, part_quantities
     """,
     Product,
 )
@@ -74,7 +129,14 @@ _UPDATE_STATE = Query(
 
 async def insert_product(tx: Connection, product: Product) -> bool:
     """Create a product with its empty stock; False if the id is taken."""
-    if not await _INSERT_PRODUCT.run_for(tx, [product]):
+    # Arrays of arrays must be rectangular, so those of a bundle's parts are lines of a text.
+    inserted = await _INSERT_PRODUCT.run_for(
+        tx,
+        [product],
+        part_products=["\n".join(product.part_products)],
+        part_quantities=["\n".join(map(str, product.part_quantities))],
+    )
+    if not inserted:
         return False
     await _INSERT_STOCK.run(tx, **product.key._asdict())
     return True
@@ -92,9 +154,22 @@ async def products_of_merchant(
     return await _PRODUCTS_OF_MERCHANT.all(tx, merchant=merchant, after=after, limit=limit)
 
 
-async def products_by_key(tx: Connection, keys: Iterable[ProductKey]) -> dict[ProductKey, Product]:
-    """Those of the products that exist."""
-    return {product.key: product for product in await _PRODUCTS_BY_KEY.all_for(tx, set(keys))}
+async def products_by_key(
+    tx: Connection, keys: Iterable[ProductKey], *, lock: bool = False
+) -> dict[ProductKey, Product]:
+    """Those of the products that exist, locked until the transaction ends if `lock` is set."""
+    query = _PRODUCTS_LOCKED if lock else _PRODUCTS_BY_KEY
+    return {product.key: product for product in await query.all_for(tx, set(keys))}
+
+
+async def bundles(tx: Connection, keys: Iterable[ProductKey]) -> dict[ProductKey, tuple[Item, ...]]:
+    """The parts of those of the products that are bundles."""
+    return {bundle.key: bundle.parts for bundle in await _BUNDLES.all_for(tx, set(keys))}
+
+
+async def bundles_with(tx: Connection, parts: Iterable[ProductKey]) -> list[Product]:
+    """The bundles that have any of the products among their parts."""
+    return await _BUNDLES_WITH.all_for(tx, set(parts))
 
 
 async def update_state(tx: Connection, key: ProductKey, state: ProductState) -> Product:

@@ -1,43 +1,25 @@
 """From requests to the domain, noting everything that is wrong with them."""
 
-from typing import TypeVar
-
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application.contacts import ContactUpdate
-from services.notify.domain.notices import CustomerKey, MerchantId, NoticeKey, NoticeKind
+from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
-from services.notify.names import CONTACT, CUSTOMER, MERCHANT
-from services.runtime.auth.call_context import caller
+from services.notify.names import CONTACT, CUSTOMER
 from services.runtime.errors import Violations
-from services.runtime.resource_names import KeyPattern, require_within
+from services.runtime.resource_names import require_within
+from services.runtime.rpc.names import read_name
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
     "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted",
 })  # fmt: skip
 
-K = TypeVar("K", CustomerKey, NoticeKey)
-
-
-def read_merchant(name: str) -> MerchantId:
-    """The merchant who is named, which must be the caller's."""
-    merchant = MERCHANT.key(name)
-    caller().check(merchant)
-    return merchant
-
-
-def read(pattern: KeyPattern[K], name: str) -> K:
-    """What a name of a pattern is of, which must be of the caller's merchant."""
-    key = pattern.key(name)
-    caller().check(key.merchant)
-    return key
-
 
 def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpdate:
     """What a contact is to become; an empty name is one that is not given."""
     contact = request.contact
-    key = read(CONTACT, contact.name)
+    key = read_name(CONTACT, contact.name)
     fields: dict[str, str | bool] = {
         "display_name": contact.display_name,
         "email": contact.email,
@@ -69,7 +51,7 @@ def read_phone(
     request: notify_pb2.StartPhoneBindingRequest, numbers: NumberPolicies
 ) -> tuple[CustomerKey, str]:
     """The customer, and the number of a mobile phone in E.164 that policy allows codes to."""
-    key = read(CONTACT, request.name)
+    key = read_name(CONTACT, request.name)
     violations = Violations()
     refusal = check_number(request.phone, numbers.of(key.merchant))
     if refusal is not None:
@@ -80,7 +62,7 @@ def read_phone(
 
 def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:
     """The customer whose notices to list; a resource that they are about is of the same merchant."""
-    key = read(CUSTOMER, request.parent)
+    key = read_name(CUSTOMER, request.parent)
     violations = Violations()
     require_within(violations, "subject_resource", request.subject_resource, key.merchant)
     violations.check()

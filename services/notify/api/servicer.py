@@ -9,7 +9,7 @@ from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.domain.templates.wording import render
-from services.notify.names import CONTACT, CUSTOMER, NOTICE
+from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE
 from services.notify.store import contacts as contact_store
 from services.notify.store import notices as notice_store
 from services.runtime.auth.authenticator import Access
@@ -17,6 +17,7 @@ from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.errors import not_found
 from services.runtime.mutations import run_mutation
+from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 
@@ -57,7 +58,6 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def UpdateContact(
         self, request: notify_pb2.UpdateContactRequest, _context: object
     ) -> notify_pb2.Contact:
-        """Create or change a contact."""
         return await run_mutation(
             self._database,
             request,
@@ -71,16 +71,14 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def GetContact(
         self, request: notify_pb2.GetContactRequest, _context: object
     ) -> notify_pb2.Contact:
-        """Get a contact."""
-        key = requests.read(CONTACT, request.name)
+        key = read_name(CONTACT, request.name)
         async with self._database.read() as connection:
             return responses.contact_message(await contacts.existing(connection, key))
 
     async def ListContacts(
         self, request: notify_pb2.ListContactsRequest, _context: object
     ) -> notify_pb2.ListContactsResponse:
-        """List a merchant's contacts by customer."""
-        merchant = requests.read_merchant(request.parent)
+        merchant = read_name(MERCHANT, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
@@ -93,13 +91,12 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def EraseCustomer(
         self, request: notify_pb2.EraseCustomerRequest, _context: object
     ) -> notify_pb2.EraseCustomerResponse:
-        """Erase what is known of a customer."""
         return await run_mutation(
             self._database,
             request,
             notify_pb2.EraseCustomerResponse,
             lambda _: notify_pb2.EraseCustomerResponse(),
-            lambda tx: contacts.erase(tx, requests.read(CUSTOMER, request.name)),
+            lambda tx: contacts.erase(tx, read_name(CUSTOMER, request.name)),
         )
 
     # --- phones ---------------------------------------------------------------------------------
@@ -107,7 +104,6 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def StartPhoneBinding(
         self, request: notify_pb2.StartPhoneBindingRequest, _context: object
     ) -> notify_pb2.StartPhoneBindingResponse:
-        """Send a one-time code to a number."""
         return await run_mutation(
             self._database,
             request,
@@ -125,7 +121,6 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def ConfirmPhoneBinding(
         self, request: notify_pb2.ConfirmPhoneBindingRequest, _context: object
     ) -> notify_pb2.Contact:
-        """Prove with the code that the number is the customer's."""
         return await run_mutation(
             self._database,
             request,
@@ -133,7 +128,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             responses.contact_message,
             lambda tx: phones.confirm_binding(
                 tx,
-                requests.read(CONTACT, request.name),
+                read_name(CONTACT, request.name),
                 request.code,
                 request.request_id,
                 self._clock.now(),
@@ -145,7 +140,6 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def ListNotices(
         self, request: notify_pb2.ListNoticesRequest, _context: object
     ) -> notify_pb2.ListNoticesResponse:
-        """List a customer's notices, the oldest first."""
         key = requests.read_notices_parent(request)
         page = read_page(request, keys=1)
         after = page.after_position()
@@ -163,8 +157,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def GetNotice(
         self, request: notify_pb2.GetNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
-        """Get a notice."""
-        key = requests.read(NOTICE, request.name)
+        key = read_name(NOTICE, request.name)
         async with self._database.read() as connection:
             notice = await notice_store.one(connection, key)
         if notice is None:
@@ -174,8 +167,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object
     ) -> notify_pb2.PreviewNoticeResponse:
-        """What a kind of notice says, with made-up data."""
-        requests.read_merchant(request.parent)
+        read_name(MERCHANT, request.parent)
         texts = render(EXAMPLES[requests.read_kind(request.kind)], EXAMPLE_DISPLAY_NAME)
         return notify_pb2.PreviewNoticeResponse(
             sms_text=texts.sms, email_subject=texts.email_subject, email_text=texts.email
@@ -186,7 +178,6 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, _context: object
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """List what callers changed."""
         return await audit.answer(self._database, request)
 
     # --- for the suite --------------------------------------------------------------------------
@@ -194,8 +185,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def BatchCheckContacts(
         self, request: notify_pb2.BatchCheckContactsRequest, _context: object
     ) -> notify_pb2.BatchCheckContactsResponse:
-        """Whether customers have a bound phone, many at once."""
-        keys = [requests.read(CUSTOMER, name) for name in request.customers]
+        keys = [read_name(CUSTOMER, name) for name in request.customers]
         async with self._database.read() as connection:
             bound = await contact_store.have_phones(connection, keys)
         return notify_pb2.BatchCheckContactsResponse(

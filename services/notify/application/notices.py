@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from services.notify.domain.notices import (
-    DELIVERY_LIFE,
+    DELIVERY_LIFETIME,
     FAILURE_NO_CHANNEL,
     FAILURE_PHONE_UNREACHABLE,
     Channel,
@@ -18,18 +18,19 @@ from services.notify.domain.notices import (
     NoticeId,
     NoticeKey,
     NoticeKind,
+    PriceNotice,
     Promise,
     can_be_reached,
     channels,
     sms_rests,
 )
-from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
+from services.notify.domain.phone_codes import CODE_LIFETIME, MASK, mask_phone
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.templates.wording import Template, Texts, render
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
-from services.notify.store import attempts, contacts, notices, superseding
+from services.notify.store import attempts, contacts, deliveries, notices, superseding
 from services.notify.store.superseding import SubjectEvent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
@@ -51,8 +52,15 @@ class Draft:
     promise: Promise | None = None
     # Whether events of one minute that read the same make one notice.
     merges: bool = False
+    # What the events have in common of which this is the one notice; empty: it is of one event.
+    shared_key: str = ""
     # When what it says stops being true.
     expire_time: datetime | None = None
+    # The notice (id) that it takes back: it is news only to who may have got that.
+    takes_back: str = ""
+    # When the order was due that it is the last word about.
+    due_time: datetime | None = None
+    price_notice: PriceNotice | None = None
 
 
 async def create_notices(
@@ -67,10 +75,11 @@ async def create_notices(
     keys = [_notice_key(event, draft) for event, draft in drafts]
     reached = await contacts.by_key(tx, [key.customer_key for key in keys])
     waiting = await attempts.last(tx, reached)
+    sent = await _sent(tx, drafts, keys)
     made = [
         _notice(event, draft, key, draft.template, reached.get(key.customer_key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
-        if draft.template is not None
+        if draft.template is not None and (not draft.takes_back or key in sent)
     ]
     distinct = {notice.key: notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
@@ -87,10 +96,25 @@ async def create_notices(
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
 
 
+async def _sent(
+    tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], keys: Sequence[NoticeKey]
+) -> set[NoticeKey]:
+    """The keys of drafts that take back a notice which was sent, or may have been."""
+    taken_back = {
+        key: key._replace(notice=NoticeId(draft.takes_back))
+        for (_, draft), key in zip(drafts, keys, strict=True)
+        if draft.takes_back
+    }
+    attempted = await deliveries.attempted(tx, list(taken_back.values()))
+    return {key for key, former in taken_back.items() if former in attempted}
+
+
 def _notice_key(event: Event[Any], draft: Draft) -> NoticeKey:
-    """By the event's id, or by one that events of the same minute share which read the same."""
+    """By the event's id, or by one that events share of which there is one notice."""
     notice = event.id
-    if draft.merges:
+    if draft.shared_key:
+        notice = uuid.uuid5(_MERGED, draft.shared_key)
+    elif draft.merges:
         minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
         notice = uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}")
     return NoticeKey(*CUSTOMER.key(draft.customer), NoticeId(str(notice)))
@@ -110,7 +134,7 @@ def _notice(
     chosen = channels(kind, contact, now)
     deliveries = [
         replace(
-            _pending(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0]),
+            _pending(channel, texts, now, now + DELIVERY_LIFETIME, main=channel is chosen[0]),
             # Messages on a channel go out in their order: not before what waits for its next attempt.
             next_attempt_time=max(now, waiting.get((key.customer_key, channel), now)),
             expire_time=draft.expire_time,
@@ -130,6 +154,8 @@ def _notice(
         occur_time=event.occur_time,
         create_time=now,
         deliveries=tuple(deliveries),
+        due_time=draft.due_time,
+        price_notice=draft.price_notice,
     )
 
 
@@ -169,7 +195,7 @@ def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: d
     """The notice to the phone that was bound before, and to the e-mail address if there is one."""
     shown = mask_phone(after.phone).replace(MASK, "*")
     texts = render(PhoneChanged(shown), "")
-    until = now + DELIVERY_LIFE
+    until = now + DELIVERY_LIFETIME
     old = replace(_pending(Channel.SMS, texts, now, until, main=True), address=before.phone)
     deliveries = [old]
     if after.email:
@@ -189,7 +215,7 @@ def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: d
 def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
     shown = _pending(
-        Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFE, main=True
+        Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFETIME, main=True
     )
     return Notice(
         *key,

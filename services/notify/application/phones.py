@@ -8,7 +8,7 @@ from services.notify.application.notices import phone_changed_notice, phone_code
 from services.notify.domain.notices import Contact, CustomerKey, NoticeId, NoticeKey
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
-    CODE_LIFE,
+    CODE_LIFETIME,
     CODES_MAX,
     CODES_MAX_PERIOD,
     CodeBudget,
@@ -57,7 +57,7 @@ async def start_binding(
     notice = _notice_key("phone-code", key, request_id)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
     salt = secrets.token_bytes(SALT_BYTES)
-    sent = PhoneCode(notice, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
+    sent = PhoneCode(notice, phone, salt, hash_code(code, salt), 0, now + CODE_LIFETIME)
     await codes.void(tx, key)
     await notices.insert(tx, [phone_code_notice(notice, code, now)])
     await codes.insert(tx, sent, now)
@@ -94,7 +94,7 @@ async def _count_code(
 ) -> None:
     """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
 
-    The caller does not learn whether the customer, the number or its neighbours had theirs, since
+    The caller does not learn whose limit was reached (customer, number or prefix), since
     others may have sent codes there.
     """
     oldest = max(await codes.count_sent(tx, key, phone, now), default=None)

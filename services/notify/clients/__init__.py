@@ -1,1 +1,1 @@
-"""What notify asks of others: an SMS gateway and a mail server."""
+"""Clients of the SMS gateway and the mail server."""

@@ -3,10 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-
 from services.notify.clients.gateway import FAILURE_UNREACHABLE, TIMEOUT_SECONDS, Message
 from services.notify.domain.notices import Attempt, Verdict
+from services.runtime.http_client import Answer, HttpClient, HttpError
 
 SMS_CONNECTIONS_MAX = 50
 FAILURE_CODE_MAX_CHARACTERS = 60
@@ -26,9 +25,9 @@ class SmsGateway:
     def __init__(self, base_url: str, api_key: str, sender: str) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/messages"
         self._sender = sender
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=SMS_CONNECTIONS_MAX),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        self._http = HttpClient(
+            connections_max=SMS_CONNECTIONS_MAX,
+            timeout_seconds=TIMEOUT_SECONDS,
             headers={"Authorization": f"Bearer {api_key}"},
         )
 
@@ -40,21 +39,21 @@ class SmsGateway:
         """Send an SMS."""
         body = {"to": message.address, "from": self._sender, "body": message.text}
         try:
-            async with self._http.post(
-                self._url, json=body, headers={"Idempotency-Key": message.key}
-            ) as response:
-                return _sms_attempt(response.status, await _object(response))
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            answer = await self._http.request(
+                "POST", self._url, json=body, headers={"Idempotency-Key": message.key}
+            )
+        except (HttpError, ValueError):
             # It may have arrived; the same key makes it safe to ask again.
             return Attempt(Verdict.TEMPORARY, FAILURE_UNREACHABLE)
+        return _sms_attempt(answer.status, _object(answer))
 
 
-async def _object(response: aiohttp.ClientResponse) -> dict[str, Any]:
+def _object(answer: Answer) -> dict[str, Any]:
     try:
-        answer = await response.json(content_type=None)
+        body = answer.json()
     except ValueError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _sms_attempt(status: int, answer: dict[str, Any]) -> Attempt:

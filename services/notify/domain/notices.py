@@ -19,7 +19,7 @@ RETRY_PAUSES = (
     timedelta(minutes=30),
     timedelta(hours=1),
 )
-DELIVERY_LIFE = timedelta(hours=24)
+DELIVERY_LIFETIME = timedelta(hours=24)
 
 FAILURE_NO_CHANNEL = "NO_CHANNEL"
 FAILURE_CODE_VOID = "CODE_VOID"
@@ -63,13 +63,22 @@ class NoticeKind(StrEnum):
     STANDING_ORDER_CHANGED = "STANDING_ORDER_CHANGED"
     REFUND = "REFUND"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
+    ITEM_DISCONTINUED = "ITEM_DISCONTINUED"
     PHONE_CHANGED = "PHONE_CHANGED"
+    PRICE_CHANGE = "PRICE_CHANGE"
+    PRICE_CHANGE_WITHDRAWN = "PRICE_CHANGE_WITHDRAWN"
 
 
 # These go by e-mail as well, where there is an address.
-_COPIED_BY_EMAIL = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT}
-# Notices before a charge go out whatever is muted.
-_NEVER_MUTED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST}
+_COPIED_BY_EMAIL = {
+    NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
+    NoticeKind.PRICE_CHANGE_WITHDRAWN,
+}  # fmt: skip
+# Notices before a charge, and before a higher one, go out whatever is muted.
+_NEVER_MUTED = {
+    NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.PRICE_CHANGE,
+    NoticeKind.PRICE_CHANGE_WITHDRAWN,
+}  # fmt: skip
 
 
 class CustomerKey(NamedTuple):
@@ -142,6 +151,15 @@ class Promise:
         return max(self.charge_not_before, deliver_time + self.notice_lead)
 
 
+class PriceNotice(NamedTuple):
+    """What a notice of a price change is evidence of: the price, and for which standing orders."""
+
+    price: str
+    # A correction announces a price anew.
+    announce_time: datetime
+    standing_orders: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A notice on its way through one channel."""
@@ -180,6 +198,9 @@ class Notice:
     occur_time: datetime
     create_time: datetime
     deliveries: tuple[Delivery, ...]
+    # Of a receipt, and of the notice that an order was cancelled: when the order was due.
+    due_time: datetime | None = None
+    price_notice: PriceNotice | None = None
 
     @property
     def key(self) -> NoticeKey:
@@ -262,7 +283,7 @@ class Progress:
 
 
 def is_sendable(delivery: Delivery, now: datetime) -> bool:
-    """Whether a one-time code still lives; all else helps even late, while it is true."""
+    """Whether a delivery is worth sending: a one-time code until it expires, all else while true."""
     return delivery.secret_text is None or now < delivery.give_up_time
 
 

@@ -10,14 +10,14 @@ from services.notify.domain.notices import NoticeKey
 from services.notify.domain.transitions import PHONE_CODE, CodeEvent, CodeState
 
 CODE_DIGITS = 6
-CODE_LIFE = timedelta(minutes=10)
+CODE_LIFETIME = timedelta(minutes=10)
 CODE_WRONG_MAX = 5
 # As many for one customer, whatever the numbers, and to one number, whosever customers they are for.
 CODES_MAX = 5
 # As many for one merchant's customers to numbers that differ in their last three digits only.
 CODES_TO_PREFIX_MAX = 20
 CODES_MAX_PERIOD = timedelta(hours=1)
-# Trying all codes against a stolen hash takes one core longer than a code lives.
+# Trying all codes against a stolen hash takes one core longer than a code is valid.
 _CODE_HASH_COST = 2**12
 MASK = "•"
 # "+49" and the last two digits show the owner which phone it is, and nobody else.

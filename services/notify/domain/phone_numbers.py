@@ -91,7 +91,7 @@ def check_number(phone: str, policy: NumberPolicy) -> Refusal | None:
 
 
 def prefix_of(phone: str) -> str:
-    """What a number has in common with its neighbours."""
+    """What a number has in common with those that differ in the last digits only."""
     return phone[:-_PREFIX_SUFFIX_DIGITS]
 
 

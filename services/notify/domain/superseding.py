@@ -1,8 +1,8 @@
 """Which events make earlier notices untrue. Pure.
 
-A notice is about a subject: an order or a standing order. An event about the same subject voids what
-of its notices has not gone out, whichever of them arrives first: what counts is when they occurred.
-Events that occurred at one instant are taken in the order in which they arrive.
+A notice is about a subject: an order, a standing order or a product. An event about the same subject
+voids what of its notices has not gone out, whichever of them arrives first: what counts is when they
+occurred. Events that occurred at one instant are taken in the order in which they arrive.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,10 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "PaymentAbandoned": _ATTEMPTS,
     "PaymentWithdrawn": _ATTEMPTS | {NoticeKind.ORDER_UPCOMING},
     "StandingOrderChanged": frozenset({NoticeKind.STANDING_ORDER_CHANGED}),
+    "SubscriberPriceChangeScheduled": frozenset({
+        NoticeKind.PRICE_CHANGE, NoticeKind.PRICE_CHANGE_WITHDRAWN,
+    }),
+    "SubscriberPriceChangeWithdrawn": frozenset({NoticeKind.PRICE_CHANGE}),
 })  # fmt: skip
 
 # After these nothing that they void is ever true again, whatever its time: clocks of services differ.

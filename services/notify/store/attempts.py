@@ -24,12 +24,12 @@ from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, te
 from services.notify.store.notices import NoticeRow, notice_of
 from services.runtime.crypto.encryption import UnreadableError, decrypt
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 
 # The fields of NoticeRow come first, then the others of DeliveryRow, then its own.
 @dataclass(frozen=True)
-class _ClaimedRow(DeliveryRow, NoticeRow):
+class _DueRow(DeliveryRow, NoticeRow):
     """A delivery with its notice, and where it goes."""
 
     own_address: bytes | None
@@ -38,25 +38,15 @@ class _ClaimedRow(DeliveryRow, NoticeRow):
 
 
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
-_CLAIM = Query(
+_DUE = Query(
     """
-    WITH due AS MATERIALIZED (
-        SELECT customer, merchant, notice, channel FROM deliveries
-        WHERE state = 'PENDING' AND next_attempt_time <= :now
-          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
-        ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE deliveries SET claim_time = now()
-        FROM due
-        WHERE deliveries.customer = due.customer AND deliveries.merchant = due.merchant
-          AND deliveries.notice = due.notice AND deliveries.channel = due.channel
-        RETURNING deliveries.*)
     SELECT merchant, customer, notice, notices.position, notices.kind, notices.subject_resource,
            notices.promised_amount_minor, notices.promised_currency, notices.charge_not_before,
            notices.notice_lead, notices.billing_mode, notices.traceparent, notices.occur_time,
-           notices.create_time,
-           channel, main, claimed.state, subject, text, secret_text, next_attempt_time,
-           give_up_time, attempt_count, deliver_time, failure_code, claimed.expire_time,
+           notices.create_time, notices.price, notices.price_announce_time,
+           notices.standing_orders,
+           channel, main, deliveries.state, subject, text, secret_text, next_attempt_time,
+           give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
            own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN contacts.email
@@ -65,27 +55,26 @@ _CLAIM = Query(
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
                 THEN contacts.bind_count
                 ELSE 0 END AS address_version
-    FROM claimed
+    FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT customer, merchant, notice, channel FROM deliveries
+            WHERE state = 'PENDING' AND bucket = leased.bucket AND next_attempt_time <= :now
+            ORDER BY next_attempt_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN deliveries USING (customer, merchant, notice, channel)
     JOIN notices USING (customer, merchant, notice)
     LEFT JOIN contacts USING (customer, merchant)
     LEFT JOIN phone_codes USING (customer, merchant, notice)
     ORDER BY notices.position
 """,
-    _ClaimedRow,
+    _DueRow,
 )
-
-_RELEASE = Command("""
-    UPDATE deliveries SET claim_time = NULL
-    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
-                CAST(:channel AS text[])) AS claimed (merchant, customer, notice, channel)
-    WHERE deliveries.customer = claimed.customer AND deliveries.merchant = claimed.merchant
-      AND deliveries.notice = claimed.notice AND deliveries.channel = claimed.channel
-""")
 
 _SAVE = Command("""
     UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
         next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
-        failure_code = done.failure_code, claim_time = NULL,
+        failure_code = done.failure_code,
         secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
@@ -167,15 +156,10 @@ _LAST = Query(
     CROSS JOIN LATERAL (
         SELECT channel, max(deliveries.next_attempt_time) AS next_attempt_time FROM deliveries
         WHERE deliveries.customer = named.customer AND deliveries.merchant = named.merchant
-          AND state = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
+          AND state || '' = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
         GROUP BY channel) AS waiting
 """,
     _LastRow,
-)
-
-
-_NEXT: Query[datetime | None] = Query(
-    "SELECT min(next_attempt_time) FROM deliveries WHERE state = 'PENDING'", scalar
 )
 
 
@@ -192,20 +176,10 @@ class Outgoing:
     readable: bool = True
 
 
-async def claim(tx: Connection, now: datetime, limit: int, claim_seconds: int) -> list[Outgoing]:
-    """Take a batch of due deliveries, the oldest notice first, until finished or the claim ends.
-
-    Claims run on the database's own clock: they concern machines, not customers.
-    """
-    rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=claim_seconds)
+async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Outgoing]:
+    """A batch of due deliveries, the oldest notice first."""
+    rows = await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
     return [_outgoing(tx, row) for row in rows]
-
-
-async def release(tx: Connection, claimed: Sequence[Outgoing]) -> None:
-    """Give claims back, so that the deliveries are attempted again at once."""
-    notices = [outgoing.notice for outgoing in claimed]
-    channels = [outgoing.delivery.channel for outgoing in claimed]
-    await _RELEASE.run_for(tx, notices, channel=channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +241,7 @@ async def last(
     }
 
 
-async def next_time(tx: Connection) -> datetime | None:
-    """When the next delivery is due, claimed or not."""
-    return await _NEXT.one(tx)
-
-
-def _outgoing(tx: Connection, row: _ClaimedRow) -> Outgoing:
+def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
     try:
         texts, address = texts_of(tx, row.key, row), decrypt(tx, row.address or b"", *_aad(row))
         readable = True
@@ -285,7 +254,7 @@ def _outgoing(tx: Connection, row: _ClaimedRow) -> Outgoing:
     return Outgoing(notice_of(row, (delivery,)), delivery, address, version, readable)
 
 
-def _aad(row: _ClaimedRow) -> tuple[str, ...]:
+def _aad(row: _DueRow) -> tuple[str, ...]:
     """What an address is bound to: to the table that it comes from."""
     if row.own_address is not None:
         return deliveries.aad(row.key, row.channel, "own_address")

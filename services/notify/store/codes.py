@@ -20,7 +20,7 @@ from services.notify.domain.transitions import (
     DeliveryEvent,
     DeliveryState,
 )
-from services.runtime.crypto.encryption import decrypt, encrypt, keyring
+from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -114,7 +114,7 @@ _VOID = Command("""
     UPDATE deliveries SET state = :failed, failure_code = :failure_code, secret_text = NULL
     FROM voided
     WHERE deliveries.customer = voided.customer AND deliveries.merchant = voided.merchant
-      AND deliveries.notice = voided.notice AND deliveries.state = 'PENDING'
+      AND deliveries.notice = voided.notice AND deliveries.state || '' = 'PENDING'
 """)
 
 _COUNT_WRONG = Command("""
@@ -250,4 +250,4 @@ def aad(key: NoticeKey) -> tuple[str, ...]:
 def _blind_index(tx: Connection, *subject: str) -> bytes:
     """What a limit is kept under: names nobody without the service's key."""
     value = "\n".join(subject)
-    return keyring(tx.engine).blind_index(value, "code_limits", "subject_blind_index")
+    return tx.keyring.blind_index(value, "code_limits", "subject_blind_index")

@@ -54,7 +54,6 @@ _INSERT = Command("""
         CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
         CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
         CAST(:own_address AS bytea[]))
-    ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
 """)
 
 # The secret text stays where it is: nobody but the delivery worker reads it.
@@ -68,6 +67,16 @@ _OF_NOTICES = Query(
     ORDER BY main DESC
 """,
     DeliveryRow,
+)
+
+_ATTEMPTED = Query(
+    """
+    SELECT DISTINCT merchant, customer, notice FROM deliveries
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+      AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
+    WHERE attempt_count > 0
+""",
+    NoticeKey,
 )
 
 # Whether a notice was delivered stays known; what it said does not.
@@ -113,6 +122,11 @@ async def of_notices(
         key = NoticeKey(row.merchant, row.customer, row.notice)
         deliveries[key].append(delivery_of(row, texts_of(tx, key, row)))
     return deliveries
+
+
+async def attempted(tx: Connection, notices: Sequence[NoticeKey]) -> set[NoticeKey]:
+    """Those of the notices that it was tried to deliver, by any channel."""
+    return set(await _ATTEMPTED.all_for(tx, notices))
 
 
 async def erase_texts(tx: Connection, customer: CustomerKey) -> None:

@@ -10,7 +10,7 @@ GAUGE_QUERIES = (
                        LIMIT :limit
                    ) AS counted) AS due,
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(next_attempt_time) FROM deliveries WHERE state = 'PENDING'
+                       SELECT min(due_time) FROM first_due WHERE kind = 'delivery'
                    )), 0), 0) AS lateness,
                    (SELECT count(*) FROM (
                        SELECT FROM (

@@ -16,6 +16,7 @@ from services.notify.domain.notices import (
     NoticeId,
     NoticeKey,
     NoticeKind,
+    PriceNotice,
     Promise,
 )
 from services.notify.domain.transitions import DeliveryState
@@ -42,6 +43,9 @@ class NoticeRow:
     traceparent: str
     occur_time: datetime
     create_time: datetime
+    price: str | None
+    price_announce_time: datetime
+    standing_orders: list[str] | None
 
     @property
     def key(self) -> NoticeKey:
@@ -62,15 +66,25 @@ _INSERT = Query(
     """
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                          promised_currency, charge_not_before, notice_lead, billing_mode,
-                         traceparent, occur_time, create_time, outcome)
-    SELECT * FROM unnest(
+                         traceparent, occur_time, due_time, create_time, outcome, price,
+                         price_announce_time, standing_orders)
+    SELECT merchant, customer, notice, kind, subject_resource, promised_amount_minor,
+           promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
+           due_time, create_time, outcome, price, price_announce_time,
+           string_to_array(standing_orders, chr(10))
+    FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
         CAST(:promised_amount_minor AS bigint[]), CAST(:promised_currency AS text[]),
         CAST(:charge_not_before AS timestamptz[]), CAST(:notice_lead AS interval[]),
         CAST(:billing_mode AS text[]), CAST(:traceparent AS text[]),
-        CAST(:occur_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
-        CAST(:outcome AS text[]))
+        CAST(:occur_time AS timestamptz[]), CAST(:due_time AS timestamptz[]),
+        CAST(:create_time AS timestamptz[]), CAST(:outcome AS text[]), CAST(:price AS text[]),
+        CAST(:price_announce_time AS timestamptz[]), CAST(:standing_orders AS text[]))
+      AS made (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
+               promised_currency, charge_not_before, notice_lead, billing_mode, traceparent,
+               occur_time, due_time, create_time, outcome, price, price_announce_time,
+               standing_orders)
     -- Events that read the same share a notice, which is as true as the last of them.
     ON CONFLICT (customer, merchant, notice) DO UPDATE SET occur_time = EXCLUDED.occur_time
         WHERE notices.occur_time < EXCLUDED.occur_time
@@ -83,7 +97,7 @@ _ONE = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time
+           create_time, price, price_announce_time, standing_orders
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND notice = :notice
 """,
@@ -94,7 +108,7 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time
+           create_time, price, price_announce_time, standing_orders
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND position > :after
       AND (:subject_resource = '' OR subject_resource = :subject_resource)
@@ -115,6 +129,14 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
         charge_not_before=[promise and promise.charge_not_before for promise in promises],
         notice_lead=[promise and promise.notice_lead for promise in promises],
         billing_mode=[promise and promise.billing_mode for promise in promises],
+        price=[notice.price_notice and notice.price_notice.price for notice in notices],
+        price_announce_time=[
+            notice.price_notice and notice.price_notice.announce_time for notice in notices
+        ],
+        standing_orders=[
+            notice.price_notice and "\n".join(notice.price_notice.standing_orders)
+            for notice in notices
+        ],
         outcome=[DeliveryState.FAILED if notice.is_failed else None for notice in notices],
     )
     inserted = {NoticeKey(row.merchant, row.customer, row.notice) for row in rows if row.is_new}
@@ -169,4 +191,9 @@ def notice_of(row: NoticeRow, its_deliveries: Iterable[Delivery]) -> Notice:
         occur_time=row.occur_time,
         create_time=row.create_time,
         deliveries=tuple(its_deliveries),
+        price_notice=PriceNotice(
+            row.price, row.price_announce_time, tuple(row.standing_orders or ())
+        )
+        if row.price
+        else None,
     )

@@ -30,19 +30,19 @@ class SubjectEvent(NamedTuple):
 
 
 _RECORD = Command("""
-    INSERT INTO superseded_kinds AS known (merchant, customer, subject_resource, kind, before_time)
-    SELECT merchant, customer, subject_resource, kind, max(before_time)
+    INSERT INTO superseded_kinds AS known (merchant, customer, subject_resource, before_time, kinds)
+    SELECT merchant, customer, subject_resource, before_time, array_agg(DISTINCT kind)
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:subject_resource AS text[]),
         CAST(:kind AS text[]), CAST(:occur_time AS timestamptz[]), CAST(:is_final AS boolean[]))
       AS event (merchant, customer, subject_resource, kind, occur_time, is_final)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN is_final THEN 'infinity' ELSE occur_time END AS before_time) AS until
-    GROUP BY merchant, customer, subject_resource, kind
-    ORDER BY merchant, customer, subject_resource, kind
-    ON CONFLICT (customer, merchant, subject_resource, kind) DO UPDATE
-        SET before_time = EXCLUDED.before_time
-        WHERE known.before_time < EXCLUDED.before_time
+    GROUP BY merchant, customer, subject_resource, before_time
+    ORDER BY merchant, customer, subject_resource, before_time
+    ON CONFLICT (customer, merchant, subject_resource, before_time) DO UPDATE
+        SET kinds = known.kinds || EXCLUDED.kinds
+        WHERE NOT known.kinds @> EXCLUDED.kinds
 """)
 
 # Of one instant, what arrived before.
@@ -71,8 +71,11 @@ _SUPERSEDED = Query(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS named (merchant, customer, notice)
     JOIN notices USING (merchant, customer, notice)
-    JOIN superseded_kinds USING (merchant, customer, subject_resource, kind)
-    WHERE notices.occur_time < superseded_kinds.before_time
+    WHERE EXISTS (
+        SELECT FROM superseded_kinds AS known
+        WHERE known.customer = notices.customer AND known.merchant = notices.merchant
+          AND known.subject_resource = notices.subject_resource
+          AND known.before_time > notices.occur_time AND notices.kind = ANY (known.kinds))
 """,
     NoticeKey,
 )

@@ -1,7 +1,6 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
 from datetime import datetime
-from typing import TypeVar
 
 from recurring.payments.v1 import payments_pb2
 
@@ -10,7 +9,6 @@ from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import (
     ChargeKey,
     CustomerId,
-    CustomerKey,
     MandateId,
     MandateKey,
     MerchantId,
@@ -20,43 +18,26 @@ from services.payments.domain.keys import (
     RefundKey,
 )
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
-from services.payments.names import CHARGE, CUSTOMER, MANDATE, MERCHANT, PAYMENT_METHOD
+from services.payments.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD
 from services.payments.store.encrypted import evidence_aad
-from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money
-from services.runtime.resource_names import KeyPattern
 from services.runtime.rpc.conversions import from_money, read_money, read_timestamp
-
-K = TypeVar("K", CustomerKey, PaymentMethodKey, MandateKey, ChargeKey, RefundKey)
-
-
-def read_merchant(name: str) -> MerchantId:
-    """A merchant. Raises PERMISSION_DENIED if it is not the caller's."""
-    merchant = MERCHANT.key(name)
-    caller().check(merchant)
-    return merchant
-
-
-def read(pattern: KeyPattern[K], name: str) -> K:
-    """What a name of a pattern is of. Raises PERMISSION_DENIED if its merchant is not the caller's."""
-    key = pattern.key(name)
-    caller().check(key.merchant)
-    return key
+from services.runtime.rpc.names import read_name
 
 
 def read_new_payment_method(request: payments_pb2.CreatePaymentMethodRequest) -> PaymentMethodKey:
-    """The payment method that is to be registered. Raises like `read`."""
+    """The payment method that is to be registered. Raises like `read_name`."""
     method = PaymentMethodId(request.payment_method_id)
-    return PaymentMethodKey(*read(CUSTOMER, request.parent), method)
+    return PaymentMethodKey(*read_name(CUSTOMER, request.parent), method)
 
 
 def read_confirmation(
     request: payments_pb2.ConfirmPaymentRequestRequest,
 ) -> tuple[ChargeKey, PaymentMethodKey]:
-    """What the customer confirms, and what they pay with. Raises like `read`."""
-    key = read(CHARGE, request.name)
+    """What the customer confirms, and what they pay with. Raises like `read_name`."""
+    key = read_name(CHARGE, request.name)
     violations = Violations()
     method = _read_method_of(violations, "payment_method", request.payment_method, key[:2])
     violations.check()
@@ -64,8 +45,8 @@ def read_confirmation(
 
 
 def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:
-    """The refund that is wanted, and its amount; None for all that is left. Raises like `read`."""
-    key = RefundKey(*read(CHARGE, request.parent), RefundId(request.refund_id))
+    """The refund that is wanted, and its amount; None for all that is left. Raises like `read_name`."""
+    key = RefundKey(*read_name(CHARGE, request.parent), RefundId(request.refund_id))
     if not request.refund.HasField("amount"):
         return key, None
     violations = Violations()
@@ -79,7 +60,7 @@ def read_new_mandate(
 ) -> Mandate:
     """The consent that is to be recorded, its evidence encrypted."""
     wanted = request.mandate
-    key = MandateKey(*read(CUSTOMER, request.parent), MandateId(request.mandate_id))
+    key = MandateKey(*read_name(CUSTOMER, request.parent), MandateId(request.mandate_id))
     violations = Violations()
     method = _read_method_of(violations, "mandate.payment_method", wanted.payment_method, key[:2])
     ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
@@ -153,7 +134,7 @@ def _read_validity(
 
 
 def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[MandateCheck]:
-    """What is to be checked. The caller is a service: it asks for any merchant."""
+    """What is to be checked. The caller is a service, of any merchant."""
     violations = Violations()
     checks = [
         _read_check(violations, f"checks[{index}]", check)

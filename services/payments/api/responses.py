@@ -114,6 +114,7 @@ def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
         amount=to_money(refund.amount_minor, refund.currency),
         note=keyring.decrypt(refund.note, *note_aad(refund.key)).decode(),
         state=payments_pb2.Refund.State.Value(refund.state),
+        failure_code=refund.failure_code,
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),
     )
@@ -128,7 +129,7 @@ def ledger_account_message(merchant: str, balance: Balance) -> payments_pb2.Ledg
 
 
 def ledger_entry_message(entry: Entry) -> payments_pb2.LedgerEntry:
-    """One leg of a booking."""
+    """One side of a transfer."""
     return payments_pb2.LedgerEntry(
         name=LEDGER_ENTRY.format(entry.merchant, f"{entry.transaction}-{entry.leg}"),
         transaction=str(entry.transaction),

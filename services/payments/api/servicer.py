@@ -13,6 +13,7 @@ from services.payments.names import (
     CUSTOMER,
     CUSTOMER_OR_ANY,
     MANDATE,
+    MERCHANT,
     PAYMENT_METHOD,
     REFUND,
 )
@@ -24,6 +25,7 @@ from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.mutations import Apply, run_checked_mutation, run_mutation
+from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 
@@ -70,7 +72,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def CreatePaymentMethod(
         self, request: payments_pb2.CreatePaymentMethodRequest, _context: object
     ) -> payments_pb2.PaymentMethod:
-        """Register a token that the provider knows."""
         key = requests.read_new_payment_method(request)
         token = request.payment_method.provider_token
 
@@ -89,16 +90,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def GetPaymentMethod(
         self, request: payments_pb2.GetPaymentMethodRequest, _context: object
     ) -> payments_pb2.PaymentMethod:
-        """Get a payment method."""
-        key = requests.read(PAYMENT_METHOD, request.name)
+        key = read_name(PAYMENT_METHOD, request.name)
         async with self._database.read() as connection:
             return responses.payment_method_message(await payment_methods.existing(connection, key))
 
     async def ListPaymentMethods(
         self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
     ) -> payments_pb2.ListPaymentMethodsResponse:
-        """List a customer's payment methods by id."""
-        owner = requests.read(CUSTOMER, request.parent)
+        owner = read_name(CUSTOMER, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
@@ -113,7 +112,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def CreateMandate(
         self, request: payments_pb2.CreateMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        """Record a consent."""
         return await run_mutation(
             self._database,
             request,
@@ -127,16 +125,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def GetMandate(
         self, request: payments_pb2.GetMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        """Get a mandate."""
-        key = requests.read(MANDATE, request.name)
+        key = read_name(MANDATE, request.name)
         async with self._database.read() as connection:
             return self._mandate_message(await mandates.existing(connection, key))
 
     async def ListMandates(
         self, request: payments_pb2.ListMandatesRequest, _context: object
     ) -> payments_pb2.ListMandatesResponse:
-        """List a customer's mandates by id."""
-        owner = requests.read(CUSTOMER, request.parent)
+        owner = read_name(CUSTOMER, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
@@ -147,14 +143,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def RevokeMandate(
         self, request: payments_pb2.RevokeMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        """End a consent."""
         return await run_mutation(
             self._database,
             request,
             payments_pb2.Mandate,
             self._mandate_message,
             lambda tx: mandates.revoke(
-                tx, requests.read(MANDATE, request.name), request.etag, self._clock.now()
+                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
             ),
         )
 
@@ -163,8 +158,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def GetCharge(
         self, request: payments_pb2.GetChargeRequest, _context: object
     ) -> payments_pb2.Charge:
-        """Get a charge with its attempts."""
-        key = requests.read(CHARGE, request.name)
+        key = read_name(CHARGE, request.name)
         async with self._database.read() as connection:
             [view] = await charges.views(connection, [await charges.existing(connection, key)])
         return responses.charge_message(view)
@@ -172,9 +166,8 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListCharges(
         self, request: payments_pb2.ListChargesRequest, _context: object
     ) -> payments_pb2.ListChargesResponse:
-        """List the charges of a customer, or of all, by id."""
         state = payments_pb2.Charge.State.Name(request.state) if request.state else ""
-        owner = requests.read(CUSTOMER_OR_ANY, request.parent)
+        owner = read_name(CUSTOMER_OR_ANY, request.parent)
         page = read_page(request, keys=2)
         charge, customer = page.after or ("", "")
         async with self._database.read() as connection:
@@ -191,7 +184,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ConfirmPaymentRequest(
         self, request: payments_pb2.ConfirmPaymentRequestRequest, _context: object
     ) -> payments_pb2.Charge:
-        """Take the customer's confirmation."""
         return await run_mutation(
             self._database,
             request,
@@ -205,7 +197,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def CreateRefund(
         self, request: payments_pb2.CreateRefundRequest, _context: object
     ) -> payments_pb2.Refund:
-        """Promise to give money back."""
         return await run_mutation(
             self._database,
             request,
@@ -219,16 +210,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def GetRefund(
         self, request: payments_pb2.GetRefundRequest, _context: object
     ) -> payments_pb2.Refund:
-        """Get a refund."""
-        key = requests.read(REFUND, request.name)
+        key = read_name(REFUND, request.name)
         async with self._database.read() as connection:
             return self._refund_message(await refunds.existing(connection, key))
 
     async def ListRefunds(
         self, request: payments_pb2.ListRefundsRequest, _context: object
     ) -> payments_pb2.ListRefundsResponse:
-        """List the refunds of a charge by id."""
-        key = requests.read(CHARGE, request.parent)
+        key = read_name(CHARGE, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
@@ -242,13 +231,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def EraseCustomer(
         self, request: payments_pb2.EraseCustomerRequest, _context: object
     ) -> payments_pb2.EraseCustomerResponse:
-        """Erase what is known of a customer who pays nothing any more."""
         return await run_mutation(
             self._database,
             request,
             payments_pb2.EraseCustomerResponse,
             responses.erasure_response,
-            lambda tx: erasure.erase(tx, requests.read(CUSTOMER, request.name), self._clock.now()),
+            lambda tx: erasure.erase(tx, read_name(CUSTOMER, request.name), self._clock.now()),
         )
 
     # --- ledger -------------------------------------------------------------------------------------
@@ -256,8 +244,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListLedgerAccounts(
         self, request: payments_pb2.ListLedgerAccountsRequest, _context: object
     ) -> payments_pb2.ListLedgerAccountsResponse:
-        """List a merchant's accounts by name and currency."""
-        merchant = requests.read_merchant(request.parent)
+        merchant = read_name(MERCHANT, request.parent)
         page = read_page(request, keys=2)
         account, currency = page.after or ("", "")
         async with self._database.read() as connection:
@@ -274,14 +261,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListLedgerEntries(
         self, request: payments_pb2.ListLedgerEntriesRequest, _context: object
     ) -> payments_pb2.ListLedgerEntriesResponse:
-        """List a merchant's entries, the oldest first."""
-        merchant = requests.read_merchant(request.parent)
-        page = read_page(request, keys=1)
-        after = page.after_position()
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=2)
+        after = page.after_numbered_position()
         async with self._database.read() as connection:
             listed = await ledger_store.entries(connection, merchant, after, page.limit)
         shown, token = page.cut(
-            listed, responses.ledger_entry_message, lambda row: (str(row.position),)
+            listed, responses.ledger_entry_message, lambda row: (str(row.position), str(row.leg))
         )
         return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)
 
@@ -290,7 +276,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, _context: object
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """List what callers changed."""
         return await audit.answer(self._database, request)
 
     # --- for the suite ------------------------------------------------------------------------------
@@ -298,7 +283,6 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
     ) -> payments_pb2.BatchCheckMandatesResponse:
-        """Check many mandates."""
         checks = requests.read_checks(request)
         async with self._database.read() as connection:
             results = await mandates.check(connection, checks, in_turn=request.in_turn)

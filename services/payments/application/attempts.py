@@ -1,7 +1,6 @@
 """Attempts: sent, sent once more, settled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeGuard
 
@@ -67,7 +66,7 @@ async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime)
     allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
     resent = await attempt_store.resend(tx, allowed, now)
     relied_on = {key: notice.notice for key, notice in known.notices.items()}
-    again = [replace(charges[key], notice=relied_on.get(key, "")) for key in sorted(resent)]
+    again = [charges[key]._replace(notice=relied_on.get(key, "")) for key in sorted(resent)]
     await charge_store.save(tx, again)
     return resent
 

@@ -88,12 +88,14 @@ async def confirm(
     return Applied(before._replace(charge=confirmed), before=before)
 
 
-async def decide_due(tx: Connection, now: datetime, limit: int) -> tuple[int, list[Attempt]]:
+async def decide_due(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> tuple[int, list[Attempt]]:
     """Decide a batch of due charges; returns how many there were, and the attempts that begin.
 
     The mandates stay locked until the attempts are stored.
     """
-    due = await charge_store.take_due(tx, now, limit)
+    due = await charge_store.take_due(tx, buckets, now, limit)
     if not due:
         return 0, []
     decided = list(decide_all(due, await evidence.read(tx, due, now), now))
@@ -105,9 +107,10 @@ async def decide_due(tx: Connection, now: datetime, limit: int) -> tuple[int, li
     return len(due), await attempt_store.begin(tx, begun)
 
 
-async def expire_requests(tx: Connection, now: datetime, limit: int) -> int:
+async def expire_requests(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
     """Abandon a batch of requests to pay that nobody confirmed in time; returns how many."""
-    expired = [expire(charge, now) for charge in await charge_store.take_expired(tx, now, limit)]
+    due = await charge_store.take_expired(tx, buckets, now, limit)
+    expired = [expire(charge, now) for charge in due]
     await charge_store.save(tx, expired)
     await outbox.put(tx, [publishers.payment_abandoned(charge, now) for charge in expired])
     return len(expired)
@@ -135,12 +138,13 @@ async def change_mandates(
 ) -> None:
     """Have charges made under another mandate, each from a time on."""
     await instruction_store.insert_mandate_changes(tx, changes)
+    # A charge is read with its latest instruction, so that saving it stores the mandate.
     await charge_store.save(tx, list((await charge_store.locked(tx, changes)).values()))
 
 
 async def keep_notices(tx: Connection, notices: Sequence[Notice], now: datetime) -> None:
-    """Keep what customers were promised: the evidence that the guard asks for."""
-    await notice_store.insert(tx, notices)
+    """Keep what customers were promised: the evidence that the guard requires."""
+    await notice_store.keep(tx, notices)
     await charge_store.wake(tx, [notice.charge_key for notice in notices], now)
 
 

@@ -1,6 +1,6 @@
 """Refunds: sent to the provider and settled."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from services.payments import publishers
@@ -8,10 +8,10 @@ from services.payments.application import charges
 from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
 from services.payments.domain.keys import RefundKey, derived_key
-from services.payments.domain.ledger import book_refund
+from services.payments.domain.ledger import Transfer, book_refund, book_refund_failure
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import step_minor
-from services.payments.domain.refunds import Refund
+from services.payments.domain.refunds import Refund, settled_state
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import ledger as ledger_store
@@ -82,11 +82,16 @@ async def _refundable_minor(tx: Connection, charge: Charge, wanted: Money | None
 
 
 async def send(provider: Provider, refund: Refund) -> Outcome:
-    """Send a refund; one that was sent before is looked for first, since keys are forgotten."""
+    """Send a refund, or look at one that succeeded again.
+
+    One that was sent before is looked for first, since keys are forgotten.
+    """
+    if refund.state is RefundState.SUCCEEDED:
+        return await provider.find_refund(refund) or Unknown("the refund is not found any more")
     if refund.try_count:
-        found = await provider.find_refund(refund)
-        if found is not None:
-            return found
+        outcome = await provider.find_refund(refund)
+        if outcome is not None:
+            return outcome
         if refund.mismatch:
             return Unknown("the answer was false")
     return await provider.refund(refund)
@@ -97,14 +102,30 @@ async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now
     known = [(r, o) for r, o in outcomes if isinstance(o, Succeeded | Declined)]
     unknown = [(r, o) for r, o in outcomes if isinstance(o, Unknown)]
     await refund_store.postpone(tx, unknown, now)
-    settled = await refund_store.settle(tx, known, now)
-    refunded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
-    refunded_charges = await charge_store.by_key(tx, [refund.key.charge_key for refund in refunded])
-    await ledger_store.book(tx, [book_refund(refund, now) for refund in refunded])
+    confirmed = [
+        refund for refund, outcome in known if settled_state(refund, outcome) is refund.state
+    ]
+    await refund_store.follow_up(tx, confirmed, now)
+    news = [(r, o) for r, o in known if settled_state(r, o) is not r.state]
+    settled = await refund_store.settle(tx, news, now)
+    came_back = {refund.key for refund, _ in news if refund.state is RefundState.SUCCEEDED}
+    await ledger_store.book(tx, [*_bookings(settled, came_back, now)])
+    charges_by_key = await charge_store.by_key(tx, {refund.key.charge_key for refund in settled})
     await outbox.put(
         tx,
         [
-            publishers.refund_succeeded(refund, refunded_charges[refund.key.charge_key], now)
-            for refund in refunded
+            publishers.refund_settled(refund, charges_by_key[refund.key.charge_key], now)
+            for refund in settled
         ],
     )
+
+
+def _bookings(
+    settled: Iterable[Refund], came_back: Collection[RefundKey], now: datetime
+) -> Iterator[Transfer]:
+    """What the ledger says of refunds whose state has changed; one that never went has none."""
+    for refund in settled:
+        if refund.state is RefundState.SUCCEEDED:
+            yield book_refund(refund, now)
+        elif refund.key in came_back:
+            yield book_refund_failure(refund, now)

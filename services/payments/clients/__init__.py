@@ -1,1 +1,1 @@
-"""What payments asks of others: the payment provider."""
+"""The client of the payment provider."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import TypeVar
 
 from services.payments.domain.attempts import Attempt
@@ -13,31 +14,32 @@ from services.payments.domain.refunds import Refund
 log = logging.getLogger(__name__)
 
 REQUESTS_AT_ONCE = 50
-# What a step may take at the provider in all, however often it asks. It is well below the step's
-# deadline, so that what was answered is stored; what was not answered by then is looked up later.
-BATCH_TIMEOUT_SECONDS = 20.0
+# What is left of a step, however many calls it makes, when its last call is given up: what was answered
+# is then stored, and what was not is looked up later.
+STORE_SECONDS = 4.0
 
 T = TypeVar("T", Attempt, Refund)
 A = TypeVar("A")
 
 
-def batch_deadline() -> float:
-    """Until when a step that begins now may ask, by the clock of the event loop."""
-    return asyncio.get_running_loop().time() + BATCH_TIMEOUT_SECONDS
-
-
 async def ask_all(
     items: Iterable[T], ask: Callable[[T], Awaitable[A]], deadline: float
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask the provider about all items, REQUESTS_AT_ONCE at a time, until a deadline at the latest."""
+    """Ask the provider about all items, REQUESTS_AT_ONCE at a time, until a deadline at the latest.
+
+    No question begins after the deadline, however long the process has stood still before: its buckets
+    may be another's by then.
+    """
     limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
+    end = deadline - STORE_SECONDS
+    loop = asyncio.get_running_loop()
 
     async def ask_one(item: T) -> tuple[T, A | Unknown]:
-        try:
-            async with asyncio.timeout_at(deadline), limit:
-                return item, await ask(item)
-        except TimeoutError:
-            return item, Unknown("no answer within the time of the batch")
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end), limit:
+                if loop.time() < end:
+                    return item, await ask(item)
+        return item, Unknown("no answer within the time of the batch")
 
     answers = list(await asyncio.gather(*(ask_one(item) for item in items)))
     whys = Counter(outcome.why for _, outcome in answers if isinstance(outcome, Unknown))

@@ -4,13 +4,10 @@ Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, Paym
 lists, idempotent requests, decline codes), read on 2026-11-28.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-
-import aiohttp
 
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import stops_method
@@ -18,6 +15,7 @@ from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import to_provider
 from services.payments.domain.refunds import Refund
+from services.runtime.http_client import HttpClient, HttpError
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
@@ -59,7 +57,7 @@ class ProviderUnreachable(ConnectionError):
 
 
 class Provider(Protocol):
-    """What payments asks of a provider. Only `card` raises; whatever else fails is Unknown."""
+    """The operations of a payment provider. Only `card` raises; whatever else fails is Unknown."""
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Charge what a token stands for, once for the attempt's key however often it is sent."""
@@ -109,7 +107,7 @@ class _Answer:
 class StripeProvider:
     """Speaks to Stripe, or to what looks like it."""
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str, api_key: str) -> None:
+    def __init__(self, http: HttpClient, base_url: str, api_key: str) -> None:
         self._http = http
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._authorization = f"Bearer {api_key}"
@@ -150,10 +148,10 @@ class StripeProvider:
             return answer
         if answer.status != _OK:
             return Unknown(f"search answered {answer.status}")
-        found = answer.body.get("data")
-        if not isinstance(found, list):
+        intents = answer.body.get("data")
+        if not isinstance(intents, list):
             return Unknown("search answered without a list")
-        return _intent_outcome(found[0], attempt) if found else None
+        return _intent_outcome(intents[0], attempt) if intents else None
 
     async def close(self, attempt: Attempt, now: datetime) -> Outcome:
         """Use the attempt's key for something that moves no money.
@@ -204,14 +202,14 @@ class StripeProvider:
             if isinstance(answer, Unknown):
                 yield answer
                 return
-            found = answer.body.get("data")
-            if answer.status != _OK or not isinstance(found, list):
+            intents = answer.body.get("data")
+            if answer.status != _OK or not isinstance(intents, list):
                 yield Unknown(f"the list was answered {answer.status}")
                 return
-            yield found
+            yield intents
             if not answer.body.get("has_more"):
                 return
-            query["starting_after"] = str(found[-1]["id"])
+            query["starting_after"] = str(intents[-1]["id"])
         yield Unknown("more payments were made at the time than are looked through")
 
     async def refund(self, refund: Refund) -> Outcome:
@@ -231,21 +229,21 @@ class StripeProvider:
         return _refund_outcome(answer.body, refund) if answer.status == _OK else _refused(answer)
 
     async def find_refund(self, refund: Refund) -> Outcome | None:
-        """Look for the refund in the list of those of its PaymentIntent, which does not lag."""
+        """Look for the refund in the list of those of its PaymentIntent."""
         query = {"payment_intent": refund.provider_payment, "limit": str(LIST_PAGE_SIZE)}
         for _ in range(LIST_PAGES_MAX):
             answer = await self._ask("GET", "/refunds", query=query)
             if isinstance(answer, Unknown):
                 return answer
-            found = answer.body.get("data")
-            if answer.status != _OK or not isinstance(found, list):
+            refunds = answer.body.get("data")
+            if answer.status != _OK or not isinstance(refunds, list):
                 return Unknown(f"the list of refunds was answered {answer.status}")
-            for listed in found:
+            for listed in refunds:
                 if (listed.get("metadata") or {}).get("refund") == refund.key.name:
                     return _refund_outcome(listed, refund)
             if not answer.body.get("has_more"):
                 return None
-            query["starting_after"] = str(found[-1]["id"])
+            query["starting_after"] = str(refunds[-1]["id"])
         return Unknown("more refunds were made than are looked through")
 
     async def card(self, token: str) -> Card | None:
@@ -273,19 +271,16 @@ class StripeProvider:
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
-            async with (
-                asyncio.timeout(REQUEST_TIMEOUT_SECONDS),
-                self._http.request(
-                    method, self._base_url + path, data=form, params=query, headers=headers
-                ) as response,
-            ):
-                body = await response.json()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            answer = await self._http.request(
+                method, self._base_url + path, form=form, query=query, headers=headers
+            )
+            body = answer.json()
+        except (HttpError, ValueError) as error:
             # Its class says enough, and holds nothing that was sent.
             return Unknown(type(error).__name__)
         if not isinstance(body, dict):
-            return Unknown(f"status {response.status} without an object")
-        return _Answer(response.status, body)
+            return Unknown(f"status {answer.status} without an object")
+        return _Answer(answer.status, body)
 
 
 def _amount_form(attempt: Attempt | Refund) -> dict[str, str]:
@@ -362,10 +357,10 @@ def _refund_outcome(body: Mapping[str, Any], refund: Refund) -> Outcome:
         return _mismatched(f"{name} gives {body.get('payment_intent')} back")
     if _answered(body) != _amount_form(refund):
         return _mismatched(f"{name} is over {body.get('amount')} {body.get('currency')}")
-    # A pending one is the provider's to finish; a later failure comes as an event of its own.
     if status in {"failed", "canceled"}:
         return Declined(str(body.get("failure_reason") or status), hard=True, provider_id=name)
-    return Succeeded(name)
+    # `pending` or `requires_action`: under way for days, if the provider waits for the bank or for us.
+    return Succeeded(name) if status == "succeeded" else Unknown(f"the refund is {status}")
 
 
 def _refused(answer: _Answer) -> Outcome:

@@ -1,6 +1,6 @@
 """Attempts: single tries of charges at the provider."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.payments.domain.charges import Charge, settle
@@ -15,7 +15,7 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     derived_key,
 )
-from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, ask_again_delay
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, retry_delay
 from services.payments.domain.transitions import ATTEMPT, AttemptEvent, AttemptState, ChargeState
 
 NO_MANDATE = MandateId("")
@@ -79,7 +79,7 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
         payment_method=charge.payment_method,
         mandate=mandate.mandate if mandate else NO_MANDATE,
         start_time=now,
-        next_lookup_time=now + ask_again_delay(0),
+        next_lookup_time=now + retry_delay(0),
     )
 
 
@@ -95,4 +95,4 @@ def settle_attempt(
     settled = settle(charge, outcome, now)
     if settled.state is not ChargeState.SUCCEEDED or not attempt.mandate:
         return settled
-    return replace(settled, mandate=MandateKey(*charge.customer_key, attempt.mandate).name)
+    return settled._replace(mandate=MandateKey(*charge.customer_key, attempt.mandate).name)

@@ -1,13 +1,12 @@
-"""The life of a charge.
+"""Charges: what moves one from state to state.
 
 A charge that is declined softly, or whose attempt was not made, is scheduled again; one that the
 customer confirms is requested again. Every change of state is one of `transitions.CHARGE`.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.payments.domain.consent import (
     BillingMode,
@@ -27,7 +26,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
     PaymentMethodKey,
 )
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded, ask_again_delay
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded, retry_delay
 from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
 NO_METHOD = PaymentMethodId("")
@@ -45,8 +44,7 @@ class AbandonReason(StrEnum):
     NOT_MADE = "NOT_MADE"
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """One payment owed for one order."""
 
     merchant: MerchantId
@@ -54,6 +52,8 @@ class Charge:
     charge: ChargeId
     # The order's resource name.
     order_name: str
+    # When the order was due.
+    due_time: datetime
     billing_mode: BillingMode
     amount_minor: int
     currency: str
@@ -70,7 +70,7 @@ class Charge:
     attempt_count: int = 0
     # How many of the attempts never reached the provider.
     not_made_count: int = 0
-    # SCHEDULED only: when it is tried, or looked at, next.
+    # SCHEDULED only: when it is tried, or checked, next.
     next_attempt_time: datetime | None = None
     # When a request to pay ends.
     expire_time: datetime | None = None
@@ -154,7 +154,7 @@ def settle(charge: Charge, outcome: Succeeded | Declined | NotMade, now: datetim
 
 
 def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
-    declined = replace(charge, decline_code=outcome.code)
+    declined = charge._replace(decline_code=outcome.code)
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
@@ -173,12 +173,12 @@ def _after_not_made(charge: Charge, now: datetime) -> Charge:
 
     The first time at once; if the provider goes on losing attempts, later and later.
     """
-    lost = replace(charge, not_made_count=charge.not_made_count + 1)
+    lost = charge._replace(not_made_count=charge.not_made_count + 1)
     if charge.withdrawn:
         return abandon(lost, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return abandon(lost, AbandonReason.NOT_MADE, now)
-    pause = ask_again_delay(charge.not_made_count) if charge.not_made_count else timedelta()
+    pause = retry_delay(charge.not_made_count) if charge.not_made_count else timedelta()
     return _changed(lost, ChargeEvent.RETRY, now, next_attempt_time=now + pause)
 
 
@@ -225,8 +225,8 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
 
     What cannot be charged is not REQUESTED: the guard refuses it at once.
     """
-    request = replace(
-        charge, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", expire_time=expire_time
+    request = charge._replace(
+        billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", expire_time=expire_time
     )
     if provider_reasons(charge.amount_minor, charge.currency):
         return request
@@ -236,7 +236,7 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
 def confirm_request(
     charge: Charge, payment_method: PaymentMethodId, now: datetime
 ) -> Charge | None:
-    """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
+    """A REQUESTED charge that the customer confirmed; None if it can't be confirmed now."""
     if charge.state is not ChargeState.REQUESTED or charge.withdrawn or is_expired(charge, now):
         return None
     return _changed(
@@ -249,4 +249,4 @@ def _changed(charge: Charge, event: ChargeEvent, now: datetime, **fields: Any) -
     state = CHARGE.to(charge.state, event)
     if state is not ChargeState.SCHEDULED:
         fields |= {"next_attempt_time": None, "notice_wait_until_time": None}
-    return replace(charge, state=state, update_time=now, **fields)
+    return charge._replace(state=state, update_time=now, **fields)

@@ -28,7 +28,7 @@ DISPUTE_PERIOD = timedelta(days=397)
 
 
 class BillingMode(StrEnum):
-    """Who says yes to a charge: the mandate, or the customer each time."""
+    """What a charge is allowed by: the mandate, or the customer's confirmation each time."""
 
     AUTOMATIC = "AUTOMATIC"
     PAY_ON_NOTICE = "PAY_ON_NOTICE"
@@ -152,21 +152,21 @@ def mandate_reasons(
     """
     if mandate is None:
         return {RefusalReason.MANDATE_NOT_FOUND}
-    found = set()
+    reasons = set()
     if mandate.revoke_time is not None:
-        found.add(RefusalReason.MANDATE_REVOKED)
+        reasons.add(RefusalReason.MANDATE_REVOKED)
     if at < mandate.valid_from_time:
-        found.add(RefusalReason.MANDATE_NOT_YET_VALID)
+        reasons.add(RefusalReason.MANDATE_NOT_YET_VALID)
     if mandate.valid_until_time is not None and at >= mandate.valid_until_time:
-        found.add(RefusalReason.MANDATE_EXPIRED)
+        reasons.add(RefusalReason.MANDATE_EXPIRED)
     if currency != mandate.currency:
-        return found | {RefusalReason.CURRENCY_MISMATCH}
+        return reasons | {RefusalReason.CURRENCY_MISMATCH}
     if amount_minor > mandate.charge_ceiling_minor:
-        found.add(RefusalReason.ABOVE_CHARGE_CEILING)
+        reasons.add(RefusalReason.ABOVE_CHARGE_CEILING)
     month_ceiling = mandate.month_ceiling_minor
     if month_ceiling is not None and month_minor + amount_minor > month_ceiling:
-        found.add(RefusalReason.ABOVE_MONTH_CEILING)
-    return found | provider_reasons(amount_minor, currency)
+        reasons.add(RefusalReason.ABOVE_MONTH_CEILING)
+    return reasons | provider_reasons(amount_minor, currency)
 
 
 def provider_reasons(amount_minor: int, currency: str) -> set[RefusalReason]:

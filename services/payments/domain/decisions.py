@@ -21,10 +21,10 @@ from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.declines import DAY, UNUSED, MethodUse
 from services.payments.domain.guard import guard
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
-from services.payments.domain.outcomes import ASK_AGAIN_DELAY_FIRST
+from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.payments.domain.transitions import ChargeState
 
-# How long a charge waits for word that its notice was delivered, from when it was first looked at.
+# How long a charge waits for word that its notice was delivered, from when it was first decided.
 NOTICE_WAIT = timedelta(hours=24)
 
 
@@ -45,7 +45,7 @@ def decide(
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
-    charge = replace(charge, awaited_method=NO_METHOD)
+    charge = charge._replace(awaited_method=NO_METHOD)
     reasons = guard(charge, notice, mandate, month_minor, now, use)
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:
@@ -65,9 +65,9 @@ def _waiting(
 ) -> Charge | None:
     """The charge, if time alone can bring what it lacks; None if nothing is lacking, or more."""
     if not reasons and use.busy_until is not None:
-        until = max(use.busy_until, now + ASK_AGAIN_DELAY_FIRST)
+        until = max(use.busy_until, now + RETRY_DELAY_FIRST)
         method = present_method(charge, mandate)
-        return replace(_wait(charge, until, now), awaited_method=method)
+        return _wait(charge, until, now)._replace(awaited_method=method)
     if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
         return _wait(charge, notice.charge_not_before_time, now)
     # The limit of a day ends soon enough to wait for; that of a month does not.
@@ -77,7 +77,7 @@ def _waiting(
     if reasons == (RefusalReason.NOTICE_NOT_DELIVERED,):
         until = charge.notice_wait_until_time or now + NOTICE_WAIT
         if now < until:
-            return replace(_wait(charge, until, now), notice_wait_until_time=until)
+            return _wait(charge, until, now)._replace(notice_wait_until_time=until)
     return None
 
 
@@ -85,7 +85,7 @@ def _wait(charge: Charge, until: datetime, now: datetime) -> Charge:
     """Look at the charge again at an instant, or when its request ends."""
     if charge.expire_time is not None:
         until = min(until, charge.expire_time)
-    return replace(charge, next_attempt_time=until, update_time=now)
+    return charge._replace(next_attempt_time=until, update_time=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,17 @@ from services.payments.domain.declines import UNUSED, MethodUse
 
 def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[RefusalReason]:
     """Every promise of a notice that a charge at this instant would break."""
-    found = set()
+    reasons = set()
     if now < notice.charge_not_before_time:
-        found.add(RefusalReason.EARLIER_THAN_NOTIFIED)
+        reasons.add(RefusalReason.EARLIER_THAN_NOTIFIED)
     automatic = charge.billing_mode is BillingMode.AUTOMATIC
     if automatic and notice.billing_mode is not BillingMode.AUTOMATIC:
-        found.add(RefusalReason.BILLING_MODE_NOT_ANNOUNCED)
+        reasons.add(RefusalReason.BILLING_MODE_NOT_ANNOUNCED)
     if charge.currency != notice.currency:
-        found.add(RefusalReason.CURRENCY_MISMATCH)
+        reasons.add(RefusalReason.CURRENCY_MISMATCH)
     elif charge.amount_minor > notice.amount_minor:
-        found.add(RefusalReason.ABOVE_NOTIFIED_AMOUNT)
-    return found
+        reasons.add(RefusalReason.ABOVE_NOTIFIED_AMOUNT)
+    return reasons
 
 
 def guard(
@@ -43,15 +43,15 @@ def guard(
     A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
     notice did promise holds all the same.
     """
-    found = provider_reasons(charge.amount_minor, charge.currency)
+    reasons = provider_reasons(charge.amount_minor, charge.currency)
     if notice is not None:
-        found |= notice_reasons(charge, notice, now)
+        reasons |= notice_reasons(charge, notice, now)
     elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
-        found.add(RefusalReason.NOTICE_NOT_DELIVERED)
+        reasons.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
-        found |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+        reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
     if use.blocked:
-        found.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+        reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
     elif use.exhausted_until is not None:
-        found.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
-    return ordered(found)
+        reasons.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
+    return ordered(reasons)

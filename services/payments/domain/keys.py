@@ -16,7 +16,7 @@ RefundId = NewType("RefundId", str)
 
 # Tuples, since keys and items are made and compared more often than anything else.
 class CustomerKey(NamedTuple):
-    """Which customer; everything of one customer lives together."""
+    """Which customer; the shard key of everything of one customer."""
 
     merchant: MerchantId
     customer: CustomerId

@@ -12,55 +12,67 @@ MERCHANT_PAYABLE = "merchant-payable"
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """One leg of a booking: a positive amount is a debit, a negative one a credit."""
-
-    account: str
-    amount_minor: int
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class Booking:
-    """A transaction of the ledger; one source is booked once a kind."""
+class Transfer:
+    """An amount that one account is debited and another credited with, so that both balance."""
 
     merchant: MerchantId
     customer: CustomerId
     # Name of the charge or refund.
     source: str
+    # What is booked of the source, which is booked once.
     kind: str
-    legs: tuple[Leg, ...]
+    debit_account: str
+    credit_account: str
+    amount_minor: int
+    currency: str
     book_time: datetime
 
     @property
     def transaction(self) -> str:
-        """Its id, the same for the same source and kind."""
+        """The id of what is booked, the same for the same source and kind."""
         return derived_key(self.source, self.kind)
 
 
-def book_charge(charge: Charge, now: datetime) -> Booking:
+def book_charge(charge: Charge, now: datetime) -> Transfer:
     """The provider owes us what the customer paid; we owe it to the merchant."""
-    return Booking(
+    return Transfer(
         charge.merchant,
         charge.customer,
         charge.key.name,
         "CHARGE",
-        _transfer(charge.amount_minor, charge.currency, PROVIDER_CLEARING, MERCHANT_PAYABLE),
+        PROVIDER_CLEARING,
+        MERCHANT_PAYABLE,
+        charge.amount_minor,
+        charge.currency,
         now,
     )
 
 
-def book_refund(refund: Refund, now: datetime) -> Booking:
+def book_refund(refund: Refund, now: datetime) -> Transfer:
     """The reverse of a charge, for the part that was given back."""
-    return Booking(
+    return Transfer(
         refund.merchant,
         refund.customer,
         refund.key.name,
         "REFUND",
-        _transfer(refund.amount_minor, refund.currency, MERCHANT_PAYABLE, PROVIDER_CLEARING),
+        MERCHANT_PAYABLE,
+        PROVIDER_CLEARING,
+        refund.amount_minor,
+        refund.currency,
         now,
     )
 
 
-def _transfer(amount_minor: int, currency: str, debit: str, credit: str) -> tuple[Leg, ...]:
-    return Leg(debit, amount_minor, currency), Leg(credit, -amount_minor, currency)
+def book_refund_failure(refund: Refund, now: datetime) -> Transfer:
+    """The reverse of a refund that came back: the provider owes us again what it took for it."""
+    return Transfer(
+        refund.merchant,
+        refund.customer,
+        refund.key.name,
+        "REFUND_FAILURE",
+        PROVIDER_CLEARING,
+        MERCHANT_PAYABLE,
+        refund.amount_minor,
+        refund.currency,
+        now,
+    )

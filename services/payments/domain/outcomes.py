@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 # An unknown outcome is looked up again this long afterwards, then later and later.
-ASK_AGAIN_DELAY_FIRST = timedelta(seconds=30)
-ASK_AGAIN_DELAY_MAX = timedelta(hours=1)
+RETRY_DELAY_FIRST = timedelta(seconds=30)
+RETRY_DELAY_MAX = timedelta(hours=1)
 # Enough to come to the longest delay; an outage may well bring more questions than that.
 _DOUBLINGS_MAX = 7
 
@@ -47,7 +47,7 @@ class Unknown:
 Outcome = Succeeded | Declined | NotMade | Unknown
 
 
-def ask_again_delay(times_asked: int) -> timedelta:
-    """How long to wait after so many questions (from 0) that brought no answer."""
-    doublings = min(times_asked, _DOUBLINGS_MAX)
-    return min(ASK_AGAIN_DELAY_FIRST * (1 << doublings), ASK_AGAIN_DELAY_MAX)
+def retry_delay(try_count: int) -> timedelta:
+    """How long to wait after so many tries (from 0) without an answer."""
+    doublings = min(try_count, _DOUBLINGS_MAX)
+    return min(RETRY_DELAY_FIRST * (1 << doublings), RETRY_DELAY_MAX)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.runtime.money import DIGITS, minor_factor
 
-# What a card payment's amount has room for, in the provider's units.
+# The largest amount of a card payment, in the provider's units.
 _DIGITS_MAX = 12
 _FACTOR_DEFAULT = 100
 # Charged without decimals. UGX stands among them on the page, and below as the exception that it is.
@@ -115,8 +115,8 @@ def step_minor(currency: str) -> int:
 
 
 def _known(currency: str) -> ProviderCurrency:
-    found = PROVIDER_CURRENCIES.get(currency)
-    if found is None:
+    known = PROVIDER_CURRENCIES.get(currency)
+    if known is None:
         message = f"the provider does not charge in {currency}"
         raise UnsupportedCurrencyError(message)
-    return found
+    return known

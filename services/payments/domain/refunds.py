@@ -1,11 +1,16 @@
 """Refunds: money given back."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.payments.domain.keys import ChargeId, CustomerId, MerchantId, RefundId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded
 from services.payments.domain.transitions import REFUND, RefundEvent, RefundState
+
+# A refund that succeeded is checked again so long afterwards: the customer's bank may send it back.
+# Source: Stripe's refunds go from succeeded to failed, as those to a closed account do after days
+# (https://docs.stripe.com/refunds#failed-refunds); no provider promises a last day.
+FOLLOW_UP_DELAYS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Refund:
     try_count: int = 0
     # How the provider's answer differs from the request; such a refund is never sent again.
     mismatch: str = ""
+    # Why it failed, as the provider names it.
+    failure_code: str = ""
     traceparent: str = ""
     # The provider's id of the payment that it gives back.
     provider_payment: str = ""
@@ -36,6 +43,12 @@ class Refund:
     def key(self) -> RefundKey:
         """Which it is."""
         return RefundKey(self.merchant, self.customer, self.charge, self.refund)
+
+
+def next_follow_up(settled_time: datetime, now: datetime) -> datetime | None:
+    """When a refund that succeeded at a time is checked again; None: no more."""
+    later = (settled_time + delay for delay in FOLLOW_UP_DELAYS)
+    return next((moment for moment in later if moment > now), None)
 
 
 def settled_state(refund: Refund, outcome: Succeeded | Declined) -> RefundState:

@@ -54,7 +54,7 @@ class AttemptEvent(StrEnum):
 
 
 class RefundState(StrEnum):
-    """Where a refund stands; the last two are final."""
+    """Where a refund stands; only a failure is final, since a bank may send money back."""
 
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
@@ -93,5 +93,7 @@ REFUND = Transitions(
     {
         (RefundState.PENDING, RefundEvent.SUCCEED): RefundState.SUCCEEDED,
         (RefundState.PENDING, RefundEvent.FAIL): RefundState.FAILED,
+        (RefundState.SUCCEEDED, RefundEvent.SUCCEED): RefundState.SUCCEEDED,
+        (RefundState.SUCCEEDED, RefundEvent.FAIL): RefundState.FAILED,
     }
 )

@@ -1,23 +1,24 @@
-"""Attempts: stored before they are sent, claimed while they are looked up."""
+"""Attempts: stored before they are sent, and looked up until their outcome is known."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from services.payments.domain.attempts import Attempt, settled_state
 from services.payments.domain.keys import ChargeKey
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, ask_again_delay
-from services.runtime.db import leases
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, retry_delay
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
-# Stored with their keys and claimed before they are sent, by the tokens that they are sent with.
+# Statements that are given keys compare `state || ''`, which keeps the planner from the index of a
+# state, and from all that is in it.
+
+# Stored with their keys before they are sent, with the tokens that they are sent by.
 _BEGIN = Query(
     """
     WITH begun AS (
         INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
-                              currency, payment_method, mandate, start_time, next_lookup_time,
-                              claim_time)
-        SELECT *, now() FROM unnest(
+                              currency, payment_method, mandate, start_time, next_lookup_time)
+        SELECT * FROM unnest(
             CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
             CAST(:number AS integer[]), CAST(:idempotency_key AS text[]),
             CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
@@ -35,32 +36,23 @@ _BEGIN = Query(
     Attempt,
 )
 
-_CLAIM = Query(
+_DUE = Query(
     """
-    WITH due AS MATERIALIZED (
-        SELECT customer, merchant, charge, number FROM attempts
-        WHERE state = 'UNKNOWN' AND next_lookup_time <= :now
-          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
-        ORDER BY next_lookup_time LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE attempts SET claim_time = now()
-        FROM due
-        WHERE attempts.customer = due.customer AND attempts.merchant = due.merchant
-          AND attempts.charge = due.charge AND attempts.number = due.number
-        RETURNING attempts.*
-    )
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-           payment_method, mandate, start_time, resend_time, state, claimed.decline_code,
+           payment_method, mandate, start_time, resend_time, state, attempts.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            provider_token
-    FROM claimed
+    FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT customer, merchant, charge, number FROM attempts
+            WHERE state = 'UNKNOWN' AND bucket = leased.bucket AND next_lookup_time <= :now
+            ORDER BY next_lookup_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN attempts USING (customer, merchant, charge, number)
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
     Attempt,
-)
-
-_NEXT_LOOKUP: Query[datetime | None] = Query(
-    "SELECT min(next_lookup_time) AS time FROM attempts WHERE state = 'UNKNOWN'", scalar
 )
 
 _UNKNOWN = Query(
@@ -74,7 +66,6 @@ _UNKNOWN = Query(
     Attempt,
 )
 
-# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _LOOK_UP = Command("""
     UPDATE attempts SET next_lookup_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
@@ -84,22 +75,14 @@ _LOOK_UP = Command("""
       AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
 """)
 
-_RELEASE = Command("""
-    UPDATE attempts SET claim_time = NULL
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:number AS integer[])) AS claimed (customer, merchant, charge, number)
-    WHERE attempts.customer = claimed.customer AND attempts.merchant = claimed.merchant
-      AND attempts.charge = claimed.charge AND attempts.number = claimed.number
-""")
-
 _RESEND = Query(
     """
-    UPDATE attempts SET resend_time = :now, claim_time = now()
+    UPDATE attempts SET resend_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[])) AS sent (customer, merchant, charge, number)
     WHERE attempts.customer = sent.customer AND attempts.merchant = sent.merchant
       AND attempts.charge = sent.charge AND attempts.number = sent.number
-      AND attempts.state = 'UNKNOWN' AND attempts.resend_time IS NULL AND attempts.mismatch = ''
+      AND attempts.state || '' = 'UNKNOWN' AND attempts.resend_time IS NULL AND attempts.mismatch = ''
     RETURNING attempts.merchant, attempts.customer, attempts.charge
 """,
     ChargeKey,
@@ -109,14 +92,14 @@ _SETTLE = Query(
     """
     UPDATE attempts SET state = done.state, decline_code = done.decline_code,
                         provider_payment = done.provider_payment, end_time = :now,
-                        next_lookup_time = NULL, claim_time = NULL
+                        next_lookup_time = NULL
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:decline_code AS text[]),
                 CAST(:provider_payment AS text[]))
       AS done (customer, merchant, charge, number, state, decline_code, provider_payment)
     WHERE attempts.customer = done.customer AND attempts.merchant = done.merchant
       AND attempts.charge = done.charge AND attempts.number = done.number
-      AND attempts.state = 'UNKNOWN'
+      AND attempts.state || '' = 'UNKNOWN'
     RETURNING attempts.merchant, attempts.customer, attempts.charge
 """,
     ChargeKey,
@@ -124,15 +107,14 @@ _SETTLE = Query(
 
 _POSTPONE = Command("""
     UPDATE attempts SET next_lookup_time = later.next_lookup_time,
-                        lookup_count = later.lookup_count, mismatch = later.mismatch,
-                        claim_time = NULL
+                        lookup_count = later.lookup_count, mismatch = later.mismatch
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:lookup_count AS integer[]),
                 CAST(:next_lookup_time AS timestamptz[]), CAST(:mismatch AS text[]))
       AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch)
     WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
       AND attempts.charge = later.charge AND attempts.number = later.number
-      AND attempts.state = 'UNKNOWN'
+      AND attempts.state || '' = 'UNKNOWN'
 """)
 
 _OF_CHARGES = Query(
@@ -150,23 +132,13 @@ _OF_CHARGES = Query(
 
 
 async def begin(tx: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Store attempts, claimed by whoever sends them; returns what is to be sent."""
+    """Store attempts; returns what is to be sent."""
     return await _BEGIN.all_for(tx, attempts)
 
 
-async def claim(tx: Connection, now: datetime, limit: int) -> list[Attempt]:
+async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Attempt]:
     """A batch of the attempts whose outcome is to be looked up now."""
-    return await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
-
-
-async def release(tx: Connection, attempts: Sequence[Attempt]) -> None:
-    """Give claims back, so that the attempts are looked up as soon as they are due."""
-    await _RELEASE.run_for(tx, attempts)
-
-
-async def next_lookup(tx: Connection) -> datetime | None:
-    """When the next outcome is looked up."""
-    return await _NEXT_LOOKUP.one(tx)
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
 
 
 async def unknown(tx: Connection, started_by: datetime, limit: int) -> list[Attempt]:
@@ -212,7 +184,7 @@ async def postpone(
         tx,
         attempts,
         lookup_count=[attempt.lookup_count + 1 for attempt in attempts],
-        next_lookup_time=[now + ask_again_delay(attempt.lookup_count) for attempt in attempts],
+        next_lookup_time=[now + retry_delay(attempt.lookup_count) for attempt in attempts],
         # What was once answered falsely stays for people to look at.
         mismatch=[outcome.mismatch or attempt.mismatch for attempt, outcome in unknown],
     )

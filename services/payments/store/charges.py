@@ -5,18 +5,20 @@ from datetime import datetime
 
 from services.payments.domain.charges import Charge
 from services.payments.domain.keys import ChargeKey, CustomerKey, MerchantId, PaymentMethodKey
+from services.payments.domain.transitions import ChargeState
 from services.payments.store.instructions import instructed
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 _INSERT = Query(
     """
-    INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor,
+    INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
                          next_attempt_time, expire_time, create_time, update_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
-        CAST(:order_name AS text[]), CAST(:billing_mode AS text[]), CAST(:amount_minor AS bigint[]),
+        CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
+        CAST(:amount_minor AS bigint[]),
         CAST(:currency AS text[]), CAST(:mandate AS text[]), CAST(:title AS text[]),
         CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
@@ -54,8 +56,8 @@ _SAVE = Command("""
 
 _BY_KEY = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+    SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
+           mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
@@ -69,8 +71,8 @@ _BY_KEY = Query(
 # no condition here: a row whose state changes while the lock is waited for would be overlooked.
 _LOCKED = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+    SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
+           mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
@@ -81,42 +83,34 @@ _LOCKED = Query(
     Charge,
 )
 
-_TAKE_DUE = Query(
+_DUE = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
-           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
-    FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
-    ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer, charge FROM charges
+        WHERE bucket = leased.bucket AND next_attempt_time <= :now
+        ORDER BY next_attempt_time LIMIT :limit) AS due
+    LIMIT :limit
 """,
-    Charge,
+    ChargeKey,
 )
 
-_TAKE_EXPIRED = Query(
+_EXPIRED = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
-           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
-    FROM charges WHERE state = 'REQUESTED' AND expire_time <= :now
-    ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer, charge FROM charges
+        WHERE bucket = leased.bucket AND request_expire_time <= :now
+        ORDER BY request_expire_time LIMIT :limit) AS due
+    LIMIT :limit
 """,
-    Charge,
-)
-
-_NEXT_DUE: Query[datetime | None] = Query(
-    "SELECT min(next_attempt_time) AS time FROM charges WHERE state = 'SCHEDULED'", scalar
-)
-
-_NEXT_EXPIRY: Query[datetime | None] = Query(
-    "SELECT min(expire_time) AS time FROM charges WHERE state = 'REQUESTED'", scalar
+    ChargeKey,
 )
 
 _OF_CUSTOMER = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+    SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
+           mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
@@ -129,8 +123,8 @@ _OF_CUSTOMER = Query(
 
 _OF_MERCHANT = Query(
     """
-    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+    SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
+           mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
@@ -163,7 +157,7 @@ _WAKE_AWAITING = Command("""
             SELECT charge FROM charges
             WHERE charges.customer = idle.customer AND charges.merchant = idle.merchant
               AND charges.awaited_method = idle.payment_method AND charges.awaited_method <> ''
-              AND charges.state = 'SCHEDULED'
+              AND charges.next_attempt_time IS NOT NULL
             ORDER BY charges.create_time, charges.charge LIMIT 1 FOR UPDATE SKIP LOCKED
         ) AS oldest
     )
@@ -197,24 +191,29 @@ async def locked(tx: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, C
     return {charge.key: charge for charge in charges}
 
 
-async def take_due(tx: Connection, now: datetime, limit: int) -> list[Charge]:
-    """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
-    return await instructed(tx, await _TAKE_DUE.all(tx, now=now, limit=limit))
+async def take_due(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Charge]:
+    """A batch of SCHEDULED charges whose time has come, locked."""
+    keys = await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    charges = await locked(tx, keys)
+    # Somebody may have changed one before it was locked.
+    return [
+        charge
+        for charge in map(charges.__getitem__, keys)
+        if charge.state is ChargeState.SCHEDULED
+        and charge.next_attempt_time is not None
+        and charge.next_attempt_time <= now
+    ]
 
 
-async def take_expired(tx: Connection, now: datetime, limit: int) -> list[Charge]:
+async def take_expired(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Charge]:
     """A batch of requests that nobody confirmed in time, locked like the due ones."""
-    return await _TAKE_EXPIRED.all(tx, now=now, limit=limit)
-
-
-async def next_due(tx: Connection) -> datetime | None:
-    """When the next SCHEDULED charge is tried or looked at."""
-    return await _NEXT_DUE.one(tx)
-
-
-async def next_expiry(tx: Connection) -> datetime | None:
-    """When the next request to pay ends."""
-    return await _NEXT_EXPIRY.one(tx)
+    keys = await _EXPIRED.all(tx, buckets=buckets, now=now, limit=limit)
+    charges = await locked(tx, keys)
+    return [charge for charge in charges.values() if charge.state is ChargeState.REQUESTED]
 
 
 async def of_customer(

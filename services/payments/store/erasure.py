@@ -19,7 +19,7 @@ _OPEN_CHARGES = Query(
       AND (state IN ('SCHEDULED', 'REQUESTED', 'IN_FLIGHT') OR EXISTS (
         SELECT FROM refunds
         WHERE refunds.customer = charges.customer AND refunds.merchant = charges.merchant
-          AND refunds.charge = charges.charge AND refunds.state = 'PENDING'))
+          AND refunds.charge = charges.charge AND refunds.state || '' = 'PENDING'))
     ORDER BY charge LIMIT :limit
 """,
     ChargeKey,

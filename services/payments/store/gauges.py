@@ -6,11 +6,14 @@ GAUGE_QUERIES = (
     GaugeQuery(
         """
             SELECT (SELECT count(*) FROM (
-                       SELECT FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
+                       SELECT FROM buckets CROSS JOIN LATERAL (
+                           SELECT FROM charges
+                           WHERE next_attempt_time <= :now AND charges.bucket = buckets.bucket
+                           LIMIT :limit) AS due
                        LIMIT :limit
                    ) AS counted) AS due,
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(next_attempt_time) FROM charges WHERE state = 'SCHEDULED'
+                       SELECT min(due_time) FROM first_due WHERE kind = 'charge'
                    )), 0), 0) AS lateness,
                    (SELECT count(*) FROM (
                        SELECT FROM attempts WHERE state = 'UNKNOWN' LIMIT :limit
@@ -21,12 +24,10 @@ GAUGE_QUERIES = (
                        ) AS unknown
                    )), 0), 0) AS unknown_age,
                    (SELECT count(*) FROM (
-                       SELECT FROM (
-                           SELECT FROM attempts WHERE state = 'UNKNOWN' AND mismatch <> ''
-                           UNION ALL
-                           SELECT FROM refunds WHERE state = 'PENDING' AND mismatch <> ''
-                       ) AS mismatched
-                       LIMIT :limit
+                       SELECT FROM attempts WHERE state = 'UNKNOWN' AND mismatch <> '' LIMIT :limit
+                   ) AS counted) + (SELECT count(*) FROM (
+                       SELECT FROM refunds WHERE next_try_time IS NOT NULL AND mismatch <> ''
+                       ORDER BY create_time LIMIT :limit
                    ) AS counted) AS mismatched,
                    (SELECT count(*) FROM (
                        SELECT FROM refunds WHERE state = 'PENDING' LIMIT :limit
@@ -57,32 +58,6 @@ GAUGE_QUERIES = (
             "refund_age": Gauge(
                 "recurring.refunds.oldest.age", "s", "Age of the oldest refund not yet answered"
             ),
-        },
-    ),
-    # PostgreSQL refuses an entry that does not sum to zero; this looks whether it really did.
-    GaugeQuery(
-        """
-            SELECT (SELECT count(*) FROM (
-                       SELECT FROM (
-                           SELECT merchant, customer, transaction FROM ledger_transactions
-                           WHERE book_time >= :since ORDER BY book_time LIMIT :limit
-                       ) AS recent
-                       CROSS JOIN LATERAL (
-                           SELECT FROM ledger_entries
-                           WHERE ledger_entries.customer = recent.customer
-                             AND ledger_entries.merchant = recent.merchant
-                             AND ledger_entries.transaction = recent.transaction
-                           GROUP BY currency HAVING sum(amount_minor) <> 0
-                       ) AS unbalanced
-                       LIMIT :limit
-                   ) AS counted) AS unbalanced
-        """,
-        {
-            "unbalanced": Gauge(
-                "recurring.ledger.unbalanced",
-                "{transaction}",
-                "Transactions of the ledger since the last look that do not sum to zero",
-            )
         },
     ),
 )

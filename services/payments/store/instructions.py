@@ -1,7 +1,6 @@
 """What others said of charges, before or after they came: withdrawals and other mandates."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -76,8 +75,7 @@ async def instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
     rows = await _INSTRUCTIONS.all_for(tx, charges)
     said = {ChargeKey(*row[:3]): (row.withdrawn, row.mandate) for row in rows}
     return [
-        replace(
-            charge,
+        charge._replace(
             withdrawn=said[charge.key][0],
             mandate=present_mandate(charge, said[charge.key][1]),
         )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.keys import MerchantId
-from services.payments.domain.ledger import Booking
+from services.payments.domain.ledger import Transfer
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -20,7 +20,7 @@ class Balance(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One leg of a booking."""
+    """One side of a transfer: a positive amount is a debit, a negative one a credit."""
 
     merchant: MerchantId
     transaction: uuid.UUID
@@ -33,57 +33,54 @@ class Entry(NamedTuple):
     book_time: datetime
 
 
-_INSERT_TRANSACTIONS = Command("""
-    INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
+_BOOK = Command("""
+    INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
+                                  credit_account, amount_minor, currency, book_time)
     SELECT * FROM unnest(
-        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:transaction AS uuid[]),
-        CAST(:source AS text[]), CAST(:kind AS text[]), CAST(:book_time AS timestamptz[]))
-""")
-
-_INSERT_ENTRIES = Command("""
-    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account, amount_minor,
-                                currency)
-    SELECT * FROM unnest(
-        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:transaction AS uuid[]),
-        CAST(:leg AS integer[]), CAST(:account AS text[]), CAST(:amount_minor AS bigint[]),
-        CAST(:currency AS text[]))
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
+        CAST(:kind AS text[]), CAST(:transaction AS uuid[]), CAST(:debit_account AS text[]),
+        CAST(:credit_account AS text[]), CAST(:amount_minor AS bigint[]),
+        CAST(:currency AS text[]), CAST(:book_time AS timestamptz[]))
 """)
 
 _BALANCES = Query(
     """
     SELECT account, currency, CAST(sum(amount_minor) AS bigint) AS balance_minor
-    FROM ledger_entries
-    WHERE merchant = :merchant AND (account, currency) > (:after_account, :after_currency)
+    FROM (
+        SELECT debit_account, credit_account, currency, sum(amount_minor) AS total_minor
+        FROM ledger_transfers WHERE merchant = :merchant
+        GROUP BY debit_account, credit_account, currency) AS moved
+    CROSS JOIN LATERAL (
+        VALUES (debit_account, total_minor), (credit_account, -total_minor)
+    ) AS entry (account, amount_minor)
+    WHERE (account, currency) > (:after_account, :after_currency)
     GROUP BY account, currency ORDER BY account, currency LIMIT :limit
 """,
     Balance,
 )
 
+# A transfer is two entries.
 _ENTRIES = Query(
     """
-    SELECT merchant, transaction, leg, position, account, amount_minor, currency, source,
+    SELECT merchant, transaction, leg, position, account, entry.amount_minor, currency, source,
            book_time
-    FROM ledger_entries
-    JOIN ledger_transactions USING (customer, merchant, transaction)
-    WHERE merchant = :merchant AND position > :after
-    ORDER BY position LIMIT :limit
+    FROM (
+        SELECT * FROM ledger_transfers WHERE merchant = :merchant AND position >= :after_position
+        ORDER BY position LIMIT :limit) AS transfer
+    CROSS JOIN LATERAL (
+        VALUES (1, debit_account, transfer.amount_minor),
+               (2, credit_account, -transfer.amount_minor)
+    ) AS entry (leg, account, amount_minor)
+    WHERE (position, leg) > (:after_position, :after_leg)
+    ORDER BY position, leg LIMIT :limit
 """,
     Entry,
 )
 
 
-async def book(tx: Connection, bookings: Sequence[Booking]) -> None:
-    """Add transactions with their entries. PostgreSQL refuses one whose source is booked already."""
-    await _INSERT_TRANSACTIONS.run_for(tx, bookings)
-    legs = [leg for booking in bookings for leg in booking.legs]
-    await _INSERT_ENTRIES.run_for(
-        tx,
-        [booking for booking in bookings for _ in booking.legs],
-        leg=[number for booking in bookings for number in range(1, len(booking.legs) + 1)],
-        account=[leg.account for leg in legs],
-        amount_minor=[leg.amount_minor for leg in legs],
-        currency=[leg.currency for leg in legs],
-    )
+async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
+    """Add transfers. PostgreSQL refuses one whose source is booked already."""
+    await _BOOK.run_for(tx, transfers)
 
 
 async def balances(
@@ -97,7 +94,10 @@ async def balances(
 
 
 async def entries(
-    tx: Connection, merchant: MerchantId, after_position: uuid.UUID, limit: int
+    tx: Connection, merchant: MerchantId, after: tuple[uuid.UUID, int], limit: int
 ) -> list[Entry]:
-    """A merchant's entries in the order of booking, after a position."""
-    return await _ENTRIES.all(tx, merchant=merchant, after=after_position, limit=limit)
+    """A merchant's entries in the order of booking, after a position and leg."""
+    position, leg = after
+    return await _ENTRIES.all(
+        tx, merchant=merchant, after_position=position, after_leg=leg, limit=limit
+    )

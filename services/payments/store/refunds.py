@@ -1,15 +1,14 @@
-"""Refunds, claimed while they are sent."""
+"""Refunds, sent until the provider has answered each."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
-from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
-from services.payments.domain.refunds import Refund, settled_state
-from services.runtime.db import leases
+from services.payments.domain.outcomes import Declined, Succeeded, Unknown, retry_delay
+from services.payments.domain.refunds import Refund, next_follow_up, settled_state
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 
 class _TotalRow(NamedTuple):
@@ -35,7 +34,7 @@ _INSERT = Command("""
 _BY_KEY = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
-           idempotency_key, create_time, update_time, try_count, mismatch, traceparent
+           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
 """,
@@ -45,7 +44,7 @@ _BY_KEY = Query(
 _OF_CHARGE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
-           idempotency_key, create_time, update_time, try_count, mismatch, traceparent
+           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
     ORDER BY refund LIMIT :limit
@@ -68,73 +67,69 @@ _TOTALS = Query(
     _TotalRow,
 )
 
-_CLAIM = Query(
+_DUE = Query(
     """
-    WITH due AS MATERIALIZED (
-        SELECT customer, merchant, charge, refund FROM refunds
-        WHERE state = 'PENDING' AND next_try_time <= :now
-          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
-        ORDER BY next_try_time LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE refunds SET claim_time = now()
-        FROM due
-        WHERE refunds.customer = due.customer AND refunds.merchant = due.merchant
-          AND refunds.charge = due.charge AND refunds.refund = due.refund
-        RETURNING refunds.*
-    )
-    SELECT merchant, customer, charge, refund, claimed.amount_minor, claimed.currency, note,
-           claimed.state, claimed.idempotency_key, create_time, update_time, try_count,
-           claimed.mismatch, traceparent,
-           provider_payment
-    FROM claimed
-    JOIN attempts USING (customer, merchant, charge)
-    WHERE attempts.state = 'SUCCEEDED'
+    SELECT merchant, customer, charge, refund, amount_minor, currency, note,
+           state, idempotency_key, create_time, update_time, try_count, mismatch, failure_code,
+           traceparent,
+           (SELECT provider_payment FROM attempts
+            WHERE attempts.customer = refunds.customer AND attempts.merchant = refunds.merchant
+              AND attempts.charge = refunds.charge AND attempts.state = 'SUCCEEDED')
+             AS provider_payment
+    FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT customer, merchant, charge, refund FROM refunds
+            WHERE bucket = leased.bucket AND next_try_time <= :now
+            ORDER BY next_try_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN refunds USING (customer, merchant, charge, refund)
 """,
     Refund,
 )
 
-_RELEASE = Command("""
-    UPDATE refunds SET claim_time = NULL
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:refund AS text[])) AS claimed (customer, merchant, charge, refund)
-    WHERE refunds.customer = claimed.customer AND refunds.merchant = claimed.merchant
-      AND refunds.charge = claimed.charge AND refunds.refund = claimed.refund
-""")
-
-_NEXT_TRY: Query[datetime | None] = Query(
-    "SELECT min(next_try_time) FROM refunds WHERE state = 'PENDING'", scalar
-)
-
-# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _SETTLE = Query(
     """
     UPDATE refunds SET state = done.state, failure_code = done.failure_code,
                        provider_refund = done.provider_refund, update_time = :now,
-                       next_try_time = NULL, claim_time = NULL
+                       next_try_time = done.next_try_time
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:refund AS text[]), CAST(:state AS text[]), CAST(:failure_code AS text[]),
-                CAST(:provider_refund AS text[]))
-      AS done (customer, merchant, charge, refund, state, failure_code, provider_refund)
+                CAST(:provider_refund AS text[]), CAST(:next_try_time AS timestamptz[]),
+                CAST(:state_before AS text[]))
+      AS done (customer, merchant, charge, refund, state, failure_code, provider_refund,
+               next_try_time, state_before)
     WHERE refunds.customer = done.customer AND refunds.merchant = done.merchant
       AND refunds.charge = done.charge AND refunds.refund = done.refund
-      AND refunds.state || '' = 'PENDING'
+      AND refunds.state = done.state_before
     RETURNING refunds.merchant, refunds.customer, refunds.charge, refunds.refund, amount_minor,
               currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
-              mismatch, traceparent
+              mismatch, refunds.failure_code, traceparent
 """,
     Refund,
 )
 
-_POSTPONE = Command("""
-    UPDATE refunds SET next_try_time = later.next_try_time, try_count = later.try_count,
-                       mismatch = later.mismatch, claim_time = NULL
+_FOLLOW_UP = Command("""
+    UPDATE refunds SET next_try_time = later.next_try_time
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:refund AS text[]), CAST(:try_count AS integer[]),
-                CAST(:next_try_time AS timestamptz[]), CAST(:mismatch AS text[]))
-      AS later (customer, merchant, charge, refund, try_count, next_try_time, mismatch)
+                CAST(:refund AS text[]), CAST(:next_try_time AS timestamptz[]))
+      AS later (customer, merchant, charge, refund, next_try_time)
     WHERE refunds.customer = later.customer AND refunds.merchant = later.merchant
       AND refunds.charge = later.charge AND refunds.refund = later.refund
-      AND refunds.state || '' = 'PENDING'
+      AND refunds.state = 'SUCCEEDED'
+""")
+
+_POSTPONE = Command("""
+    UPDATE refunds SET next_try_time = later.next_try_time, try_count = later.try_count,
+                       mismatch = later.mismatch
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]), CAST(:try_count AS integer[]),
+                CAST(:next_try_time AS timestamptz[]), CAST(:mismatch AS text[]),
+                CAST(:state AS text[]))
+      AS later (customer, merchant, charge, refund, try_count, next_try_time, mismatch, state)
+    WHERE refunds.customer = later.customer AND refunds.merchant = later.merchant
+      AND refunds.charge = later.charge AND refunds.refund = later.refund
+      AND refunds.state = later.state
 """)
 
 
@@ -164,33 +159,35 @@ async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[C
     return {ChargeKey(row.merchant, row.customer, row.charge): row.refunded_minor for row in rows}
 
 
-async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
-    """A batch of the refunds that are to be sent now."""
-    return await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
-
-
-async def release(tx: Connection, refunds: Sequence[Refund]) -> None:
-    """Give claims back, so that the refunds are sent again at once."""
-    await _RELEASE.run_for(tx, refunds)
-
-
-async def next_try(tx: Connection) -> datetime | None:
-    """When the next refund is sent."""
-    return await _NEXT_TRY.one(tx)
+async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Refund]:
+    """A batch of the refunds that are to be sent, or looked at again, now."""
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
 
 
 async def settle(
     tx: Connection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
 ) -> list[Refund]:
-    """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
+    """Write outcomes that change a state; returns the refunds, as they are now, that they changed."""
     known = [outcome for _, outcome in outcomes]
+    succeeded = [isinstance(outcome, Succeeded) for outcome in known]
     return await _SETTLE.all_for(
         tx,
         [refund for refund, _ in outcomes],
         state=[settled_state(refund, outcome) for refund, outcome in outcomes],
         failure_code=[o.code if isinstance(o, Declined) else "" for o in known],
         provider_refund=[o.provider_id for o in known],
+        next_try_time=[next_follow_up(now, now) if success else None for success in succeeded],
+        state_before=[refund.state for refund, _ in outcomes],
         now=now,
+    )
+
+
+async def follow_up(tx: Connection, refunds: Sequence[Refund], now: datetime) -> None:
+    """Look at refunds that succeeded again later, until they have been looked at for the last time."""
+    await _FOLLOW_UP.run_for(
+        tx,
+        refunds,
+        next_try_time=[next_follow_up(refund.update_time, now) for refund in refunds],
     )
 
 
@@ -203,6 +200,7 @@ async def postpone(
         tx,
         refunds,
         try_count=[refund.try_count + 1 for refund in refunds],
-        next_try_time=[now + ask_again_delay(refund.try_count) for refund in refunds],
+        next_try_time=[now + retry_delay(refund.try_count) for refund in refunds],
         mismatch=[outcome.mismatch or refund.mismatch for refund, outcome in unknown],
+        state=[refund.state for refund in refunds],
     )

@@ -26,7 +26,6 @@ from services.runtime.app.settings import (
 from services.runtime.app.shutdown import keep_pending
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.auth.tls import AUTHORITY_FILE
-from services.runtime.db import migrations
 from services.runtime.errors import SettingsError
 from services.runtime.messaging import streams
 from services.runtime.observability import structured_logging, tracing
@@ -91,6 +90,9 @@ async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscri
 
     Exits with status 1 if a migration fails.
     """
+    # Imported here, since processes that serve need neither it nor what it needs.
+    from services.runtime.db import migrations  # noqa: PLC0415
+
     url = settings.migration_database_url
     try:
         await retry_until_success(
@@ -136,6 +138,7 @@ async def _operate(
     act_for_all(service)
     async with AsyncExitStack() as resources:
         runtime = await open_runtime(service, settings, resources)
+        await runtime.read_clock()
         components = await assemble(runtime)
         context = CommandContext(
             service,

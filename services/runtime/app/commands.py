@@ -17,12 +17,12 @@ import tzdata
 from nats.errors import Error as NatsError
 
 from services.runtime.app.gauge_collector import GaugeCollector
-from services.runtime.db import idempotency, key_rotation, migrations
+from services.runtime.db import idempotency, key_rotation, revisions, schema
 from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.pool import Database
-from services.runtime.messaging import inbox, outbox
+from services.runtime.messaging import failed_events, outbox
 from services.runtime.messaging.broker import Broker, Trust
-from services.runtime.messaging.events import Subscriptions
+from services.runtime.messaging.events import Subscriptions, by_type
 from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.workers.clock import Clock
 
@@ -97,13 +97,13 @@ async def run(
 async def _status(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
     """The schema, and the values that the service exports as gauges."""
     try:
-        await migrations.check(context.database, context.service)
-    except migrations.SchemaMisfitError as error:
+        await schema.check(context.database, context.service)
+    except schema.SchemaMisfitError as error:
         yield {"problem": str(error)}
         raise CommandFailed from None
     yield {
         "service": context.service,
-        "schema": migrations.head(context.service),
+        "schema": revisions.head(context.service),
         "zone_data": tzdata.IANA_VERSION,
         # For `replay --since`, if a backup is made now.
         "time": datetime.now(UTC),
@@ -136,7 +136,7 @@ async def _status(context: CommandContext, _options: argparse.Namespace) -> Asyn
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=_moment, metavar="TIME",
-        help="events published since then, for example 2026-11-24T08:00:00Z",
+        help="events stored since then, for example 2026-11-24T08:00:00Z",
     )  # fmt: skip
     parser.add_argument(
         "--position", type=int, metavar="N", help="events from this position of the outbox on"
@@ -169,13 +169,9 @@ async def _letters(context: CommandContext, options: argparse.Namespace) -> Asyn
     if options.discard and options.event is None:
         yield {"problem": "--discard needs --event ID"}
         raise CommandFailed
-    subscriptions = {
-        subscription.type: subscription
-        for handled in context.subscriptions.values()
-        for subscription in handled
-    }
+    subscriptions = by_type(context.subscriptions)
     failed = False
-    for letter in await inbox.dead_letters(context.database, options.event):
+    for letter in await failed_events.dead_letters(context.database, options.event):
         line = {
             "event": letter.event_id,
             "type": letter.type,
@@ -183,10 +179,10 @@ async def _letters(context: CommandContext, options: argparse.Namespace) -> Asyn
             "dead_letter_time": letter.dead_letter_time,
         }
         if options.discard:
-            await inbox.discard_dead_letter(context.database, letter)
+            await failed_events.discard(context.database, letter)
             yield {**line, "outcome": "discarded"}
         elif options.replay:
-            error = await inbox.redrive(context.database, subscriptions, letter)
+            error = await failed_events.retry(context.database, subscriptions, letter)
             failed |= bool(error)
             yield {**line, "outcome": error or "handled"}
         else:

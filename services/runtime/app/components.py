@@ -1,8 +1,10 @@
 """What every service gets from the runtime, and what it provides."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -11,19 +13,21 @@ from services.runtime.app.settings import Environment, RuntimeSettings
 from services.runtime.auth.authenticator import Access
 from services.runtime.auth.tls import Identity
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.db import leases
+from services.runtime.db import database_time, leases
+from services.runtime.db.due_work import DueWork
 from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.leases import Lease
-from services.runtime.db.pool import CHECK_CONNECTIONS, Database, connect
+from services.runtime.db.pool import CHECK_CONNECTIONS, Database, Pool
 from services.runtime.messaging.events import Subscriptions
-from services.runtime.observability import tracing
 from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.rpc.channel import open_channel
-from services.runtime.workers.clock import Clock, SandboxClock, SystemClock
-from services.runtime.workers.loop import Step
+from services.runtime.workers.clock import Clock, DatabaseClock, Machine, SandboxClock
 from services.runtime.workers.retry import retry_until_success
 
 S = TypeVar("S", bound=RuntimeSettings)
+
+# After the start of a process whose machine's clock is to step: it has seen the right time before.
+CLOCK_STEP_DELAY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,8 @@ class Components:
     grpc_service: str
     # Method name -> who may call it.
     access: Mapping[str, Access]
-    # Name of a worker -> its step.
-    workers: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
-    # The lease of the rows that the steps claim.
+    due_work: Sequence[DueWork] = ()
+    # How long a replica leases the buckets of its due work.
     lease: Lease = leases.SUITE
     # The gauges of its database.
     gauge_queries: Sequence[GaugeQuery] = ()
@@ -53,9 +56,15 @@ class Runtime(Generic[S]):
     settings: S
     database: Database
     clock: Clock
+    # As `clock`, but never simulated: what tokens are valid by.
+    real_clock: DatabaseClock
     identity: Identity
     # Closed when the process ends, the newest first.
     resources: AsyncExitStack
+
+    async def read_clock(self) -> None:
+        """Set the clock by the database's. Raises if the database is away."""
+        await self.real_clock.read(partial(database_time.now, self.database))
 
     def channel(self, target: str) -> grpc.aio.Channel:
         """A channel to another service."""
@@ -73,10 +82,10 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
     """Open the pools, the clock and the certificate. The database is not used yet."""
     keyring = Keyring.parse(settings.data_keys.get_secret_value())
     pools = [
-        connect(
+        Pool(
             settings.database_url,
             application=f"recurring-{service}",
-            pool_size=size,
+            size=size,
             keyring=keyring,
         )
         for size in (
@@ -85,11 +94,14 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
             CHECK_CONNECTIONS,
         )
     ]
-    for pool in pools:
-        tracing.trace_statements(pool.sync_engine)
     database = Database(*pools)
     resources.push_async_callback(database.close)
-    clock: Clock = SystemClock()
+    machine = Machine()
+    real_clock = DatabaseClock(machine)
+    clock: Clock = real_clock
+    if settings.clock_step_seconds:
+        step = partial(machine.step, settings.clock_step_seconds)
+        asyncio.get_running_loop().call_later(CLOCK_STEP_DELAY_SECONDS, step)
     if settings.clock_url:
         clock = SandboxClock(settings.clock_url, service)
         await retry_until_success("sandbox clock", clock.read)
@@ -99,5 +111,10 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
         return Identity(settings.tls_folder, production=production)
 
     return Runtime(
-        settings, database, clock, await retry_until_success("certificate", identity), resources
+        settings,
+        database,
+        clock,
+        real_clock,
+        await retry_until_success("certificate", identity),
+        resources,
     )

@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 
 from nats.errors import Error as NatsError
 from opentelemetry.metrics import Observation
-from sqlalchemy import text
 
 from services.runtime.db.pool import Database
+from services.runtime.db.statements import compiled
 from services.runtime.messaging.broker import Broker
 from services.runtime.observability import metrics
 from services.runtime.observability.gauges import Gauge, GaugeQuery
@@ -18,21 +17,25 @@ from services.runtime.workers.loop import Step
 GAUGE_INTERVAL_SECONDS = 5.0
 # Operators need not know whether 10 000 or 10 million rows wait: counting stops here.
 COUNT_MAX_ROWS = 10_000
-# Rows that were written while the last statement ran are read again.
-OVERLAP = timedelta(minutes=1)
-FIRST_WINDOW = timedelta(days=1)
 RUNTIME = GaugeQuery(
     """
-        SELECT (SELECT count(*) FROM (
-                   SELECT FROM outbox WHERE publish_time IS NULL LIMIT :limit
-               ) AS counted) AS unpublished,
+        WITH waiting AS MATERIALIZED (
+            SELECT event_count, occur_time FROM outbox, outbox_cursor AS cursor
+            WHERE (outbox.transaction_id, outbox.position)
+                > (cursor.transaction_id, cursor.position)
+            ORDER BY outbox.transaction_id, outbox.position LIMIT :limit)
+        SELECT (SELECT coalesce(sum(event_count), 0) FROM waiting) AS unpublished,
                coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                   SELECT occur_time FROM outbox WHERE publish_time IS NULL ORDER BY position LIMIT 1
-               )), 0), 0) AS outbox_age,
-               pg_total_relation_size('outbox') AS outbox_bytes,
+                   SELECT occur_time FROM waiting LIMIT 1)), 0), 0) AS outbox_age,
+               (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('outbox'))
+                   AS outbox_bytes,
                (SELECT count(*) FROM (
-                   SELECT FROM dead_letters LIMIT :limit
-               ) AS counted) AS dead_letters
+                   SELECT FROM failed_events WHERE dead_letter_time IS NOT NULL
+                   ORDER BY dead_letter_time LIMIT :limit
+               ) AS counted) AS dead_letters,
+               (SELECT count(*) FROM buckets WHERE bucket NOT IN (
+                   SELECT bucket FROM bucket_leases JOIN lease_holders USING (holder)
+                   WHERE expire_time >= now())) AS unleased
     """,
     {
         "unpublished": Gauge(
@@ -44,6 +47,9 @@ RUNTIME = GaugeQuery(
         "outbox_bytes": Gauge("recurring.outbox.size", "By", "Size of the outbox with its indexes"),
         "dead_letters": Gauge(
             "recurring.dead_letters.kept", "{message}", "Events given up and not replayed"
+        ),
+        "unleased": Gauge(
+            "recurring.buckets.unleased", "{bucket}", "Buckets of due work that no replica leases"
         ),
     },
 )
@@ -73,14 +79,15 @@ class GaugeCollector:
         self._database = database
         self._clock = clock
         self._gauge_queries = (RUNTIME, *gauge_queries)
-        self._since: datetime | None = None
+        # Not as a Query: the columns, and so the row's type, are those of the gauges.
+        self._compiled = [(compiled(query.sql), query) for query in self._gauge_queries]
         self._broker, self._durable, self._streams = broker, durable, tuple(streams)
         self._values: Mapping[str, list[Observation]] = {}
 
     def export(self) -> None:
         """Export the last values as metrics. A gauge that could not be read has none."""
         gauges = [gauge for query in self._gauge_queries for gauge in query.gauges.values()]
-        for gauge in {each.name: each for each in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
+        for gauge in {gauge.name: gauge for gauge in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
             metrics.gauge(
                 gauge.name,
                 gauge.unit,
@@ -100,19 +107,15 @@ class GaugeCollector:
 
     async def read(self) -> Reading:
         """The present values."""
-        now = self._clock.now()
-        since = (self._since or now - FIRST_WINDOW) - OVERLAP
-        parameters = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
+        parameters = {"now": self._clock.now(), "limit": COUNT_MAX_ROWS}
         reading: Reading = []
         async with self._database.check() as connection:
-            for query in self._gauge_queries:
-                # Not a Query: the columns, and so the row's type, are those of the gauges.
-                row = (await connection.execute(text(query.sql), parameters)).mappings().one()
+            for (sql, names), query in self._compiled:
+                [row] = await connection.fetch(sql, *(parameters[name] for name in names))
                 reading += [
                     (gauge, gauge.labels, float(row[column]))
                     for column, gauge in query.gauges.items()
                 ]
-        self._since = now
         return reading + await self._read_consumers()
 
     async def _read_consumers(self) -> Reading:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from services.runtime.app.components import Runtime, S
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker
-from services.runtime.messaging.events import Subscriptions
-from services.runtime.messaging.inbox import Consumer
-from services.runtime.messaging.outbox import Relay
+from services.runtime.messaging.consumer import Consumer
+from services.runtime.messaging.events import Subscriptions, by_type
+from services.runtime.messaging.failed_events import FailedEventRetry
+from services.runtime.messaging.relay import Relay
 from services.runtime.messaging.streams import Make
 from services.runtime.workers.retry import retry_until_success
 
@@ -20,25 +21,34 @@ class Messaging:
     broker: Broker
     relay: Relay
     consumers: Sequence[Consumer]
+    failed_events: FailedEventRetry
 
 
 async def start_messaging(
-    service: str, runtime: Runtime[S], subscriptions: Subscriptions
+    service: str, name: str, runtime: Runtime[S], subscriptions: Subscriptions
 ) -> Messaging:
-    """Connect, and wait until the service's streams and durable consumers exist."""
+    """Connect, and wait until the service's streams and durable consumers exist.
+
+    `name` is that of the process.
+    """
     settings = runtime.settings
     broker = await _connect(service, runtime, settings.nats_url)
+    merchants = settings.platform_merchants.split()
     make: Make | None = None
     if settings.migration_nats_url:
         migrator = await _connect(service, runtime, settings.migration_nats_url)
-        merchants = settings.platform_merchants.split()
         durables = streams.durables(service, subscriptions, merchants)
 
         async def make() -> None:
             await streams.make(migrator, durables)
 
     relay = Relay(
-        runtime.database, broker, service, by_merchant=settings.merchant_events, make=make
+        runtime.database,
+        broker,
+        service,
+        name=name,
+        platform_merchants=frozenset(merchants),
+        make=make,
     )
     await retry_until_success("nats", relay.ensure_streams)
     consumers = [
@@ -47,7 +57,8 @@ async def start_messaging(
     ]
     for consumer in consumers:
         await retry_until_success("nats", consumer.check_durable)
-    return Messaging(broker, relay, consumers)
+    failed_events = FailedEventRetry(runtime.database, runtime.clock, by_type(subscriptions))
+    return Messaging(broker, relay, consumers, failed_events)
 
 
 async def _connect(service: str, runtime: Runtime[S], url: str) -> Broker:

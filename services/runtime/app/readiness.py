@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from services.runtime.app.messaging import Messaging
-from services.runtime.db.migrations import SchemaMisfitError
+from services.runtime.db.schema import SchemaMisfitError
 from services.runtime.messaging.streams import DurableMissingError, StreamMissingError
 from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
 from services.runtime.workers.retry import in_one_line
@@ -94,11 +94,11 @@ class _BrokerProbe:
 class Readiness:
     """Checks what the process needs once a second, and reports whether it is ready."""
 
-    def __init__(self, health: Health, check_schema: Probe, messaging: Messaging) -> None:
+    def __init__(self, health: Health, check_database: Probe, messaging: Messaging) -> None:
         broker = _BrokerProbe(messaging)
         self._health = health
         self._probes = {
-            "database": (check_schema, Debounced(DATABASE_AWAY_SECONDS)),
+            "database": (check_database, Debounced(DATABASE_AWAY_SECONDS)),
             "nats": (broker.answers, Debounced(BROKER_AWAY_SECONDS)),
             "streams": (broker.is_complete, Debounced(STREAMS_MISSING_SECONDS)),
         }

@@ -2,8 +2,6 @@
 
 from contextlib import AsyncExitStack
 
-import aiohttp
-
 from services.runtime.app.components import Components, Runtime, S
 from services.runtime.app.settings import Environment, RuntimeSettings
 from services.runtime.auth.authenticator import Authenticator
@@ -29,6 +27,7 @@ async def build_server(
             settings.auth_audience,
             methods,
             settings.auth_algorithms.split(),
+            runtime.real_clock.now,
         ),
         Addresses(
             platforms=settings.grpc_address,
@@ -55,8 +54,8 @@ async def _key_set(settings: RuntimeSettings, resources: AsyncExitStack) -> KeyS
     if settings.auth_jwks_file is not None:
         return KeyFile(settings.auth_jwks_file, production=production)
     async with AsyncExitStack() as opened:
-        http = await opened.enter_async_context(aiohttp.ClientSession())
-        keys = KeyUrl(http, settings.auth_jwks_url, production=production)
+        keys = KeyUrl(settings.auth_jwks_url, production=production)
+        opened.push_async_callback(keys.close)
         await keys.fetch()
         resources.push_async_exit(opened.pop_all())
     return keys

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import socket
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Generic
@@ -25,10 +26,13 @@ from services.runtime.app.server import build_server
 from services.runtime.app.settings import load, settings_may_change
 from services.runtime.app.shutdown import shutdown_requested, wait_for_shutdown
 from services.runtime.auth.call_context import act_for_all
-from services.runtime.db import leases, migrations
-from services.runtime.db.migrations import SchemaMisfitError
+from services.runtime.db import digests, revisions, schema
+from services.runtime.db.due_work import step
+from services.runtime.db.leases import RENEW_SECONDS, BucketLeases
+from services.runtime.db.schema import SchemaMisfitError
 from services.runtime.errors import SettingsError
 from services.runtime.messaging import outbox
+from services.runtime.messaging.relay import STEP_DEADLINE_SECONDS
 from services.runtime.observability import metrics, structured_logging
 from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
 from services.runtime.workers.clock import SandboxClock
@@ -70,6 +74,8 @@ class ServiceProcess(Generic[S]):
         newest first: NATS, the server with its running calls, the database.
         """
         self._health = Health(health_address)
+        # Another process that has this name is the one before, since it has the address.
+        self._name = f"{socket.gethostname()} {health_address}"
         async with AsyncExitStack() as resources:
             await self._health.start()
             resources.push_async_callback(self._health.stop)
@@ -97,7 +103,7 @@ class ServiceProcess(Generic[S]):
         structured_logging.set_level(settings.log_level)
         crash_points.arm(settings.crash_point)
         self._stop_delay_seconds = settings.stop_delay_seconds
-        metrics.start(service, settings.metrics_address, migrations.head(service))
+        metrics.start(service, settings.metrics_address, revisions.head(service))
         self._health.export()
         async with asyncio.TaskGroup() as group:
             if settings_may_change():
@@ -112,18 +118,26 @@ class ServiceProcess(Generic[S]):
             resources.push_async_callback(server.stop, settings.drain_seconds)
             # From here on this task acts for every merchant; each call acts for its own caller.
             act_for_all(service)
-            check_schema = partial(migrations.check, runtime.database, service)
             migration_url = settings.migration_database_url if settings.migrate_on_start else ""
-            ensure_schema = partial(migrations.ensure, runtime.database, service, migration_url)
+
+            async def check_database() -> None:
+                await schema.check(runtime.database, service)
+                await runtime.read_clock()
+
+            async def ensure_schema() -> None:
+                await schema.ensure(runtime.database, service, migration_url)
+                await runtime.read_clock()
+
             await retry_until_success("database", ensure_schema)
             subscriptions = self._subscribe(runtime.clock)
-            messaging = await start_messaging(service, runtime, subscriptions)
+            messaging = await start_messaging(service, self._name, runtime, subscriptions)
             gauges = GaugeCollector(
                 runtime.database, runtime.clock, components.gauge_queries,
                 messaging.broker, service, subscriptions,
             )  # fmt: skip
             gauges.export()
-            workers = _workers(runtime, components, messaging, gauges)
+            buckets = BucketLeases(runtime.database, components.lease, self._name)
+            workers = _workers(runtime, components, messaging, gauges, buckets)
             runtime.database.on_commit(workers.wake)
             if isinstance(runtime.clock, SandboxClock):
                 group.create_task(runtime.clock.run(workers.settle))
@@ -133,9 +147,10 @@ class ServiceProcess(Generic[S]):
                     "serving",
                     extra={"address": settings.grpc_address, "zone_data": tzdata.IANA_VERSION},
                 )
-                readiness = Readiness(self._health, check_schema, messaging)
+                readiness = Readiness(self._health, check_database, messaging)
                 try:
-                    await run_together(workers.run(), readiness.run())
+                    async with buckets.held(workers.wake):
+                        await run_together(workers.run(), readiness.run())
                 except SchemaMisfitError as misfit:
                     await server.ready(serving=False)
                     log.warning("no longer serving: %s", misfit)
@@ -169,22 +184,40 @@ class ServiceProcess(Generic[S]):
 
 
 def _workers(
-    runtime: Runtime[S], components: Components, messaging: Messaging, gauges: GaugeCollector
+    runtime: Runtime[S],
+    components: Components,
+    messaging: Messaging,
+    gauges: GaugeCollector,
+    buckets: BucketLeases,
 ) -> Workers:
     async def purge() -> Step:
         return await outbox.purge(runtime.database, runtime.settings.outbox_retention_days)
 
-    clock = runtime.clock
-    leased = [
-        ("relay", messaging.relay.step, leases.BROKER),
-        *((name, step, components.lease) for name, step in components.workers.items()),
+    async def keep_digests() -> Step:
+        await digests.keep(runtime.database, runtime.clock)
+        # Days to catch up with wait for the next interval, so that they do not hold up due work.
+        return Step()
+
+    buckets.export()
+    clock, deadline_seconds = runtime.clock, components.lease.step_deadline_seconds
+    due_work = [
+        WorkerLoop(
+            due.worker,
+            clock,
+            partial(step, runtime.database, clock, buckets, due),
+            deadline_seconds=deadline_seconds,
+        )
+        for due in components.due_work
     ]
     return Workers([
-        *(
-            WorkerLoop(name, clock, step, deadline_seconds=lease.step_deadline_seconds)
-            for name, step, lease in leased
-        ),
+        PeriodicWorker("leases", clock, buckets.renew, RENEW_SECONDS),
+        *due_work,
+        WorkerLoop("relay", clock, messaging.relay.step, deadline_seconds=STEP_DEADLINE_SECONDS),
         PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
+        PeriodicWorker(
+            "digests", clock, keep_digests, digests.POLL_SECONDS, digests.DEADLINE_SECONDS
+        ),
         PeriodicWorker("gauges", clock, gauges.step, GAUGE_INTERVAL_SECONDS),
         *messaging.consumers,
+        messaging.failed_events,
     ])  # fmt: skip

@@ -4,12 +4,11 @@ Files are mounted secrets of Kubernetes; pydantic-settings reads both.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -37,8 +36,8 @@ _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
 PLATFORM_MERCHANTS_MAX = 1000
 _MERCHANTS = rf"^({ID_PATTERN.pattern}( {ID_PATTERN.pattern})*)?$"
 # Anything less does not verify that the server is the database.
-_DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
-_DATABASE_VIOLATION = "a connection without ssl=verify-full"
+_DATABASE_SSL_MODES = ["verify-full"]
+_DATABASE_VIOLATION = "a connection without sslmode=verify-full"
 _AUTHORITY_VIOLATION = ("TLS_FOLDER", "an authority for development")
 _HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -74,6 +73,11 @@ class Settings(BaseSettings):
         yield from ()
 
 
+def _is_verified(database_url: str) -> bool:
+    """Whether the server must prove that it is the database."""
+    return parse_qs(urlsplit(database_url).query).get("sslmode") == _DATABASE_SSL_MODES
+
+
 class HealthSettings(Settings):
     """The setting that a process needs to answer probes while it waits for the others."""
 
@@ -89,7 +93,8 @@ class _StreamSettings(Settings):
     migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
     # Servers that store each event of a stream; at most as many as there are.
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
-    # The merchants whose platforms read events, separated by spaces; each has a durable consumer.
+    # The merchants whose platforms read events, separated by spaces: each has a durable consumer, and
+    # its events are published for it.
     platform_merchants: PlatformMerchants = ""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
@@ -97,17 +102,15 @@ class _StreamSettings(Settings):
 class RuntimeSettings(_StreamSettings, HealthSettings):
     """The settings of every service."""
 
-    database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
+    database_url: str = Field(pattern=r"^postgresql://")
     # Of a role that may change the schema; only MIGRATE_ON_START needs it.
-    migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
+    migration_database_url: str = Field(default="", pattern=r"^(postgresql://.+)?$")
     # The keys of personal data in the database: `id:key`, separated by commas; the first one encrypts.
     data_keys: SecretStr
     # Calls and due work have separate connections.
     database_call_connections: int = Field(default=6, ge=1, le=100)
     database_worker_connections: int = Field(default=8, ge=1, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
-    # Whether each event is also published to its merchant's subject, for platforms.
-    merchant_events: bool = False
     # The address for platforms, which call with a bearer token.
     grpc_address: Address
     # No TLS at that address; only for development on one machine.
@@ -139,9 +142,12 @@ class RuntimeSettings(_StreamSettings, HealthSettings):
     drain_seconds: float = Field(default=10, ge=0, le=300)
     # Replicas restart at a random moment within this time after their files have changed.
     restart_jitter_seconds: float = Field(default=0, ge=0, le=600)
-    outbox_retention_days: int = Field(default=30, ge=1, le=3650)
+    # At most as long as the partitions of the outbox last before their turn comes again.
+    outbox_retention_days: int = Field(default=30, ge=1, le=42)
     # Where a fault suite ends this process.
     crash_point: str = Field(default="", pattern=crash_points.PATTERN)
+    # How far a fault suite lets the clock of this process's machine step.
+    clock_step_seconds: float = 0
 
     @field_validator("data_keys")
     @classmethod
@@ -162,14 +168,15 @@ class RuntimeSettings(_StreamSettings, HealthSettings):
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """Each setting that is only for development, and what it allows."""
         jwks_file = self.auth_jwks_file
-        found = {
+        violations = {
             ("CLOCK_URL", "a simulated clock"): self.clock_url,
             ("CRASH_POINT", "a process that ends itself"): self.crash_point,
+            ("CLOCK_STEP_SECONDS", "a clock that steps"): self.clock_step_seconds,
             ("GRPC_PLAINTEXT", "a server without TLS"): self.grpc_plaintext,
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
             ("MIGRATION_NATS_URL", "a service that may make streams"): self.migration_nats_url,
-            ("DATABASE_URL", _DATABASE_VIOLATION): not _DATABASE_VERIFIED.search(self.database_url),
+            ("DATABASE_URL", _DATABASE_VIOLATION): not _is_verified(self.database_url),
             ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
             ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
             ("DATA_KEYS", "a key for development"): (
@@ -183,13 +190,13 @@ class RuntimeSettings(_StreamSettings, HealthSettings):
             ),
             _AUTHORITY_VIOLATION: _has_authority_for_development(self.tls_folder),
         }
-        yield from (violation for violation, is_violated in found.items() if is_violated)
+        yield from (violation for violation, is_violated in violations.items() if is_violated)
 
 
 class MigrationSettings(_StreamSettings):
     """The settings of `migrate`."""
 
-    migration_database_url: str = Field(pattern=r"^postgresql\+asyncpg://.+$")
+    migration_database_url: str = Field(pattern=r"^postgresql://.+$")
     # With ca.crt, the authorities of the broker's certificate.
     tls_folder: DirectoryPath | None = None
 
@@ -197,7 +204,7 @@ class MigrationSettings(_StreamSettings):
         """Those that production refuses."""
         if self.environment is not Environment.PRODUCTION:
             return
-        if not _DATABASE_VERIFIED.search(self.migration_database_url):
+        if not _is_verified(self.migration_database_url):
             yield "MIGRATION_DATABASE_URL", f"{_DATABASE_VIOLATION} is refused in production"
         if self.migration_nats_url.startswith("nats:"):
             yield "MIGRATION_NATS_URL", "a connection without tls:// is refused in production"

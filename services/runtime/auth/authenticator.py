@@ -4,10 +4,10 @@ Sources: bearer tokens (RFC 6750), JSON Web Tokens (RFC 7519) and key sets (RFC 
 """
 
 import re
-import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -50,12 +50,14 @@ class Authenticator:
         audience: str,
         methods: Mapping[str, Access],
         algorithms: Iterable[str] = ("EdDSA",),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._methods = methods
         self._algorithms = frozenset(algorithms)
+        self._now = now
         self._version = keys.version
         # Verifying a signature costs more than the call that it protects, so verified tokens are
         # cached.
@@ -102,7 +104,7 @@ class Authenticator:
             self._version = self._keys.version
             self._verified.clear()
         caller, expire_seconds = self._verified.get(token, (None, 0.0))
-        return caller if expire_seconds > time.time() - CLOCK_SKEW_SECONDS else None
+        return caller if self._is_valid_until(expire_seconds) else None
 
     async def _verify(self, token: str) -> Caller:
         if len(token) > TOKEN_MAX_BYTES:
@@ -129,10 +131,25 @@ class Authenticator:
             algorithms=[key.algorithm_name],
             issuer=self._issuer,
             audience=self._audience,
-            leeway=CLOCK_SKEW_SECONDS,
-            options={"require": ["exp", "iss", "aud", "sub", "merchant", "scope"]},
+            options={
+                "require": ["exp", "iss", "aud", "sub", "merchant", "scope"],
+                # By our clock below: this one would ask the machine's.
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
         )
+        now_seconds = self._now().timestamp()
+        if not self._is_valid_until(float(claims["exp"])):
+            raise jwt.ExpiredSignatureError
+        if any(
+            float(claims.get(name, 0)) > now_seconds + CLOCK_SKEW_SECONDS for name in ("nbf", "iat")
+        ):
+            raise jwt.ImmatureSignatureError
         return claims
+
+    def _is_valid_until(self, expire_seconds: float) -> bool:
+        return expire_seconds > self._now().timestamp() - CLOCK_SKEW_SECONDS
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:

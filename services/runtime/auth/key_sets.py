@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import aiohttp
 import jwt
+
+from services.runtime.http_client import HttpClient, HttpError
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,13 @@ class KeyFile:
 class KeyUrl:
     """A key set that an issuer serves over HTTP."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, *, production: bool) -> None:
+    def __init__(self, url: str, *, production: bool) -> None:
         self.version = 0
-        self._http = http
+        self._http = HttpClient(
+            connections_max=1,
+            timeout_seconds=FETCH_TIMEOUT_SECONDS,
+            answer_max_bytes=SET_MAX_BYTES,
+        )
         self._url = url
         self._production = production
         self._keys: Keys = {}
@@ -130,25 +135,20 @@ class KeyUrl:
         return self._keys.get(key_id)
 
     async def fetch(self) -> None:
-        """Fetch the set. Raises aiohttp.ClientError, TimeoutError or ValueError."""
+        """Fetch the set. Raises HttpError or ValueError."""
         self._tried_at = time.monotonic()
-        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
-        async with self._http.get(self._url, timeout=timeout, allow_redirects=False) as response:
-            response.raise_for_status()
-            if response.status != 200:  # noqa: PLR2004
-                raise ValueError(f"status {response.status}")
-            text = await response.content.read(SET_MAX_BYTES + 1)
-            while len(text) <= SET_MAX_BYTES and not response.content.at_eof():
-                text += await response.content.read(SET_MAX_BYTES + 1 - len(text))
-        if len(text) > SET_MAX_BYTES:
-            raise ValueError(f"more than {SET_MAX_BYTES} bytes")
+        answer = (await self._http.request("GET", self._url)).expect_ok()
         try:
-            keys = read(text, production=self._production)
+            keys = read(answer.body, production=self._production)
         except (KeyError, TypeError) as error:
             raise ValueError(repr(error)) from None
         if _ids(keys) != _ids(self._keys):
             self._keys = keys
             self.version += 1
+
+    async def close(self) -> None:
+        """Close the connection to the issuer."""
+        await self._http.close()
 
     def _start(self) -> None:
         if self._fetching is None:
@@ -158,7 +158,7 @@ class KeyUrl:
     async def _fetch_or_keep(self) -> None:
         try:
             await self.fetch()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (HttpError, ValueError) as error:
             log.warning("key set could not be fetched: %r", error)
         finally:
             self._fetching = None

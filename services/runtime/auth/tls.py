@@ -79,7 +79,7 @@ class Identity:
         _, _, authorities = self.current()
         listed = load_pem_x509_certificates(authorities)
         return ssl.create_default_context(
-            cadata=b"".join(each.public_bytes(Encoding.DER) for each in listed)
+            cadata=b"".join(certificate.public_bytes(Encoding.DER) for certificate in listed)
         )
 
     def _server_configuration(self) -> grpc.ServerCertificateConfiguration:
@@ -119,6 +119,6 @@ class Identity:
 def is_for_development(authorities: bytes) -> bool:
     """Whether one of the authorities (PEM) is for development. Raises ValueError if there are none."""
     return any(
-        DEVELOPMENT_AUTHORITY in each.subject.rfc4514_string()
-        for each in load_pem_x509_certificates(authorities)
+        DEVELOPMENT_AUTHORITY in certificate.subject.rfc4514_string()
+        for certificate in load_pem_x509_certificates(authorities)
     )

@@ -10,20 +10,17 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.runtime.observability import metrics
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-# The execution option of an engine that holds its keys.
-KEYRING_OPTION = "recurring_keyring"
 _KEY_ID = re.compile(r"[a-z0-9-]{1,32}")
 _AFTER_KEY_ID = b":"
 
@@ -100,20 +97,20 @@ class Keyring:
         return hmac.digest(self._index_key, _bound((*aad, plain)), "sha256")
 
 
-def encrypt(tx: AsyncConnection, plain: str, *aad: str) -> bytes:
+class HasKeyring(Protocol):
+    """A connection to a database with encrypted data."""
+
+    keyring: Keyring
+
+
+def encrypt(tx: HasKeyring, plain: str, *aad: str) -> bytes:
     """Encrypt a text with the keys of a connection's database."""
-    return keyring(tx.engine).encrypt(plain.encode(), *aad)
+    return tx.keyring.encrypt(plain.encode(), *aad)
 
 
-def decrypt(tx: AsyncConnection, encrypted: bytes, *aad: str) -> str:
+def decrypt(tx: HasKeyring, encrypted: bytes, *aad: str) -> str:
     """Decrypt a text with the keys of a connection's database. Raises UnreadableError."""
-    return keyring(tx.engine).decrypt(encrypted, *aad).decode()
-
-
-def keyring(engine: AsyncEngine) -> Keyring:
-    """The keys of a database."""
-    keys: Keyring = engine.sync_engine.get_execution_options()[KEYRING_OPTION]
-    return keys
+    return tx.keyring.decrypt(encrypted, *aad).decode()
 
 
 def _bound(aad: tuple[str, ...]) -> bytes:

@@ -9,7 +9,6 @@ import grpc
 from google.protobuf.message import Message
 
 from services.runtime.auth.call_context import caller
-from services.runtime.crypto import encryption
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 from services.runtime.db.pool import Connection, Database
 from services.runtime.db.statements import Command, Query
@@ -121,10 +120,10 @@ class Mutation:
     # encrypted.
 
     def _encrypt(self, tx: Connection, column: str, plain: bytes) -> bytes:
-        return encryption.keyring(tx.engine).encrypt(plain, *aad(column, **self._key))
+        return tx.keyring.encrypt(plain, *aad(column, **self._key))
 
     def _decrypt(self, tx: Connection, column: str, encrypted: bytes) -> bytes:
-        return encryption.keyring(tx.engine).decrypt(encrypted, *aad(column, **self._key))
+        return tx.keyring.decrypt(encrypted, *aad(column, **self._key))
 
 
 def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:

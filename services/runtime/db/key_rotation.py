@@ -1,15 +1,14 @@
 """Re-encrypts rows with the newest key, page by page, while the service runs."""
 
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.runtime.crypto.encryption import Keyring, UnreadableError
-from services.runtime.db.pool import Database, to_json
+from services.runtime.db.pool import Connection, Database, to_json
+from services.runtime.db.statements import Command, Query
 from services.runtime.observability.outages import is_outage
 from services.runtime.workers.retry import retry_until_success
 
@@ -90,10 +89,8 @@ async def _reencrypt_page(
     """Re-encrypt a page of rows; returns the last key, or None after the last page."""
     reencrypted = reads = 0
     while True:
-        async with database.engine.begin() as tx:
-            rows = list(
-                await tx.execute(_page(table, after), {**(after or {}), "limit": PAGE_ROWS})
-            )
+        async with database.begin(wake_workers=False) as tx:
+            rows = await _page(table, after).all(tx, **(after or {}), limit=PAGE_ROWS)
             stale, unreadable = _renewed(database.keyring, table, rows)
             done = 0 if only_count else await _store(tx, table, stale)
         reencrypted += done
@@ -132,7 +129,7 @@ def _renewing(keyring: Keyring, aad: tuple[str, ...]) -> Renew:
     return lambda encrypted: keyring.renew(encrypted, *aad)
 
 
-async def _store(tx: AsyncConnection, table: EncryptedTable, renewed: Sequence[Values]) -> int:
+async def _store(tx: Connection, table: EncryptedTable, renewed: Sequence[Values]) -> int:
     """Store the rows that have not changed since they were read; returns how many."""
     if not renewed:
         return 0
@@ -142,25 +139,28 @@ async def _store(tx: AsyncConnection, table: EncryptedTable, renewed: Sequence[V
     for column in table.columns:
         values = [row[column.name] for row in renewed]
         arrays[column.name] = [*map(to_json, values)] if column.kind == "jsonb" else values
-    return (await tx.execute(_update(table), arrays)).rowcount
+    return await _update(table).run(tx, **arrays)
 
 
 # The two statements below are assembled, since each service has its own encrypted tables. They contain
 # names from its code and no values.
 
 
-def _page(table: EncryptedTable, after: Values | None) -> TextClause:
+def _page(table: EncryptedTable, after: Values | None) -> Query[Any]:
     key = ", ".join(table.key)
-    columns = ", ".join((*table.key, *table.beside, *(column.name for column in table.columns)))
+    columns = (*table.key, *table.beside, *(column.name for column in table.columns))
     last_key = ", ".join(f":{name}" for name in table.key)
     after_last = f"WHERE ({key}) > ({last_key})" if after else ""
-    return text(f"""
-        SELECT CAST(xmin AS text) AS version, {columns} FROM {table.name} {after_last}
+    return Query(
+        f"""
+        SELECT CAST(xmin AS text) AS version, {", ".join(columns)} FROM {table.name} {after_last}
         ORDER BY {key} LIMIT :limit
-    """)  # noqa: S608 - names of tables and columns
+        """,  # noqa: S608 - names of tables and columns
+        namedtuple("Row", ("version", *columns)),  # noqa: PYI024 - of the table's columns
+    )
 
 
-def _update(table: EncryptedTable) -> TextClause:
+def _update(table: EncryptedTable) -> Command:
     # JSON travels as text, and so does the row's version.
     kinds = {
         **table.key,
@@ -174,7 +174,7 @@ def _update(table: EncryptedTable) -> TextClause:
         f"{column.name} = CAST(renewed.{column.name} AS {column.kind})" for column in table.columns
     )
     same = " AND ".join(f"{table.name}.{name} = renewed.{name}" for name in table.key)
-    return text(f"""
+    return Command(f"""
         UPDATE {table.name} SET {changes}
         FROM unnest({arrays}) AS renewed ({", ".join(kinds)})
         WHERE {same} AND {table.name}.xmin = CAST(renewed.version AS xid)

@@ -48,6 +48,8 @@ MESSAGE_MAX_BYTES = 1024**2
 ACK_WAIT_SECONDS = 10
 ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
+# A request brings no more than this, so that all of it is handled before it is delivered again.
+PULL_MAX_BYTES = 2 * MESSAGE_MAX_BYTES
 # The library reports these while it still calls itself connected.
 _CONNECTION_ENDS = (
     OSError, AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF,
@@ -167,18 +169,13 @@ class Broker:
                 async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
                     await step()
 
-    async def has_stream(self, name: str) -> bool:
-        """Whether the server has the stream."""
+    async def creation_time(self, stream: str) -> datetime | None:
+        """When a stream was created; None if the server has no such stream."""
         try:
-            await self._jetstream.stream_info(name)
+            # Optional in the library; the server always sends it.
+            return cast("datetime", (await self._jetstream.stream_info(stream)).created)
         except NotFoundError:
-            return False
-        return True
-
-    async def creation_time(self, stream: str) -> datetime:
-        """When a stream was created. Raises NotFoundError if it does not exist."""
-        # Optional in the library; the server always sends it.
-        return cast("datetime", (await self._jetstream.stream_info(stream)).created)
+            return None
 
     async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
         """Create the stream, or update its configuration."""
@@ -314,7 +311,11 @@ class Pull:
                 await message.nak()
 
     async def _request(self, limit: int) -> None:
-        request = {"batch": limit, "expires": int(PULL_EXPIRES_SECONDS * 1e9)}
+        request = {
+            "batch": limit,
+            "max_bytes": PULL_MAX_BYTES,
+            "expires": int(PULL_EXPIRES_SECONDS * 1e9),
+        }
         await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
         self._outstanding = limit
 

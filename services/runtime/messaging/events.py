@@ -1,8 +1,4 @@
-"""Events: CloudEvents 1.0 in NATS binary mode, a protobuf message as the body.
-
-Sources: CloudEvents 1.0 core and its NATS protocol binding (attributes as `ce-` headers); the
-`partitionkey` extension; W3C trace context for `traceparent`.
-"""
+"""Events: those that a service publishes, and those of other services that it handles."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,10 +7,9 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-CONTENT_TYPE = "application/protobuf"
-SPEC_VERSION = "1.0"
+from services.runtime.db.pool import Connection
+
 # Event ids are derived from their content's key, so an event that is published again has the same id.
 EVENT_NAMESPACE = uuid.UUID("5f0e64a6-0d1c-5b53-9c2a-6a2b7d5a1e10")
 
@@ -57,12 +52,16 @@ class Event(Generic[M]):
     message: M
 
 
-Handler = Callable[[AsyncConnection, Sequence[Event[Any]]], Awaitable[None]]
+Handler = Callable[[Connection, Sequence[Event[Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A handler of new events of one type, which it gets as a batch, in a transaction."""
+    """A handler of events of one type, which it gets as a set, in a transaction.
+
+    An event may come again, in another batch after a replay: the handler's own constraints and states
+    make that harmless.
+    """
 
     message_type: type[Message]
     handler: Handler
@@ -77,15 +76,10 @@ class Subscription:
 Subscriptions = Mapping[str, Sequence[Subscription]]
 
 
-def read(message_type: type[M], head: Mapping[str, str], data: bytes) -> Event[M]:
-    """An event from the wire. Raises ValueError, KeyError or DecodeError if it is not well-formed."""
-    message = message_type()
-    message.ParseFromString(data)
-    return Event(
-        id=uuid.UUID(head["ce-id"]),
-        tenant=head["ce-tenant"],
-        partition_key=head["ce-partitionkey"],
-        occur_time=datetime.fromisoformat(head["ce-time"]),
-        traceparent=head.get("traceparent", ""),
-        message=message,
-    )
+def by_type(subscriptions: Subscriptions) -> dict[str, Subscription]:
+    """Subscriptions to all streams, by the type of events."""
+    return {
+        subscription.type: subscription
+        for handled in subscriptions.values()
+        for subscription in handled
+    }

@@ -6,6 +6,8 @@ they wait for streams and consumers as a service waits for its schema.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import datetime
+from typing import TypeVar
 
 from services.runtime.messaging.broker import Broker, Durable, Trust
 from services.runtime.messaging.events import Subscriptions
@@ -24,6 +26,7 @@ STREAMS = {
     MERCHANTS_STREAM: f"{MERCHANTS_PREFIX}.>",
 }
 
+T = TypeVar("T")
 # Creates what the broker lacks.
 Make = Callable[[], Awaitable[None]]
 
@@ -74,25 +77,29 @@ async def make(broker: Broker, durables: Iterable[Durable]) -> None:
         await broker.ensure_durable(durable)
 
 
-async def ensure(check: Callable[[], Awaitable[None]], make: Make | None) -> None:
+async def ensure(check: Callable[[], Awaitable[T]], make: Make | None) -> T:
     """Check that nothing is missing, and create what is, if the service may.
 
-    Raises StreamMissingError or DurableMissingError otherwise.
+    Returns what the check does. Raises StreamMissingError or DurableMissingError otherwise.
     """
     try:
-        await check()
+        return await check()
     except (StreamMissingError, DurableMissingError):
         if make is None:
             raise
         await make()
-        await check()
+        return await check()
 
 
-async def check(broker: Broker, *names: str) -> None:
-    """Raise StreamMissingError unless these streams exist."""
+async def newest(broker: Broker, *names: str) -> datetime:
+    """When the newest of these streams was created. Raises StreamMissingError unless all exist."""
+    times = []
     for name in names:
-        if not await broker.has_stream(name):
+        created = await broker.creation_time(name)
+        if created is None:
             raise StreamMissingError(f"stream {name} is not there: migrate")
+        times.append(created)
+    return max(times)
 
 
 async def check_durable(

@@ -7,10 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 import asyncpg
-from sqlalchemy.exc import StatementError
 
-# SQLAlchemy's errors around the driver's own only repeat it, with the statement.
-_ADAPTER_MODULE = "sqlalchemy.dialects.postgresql.asyncpg"
 # Data exceptions: their message quotes the value.
 _DATA_CLASS = "22"
 
@@ -26,8 +23,8 @@ def one_line(error: BaseException) -> str:
 def whole(error: BaseException) -> str:
     """An error and all that led to it, each with its stack, the first one first."""
     return "\n".join(
-        f"{_described(each)}\n{''.join(traceback.format_tb(each.__traceback__))}"
-        for each in _led_to(error)
+        f"{_described(cause)}\n{''.join(traceback.format_tb(cause.__traceback__))}"
+        for cause in _led_to(error)
     )
 
 
@@ -37,8 +34,8 @@ def _led_to(error: BaseException) -> Iterator[BaseException]:
     if above is not None:
         yield from _led_to(above)
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _led_to(each)
+        for exception in error.exceptions:
+            yield from _led_to(exception)
     yield error
 
 
@@ -49,8 +46,6 @@ def _described(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, StatementError) or type(error).__module__ == _ADAPTER_MODULE:
-        return ""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         # str(error) would add the detail, which quotes the row.

@@ -21,8 +21,8 @@ class Gauge:
 class GaugeQuery:
     """A statement whose one row has a number for each gauge.
 
-    Its parameters are `now`, `since` (somewhat before the last reading) and `limit` (where counting
-    stops). It must be cheap however many rows there are: by an index, and bounded.
+    Its parameters are `now` and `limit` (where counting stops). It must be cheap however many rows
+    there are: by an index, and bounded.
     """
 
     sql: str

@@ -105,8 +105,8 @@ def start(service: str, address: str, schema: str) -> None:
     gauge(
         "recurring.build.info", "", "The code that runs, and the schema it needs", lambda: [built]
     )
-    for each, attributes in _zeroes:
-        each.add(0, attributes)
+    for counter, attributes in _zeroes:
+        counter.add(0, attributes)
     # OpenTelemetry's counters have no such series either.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics_server.serve(address)

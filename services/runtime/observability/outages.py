@@ -7,13 +7,11 @@ its end. Any other failure is no outage, and is logged with its stack where it h
 import logging
 import time
 
-import aiohttp
 import asyncpg
 import grpc
 from nats.errors import Error as NatsError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from services.runtime.http_client import HttpError
 from services.runtime.observability import error_format
 
 log = logging.getLogger(__name__)
@@ -22,8 +20,9 @@ log = logging.getLogger(__name__)
 REPEAT_SECONDS = 60.0
 DATABASE, BROKER, SERVICES, NETWORK = "database", "nats", "other services", "network"
 _AWAY_STATUSES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-# Classes of SQLSTATE. Out of reach: connection, resources, shut down or starting up.
-_AWAY_STATES = ("08", "53", "57P")
+# Classes of SQLSTATE. Out of reach: connection, resources, shut down or starting up; a standby, which
+# another server has replaced.
+_AWAY_STATES = ("08", "53", "57P", "25006")
 # Hindered, too: rolled back for another transaction, lock not available, statement cancelled.
 _OUTAGE_STATES = (*_AWAY_STATES, "40", "55", "57")
 
@@ -31,13 +30,13 @@ _OUTAGE_STATES = (*_AWAY_STATES, "40", "55", "57")
 def out_of_reach(error: BaseException) -> str | None:
     """The name of what an error says is out of reach; None if it says something else."""
     if isinstance(error, BaseExceptionGroup):
-        names = {out_of_reach(each) for each in error.exceptions}
+        names = {out_of_reach(exception) for exception in error.exceptions}
         return names.pop() if len(names) == 1 else None
     if isinstance(error, NatsError):
         return BROKER
     if isinstance(error, grpc.aio.AioRpcError):
         return SERVICES if error.code() in _AWAY_STATUSES else None
-    if isinstance(error, aiohttp.ClientError):
+    if isinstance(error, HttpError):
         return NETWORK
     # The driver raises OSError when it connects; an error of a file has a file name.
     is_file = isinstance(error, OSError) and bool(error.filename)
@@ -54,13 +53,15 @@ def is_outage(error: BaseException) -> bool:
 
 def _has_state(error: BaseException, states: tuple[str, ...]) -> bool:
     """Whether a database's error has one of the states, or the connection was lost or not made."""
-    cause = error.driver_exception if isinstance(error, DBAPIError) else error
-    if isinstance(cause, asyncpg.PostgresError):
-        return (cause.sqlstate or "").startswith(states)
-    if isinstance(cause, asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        # A migration has changed what the connection had prepared; it is replaced.
+        return True
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(states)
+    if isinstance(error, asyncpg.InterfaceError):
         # Unless a value does not fit its column.
-        return not isinstance(cause, ValueError)
-    return isinstance(cause, OSError | PoolTimeoutError | asyncpg.InternalClientError)
+        return not isinstance(error, ValueError)
+    return isinstance(error, OSError | asyncpg.InternalClientError)
 
 
 class Reporter:

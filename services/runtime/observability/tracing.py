@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from opentelemetry import trace
 from opentelemetry.context import attach
@@ -13,8 +14,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
-from sqlalchemy import Engine, event
-from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
 from services.runtime.observability import error_format
 from services.runtime.observability.structured_logging import FAULT_STATUSES
@@ -22,9 +21,13 @@ from services.runtime.observability.structured_logging import FAULT_STATUSES
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _LINKS_MAX = 32
 TRACEPARENT_HEADER = "traceparent"
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+# Of a valid span, whose ids are not zero.
+_TRACEPARENT = re.compile(
+    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
 
 _tracer = trace.get_tracer("recurring")
+_NO_SPAN = contextlib.nullcontext()
 
 
 def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
@@ -94,12 +97,16 @@ def _span_context(parent: str) -> SpanContext | None:
     if match is None:
         return None
     trace_id, span_id, flags = (int(part, 16) for part in match.groups())
-    span = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
-    return span if span.is_valid else None
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
 
 
 def continued(name: str, parent: str) -> str:
-    """End a span below a stored traceparent at once; returns the span as the parent of what follows."""
+    """End a span below a stored traceparent at once; returns the span as the parent of what follows.
+
+    Where spans are not exported there is none, and what follows has the same parent.
+    """
+    if _unexported_ids() and _TRACEPARENT.fullmatch(parent):
+        return parent
     context = _span_context(parent)
     if context is None:
         return current_traceparent()
@@ -112,7 +119,7 @@ def continued(name: str, parent: str) -> str:
 
 @contextlib.contextmanager
 def working(worker: str, count: int, parents: Sequence[str] = ()) -> Iterator[None]:
-    """A span for the rows that a step of a worker has claimed; a step without rows has no span.
+    """A span for the rows that a step of a worker has read; a step without rows has no span.
 
     The span is below a single parent, and linked to several.
     """
@@ -189,7 +196,7 @@ def answered(span: trace.Span, status: str) -> None:
 
 
 @contextlib.contextmanager
-def asking(method: bytes | str) -> Iterator[trace.Span]:
+def client_span(method: bytes | str) -> Iterator[trace.Span]:
     """The client's span of a call to another service; only below a recorded span."""
     span = trace.get_current_span()
     if not span.is_recording():
@@ -215,58 +222,23 @@ def _call_span(method: str, kind: trace.SpanKind, above: SpanContext | None) -> 
     )
 
 
+def statement(sql: str) -> AbstractContextManager[None]:
+    """A span for a statement, without its parameters.
+
+    It has one only below a recorded span, since workers poll all the time.
+    """
+    return _statement_span(sql) if trace.get_current_span().is_recording() else _NO_SPAN
+
+
 @contextlib.contextmanager
-def statement(text: str) -> Iterator[None]:
-    """A span for a statement that the engine does not see; only below a recorded span."""
-    if not trace.get_current_span().is_recording():
-        yield
-        return
+def _statement_span(sql: str) -> Iterator[None]:
     span = _tracer.start_span(
-        text.split(maxsplit=1)[0],
+        sql.split(maxsplit=1)[0].upper(),
         kind=trace.SpanKind.CLIENT,
-        attributes={"db.system.name": "postgresql", "db.query.text": text},
+        attributes={"db.system.name": "postgresql", "db.query.text": sql},
     )
     with _current(span):
         yield
-
-
-def trace_statements(engine: Engine) -> None:
-    """Give each statement below a recorded span a span of its own, without its parameters.
-
-    Other statements, those of a worker that polls, are too many.
-    """
-
-    def before(
-        _connection: object,
-        _cursor: object,
-        statement: str,
-        _parameters: object,
-        context: ExecutionContext,
-        _many: bool,  # noqa: FBT001
-    ) -> None:
-        if trace.get_current_span().is_recording():
-            words = statement.split(maxsplit=1)
-            context.recurring_span = _tracer.start_span(  # type: ignore[attr-defined]
-                f"{words[0].upper() if words else 'SQL'}",
-                kind=trace.SpanKind.CLIENT,
-                attributes={"db.system.name": "postgresql", "db.query.text": statement},
-            )
-
-    def after(_connection: object, _cursor: object, _statement: str, _parameters: object,
-              context: ExecutionContext, _many: bool) -> None:  # noqa: FBT001  # fmt: skip
-        span = context.__dict__.pop("recurring_span", None)
-        if span is not None:
-            span.end()
-
-    def failed(error: ExceptionContext) -> None:
-        span = getattr(error.execution_context, "recurring_span", None)
-        if span is not None:
-            span.set_status(trace.StatusCode.ERROR, type(error.original_exception).__name__)
-            span.end()
-
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
-    event.listen(engine, "handle_error", failed)
 
 
 @contextlib.contextmanager

@@ -96,10 +96,10 @@ class Admission:
         authenticated before it is read, and its arrival has a time limit.
         """
         serialize = cast("Serialize", handler.response_serializer)
-        one: Behaviour | None = handler.unary_unary
+        unary: Behaviour | None = handler.unary_unary
         many: Behaviour | None = handler.stream_unary
-        if one is not None:
-            behaviour, deadline_seconds = self._with_one(one), DEADLINE_MAX_SECONDS
+        if unary is not None:
+            behaviour, deadline_seconds = self._with_one(unary), DEADLINE_MAX_SECONDS
         elif many is not None:
             behaviour, deadline_seconds = _with_many(many), STREAM_DEADLINE_MAX_SECONDS
         else:

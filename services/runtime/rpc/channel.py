@@ -61,7 +61,7 @@ class _CallHeaders(grpc.aio.UnaryUnaryClientInterceptor):
         request: Any,  # noqa: ANN401 - any message
     ) -> Any:  # noqa: ANN401 - a call
         """Make the call in a span of its own, which lasts until the answer."""
-        with tracing.asking(client_call_details.method) as span:
+        with tracing.client_span(client_call_details.method) as span:
             parent = tracing.traceparent(span.get_span_context())
             headers = {tracing.TRACEPARENT_HEADER: parent} if parent else {}
             if not call_context.is_due_work():

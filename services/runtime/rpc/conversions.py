@@ -105,20 +105,20 @@ def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
 
 def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
     """A time from FIRST_TIME to LAST_TIME, to be stored or computed with."""
-    found = _time(stamp)
-    if found is None or not FIRST_TIME <= found <= LAST_TIME:
+    instant = _time(stamp)
+    if instant is None or not FIRST_TIME <= instant <= LAST_TIME:
         rule = f"must be a time from the year {FIRST_TIME.year} to the year {LAST_TIME.year}"
         violations.add(field, rule)
         return _NO_TIME
-    return found
+    return instant
 
 
 def read_bound(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
     """A time between the years 1 and 9999, to be compared with."""
-    found = _time(stamp)
-    if found is None:
+    instant = _time(stamp)
+    if instant is None:
         violations.add(field, "must be a time between the years 1 and 9999")
-    return found or _NO_TIME
+    return instant or _NO_TIME
 
 
 def _time(stamp: timestamp_pb2.Timestamp) -> datetime | None:
@@ -133,6 +133,11 @@ def _time(stamp: timestamp_pb2.Timestamp) -> datetime | None:
 def to_date(day: date) -> date_pb2.Date:
     """A civil date as google.type.Date."""
     return date_pb2.Date(year=day.year, month=day.month, day=day.day)
+
+
+def from_date(day: date_pb2.Date) -> date:
+    """A civil date that another service has sent. Raises ValueError if there is no such date."""
+    return date(day.year, day.month, day.day)
 
 
 def read_date(violations: Violations, field: str, day: date_pb2.Date) -> date:

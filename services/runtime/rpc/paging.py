@@ -48,7 +48,7 @@ class Page:
 
     def cut(
         self,
-        found: Sequence[Row],
+        rows: Sequence[Row],
         message: Callable[[Row], M],
         key: Callable[[Row], tuple[str, ...]],
     ) -> tuple[list[M], str]:
@@ -57,7 +57,7 @@ class Page:
         A page of large rows has fewer.
         """
         filling = _Filling(self, message)
-        if all(map(filling.takes, found)):
+        if all(map(filling.takes, rows)):
             return filling.shown, ""
         return filling.shown, self.token(key(filling.last))
 
@@ -97,6 +97,13 @@ class Page:
         except ValueError:
             _refuse_page_token()
 
+    def after_numbered_position(self) -> tuple[uuid.UUID, int]:
+        """The row before the page in a list by a position and a number; on the first page, none.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        return self.after_position(), self.after_numbered()[1]
+
     def after_time(self) -> datetime | None:
         """The row before the page in a list by one time; None on the first page.
 
@@ -116,10 +123,10 @@ class Page:
         """
         if not self.after:
             return "", 0
-        found, number = self.after
+        id_, number = self.after
         if not _NUMBER.fullmatch(number):
             _refuse_page_token()
-        return found, int(number)
+        return id_, int(number)
 
 
 class _Filling(Generic[Row, M]):
@@ -173,9 +180,9 @@ def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List re
             text = base64.urlsafe_b64decode(request.page_token.encode()).decode()
         except (binascii.Error, UnicodeError):
             text = ""
-        found, *after_list = text.split("\x1f")
+        page_fingerprint, *after_list = text.split("\x1f")
         after = tuple(after_list)
-        if found != fingerprint or len(after) != keys or "\x00" in text:
+        if page_fingerprint != fingerprint or len(after) != keys or "\x00" in text:
             violations.add("page_token", _PAGE_RULE, "PAGE_TOKEN_INVALID")
     violations.check()
     return Page(request.page_size or PAGE_SIZE_DEFAULT, after, fingerprint)

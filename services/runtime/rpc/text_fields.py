@@ -72,37 +72,42 @@ def validate(message: Message) -> dict[str, list[str]]:
 
     Converts human text to NFC.
     """
-    found: dict[str, list[str]] = {}
-    _validate(message, "", found)
-    return found
+    broken_rules: dict[str, list[str]] = {}
+    _validate(message, "", broken_rules)
+    return broken_rules
 
 
-def _validate(message: Message, path: str, found: dict[str, list[str]]) -> None:
+def _validate(message: Message, path: str, broken_rules: dict[str, list[str]]) -> None:
     for field, kind in _fields(message.DESCRIPTOR):
         name = field.name
         value = getattr(message, name)
         if kind is None:
             if not field.is_repeated:
                 if message.HasField(name):
-                    _validate(value, f"{path}{name}.", found)
+                    _validate(value, f"{path}{name}.", broken_rules)
                 continue
             for index, entry in enumerate(value):
-                _validate(entry, f"{path}{name}[{index}].", found)
+                _validate(entry, f"{path}{name}[{index}].", broken_rules)
         elif field.is_repeated:
             for index, given in enumerate(value):
-                value[index] = _validated(field, kind, f"{path}{name}[{index}]", given, found)
-        elif value and (kept := _validated(field, kind, f"{path}{name}", value, found)) != value:
+                value[index] = _validated(
+                    field, kind, f"{path}{name}[{index}]", given, broken_rules
+                )
+        elif (
+            value
+            and (kept := _validated(field, kind, f"{path}{name}", value, broken_rules)) != value
+        ):
             setattr(message, name, kept)
 
 
 def _validated(
-    field: FieldDescriptor, kind: Kind, path: str, given: str, found: dict[str, list[str]]
+    field: FieldDescriptor, kind: Kind, path: str, given: str, broken_rules: dict[str, list[str]]
 ) -> str:
     """The string as it is stored; the rules that it breaks are added to `found`."""
     if kind is Kind.TEXT:
         kept = text.normalised(given)
         most, lines = _limits(field)
-        found[path] = [*text.broken_rules(kept, most, lines=lines)] if kept else []
+        broken_rules[path] = [*text.broken_rules(kept, most, lines=lines)] if kept else []
         return kept
     broken: list[str] = []
     if len(given) > FORM_MAX_CHARACTERS:
@@ -115,7 +120,7 @@ def _validated(
         if kind is Kind.PROGRAM:
             broken = [*text.visibility_rule(given, lines=True), *broken]
     if broken:
-        found[path] = broken
+        broken_rules[path] = broken
     return given
 
 
@@ -124,7 +129,7 @@ def _fields(
     descriptor: Descriptor, above: frozenset[str] = frozenset()
 ) -> tuple[tuple[FieldDescriptor, Kind | None], ...]:
     """The fields to validate: strings with their kinds, and messages that contain some."""
-    found: list[tuple[FieldDescriptor, Kind | None]] = []
+    text_fields: list[tuple[FieldDescriptor, Kind | None]] = []
     above |= {descriptor.full_name}
     for field in descriptor.fields:
         if _is_output(field):
@@ -132,14 +137,14 @@ def _fields(
         below = field.message_type
         if field.type == FieldDescriptor.TYPE_STRING:
             if (kind := kind_of(field)) is not Kind.OTHER:
-                found.append((field, kind))
+                text_fields.append((field, kind))
         elif (
             below is not None
             and not below.full_name.startswith(_PACKAGE_WITHOUT_TEXT)
             and (below.full_name in above or _fields(below, above))
         ):
-            found.append((field, None))
-    return tuple(found)
+            text_fields.append((field, None))
+    return tuple(text_fields)
 
 
 @functools.cache

@@ -129,7 +129,7 @@ def _lists_below(
 
     Recursive messages (google.protobuf.Struct) are not followed: no rule applies within one.
     """
-    found = []
+    lists = []
     above |= {descriptor.full_name}
     for field in descriptor.fields:
         below = field.message_type
@@ -137,10 +137,10 @@ def _lists_below(
         deep = follow and bool(_lists_below(below, above))
         if field.is_repeated:
             rules: Any = field.GetOptions().Extensions[validate_pb2.field]
-            found.append((field.name, rules.repeated.max_items or LIST_MAX_ENTRIES, deep))
+            lists.append((field.name, rules.repeated.max_items or LIST_MAX_ENTRIES, deep))
         elif deep:
-            found.append((field.name, 0, deep))
-    return tuple(found)
+            lists.append((field.name, 0, deep))
+    return tuple(lists)
 
 
 def _path(field: Any) -> str:  # noqa: ANN401 - a message of another protobuf library

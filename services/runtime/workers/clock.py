@@ -1,21 +1,28 @@
 """Time comes from one injected clock.
 
-In production it is the system's. In the sandbox it is simulated and shared by all services, and stands
+In production it is the database's, and goes on by the machine's monotonic clock from one reading to
+the next. So all processes of a service have one time, and none charges early because the clock of its
+machine was set wrong, or steps. In the sandbox it is simulated and shared by all services, and stands
 still between advances. Each service reports when it has nothing left to do at the present instant, and
 when it needs to wake next. The clock jumps from one such instant to the next.
 """
 
 import asyncio
+import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-import aiohttp
-
+from services.runtime.http_client import HttpClient, HttpError
 from services.runtime.observability.outages import Reporter
 
+log = logging.getLogger(__name__)
+
+# A machine whose clock is off by more is worth a line in the log.
+MACHINE_OFF_SECONDS = 2.0
 SETTLE_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 REPORT_TIMEOUT_SECONDS = 30.0
@@ -41,6 +48,69 @@ class SystemClock:
     def seconds_until(self, moment: datetime) -> float | None:
         """Real seconds until an instant."""
         return max(0.0, (moment - self.now()).total_seconds())
+
+
+class Machine:
+    """The clocks of this machine."""
+
+    def __init__(self) -> None:
+        # What a fault suite lets the clock step by.
+        self._step_seconds = 0.0
+
+    def step(self, seconds: float) -> None:
+        """Let its clock go on from another time, as an administrator or NTP does."""
+        self._step_seconds += seconds
+
+    def now(self) -> datetime:
+        """The time that it is set to, aware, in UTC."""
+        return datetime.now(UTC) + timedelta(seconds=self._step_seconds)
+
+    def elapsed_seconds(self) -> float:
+        """Seconds since some moment, those of a suspended machine included; nobody sets them."""
+        return time.clock_gettime(_NEVER_SET)
+
+
+# Linux stops CLOCK_MONOTONIC while a machine is suspended; elsewhere there is no other.
+_NEVER_SET = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class DatabaseClock(SystemClock):
+    """The database's clock, as far as it was seen; the machine's until it was."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._zero: datetime | None = None
+        self._machine_is_off = False
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        if self._zero is None:
+            return self._machine.now()
+        return self._zero + timedelta(seconds=self._machine.elapsed_seconds())
+
+    async def read(self, ask: Callable[[], Awaitable[datetime]]) -> None:
+        """Ask the database, and keep as near to its clock as the duration of the question allows."""
+        before_seconds = self._machine.elapsed_seconds()
+        answer = await ask()
+        after_seconds = self._machine.elapsed_seconds()
+        # The time at 0 elapsed seconds, if the answer was given at once, and if it took until now.
+        latest = answer - timedelta(seconds=before_seconds)
+        earliest = answer - timedelta(seconds=after_seconds)
+        self._zero = min(max(self._zero or earliest, earliest), latest)
+        self._compare()
+
+    def _compare(self) -> None:
+        """Log when the machine's clock comes to differ, and when it no longer does."""
+        ahead_seconds = (self._machine.now() - self.now()).total_seconds()
+        is_off = abs(ahead_seconds) > MACHINE_OFF_SECONDS
+        if is_off and not self._machine_is_off:
+            log.warning(
+                "this machine's clock differs from the database's, which counts",
+                extra={"ahead_seconds": round(ahead_seconds, 1)},
+            )
+        elif self._machine_is_off and not is_off:
+            log.info("this machine's clock is the database's again")
+        self._machine_is_off = is_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +147,9 @@ class SandboxClock:
 
     async def read(self) -> None:
         """Read the time once, before the first use of `now`."""
-        async with aiohttp.ClientSession() as http, http.get(self._url) as response:
-            response.raise_for_status()
-            self._take(await response.json())
+        async with self._client() as http:
+            answer = await http.request("GET", self._url)
+            self._take(answer.expect_ok().json())
 
     async def run(self, settle: Callable[[float], Awaitable[Activity]]) -> None:
         """Follow the clock until cancelled.
@@ -87,15 +157,14 @@ class SandboxClock:
         `settle` has every worker look for work at the present instant, waits up to so many seconds
         until none has any, and returns the report.
         """
-        timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
+        async with self._client() as http:
             round_seen = 0
             outage = Reporter()
             while True:
                 activity = await settle(SETTLE_SECONDS)
                 try:
                     answer = await self._report(http, round_seen, activity)
-                except (aiohttp.ClientError, TimeoutError) as error:
+                except (HttpError, ValueError) as error:
                     outage.failed("sandbox clock", error)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
@@ -104,7 +173,7 @@ class SandboxClock:
                 round_seen = answer["round"]
 
     async def _report(
-        self, http: aiohttp.ClientSession, round_seen: int, activity: Activity
+        self, http: HttpClient, round_seen: int, activity: Activity
     ) -> dict[str, Any]:
         report = {
             "round": round_seen,
@@ -112,10 +181,12 @@ class SandboxClock:
             "activity": activity.count,
             "wake_at": activity.wake_at.isoformat() if activity.wake_at else None,
         }
-        async with http.post(self._participant, json=report) as response:
-            response.raise_for_status()
-            answer: dict[str, Any] = await response.json()
-            return answer
+        answered = await http.request("POST", self._participant, json=report)
+        answer: dict[str, Any] = answered.expect_ok().json()
+        return answer
+
+    def _client(self) -> HttpClient:
+        return HttpClient(connections_max=1, timeout_seconds=REPORT_TIMEOUT_SECONDS)
 
     def _take(self, answer: dict[str, Any]) -> None:
         self._now = datetime.fromisoformat(answer["now"]).astimezone(UTC)

@@ -31,8 +31,11 @@ class Step:
 
     worked: int = 0
     wake_at: datetime | None = None
-    # Another replica has claimed due work, or crashed with it: the present instant is not settled.
+    # There is work that can be done in a moment: the present instant is not settled.
     pending: bool = False
+    # Something is due that another replica works on, a dead one left, or that waits after a failure:
+    # the instant is not settled either, but nothing is won by looking often.
+    elsewhere: bool = False
 
 
 class Worker(Protocol):
@@ -116,24 +119,26 @@ class WorkerLoop:
             if step.worked:
                 metrics.ROWS_PROCESSED.add(step.worked, {"worker": self.name})
                 self.activity += step.worked
-            if step.worked or step.pending:
+            if step.worked or step.pending or step.elsewhere:
                 self._settling = settling + self._settling
-                if not step.worked:
-                    await asyncio.sleep(PENDING_SECONDS)
-                continue
-            for future in settling:
-                if not future.done():
-                    future.set_result(step.wake_at)
-            await self._idle(step.wake_at)
+            else:
+                for future in settling:
+                    if not future.done():
+                        future.set_result(step.wake_at)
+            if not step.worked:
+                await self._idle(step)
 
     def _measure(self, outcome: str, started: float) -> None:
         metrics.STEP_SECONDS.record(
             time.perf_counter() - started, {"worker": self.name, "outcome": outcome}
         )
 
-    async def _idle(self, wake_at: datetime | None) -> None:
-        until_wake = self._clock.seconds_until(wake_at) if wake_at else None
-        # If the wake time has passed although the step found nothing, another replica has the work.
+    async def _idle(self, step: Step) -> None:
+        if step.pending or (step.elsewhere and self._settling):
+            await asyncio.sleep(PENDING_SECONDS)
+            return
+        until_wake = self._clock.seconds_until(step.wake_at) if step.wake_at else None
+        # The wake time may have passed since the step looked.
         seconds = self._poll_seconds
         if until_wake is not None:
             seconds = min(seconds, max(until_wake, 0.01))

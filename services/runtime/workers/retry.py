@@ -5,8 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError
-
 from services.runtime.errors import SettingsError
 from services.runtime.observability.outages import Reporter, out_of_reach
 
@@ -50,5 +48,4 @@ def in_one_line(error: Exception) -> str:
     """An error for a line of a log."""
     if isinstance(error, SettingsError):
         return "; ".join(str(error).splitlines())
-    cause = error.driver_exception if isinstance(error, DBAPIError) else error
-    return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

@@ -21,6 +21,7 @@ ACCESS = {
     "GetOrder": Access(READ),
     "ListOrders": Access(READ),
     "ForecastDemand": Access(READ),
+    "GetStockCoverage": Access(READ),
     "ExplainOrder": Access(READ),
     "ImportStandingOrders": Access(WRITE),
     "ConfirmOrder": Access(WRITE),

@@ -26,6 +26,7 @@ from services.scheduler.domain.conditions import (
     TotalCeiling,
     UnitPriceCeiling,
 )
+from services.scheduler.domain.coverage import Coverage
 from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
@@ -47,6 +48,9 @@ from services.scheduler.publishers import line_messages
 from services.scheduler.store import addresses
 from services.scheduler.store.order_rows import OrderRow
 
+# Of one product, in one answer.
+SHORT_CYCLES_SHOWN_MAX = 10
+
 
 def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> pb.StandingOrder:
     """A standing order on the wire, its addresses opened."""
@@ -65,7 +69,11 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         billing_mode=pb.BillingMode.Value(standing_order.billing_mode),
         mandate=standing_order.mandate,
         ship_to=opened(standing_order.ship_to) if standing_order.ship_to else None,
+        region_code=standing_order.region_code,
+        tax_id=standing_order.tax_id,
         price_protection=ParseDict(dict(protection), pb.PriceProtection()) if protection else None,
+        currency=standing_order.currency,
+        promotion_code=standing_order.promotion_code,
         notice_lead=_seconds(standing_order.notice_lead),
         payment_window=_seconds(standing_order.payment_window),
         state=pb.StandingOrder.State.Value(standing_order.state),
@@ -76,7 +84,9 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
             mode=pb.CatchUp.Mode.Value(standing_order.catch_up.mode),
             window=_seconds(standing_order.catch_up.window),
         ),
-        conditions=[_condition_message(merchant, one) for one in standing_order.conditions],
+        conditions=[
+            _condition_message(merchant, condition) for condition in standing_order.conditions
+        ],
         repurchase_window=_seconds(rule.window) if rule else None,
         repurchase_action=(
             pb.Otherwise.Action.Value(rule.action) if rule else pb.Otherwise.ACTION_UNSPECIFIED
@@ -109,7 +119,11 @@ def _money(amount_minor: int | None, currency: str) -> money_pb2.Money | None:
 
 def _item_messages(merchant: MerchantId, items: Sequence[Item]) -> list[pb.Item]:
     return [
-        pb.Item(product=product_name(merchant, item.product), quantity=item.quantity)
+        pb.Item(
+            product=product_name(merchant, item.product),
+            quantity=item.quantity,
+            substitutes=[product_name(merchant, product) for product in item.substitutes],
+        )
         for item in items
     ]
 
@@ -137,8 +151,10 @@ def _schedule_message(schedule: Schedule) -> pb.Schedule:
         ),
         time_zone=schedule.time_zone,
         blackouts=[
-            pb.Schedule.Blackout(start_date=to_date(one.start_date), end_date=to_date(one.end_date))
-            for one in schedule.blackouts
+            pb.Schedule.Blackout(
+                start_date=to_date(blackout.start_date), end_date=to_date(blackout.end_date)
+            )
+            for blackout in schedule.blackouts
         ],
         rrule=to_rrule(schedule),
     )
@@ -163,9 +179,10 @@ def _schedule_message(schedule: Schedule) -> pb.Schedule:
             message.monthly.month_days.extend(month_days)
             message.monthly.nth_weekdays.extend(
                 pb.Schedule.NthWeekday(
-                    nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
+                    nth=nth_weekday.nth,
+                    weekday=dayofweek_pb2.DayOfWeek.Name(int(nth_weekday.weekday)),
                 )
-                for one in nth_weekdays
+                for nth_weekday in nth_weekdays
             )
         case Yearly(every_years, month, month_day):
             message.yearly.every_years = every_years
@@ -222,6 +239,8 @@ def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
         reasons=[pb.OrderReason.Value(reason) for reason in row.reasons],
         lines=line_messages([line_of(line) for line in row.lines], row.currency),
         ship_to=address if row.ship_to else None,
+        region_code=row.region_code,
+        tax_id=row.tax_id,
         notified_amount=_money(row.notified_minor, row.currency),
         amount=_money(row.amount_minor, row.currency),
         notice_time=_timestamp(row.notice_time),
@@ -249,9 +268,9 @@ def _without_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
         case int():
             return str(value)
         case dict():
-            return {key: _without_numbers(one) for key, one in value.items()}
+            return {key: _without_numbers(entry) for key, entry in value.items()}
         case list():
-            return [_without_numbers(one) for one in value]
+            return [_without_numbers(element) for element in value]
     return value
 
 
@@ -287,6 +306,29 @@ def preview_message(preview: CyclePreview) -> pb.CyclePreview:
             message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
             message.lines.extend(line_messages(quote.lines, quote.currency))
     return message
+
+
+def coverage_message(product: str, coverage: Coverage) -> pb.StockCoverage:
+    """How far the stock of a product (its name) reaches."""
+    short = coverage.short
+    return pb.StockCoverage(
+        product=product,
+        title=coverage.supply.title,
+        available_units=coverage.supply.available_units,
+        expected_units=coverage.expected_units,
+        demand_units=coverage.demand_units,
+        short_units=sum(demand.units for demand in short),
+        short_cycle_count=len(short),
+        first_short_date=to_date(short[0].local_date) if short else None,
+        short_cycles=[
+            pb.ShortCycle(
+                order=order_name(demand.key),
+                date=to_date(demand.local_date),
+                units=demand.units,
+            )
+            for demand in short[:SHORT_CYCLES_SHOWN_MAX]
+        ],
+    )
 
 
 def demand_message(key: DemandKey, demand: Demand) -> pb.DemandForecast:

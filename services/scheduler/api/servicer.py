@@ -12,9 +12,11 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import Problem
 from services.runtime.mutations import Applied, Apply, Decide, run_checked_mutation, run_mutation
 from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
+from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 from services.scheduler import names
@@ -23,6 +25,7 @@ from services.scheduler.api.requests import imports as import_requests
 from services.scheduler.api.requests import standing_orders as standing_order_requests
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.application import (
+    coverage,
     customers,
     cycles,
     forecasts,
@@ -51,16 +54,16 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self._database = database
         self._clock = clock
         self._clients = clients
-        self._importing = ConcurrencyLimiter(
+        self._import_limiter = ConcurrencyLimiter(
             imports.IMPORTS_AT_ONCE_MAX, imports.IMPORTS_OF_MERCHANT_MAX
         )
-        self._forecasting = ConcurrencyLimiter(
+        self._forecast_limiter = ConcurrencyLimiter(
             forecasts.FORECASTS_AT_ONCE_MAX, forecasts.FORECASTS_OF_MERCHANT_MAX
         )
-        self._previewing = ConcurrencyLimiter(
+        self._preview_limiter = ConcurrencyLimiter(
             previews.LONG_PREVIEWS_AT_ONCE_MAX, previews.LONG_PREVIEWS_OF_MERCHANT_MAX
         )
-        self._checking = ConcurrencyLimiter(
+        self._check_limiter = ConcurrencyLimiter(
             standing_order_requests.CHECKS_AT_ONCE_MAX,
             standing_order_requests.CHECKS_OF_MERCHANT_MAX,
         )
@@ -70,34 +73,41 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def CreateStandingOrder(
         self, request: pb.CreateStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """Create a standing order, once everything that it needs is known to be there."""
+
+        # What has redeemed its promotion, and is not stored yet.
+        signed_up: list[StandingOrderKey] = []
 
         async def decide() -> Apply[StandingOrder]:
             standing_order = await requests.read_new(
-                request, self._checking, self._database.keyring, self._clock.now()
+                request, self._check_limiter, self._database.keyring, self._clock.now()
             )
-            return await standing_orders.create(
+            apply = await standing_orders.create(
                 self._database,
                 self._clients,
                 standing_order,
                 allow_duplicate=request.allow_duplicate,
             )
+            signed_up.append(standing_order.key)
+            return apply
 
-        return await self._change_after(request, decide)
+        try:
+            return await self._change_checked(request, decide)
+        except Problem:
+            if signed_up:
+                await standing_orders.give_back(self._database, self._clients, signed_up)
+            raise
 
     async def GetStandingOrder(
         self, request: pb.GetStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """Get a standing order."""
-        key = requests.read_name(request.name)
+        key = read_name(names.STANDING_ORDER, request.name)
         async with self._database.read() as connection:
             return self._message(await standing_orders.existing(connection, key))
 
     async def ListStandingOrders(
         self, request: pb.ListStandingOrdersRequest, _context: object
     ) -> pb.ListStandingOrdersResponse:
-        """List a merchant's standing orders by id."""
-        merchant, customer, state = requests.read_standing_orders_query(request)
+        merchant, customer, state, product = requests.read_standing_orders_query(request)
         page = read_page(request, keys=1)
         first = page.after[0] if page.after else ""
 
@@ -105,18 +115,25 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             after = last.standing_order if last else first
             async with self._database.read() as connection:
                 return await standing_order_store.list_of_merchant(
-                    connection, merchant, customer=customer, state=state, after=after, limit=limit
+                    connection,
+                    merchant,
+                    customer=customer,
+                    state=state,
+                    product=product,
+                    after=after,
+                    limit=limit,
                 )
 
-        shown, token = await page.fill(find, self._message, lambda one: (one.standing_order,))
+        shown, token = await page.fill(
+            find, self._message, lambda standing_order: (standing_order.standing_order,)
+        )
         return pb.ListStandingOrdersResponse(standing_orders=shown, next_page_token=token)
 
     async def UpdateStandingOrder(
         self, request: pb.UpdateStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """Change the standing order from its next cycle on."""
         now = self._clock.now()
-        return await self._change_after(
+        return await self._change_checked(
             request,
             lambda: standing_orders.update(
                 self._database,
@@ -130,7 +147,6 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def PreviewStandingOrderUpdate(
         self, request: pb.PreviewStandingOrderUpdateRequest, _context: object
     ) -> pb.PreviewStandingOrderUpdateResponse:
-        """Show the coming cycles as they are and as a change would make them."""
         now = self._clock.now()
         update = self._read_update(request, now)
         wanted = (await standing_orders.updated(self._database, update, now)).standing_order
@@ -144,7 +160,6 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def PauseStandingOrder(
         self, request: pb.PauseStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """Stop opening cycles; an announced order is cancelled."""
         pause = partial(
             standing_orders.pause,
             until_time=requests.read_optional(request, "until_time", read_timestamp),
@@ -155,14 +170,12 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ResumeStandingOrder(
         self, request: pb.ResumeStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """Go on after a pause; the cycles that it swallowed are recorded."""
         anchor_date = requests.read_optional(request, "anchor_date", read_calendar_date)
         return await self._change(request, partial(standing_orders.resume, anchor_date=anchor_date))
 
     async def CancelStandingOrder(
         self, request: pb.CancelStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
-        """End a standing order, at once or after its current cycle."""
         if request.after_current_cycle:
             return await self._change(request, standing_orders.end_after_current)
         return await self._change(request, standing_orders.cancel)
@@ -170,21 +183,18 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     # --- cycles ---------------------------------------------------------------------------------
 
     async def SkipCycle(self, request: pb.SkipCycleRequest, _context: object) -> pb.StandingOrder:
-        """Leave out one cycle, opened or yet to come."""
         return await self._change(request, partial(cycles.skip, cycle=request.cycle))
 
     async def RestoreCycle(
         self, request: pb.RestoreCycleRequest, _context: object
     ) -> pb.StandingOrder:
-        """Take back what was changed for one coming cycle."""
         return await self._change(request, partial(cycles.restore, cycle=request.cycle))
 
     async def ChangeCycle(
         self, request: pb.ChangeCycleRequest, _context: object
     ) -> pb.StandingOrder:
-        """Change one coming cycle and no other."""
-        key = requests.read_name(request.name)
-        return await self._change_after(
+        key = read_name(names.STANDING_ORDER, request.name)
+        return await self._change_checked(
             request,
             lambda: cycles.change(
                 self._database,
@@ -198,14 +208,12 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
 
     async def OrderNow(self, request: pb.OrderNowRequest, _context: object) -> pb.StandingOrder:
-        """Bring the next cycle forward to now."""
         return await self._change(request, cycles.order_now)
 
     async def PreviewCycles(
         self, request: pb.PreviewCyclesRequest, _context: object
     ) -> pb.PreviewCyclesResponse:
-        """Show the coming cycles, priced as they would be."""
-        key = requests.read_name(request.name)
+        key = read_name(names.STANDING_ORDER, request.name)
         async with self._database.read() as connection:
             standing_order = await standing_orders.existing(connection, key)
         return pb.PreviewCyclesResponse(
@@ -215,11 +223,10 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ImportStandingOrders(
         self, requests: import_requests.Requests, _context: object
     ) -> pb.ImportStandingOrdersResponse:
-        """Take over standing orders from another system."""
         sent = import_requests.never_idle(requests)
         config = await import_requests.read_config(sent)
-        merchant = names.parse_merchant(config.parent)
-        async with imports.slot(self._importing, merchant):
+        merchant = names.MERCHANT.key(config.parent)
+        async with imports.slot(self._import_limiter, merchant):
             book = imports.Book(
                 merchant,
                 partial(import_requests.read_row, merchant, self._database.keyring),
@@ -243,7 +250,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         change: Change,
     ) -> pb.StandingOrder:
         """Run a change of a standing order that needs nothing from other services."""
-        key, now = requests.read_name(request.name), self._clock.now()
+        key, now = read_name(names.STANDING_ORDER, request.name), self._clock.now()
         return await run_mutation(
             self._database,
             request,
@@ -252,7 +259,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             lambda tx: change(tx, key, request.etag, now),
         )
 
-    async def _change_after(
+    async def _change_checked(
         self, request: Message, decide: Decide[StandingOrder]
     ) -> pb.StandingOrder:
         return await run_checked_mutation(
@@ -265,13 +272,13 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         now: datetime,
     ) -> standing_orders.Update:
         message, mask = request.standing_order, request.update_mask
-        return requests.read_update(message, mask, self._checking, self._database.keyring, now)
+        return requests.read_update(message, mask, self._check_limiter, self._database.keyring, now)
 
     async def _previews(self, standing_order: StandingOrder, count: int) -> list[pb.CyclePreview]:
         shown = await previews.preview(
             self._database,
             self._clients,
-            self._previewing,
+            self._preview_limiter,
             standing_order,
             count or previews.PREVIEW_DEFAULT_CYCLES,
             self._clock.now(),
@@ -284,15 +291,13 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     # --- orders ---------------------------------------------------------------------------------
 
     async def GetOrder(self, request: pb.GetOrderRequest, _context: object) -> pb.Order:
-        """Get an order."""
-        key = requests.read_order_name(request.name)
+        key = read_name(names.ORDER, request.name)
         async with self._database.read() as connection:
             return self._order_message(await orders.existing(connection, key))
 
     async def ListOrders(
         self, request: pb.ListOrdersRequest, _context: object
     ) -> pb.ListOrdersResponse:
-        """List orders by standing order and cycle."""
         wanted = requests.read_order_filter(request)
         page = read_page(request, keys=2)
         first = page.after_numbered()
@@ -308,7 +313,6 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return pb.ListOrdersResponse(orders=shown, next_page_token=token)
 
     async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, _context: object) -> pb.Order:
-        """Let an order go on that is held to ask the customer, and answer with what became of it."""
         return await run_checked_mutation(
             self._database,
             request,
@@ -317,7 +321,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             lambda: orders.confirm(
                 self._database,
                 self._clients,
-                requests.read_order_name(request.name),
+                read_name(names.ORDER, request.name),
                 self._clock.now(),
             ),
         )
@@ -325,8 +329,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ExplainOrder(
         self, request: pb.ExplainOrderRequest, _context: object
     ) -> pb.ExplainOrderResponse:
-        """Show every decision about an order, from what all services stored."""
-        key = requests.read_order_name(request.name)
+        key = read_name(names.ORDER, request.name)
         row, decisions = await orders.explain(self._database, self._clients, key)
         return pb.ExplainOrderResponse(
             order=self._order_message(row),
@@ -339,13 +342,23 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ForecastDemand(
         self, request: pb.ForecastDemandRequest, _context: object
     ) -> pb.ForecastDemandResponse:
-        """Sum up what the cycles to come will bring."""
         now = self._clock.now()
         span = requests.read_span(request, now)
-        async with self._forecasting.of(span.merchant):
+        async with self._forecast_limiter.of(span.merchant):
             demand = await forecasts.forecast(self._database, self._clients, span, now)
         return pb.ForecastDemandResponse(
-            forecasts=[responses.demand_message(*one) for one in demand.demands.items()]
+            forecasts=[responses.demand_message(*entry) for entry in demand.demands.items()]
+        )
+
+    async def GetStockCoverage(
+        self, request: pb.GetStockCoverageRequest, _context: object
+    ) -> pb.GetStockCoverageResponse:
+        now = self._clock.now()
+        span = requests.read_coverage_span(request, now)
+        async with self._forecast_limiter.of(span.merchant):
+            covered = await coverage.cover(self._database, self._clients, span, now)
+        return pb.GetStockCoverageResponse(
+            coverages=[responses.coverage_message(*entry) for entry in covered]
         )
 
     # --- customers ------------------------------------------------------------------------------
@@ -353,12 +366,11 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def RecordPurchase(
         self, request: pb.RecordPurchaseRequest, _context: object
     ) -> pb.RecordPurchaseResponse:
-        """Record what a customer bought elsewhere."""
         return await run_mutation(
             self._database,
             request,
             pb.RecordPurchaseResponse,
-            lambda found: pb.RecordPurchaseResponse(standing_orders=found),
+            lambda names: pb.RecordPurchaseResponse(standing_orders=names),
             lambda tx: customers.record_purchase(
                 tx, *requests.read_purchase(request, self._clock.now())
             ),
@@ -367,14 +379,13 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def EraseCustomer(
         self, request: pb.EraseCustomerRequest, _context: object
     ) -> pb.EraseCustomerResponse:
-        """Erase what is known of a customer who orders nothing any more."""
         return await run_mutation(
             self._database,
             request,
             pb.EraseCustomerResponse,
             lambda _: pb.EraseCustomerResponse(),
             lambda tx: customers.erase(
-                tx, *requests.read_customer_name(request.name), self._clock.now()
+                tx, *read_name(names.CUSTOMER, request.name), self._clock.now()
             ),
         )
 
@@ -383,15 +394,13 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def GetSchedulerSettings(
         self, request: pb.GetSchedulerSettingsRequest, _context: object
     ) -> pb.SchedulerSettings:
-        """Get a merchant's settings; every merchant has some."""
-        merchant = requests.read_merchant(request.name, names.SETTINGS)
+        merchant = read_name(names.SETTINGS, request.name)
         async with self._database.read() as connection:
             return responses.settings_message(await settings_store.get(connection, merchant))
 
     async def UpdateSchedulerSettings(
         self, request: pb.UpdateSchedulerSettingsRequest, _context: object
     ) -> pb.SchedulerSettings:
-        """Change a merchant's settings as a whole."""
         message = request.scheduler_settings
         return await run_mutation(
             self._database,
@@ -404,5 +413,4 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, _context: object
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """List what callers changed."""
         return await audit.answer(self._database, request)

@@ -1,7 +1,6 @@
 """Collecting orders: priced again, stock held, then to be paid, or HELD for what is in the way."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from services.runtime.db.pool import Connection
@@ -13,11 +12,13 @@ from services.scheduler.application.evaluation.local_checks import check_locally
 from services.scheduler.application.evaluation.pricing import (
     Priced,
     apply_conditions,
-    pasts,
+    order_histories,
+    price,
     quoted,
 )
 from services.scheduler.domain.condition_outcomes import as_charged, passed, stopped
 from services.scheduler.domain.conditions import Action
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage
 from services.scheduler.domain.order_lifecycle import collected, skipped
 from services.scheduler.domain.substitution import is_discontinued, missing, substituted
@@ -28,75 +29,98 @@ from services.scheduler.store import orders
 STOCK_HOLD = timedelta(days=45)
 
 
-async def decide(context: Context, claimed: Sequence[Order]) -> list[Order]:
+async def decide(context: Context, found: Sequence[Order]) -> list[Order]:
     """What becomes of orders that are due or HELD, by what the other services say."""
-    to_prepare = [order for order in claimed if order.held_stage is Stage.PREPARE]
-    to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
+    to_prepare = [order for order in found if order.held_stage is Stage.PREPARE]
+    to_collect = [order for order in found if order.held_stage is not Stage.PREPARE]
     return await prepare(context, to_prepare) + await _collected(context, to_collect)
 
 
-async def _collected(context: Context, claimed: Sequence[Order]) -> list[Order]:
+async def _collected(context: Context, found: Sequence[Order]) -> list[Order]:
     """Price again; hold the stock of what goes on; then it is to be paid, or held."""
-    checked = await check_locally(context, claimed, Stage.COLLECT)
+    checked = await check_locally(context, found, Stage.COLLECT)
     due = await with_present_mandates(context, checked.going_on)
     to_announce: list[Order] = []
     decided = list(checked.decided)
-    for one, short in await _priced(context, due) if due else ():
-        order = _decide(context, one, short)
+    found_prices = await _priced(context, due) if due else []
+    replaced = await _replaced(context, found_prices)
+    for priced in found_prices:
+        order = None if priced.order.key in replaced else _decide(context, priced)
         if order is None:
-            to_announce.append(one.order)
+            to_announce.append(priced.order)
         else:
             decided.append(order)
     return decided + (await prepare(context, to_announce) if to_announce else [])
 
 
-def _decide(context: Context, one: Priced, short: frozenset[str]) -> Order | None:
+async def _replaced(context: Context, found: Sequence[Priced]) -> set[OrderKey]:
+    """Orders that are short of an item for which something can be taken instead, as agreed with it.
+
+    They are announced again, with that. Others stay as announced, and wait.
+    """
+    short = [
+        entry.order
+        for entry in found
+        if entry.short and isinstance(entry.answer, Quote) and entry.outcome.action is None
+    ]
+    histories = await order_histories(context, short)
+    again = await price(context, short, histories) if short else []
+    return {
+        entry.order.key
+        for before, entry in zip(short, again, strict=True)
+        if entry.order.substitutes != before.substitutes
+    }
+
+
+def _decide(context: Context, priced: Priced) -> Order | None:
     """What becomes of an order that is due; None if it is announced again, with a substitute.
 
-    The customer was told of another product, and agreed to this one.
+    The notice named another product, and the customer agreed to this one.
     """
-    order, answer, now = one.order, one.answer, context.now
-    conditions = context.conditions(order)
+    order, answer, now = priced.order, priced.answer, context.now
+    consents = context.consents(order)
     if not isinstance(answer, Quote):
-        lacking = missing(order, answer, one.outcome)
-        if lacking and substituted(order, lacking, conditions, (), now):
+        lacking = missing(order, answer, priced.outcome)
+        if lacking and substituted(order, lacking, consents, (), now):
             return None
-        if is_discontinued(order, answer, conditions):
+        if is_discontinued(order, answer, consents):
             return skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
         return collected(order, None, answer.reasons, now)
-    if one.outcome.action is None:
-        problems = (OrderReason.OUT_OF_STOCK,) if short else ()
-        done = passed(collected(order, answer, problems, now), one.outcome, now)
-        return replace(done, decisions=(*order.decisions, *done.decisions))
-    if one.outcome.action is Action.SUBSTITUTE:
+    if priced.outcome.action is None:
+        problems = (OrderReason.OUT_OF_STOCK,) if priced.short else ()
+        done = passed(collected(order, answer, problems, now), priced.outcome, now)
+        return done._replace(decisions=(*order.decisions, *done.decisions))
+    if priced.outcome.action is Action.SUBSTITUTE:
         return None
-    return stopped(order, one.outcome, context.standing_order(order), Stage.COLLECT, now)
+    return stopped(order, priced.outcome, context.standing_order(order), Stage.COLLECT, now)
 
 
-async def _priced(context: Context, due: Sequence[Order]) -> list[tuple[Priced, frozenset[str]]]:
+async def _priced(context: Context, due: Sequence[Order]) -> list[Priced]:
     """Orders with what they cost and their conditions say, and what they are short of."""
     answers = [
         as_charged(order, answer) if isinstance(answer, Quote) else answer
         for order, answer in zip(due, await quoted(context, due), strict=True)
     ]
-    past = await pasts(context, due)
-    priced = await apply_conditions(context, due, answers, past, {})
+    histories = await order_histories(context, due)
+    priced = await apply_conditions(context, due, answers, histories, {})
     going_on = [
-        one.order for one in priced if isinstance(one.answer, Quote) and one.outcome.action is None
+        evaluated.order
+        for evaluated in priced
+        if isinstance(evaluated.answer, Quote) and evaluated.outcome.action is None
     ]
     expire_time = context.now + STOCK_HOLD
     held = await context.clients.hold_stock(going_on, expire_time) if going_on else []
     short = {order.key: lacking for order, lacking in zip(going_on, held, strict=True)}
     if any(short.values()):
-        priced = await apply_conditions(context, due, answers, past, short)
-    return [(one, short.get(one.order.key, frozenset())) for one in priced]
+        priced = await apply_conditions(context, due, answers, histories, short)
+    return priced
 
 
 async def store(
     tx: Connection, context: Context, decided: Sequence[Order], state: OrderState
 ) -> None:
     """Store what was decided about orders in a state, publish it, and end what ends with it."""
-    # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
+    # An order that was skipped or cancelled meanwhile stays so, and by its end nothing is held for it.
     stored = await orders.update(tx, decided, state, context.now)
     events = [
         event

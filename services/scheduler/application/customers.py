@@ -37,7 +37,9 @@ async def erase(
     await purchases.lock_customer(tx, merchant, customer)
     needed = await erasure.needed_by(tx, merchant, customer, NAMED_MAX_STANDING_ORDERS)
     if needed:
-        listed = ", ".join(standing_order_name(merchant, one) for one in needed)
+        listed = ", ".join(
+            standing_order_name(merchant, standing_order) for standing_order in needed
+        )
         raise wrong_state(
             "CUSTOMER_HAS_STANDING_ORDERS",
             f"not ended, or with an order that is not over: {listed}",

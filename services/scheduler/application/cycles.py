@@ -131,7 +131,7 @@ async def change(
     merge: Callable[[StandingOrder], CycleChange],
     now: datetime,
 ) -> Apply[StandingOrder]:
-    """Change one coming cycle and no other: `merge` adds what is asked to what it has.
+    """Change one coming cycle and no other: `merge` adds the requested change to those it has.
 
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF, INVALID_ARGUMENT
     DATE_OUT_OF_RANGE, and for items that cannot be ordered.
@@ -160,10 +160,19 @@ async def _check_items(
     """Refuse products that cannot be priced for that cycle, before anything is stored."""
     async with database.read() as connection:
         standing_order = await existing(connection, key.standing_order_key)
-    found = standing_order.date(key.cycle)
-    if found is None:
+    cycle_date = standing_order.date(key.cycle)
+    if cycle_date is None:
         raise cycle_out_of_range()
-    (quote,) = await clients.quote([Cart(key, tuple(items), found.due_at)])
+    cart = Cart(
+        key,
+        tuple(items),
+        cycle_date.due_at,
+        standing_order.create_time,
+        standing_order.region_code,
+        standing_order.currency,
+        standing_order.tax_id,
+    )
+    (quote,) = await clients.quote([cart])
     if not isinstance(quote, Quote):
         violations = Violations()
         sign_up.note_items(violations, "change.items", items, quote.problems)
@@ -209,7 +218,7 @@ async def order_now(
     for order in await orders.open_orders(tx, [key]):
         waits = order.state is OrderState.UPCOMING or order.held_stage is Stage.PREPARE
         if waits and order.due_time > now:
-            # It is announced already: it is announced anew, for now.
+            # It is announced already: it is announced again, for now.
             await orders.update(tx, [brought_forward(order, today, now)], order.state, now)
             return Applied(standing_order, before=standing_order)
     cycle = standing_order.next_cycle
@@ -270,9 +279,9 @@ def _require_coming(standing_order: StandingOrder, cycle: int) -> None:
         raise cycle_out_of_range()
 
 
-def _next_to_skip(standing_order: StandingOrder, found: Sequence[Order]) -> int:
+def _next_to_skip(standing_order: StandingOrder, open_orders: Sequence[Order]) -> int:
     """The first cycle that can still be left out and is not left out yet."""
-    for order in found:
+    for order in open_orders:
         if order.state in WITHDRAWABLE_STATES:
             return order.key.cycle
     cycle = standing_order.next_cycle

@@ -1,7 +1,7 @@
 """What a merchant's standing orders will want, day by day."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import grpc
@@ -14,7 +14,14 @@ from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
 from services.scheduler.domain.forecast import Forecast, coming_orders
 from services.scheduler.domain.ids import MerchantId, StandingOrderKey
-from services.scheduler.domain.order import OPEN_STATES, Line, Order, OrderState, Quote, asks
+from services.scheduler.domain.order import (
+    OPEN_STATES,
+    Line,
+    Order,
+    OrderState,
+    Quote,
+    awaits_confirmation,
+)
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders, standing_orders
 from services.scheduler.store.order_rows import order_of
@@ -32,9 +39,13 @@ PAGE_ROWS = 500
 ZONE_MARGIN = timedelta(days=1)
 
 
+# Takes what one order will bring: its lines, and their currency.
+Add = Callable[[Order, str, Sequence[Line]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Whose demand is asked for, from a date to another, both included."""
+    """Whose demand is forecast, from a date to another, both included."""
 
     merchant: MerchantId
     first: date
@@ -56,16 +67,30 @@ async def forecast(database: Database, clients: Clients, span: Span, now: dateti
 
     Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
     """
-    tally = _Tally(database, clients, span, now)
+    sums = Forecast()
+
+    def add(order: Order, currency: str, lines: Sequence[Line]) -> None:
+        sums.add(order.local_date, currency, lines)
+        require_at_most(len(sums), FORECAST_MAX_ROWS, "forecasts")
+
+    await walk(database, clients, span, now, add)
+    return sums
+
+
+async def walk(database: Database, clients: Clients, span: Span, now: datetime, add: Add) -> None:
+    """Give what each open order and each cycle to come will bring to `add`.
+
+    Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
+    """
+    tally = _Tally(database, clients, span, now, add)
     async for page in _open_orders(database, span):
         await tally.add_open(page)
-    seen = 0
+    count = 0
     async for standing_order in _live_standing_orders(database, span):
-        seen += 1
-        _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
+        count += 1
+        require_at_most(count, FORECAST_MAX_STANDING_ORDERS, "standing orders")
         await tally.add_coming(standing_order)
     await tally.finish()
-    return tally.forecast
 
 
 async def _open_orders(database: Database, span: Span) -> AsyncIterator[list[Order]]:
@@ -109,20 +134,20 @@ class _Tally:
     clients: Clients
     span: Span
     now: datetime
-    forecast: Forecast = field(default_factory=Forecast)
+    add: Add
     _coming: list[Order] = field(default_factory=list)
     _standing_orders: dict[StandingOrderKey, StandingOrder] = field(default_factory=dict)
     _planned: PlannedCharges = field(default_factory=dict)
     _cycles: int = 0
 
     async def add_open(self, orders: Sequence[Order]) -> None:
-        """Count orders as they were announced, but for those that wait for the customer's yes."""
+        """Count orders as they were announced, but for those that wait for a confirmation."""
         to_charge: list[Order] = []
         for order in orders:
             self._count_cycle()
             if order.state is OrderState.AWAITING_PAYMENT:
                 self._sum_up(order, order.currency, order.lines)
-            elif not asks(order):
+            elif not awaits_confirmation(order):
                 to_charge.append(order)
         to_charge = await self._priced(to_charge)
         planned, refusals = await plan_announced(self.clients, to_charge)
@@ -155,11 +180,20 @@ class _Tally:
     async def _priced(self, orders: Sequence[Order]) -> list[Order]:
         """Orders as announced, or else as they would be; one without a price is left out."""
         priceless = [order for order in orders if not order.lines]
-        carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
+        carts = [
+            Cart(
+                order.key,
+                order.items,
+                order.due_time,
+                region_code=order.region_code,
+                currency=order.currency,
+                tax_id=order.tax_id,
+            )
+            for order in priceless
+        ]
         answers = await self.clients.quote(carts)
         priced = [
-            replace(
-                order,
+            order._replace(
                 lines=answer.lines,
                 currency=answer.currency,
                 notified_minor=answer.amount_minor,
@@ -177,18 +211,18 @@ class _Tally:
         for projection in await project(context, coming, self._planned, demand_only=True):
             if (demand := projection.demand) is not None:
                 self._sum_up(projection.order, demand.currency, demand.lines)
-        _require_at_most(len(self.forecast), FORECAST_MAX_ROWS, "forecasts")
 
     def _count_cycle(self) -> None:
         self._cycles += 1
-        _require_at_most(self._cycles, FORECAST_MAX_CYCLES, "cycles")
+        require_at_most(self._cycles, FORECAST_MAX_CYCLES, "cycles")
 
     def _sum_up(self, order: Order, currency: str, lines: Sequence[Line]) -> None:
         if self.span.first <= order.local_date <= self.span.last:
-            self.forecast.add(order.local_date, currency, lines)
+            self.add(order, currency, lines)
 
 
-def _require_at_most(number: int, most: int, what: str) -> None:
+def require_at_most(number: int, most: int, what: str) -> None:
+    """Raise INVALID_ARGUMENT FORECAST_TOO_LARGE if there is more than one call may ask about."""
     if number > most:
         description = f"must be sooner: over {most} {what} are more than one call gives"
         raise Problem(

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,9 +20,10 @@ from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
 from services.scheduler import names, publishers
 from services.scheduler.application import previews
 from services.scheduler.application.previews import CyclePreview
-from services.scheduler.application.sign_up import note_items, sign_up_violations
-from services.scheduler.clients import Clients
-from services.scheduler.domain.ids import MerchantId, StandingOrderId
+from services.scheduler.application.sign_up import checked, note_unprotected
+from services.scheduler.application.standing_orders import give_back
+from services.scheduler.clients import BATCH_MAX_ENTRIES, Clients
+from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import purchases, sign_ups
@@ -47,6 +48,8 @@ class Row:
 
     number: int
     content: bytes
+    # What it is billed in, once it is known.
+    currency: str = ""
 
     @property
     def message(self) -> scheduler_pb2.ImportRow:
@@ -98,6 +101,8 @@ class Book:
     # The good rows, in the batches in which they are stored.
     batches: list[list[Row]] = field(default_factory=list)
     problems: list[RowProblem] = field(default_factory=list)
+    # What may have redeemed a promotion.
+    protected: list[StandingOrderKey] = field(default_factory=list)
     unchanged_count: int = 0
     refused_count: int = 0
     # Id -> the number of the row that has it.
@@ -174,9 +179,12 @@ async def import_book(
         await _check(database, clients, book, rows)
     shadow_bills = await _shadow_bills(database, clients, book, shadow_cycle_count)
     if not dry_run and book.storable:
-        await _protect(clients, book)
-        if book.storable:
-            await _store(database, book)
+        try:
+            await _protect(clients, book)
+            if book.storable:
+                await _store(database, book)
+        finally:
+            await _give_back(database, clients, book)
     book.drop_late_problems()
     return shadow_bills
 
@@ -189,7 +197,12 @@ async def _check(database: Database, clients: Clients, book: Book, rows: Sequenc
             connection, book.merchant, list(filter(ID_PATTERN.fullmatch, ids))
         )
     candidates = await asyncio.to_thread(_read_new, book, rows, stored)
-    violations = await sign_up_violations(clients, _standing_orders(candidates))
+    signed_up = await checked(clients, _standing_orders(candidates))
+    candidates = [
+        Candidate(replace(row, currency=standing_order.currency), standing_order)
+        for (row, _), (standing_order, _) in zip(candidates, signed_up, strict=True)
+    ]
+    violations = [noted for _, noted in signed_up]
     if not book.allow_duplicate:
         _note_repeated(book, candidates, violations)
         async with database.read() as connection:
@@ -203,15 +216,31 @@ async def _protect(clients: Clients, book: Book) -> None:
     for index, rows in enumerate(book.batches):
         candidates = await _candidates(book, rows)
         answers = await clients.protect_prices(_standing_orders(candidates))
+        book.protected += [candidate.standing_order.key for candidate in candidates]
         violations = [Violations() for _ in rows]
-        for noted, candidate, problems in zip(violations, candidates, answers, strict=True):
-            items = candidate.standing_order.items
-            note_items(noted, "standing_order.items", items, problems)
+        for noted, candidate, answer in zip(violations, candidates, answers, strict=True):
+            note_unprotected(noted, candidate.standing_order, answer)
         book.batches[index] = [good.row for good in book.good(candidates, violations)]
+
+
+async def _give_back(database: Database, clients: Clients, book: Book) -> None:
+    """Give back the promotions of rows that were not stored."""
+    for first in range(0, len(book.protected), BATCH_MAX_ENTRIES):
+        batch = book.protected[first : first + BATCH_MAX_ENTRIES]
+        await give_back(database, clients, batch)
+
+
+class _NotAllGoodError(Exception):
+    """Rolls an import back whose rows are not all good; the book has their problems."""
 
 
 async def _store(database: Database, book: Book) -> None:
     """Store all good rows, or none."""
+    with suppress(_NotAllGoodError):
+        await _store_all(database, book)
+
+
+async def _store_all(database: Database, book: Book) -> None:
     async with database.begin() as tx:
         if not book.allow_duplicate:
             # Nobody else sets up standing orders of the merchant until these are stored.
@@ -226,8 +255,7 @@ async def _store(database: Database, book: Book) -> None:
             if book.storable:
                 await _store_batch(tx, book, candidates)
         if not book.storable:
-            await tx.rollback()
-            return
+            raise _NotAllGoodError
         await audit.put_change(
             tx,
             scheduler_pb2.ImportStandingOrdersRequest(),
@@ -315,7 +343,7 @@ async def _candidates(book: Book, rows: Sequence[Row]) -> list[Candidate]:
 
     def read() -> list[Candidate]:
         return [
-            Candidate(row, standing_order)
+            Candidate(row, replace(standing_order, currency=row.currency))
             for row in rows
             if (standing_order := book.read(Violations(), row.message, book.now))
         ]

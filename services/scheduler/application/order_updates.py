@@ -1,7 +1,7 @@
 """What other services report about orders, applied as a set."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.runtime.db.pool import Connection
@@ -14,6 +14,13 @@ from services.scheduler.publishers import announcement_id
 from services.scheduler.store import orders as order_rows
 
 
+class AheadOfOrderError(Exception):
+    """An event tells what follows from something that this database does not know.
+
+    It has lost its last seconds, and makes the order again; until then the event fails, and is retried.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class OrderUpdate:
     """What one event makes of an order, where it still applies."""
@@ -22,6 +29,8 @@ class OrderUpdate:
     event: Event[Any]
     applies: Callable[[Order], bool]
     change: Callable[[Event[Any], Order], Order]
+    # An order in one of these has not come to what the event follows from.
+    states_before: frozenset[OrderState] = frozenset()
 
 
 def awaits_notice(order: Order, notice: str) -> bool:
@@ -35,12 +44,24 @@ def awaits_payment(order: Order) -> bool:
     return order.state is OrderState.AWAITING_PAYMENT
 
 
+async def new_declines(
+    tx: Connection, attempts: Sequence[tuple[OrderKey, int]]
+) -> set[tuple[OrderKey, int]]:
+    """Those of the attempts whose decline is in no order's history yet; locks the orders."""
+    await order_rows.by_key(tx, [key for key, _ in attempts])
+    return set(attempts) - await order_rows.known_declines(tx, attempts)
+
+
 async def apply_updates(tx: Connection, updates: Sequence[OrderUpdate]) -> None:
-    """Change the orders that updates are about, and publish what came of it."""
+    """Change the orders that updates are about, and publish what came of it.
+
+    Raises AheadOfOrderError if an order is not there yet, or not as far.
+    """
     by_key: dict[OrderKey, list[OrderUpdate]] = {}
     for update in updates:
         by_key.setdefault(update.key, []).append(update)
     known = await order_rows.by_key(tx, list(by_key))
+    check_not_ahead(updates, known)
     by_state: dict[OrderState, list[Order]] = {}
     for key, order in known.items():
         changed = order
@@ -60,12 +81,23 @@ async def apply_updates(tx: Connection, updates: Sequence[OrderUpdate]) -> None:
     await settlement.settle(tx, moved, times)
 
 
+def check_not_ahead(updates: Collection[OrderUpdate], known: Mapping[OrderKey, Order]) -> None:
+    """Raise AheadOfOrderError if an order is not there yet, or not as far as an event says."""
+    for update in updates:
+        order = known.get(update.key)
+        if order is None:
+            raise AheadOfOrderError("the order is not known")
+        if order.state in update.states_before:
+            raise AheadOfOrderError(
+                f"the order is {order.state}, and nothing was asked of payments"
+            )
+
+
 def _changed(order: Order, update: OrderUpdate) -> Order:
     """The order after one update, with what was decided before."""
     changed = update.change(update.event, order)
     parent = tracing.continued(f"scheduler {changed.state}", update.event.traceparent)
-    return replace(
-        changed,
+    return changed._replace(
         traceparent=parent or order.traceparent,
         decisions=order.decisions + changed.decisions,
     )

@@ -1,7 +1,6 @@
-"""Orders: what became of cycles and why, and the customer's yes to one that asks for it."""
+"""Orders: what became of cycles and why, and the customer's confirmation where one waits for it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import grpc
@@ -18,7 +17,7 @@ from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.explanation import in_causal_order
 from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import Decision, Order, OrderState, asks
+from services.scheduler.domain.order import Decision, Order, OrderState, awaits_confirmation
 from services.scheduler.domain.order_lifecycle import confirmed
 from services.scheduler.names import customer_name, order_name
 from services.scheduler.store import orders, standing_orders
@@ -35,7 +34,7 @@ async def existing(connection: Connection, key: OrderKey) -> OrderRow:
     return row
 
 
-# --- the customer's yes ----------------------------------------------------------------------------
+# --- the customer's confirmation -------------------------------------------------------------------
 
 
 async def confirm(
@@ -56,20 +55,22 @@ async def confirm(
         order = (await orders.by_key(tx, [key])).get(key)
         agreed = _agreed(order, key, now)
         before = await existing(tx, key)
-        await orders.confirm(tx, agreed, now)
-        # Where the order changed meanwhile, it is looked at again by itself.
+        # A worker that holds the order finds it changed; the order is free to be checked again.
+        await orders.update(tx, [agreed], OrderState.HELD, now)
+        # Where it changed meanwhile, it is checked again by itself.
         if order == known:
-            await collection.store(tx, context, decided, OrderState.HELD)
+            of_agreed = [order._replace(version=agreed.version + 1) for order in decided]
+            await collection.store(tx, context, of_agreed, OrderState.HELD)
         return Applied(await existing(tx, key), before)
 
     return apply
 
 
 def _agreed(order: Order | None, key: OrderKey, now: datetime) -> Order:
-    """An order with the customer's yes; raises why it does not wait for one."""
+    """An order that the customer confirmed; raises why it does not wait for that."""
     if order is None:
         raise not_found("ORDER_NOT_FOUND", order_name(key))
-    if not asks(order):
+    if not awaits_confirmation(order):
         raise wrong_state("ORDER_STATE", f"{order_name(key)} is not HELD to ask the customer")
     return confirmed(order, now)
 
@@ -77,7 +78,7 @@ def _agreed(order: Order | None, key: OrderKey, now: datetime) -> Order:
 async def _decide(context: Context, agreed: Order) -> list[Order]:
     """What becomes of an order now; nothing yet while another service is away."""
     try:
-        return await collection.decide(context, [replace(agreed, decisions=())])
+        return await collection.decide(context, [agreed._replace(decisions=())])
     except grpc.aio.AioRpcError as error:
         if not is_transient(error):
             raise
@@ -139,7 +140,7 @@ def _notice_summary(notice: notify_pb2.Notice) -> str:
     kind = notify_pb2.NoticeKind.Name(notice.kind)
     if not notice.deliveries:
         return f"{kind} was not sent: the customer does not want it."
-    return f"{kind} {', '.join(_delivery_summary(each) for each in notice.deliveries)}."
+    return f"{kind} {', '.join(_delivery_summary(delivery) for delivery in notice.deliveries)}."
 
 
 def _delivery_summary(delivery: notify_pb2.Notice.Delivery) -> str:
@@ -150,7 +151,7 @@ def _delivery_summary(delivery: notify_pb2.Notice.Delivery) -> str:
 
 
 def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
-    """What the customer was told about an order, and how it arrived."""
+    """The notices about an order, and how they arrived."""
     return [
         Decision(
             from_timestamp(notice.create_time),

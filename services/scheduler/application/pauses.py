@@ -10,13 +10,17 @@ from services.scheduler.application import settlement
 from services.scheduler.domain.pauses import pause_recorded, resumed
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import standing_order_changed
-from services.scheduler.store import orders, standing_order_claims
+from services.scheduler.store import orders, standing_orders
 
 
-async def resume(tx: Connection, claimed: Sequence[StandingOrder], now: datetime) -> None:
-    """Resume a batch, record what their pauses swallowed, and end those with no cycle left."""
-    openings = [_after_pause(paused, now) for paused in claimed]
-    await standing_order_claims.advance(tx, openings, State.PAUSED, now)
+async def resume(tx: Connection, due: Sequence[StandingOrder], now: datetime) -> None:
+    """Resume a batch, record what their pauses swallowed, and end those with no cycle left.
+
+    Those that somebody has changed since they were read are left as they are.
+    """
+    every = [_after_pause(paused, now) for paused in due]
+    advanced = await standing_orders.advance(tx, every, State.PAUSED, now)
+    openings = [opening for opening in every if opening.standing_order.key in advanced]
     await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
     events = [
         standing_order_changed(_stored(opening), "RESUMED", now)

@@ -11,7 +11,7 @@ from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, State
 from services.scheduler.publishers import order_events
-from services.scheduler.store import orders, standing_order_claims
+from services.scheduler.store import orders, standing_orders
 
 Openings = Mapping[StandingOrderKey, Opening]
 
@@ -27,9 +27,9 @@ async def decide(context: Context, openings: Openings) -> list[Order]:
 async def store(
     tx: Connection, context: Context, openings: Openings, decided: Sequence[Order]
 ) -> None:
-    """Store the orders of standing orders that are unchanged since their claim; release the others."""
+    """Store the orders of standing orders that nobody has changed since they were read."""
     now = context.now
-    advanced = await standing_order_claims.advance(tx, list(openings.values()), State.ACTIVE, now)
+    advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
     stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)
     events = [
@@ -41,6 +41,3 @@ async def store(
     await settlement.pause_discontinued(tx, stored, now)
     ended = [key for key in advanced if openings[key].standing_order.next_cycle is None]
     await settlement.end_finished(tx, ended, now)
-    changed_since = [key for key in openings if key not in advanced]
-    if changed_since:
-        await standing_order_claims.release(tx, changed_since)

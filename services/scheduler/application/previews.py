@@ -29,7 +29,7 @@ class CyclePreview(NamedTuple):
     notice_time: datetime
     # None: it would be ordered.
     skip_reason: OrderReason | None
-    # None: nothing is asked about a cycle that is left out anyway.
+    # None: a cycle that is left out anyway is not priced.
     projection: Projection | None
 
 
@@ -58,7 +58,7 @@ async def preview_all(
     now: datetime,
 ) -> list[list[CyclePreview]]:
     """The coming cycles of many standing orders, in their order, priced at once."""
-    coming = [list(_coming(one, count, now)) for one in standing_orders]
+    coming = [list(_coming(previewed, count, now)) for previewed in standing_orders]
     wanted = [order for cycles in coming for order, skip_reason in cycles if skip_reason is None]
     by_key = {standing_order.key: standing_order for standing_order in standing_orders}
     async with database.read() as connection:

@@ -8,7 +8,7 @@ from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
-from services.scheduler.domain.order_lifecycle import cancelled
+from services.scheduler.domain.order_lifecycle import cancelled, skipped
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.publishers import order_events, standing_order_changed
 from services.scheduler.store import orders as order_rows
@@ -26,8 +26,14 @@ async def end_finished(
         return {}
     ended = await standing_order_rows.complete(tx, keys, now)
     # Its new state is what happened: it was completed, or cancelled after its last cycle.
-    await outbox.put(tx, [standing_order_changed(one, str(one.state), now) for one in ended])
-    return {one.key: one for one in ended}
+    await outbox.put(
+        tx,
+        [
+            standing_order_changed(standing_order, str(standing_order.state), now)
+            for standing_order in ended
+        ],
+    )
+    return {standing_order.key: standing_order for standing_order in ended}
 
 
 async def settle(
@@ -83,6 +89,28 @@ async def pause_discontinued(tx: Connection, decided: Sequence[Order], now: date
         await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
 
 
+async def discontinue(
+    tx: Connection, keys: Sequence[StandingOrderKey], product: str, now: datetime
+) -> None:
+    """Leave out open orders with a product that is off sale for good; pause their standing orders."""
+    if not keys:
+        return
+    standing_orders = await standing_order_rows.by_key(tx, keys)
+    open_orders = await order_rows.open_orders(tx, keys, WITHDRAWABLE_STATES)
+    events = []
+    for state in WITHDRAWABLE_STATES:
+        left_out = [
+            skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
+            for order in open_orders
+            if order.state is state and any(item.product == product for item in order.items)
+        ]
+        for order in await order_rows.update(tx, left_out, state, now):
+            events += order_events(order, standing_orders[order.key.standing_order_key], now)
+    await outbox.put(tx, events)
+    paused = await standing_order_rows.pause(tx, keys, now)
+    await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
+
+
 async def _paused(
     tx: Connection,
     paused: Sequence[StandingOrder],
@@ -90,11 +118,16 @@ async def _paused(
     now: datetime,
 ) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
-    by_key = {one.key: one for one in paused}
-    events = [standing_order_changed(one, str(one.state), now, reason=reason) for one in paused]
-    found = await order_rows.open_orders(tx, list(by_key), WITHDRAWABLE_STATES) if by_key else []
+    by_key = {standing_order.key: standing_order for standing_order in paused}
+    events = [
+        standing_order_changed(standing_order, str(standing_order.state), now, reason=reason)
+        for standing_order in paused
+    ]
+    open_orders = (
+        await order_rows.open_orders(tx, list(by_key), WITHDRAWABLE_STATES) if by_key else []
+    )
     for state in WITHDRAWABLE_STATES:
-        ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
+        ending = [cancelled(o, OrderReason.PAUSED, now) for o in open_orders if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):
             standing_order = by_key[order.key.standing_order_key]
             events += order_events(order, standing_order, now)

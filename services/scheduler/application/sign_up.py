@@ -1,12 +1,13 @@
 """Whether standing orders can be billed: what they repeat, and what the other services say of them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, wrong_state
-from services.scheduler.clients import Cart, Clients, MandateQuestion, QuoteAnswer
+from services.scheduler.clients import Cart, Clients, MandateQuestion, QuoteAnswer, Unprotected
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Item, Quote
 from services.scheduler.domain.standing_order import StandingOrder
@@ -14,15 +15,24 @@ from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import purchases
 
 CONDITION_INVALID = "CONDITION_INVALID"
+CURRENCY_NEEDED = "CURRENCY_NEEDED"
 _DESCRIPTIONS = {
     "PRODUCT_NOT_FOUND": "does not exist",
     "PRODUCT_DISCONTINUED": "is off sale for good",
     "PRICE_NOT_FOUND": "has no price at the due time",
-    "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
+    "CURRENCY_MISMATCH": "has no price in the currency of the standing order or of the items before it",
     "TOTAL_TOO_LARGE": "brings the order above what one payment can be",
 }
 
-# What is wrong with the world and not with the request.
+_PROMOTION_DESCRIPTIONS = {
+    "PROMOTION_NOT_FOUND": "is the code of no promotion",
+    "PROMOTION_ENDED": "is the code of a promotion that has ended",
+    "PROMOTION_USED_UP": "is the code of a promotion that as many have redeemed as may",
+    "PROMOTION_CURRENCY_MISMATCH": "is the code of a promotion in another currency",
+    "PROMOTION_NOT_APPLICABLE": "is the code of a promotion for other products",
+}
+
+# What is wrong elsewhere and not with the request.
 PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
 
 
@@ -51,23 +61,35 @@ async def refuse_duplicate(
         )
 
 
-async def check(clients: Clients, standing_order: StandingOrder) -> None:
-    """Refuse what could not be billed; then protect the sign-up prices."""
-    (violations,) = await sign_up_violations(clients, [standing_order])
+class Checked(NamedTuple):
+    """A standing order with the currency that it is billed in, and why it could not be billed."""
+
+    standing_order: StandingOrder
+    violations: Violations
+
+
+async def billable(clients: Clients, standing_order: StandingOrder) -> StandingOrder:
+    """Refuse what could not be billed; then protect the sign-up prices.
+
+    Returns the standing order with the currency that it is billed in.
+    """
+    ((standing_order, violations),) = await checked(clients, [standing_order])
     for violation in violations.found:
         if violation.reason in PRECONDITION_REASONS:
             raise wrong_state(violation.reason, violation.description)
     violations.check()
-    (problems,) = await clients.protect_prices([standing_order])
-    note_items(violations, "standing_order.items", standing_order.items, problems)
+    (answer,) = await clients.protect_prices([standing_order])
+    note_unprotected(violations, standing_order, answer)
     violations.check()
+    return standing_order
 
 
-async def sign_up_violations(
-    clients: Clients, standing_orders: Sequence[StandingOrder]
-) -> list[Violations]:
+async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) -> list[Checked]:
     """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
-    customers = [customer_name(one.merchant, one.customer) for one in standing_orders]
+    customers = [
+        customer_name(standing_order.merchant, standing_order.customer)
+        for standing_order in standing_orders
+    ]
     bound, quotes = await asyncio.gather(
         clients.phones_bound(customers), clients.quote([_first_cart(o) for o in standing_orders])
     )
@@ -96,7 +118,16 @@ async def sign_up_violations(
                 "MANDATE_NOT_COVERING",
             )
     await _note_substitutes(clients, standing_orders, quotes, noted)
-    return noted
+    return [
+        Checked(_in_currency_of(standing_order, quote), violations)
+        for standing_order, quote, violations in zip(standing_orders, quotes, noted, strict=True)
+    ]
+
+
+def _in_currency_of(standing_order: StandingOrder, quote: QuoteAnswer) -> StandingOrder:
+    if standing_order.currency or not isinstance(quote, Quote):
+        return standing_order
+    return replace(standing_order, currency=quote.currency)
 
 
 def _note_currencies(violations: Violations, standing_order: StandingOrder, currency: str) -> None:
@@ -107,28 +138,62 @@ def _note_currencies(violations: Violations, standing_order: StandingOrder, curr
             violations.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
 
 
+class _Offer(NamedTuple):
+    """A substitute that a standing order names."""
+
+    violations: Violations
+    field: str
+    product: str
+    standing_order: StandingOrder
+    currency: str
+    # Of a condition, not of an item.
+    of_condition: bool
+
+
 async def _note_substitutes(
     clients: Clients,
     standing_orders: Sequence[StandingOrder],
     quotes: Sequence[QuoteAnswer],
     noted: Sequence[Violations],
 ) -> None:
-    """Refuse substitutes that could not be ordered, asked about all at once."""
-    substitutes = [
-        (violations, index, quote.currency, replace(_first_cart(one), items=(Item(product, 1),)))
-        for one, quote, violations in zip(standing_orders, quotes, noted, strict=True)
+    """Refuse substitutes that could not be ordered; one call prices all of them."""
+    offers = [
+        offer
+        for standing_order, quote, violations in zip(standing_orders, quotes, noted, strict=True)
         if isinstance(quote, Quote)
-        for index, condition in enumerate(one.conditions)
-        if (product := condition.otherwise.substitute)
+        for offer in _offers(standing_order, quote.currency, violations)
     ]
-    answers = await clients.quote([cart for _, _, _, cart in substitutes])
-    for (violations, index, currency, _), answer in zip(substitutes, answers, strict=True):
-        if not isinstance(answer, Quote) or answer.currency != currency:
-            violations.add(
-                f"standing_order.conditions[{index}].otherwise.substitute",
-                f"must be a product with a price in {currency} at the due time",
-                CONDITION_INVALID,
-            )
+    carts = [
+        replace(
+            _first_cart(offer.standing_order),
+            items=(Item(offer.product, 1),),
+            currency=offer.currency,
+        )
+        for offer in offers
+    ]
+    for offer, answer in zip(offers, await clients.quote(carts), strict=True):
+        if isinstance(answer, Quote) and answer.currency == offer.currency:
+            continue
+        if offer.of_condition:
+            rule = f"must be a product with a price in {offer.currency} at the due time"
+            offer.violations.add(offer.field, rule, CONDITION_INVALID)
+            continue
+        problems = {} if isinstance(answer, Quote) else answer.problems
+        reason = problems.get(offer.product, "CURRENCY_MISMATCH")
+        offer.violations.add(offer.field, _DESCRIPTIONS[reason], reason)
+
+
+def _offers(
+    standing_order: StandingOrder, currency: str, violations: Violations
+) -> Iterator[_Offer]:
+    for index, condition in enumerate(standing_order.conditions):
+        if product := condition.otherwise.substitute:
+            field = f"standing_order.conditions[{index}].otherwise.substitute"
+            yield _Offer(violations, field, product, standing_order, currency, of_condition=True)
+    for index, item in enumerate(standing_order.items):
+        for place, product in enumerate(item.substitutes):
+            field = f"standing_order.items[{index}].substitutes[{place}]"
+            yield _Offer(violations, field, product, standing_order, currency, of_condition=False)
 
 
 def _first_cart(standing_order: StandingOrder) -> Cart:
@@ -136,23 +201,43 @@ def _first_cart(standing_order: StandingOrder) -> Cart:
         standing_order.merchant, standing_order.standing_order, standing_order.next_cycle or 1
     )
     return Cart(
-        key, standing_order.items, standing_order.next_due_time or standing_order.update_time
+        key,
+        standing_order.items,
+        standing_order.next_due_time or standing_order.update_time,
+        standing_order.update_time,
+        standing_order.region_code,
+        standing_order.currency,
+        standing_order.tax_id,
     )
 
 
 def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQuestion:
-    # A new customer pays the list price.
-    amount_minor = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
     promised = standing_order.update_time + standing_order.lead(standing_order.next_cycle or 1)
     charge_time = max(standing_order.next_due_time or promised, promised)
-    return MandateQuestion(standing_order.mandate, amount_minor, quote.currency, charge_time)
+    return MandateQuestion(standing_order.mandate, quote.amount_minor, quote.currency, charge_time)
+
+
+def note_unprotected(
+    violations: Violations, standing_order: StandingOrder, answer: Unprotected
+) -> None:
+    """Note why the sign-up prices of a standing order are not protected."""
+    note_items(violations, "standing_order.items", standing_order.items, answer.problems)
+    if answer.promotion:
+        rule = _PROMOTION_DESCRIPTIONS[answer.promotion]
+        violations.add("standing_order.promotion_code", rule, answer.promotion)
 
 
 def note_items(
     violations: Violations, field: str, items: Sequence[Item], problems: Mapping[str, str]
 ) -> None:
     """Note the products that cannot be ordered; `problems` has the reasons by product (id)."""
+    if CURRENCY_NEEDED in problems.values():
+        violations.add(
+            "standing_order.currency",
+            "must be given: the products have prices in several currencies",
+            CURRENCY_NEEDED,
+        )
     for index, item in enumerate(items):
         reason = problems.get(item.product)
-        if reason is not None:
+        if reason is not None and reason != CURRENCY_NEEDED:
             violations.add(f"{field}[{index}].product", _DESCRIPTIONS[reason], reason)

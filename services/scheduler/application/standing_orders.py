@@ -40,7 +40,7 @@ from services.scheduler.store import orders, purchases, sign_ups
 from services.scheduler.store import standing_orders as store
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
-# What a change of these asks of the other services is asked again.
+# After a change of these, the other services are called again.
 CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions"})
 
 
@@ -111,33 +111,40 @@ async def record_pause(
 async def create(
     database: Database, clients: Clients, standing_order: StandingOrder, *, allow_duplicate: bool
 ) -> Apply[StandingOrder]:
-    """Create a standing order, once everything that it needs is known to be there.
+    """Check a standing order with the other services; returns what stores it.
 
     Raises ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS, FAILED_PRECONDITION DUPLICATE_STANDING_ORDER,
     PHONE_NOT_BOUND or MANDATE_NOT_COVERING, INVALID_ARGUMENT for what cannot be ordered.
     """
-    taken = already_exists(
+    duplicate_id = already_exists(
         "STANDING_ORDER_ALREADY_EXISTS", standing_order_name(*standing_order.key)
     )
     # Refused first, so that a duplicate leaves nothing behind anywhere.
     products = () if allow_duplicate else sign_up.products_of(standing_order.items)
     async with database.read() as connection:
         if await store.get(connection, *standing_order.key) is not None:
-            raise taken
+            raise duplicate_id
         await sign_up.refuse_duplicate(connection, standing_order, products)
-    await sign_up.check(clients, standing_order)
+    billable = await sign_up.billable(clients, standing_order)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
-        await purchases.lock_customer(tx, standing_order.merchant, standing_order.customer)
-        await sign_up.refuse_duplicate(tx, standing_order, products)
-        if not await sign_ups.insert(tx, [standing_order]):
-            raise taken
-        event = publishers.standing_order_changed(
-            standing_order, "CREATED", standing_order.create_time
-        )
-        return Applied(standing_order, events=[event])
+        await purchases.lock_customer(tx, billable.merchant, billable.customer)
+        await sign_up.refuse_duplicate(tx, billable, products)
+        if not await sign_ups.insert(tx, [billable]):
+            raise duplicate_id
+        event = publishers.standing_order_changed(billable, "CREATED", billable.create_time)
+        return Applied(billable, events=[event])
 
     return apply
+
+
+async def give_back(database: Database, clients: Clients, keys: Sequence[StandingOrderKey]) -> None:
+    """Give back what standing orders redeemed whose sign-up failed; those that are stored keep it."""
+    async with database.read() as connection:
+        stored = await sign_ups.stored(connection, keys)
+    failed = [key for key in keys if key not in stored]
+    if failed:
+        await clients.release_promotions(failed)
 
 
 # --- change ----------------------------------------------------------------------------------------
@@ -146,7 +153,7 @@ async def create(
 async def update(
     database: Database, clients: Clients, update: Update, now: datetime, *, allow_duplicate: bool
 ) -> Apply[StandingOrder]:
-    """Change a standing order from its next cycle on.
+    """Check a change with the other services; returns what stores it, from the next cycle on.
 
     Raises what `create` does of what is changed, and what `updated` does.
     """
@@ -159,7 +166,7 @@ async def update(
             products = sign_up.products_of(wanted.items, known.items)
             await sign_up.refuse_duplicate(connection, wanted, products)
     if CHECKED_FIELDS & update.fields:
-        await sign_up.check(clients, wanted)
+        await sign_up.billable(clients, wanted)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
         # Whatever changed the standing order meanwhile decided on another one: try again.
@@ -209,6 +216,8 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
         billing_mode=wanted.billing_mode,
         mandate=wanted.mandate,
         ship_to=wanted.ship_to,
+        region_code=wanted.region_code,
+        tax_id=wanted.tax_id,
         notice_lead=wanted.notice_lead,
         payment_window=wanted.payment_window,
         catch_up=wanted.catch_up,
@@ -260,8 +269,8 @@ async def pause(
     violations.check()
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
     opening = Opening(paused(standing_order, until_time, cycle_count))
-    found = await orders.open_orders(tx, [key])
-    changed = await _end_open_orders(tx, opening, found, OrderReason.PAUSED, now)
+    open_orders = await orders.open_orders(tx, [key])
+    changed = await _end_open_orders(tx, opening, open_orders, OrderReason.PAUSED, now)
     return Applied(changed, before=standing_order)
 
 
@@ -296,10 +305,10 @@ def _checked_anchor(standing_order: StandingOrder, anchor_date: date, now: datet
     violations.require("anchor_date", "must not be past", met=anchor_date >= today)
     violations.check()
     # What is put together is as sound as what is created.
-    for found in validation.violations(
+    for violation in validation.violations(
         replace(standing_order.plan, start_date=anchor_date), today=None
     ):
-        violations.add("anchor_date", f"{found.field}: {found.message}", found.reason)
+        violations.add("anchor_date", f"{violation.field}: {violation.message}", violation.reason)
     violations.check()
     return anchor_date
 
@@ -312,12 +321,12 @@ async def cancel(
 ) -> Applied[StandingOrder]:
     """End a standing order at once."""
     standing_order = await locked(tx, key, present_etag, LIVE_STATES)
-    found = await orders.open_orders(tx, [key])
+    open_orders = await orders.open_orders(tx, [key])
     reason = OrderReason.STANDING_ORDER_CANCELLED
-    changed = await _end_open_orders(tx, ended(standing_order, now), found, reason, now)
+    changed = await _end_open_orders(tx, ended(standing_order, now), open_orders, reason, now)
     withdrawn = [
         publishers.payment_withdrawn(order, now)
-        for order in found
+        for order in open_orders
         if order.state is OrderState.AWAITING_PAYMENT
     ]
     return Applied(changed, before=standing_order, events=withdrawn)
@@ -331,20 +340,24 @@ async def end_after_current(
     standing_order = await record_pause(tx, present, now)
     if standing_order.next_cycle is None:
         return Applied(standing_order, before=present)
-    found = await orders.open_orders(tx, [key])
-    last = found[-1].key.cycle if found else standing_order.next_cycle
+    open_orders = await orders.open_orders(tx, [key])
+    last = open_orders[-1].key.cycle if open_orders else standing_order.next_cycle
     ending = at_cycle(replace(standing_order, last_cycle=last), standing_order.next_cycle)
     return Applied(await _store(tx, Opening(ending), "UPDATED", now), before=present)
 
 
 async def _end_open_orders(
-    tx: Connection, opening: Opening, found: Sequence[Order], reason: OrderReason, now: datetime
+    tx: Connection,
+    opening: Opening,
+    open_orders: Sequence[Order],
+    reason: OrderReason,
+    now: datetime,
 ) -> StandingOrder:
     """Store a pause or a cancellation, and cancel those of the orders that nobody paid for yet."""
     standing_order = opening.standing_order
     events = []
     for state in WITHDRAWABLE_STATES:
-        ending = [cancelled(order, reason, now) for order in found if order.state is state]
+        ending = [cancelled(order, reason, now) for order in open_orders if order.state is state]
         for order in await orders.update(tx, ending, state, now):
             events += publishers.order_events(order, standing_order, now)
     changed = await _store(tx, opening, str(standing_order.state), now)

@@ -65,7 +65,7 @@ class CycleDate:
 
     The nominal date is what the recurrence alone gives. The local date is when the cycle takes
     place, None if it is skipped; a skipped cycle's `due_at` is that of its nominal date, the moment
-    at which it is passed over. A cycle that was skipped for its neighbour's sake has both reasons:
+    at which it is passed over. A cycle that is skipped for the sake of another has both reasons:
     why it would have moved, and why it could not.
     """
 
@@ -105,7 +105,7 @@ def cycle(schedule: Schedule, index: int) -> CycleDate | None:
     """The date of one cycle under blackouts and business days; None once the schedule has ended.
 
     Local dates strictly increase with the index: a cycle that would have to move onto or past its
-    neighbour is skipped instead. None is before the start date or after the end.
+    next one is skipped instead. None is before the start date or after the end.
 
     Raises:
         ValueError: the index is negative.
@@ -142,13 +142,13 @@ def is_time_zone(name: str) -> bool:
 
 
 def utc_to_local_date(instant: datetime, time_zone: str) -> date:
-    """The date on the wall at an instant; what "today" is for a schedule."""
+    """The local date at an instant; what "today" is for a schedule."""
     return instant.astimezone(_zone(time_zone)).date()
 
 
-def same_dates(one: Schedule, other: Schedule) -> bool:
+def same_dates(left: Schedule, right: Schedule) -> bool:
     """Whether two schedules say the same, however they are spelt."""
-    return one == other or _canonical(one) == _canonical(other)
+    return left == right or _canonical(left) == _canonical(right)
 
 
 def rule_start(schedule: Schedule) -> date:
@@ -166,7 +166,7 @@ def rule_start(schedule: Schedule) -> date:
 
 
 def _canonical(schedule: Schedule) -> Schedule:
-    blackouts = tuple(_stretches(schedule.blackouts))
+    blackouts = tuple(_merged_blackouts(schedule.blackouts))
     works_by_rule = schedule.business_days.rule is not BusinessDayRule.NONE
     return replace(
         schedule,
@@ -255,7 +255,7 @@ def _cycle(schedule: Schedule, run: _Run, index: int) -> CycleDate:
 
 
 def _target(schedule: Schedule, nominal: date) -> tuple[date | None, MoveReason | None]:
-    """Where a cycle would go if it had no neighbours; no date if a blackout takes it out."""
+    """Where a cycle would go if it were the only one; no date if a blackout takes it out."""
     if _blackout(schedule, nominal) is not None:
         day_after = _after_blackout(schedule, nominal)
         return day_after, MoveReason.BLACKOUT if day_after else None
@@ -270,7 +270,7 @@ def _target(schedule: Schedule, nominal: date) -> tuple[date | None, MoveReason 
 def _skip_reason(
     schedule: Schedule, run: _Run, index: int, nominal: date, target: date | None
 ) -> SkipReason | None:
-    """Why a cycle can't have the date; neighbours are judged by their nominal dates.
+    """Why a cycle can't have the date; the cycles around it are judged by their nominal dates.
 
     That keeps the answer local, so that any cycle is found without walking. One case needs more: a
     cycle that moves back may meet one that moved forward, and the later of the two gives way.
@@ -293,22 +293,22 @@ def _skip_reason(
 
 def _blackout(schedule: Schedule, day: date) -> DateRange | None:
     """The days around this one that are all blacked out, whichever blackouts they are of."""
-    stretches = _stretches(schedule.blackouts)
+    stretches = _merged_blackouts(schedule.blackouts)
     place = bisect_right(stretches, day, key=attrgetter("start_date")) - 1
     return stretches[place] if place >= 0 and day in stretches[place] else None
 
 
 @lru_cache(maxsize=_CACHED_RUNS)
-def _stretches(blackouts: tuple[DateRange, ...]) -> list[DateRange]:
-    """Blackouts in order; those that meet or overlap are one, so that each is left in one leap."""
-    found: list[DateRange] = []
-    for each in sorted(blackouts, key=attrgetter("start_date")):
-        if found and each.start_date <= found[-1].end_date + _ONE_DAY:
-            end_date = max(found[-1].end_date, each.end_date)
-            found[-1] = DateRange(found[-1].start_date, end_date)
+def _merged_blackouts(blackouts: tuple[DateRange, ...]) -> list[DateRange]:
+    """Blackouts in order; those that meet or overlap are merged, so that one step leaves each."""
+    merged: list[DateRange] = []
+    for blackout in sorted(blackouts, key=attrgetter("start_date")):
+        if merged and blackout.start_date <= merged[-1].end_date + _ONE_DAY:
+            end_date = max(merged[-1].end_date, blackout.end_date)
+            merged[-1] = DateRange(merged[-1].start_date, end_date)
         else:
-            found.append(each)
-    return found
+            merged.append(blackout)
+    return merged
 
 
 def _is_left_out(schedule: Schedule, day: date) -> bool:

@@ -1,7 +1,6 @@
 """What the outcome of conditions makes of an order: it goes on, is left out, held or deferred."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.scheduler.domain import calendar
@@ -35,7 +34,7 @@ def prepared(
     now: datetime,
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
-    order = replace(order, terms=standing_order.terms)
+    order = order._replace(terms=standing_order.terms)
     if evaluation.discontinued:
         done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
     elif outcome.action is not None:
@@ -45,7 +44,7 @@ def prepared(
     if not order.decisions:
         return done
     # That a substitute was taken was decided before.
-    return replace(done, decisions=(*order.decisions, *done.decisions))
+    return done._replace(decisions=(*order.decisions, *done.decisions))
 
 
 def passed(order: Order, outcome: Outcome, now: datetime) -> Order:
@@ -56,7 +55,7 @@ def passed(order: Order, outcome: Outcome, now: datetime) -> Order:
     decision = Decision(
         now, "CONDITIONS_HOLD", "Every condition of the standing order holds.", data
     )
-    return replace(order, decisions=(decision, *order.decisions))
+    return order._replace(decisions=(decision, *order.decisions))
 
 
 def as_charged(order: Order, quote: Quote) -> Quote:
@@ -93,8 +92,7 @@ def deferred_to(
     if following is not None and due_time >= following:
         return None
     hold_until = due_time + HOLD_WINDOW
-    return replace(
-        order,
+    return order._replace(
         local_date=day,
         due_time=due_time,
         hold_until_time=min(hold_until, following) if following else hold_until,
@@ -119,7 +117,7 @@ def _deferred(
         OrderEvent.HOLD,
         Decision(now, "DEFERRED", words, data),
         reasons=_NOT_MET,
-        # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
+        # Too late to announce it in time: it is checked again on the day and charged after a lead.
         recheck_time=begins if begins > now else later.due_time,
         held_stage=Stage.PREPARE,
     )
@@ -133,10 +131,9 @@ def _left_out(order: Order, outcome: Outcome, now: datetime) -> Order:
 
 def _explained(order: Order, outcome: Outcome) -> Order:
     """A held or lapsed order whose history says which condition it was."""
-    asked = "The customer is asked." if order.state is OrderState.HELD else "Nobody said yes."
-    words = f"{outcome.decisive.words} {asked}"
-    return replace(
-        order,
+    answer = "The customer is asked." if order.state is OrderState.HELD else "Nobody said yes."
+    words = f"{outcome.decisive.words} {answer}"
+    return order._replace(
         decisions=tuple(
             decision._replace(summary=words, data={**decision.data, **_data(outcome)})
             for decision in order.decisions
@@ -147,10 +144,10 @@ def _explained(order: Order, outcome: Outcome) -> Order:
 def _data(outcome: Outcome) -> dict[str, object]:
     return {
         "reasons": [str(reason) for reason in _NOT_MET],
-        "conditions": [dict(one.data) for one in outcome.unmet],
+        "conditions": [dict(unmet.data) for unmet in outcome.unmet],
     }
 
 
 def words(outcome: Outcome) -> Sequence[str]:
     """Which conditions do not hold, for people."""
-    return [one.words for one in outcome.unmet]
+    return [unmet.words for unmet in outcome.unmet]

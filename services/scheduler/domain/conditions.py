@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from services.scheduler.domain import expressions
-from services.scheduler.domain.cel import Meter
+from services.scheduler.domain.cel.meter import Meter
 from services.scheduler.domain.order import Order, OrderReason, Quote
 
 CONDITIONS_MAX = 10
@@ -93,7 +93,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class OrderHistory:
     """What a standing order's other cycles came to, as far as conditions ask."""
 
     paid_order_count: int = 0
@@ -102,12 +102,12 @@ class Past:
     # Product -> the date of the last order with it.
     last_dates: Mapping[str, date] = field(default_factory=dict)
 
-    def with_order(self, order: Order, quote: Quote) -> "Past":
-        """The past once an order will have been paid."""
+    def with_order(self, order: Order, quote: Quote) -> "OrderHistory":
+        """The history once an order has been paid too."""
         month = (order.local_date.year, order.local_date.month, quote.currency)
         spent = self.spent_minor.get(month, 0) + quote.amount_minor
         dates = dict.fromkeys((item.product for item in order.items), order.local_date)
-        return Past(
+        return OrderHistory(
             self.paid_order_count + 1,
             {**self.spent_minor, month: spent},
             {**self.last_dates, **dates},
@@ -119,7 +119,7 @@ class Inputs:
     """What conditions are evaluated with."""
 
     quote: Quote
-    past: Past = Past()
+    history: OrderHistory = OrderHistory()
     # Products (ids) of which there are too few.
     short: frozenset[str] = frozenset()
 
@@ -142,41 +142,45 @@ class Outcome:
     unmet: tuple[Unmet, ...] = ()
     # None: the order goes on.
     action: Action | None = None
-    # How many conditions were looked at.
+    # How many conditions were evaluated.
     condition_count: int = 0
 
     @property
     def decisive(self) -> Unmet:
         """The condition that decided; only where there is an action."""
-        return next(one for one in self.unmet if one.condition.otherwise.action is self.action)
+        return next(
+            unmet for unmet in self.unmet if unmet.condition.otherwise.action is self.action
+        )
 
 
 NO_OUTCOME = Outcome()
 
 
-def asks_past(conditions: Sequence[Condition]) -> bool:
+def needs_history(conditions: Sequence[Condition]) -> bool:
     """Whether the standing order's other cycles have to be known."""
-    return any(isinstance(one.kind, MonthCeiling | DaysSinceLastOrder) for one in conditions)
+    return any(
+        isinstance(condition.kind, MonthCeiling | DaysSinceLastOrder) for condition in conditions
+    )
 
 
-def asks_stock(conditions: Sequence[Condition]) -> bool:
+def needs_stock(conditions: Sequence[Condition]) -> bool:
     """Whether the stock has to be known."""
-    return any(isinstance(one.kind, InStock) for one in conditions)
+    return any(isinstance(condition.kind, InStock) for condition in conditions)
 
 
 def has_expression(conditions: Sequence[Condition]) -> bool:
     """Whether evaluation takes longer than comparing some numbers."""
-    return any(isinstance(one.kind, Expression) for one in conditions)
+    return any(isinstance(condition.kind, Expression) for condition in conditions)
 
 
 def outcome_of(conditions: Sequence[Condition], order: Order, inputs: Inputs) -> Outcome:
-    """Evaluate the conditions of an order. What the customer said yes to is not asked again."""
+    """Evaluate the conditions of an order. What the customer has confirmed is not asked again."""
     meter = Meter(expressions.CONDITIONS_MAX_STEPS)
     agreed = OrderReason.CONDITION_NOT_MET in order.confirmed_reasons
     unmet = [
-        found
+        evaluated
         for condition in conditions
-        if (found := _unmet(condition, order, inputs, meter))
+        if (evaluated := _unmet(condition, order, inputs, meter))
         and not (agreed and condition.otherwise.action is Action.HOLD_AND_ASK)
     ]
     action = unmet[0].condition.otherwise.action if unmet else None
@@ -193,7 +197,7 @@ def _unmet(condition: Condition, order: Order, inputs: Inputs, meter: Meter) -> 
             return _above(condition, words, quote.amount_minor, quote, ceiling_minor, currency)
         case MonthCeiling(ceiling_minor, currency):
             month = (order.local_date.year, order.local_date.month, currency)
-            total = inputs.past.spent_minor.get(month, 0) + quote.amount_minor
+            total = inputs.history.spent_minor.get(month, 0) + quote.amount_minor
             words = "With this order, the month's orders are above their ceiling."
             return _above(condition, words, total, quote, ceiling_minor, currency)
         case InStock():
@@ -202,7 +206,7 @@ def _unmet(condition: Condition, order: Order, inputs: Inputs, meter: Meter) -> 
             words = f"Too few in stock: {', '.join(short)}."
             return Unmet(condition, words, data, short) if short else None
         case DaysSinceLastOrder(days):
-            return _unmet_last_order(condition, days, order, inputs.past)
+            return _unmet_last_order(condition, days, order, inputs.history)
         case Expression(source):
             return _unmet_expression(condition, source, order, inputs, meter)
 
@@ -217,9 +221,9 @@ def _unmet_unit_price(
         if item.product == product:
             words = f"A unit of {product} is above its ceiling."
             price = line.unit_price_minor
-            found = _above(condition, words, price, quote, kind.ceiling_minor, kind.currency)
-            return found and Unmet(
-                condition, found.words, {**found.data, "product": product}, (product,)
+            above = _above(condition, words, price, quote, kind.ceiling_minor, kind.currency)
+            return above and Unmet(
+                condition, above.words, {**above.data, "product": product}, (product,)
             )
     return None
 
@@ -246,11 +250,13 @@ def _above(
     return Unmet(condition, words, data)
 
 
-def _unmet_last_order(condition: Condition, days: int, order: Order, past: Past) -> Unmet | None:
+def _unmet_last_order(
+    condition: Condition, days: int, order: Order, history: OrderHistory
+) -> Unmet | None:
     dates = {
-        item.product: past.last_dates[item.product]
+        item.product: history.last_dates[item.product]
         for item in order.items
-        if item.product in past.last_dates
+        if item.product in history.last_dates
     }
     soon = {
         product: last for product, last in dates.items() if (order.local_date - last).days < days
@@ -275,12 +281,12 @@ def _unmet_expression(
         order.items,
         cycle=order.key.cycle,
         month_day_weekday=(day.month, day.day, day.isoweekday()),
-        paid_orders=inputs.past.paid_order_count,
+        paid_orders=inputs.history.paid_order_count,
     )
-    found = expressions.holds(source, variables, meter)
-    if found:
+    value = expressions.holds(source, variables, meter)
+    if value:
         return None
-    words = "The expression is not true." if found is False else "The expression has no value."
+    words = "The expression is not true." if value is False else "The expression has no value."
     return Unmet(condition, words, {"kind": "expression", "expression": source, **variables})
 
 

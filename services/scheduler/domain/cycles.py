@@ -7,7 +7,14 @@ from datetime import datetime
 
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import HOLD_WINDOW, Order, OrderReason, OrderState, Stage
+from services.scheduler.domain.order import (
+    HOLD_WINDOW,
+    Item,
+    Order,
+    OrderReason,
+    OrderState,
+    Stage,
+)
 from services.scheduler.domain.order_lifecycle import cancelled, moved, skipped
 from services.scheduler.domain.standing_order import (
     CatchUpMode,
@@ -139,16 +146,27 @@ def new_order(
         hold_until_time=hold_until,
         state=OrderState.UPCOMING,
         terms=standing_order.terms,
-        items=standing_order.items if change.items is None else change.items,
+        items=ordered_items(standing_order) if change.items is None else change.items,
         ship_to=change.ship_to or standing_order.ship_to,
+        region_code=change.region_code if change.ship_to else standing_order.region_code,
+        tax_id=standing_order.tax_id,
+        currency=standing_order.currency,
         traceparent=traceparent,
     )
+
+
+def ordered_items(standing_order: StandingOrder) -> tuple[Item, ...]:
+    """What is ordered, without what was agreed instead."""
+    items = standing_order.items
+    if not any(item.substitutes for item in items):
+        return items
+    return tuple(Item(item.product, item.quantity) for item in items)
 
 
 def outlasts_pause(
     standing_order: StandingOrder, cycle: int, date_: CycleDate, until: datetime
 ) -> bool:
-    """Whether a cycle can still be told in time when a pause ends."""
+    """Whether a cycle can still be announced in time when a pause ends."""
     return date_.due_at - standing_order.lead(cycle) >= until
 
 

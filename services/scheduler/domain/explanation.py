@@ -10,7 +10,7 @@ from services.scheduler.domain.order import Decision
 # What an attempt at the provider leads to; a decline names its attempt.
 _OUTCOMES = frozenset({"PAID", "PAYMENT_DECLINED", "LAPSED", "CANCELLED"})
 # Notices that come before what the customer is then charged or asked for.
-_ASKING_NOTICES = frozenset({"ORDER_UPCOMING", "PAYMENT_REQUEST"})
+_CONFIRMABLE_NOTICES = frozenset({"ORDER_UPCOMING", "PAYMENT_REQUEST"})
 
 
 def in_causal_order(
@@ -36,7 +36,7 @@ def _is_outcome(attempt: Decision, other: Decision) -> bool:
 
 
 def _follows_notice(notice: Decision, other: Decision) -> bool:
-    if notice.data["kind"] not in _ASKING_NOTICES:
+    if notice.data["kind"] not in _CONFIRMABLE_NOTICES:
         return False
     if other.kind == "NOTICE_DELIVERED":
         return bool(other.data["notice"] == notice.data["name"])

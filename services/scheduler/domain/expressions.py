@@ -12,18 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from services.scheduler.domain import cel
-from services.scheduler.domain.cel import Meter
-from services.scheduler.domain.cel_check import (
-    INT,
-    Shape,
-    UnsoundError,
-    check,
-    list_of,
-    map_of,
-    text,
-)
-from services.scheduler.domain.cel_syntax import SyntaxFault, parse
+from services.scheduler.domain.cel.check import CheckError, check
+from services.scheduler.domain.cel.meter import Meter
+from services.scheduler.domain.cel.program import program
+from services.scheduler.domain.cel.shapes import INT, Shape, list_of, map_of, text
+from services.scheduler.domain.cel.syntax import ParseError, parse
 from services.scheduler.domain.order import Item, Quote
 
 EXPRESSION_MAX_CHARACTERS = 500
@@ -38,7 +31,7 @@ Variables = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of an expression before it is saved."""
+    """Whether an expression is sound, which is checked before it is saved."""
 
     # In words, after "it"; None if it is sound.
     fault: str | None
@@ -53,9 +46,9 @@ def verdict(source: str, item_count: int = 1) -> Verdict:
         return Verdict(f"must have 1 to {EXPRESSION_MAX_CHARACTERS} characters")
     try:
         checked = check(parse(source), _shapes(item_count))
-    except (SyntaxFault, UnsoundError) as fault:
-        return Verdict(str(fault))
-    if checked.shape.kind != "bool":
+    except (ParseError, CheckError) as error:
+        return Verdict(str(error))
+    if checked.shape.type != "bool":
         return Verdict("must be true or false")
     return Verdict(None, checked.steps)
 
@@ -63,10 +56,10 @@ def verdict(source: str, item_count: int = 1) -> Verdict:
 def holds(source: str, variables: Variables, metered: Meter) -> bool | None:
     """Whether an expression that was found sound is true; None if it has no value, or not in time."""
     try:
-        found = cel.program(source).evaluate(variables, metered)
+        value = program(source).evaluate(variables, metered)
     except Exception:  # noqa: BLE001 - whatever it is, it must not stop the orders beside it
         return None
-    return found if isinstance(found, bool) else None
+    return value if isinstance(value, bool) else None
 
 
 def variables_of(

@@ -43,7 +43,7 @@ class Forecast:
             demand = self._demands.setdefault(key, Demand())
             demand.units += line.quantity
             demand.revenue_minor += line.amount_minor
-            demand.list_revenue_minor += line.list_unit_price_minor * line.quantity
+            demand.list_revenue_minor += line.list_amount_minor
 
     @property
     def demands(self) -> Mapping[DemandKey, Demand]:
@@ -62,14 +62,14 @@ def coming_orders(
     if going_on is None or going_on.next_cycle is None:
         return
     for cycle in count(_first_cycle(going_on, going_on.next_cycle, first)):
-        found = going_on.date(cycle)
+        cycle_date = going_on.date(cycle)
         # Local dates strictly increase, and so do those of which one is skipped.
-        if found is None or (found.local_date or found.nominal_date) > last:
+        if cycle_date is None or (cycle_date.local_date or cycle_date.nominal_date) > last:
             return
         following = going_on.date(cycle + 1)
-        left_out = reason_against(going_on, cycle, found, following, now) is not None
-        if not left_out and found.local_date is not None and found.local_date >= first:
-            yield new_order(going_on, cycle, found, following, now)
+        left_out = reason_against(going_on, cycle, cycle_date, following, now) is not None
+        if not left_out and cycle_date.local_date is not None and cycle_date.local_date >= first:
+            yield new_order(going_on, cycle, cycle_date, following, now)
 
 
 def _going_on(standing_order: StandingOrder, now: datetime) -> StandingOrder | None:

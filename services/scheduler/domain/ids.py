@@ -8,6 +8,13 @@ StandingOrderId = NewType("StandingOrderId", str)
 
 
 # Tuples, since keys are made and compared more often than anything else.
+class CustomerKey(NamedTuple):
+    """Which customer."""
+
+    merchant: MerchantId
+    customer: CustomerId
+
+
 class StandingOrderKey(NamedTuple):
     """Which standing order."""
 

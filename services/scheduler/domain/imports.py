@@ -1,4 +1,4 @@
-"""Standing orders from another system, which go on in the middle of their life. Pure functions."""
+"""Standing orders that another system began and this one continues. Pure functions."""
 
 from dataclasses import replace
 from datetime import date
@@ -33,25 +33,27 @@ def continued(
     None if its schedule has no cycle on that date.
     """
     schedule = standing_order.schedule
-    found = cycle_on(schedule, next_date)
-    if found is None:
+    cycle_date = cycle_on(schedule, next_date)
+    if cycle_date is None:
         return None
-    base_cycle = next_cycle - found.index
+    base_cycle = next_cycle - cycle_date.index
     return replace(
         standing_order,
         base_cycle=base_cycle,
         plan_first_cycle=base_cycle,
-        last_nominal_date=calendar.nominal_date(schedule, found.index - 1) if found.index else None,
+        last_nominal_date=calendar.nominal_date(schedule, cycle_date.index - 1)
+        if cycle_date.index
+        else None,
         next_cycle=next_cycle,
-        next_due_time=found.due_at,
-        prepare_time=standing_order.prepare_at(next_cycle, found.due_at),
+        next_due_time=cycle_date.due_at,
+        prepare_time=standing_order.prepare_at(next_cycle, cycle_date.due_at),
     )
 
 
 def _around(schedule: Schedule, day: date) -> range:
     """The cycles that can take place on a day.
 
-    A cycle keeps to its place between its neighbours' nominal dates. So it is the last one whose
+    A cycle stays between the nominal dates of those before and after it. So it is the last one whose
     nominal date is before the day, if it was moved on, or the first one whose nominal date is not.
     """
     following = calendar.first_index_on_or_after(schedule, day)

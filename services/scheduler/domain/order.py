@@ -1,7 +1,7 @@
 """Orders: what one cycle produced, and the only ways in which it can change. Pure functions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -12,10 +12,12 @@ from services.scheduler.domain.terms import Terms
 HOLD_WINDOW = timedelta(days=3)
 # Of one product in one order.
 QUANTITY_MAX = 10_000
+# That a customer agrees to for one item.
+SUBSTITUTES_MAX = 5
 
 
 class OrderState(StrEnum):
-    """Where an order is in its life."""
+    """The state of an order; named as on the wire."""
 
     UPCOMING = "UPCOMING"
     AWAITING_PAYMENT = "AWAITING_PAYMENT"
@@ -83,12 +85,12 @@ REASON_WORDS: Mapping[OrderReason, str] = {
 # In a decision: that the order ended since its payment method was declined for good.
 PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
 
-# An order that is HELD for one of these waits for the customer's yes.
-ASKING_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
+# An order that is HELD for one of these waits for the customer's confirmation.
+CONFIRMABLE_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
 
 
 class Stage(StrEnum):
-    """What an order that is HELD goes back to when it is looked at again."""
+    """What an order that is HELD goes back to when it is checked again."""
 
     PREPARE = "PREPARE"
     COLLECT = "COLLECT"
@@ -100,6 +102,8 @@ class Item(NamedTuple):
 
     product: str
     quantity: int
+    # What the customer takes instead, the best first; of the items of a standing order only.
+    substitutes: tuple[str, ...] = ()
 
 
 class Substitute(NamedTuple):
@@ -109,21 +113,67 @@ class Substitute(NamedTuple):
     title: str
 
 
+class Adjustment(NamedTuple):
+    """A step from the list amount of a line to its amount, as the catalog took it."""
+
+    kind: str
+    # What it adds to the line; negative: what it takes off.
+    amount_minor: int
+    # The price version that it is by.
+    price: str = ""
+    # The promotion that it is by, and its title.
+    promotion: str = ""
+    promotion_title: str = ""
+    # What asks for a notice that is not over yet: a rule pack, or the product.
+    rule: str = ""
+
+
+class LineTax(NamedTuple):
+    """A tax on a line, as the catalog worked it out."""
+
+    # Its resource name.
+    tax_rate: str
+    title: str
+    rate_ppm: int
+    compound: bool
+    # What the customer's tax id has made of it.
+    treatment: str
+    # What is charged of it.
+    amount_minor: int
+
+
 class Line(NamedTuple):
     """One priced product of an order; amounts in minor units of the order's currency."""
 
     product: str
     title: str
     quantity: int
+    # What one costs, rounded up.
     unit_price_minor: int
     amount_minor: int
     price: str
     list_unit_price_minor: int
-    basis: str
+    list_amount_minor: int
     # The price version of the list price.
     list_price: str = ""
+    # What was made of the list amount, step by step.
+    adjustments: tuple[Adjustment, ...] = ()
     # What it is taken instead of: each product's id and title.
     replaced: tuple[tuple[str, str], ...] = ()
+    # Before taxes; None: no tax is on it.
+    net_minor: int | None = None
+    taxes: tuple[LineTax, ...] = ()
+
+    @property
+    def tax_minor(self) -> int:
+        """All taxes that are charged."""
+        return sum(tax.amount_minor for tax in self.taxes)
+
+    @property
+    def gross_minor(self) -> int:
+        """What the customer pays."""
+        net_minor = self.amount_minor if self.net_minor is None else self.net_minor
+        return net_minor + self.tax_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +196,7 @@ class Decision(NamedTuple):
     data: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What one cycle of a standing order produced."""
 
     key: OrderKey
@@ -165,9 +214,13 @@ class Order:
     items: tuple[Item, ...] = ()
     # Encrypted: only who shows it opens it. Empty: none.
     ship_to: bytes = b""
+    # The country of that address, or its part (`DE`, `US-CA`), in clear text; empty: unknown.
+    region_code: str = ""
+    # The customer's, where a business orders; empty: a consumer.
+    tax_id: str = ""
     lines: tuple[Line, ...] = ()
     currency: str = ""
-    # What the customer was told: a ceiling. None before there is a price.
+    # The amount of the last notice, a ceiling. None before there is a price.
     notified_minor: int | None = None
     # What is or was to be paid. None before it is collected.
     amount_minor: int | None = None
@@ -176,18 +229,20 @@ class Order:
     # UPCOMING: when it is collected; None until the notice is delivered.
     collect_time: datetime | None = None
     pay_time: datetime | None = None
-    # HELD: when it is looked at again, and what for.
+    # HELD: when it is checked again, and what for.
     recheck_time: datetime | None = None
     held_stage: Stage | None = None
     # HELD: whether the customer is asked about a condition that does not hold.
     asks_condition: bool = False
     # What was taken instead of a product, by its id; `items` has the substitutes.
-    substitutes: Mapping[str, Substitute] = field(default_factory=dict)
-    # What the customer said yes to when they were asked: it holds the order no more.
+    substitutes: Mapping[str, Substitute] = {}
+    # What the customer has confirmed: it holds the order no more.
     confirmed_reasons: tuple[OrderReason, ...] = ()
-    # How often the customer was told what it would cost.
+    # How often it was announced with a price.
     announcement_count: int = 0
     traceparent: str = ""
+    # Of the stored order that this one was made of.
+    version: int = 1
     # The decisions that this change adds to the order's history.
     decisions: tuple[Decision, ...] = ()
 
@@ -205,21 +260,26 @@ def in_words(reasons: Sequence[OrderReason]) -> str:
     return "; ".join(REASON_WORDS[reason] for reason in dict.fromkeys(reasons))
 
 
-def asks(order: Order) -> bool:
-    """Whether an order waits for the customer's yes."""
-    asking = order.asks_condition or ASKING_REASONS.intersection(order.reasons)
-    return order.state is OrderState.HELD and bool(asking)
+def awaits_confirmation(order: Order) -> bool:
+    """Whether an order waits for the customer's confirmation."""
+    confirmable = order.asks_condition or CONFIRMABLE_REASONS.intersection(order.reasons)
+    return order.state is OrderState.HELD and bool(confirmable)
 
 
 def is_cheaper(order: Order, quote: Quote) -> bool:
-    """Whether a quote is below what the customer was told."""
-    told = order.notified_minor
-    return told is not None and quote.amount_minor < told and quote.currency == order.currency
+    """Whether a quote is below the notified amount."""
+    ceiling = order.notified_minor
+    return ceiling is not None and quote.amount_minor < ceiling and quote.currency == order.currency
 
 
 def line_of(data: Mapping[str, Any]) -> Line:
     """A line from its plain data."""
-    return Line(**{**data, "replaced": tuple((one, title) for one, title in data["replaced"])})
+    parts = {
+        "adjustments": tuple(Adjustment(*adjustment) for adjustment in data["adjustments"]),
+        "replaced": tuple((product, title) for product, title in data["replaced"]),
+        "taxes": tuple(LineTax(*tax) for tax in data["taxes"]),
+    }
+    return Line(**{**data, **parts})
 
 
 def with_replaced(order: Order, quote: Quote) -> Quote:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.scheduler.domain.order import (
-    ASKING_REASONS,
+    CONFIRMABLE_REASONS,
     Decision,
     Order,
     OrderReason,
@@ -50,7 +50,7 @@ def moved(
         "asks_condition": False,
     }
     state = ORDER.to(order.state, event)
-    return replace(order, state=state, decisions=decisions, **{**waits, **changes})
+    return order._replace(state=state, decisions=decisions, **{**waits, **changes})
 
 
 def promised_charge_time(order: Order, now: datetime) -> datetime:
@@ -129,7 +129,7 @@ def _recheck_time(order: Order, now: datetime) -> datetime:
 
 
 def _held_summary(reasons: tuple[OrderReason, ...]) -> str:
-    if ASKING_REASONS.intersection(reasons):
+    if CONFIRMABLE_REASONS.intersection(reasons):
         return f"The customer is asked whether they want it all the same: {in_words(reasons)}."
     if reasons == (OrderReason.PREVIOUS_UNPAID,):
         return "It waits for the payment of the order before."
@@ -137,11 +137,12 @@ def _held_summary(reasons: tuple[OrderReason, ...]) -> str:
 
 
 def confirmed(order: Order, now: datetime) -> Order:
-    """An order that the customer wants all the same: it is looked at again, and not asked again."""
-    asking = ASKING_REASONS | ({OrderReason.CONDITION_NOT_MET} if order.asks_condition else set())
-    agreed = tuple(reason for reason in order.reasons if reason in asking)
-    return replace(
-        order,
+    """An order that the customer wants all the same: it is checked again, without asking again."""
+    confirmable = CONFIRMABLE_REASONS | (
+        {OrderReason.CONDITION_NOT_MET} if order.asks_condition else set()
+    )
+    agreed = tuple(reason for reason in order.reasons if reason in confirmable)
+    return order._replace(
         recheck_time=now,
         confirmed_reasons=(*order.confirmed_reasons, *agreed),
         decisions=(_reasoned(now, "CONFIRMED", "The customer wants it all the same.", agreed),),
@@ -220,9 +221,8 @@ def notice_delivered(
 ) -> Order:
     """An announced order whose notice was delivered: it is collected when was promised."""
     data = {"notice": notice, "charge_not_before": not_before.isoformat()}
-    summary = "The customer was told; no charge before the promised time."
-    return replace(
-        order,
+    summary = "The notice was delivered; no charge before the promised time."
+    return order._replace(
         notice_time=deliver_time,
         charge_not_before_time=not_before,
         collect_time=max(not_before, order.due_time),
@@ -239,7 +239,7 @@ def paid(order: Order, pay_time: datetime, data: Mapping[str, Any], now: datetim
 def payment_declined(order: Order, data: Mapping[str, Any], now: datetime) -> Order:
     """An order of which an attempt was declined; payments goes on trying."""
     decision = Decision(now, "PAYMENT_DECLINED", "An attempt was declined.", data)
-    return replace(order, decisions=(decision,))
+    return order._replace(decisions=(decision,))
 
 
 def unpaid(order: Order, reason: OrderReason, data: Mapping[str, Any], now: datetime) -> Order:
@@ -256,15 +256,14 @@ def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:
     """An order that awaits payment and is charged under another mandate from its next attempt on."""
     summary = "The mandate was changed; the next attempt is made under the new one."
     decision = Decision(now, "MANDATE_CHANGED", summary, {"mandate": mandate})
-    return replace(order, terms=replace(order.terms, mandate=mandate), decisions=(decision,))
+    return order._replace(terms=replace(order.terms, mandate=mandate), decisions=(decision,))
 
 
 def under_mandate(order: Order, mandate: str, now: datetime) -> Order:
     """An announced order that is charged under another mandate than the one it was announced with."""
     summary = "The mandate of the notice does not cover it any more; the present one is used."
     data = {"announced_mandate": order.terms.mandate, "mandate": mandate}
-    return replace(
-        order,
+    return order._replace(
         terms=replace(order.terms, mandate=mandate),
         decisions=(*order.decisions, Decision(now, "MANDATE_REPLACED", summary, data)),
     )

@@ -43,7 +43,7 @@ def pause_recorded(standing_order: StandingOrder, now: datetime) -> Opening:
 
 
 def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
-    """A standing order after its pause: it goes on with the first cycle that can be told in time."""
+    """A standing order after its pause; it continues with the first cycle it can announce in time."""
     return _left_out(
         reactivated(standing_order),
         now,

@@ -53,7 +53,7 @@ def repeated(
     """The purchase that an order would repeat; None if it may go on.
 
     An order that the customer asked for at once has no lead: it is wanted, whatever they bought. So is
-    one that they said yes to.
+    one that they confirmed.
     """
     if rule is None or not order.notice_lead:
         return None

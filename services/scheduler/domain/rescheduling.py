@@ -77,9 +77,9 @@ def _first_index(
     from_today = calendar.first_index_on_or_after(schedule, today)
     count = calendar.cycle_count(schedule)
     index = max(index, (count if from_today is None else from_today) - 1)
-    while (found := calendar.cycle(schedule, index)) is not None:
-        day = found.local_date or found.nominal_date
-        if found.due_at > now and (last is None or day > last.local_date):
+    while (cycle_date := calendar.cycle(schedule, index)) is not None:
+        day = cycle_date.local_date or cycle_date.nominal_date
+        if cycle_date.due_at > now and (last is None or day > last.local_date):
             return index
         index += 1
     return None
@@ -110,11 +110,13 @@ def _kept_date(
     return KeptDate(pending.nominal_date, day) if lost and in_time and before_end else None
 
 
-def _is_postponed(found: CycleDate, schedule: Schedule, now: datetime) -> bool:
+def _is_postponed(cycle_date: CycleDate, schedule: Schedule, now: datetime) -> bool:
     """Whether a cycle is still to come although its nominal date is over."""
     zone = schedule.time_zone
     return (
-        calendar.local_to_utc(found.nominal_date, schedule.local_time, zone) <= now < found.due_at
+        calendar.local_to_utc(cycle_date.nominal_date, schedule.local_time, zone)
+        <= now
+        < cycle_date.due_at
     )
 
 
@@ -123,8 +125,10 @@ def _moves_into_the_past(
 ) -> bool:
     """Whether the cycle before the first one is over only since a business-day rule moves it back."""
     before = (calendar.cycle_count(schedule) if index is None else index) - 1
-    found = calendar.cycle(schedule, before) if before >= 0 else None
-    if found is None or (used_up is not None and found.nominal_date <= used_up):
+    cycle_date = calendar.cycle(schedule, before) if before >= 0 else None
+    if cycle_date is None or (used_up is not None and cycle_date.nominal_date <= used_up):
         return False
-    nominal = calendar.local_to_utc(found.nominal_date, schedule.local_time, schedule.time_zone)
-    return found.due_at <= now < nominal
+    nominal = calendar.local_to_utc(
+        cycle_date.nominal_date, schedule.local_time, schedule.time_zone
+    )
+    return cycle_date.due_at <= now < nominal

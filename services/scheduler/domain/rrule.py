@@ -243,8 +243,8 @@ def _weekday(code: str) -> Weekday:
 
 
 def _nth_weekday(text: str) -> NthWeekday:
-    found = PLACED_DAY.fullmatch(text)
-    if not found or not found[1]:
+    match_ = PLACED_DAY.fullmatch(text)
+    if not match_ or not match_[1]:
         why = f"every {text} of a month is a weekly rule; give its place, such as 1{text}"
         raise unsupported(f"BYDAY={text}", why)
-    return NthWeekday(int(found[1]), _weekday(found[2]))
+    return NthWeekday(int(match_[1]), _weekday(match_[2]))

@@ -151,9 +151,9 @@ def _check_list(name: str, values: str, least: int, most: int, from_end: bool) -
 
 def _check_days(values: str, frequency: str) -> None:
     for text in values.split(","):
-        found = PLACED_DAY.fullmatch(text)
-        place = int(found[1]) if found and found[1] else None
-        if not found or place == 0 or abs(place or 1) > _MAX_NTH_OF_YEAR:
+        match_ = PLACED_DAY.fullmatch(text)
+        place = int(match_[1]) if match_ and match_[1] else None
+        if not match_ or place == 0 or abs(place or 1) > _MAX_NTH_OF_YEAR:
             raise malformed(f"{text!r:.20} is not a weekday such as MO, 2TU or -1FR")
         if place is not None and frequency not in {"MONTHLY", "YEARLY"}:
             raise malformed(f"{text} has a place, which only MONTHLY and YEARLY rules allow")

@@ -66,6 +66,8 @@ class CycleChange:
     items: tuple[Item, ...] | None = None
     # Encrypted, like that of the standing order.
     ship_to: bytes = b""
+    # Of that address, in clear text.
+    region_code: str = ""
     # When the customer asked for the cycle to take place at once.
     order_now_time: datetime | None = None
     # It was postponed when the schedule changed, and the new schedule has no date for it.
@@ -95,6 +97,10 @@ class StandingOrder:
     payment_window: timedelta
     create_time: datetime
     update_time: datetime
+    # The country of the address, or its part (`DE`, `US-CA`), in clear text; empty: unknown.
+    region_code: str = ""
+    # The customer's, where a business orders; empty: a consumer.
+    tax_id: str = ""
     catch_up: CatchUp = CatchUp()
     conditions: tuple[Condition, ...] = ()
     # None: what the customer buys elsewhere does not count.
@@ -125,6 +131,10 @@ class StandingOrder:
     # The total of the cycle before, in minor units.
     last_amount_minor: int | None = None
     last_currency: str = ""
+    # What it is billed in; empty before sign-up has chosen it.
+    currency: str = ""
+    # Of the promotion that it has redeemed; empty: it came with none.
+    promotion_code: str = ""
     version: int = 1
 
     @property
@@ -153,14 +163,14 @@ class StandingOrder:
             return None
         index = cycle - self.base_cycle
         change = self.changes.get(cycle)
-        found: CycleDate | None = None
+        cycle_date: CycleDate | None = None
         if change is not None and change.kept_date is not None:
-            found = _kept_date(self.schedule, index, change.kept_date)
+            cycle_date = _kept_date(self.schedule, index, change.kept_date)
         elif index >= 0:
-            found = calendar.cycle(self.schedule, index)
-        if found is None or change is None:
-            return found
-        return _changed_date(self.schedule, found, change)
+            cycle_date = calendar.cycle(self.schedule, index)
+        if cycle_date is None or change is None:
+            return cycle_date
+        return _changed_date(self.schedule, cycle_date, change)
 
     @property
     def plan(self) -> Schedule:
@@ -187,8 +197,8 @@ class StandingOrder:
             last = min(last, self.last_cycle)
         if self.next_cycle is None or last < self.next_cycle:
             return None
-        found = self.date(last)
-        return found.due_at if found else None
+        cycle_date = self.date(last)
+        return cycle_date.due_at if cycle_date else None
 
     @property
     def skipped_cycles(self) -> tuple[int, ...]:
@@ -209,7 +219,7 @@ def _kept_date(schedule: Schedule, index: int, kept: KeptDate) -> CycleDate:
     return CycleDate(index, kept.nominal_date, kept.local_date, due_at)
 
 
-def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> CycleDate:
+def _changed_date(schedule: Schedule, cycle_date: CycleDate, change: CycleChange) -> CycleDate:
     zone = schedule.time_zone
     if change.order_now_time is not None:
         day, due_at = calendar.utc_to_local_date(change.order_now_time, zone), change.order_now_time
@@ -217,8 +227,8 @@ def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> 
         day = change.local_date
         due_at = calendar.local_to_utc(day, schedule.local_time, zone)
     else:
-        return found
-    return replace(found, local_date=day, due_at=due_at, skip_reason=None, move_reason=None)
+        return cycle_date
+    return replace(cycle_date, local_date=day, due_at=due_at, skip_reason=None, move_reason=None)
 
 
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:

@@ -79,7 +79,7 @@ def violations(schedule: Schedule, today: date | None) -> tuple[Violation, ...]:
     leaves that out, for a schedule that began elsewhere. Whether the schedule ever fires is judged
     only if nothing else is wrong with it.
     """
-    found = tuple(
+    in_fields = tuple(
         chain(
             _start(schedule, today),
             _time(schedule),
@@ -89,7 +89,7 @@ def violations(schedule: Schedule, today: date | None) -> tuple[Violation, ...]:
             _business_days(schedule),
         )
     )
-    return found or tuple(_run(schedule))
+    return in_fields or tuple(_run(schedule))
 
 
 def _start(schedule: Schedule, today: date | None) -> Iterator[Violation]:
@@ -184,7 +184,7 @@ def _business_days(schedule: Schedule) -> Iterator[Violation]:
 
 
 def _run(schedule: Schedule) -> Iterator[Violation]:
-    """Faults that only show when the dates are looked at."""
+    """Faults that only show when the dates are computed."""
     count = cycle_count(schedule)
     if count == 0:
         message = "the recurrence has no date from the start date to the end"
@@ -200,16 +200,20 @@ def _run(schedule: Schedule) -> Iterator[Violation]:
 def _ever_fires(schedule: Schedule) -> bool:
     """Whether any cycle is not skipped.
 
-    Only blackouts can take out more than a few cycles on end, and they are leapt over. The last
-    cycle of each is looked at, because it may be one that moves to the day after.
+    Only blackouts can take out more than a few cycles on end, and they are skipped over. The last
+    cycle of each is checked, because it may be one that moves to the day after.
     """
     count = cycle_count(schedule)
     index = 0
-    while (found := cycle(schedule, index)) is not None:
-        if found.local_date is not None:
+    while (cycle_date := cycle(schedule, index)) is not None:
+        if cycle_date.local_date is not None:
             return True
         index += 1
-        ends = [each.end_date for each in schedule.blackouts if found.nominal_date in each]
+        ends = [
+            blackout.end_date
+            for blackout in schedule.blackouts
+            if cycle_date.nominal_date in blackout
+        ]
         if ends:
             beyond = first_index_on_or_after(schedule, max(ends) + timedelta(days=1))
             index = max(index, (count if beyond is None else beyond) - 1)

@@ -16,8 +16,8 @@ from services.scheduler.domain.conditions import (
     Expression,
     InStock,
     MonthCeiling,
+    OrderHistory,
     Otherwise,
-    Past,
     TotalCeiling,
     UnitPriceCeiling,
 )
@@ -110,9 +110,9 @@ def load(data: str) -> tuple[Condition, ...]:
     )
 
 
-async def past(
+async def order_histories(
     connection: Connection, orders: Sequence[Order], states: Sequence[OrderState]
-) -> dict[OrderKey, Past]:
+) -> dict[OrderKey, OrderHistory]:
     """What the other cycles that are in one of the states came to, by order."""
     rows = await _PAST.all(
         connection,
@@ -122,7 +122,7 @@ async def past(
         states=list(states),
     )
     return {
-        OrderKey(row.merchant, row.standing_order, row.cycle): Past(
+        OrderKey(row.merchant, row.standing_order, row.cycle): OrderHistory(
             spent_minor={
                 (year, month, currency): total for year, month, currency, total in row.spent or ()
             },

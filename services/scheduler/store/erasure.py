@@ -4,12 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
-
-
-class _StandingOrderRow(NamedTuple):
-    standing_order: StandingOrderId
 
 
 class CustomerOrder(NamedTuple):
@@ -19,7 +15,7 @@ class CustomerOrder(NamedTuple):
     cycle: int | None
 
 
-_NEEDED = Query(
+_NEEDED: Query[StandingOrderId] = Query(
     """
     SELECT standing_order FROM standing_orders
     WHERE merchant = :merchant AND customer = :customer
@@ -30,20 +26,20 @@ _NEEDED = Query(
           AND orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD')))
     ORDER BY standing_order LIMIT :limit
     """,
-    _StandingOrderRow,
+    scalar,
 )
 
 _ERASE_STANDING_ORDERS = Command("""
-    UPDATE standing_orders SET title = '', ship_to = '', changes = '{}', import_hash = '',
+    UPDATE standing_orders SET title = '', ship_to = '', tax_id = '', changes = '{}', import_hash = '',
         version = version + 1, update_time = :now
     WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED')
-      AND (title <> '' OR ship_to <> '' OR changes <> '{}' OR import_hash <> '')
+      AND (title <> '' OR ship_to <> '' OR tax_id <> '' OR changes <> '{}' OR import_hash <> '')
 """)
 
 # The index of standing orders finds them, as it finds those that are listed.
 _ERASE_ORDERS = Command("""
-    UPDATE orders SET title = '', ship_to = '', update_time = :now
-    WHERE merchant = :merchant AND (title <> '' OR ship_to <> '')
+    UPDATE orders SET title = '', ship_to = '', tax_id = '', update_time = :now
+    WHERE merchant = :merchant AND (title <> '' OR ship_to <> '' OR tax_id <> '')
       AND standing_order IN (
         SELECT standing_order FROM standing_orders
         WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED'))
@@ -67,8 +63,7 @@ async def needed_by(
     tx: Connection, merchant: MerchantId, customer: CustomerId, limit: int
 ) -> list[StandingOrderId]:
     """The first of the customer's standing orders that have not ended, or have an open order."""
-    rows = await _NEEDED.all(tx, merchant=merchant, customer=customer, limit=limit)
-    return [row.standing_order for row in rows]
+    return await _NEEDED.all(tx, merchant=merchant, customer=customer, limit=limit)
 
 
 async def erase(tx: Connection, merchant: MerchantId, customer: CustomerId, now: datetime) -> None:

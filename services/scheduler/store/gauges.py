@@ -16,17 +16,24 @@ GAUGE_QUERIES = (
                        LIMIT :limit
                    ) AS counted) AS to_prepare,
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(prepare_time) FROM standing_orders WHERE state = 'ACTIVE'
+                       SELECT min(due_time) FROM first_due WHERE kind = 'prepare'
                    )), 0), 0) AS prepare_lateness,
                    (SELECT count(*) FROM (
-                       SELECT FROM orders WHERE state = 'UPCOMING' AND collect_time <= :now
+                       SELECT FROM buckets CROSS JOIN LATERAL (
+                           SELECT FROM orders
+                           WHERE collect_time <= :now AND orders.bucket = buckets.bucket
+                           LIMIT :limit) AS due
                        LIMIT :limit
                    ) AS counted) AS to_collect,
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(collect_time) FROM orders WHERE state = 'UPCOMING'
+                       SELECT min(due_time) FROM first_due WHERE kind = 'collect'
                    )), 0), 0) AS collect_lateness,
                    (SELECT count(*) FROM (
-                       SELECT FROM orders WHERE state = 'HELD' LIMIT :limit
+                       SELECT FROM buckets CROSS JOIN LATERAL (
+                           SELECT FROM orders
+                           WHERE recheck_time IS NOT NULL AND orders.bucket = buckets.bucket
+                           LIMIT :limit) AS held
+                       LIMIT :limit
                    ) AS counted) AS held
         """,
         {

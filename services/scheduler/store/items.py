@@ -14,12 +14,19 @@ from services.scheduler.domain.standing_order import CycleChange, KeptDate
 
 def dump_items(items: Sequence[Item]) -> str:
     """Items as the JSON text in their column."""
-    return to_json([[item.product, item.quantity] for item in items])
+    return to_json(
+        [
+            [item.product, item.quantity, *([item.substitutes] if item.substitutes else ())]
+            for item in items
+        ]
+    )
 
 
-def load_items(data: Iterable[tuple[str, int]]) -> tuple[Item, ...]:
+def load_items(data: Iterable[Sequence[Any]]) -> tuple[Item, ...]:
     """Items from their column."""
-    return tuple(Item(product, quantity) for product, quantity in data)
+    return tuple(
+        Item(product, quantity, tuple(*substitutes)) for product, quantity, *substitutes in data
+    )
 
 
 def dump_changes(changes: Mapping[int, CycleChange]) -> str:
@@ -48,6 +55,7 @@ def load_change(data: dict[str, Any]) -> CycleChange:
         local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
         items=load_items(data["items"]) if data["items"] else None,
         ship_to=b64decode(data["ship_to"]),
+        region_code=data["region_code"],
         order_now_time=datetime.fromisoformat(now_time) if now_time else None,
         kept_date=KeptDate(*map(date.fromisoformat, kept)) if kept else None,
     )

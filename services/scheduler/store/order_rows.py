@@ -18,15 +18,20 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.terms import BillingMode, Terms
 from services.scheduler.store.items import dump_items, load_items
 
+# The kinds of decisions that move the date of an order.
+_MOVES = frozenset({"ORDERED_NOW", "DEFERRED"})
+
 
 class OrderRow(NamedTuple):
-    """A row of the view `order_rows`: an order without its history."""
+    """A row of the view `order_rows`: an order without what was decided about it."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
     cycle: int
     customer: CustomerId
     ship_to: bytes
+    region_code: str
+    tax_id: str
     state: str
     title: str
     billing_mode: str
@@ -54,9 +59,9 @@ class OrderRow(NamedTuple):
     traceparent: str
     reasons: list[str]
     confirmed_reasons: list[str]
+    version: int
     create_time: datetime
     update_time: datetime
-    claim_time: datetime | None
 
 
 def arrays_of(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
@@ -77,6 +82,8 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
         key.cycle,
         order.customer,
         order.ship_to,
+        order.region_code,
+        order.tax_id,
         order.state,
         order.terms.title,
         order.terms.billing_mode,
@@ -104,19 +111,24 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
         order.traceparent,
         order.reasons,
         order.confirmed_reasons,
+        order.version,
         now,
         now,
-        None,
     )
 
 
+def is_moved(order: Order) -> bool:
+    """Whether what is decided now moves the date of an order."""
+    return any(decision.kind in _MOVES for decision in order.decisions)
+
+
 def dump_decisions(decisions: Sequence[Decision]) -> str:
-    """Decisions as JSON, as an order's history has them."""
+    """Decisions as JSON, as they are stored."""
     return to_json([decision._asdict() for decision in decisions])
 
 
 def order_of(row: OrderRow) -> Order:
-    """An order from its row, without its history."""
+    """An order from its row, without what was decided about it."""
     return Order(
         key=OrderKey(row.merchant, row.standing_order, row.cycle),
         customer=row.customer,
@@ -135,6 +147,8 @@ def order_of(row: OrderRow) -> Order:
         reasons=tuple(OrderReason(reason) for reason in row.reasons),
         items=load_items(row.items),
         ship_to=row.ship_to,
+        region_code=row.region_code,
+        tax_id=row.tax_id,
         lines=tuple(line_of(line) for line in row.lines),
         currency=row.currency,
         notified_minor=row.notified_minor,
@@ -150,4 +164,5 @@ def order_of(row: OrderRow) -> Order:
         confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
         announcement_count=row.announcement_count,
         traceparent=row.traceparent,
+        version=row.version,
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.runtime.db.pool import Connection, copy
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Query, scalar
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,
@@ -20,6 +20,7 @@ from services.scheduler.store.order_rows import (
     OrderRow,
     arrays_of,
     dump_decisions,
+    is_moved,
     order_of,
     values_of,
 )
@@ -36,6 +37,15 @@ class OrderFilter(NamedTuple):
     due_before: datetime | None = None
 
 
+class _DeclineRow(NamedTuple):
+    """An attempt at the payment of an order that was declined."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    attempt: int
+
+
 class _NextOpenRow(NamedTuple):
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -43,15 +53,10 @@ class _NextOpenRow(NamedTuple):
     due_time: datetime
 
 
-class _HistoryRow(NamedTuple):
-    history: list[dict[str, Any]]
-
-
 # Statements that are given keys compare `state || ''`, which no index serves: by the index of a state
 # the planner would read every order that is in it, wherever the statistics lag behind.
 
-# An order that left the expected state meanwhile (was skipped, cancelled), or that the customer said
-# yes to, stays as it is.
+# An order that was changed meanwhile (skipped, announced again, confirmed) stays as it is.
 _UPDATE = Query(
     """
     UPDATE orders SET
@@ -67,24 +72,16 @@ _UPDATE = Query(
         held_stage = given.held_stage, announcement_count = given.announcement_count,
         traceparent = given.traceparent, reasons = given.reasons,
         confirmed_reasons = given.confirmed_reasons,
-        history = orders.history || (CAST(:decisions AS jsonb[]))[given.ordinality],
-        update_time = given.update_time, claim_time = NULL
+        is_moved = orders.is_moved OR (CAST(:moves AS boolean[]))[given.ordinality],
+        version = orders.version + 1, update_time = given.update_time
     FROM unnest(CAST(:orders AS order_rows[])) WITH ORDINALITY AS given
     WHERE orders.standing_order = given.standing_order AND orders.merchant = given.merchant
       AND orders.cycle = given.cycle AND orders.state || '' = :expected
-      AND orders.confirmed_reasons = given.confirmed_reasons
+      AND orders.version = given.version
     RETURNING orders.merchant, orders.standing_order, orders.cycle
     """,
     OrderKey,
 )
-
-# Whoever is looking at the order finds it changed; it is free to be looked at again.
-_CONFIRM = Command("""
-    UPDATE orders SET confirmed_reasons = :confirmed_reasons, recheck_time = :recheck_time,
-        history = history || CAST(:history AS jsonb), update_time = :now, claim_time = NULL
-    WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
-      AND state = 'HELD'
-""")
 
 _GET = Query(
     """
@@ -168,48 +165,67 @@ _NEXT_OPEN = Query(
     _NextOpenRow,
 )
 
-_HISTORY = Query(
+_KNOWN_DECLINES = Query(
     """
-    SELECT history FROM orders
-    WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+    SELECT merchant, standing_order, cycle, attempt
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
+        CAST(:attempt AS int[]))
+      AS declined (merchant, standing_order, cycle, attempt)
+    JOIN order_decisions USING (merchant, standing_order, cycle)
+    WHERE decisions @> jsonb_build_array(jsonb_build_object(
+        'kind', 'PAYMENT_DECLINED', 'data', jsonb_build_object('attempt', attempt)))
     """,
-    _HistoryRow,
+    _DeclineRow,
+)
+
+_HISTORY: Query[list[dict[str, Any]]] = Query(
+    """
+    SELECT decisions FROM (
+        SELECT 1 AS version, first_decisions AS decisions FROM orders
+        WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+        UNION ALL
+        SELECT version, decisions FROM order_decisions
+        WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+    ) AS decided
+    ORDER BY version
+    """,
+    scalar,
 )
 
 
 async def insert(tx: Connection, orders: Sequence[Order], now: datetime) -> None:
     """Store new orders. Whoever does has moved their standing orders on, so none is there already."""
     if orders:
-        rows = [(*values_of(order, now), dump_decisions(order.decisions)) for order in orders]
-        await copy(tx, "orders", (*OrderRow._fields, "history"), rows)
+        rows = [
+            (*values_of(order, now), is_moved(order), dump_decisions(order.decisions))
+            for order in orders
+        ]
+        await copy(tx, "orders", (*OrderRow._fields, "is_moved", "first_decisions"), rows)
 
 
 async def update(
     tx: Connection, orders: Sequence[Order], expected: OrderState, now: datetime
 ) -> list[Order]:
-    """Store changed orders, those that are still in the state that was expected; returns them."""
+    """Store changed orders, those that nothing else has changed since they were read; returns them."""
     if not orders:
         return []
     changed = await _UPDATE.all(
         tx,
         orders=[values_of(order, now) for order in orders],
-        decisions=[dump_decisions(order.decisions) for order in orders],
+        moves=[is_moved(order) for order in orders],
         expected=expected,
     )
     keys = set(changed)
-    return [order for order in orders if order.key in keys]
-
-
-async def confirm(tx: Connection, order: Order, now: datetime) -> None:
-    """Store the customer's yes to a held order that is locked."""
-    await _CONFIRM.run(
-        tx,
-        **order.key._asdict(),
-        confirmed_reasons=list(order.confirmed_reasons),
-        recheck_time=order.recheck_time,
-        history=dump_decisions(order.decisions),
-        now=now,
-    )
+    stored = [order for order in orders if order.key in keys]
+    decided = [
+        (*order.key, order.version + 1, dump_decisions(order.decisions))
+        for order in stored
+        if order.decisions
+    ]
+    if decided:
+        await copy(tx, "order_decisions", (*OrderKey._fields, "version", "decisions"), decided)
+    return stored
 
 
 async def get(tx: Connection, key: OrderKey) -> OrderRow | None:
@@ -268,10 +284,19 @@ async def last(tx: Connection, standing_order: StandingOrderKey) -> LastOrder | 
     return await _LAST.one_or_none(tx, **standing_order._asdict())
 
 
+async def known_declines(
+    tx: Connection, attempts: Sequence[tuple[OrderKey, int]]
+) -> set[tuple[OrderKey, int]]:
+    """Those of the attempts whose decline is in the history of their order."""
+    declines = [_DeclineRow(*key, attempt) for key, attempt in attempts]
+    known = await _KNOWN_DECLINES.all_for(tx, declines)
+    return {(OrderKey(*row[:3]), row.attempt) for row in known}
+
+
 async def history(tx: Connection, key: OrderKey) -> list[Decision]:
     """What was decided about an order, the oldest first."""
-    row = await _HISTORY.one(tx, **key._asdict())
     return [
         Decision(**{**decision, "time": datetime.fromisoformat(decision["time"])})
-        for decision in row.history
+        for decisions in await _HISTORY.all(tx, **key._asdict())
+        for decision in decisions
     ]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.purchases import PurchaseKey
 
@@ -15,10 +15,6 @@ class _PurchaseRow(NamedTuple):
     customer: CustomerId
     product: str
     purchase_time: datetime
-
-
-class _StandingOrderRow(NamedTuple):
-    standing_order: StandingOrderId
 
 
 class _LiveProductRow(NamedTuple):
@@ -45,7 +41,7 @@ _LAST = Query(
     _PurchaseRow,
 )
 
-_COUNTING = Query(
+_COUNTING: Query[StandingOrderId] = Query(
     """
     SELECT standing_order FROM standing_orders
     WHERE merchant = :merchant AND customer = :customer AND state IN ('ACTIVE', 'PAUSED')
@@ -59,7 +55,7 @@ _COUNTING = Query(
                      AND orders.due_time - repurchase_window < :purchase_time))
     ORDER BY standing_order
     """,
-    _StandingOrderRow,
+    scalar,
 )
 
 # No constraint can say that a customer has a product in one standing order only: the table is
@@ -72,7 +68,7 @@ _LOCK_CUSTOMER = Command("""
 
 _LOCK_MERCHANT = Command("SELECT FROM pg_advisory_xact_lock(hashtextextended(:merchant, 0))")
 
-_FIRST_LIVE = Query(
+_FIRST_LIVE: Query[StandingOrderId] = Query(
     """
     SELECT standing_order FROM standing_orders
     WHERE merchant = :merchant AND customer = :customer AND state IN ('ACTIVE', 'PAUSED')
@@ -81,7 +77,7 @@ _FIRST_LIVE = Query(
                   WHERE item ->> 0 = ANY (CAST(:product AS text[])))
     ORDER BY create_time, standing_order LIMIT 1
     """,
-    _StandingOrderRow,
+    scalar,
 )
 
 _LIVE_OF_CUSTOMERS = Query(
@@ -111,7 +107,7 @@ async def record(
         "purchase_time": purchase_time,
     }
     await _RECORD.run(tx, **purchase)
-    return [row.standing_order for row in await _COUNTING.all(tx, **purchase)]
+    return await _COUNTING.all(tx, **purchase)
 
 
 async def last(tx: Connection, keys: Iterable[PurchaseKey]) -> Mapping[PurchaseKey, datetime]:
@@ -139,14 +135,13 @@ async def first_live(
     products: Sequence[str],
 ) -> StandingOrderId | None:
     """The oldest live standing order of a customer, but for one, with any of the products."""
-    row = await _FIRST_LIVE.one_or_none(
+    return await _FIRST_LIVE.one_or_none(
         tx,
         merchant=merchant,
         customer=customer,
         standing_order=standing_order,
         product=list(products),
     )
-    return row.standing_order if row else None
 
 
 async def lock_merchant(tx: Connection, merchant: MerchantId) -> None:

@@ -3,16 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.runtime.crypto.encryption import keyring
 from services.runtime.db.pool import Connection, to_json
-from services.runtime.db.statements import Query
-from services.scheduler.domain.ids import MerchantId, StandingOrderId
+from services.runtime.db.statements import Query, scalar
+from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.standing_order_rows import columns_of
-
-
-class _IdRow(NamedTuple):
-    standing_order: StandingOrderId
 
 
 class _ImportedRow(NamedTuple):
@@ -21,21 +16,26 @@ class _ImportedRow(NamedTuple):
 
 
 # The columns that sign-up does not fill begin with their defaults.
-_INSERT = Query(
+_INSERT: Query[StandingOrderId] = Query(
     """
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-        ship_to, price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
-        conditions, repurchase_window, repurchase_action, state, base_cycle, plan_first_cycle,
-        last_nominal_date, first_cycle, next_cycle, next_due_time, prepare_time, last_cycle,
-        resume_time, last_due_time, changes, import_hash, create_time, update_time
+        ship_to, region_code, tax_id, price_protection, notice_lead, payment_window, currency,
+        promotion_code,
+        catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action, state,
+        base_cycle, plan_first_cycle, last_nominal_date, first_cycle, next_cycle, next_due_time,
+        prepare_time, last_cycle, resume_time, last_due_time, changes, import_hash, create_time,
+        update_time
     )
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:customer AS text[]),
         CAST(:title AS text[]), CAST(:items AS jsonb[]), CAST(:schedule AS text[]),
         CAST(:billing_mode AS text[]), CAST(:mandate AS text[]), CAST(:ship_to AS bytea[]),
+        CAST(:region_code AS text[]), CAST(:tax_id AS text[]),
         CAST(:price_protection AS jsonb[]), CAST(:notice_lead AS interval[]),
-        CAST(:payment_window AS interval[]), CAST(:catch_up_mode AS text[]),
+        CAST(:payment_window AS interval[]), CAST(:currency AS text[]),
+        CAST(:promotion_code AS text[]),
+        CAST(:catch_up_mode AS text[]),
         CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
         CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]),
         CAST(:state AS text[]), CAST(:base_cycle AS int[]), CAST(:plan_first_cycle AS int[]),
@@ -49,7 +49,7 @@ _INSERT = Query(
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
     """,
-    _IdRow,
+    scalar,
 )
 
 _IMPORT_HASHES = Query(
@@ -59,6 +59,21 @@ _IMPORT_HASHES = Query(
     """,
     _ImportedRow,
 )
+
+
+_STORED = Query(
+    """
+    SELECT merchant, standing_order FROM standing_orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS wanted (merchant, standing_order) USING (merchant, standing_order)
+    """,
+    StandingOrderKey,
+)
+
+
+async def stored(tx: Connection, keys: Sequence[StandingOrderKey]) -> set[StandingOrderKey]:
+    """Those of the standing orders that there are."""
+    return set(await _STORED.all_for(tx, keys))
 
 
 async def insert(
@@ -71,8 +86,7 @@ async def insert(
     rows = [_row(tx, one, found) for one, found in zip(standing_orders, hashes, strict=True)]
     if not rows:
         return set()
-    stored = await _INSERT.all(tx, **{name: [row[name] for row in rows] for name in rows[0]})
-    return {row.standing_order for row in stored}
+    return set(await _INSERT.all(tx, **{name: [row[name] for row in rows] for name in rows[0]}))
 
 
 async def import_hashes(
@@ -80,7 +94,7 @@ async def import_hashes(
 ) -> dict[str, bytes]:
     """Of those ids that are taken: the hash of the row it was imported from, empty if it was not."""
     rows = await _IMPORT_HASHES.all(tx, merchant=merchant, standing_orders=list(standing_orders))
-    ring = keyring(tx.engine)
+    ring = tx.keyring
     return {
         row.standing_order: ring.decrypt(row.import_hash, *hash_aad(merchant, row.standing_order))
         for row in rows
@@ -99,9 +113,11 @@ def _row(tx: Connection, standing_order: StandingOrder, import_hash: bytes) -> M
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
+        "currency": standing_order.currency,
+        "promotion_code": standing_order.promotion_code,
         "price_protection": to_json(protection) if protection else None,
         "first_cycle": standing_order.next_cycle or 1,
-        "import_hash": keyring(tx.engine).encrypt(import_hash, *aad),
+        "import_hash": tx.keyring.encrypt(import_hash, *aad),
         "create_time": standing_order.create_time,
         "update_time": standing_order.update_time,
     }

@@ -24,9 +24,13 @@ class StandingOrderRow(NamedTuple):
     billing_mode: str
     mandate: str
     ship_to: bytes
+    region_code: str
+    tax_id: str
     price_protection: dict[str, Any] | None
     notice_lead: timedelta
     payment_window: timedelta
+    currency: str
+    promotion_code: str
     create_time: datetime
     update_time: datetime
     state: str
@@ -50,7 +54,6 @@ class StandingOrderRow(NamedTuple):
     last_amount_minor: int | None
     last_currency: str
     version: int
-    claim_time: datetime | None
     # Whether cycles wait while an order is unpaid, by the merchant's settings.
     waits_for_payment: bool
 
@@ -67,9 +70,13 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         billing_mode=BillingMode[row.billing_mode],
         mandate=row.mandate,
         ship_to=row.ship_to,
+        region_code=row.region_code,
+        tax_id=row.tax_id,
         price_protection=row.price_protection,
         notice_lead=row.notice_lead,
         payment_window=row.payment_window,
+        currency=row.currency,
+        promotion_code=row.promotion_code,
         create_time=row.create_time,
         update_time=row.update_time,
         state=State[row.state],
@@ -109,6 +116,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "billing_mode": standing_order.billing_mode,
         "mandate": standing_order.mandate,
         "ship_to": standing_order.ship_to,
+        "region_code": standing_order.region_code,
+        "tax_id": standing_order.tax_id,
         "notice_lead": standing_order.notice_lead,
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,

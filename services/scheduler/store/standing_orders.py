@@ -7,7 +7,8 @@ from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import Order
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State
+from services.scheduler.store.items import dump_changes
 from services.scheduler.store.standing_order_rows import (
     StandingOrderRow,
     arrays_of,
@@ -21,6 +22,9 @@ _LIST = Query(
     WHERE merchant = :merchant AND standing_order > :after
       AND (CAST(:customer AS text) IS NULL OR customer = :customer)
       AND (CAST(:state AS text) IS NULL OR state = :state)
+      AND (CAST(:product AS text) IS NULL OR standing_order IN (
+        SELECT standing_order FROM standing_order_products
+        WHERE merchant = :merchant AND product = :product AND standing_order > :after))
     ORDER BY standing_order LIMIT :limit
     """,
     StandingOrderRow,
@@ -68,6 +72,7 @@ _CHANGE = Query(
     UPDATE standing_order_rows
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = :ship_to,
+        region_code = :region_code, tax_id = :tax_id,
         notice_lead = :notice_lead, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
         conditions = :conditions, repurchase_window = :repurchase_window,
@@ -79,11 +84,35 @@ _CHANGE = Query(
         changes = CAST(:changes AS jsonb),
         dates_changed = dates_changed OR schedule <> :schedule OR base_cycle <> :base_cycle
                         OR :moves_cycle,
-        update_time = :now, version = version + 1, claim_time = NULL
+        update_time = :now, version = version + 1
     WHERE standing_order = :standing_order AND merchant = :merchant
     RETURNING *
     """,
     StandingOrderRow,
+)
+
+# A standing order that was changed since it was read is left as it is, and read again.
+_ADVANCE = Query(
+    """
+    UPDATE standing_orders
+    SET state = change.state, next_cycle = change.next_cycle, next_due_time = change.next_due_time,
+        prepare_time = change.prepare_time, changes = CAST(change.changes AS jsonb),
+        resume_time = change.resume_time, last_due_time = change.last_due_time,
+        last_nominal_date = change.last_nominal_date,
+        version = standing_orders.version + 1, update_time = :now
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
+                CAST(:state AS text[]), CAST(:next_cycle AS int[]),
+                CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
+                CAST(:changes AS text[]), CAST(:resume_time AS timestamptz[]),
+                CAST(:last_due_time AS timestamptz[]), CAST(:last_nominal_date AS date[]))
+      AS change (merchant, standing_order, version, state, next_cycle, next_due_time, prepare_time,
+                 changes, resume_time, last_due_time, last_nominal_date)
+    WHERE standing_orders.standing_order = change.standing_order
+      AND standing_orders.merchant = change.merchant
+      AND standing_orders.version = change.version AND standing_orders.state = :expected
+    RETURNING standing_orders.merchant, standing_orders.standing_order
+    """,
+    StandingOrderKey,
 )
 
 _SETTLED = Command("""
@@ -126,8 +155,7 @@ _COMPLETE = Query(
 _PAUSE = Query(
     """
     UPDATE standing_order_rows
-    SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now,
-        claim_time = NULL
+    SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS given (merchant, standing_order)
     WHERE standing_order_rows.standing_order = given.standing_order
@@ -161,12 +189,19 @@ async def list_of_merchant(
     *,
     customer: CustomerId | None,
     state: str | None,
+    product: str | None = None,
     after: str,
     limit: int,
 ) -> list[StandingOrder]:
     """A merchant's standing orders by id, after an id."""
     rows = await _LIST.all(
-        tx, merchant=merchant, customer=customer, state=state, after=after, limit=limit
+        tx,
+        merchant=merchant,
+        customer=customer,
+        state=state,
+        product=product,
+        after=after,
+        limit=limit,
     )
     return [standing_order_of(row) for row in rows]
 
@@ -198,6 +233,29 @@ async def change(tx: Connection, standing_order: StandingOrder, now: datetime) -
     )
     row = await _CHANGE.one(tx, **columns_of(standing_order), moves_cycle=moves_cycle, now=now)
     return standing_order_of(row)
+
+
+async def advance(
+    tx: Connection, openings: Sequence[Opening], expected: State, now: datetime
+) -> set[StandingOrderKey]:
+    """Move standing orders on to their next cycle; returns those not changed since."""
+    standing_orders = [opening.standing_order for opening in openings]
+    advanced = await _ADVANCE.all(
+        tx,
+        **arrays_of([one.key for one in standing_orders]),
+        version=[one.version for one in standing_orders],
+        state=[one.state for one in standing_orders],
+        next_cycle=[one.next_cycle for one in standing_orders],
+        next_due_time=[one.next_due_time for one in standing_orders],
+        prepare_time=[one.prepare_time for one in standing_orders],
+        changes=[dump_changes(one.changes) for one in standing_orders],
+        resume_time=[one.resume_time for one in standing_orders],
+        last_due_time=[one.last_due_time for one in standing_orders],
+        last_nominal_date=[one.last_nominal_date for one in standing_orders],
+        expected=expected,
+        now=now,
+    )
+    return set(advanced)
 
 
 async def settled(tx: Connection, paid: Sequence[Order], now: datetime) -> None:

@@ -3,27 +3,27 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 
 from services.runtime.crash_points import CrashPoint
-from services.runtime.db import leases
+from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
-from services.runtime.workers.bisection import bisect_failures
-from services.runtime.workers.clock import Clock
-from services.runtime.workers.loop import Step
+from services.runtime.workers.bisection import Postponed, bisect_failures
 from services.scheduler.application import preparation
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.cycles import open_cycles
+from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store import standing_order_claims
+from services.scheduler.store import due
 from services.scheduler.store.gauges import PREPARE
 from services.scheduler.workers import lateness
 
 BATCH_STANDING_ORDERS = 500
 # While one batch waits for what others answer, another is worked on.
 PREPARE_WORKERS = 2
-_CLAIMED = CrashPoint("scheduler.prepare_claimed", "Cycles are claimed, and nobody is asked yet.")
+_READ = CrashPoint("scheduler.prepare_read", "Due cycles are read; no service is called yet.")
 _DECIDED = CrashPoint("scheduler.prepare_decided", "Orders are priced and not stored.")
 _COMMITTED = CrashPoint("scheduler.prepare_committed", "Orders and their events are committed.")
 
@@ -31,37 +31,33 @@ _COMMITTED = CrashPoint("scheduler.prepare_committed", "Orders and their events 
 class Prepare:
     """Opens the cycles whose time has come."""
 
-    def __init__(self, database: Database, clock: Clock, clients: Clients) -> None:
+    def __init__(self, database: Database, clients: Clients) -> None:
         self._database = database
-        self._clock = clock
         self._clients = clients
+        self._postponed: Postponed[StandingOrderKey] = Postponed()
 
-    async def step(self) -> Step:
-        """Prepare a batch: claim, ask the others without a transaction, then store all at once."""
-        now = self._clock.now()
-        async with self._database.engine.begin() as tx:
-            claimed = await standing_order_claims.claim_due(tx, now, BATCH_STANDING_ORDERS)
-            if not claimed:
-                first = await standing_order_claims.first_due_time(tx)
-                return Step(wake_at=first, pending=first is not None and first <= now)
+    async def work(self, batch: Batch) -> int:
+        """Prepare a batch: ask the others without a transaction, then store all at once."""
+        now, left_out = batch.now, self._postponed.waiting()
+        async with self._database.read() as connection:
+            found = await due.to_prepare(
+                connection, batch.buckets, now, BATCH_STANDING_ORDERS, left_out
+            )
+        if not found:
+            return 0
+        _READ.reached()
 
-        _CLAIMED.reached()
+        async def work(some: Sequence[StandingOrder]) -> None:
+            await self._prepare(some, now)
 
-        async def work(batch: Sequence[StandingOrder]) -> None:
-            await self._prepare(batch, now)
+        with tracing.working("prepare", len(found)):
+            await bisect_failures(found, work, is_transient, self._postponed, attrgetter("key"))
+        lateness.record(PREPARE, [one.prepare_time for one in found], now)
+        return len(found)
 
-        release = partial(
-            standing_order_claims.release, keys=[standing_order.key for standing_order in claimed]
-        )
-        with tracing.working("prepare", len(claimed)):
-            async with leases.released_on_failure(self._database, release):
-                await bisect_failures(claimed, work, is_transient)
-        lateness.record(PREPARE, [one.prepare_time for one in claimed], now)
-        return Step(worked=len(claimed))
-
-    async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
-        by_key = {standing_order.key: standing_order for standing_order in claimed}
-        new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=len(claimed) == 1)
+    async def _prepare(self, found: Sequence[StandingOrder], now: datetime) -> None:
+        by_key = {standing_order.key: standing_order for standing_order in found}
+        new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=len(found) == 1)
         openings = {
             key: open_cycles(standing_order, now, new_trace)
             for key, standing_order in by_key.items()

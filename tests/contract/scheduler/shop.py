@@ -18,6 +18,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from deploy.embedded import wiring
 from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
+from tests.published import messages
 from tests.suite import Client, Suite, new_id
 
 TEA_MINOR, COFFEE_MINOR = 420, 1290
@@ -114,6 +115,15 @@ class Shop:
             )
         )
         return made
+
+    async def correct_price(self, price: catalog_pb2.Price, amount_minor: int) -> None:
+        await self.client.catalog.UpdatePrice(
+            catalog_pb2.UpdatePriceRequest(
+                price=catalog_pb2.Price(name=price.name, unit_price=to_money(amount_minor, "EUR")),
+                update_mask=field_mask_pb2.FieldMask(paths=["unit_price"]),
+                request_id=new_id(),
+            )
+        )
 
     async def withdraw_price(self, price: catalog_pb2.Price) -> None:
         await self.client.catalog.WithdrawPrice(
@@ -227,12 +237,12 @@ class Shop:
     async def order(self, name: str, cycle: int = 1) -> pb.Order:
         return await self.scheduler.GetOrder(pb.GetOrderRequest(name=f"{name}/orders/{cycle}"))
 
-    async def told(self, customer: str = "ada") -> list[str]:
-        """The kinds of what a customer was told, the oldest first."""
+    async def notice_kinds(self, customer: str = "ada") -> list[str]:
+        """The kinds of the notices to a customer, the oldest first."""
         response = await self.client.notify.ListNotices(
             notify_pb2.ListNoticesRequest(parent=self.customer(customer), page_size=1000)
         )
-        return [notify_pb2.NoticeKind.Name(one.kind) for one in response.notices]
+        return [notify_pb2.NoticeKind.Name(notice.kind) for notice in response.notices]
 
     async def charge_states(self, customer: str = "ada") -> dict[str, str]:
         """Each charge of a customer, by its id, as its state."""
@@ -240,8 +250,8 @@ class Shop:
             payments_pb2.ListChargesRequest(parent=self.customer(customer), page_size=1000)
         )
         return {
-            one.name.rpartition("/")[2]: payments_pb2.Charge.State.Name(one.state)
-            for one in response.charges
+            charge.name.rpartition("/")[2]: payments_pb2.Charge.State.Name(charge.state)
+            for charge in response.charges
         }
 
     async def orders(self, name: str) -> list[pb.Order]:
@@ -251,8 +261,12 @@ class Shop:
     async def outcomes(self, name: str) -> list[tuple[int, str, list[str]]]:
         """Each order of a standing order as cycle, state and reasons."""
         return [
-            (one.cycle, pb.Order.State.Name(one.state), [*map(pb.OrderReason.Name, one.reasons)])
-            for one in await self.orders(name)
+            (
+                order.cycle,
+                pb.Order.State.Name(order.state),
+                [*map(pb.OrderReason.Name, order.reasons)],
+            )
+            for order in await self.orders(name)
         ]
 
     async def preview(self, name: str, count: int = 12) -> list[pb.CyclePreview]:
@@ -264,7 +278,7 @@ class Shop:
     async def dates(self, name: str, count: int = 12) -> list[date]:
         """The dates of the coming cycles that are not left out."""
         coming = await self.preview(name, count)
-        return [day_of(one.local_date) for one in coming if not one.skip_reason]
+        return [day_of(cycle.local_date) for cycle in coming if not cycle.skip_reason]
 
     async def update(self, name: str, paths: Sequence[str], **fields: Any) -> pb.StandingOrder:  # noqa: ANN401
         return await self.scheduler.UpdateStandingOrder(
@@ -299,17 +313,22 @@ class Shop:
         """What the scheduler published of a standing order, the oldest first."""
         stack, keys = self.suite.stack, self.suite.deployment.keys
         url = wiring.database_url("scheduler", stack.addresses, keys, "_readonly")
-        connection = await asyncpg.connect(wiring.for_any_client(url))
+        connection = await asyncpg.connect(url)
         try:
             rows = await connection.fetch(
-                "SELECT data FROM outbox WHERE partition_key = $1 AND type = $2 ORDER BY position",
+                "SELECT data FROM outbox WHERE $1 = ANY(partition_keys) AND type = $2"
+                " ORDER BY position",
                 name,
                 events_pb2.StandingOrderChanged.DESCRIPTOR.full_name,
             )
         finally:
             await connection.close()
-        changes = (events_pb2.StandingOrderChanged.FromString(row["data"]).change for row in rows)
-        return [events_pb2.StandingOrderChanged.Change.Name(change) for change in changes]
+        changes = messages(events_pb2.StandingOrderChanged, (row["data"] for row in rows))
+        return [
+            events_pb2.StandingOrderChanged.Change.Name(message.change)
+            for message in changes
+            if message.standing_order == name
+        ]
 
     async def cancel(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
         return await self.scheduler.CancelStandingOrder(
@@ -326,7 +345,7 @@ class Shop:
         response = await self.scheduler.RecordPurchase(
             pb.RecordPurchaseRequest(
                 customer=self.customer("ada"),
-                products=[self.product(one) for one in products],
+                products=[self.product(product) for product in products],
                 request_id=new_id(),
             )
         )
@@ -342,9 +361,9 @@ class Shop:
         response = await self.scheduler.ListStandingOrders(
             pb.ListStandingOrdersRequest(parent=self.name, page_size=1000)
         )
-        for one in response.standing_orders:
-            if one.state in LIVE:
-                await self.cancel(one.name)
+        for standing_order in response.standing_orders:
+            if standing_order.state in LIVE:
+                await self.cancel(standing_order.name)
 
 
 async def open_shop(suite: Suite) -> Shop:

@@ -16,11 +16,11 @@ BEFORE_DUE, AFTER_DUE = 1.5 * DAY, 2.2 * DAY
 
 
 async def texts(shop: Shop, kind: notify_pb2.NoticeKind.ValueType) -> list[str]:
-    """What Ada was told in notices of a kind, the oldest first."""
+    """The notices of a kind to Ada, the oldest first."""
     response = await shop.client.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
     )
-    return [one.deliveries[0].text for one in response.notices if one.kind == kind]
+    return [notice.deliveries[0].text for notice in response.notices if notice.kind == kind]
 
 
 async def revoke(shop: Shop, mandate: str) -> None:
@@ -96,7 +96,7 @@ async def test_a_mandate_that_is_mended_after_the_notice_pays_the_announced_orde
     order = await shop.order(made.name)
     assert (order.state, order.mandate) == (pb.Order.PAID, mended)
     explained = await shop.scheduler.ExplainOrder(pb.ExplainOrderRequest(name=order.name))
-    assert "MANDATE_REPLACED" in [one.kind for one in explained.decisions]
+    assert "MANDATE_REPLACED" in [decision.kind for decision in explained.decisions]
 
 
 async def test_a_mandate_that_still_covers_an_announced_order_is_the_one_that_is_used(
@@ -116,14 +116,13 @@ async def test_a_mandate_that_still_covers_an_announced_order_is_the_one_that_is
     assert (order.state, order.mandate) == (pb.Order.PAID, mandate)
 
 
-async def test_the_evidence_of_a_notice_says_how_the_customer_was_told_they_pay(
+async def test_the_evidence_of_a_notice_says_how_the_notice_said_they_pay(
     shop: Shop,
 ) -> None:
     await shop.create(await shop.due_in(2 * DAY, cycle_count=1))
-    async with shop.suite.listening() as ear:
+    async with shop.suite.subscribe_events() as subscription:
         await shop.suite.advance(BEFORE_DUE)
-        while True:
-            heard = await ear.next(notify_events_pb2.NoticeDelivered, shop.client.merchant)
-            if heard.message.kind == notify_pb2.ORDER_UPCOMING:
-                break
-    assert heard.message.charge_promise.billing_mode == pb.PAY_ON_NOTICE
+        received = await subscription.next(
+            notify_events_pb2.ChargeNoticeDelivered, shop.client.merchant
+        )
+    assert received.message.charge_promise.billing_mode == pb.PAY_ON_NOTICE

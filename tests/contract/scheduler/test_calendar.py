@@ -118,8 +118,8 @@ async def test_a_calendar_comes_back_as_it_was_given_and_as_a_rule(shop: Shop, n
     assert made.schedule.rrule == rule
     made.schedule.ClearField("rrule")
     assert made.schedule == given
-    found = [day.isoformat() for day in await shop.dates(made.name, 6)]
-    assert found[:3] == dates
+    previewed = [day.isoformat() for day in await shop.dates(made.name, 6)]
+    assert previewed[:3] == dates
 
 
 @pytest.mark.parametrize("name", CALENDARS)
@@ -151,7 +151,7 @@ async def test_a_rule_keeps_its_zone_and_local_time(shop: Shop) -> None:
     assert made.schedule.time_zone == "Europe/Berlin"
     assert made.schedule.local_time == timeofday_pb2.TimeOfDay(hours=2, minutes=30)
     # 02:30 does not exist on 30 March 2031 and is read with the offset before: 01:30 UTC.
-    due = [one.due_time.ToJsonString() for one in await shop.preview(made.name)]
+    due = [cycle.due_time.ToJsonString() for cycle in await shop.preview(made.name)]
     assert due == [
         "2031-03-28T01:30:00Z",
         "2031-03-29T01:30:00Z",

@@ -144,7 +144,7 @@ async def test_the_cycles_of_a_pause_have_their_rows_when_it_is_changed(
 
 
 @pytest.mark.embedded
-async def test_a_customer_hears_once_that_a_pause_is_over_or_has_ended_it(shop: Shop) -> None:
+async def test_a_customer_is_notified_once_that_a_pause_is_over_or_has_ended_it(shop: Shop) -> None:
     made = await shop.create(await shop.due_in(3 * DAY, cycle_count=2))
     await shop.pause(made.name, cycle_count=1)
     await shop.suite.advance(9 * DAY)

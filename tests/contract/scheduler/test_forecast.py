@@ -32,8 +32,10 @@ async def forecast(
     return list(response.forecasts)
 
 
-def units(found: Sequence[pb.DemandForecast]) -> list[tuple[date, str, int]]:
-    return [(day_of(one.date), one.product.rpartition("/")[2], one.units) for one in found]
+def units(forecasts: Sequence[pb.DemandForecast]) -> list[tuple[date, str, int]]:
+    return [
+        (day_of(entry.date), entry.product.rpartition("/")[2], entry.units) for entry in forecasts
+    ]
 
 
 async def test_units_and_revenue_are_summed_by_day_and_product(shop: Shop) -> None:
@@ -45,8 +47,10 @@ async def test_units_and_revenue_are_summed_by_day_and_product(shop: Shop) -> No
         customer=shop.customer("bob"),
         items=[shop.item("tea", 3), shop.item("coffee")],
     )
-    found = await forecast(shop)
-    assert [(*key, minor(one.revenue)) for key, one in zip(units(found), found, strict=True)] == [
+    forecasts = await forecast(shop)
+    assert [
+        (*key, minor(entry.revenue)) for key, entry in zip(units(forecasts), forecasts, strict=True)
+    ] == [
         (start, "coffee", 1, COFFEE_MINOR),
         (start, "tea", 5, 5 * TEA_MINOR),
         (start + DAY, "tea", 2, 2 * TEA_MINOR),
@@ -59,16 +63,16 @@ async def test_the_list_revenue_shows_what_protection_costs(shop: Shop) -> None:
     # Two prices cannot begin at one instant.
     await shop.suite.advance(timedelta(minutes=1))
     await shop.reprice("tea", 500)
-    [found] = await forecast(shop)
+    [entry] = await forecast(shop)
     # Subscribers pay the old price until they have had notice of the new one.
-    assert (minor(found.revenue), minor(found.list_revenue)) == (2 * TEA_MINOR, 2 * 500)
+    assert (minor(entry.revenue), minor(entry.list_revenue)) == (2 * TEA_MINOR, 2 * 500)
 
 
 async def test_only_the_days_asked_for_count_to_their_ends(shop: Shop) -> None:
     start = await shop.today() + 5 * DAY
     await shop.create(daily(start))
-    found = await forecast(shop, start + 2 * DAY, start + 4 * DAY)
-    assert units(found) == [(start + n * DAY, "tea", 1) for n in (2, 3, 4)]
+    forecasts = await forecast(shop, start + 2 * DAY, start + 4 * DAY)
+    assert units(forecasts) == [(start + n * DAY, "tea", 1) for n in (2, 3, 4)]
     far = start + 3000 * DAY
     assert units(await forecast(shop, far, far)) == [(far, "tea", 1)]
 
@@ -122,7 +126,7 @@ async def test_a_span_that_is_past_or_backward_or_too_long_is_refused(shop: Shop
         (today, today + 367 * DAY, "end_date"),
     ):
         refusal = await refused(forecast(shop, first, last))
-        assert refusal.fields == {field: "FIELD_INVALID"}
+        assert refusal.fields == {field: "OUT_OF_RANGE"}
     assert await forecast(shop, today, today + 366 * DAY) == []
 
 
@@ -135,13 +139,20 @@ async def test_a_forecast_that_is_too_large_says_to_ask_for_less(shop: Shop) -> 
     refusal = await refused(forecast(shop, start, start + 365 * DAY))
     assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FORECAST_TOO_LARGE")
     assert refusal.fields == {"end_date": "FORECAST_TOO_LARGE"}
+    for _ in range(2):
+        await shop.create(daily(start), items=[shop.item(product) for product in products])
+    request = pb.GetStockCoverageRequest(parent=shop.name, end_date=to_date(start + 360 * DAY))
+    refusal = await refused(shop.scheduler.GetStockCoverage(request))
+    assert refusal.fields == {"end_date": "FORECAST_TOO_LARGE"}
     assert len(await forecast(shop, start, start + DAY)) == 2 * len(products)
+    request.end_date.CopyFrom(to_date(start + DAY))
+    assert (await shop.scheduler.GetStockCoverage(request)).coverages == []
 
 
 async def test_nobody_sees_another_merchants_demand(shop: Shop) -> None:
-    stranger = shop.suite.client()
+    other_merchant = shop.suite.client()
     refusal = await refused(
-        stranger.scheduler.ForecastDemand(pb.ForecastDemandRequest(parent=shop.name))
+        other_merchant.scheduler.ForecastDemand(pb.ForecastDemandRequest(parent=shop.name))
     )
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
 

@@ -48,7 +48,7 @@ async def test_an_announced_order_is_cancelled_with_its_standing_order_and_never
     await shop.suite.advance(3 * DAY)
     assert await shop.outcomes(made.name) == [(1, "CANCELLED", ["STANDING_ORDER_CANCELLED"])]
     assert await shop.charge_states() == {}
-    assert (await shop.told())[-2:] == ["STANDING_ORDER_CHANGED", "ORDER_CANCELLED"]
+    assert (await shop.notice_kinds())[-2:] == ["STANDING_ORDER_CHANGED", "ORDER_CANCELLED"]
 
 
 async def test_a_request_to_pay_that_nobody_answered_is_withdrawn(shop: Shop) -> None:
@@ -101,7 +101,7 @@ async def test_a_pause_carries_a_payment_through_and_opens_nothing_after_it(shop
         (2, "SKIPPED", ["PAUSED"]),
         (3, "SKIPPED", ["PAUSED"]),
     ]
-    assert "RECEIPT" in await shop.told()
+    assert "RECEIPT" in await shop.notice_kinds()
 
 
 async def test_a_payment_that_is_on_its_way_when_the_customer_cancels_buys_the_order(
@@ -131,7 +131,10 @@ async def cancel_once_it_is_due(shop: Shop, made: pb.StandingOrder) -> None:
 async def money_taken(shop: Shop, *standing_orders: pb.StandingOrder) -> int:
     """What the provider took for the first cycles of standing orders, by its own books."""
     key = shop.suite.deployment.keys.password("provider")
-    charges = {f"{shop.customer('ada')}/charges/{charge_of(one)}" for one in standing_orders}
+    charges = {
+        f"{shop.customer('ada')}/charges/{charge_of(standing_order)}"
+        for standing_order in standing_orders
+    }
     listed = shop.suite.sandbox.listed(
         "/v1/payment_intents", {}, cursor=("starting_after", "id"), api_key=key
     )
@@ -149,19 +152,20 @@ async def test_of_many_that_are_paid_and_cancelled_at_once_each_ends_one_way(sho
     many = [await subscribe(shop) for _ in range(12)]
     await shop.suite.advance(AFTER_DUE)
     answers = await asyncio.gather(
-        *(call for one in many for call in (shop.cancel(one.name), confirm(shop, one))),
+        *(call for order in many for call in (shop.cancel(order.name), confirm(shop, order))),
         return_exceptions=True,
     )
     await shop.suite.sandbox.settle()
     states = await shop.charge_states()
     ends = {
-        one.name: ((await shop.outcomes(one.name))[0][1], states[charge_of(one)]) for one in many
+        order.name: ((await shop.outcomes(order.name))[0][1], states[charge_of(order)])
+        for order in many
     }
     assert set(ends.values()) <= {("PAID", "SUCCEEDED"), ("CANCELLED", "ABANDONED")}
-    paid = [one for one in many if ends[one.name][0] == "PAID"]
+    paid = [order for order in many if ends[order.name][0] == "PAID"]
     assert await money_taken(shop, *many) == TEA_MINOR * len(paid)
     # A customer who was told yes has got what they paid for.
     confirmed = answers[1::2]
-    for one, answer in zip(many, confirmed, strict=True):
+    for order, answer in zip(many, confirmed, strict=True):
         if isinstance(answer, grpc.aio.AioRpcError):
-            assert ends[one.name] == ("CANCELLED", "ABANDONED")
+            assert ends[order.name] == ("CANCELLED", "ABANDONED")

@@ -25,18 +25,18 @@ async def subscribe(shop: Shop, every_days: int = 5, **more: int) -> pb.Standing
 
 async def next_due_after_payment(shop: Shop, by: timedelta = 2.2 * DAY) -> datetime | None:
     """What the first confirmation names as the next due time, while the clock moves on."""
-    async with shop.suite.listening() as ear:
+    async with shop.suite.subscribe_events() as subscription:
         await shop.suite.advance(by)
-        heard = await ear.next(events_pb2.OrderConfirmed, shop.client.merchant)
-    told = heard.message
-    return from_timestamp(told.next_due_time) if told.HasField("next_due_time") else None
+        received = await subscription.next(events_pb2.OrderConfirmed, shop.client.merchant)
+    event = received.message
+    return from_timestamp(event.next_due_time) if event.HasField("next_due_time") else None
 
 
 async def receipt(shop: Shop) -> str:
     response = await shop.client.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
     )
-    [*_, last] = [one for one in response.notices if one.kind == notify_pb2.RECEIPT]
+    [*_, last] = [notice for notice in response.notices if notice.kind == notify_pb2.RECEIPT]
     return str(last.deliveries[0].text)
 
 
@@ -84,11 +84,11 @@ async def test_a_receipt_during_a_pause_says_that_it_is_paused(shop: Shop) -> No
     assert "is paused" in await receipt(shop)
 
 
-async def told(shop: Shop, kind: notify_pb2.NoticeKind.ValueType) -> list[str]:
+async def notice_texts(shop: Shop, kind: notify_pb2.NoticeKind.ValueType) -> list[str]:
     response = await shop.client.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
     )
-    return [one.deliveries[0].text for one in response.notices if one.kind == kind]
+    return [notice.deliveries[0].text for notice in response.notices if notice.kind == kind]
 
 
 async def test_several_changes_at_one_instant_that_read_the_same_are_published_once(
@@ -100,13 +100,13 @@ async def test_several_changes_at_one_instant_that_read_the_same_are_published_o
             pb.SkipCycleRequest(name=made.name, cycle=cycle, request_id=new_id())
         )
     await shop.suite.sandbox.settle()
-    changes = await told(shop, notify_pb2.STANDING_ORDER_CHANGED)
-    assert len([one for one in changes if "has changed" in one]) == 1
+    changes = await notice_texts(shop, notify_pb2.STANDING_ORDER_CHANGED)
+    assert len([change for change in changes if "has changed" in change]) == 1
 
 
 async def test_an_update_that_changes_nothing_is_not_published(shop: Shop) -> None:
     made = await shop.create(await shop.due_in(20 * DAY, cycle_count=9))
     await shop.update(made.name, ["title"], title="Tea")
     await shop.suite.sandbox.settle()
-    changes = await told(shop, notify_pb2.STANDING_ORDER_CHANGED)
-    assert not [one for one in changes if "has changed" in one]
+    changes = await notice_texts(shop, notify_pb2.STANDING_ORDER_CHANGED)
+    assert not [change for change in changes if "has changed" in change]

@@ -49,12 +49,13 @@ async def no_messages(shop: Shop) -> AsyncIterator[None]:
 
 async def test_an_order_whose_product_is_gone_is_left_out_at_once(shop: Shop) -> None:
     made = await once(shop, await shop.sign_up("ada"))
+    await shop.suite.advance(BEFORE_DUE)
     await shop.client.catalog.DiscontinueProduct(
         catalog_pb2.DiscontinueProductRequest(name=shop.product("tea"), request_id=new_id())
     )
-    await shop.suite.advance(BEFORE_DUE)
+    await shop.suite.advance(AFTER_DUE - BEFORE_DUE)
     assert await shop.outcomes(made.name) == [(1, "SKIPPED", ["PRODUCT_UNAVAILABLE"])]
-    assert (await shop.told())[-2:] == ["ORDER_SKIPPED", "STANDING_ORDER_CHANGED"]
+    assert (await shop.notice_kinds())[-2:] == ["ORDER_SKIPPED", "STANDING_ORDER_CHANGED"]
     assert (await shop.get(made.name)).state == pb.StandingOrder.COMPLETED
 
 
@@ -72,6 +73,43 @@ async def test_an_empty_shelf_holds_the_order_until_it_is_filled(shop: Shop) -> 
     assert await shop.outcomes(made.name) == [(1, "PAID", [])]
 
 
+async def test_an_order_out_of_stock_goes_on_as_soon_as_units_arrive(shop: Shop) -> None:
+    await shop.sell("cake", 900, stock_tracked=True)
+    made = await once(shop, await shop.sign_up("ada"), "cake")
+    await shop.suite.advance(AFTER_DUE)
+    assert await shop.outcomes(made.name) == [(1, "HELD", ["OUT_OF_STOCK"])]
+    await shop.client.catalog.AdjustStock(
+        catalog_pb2.AdjustStockRequest(
+            product=shop.product("cake"), delta_units=1, request_id=new_id()
+        )
+    )
+    # Long before it would be looked at again by itself.
+    await shop.suite.advance(timedelta(minutes=10))
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+async def test_the_units_of_a_paid_order_are_not_given_back_by_hand(shop: Shop) -> None:
+    await shop.sell("cake", 900, stock_tracked=True)
+    await shop.client.catalog.AdjustStock(
+        catalog_pb2.AdjustStockRequest(
+            product=shop.product("cake"), delta_units=3, request_id=new_id()
+        )
+    )
+    made = await once(shop, await shop.sign_up("ada"), "cake")
+    await shop.suite.advance(AFTER_DUE)
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+    refusal = await refused(
+        shop.client.catalog.ReleaseStockHold(
+            catalog_pb2.ReleaseStockHoldRequest(order=f"{made.name}/orders/1", request_id=new_id())
+        )
+    )
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "STOCK_HOLD_COMMITTED")
+    stock = await shop.client.catalog.GetStock(
+        catalog_pb2.GetStockRequest(product=shop.product("cake"))
+    )
+    assert (stock.on_hand_units, stock.committed_units) == (2, 1)
+
+
 async def test_a_mandate_that_is_revoked_before_the_notice_holds_the_order(shop: Shop) -> None:
     mandate = await shop.sign_up("ada")
     made = await once(shop, mandate)
@@ -82,13 +120,13 @@ async def test_a_mandate_that_is_revoked_before_the_notice_holds_the_order(shop:
     explained = await shop.scheduler.ExplainOrder(
         pb.ExplainOrderRequest(name=f"{made.name}/orders/1")
     )
-    [held] = [one for one in explained.decisions if one.kind == "HELD"]
+    [held] = [decision for decision in explained.decisions if decision.kind == "HELD"]
     assert MessageToDict(held.data)["mandate_reasons"] == ["MANDATE_REVOKED"]
     notices = await shop.client.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
     )
-    [told] = [one for one in notices.notices if one.kind == notify_pb2.ORDER_HELD]
-    assert "your consent to be charged is withdrawn" in told.deliveries[0].text
+    [notice] = [notice for notice in notices.notices if notice.kind == notify_pb2.ORDER_HELD]
+    assert "your consent to be charged is withdrawn" in notice.deliveries[0].text
 
 
 async def test_a_mandate_that_is_revoked_after_the_notice_refuses_the_charge(shop: Shop) -> None:
@@ -111,14 +149,14 @@ async def test_eight_orders_on_a_dead_card_make_one_attempt_and_one_message(shop
     mandate = await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard")
     made = [await once(shop, mandate) for _ in range(8)]
     await shop.suite.advance(AFTER_DUE)
-    states = [await shop.outcomes(one.name) for one in made]
+    states = [await shop.outcomes(standing_order.name) for standing_order in made]
     assert sorted(str(state[0][2]) for state in states) == [
         "['PAYMENT_DECLINED']",
         *["['PAYMENT_REFUSED']"] * 7,
     ]
-    told = await shop.told()
-    assert told.count("PAYMENT_METHOD_BLOCKED") == 1
-    assert not {"ORDER_LAPSED", "PAYMENT_DECLINED"}.intersection(told)
+    events = await shop.notice_kinds()
+    assert events.count("PAYMENT_METHOD_BLOCKED") == 1
+    assert not {"ORDER_LAPSED", "PAYMENT_DECLINED"}.intersection(events)
 
 
 async def test_a_coming_cycle_waits_for_a_blocked_card_to_be_replaced(shop: Shop) -> None:
@@ -214,6 +252,6 @@ async def test_a_notice_that_reached_nobody_is_not_explained_as_sent(shop: Shop)
         explained = await shop.scheduler.ExplainOrder(
             pb.ExplainOrderRequest(name=f"{made.name}/orders/1")
         )
-        words = [one.summary for one in explained.decisions if one.kind == "NOTICE"]
+        words = [decision.summary for decision in explained.decisions if decision.kind == "NOTICE"]
         assert words
-        assert not [one for one in words if "was sent" in one]
+        assert not [text for text in words if "was sent" in text]

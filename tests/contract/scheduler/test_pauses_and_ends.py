@@ -21,7 +21,7 @@ async def test_a_pause_until_a_time_ends_by_itself(shop: Shop) -> None:
     assert after.state == pb.StandingOrder.ACTIVE
     assert not after.HasField("resume_time")
     # The first that could still be told a day ahead is the one due nine days after the start.
-    reasons = [list(one.reasons) for one in await shop.orders(made.name)]
+    reasons = [list(order.reasons) for order in await shop.orders(made.name)]
     assert reasons[:5] == [[pb.PAUSED]] * 4 + [[]]
 
 
@@ -81,7 +81,7 @@ async def test_resuming_can_change_the_anchor_of_the_dates(shop: Shop) -> None:
     assert await shop.dates(made.name, 3) == [anchor, anchor + 4 * DAY, anchor + 8 * DAY]
     # The cycles of the pause keep their numbers, and the next follows them.
     swallowed = await shop.orders(made.name)
-    assert [list(one.reasons) for one in swallowed] == [[pb.PAUSED]] * len(swallowed)
+    assert [list(order.reasons) for order in swallowed] == [[pb.PAUSED]] * len(swallowed)
     assert going_on.next_cycle == len(swallowed) + 1
 
 
@@ -125,7 +125,9 @@ async def test_cancelling_after_the_current_cycle_lets_an_announced_order_be_the
     ending = await shop.cancel(made.name, after_current_cycle=True)
     assert (ending.last_cycle, ending.next_cycle) == (announced[-1].cycle, 0)
     assert await shop.preview(made.name) == []
-    assert [one.state for one in await shop.orders(made.name)] == [one.state for one in announced]
+    assert [order.state for order in await shop.orders(made.name)] == [
+        order.state for order in announced
+    ]
 
 
 async def test_a_wrong_state_or_a_stale_etag_refuses_each(shop: Shop) -> None:

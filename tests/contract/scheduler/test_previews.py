@@ -24,11 +24,11 @@ def seen(previews: list[pb.CyclePreview]) -> list[tuple[int, str, list[str]]]:
     """Each cycle with why it is left out, and what is in the way."""
     return [
         (
-            one.cycle,
-            pb.OrderReason.Name(one.skip_reason) if one.skip_reason else "",
-            [*map(pb.OrderReason.Name, one.problems)],
+            preview.cycle,
+            pb.OrderReason.Name(preview.skip_reason) if preview.skip_reason else "",
+            [*map(pb.OrderReason.Name, preview.problems)],
         )
-        for one in previews
+        for preview in previews
     ]
 
 
@@ -112,17 +112,21 @@ async def test_what_a_preview_says_is_what_happens(shop: Shop) -> None:
     await shop.scheduler.SkipCycle(skip)
     await shop.buy_elsewhere("tea")
 
-    said = await shop.preview(made.name)
+    previewed = await shop.preview(made.name)
     await shop.suite.advance(16 * DAY)
     became = await shop.orders(made.name)
 
-    def reason(one: pb.CyclePreview) -> list[int]:
-        return [one.skip_reason] if one.skip_reason else []
+    def reason(cycle: pb.CyclePreview) -> list[int]:
+        return [cycle.skip_reason] if cycle.skip_reason else []
 
     assert [
-        (one.cycle, one.local_date, one.due_time, one.amount, list(one.reasons)) for one in became
-    ] == [(one.cycle, one.local_date, one.due_time, one.amount, reason(one)) for one in said]
-    assert [pb.OrderReason.Name(one.skip_reason) for one in said] == [
+        (cycle.cycle, cycle.local_date, cycle.due_time, cycle.amount, list(cycle.reasons))
+        for cycle in became
+    ] == [
+        (cycle.cycle, cycle.local_date, cycle.due_time, cycle.amount, reason(cycle))
+        for cycle in previewed
+    ]
+    assert [pb.OrderReason.Name(cycle.skip_reason) for cycle in previewed] == [
         "PURCHASED_ELSEWHERE",
         "SKIPPED_BY_CUSTOMER",
         "ORDER_REASON_UNSPECIFIED",
@@ -144,7 +148,7 @@ async def test_a_withdrawn_price_is_in_no_preview_and_binds_only_announced_order
     mistyped = await shop.reprice("tea", TEA_MINOR // 3, effective=takes_effect)
 
     async def amounts() -> list[Money]:
-        return [from_money(one.amount) for one in await shop.preview(made.name)]
+        return [from_money(cycle.amount) for cycle in await shop.preview(made.name)]
 
     assert await amounts() == [Money(TEA_MINOR // 3, "EUR")] * 2
     await shop.suite.advance(1.5 * DAY)
@@ -177,11 +181,11 @@ async def test_cycles_beyond_a_month_ceiling_are_held_as_the_preview_said(shop: 
     made = await shop.create(
         await within_next_month(shop), billing_mode=pb.AUTOMATIC, mandate=mandate
     )
-    said = await shop.preview(made.name)
+    previewed = await shop.preview(made.name)
     beyond = ["MANDATE_NOT_COVERING"]
-    assert seen(said) == [(1, "", []), (2, "", []), (3, "", beyond), (4, "", beyond)]
-    assert list(said[2].mandate_reasons) == [payments_pb2.ABOVE_MONTH_CEILING]
-    last = from_timestamp(said[3].due_time)
+    assert seen(previewed) == [(1, "", []), (2, "", []), (3, "", beyond), (4, "", beyond)]
+    assert list(previewed[2].mandate_reasons) == [payments_pb2.ABOVE_MONTH_CEILING]
+    last = from_timestamp(previewed[3].due_time)
     await shop.suite.advance(last - await shop.now() + 4 * DAY)
     assert [(state, reasons) for _, state, reasons in await shop.outcomes(made.name)] == [
         ("PAID", []),

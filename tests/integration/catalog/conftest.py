@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.catalog import api
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.catalog.shop import ManualClock, Shop
 
@@ -11,7 +11,7 @@ from tests.integration.catalog.shop import ManualClock, Shop
 @pytest.fixture
 async def shop(service_database: ServiceDatabase) -> AsyncIterator[Shop]:
     database = Database(
-        connect(service_database("catalog"), application="test", pool_size=8, keyring=KEYRING)
+        Pool(service_database("catalog"), application="test", size=8, keyring=KEYRING)
     )
     clock = ManualClock()
     yield Shop(database, clock, api.Servicer(database, clock))

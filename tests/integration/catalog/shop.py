@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf import field_mask_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.type import money_pb2
 from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
-from sqlalchemy import text
 
 from services.catalog import api, consumers, workers
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event, OutboxEvent
 from services.runtime.rpc import validation
-from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
 from services.runtime.workers.loop import Step
+from tests.due_work import step
+from tests.published import messages
 
 MERCHANT = "merchants/acme"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -102,9 +105,10 @@ class Shop:
         amount_minor: int,
         effective: datetime | None = None,
         currency: str = "EUR",
+        **fields: Any,  # noqa: ANN401
     ) -> catalog_pb2.Price:
         """Announce a price now."""
-        wanted = catalog_pb2.Price(unit_price=to_money(amount_minor, currency))
+        wanted = catalog_pb2.Price(unit_price=to_money(amount_minor, currency), **fields)
         if effective is not None:
             wanted.effective_time.CopyFrom(to_timestamp(effective))
         request = catalog_pb2.CreatePriceRequest(
@@ -112,6 +116,14 @@ class Shop:
         )
         made: catalog_pb2.Price = await self.call("CreatePrice", request)
         return made
+
+    async def correct(self, price: catalog_pb2.Price, amount_minor: int) -> catalog_pb2.Price:
+        """Correct what one unit costs."""
+        wanted = catalog_pb2.Price(name=price.name, unit_price=to_money(amount_minor, "EUR"))
+        mask = field_mask_pb2.FieldMask(paths=["unit_price"])
+        request = catalog_pb2.UpdatePriceRequest(price=wanted, update_mask=mask)
+        corrected: catalog_pb2.Price = await self.call("UpdatePrice", request)
+        return corrected
 
     async def withdraw(self, price: str) -> catalog_pb2.Price:
         """Take a price back, by its name."""
@@ -128,12 +140,20 @@ class Shop:
         stock = await self.call("GetStock", catalog_pb2.GetStockRequest(product=name(product)))
         return stock.on_hand_units, stock.held_units, stock.available_units
 
+    async def release(self, order: str) -> catalog_pb2.StockHold:
+        """Release what is held for an order."""
+        request = catalog_pb2.ReleaseStockHoldRequest(order=order)
+        released: catalog_pb2.StockHold = await self.call("ReleaseStockHold", request)
+        return released
+
     async def protect(
         self,
         *products: str,
         standing_order: str = "weekly",
         signed_up: datetime = NOW,
         protection: catalog_pb2.PriceProtection | None = None,
+        currency: str = "",
+        **promotion: Any,  # noqa: ANN401
     ) -> list[str]:
         """Remember sign-up prices; returns what is wrong with the products."""
         entry = catalog_pb2.ProtectPrices(
@@ -141,10 +161,48 @@ class Shop:
             products=[name(product) for product in products],
             sign_up_time=to_timestamp(signed_up),
             protection=protection,
+            currency=currency,
+            **promotion,
         )
         request = catalog_pb2.BatchProtectPricesRequest(entries=[entry])
         [result] = (await self.call("BatchProtectPrices", request, SUITE)).results
+        if result.promotion_problem:
+            return [catalog_pb2.PromotionProblem.Name(result.promotion_problem)]
         return _reasons(result.problems)
+
+    async def promote(self, promotion: str, **fields: Any) -> catalog_pb2.Promotion:  # noqa: ANN401
+        """A promotion; of ten per cent unless it says otherwise."""
+        if "amount_off" not in fields:
+            fields.setdefault("percent_off_bps", 1000)
+        request = catalog_pb2.CreatePromotionRequest(
+            parent=MERCHANT,
+            promotion_id=promotion,
+            promotion=catalog_pb2.Promotion(title=promotion.title(), **fields),
+        )
+        made: catalog_pb2.Promotion = await self.call("CreatePromotion", request)
+        return made
+
+    async def sign_up(
+        self,
+        code: str = "",
+        *products: str,
+        standing_order: str = "weekly",
+        first_cycle: int = 1,
+        **who: Any,  # noqa: ANN401
+    ) -> list[str]:
+        """Protect the prices of a new standing order, which redeems a promotion; returns why not."""
+        return await self.protect(
+            *(products or ("tea",)),
+            standing_order=standing_order,
+            promotion_code=code,
+            first_cycle=first_cycle,
+            **who,
+        )
+
+    async def redemptions(self, promotion: str) -> int:
+        """How many have redeemed a promotion."""
+        request = catalog_pb2.GetPromotionRequest(name=f"{MERCHANT}/promotions/{promotion}")
+        return int((await self.call("GetPromotion", request)).redemption_count)
 
     async def quote(
         self,
@@ -152,6 +210,8 @@ class Shop:
         at: datetime,
         cycle: int = 1,
         standing_order: str = "weekly",
+        signed_up: datetime | None = None,
+        currency: str = "",
     ) -> catalog_pb2.BatchQuoteResponse:
         """The answer about one cart."""
         cart = catalog_pb2.Cart(
@@ -159,24 +219,52 @@ class Shop:
             cycle=cycle,
             items=items,
             price_time=to_timestamp(at),
+            sign_up_time=optional_timestamp(signed_up),
+            currency=currency,
         )
         request = catalog_pb2.BatchQuoteRequest(carts=[cart])
-        found: catalog_pb2.BatchQuoteResponse = await self.call("BatchQuote", request, SUITE)
-        return found
+        response: catalog_pb2.BatchQuoteResponse = await self.call("BatchQuote", request, SUITE)
+        return response
+
+    async def problems(self, *items: catalog_pb2.Item, **who: Any) -> list[str]:  # noqa: ANN401
+        """Why a cart of today has no quote."""
+        [result] = (await self.quote(*items, at=NOW, **who)).results
+        return _reasons(result.problems.problems)
+
+    async def steps(self, *items: catalog_pb2.Item, **who: Any) -> list[tuple[int, str]]:  # noqa: ANN401
+        """What a cart of one item is made of in cents, from the list amount to the amount."""
+        [line] = (await self.quote(*items, **who)).lines
+        kinds = catalog_pb2.PriceAdjustment.Kind
+        return [
+            (cents(line.list_amount), "LIST"),
+            *((cents(step.amount), kinds.Name(step.kind)) for step in line.adjustments),
+            (cents(line.amount), "AMOUNT"),
+        ]
 
     async def unit_price(self, product: str, at: datetime, **who: Any) -> tuple[int, str]:  # noqa: ANN401
-        """What one unit costs in cents, and why."""
-        [unit] = (await self.quote(item(product), at=at, **who)).unit_prices
-        return cents(unit.amount), catalog_pb2.UnitPrice.Basis.Name(unit.basis)
+        """What one unit costs in cents, and what decided it."""
+        [line] = (await self.quote(item(product), at=at, **who)).lines
+        kinds = [
+            catalog_pb2.PriceAdjustment.Kind.Name(adjustment.kind)
+            for adjustment in line.adjustments
+        ]
+        return cents(line.amount), " ".join(kinds) or "LIST_PRICE"
 
     async def hold(
-        self, *wanted: tuple[str, Sequence[catalog_pb2.Item]], until: datetime | None = None
+        self,
+        *wanted: tuple[str, Sequence[catalog_pb2.Item]],
+        until: datetime | None = None,
+        announcement: int = 1,
     ) -> list[list[str]]:
         """Hold stock for orders in one call; returns what each lacks."""
         request = catalog_pb2.BatchHoldStockRequest(
             entries=[
                 catalog_pb2.StockHoldRequest(
-                    order=who, items=items, expire_time=to_timestamp(until or day(3))
+                    order=who,
+                    announcement_count=announcement,
+                    items=items,
+                    expire_time=to_timestamp(until or day(3)),
+                    due_time=to_timestamp(NOW),
                 )
                 for who, items in wanted
             ]
@@ -184,18 +272,41 @@ class Shop:
         results = (await self.call("BatchHoldStock", request, SUITE)).results
         return [_reasons(result.problems) for result in results]
 
-    async def order_event(self, message_type: type[Any], *orders: str) -> None:
+    async def order_event(
+        self, message_type: type[Any], *orders: str, announcement: int = 1
+    ) -> None:
         """Let the handler take events about orders, as the inbox does with those that are new."""
-        ref = scheduler_events_pb2.OrderRef
-        messages = [message_type(ref=ref(order=name)) for name in orders]
+        messages = [
+            message_type(
+                ref=scheduler_events_pb2.OrderRef(order=name, announcement_count=announcement)
+            )
+            for name in orders
+        ]
         events = [
             OutboxEvent(name, message, "acme", name, NOW)
             for name, message in zip(orders, messages, strict=True)
         ]
+        await self._receive("SCHEDULER", events)
+
+    async def tell(
+        self, price: catalog_pb2.Price, deliver_time: datetime, standing_order: str = "weekly"
+    ) -> None:
+        """The notice of a price, as it is announced now, reaches the customer of a standing order."""
+        message = notify_events_pb2.PriceNoticeDelivered(
+            price=price.name,
+            standing_orders=[f"{MERCHANT}/standingOrders/{standing_order}"],
+            announce_time=price.announce_time,
+            deliver_time=to_timestamp(deliver_time),
+        )
+        key = deliver_time.isoformat()
+        await self._receive("NOTIFY", [OutboxEvent(key, message, "acme", key, NOW)])
+
+    async def _receive(self, stream: str, events: Sequence[OutboxEvent]) -> None:
+        """Let the handler take events, as the inbox does with those that are new."""
         [handler] = [
             subscription.handler
-            for subscription in consumers.subscriptions(self.clock)["SCHEDULER"]
-            if subscription.message_type is message_type
+            for subscription in consumers.subscriptions(self.clock)[stream]
+            if subscription.message_type is type(events[0].message)
         ]
         async with self.database.begin() as tx:
             await handler(
@@ -206,21 +317,22 @@ class Shop:
     async def changes(self, resource: str) -> list[tuple[str, str, Any]]:
         """By whom and how a resource was changed, and what it is since, as its merchant reads it."""
         request = audit_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
-        found = (await self.call("ListAuditEntries", request)).audit_entries
-        return [(entry.subject, entry.method, MessageToDict(entry.after)) for entry in found]
+        entries = (await self.call("ListAuditEntries", request)).audit_entries
+        return [(entry.subject, entry.method, MessageToDict(entry.after)) for entry in entries]
 
     async def expire(self) -> Step:
         """One step of the worker that ends holds."""
-        return await workers.HoldExpiry(self.database, self.clock).step()
+        work = workers.HoldExpiry(self.database).work
+        return await step(self.database, self.clock, "hold-expiry", work)
 
     async def published(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type, the oldest first."""
         async with self.database.read() as connection:
-            rows = await connection.execute(
-                text("SELECT data FROM outbox WHERE type = :type ORDER BY position"),
-                {"type": message_type.DESCRIPTOR.full_name},
+            rows = await connection.fetch(
+                "SELECT data FROM outbox WHERE type = $1 ORDER BY position",
+                message_type.DESCRIPTOR.full_name,
             )
-            return [message_type.FromString(bytes(row.data)) for row in rows]
+            return messages(message_type, [row["data"] for row in rows])
 
 
 def cents(money: money_pb2.Money) -> int:

@@ -4,12 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from recurring.catalog.v1 import events_pb2
+from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
-from sqlalchemy import text
 
 from services.runtime.errors import Problem
-from tests.integration.catalog.shop import Shop, day, item, name, order
+from tests.integration.catalog.shop import SUITE, Shop, day, item, name, order
 
 ENDED = [
     scheduler_events_pb2.OrderLapsed,
@@ -118,6 +117,61 @@ async def test_an_order_that_ends_without_payment_gives_its_units_back(
     assert await shop.units("tea") == (10, 0, 10)
 
 
+@pytest.mark.parametrize("message_type", ENDED, ids=ENDED_IDS)
+async def test_nothing_is_held_for_an_order_that_ended_before_its_hold_came(
+    shop: Shop, message_type: type[object]
+) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.order_event(message_type, order(), announcement=2)
+    for announcement in (1, 2):
+        assert await shop.hold((order(), [item("tea", 4)]), announcement=announcement) == [[]]
+    assert await shop.units("tea") == (10, 0, 10)
+
+
+async def test_a_hold_and_the_end_of_its_order_at_once_leave_nothing_held(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=50)
+    orders = [order("weekly", cycle) for cycle in range(1, 21)]
+    lapsed = scheduler_events_pb2.OrderLapsed
+    await asyncio.gather(
+        *(shop.hold((name, [item("tea")])) for name in orders),
+        *(shop.order_event(lapsed, name) for name in orders),
+    )
+    assert await shop.units("tea") == (50, 0, 50)
+
+
+async def test_an_order_that_is_announced_again_after_it_was_left_out_holds_its_stock(
+    shop: Shop,
+) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]))
+    await shop.order_event(scheduler_events_pb2.OrderSkipped, order())
+    await shop.hold((order(), [item("tea", 3)]), announcement=2)
+    assert await shop.units("tea") == (10, 3, 7)
+    # That it was left out is delivered once more.
+    await shop.order_event(scheduler_events_pb2.OrderSkipped, order())
+    assert await shop.units("tea") == (10, 3, 7)
+
+
+async def test_an_order_that_is_announced_again_with_other_items_holds_those(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.sell("coffee", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]))
+    await shop.hold((order(), [item("coffee", 2)]), announcement=2)
+    assert await shop.units("tea") == (10, 0, 10)
+    assert await shop.units("coffee") == (10, 2, 8)
+    # A process that was stopped in between asks for what was announced first.
+    await shop.hold((order(), [item("tea", 4)]))
+    assert await shop.units("tea") == (10, 0, 10)
+    assert await shop.units("coffee") == (10, 2, 8)
+
+
+async def test_what_an_order_held_before_counts_as_free_for_what_it_holds_now(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 6)]))
+    assert await shop.hold((order(), [item("tea", 8)]), announcement=2) == [[]]
+    assert await shop.units("tea") == (10, 8, 2)
+
+
 async def test_a_set_of_orders_is_settled_at_once(shop: Shop) -> None:
     await shop.sell("tea", 100, units=10)
     await shop.sell("coffee", 100, units=10)
@@ -182,7 +236,7 @@ async def test_units_that_are_held_cannot_be_taken_away(shop: Shop) -> None:
     assert await shop.units("tea") == (8, 8, 0)
 
 
-async def test_low_stock_is_told_when_it_comes_down_and_not_again(shop: Shop) -> None:
+async def test_low_stock_is_published_when_it_comes_down_and_not_again(shop: Shop) -> None:
     await shop.sell("tea", 100, units=10, low_stock_threshold=5)
     await shop.hold((order("a"), [item("tea", 4)]))
     assert await shop.published(events_pb2.StockLow) == []
@@ -195,7 +249,92 @@ async def test_low_stock_is_told_when_it_comes_down_and_not_again(shop: Shop) ->
     assert [event.available_units for event in await shop.published(events_pb2.StockLow)] == [4, 4]
 
 
-async def test_a_retry_of_hold_tells_nothing_anew(shop: Shop) -> None:
+async def test_the_last_unit_is_published_once_and_its_return_too(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=3)
+    await shop.hold((order("a"), [item("tea", 3)]))
+    await shop.hold((order("b"), [item("tea")]))
+    assert len(await shop.published(events_pb2.StockOut)) == 1
+    await shop.order_event(scheduler_events_pb2.OrderLapsed, order("a"))
+    await shop.adjust("tea", 4)
+    # The first delivery, and what was given back.
+    restocked = await shop.published(events_pb2.StockRestocked)
+    assert [event.available_units for event in restocked] == [3, 3]
+
+
+async def test_units_that_come_after_a_refusal_are_published_even_if_some_were_left(
+    shop: Shop,
+) -> None:
+    await shop.sell("tea", 100, units=3)
+    await shop.adjust("tea", 1)
+    assert await shop.published(events_pb2.StockRestocked) == [
+        events_pb2.StockRestocked(product=name("tea"), title="Tea", available_units=3)
+    ]
+    await shop.hold((order(), [item("tea", 9)]))
+    await shop.adjust("tea", 1)
+    await shop.adjust("tea", 1)
+    assert [it.available_units for it in await shop.published(events_pb2.StockRestocked)] == [3, 5]
+
+
+async def test_units_whose_hold_ran_out_are_published_as_back(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=2)
+    await shop.hold((order(), [item("tea", 2)]), until=day(3))
+    shop.clock.move_to(day(3))
+    await shop.expire()
+    assert [it.available_units for it in await shop.published(events_pb2.StockRestocked)] == [2, 2]
+
+
+async def test_an_order_that_is_paid_after_its_hold_ran_out_takes_its_units(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]), until=day(3))
+    shop.clock.move_to(day(3))
+    await shop.expire()
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    assert await shop.units("tea") == (6, 0, 6)
+
+
+async def test_an_order_that_is_paid_when_its_units_are_promised_to_others_takes_none(
+    shop: Shop,
+) -> None:
+    await shop.sell("tea", 100, units=5)
+    await shop.hold((order("late"), [item("tea", 4)]), until=day(3))
+    shop.clock.move_to(day(3))
+    await shop.expire()
+    await shop.hold((order("next"), [item("tea", 3)]), until=day(9))
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order("late"))
+    assert await shop.units("tea") == (5, 3, 2)
+
+
+async def test_what_is_held_is_released_by_hand_unless_the_order_is_paid(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order("a"), [item("tea", 4)]), (order("b"), [item("tea", 2)]))
+    for _ in range(2):
+        assert (await shop.release(order("a"))).state == catalog_pb2.StockHold.RELEASED
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order("b"))
+    with pytest.raises(Problem) as refused:
+        await shop.release(order("b"))
+    assert refused.value.reason == "STOCK_HOLD_COMMITTED"
+    assert await shop.units("tea") == (8, 0, 8)
+
+
+async def test_what_left_the_stock_for_paid_orders_is_shown_as_committed(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order("a"), [item("tea", 4)]), (order("b"), [item("tea", 3)]))
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order("a"))
+    stock = await shop.call("GetStock", catalog_pb2.GetStockRequest(product=name("tea")))
+    assert (stock.on_hand_units, stock.held_units, stock.committed_units) == (6, 3, 4)
+
+
+async def test_a_refused_hold_says_how_many_there_are(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=3)
+    request = catalog_pb2.BatchCheckStockRequest(
+        checks=[catalog_pb2.StockCheck(merchant="merchants/acme", items=[item("tea", 5)])]
+    )
+    [result] = (await shop.call("BatchCheckStock", request, SUITE)).results
+    [problem] = result.problems
+    assert (problem.reason, problem.available_units) == (catalog_pb2.ItemProblem.OUT_OF_STOCK, 3)
+
+
+async def test_a_retry_of_hold_publishes_nothing_again(shop: Shop) -> None:
     await shop.sell("tea", 100, units=3, low_stock_threshold=1)
     for _ in range(3):
         await shop.hold((order(), [item("tea", 2)]))
@@ -211,6 +350,8 @@ async def test_the_books_of_stock_add_up(shop: Shop) -> None:
     shop.clock.move_to(day(3) - timedelta(seconds=1))
     await shop.expire()
     async with shop.database.read() as connection:
-        held = text("SELECT sum(quantity) FROM stock_holds WHERE state = 'HELD'")
-        assert (await connection.execute(held)).scalar_one() == 1 + 4 + 5
+        held = (
+            "SELECT sum(units) FROM stock_holds, unnest(quantities) AS units WHERE state = 'HELD'"
+        )
+        assert await connection.driver.fetchval(held) == 1 + 4 + 5
     assert await shop.units("tea") == (28, 10, 18)

@@ -54,8 +54,8 @@ class ProductionNats(EmbeddedNats):
 
     def take(self, password: str) -> None:
         """Put a password of all users in the place of the one that is there."""
-        told = passwords(dict.fromkeys(USERS, password))
-        (self.folder / "users" / "passwords.conf").write_text(told)
+        settings = passwords(dict.fromkeys(USERS, password))
+        (self.folder / "users" / "passwords.conf").write_text(settings)
 
     def signal(self, number: signal.Signals) -> None:
         process = self.process.find()
@@ -132,9 +132,9 @@ async def test_a_server_that_stops_first_lets_its_clients_go_elsewhere(
 ) -> None:
     """As the pod's preStop does, after which comes Kubernetes' SIGTERM."""
     program = server.process.command[0]
-    told = f"ldm={server.folder}/nats.pid"
+    reload_signal = f"ldm={server.folder}/nats.pid"
     async with server.client(OLD) as broker:
-        await asyncio.to_thread(subprocess.run, [program, "--signal", told], check=True)
+        await asyncio.to_thread(subprocess.run, [program, "--signal", reload_signal], check=True)
         server.signal(signal.SIGTERM)
         await asyncio.sleep(HEEDED_SECONDS)
         assert server.process.find()

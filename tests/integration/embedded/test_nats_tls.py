@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +16,9 @@ from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime.auth import tls
 from services.runtime.messaging import streams
+from services.runtime.messaging.batches import binary_events, in_batches
 from services.runtime.messaging.broker import Broker
-from services.runtime.messaging.outbox import OutboxRow, headers
+from services.runtime.messaging.events import OutboxEvent
 from tests.integration.runtime.pubsub import until
 
 USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
@@ -61,22 +61,10 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     await streams.make_at(server.url_of("streams"), "catalog", trust, 1, durables)
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)
-    row = OutboxRow(
-        position=0,
-        data=event.SerializeToString(),
-        event_id=uuid.uuid4(),
-        type=event.DESCRIPTOR.full_name,
-        occur_time=datetime.now(UTC),
-        partition_key=PRODUCT,
-        tenant="demo",
-        traceparent="",
-    )
-    await broker.publish(
-        f"merchants.demo.{row.type}",
-        row.data,
-        headers(row, "//recurring/catalog"),
-        HEARD_SECONDS,
-    )
+    told = OutboxEvent(PRODUCT, event, "demo", PRODUCT, datetime.now(UTC))
+    [batch] = in_batches([told])
+    [(_, head, body)] = binary_events(batch.data, frozenset({"demo"}))
+    await broker.publish(f"merchants.demo.{told.type}", body, head, HEARD_SECONDS)
     await broker.close()
     yield server
     server.destroy()
@@ -91,14 +79,14 @@ async def first_heard(server: TlsNats, tls: ssl.SSLContext, seconds: float) -> s
         await events.aclose()
 
 
-async def test_a_platform_hears_a_broker_that_its_authority_vouches_for(
+async def test_a_platform_connects_to_a_broker_that_its_authority_vouches_for(
     server: TlsNats, keys: Keys
 ) -> None:
     trust = ssl.create_default_context(cafile=keys.authority.certificate_file)
     assert await first_heard(server, trust, HEARD_SECONDS) == PRODUCT
 
 
-async def test_a_platform_hears_nothing_of_a_broker_that_nobody_vouches_for(
+async def test_a_platform_receives_nothing_of_a_broker_that_nobody_vouches_for(
     server: TlsNats,
 ) -> None:
     with pytest.raises(TimeoutError):

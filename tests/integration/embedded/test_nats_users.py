@@ -37,8 +37,8 @@ HEARS = {
 }
 # Who reads -> by a durable of which name, and the streams that it reads.
 READS = {
-    "catalog": ("catalog", {"SCHEDULER"}),
-    "scheduler": ("scheduler", {"PAYMENTS", "NOTIFY"}),
+    "catalog": ("catalog", {"SCHEDULER", "NOTIFY"}),
+    "scheduler": ("scheduler", {"CATALOG", "PAYMENTS", "NOTIFY"}),
     "payments": ("payments", {"SCHEDULER", "NOTIFY"}),
     "notify": ("notify", {"SCHEDULER", "PAYMENTS"}),
     PLATFORM: ("demo", {"MERCHANTS"}),
@@ -85,10 +85,10 @@ async def migrate(server: EmbeddedNats) -> None:
         await streams.make_at(url, service, ssl.create_default_context, 1, durables)
 
 
-async def is_done(asked: Awaitable[object]) -> bool:
+async def is_done(request: Awaitable[object]) -> bool:
     """Whether the server does what it is asked, rather than have nobody who would hear it."""
     try:
-        await asked
+        await request
     except (NoRespondersError, NoStreamResponseError, ServiceUnavailableError):
         return False
     return True
@@ -116,13 +116,13 @@ async def test_nobody_comes_in_without_a_password(server: EmbeddedNats) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_publishes_only_its_own_events(server: EmbeddedNats, service: str) -> None:
-    told = {
-        each
-        for each in SERVICES
-        if await may_publish(server, service, f"recurring.{each}.v1.Something")
-        or await may_publish(server, service, f"merchants.acme.recurring.{each}.v1.Something")
+    publishers = {
+        publisher
+        for publisher in SERVICES
+        if await may_publish(server, service, f"recurring.{publisher}.v1.Something")
+        or await may_publish(server, service, f"merchants.acme.recurring.{publisher}.v1.Something")
     }
-    assert told == {service}
+    assert publishers == {service}
 
 
 @pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM, "developer"])
@@ -131,7 +131,7 @@ async def test_each_reads_the_streams_it_needs_by_its_own_durable(
 ) -> None:
     durables = [(stream, durable) for durable, read in READS.values() for stream in read]
     name, own = READS.get(user, ("", set()))
-    read = {each for each in durables if await may_pull(server, user, *each)}
+    read = {durable for durable in durables if await may_pull(server, user, *durable)}
     assert read == {(stream, name) for stream in own}
 
 
@@ -160,8 +160,8 @@ async def test_nobody_who_publishes_or_consumes_creates_a_consumer_or_changes_on
     }
     for stream in STREAMS:
         async with connected(server, user) as client:
-            asked = jetstream(client).add_consumer(stream, config.evolve(**own))
-            assert not await is_done(asked)
+            request = jetstream(client).add_consumer(stream, config.evolve(**own))
+            assert not await is_done(request)
 
 
 # What the server does with a durable beyond what is asked of it here (JetStream's API, 2.12).
@@ -204,16 +204,16 @@ async def test_a_developer_reads_all_that_is_published_and_where_each_reader_is(
     server: EmbeddedNats,
 ) -> None:
     async with connected(server, "developer") as client, connected(server, "notify") as publisher:
-        heard = await client.subscribe("recurring.>")
+        subscription = await client.subscribe("recurring.>")
         await client.flush()
         subject = "recurring.notify.v1.NoticeDelivered"
         stored = await publisher.jetstream().publish(subject, b"one", timeout=DEADLINE_SECONDS)
-        assert (await heard.next_msg(DEADLINE_SECONDS)).data == b"one"
+        assert (await subscription.next_msg(DEADLINE_SECONDS)).data == b"one"
         read = await jetstream(client).get_msg("NOTIFY", stored.seq)
         assert (read.subject, read.data) == (subject, b"one")
-        assert {each.config.name for each in await jetstream(client).streams_info()} == STREAMS
-        readers = {each.name for each in await jetstream(client).consumers_info("NOTIFY")}
-        assert readers == {"scheduler", "payments"}
+        assert {stream.config.name for stream in await jetstream(client).streams_info()} == STREAMS
+        readers = {consumer.name for consumer in await jetstream(client).consumers_info("NOTIFY")}
+        assert readers == {"catalog", "scheduler", "payments"}
 
 
 FORGED = StreamConfig(
@@ -253,15 +253,21 @@ async def test_who_creates_the_streams_creates_no_consumer_for_itself_and_publis
 
 @pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
 async def test_nobody_listens_to_what_is_for_others(server: EmbeddedNats, user: str) -> None:
-    teller = "scheduler" if user == "catalog" else "catalog"
-    async with connected(server, user) as listener, connected(server, teller) as told:
-        heard = await listener.subscribe(">")
+    publishing_service = "scheduler" if user == "catalog" else "catalog"
+    async with (
+        connected(server, user) as listener,
+        connected(server, publishing_service) as publisher,
+    ):
+        subscription = await listener.subscribe(">")
         await listener.flush()
-        for subject in (f"recurring.{teller}.v1.X", f"merchants.other.recurring.{teller}.v1.X"):
-            await told.jetstream().publish(subject, timeout=DEADLINE_SECONDS)
+        for subject in (
+            f"recurring.{publishing_service}.v1.X",
+            f"merchants.other.recurring.{publishing_service}.v1.X",
+        ):
+            await publisher.jetstream().publish(subject, timeout=DEADLINE_SECONDS)
         # What the server has to tell comes before the answer to this.
         await listener.flush()
-        assert heard.pending_msgs == 0
+        assert subscription.pending_msgs == 0
 
 
 # What the server answers: events, what it knows of a durable or a stream, that it has stored something.
@@ -304,7 +310,7 @@ async def test_no_answer_goes_anywhere_but_to_who_has_asked(
         connected(server, other) as bystander,
         connected(server, "developer") as looking,
     ):
-        heard = await bystander.subscribe("_INBOX.>")
+        subscription = await bystander.subscribe("_INBOX.>")
         await bystander.flush()
         before = await messages(looking)
         for question in QUESTIONS[user]:
@@ -315,14 +321,15 @@ async def test_no_answer_goes_anywhere_but_to_who_has_asked(
             await client.request(question, b'{"no_wait": true}', timeout=DEADLINE_SECONDS)
         assert await messages(looking) == before
         await bystander.flush()
-        assert heard.pending_msgs == 0
+        assert subscription.pending_msgs == 0
         assert await jetstream(looking).consumer_info("MERCHANTS", "other")
 
 
 async def messages(client: Client) -> dict[str | None, int]:
     """How many each stream has had."""
     return {
-        each.config.name: each.state.last_seq for each in await jetstream(client).streams_info()
+        stream.config.name: stream.state.last_seq
+        for stream in await jetstream(client).streams_info()
     }
 
 
@@ -358,30 +365,33 @@ async def test_nobody_deletes_a_stream_empties_it_or_reads_it_without_a_durable(
         assert not await may_publish(server, user, f"{API}.{action}.SCHEDULER"), action
 
 
-async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> None:
+async def test_a_platform_receives_its_own_merchant_alone(server: EmbeddedNats) -> None:
     async with connected(server, "scheduler") as client:
         for merchant in ("demo", "other", "demo"):
             subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
             await client.jetstream().publish(subject, merchant.encode(), timeout=5)
     async with connected(server, PLATFORM) as client:
         subscription = await jetstream(client).pull_subscribe_bind("demo", "MERCHANTS")
-        told = await subscription.fetch(2, timeout=DEADLINE_SECONDS)
-        for message in told:
+        messages = await subscription.fetch(2, timeout=DEADLINE_SECONDS)
+        for message in messages:
             await message.ack_sync(timeout=5)
-    assert [message.data for message in told] == [b"demo", b"demo"]
+    assert [message.data for message in messages] == [b"demo", b"demo"]
 
 
 async def test_a_platform_receives_the_live_events_of_its_own_merchant(
     server: EmbeddedNats,
 ) -> None:
-    async with connected(server, PLATFORM) as listener, connected(server, "notify") as teller:
-        heard = await listener.subscribe("merchants.>")
+    async with (
+        connected(server, PLATFORM) as listener,
+        connected(server, "notify") as publisher,
+    ):
+        subscription = await listener.subscribe("merchants.>")
         await listener.flush()
         for merchant in ("other", "demo"):
             subject = f"merchants.{merchant}.recurring.notify.v1.NoticeDelivered"
-            await teller.jetstream().publish(subject, merchant.encode(), timeout=5)
-        told = await heard.next_msg(DEADLINE_SECONDS)
-        assert (told.subject.split(".")[1], heard.pending_msgs) == ("demo", 0)
+            await publisher.jetstream().publish(subject, merchant.encode(), timeout=5)
+        message = await subscription.next_msg(DEADLINE_SECONDS)
+        assert (message.subject.split(".")[1], subscription.pending_msgs) == ("demo", 0)
 
 
 @pytest.mark.parametrize("user", [PLATFORM, "developer"])

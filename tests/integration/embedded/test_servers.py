@@ -68,7 +68,7 @@ def test_postgres_starts_when_its_lock_names_another_program(
         bystander.communicate()
 
 
-def test_postgres_lives_where_only_root_may_enter(
+def test_postgres_runs_where_only_root_may_enter(
     servers_folder: Path, request: pytest.FixtureRequest
 ) -> None:
     private = servers_folder / request.node.name

@@ -84,7 +84,7 @@ def test_down_leaves_no_process_and_keeps_the_data(stack: EmbeddedStack) -> None
 @pytest.mark.parametrize("part", OUTSIDE)
 def test_up_brings_back_what_was_killed(stack: EmbeddedStack, part: str) -> None:
     stack.up()
-    [number] = [each.pid for each in stack.status() if each.part == part]
+    [number] = [part_.pid for part_ in stack.status() if part_.part == part]
     assert number
     os.kill(number, signal.SIGKILL)
     psutil.Process(number).wait()
@@ -158,7 +158,7 @@ def test_how_long_to_wait_is_a_number_of_seconds(
 def test_two_ups_at_once_start_one_stack(stack: EmbeddedStack) -> None:
     twin = EmbeddedStack(stack.home, stack.addresses, OUTSIDE)
     with ThreadPoolExecutor() as threads:
-        started = [each.result() for each in [threads.submit(s.up) for s in (stack, twin)]]
+        started = [future.result() for future in [threads.submit(s.up) for s in (stack, twin)]]
     assert sorted(started, key=len) == [[], list(OUTSIDE)]
     twin.down()
     stack.down()
@@ -241,7 +241,7 @@ def test_a_killed_service_comes_back_to_its_own_database(home: Path) -> None:
     try:
         stack.up()
         owner = database_url("catalog", stack.addresses, Keys(home / "keys"), "_migrator")
-        catalog = Databases(owner.replace("+asyncpg", ""))
+        catalog = Databases(owner)
         catalog.execute("CREATE TABLE kept AS SELECT 7 AS number")
         stack.kill("catalog")
         assert states(stack)["catalog"] == "stopped"
@@ -282,10 +282,10 @@ def test_the_command_runs_another_with_the_whole_suite_and_leaves_nothing_runnin
 
 def test_the_command_names_every_port_that_is_taken(home: Path) -> None:
     with (
-        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as first_socket,
         socket.create_server(("127.0.0.1", 0)) as two,
     ):
-        taken = {"nats": one.getsockname()[1], "payments": two.getsockname()[1]}
+        taken = {"nats": first_socket.getsockname()[1], "payments": two.getsockname()[1]}
         free = Addresses.free().ports
         variables = {port_variable(name): str(port) for name, port in {**free, **taken}.items()}
         completed = subprocess.run(

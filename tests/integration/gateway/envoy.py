@@ -81,9 +81,9 @@ class Gateway:
     @property
     def memory_mebibytes(self) -> float:
         """What it has of the machine's memory."""
-        found = self.process.find()
-        assert found is not None, "Envoy has ended"
-        return float(found.memory_info().rss / MEBIBYTE)
+        process = self.process.find()
+        assert process is not None, "Envoy has ended"
+        return float(process.memory_info().rss / MEBIBYTE)
 
     def is_ready(self) -> bool:
         """What a probe is told."""
@@ -99,15 +99,15 @@ class Gateway:
     def _arguments(self) -> list[str]:
         """What its container is told."""
         manifests = yaml.safe_load_all((COMPONENT / "gateway.yaml").read_text())
-        (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+        (deployment,) = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["envoy"]
-        return [self._here(each) for each in container["args"]]
+        return [self._here(argument) for argument in container["args"]]
 
     def _here(self, node: Any) -> Any:  # noqa: ANN401 - a part of a configuration
         """The same on this machine."""
         if isinstance(node, list):
-            return [self._here(each) for each in node]
+            return [self._here(element) for element in node]
         if isinstance(node, str):
             for there, here in self._folders.items():
                 node = node.replace(there, str(here))
@@ -118,10 +118,12 @@ class Gateway:
             own = f"{HOST}:{self._ports[node['port_value']]}"
             host, _, port = self._services.get(node["address"], own).partition(":")
             return {"address": host, "port_value": int(port)}
-        found = {name: self._limits.get(name, self._here(value)) for name, value in node.items()}
+        node_here = {
+            name: self._limits.get(name, self._here(value)) for name, value in node.items()
+        }
         if node.get("type") == "STRICT_DNS" and self._name_server_port:
-            found["typed_dns_resolver_config"] = _asking_at(self._name_server_port)
-        return found
+            node_here["typed_dns_resolver_config"] = _asking_at(self._name_server_port)
+        return node_here
 
 
 def _asking_at(name_server_port: int) -> dict[str, Any]:

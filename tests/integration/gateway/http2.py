@@ -26,7 +26,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 def header(name: str, value: str) -> bytes:
     """A header spelt out, which no table keeps; both parts shorter than 127 bytes."""
-    return b"\x00" + b"".join(bytes([len(each)]) + each.encode() for each in (name, value))
+    return b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))
 
 
 def beginning(method: str) -> bytes:

@@ -165,12 +165,12 @@ async def test_an_address_that_calls_without_an_end_is_limited(
 ) -> None:
     headers = http2.beginning("/of.no.Service/Method")
 
-    told = asyncio.Event()
+    shutdown = asyncio.Event()
 
     async def flood() -> None:
         connection = await connect(gateway, server)
         streams = count(1, 2)
-        while not told.is_set():
+        while not shutdown.is_set():
             calls = [
                 http2.frame(http2.HEADERS, http2.WHOLE_CALL, stream, headers)
                 for stream in islice(streams, CALLS_AT_ONCE)
@@ -184,7 +184,7 @@ async def test_an_address_that_calls_without_an_end_is_limited(
             floods.create_task(flood())
         while await how_it_ends(get(stub, ())) is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             pass
-        told.set()
+        shutdown.set()
     await asyncio.sleep(1)
     await served(stub, server)
 
@@ -234,10 +234,10 @@ async def test_envoy_exports_what_the_alerts_query(
             await get(stub, extra)
     with pytest.raises(grpc.aio.AioRpcError):
         await get(stub, ())
-    asked = {name for name in metrics_in(alert_queries()) if name.startswith("envoy_")}
-    told = {name.partition("{")[0] for name in gateway.metrics()}
-    assert asked
-    assert asked <= told
+    queried = {name for name in metrics_in(alert_queries()) if name.startswith("envoy_")}
+    exported = {name.partition("{")[0] for name in gateway.metrics()}
+    assert queried
+    assert queried <= exported
 
 
 async def connect(gateway: Gateway, server: CatalogServer) -> http2.Connection:
@@ -245,4 +245,4 @@ async def connect(gateway: Gateway, server: CatalogServer) -> http2.Connection:
 
 
 def own_addresses() -> set[str]:
-    return {each.address for named in psutil.net_if_addrs().values() for each in named}
+    return {address.address for named in psutil.net_if_addrs().values() for address in named}

@@ -8,7 +8,7 @@ from services.notify import api, workers
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.sms import SmsGateway
 from services.notify.domain.notices import Channel
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.notify.suite import NOW, ManualClock, Notify
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
@@ -26,7 +26,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Notify]:
-    engine = connect(service_database("notify"), application="test", pool_size=4, keyring=KEYRING)
+    engine = Pool(service_database("notify"), application="test", size=4, keyring=KEYRING)
     database, clock = Database(engine), ManualClock(NOW)
     sms = SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
     server = MailServer("127.0.0.1", sandbox.smtp_port, MailTls.NONE)

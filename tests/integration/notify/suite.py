@@ -10,18 +10,22 @@ from google.protobuf.message import Message
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
-from sqlalchemy import text
 
 from services.notify import api, consumers, workers
 from services.notify.names import CUSTOMER
-from services.notify.store import attempts, contacts
+from services.notify.store import contacts
 from services.runtime.auth.call_context import Caller, set_caller
-from services.runtime.db import leases
+from services.runtime.db import due_work
+from services.runtime.db.due_work import DueWork
+from services.runtime.db.leases import BucketLeases
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event, OutboxEvent
 from services.runtime.rpc import validation
 from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.workers.loop import Step
+from tests.due_work import EveryBucket
 from tests.integration.sandbox.process import Sandbox
+from tests.published import messages
 
 MERCHANT = "merchants/acme"
 NOW = datetime(2026, 1, 28, 8, 0, tzinfo=UTC)
@@ -78,8 +82,8 @@ class Notify:
         """Create or change a contact."""
         wanted = notify_pb2.Contact(name=f"{customer}/contact", display_name="Ann", **fields)
         request = notify_pb2.UpdateContactRequest(contact=wanted, allow_missing=True)
-        found: notify_pb2.Contact = await self.call("UpdateContact", request)
-        return found
+        contact: notify_pb2.Contact = await self.call("UpdateContact", request)
+        return contact
 
     async def start_binding(self, phone: str = PHONE, customer: str = ANN) -> None:
         request = notify_pb2.StartPhoneBindingRequest(name=f"{customer}/contact", phone=phone)
@@ -87,8 +91,8 @@ class Notify:
 
     async def confirm(self, code: str, customer: str = ANN) -> notify_pb2.Contact:
         request = notify_pb2.ConfirmPhoneBindingRequest(name=f"{customer}/contact", code=code)
-        found: notify_pb2.Contact = await self.call("ConfirmPhoneBinding", request)
-        return found
+        contact: notify_pb2.Contact = await self.call("ConfirmPhoneBinding", request)
+        return contact
 
     async def bind(self, phone: str = PHONE, customer: str = ANN) -> notify_pb2.Contact:
         """Bind a phone with the code that arrived on it."""
@@ -134,19 +138,15 @@ class Notify:
     async def deliver(self) -> None:
         """Send everything that is due now."""
         await self.start_sandbox()
-        while (step := await self.deliveries.step()).worked:
+        while (step := await self.step()).worked:
             pass
         self.wake_at = step.wake_at
 
-    async def claim_and_die(self) -> None:
-        """Claim what is due, as a process does that is then killed."""
-        async with self.database.begin() as tx:
-            await attempts.claim(tx, self.clock.now(), 500, leases.OUTSIDE.seconds)
-
-    async def end_claims(self) -> None:
-        """Let the time pass after which claims are void."""
-        async with self.database.begin() as tx:
-            await tx.execute(text("UPDATE deliveries SET claim_time = claim_time - interval '1h'"))
+    async def step(self, buckets: BucketLeases | None = None) -> Step:
+        """One step of the worker, which has every bucket unless others are given."""
+        buckets = buckets or EveryBucket(self.database)
+        work = DueWork("delivery", self.deliveries.work)
+        return await due_work.step(self.database, self.clock, buckets, work)
 
     async def inbox(self, phone: str = PHONE) -> list[str]:
         """The texts that arrived on a phone, the oldest first."""
@@ -155,8 +155,8 @@ class Notify:
 
     async def mailbox(self, address: str) -> list[dict[str, Any]]:
         answer = await self.sandbox.ask("GET", "/mail/v1/messages", query={"to": address})
-        found: list[dict[str, Any]] = answer.body["data"]
-        return found
+        messages: list[dict[str, Any]] = answer.body["data"]
+        return messages
 
     async def outage(self, part: str, *, on: bool) -> None:
         await self.start_sandbox()
@@ -169,11 +169,11 @@ class Notify:
     async def published(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type."""
         async with self.database.read() as connection:
-            rows = await connection.execute(
-                text("SELECT data FROM outbox WHERE type = :type ORDER BY position"),
-                {"type": message_type.DESCRIPTOR.full_name},
+            rows = await connection.fetch(
+                "SELECT data FROM outbox WHERE type = $1 ORDER BY position",
+                message_type.DESCRIPTOR.full_name,
             )
-            return [message_type.FromString(bytes(row.data)) for row in rows]
+            return messages(message_type, [row["data"] for row in rows])
 
 
 def _event(event: OutboxEvent) -> Event[Any]:
@@ -207,7 +207,11 @@ def order_confirmed(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2
     return scheduler_events_pb2.OrderConfirmed(
         ref=order_ref(customer, cycle),
         amount=to_money(1250, "EUR"),
-        lines=[scheduler_pb2.OrderLine(title="Espresso", quantity=2, amount=to_money(1250, "EUR"))],
+        lines=[
+            scheduler_pb2.OrderLine(
+                title="Espresso", quantity=2, gross_amount=to_money(1250, "EUR")
+            )
+        ],
         pay_time=to_timestamp(DUE),
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import events_pb2, notify_pb2
-from sqlalchemy import text
 
 from services.notify import api
 from services.notify.domain.phone_codes import CodeBudget
@@ -175,8 +174,8 @@ async def test_numbers_are_forgotten_with_the_first_code_after_their_hour(notify
     notify.clock.move(timedelta(hours=1))
     await started(notify, ANN)
     async with notify.database.read() as connection:
-        found = await connection.scalar(text("SELECT count(*) FROM code_limits"))
-    assert found == 3  # Of the customer, the number and its neighbours.
+        count = await connection.driver.fetchval("SELECT count(*) FROM code_limits")
+    assert count == 3  # Of the customer, the number and its neighbours.
 
 
 async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
@@ -250,9 +249,9 @@ async def test_nothing_stored_gives_a_code_away_once_it_is_sent_or_void(
         notify.clock.move(timedelta(minutes=10))
         await notify.deliver()
     async with notify.database.read() as connection:
-        rows = await connection.execute(text("SELECT state, secret_text FROM deliveries"))
+        rows = await connection.fetch("SELECT state, secret_text FROM deliveries")
 
-    assert list(rows) == [("DELIVERED" if delivered else "FAILED", None)]
+    assert [tuple(row) for row in rows] == [("DELIVERED" if delivered else "FAILED", None)]
 
 
 async def test_a_code_that_was_voided_in_an_outage_is_not_sent_after_it(notify: Notify) -> None:
@@ -292,11 +291,11 @@ async def test_a_code_that_is_not_six_digits_is_no_guess(notify: Notify, code: s
 
 async def outcomes(notify: Notify, phones: Sequence[str]) -> Counter[str]:
     """How the attempts to send each of many customers a code end."""
-    found = [
+    answers = [
         await started(notify, f"merchants/acme/customers/c{n}", phone)
         for n, phone in enumerate(phones)
     ]
-    return Counter(refused[0] if refused else "SENT" for refused in found)
+    return Counter(refused[0] if refused else "SENT" for refused in answers)
 
 
 async def test_numbers_in_a_row_get_twenty_codes_an_hour(notify: Notify) -> None:

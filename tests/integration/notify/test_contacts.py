@@ -188,9 +188,9 @@ async def test_a_notice_is_found_by_its_name(notify: Notify) -> None:
     await notify.contact()
     await notify.receive(order_skipped())
     [listed] = await notify.notices()
-    found = await notify.call("GetNotice", notify_pb2.GetNoticeRequest(name=listed.name))
+    notice = await notify.call("GetNotice", notify_pb2.GetNoticeRequest(name=listed.name))
 
-    assert found == listed
+    assert notice == listed
 
 
 async def test_a_notice_that_was_never_made_is_not_found(notify: Notify) -> None:

@@ -9,6 +9,9 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from services.notify.clients.gateway import Message
 from services.notify.domain.notices import Attempt, Channel
 from services.notify.workers import Deliveries
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.db import leases
+from services.runtime.db.leases import BucketLeases
 from services.runtime.rpc.conversions import from_timestamp
 from tests.integration.notify.suite import (
     ANN,
@@ -131,11 +134,8 @@ async def test_a_notice_that_never_gets_through_fails_after_a_day(notify: Notify
         notify.clock.move_to(notify.wake_at)
         await notify.deliver()
 
-    [failed] = await notify.published(events_pb2.NoticeFailed)
-    assert (failed.kind, failed.failure_code) == (
-        notify_pb2.ORDER_UPCOMING,
-        "service_unavailable",
-    )
+    [failed] = await notify.published(events_pb2.ChargeNoticeFailed)
+    assert failed.failure_code == "service_unavailable"
     assert timedelta(hours=23) <= notify.clock.now() - posted <= timedelta(hours=24)
 
 
@@ -151,15 +151,15 @@ async def test_a_phone_that_cannot_receive_fails_at_once(
     await notify.receive(order_upcoming())
     await notify.deliver()
 
-    [failed] = await notify.published(events_pb2.NoticeFailed)
-    assert (failed.subject_resource, failed.failure_code) == (
+    [failed] = await notify.published(events_pb2.ChargeNoticeFailed)
+    assert (failed.order, failed.failure_code) == (
         order_upcoming().ref.order,
         failure_code,
     )
 
 
 @pytest.mark.parametrize("has_contact", [True, False])
-async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
+async def test_a_customer_without_phone_and_mail_is_published_as_unreachable(
     notify: Notify, *, has_contact: bool
 ) -> None:
     if has_contact:
@@ -167,7 +167,7 @@ async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
     await notify.receive(order_upcoming())
     await notify.deliver()
 
-    [failed] = await notify.published(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.ChargeNoticeFailed)
     assert (failed.customer, failed.failure_code) == (ANN, "NO_CHANNEL")
     [delivery] = (await notify.notices())[0].deliveries
     assert (delivery.state, delivery.failure_code) == (Delivery.FAILED, "NO_CHANNEL")
@@ -179,7 +179,7 @@ async def test_a_notice_in_time_promises_what_the_event_says(notify: Notify) -> 
     await notify.receive(order_upcoming())
     await notify.deliver()
 
-    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
+    [delivered] = await notify.published(events_pb2.ChargeNoticeDelivered)
     assert delivered.charge_promise.amount.units == 12
     assert from_timestamp(delivered.charge_promise.charge_not_before_time) == DUE
 
@@ -194,7 +194,7 @@ async def test_a_late_notice_defers_the_charge_by_its_full_lead(notify: Notify) 
     notify.clock.move(timedelta(hours=5))
     await notify.deliver()
 
-    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
+    [delivered] = await notify.published(events_pb2.ChargeNoticeDelivered)
     promised = from_timestamp(delivered.charge_promise.charge_not_before_time)
     assert promised == notify.clock.now() + LEAD > DUE
 
@@ -275,16 +275,35 @@ async def test_muted_mail_brings_none(notify: Notify) -> None:
     assert await notify.mailbox("ann@example.com") == []
 
 
-async def test_what_a_process_died_over_is_sent_by_the_next(notify: Notify) -> None:
+async def test_what_a_process_died_over_is_sent_by_the_next_when_its_lease_ends(
+    notify: Notify,
+) -> None:
     await notify.contact()
     await notify.bind()
     await notify.receive(order_skipped())
-    await notify.claim_and_die()
-    waiting = await notify.deliveries.step()
-    await notify.end_claims()
-    await notify.deliver()
+    act_for_all("test")
+    async with notify.database.begin() as tx:
+        await tx.execute(
+            """
+                WITH dead AS (
+                    INSERT INTO lease_holders (holder, name, expire_time)
+                    VALUES (gen_random_uuid(), 'dead', now() + interval '1 minute')
+                    RETURNING holder
+                )
+                INSERT INTO bucket_leases (bucket, holder) SELECT bucket, holder FROM buckets, dead
+            """
+        )
+    buckets = BucketLeases(notify.database, leases.OUTSIDE, "next")
+    await buckets.renew()
+    waiting = await notify.step(buckets)
+    async with notify.database.begin() as tx:
+        await tx.execute("UPDATE lease_holders SET expire_time = now() - interval '1 s'")
+    await buckets.renew()
+    await notify.start_sandbox()
+    await notify.step(buckets)
 
-    assert waiting.pending  # So that a simulated clock does not run past it.
+    # So that a simulated clock does not run past it.
+    assert (waiting.worked, waiting.elsewhere) == (0, True)
     assert len(await notify.inbox()) == 2
 
 
@@ -295,14 +314,16 @@ class Hanging:
         return await asyncio.Future()
 
 
-async def test_what_a_step_had_claimed_is_sent_at_once_when_it_is_cut_off(notify: Notify) -> None:
+async def test_what_a_step_had_in_hand_is_sent_at_once_when_it_is_cut_off(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
     await notify.receive(order_skipped())
-    hanging = Deliveries(notify.database, notify.clock, {Channel.SMS: Hanging()})
+    usual = notify.deliveries
+    notify.deliveries = Deliveries(notify.database, notify.clock, {Channel.SMS: Hanging()})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
-            await hanging.step()
+            await notify.step()
+    notify.deliveries = usual
     await notify.deliver()
 
     assert len(await notify.inbox()) == 2
@@ -312,20 +333,30 @@ async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> 
     await notify.contact()
     await notify.bind()
     await notify.receive(*(order_skipped(cycle=cycle) for cycle in range(1, 81)))
-    step = await notify.deliveries.step()
+    step = await notify.step()
 
     assert step.worked == 80
     assert len(await notify.published(events_pb2.NoticeDelivered)) == 81
 
 
 async def test_two_processes_share_the_work_and_send_nothing_twice(notify: Notify) -> None:
-    await notify.contact()
-    await notify.bind()
-    await notify.receive(*(order_skipped(cycle=cycle) for cycle in range(1, 21)))
-    await asyncio.gather(*(notify.deliver() for _ in range(2)))
+    customers = [f"merchants/acme/customers/{number}" for number in range(20)]
+    for number, customer in enumerate(customers):
+        await notify.contact(customer)
+        await notify.bind(f"+4917000000{number:02}", customer)
+    await notify.receive(*(order_skipped(customer) for customer in customers))
+    act_for_all("test")
+    processes = [BucketLeases(notify.database, leases.OUTSIDE, name) for name in "ab"]
+    for _ in range(3):
+        for process in processes:
+            await process.renew()
+    steps = await asyncio.gather(*(notify.step(process) for process in processes))
     answer = await notify.sandbox.ask("GET", "/record/requests?part=sms&limit=100")
 
-    assert len(answer.body["data"]) == 21
+    assert sum(step.worked for step in steps) == len(customers)
+    assert all(step.worked for step in steps)
+    # Each was sent a code before.
+    assert len(answer.body["data"]) == 2 * len(customers)
 
 
 async def test_one_notice_that_cannot_be_sent_does_not_hold_up_the_others(notify: Notify) -> None:

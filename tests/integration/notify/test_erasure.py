@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
-from sqlalchemy import text
 
 from services.notify import api
 from services.notify.store.encrypted import ENCRYPTED_TABLES
@@ -18,9 +17,10 @@ from services.notify.workers import Deliveries
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db.key_rotation import reencrypt
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
 from tests.conftest import DATA_KEYS
+from tests.due_work import step
 from tests.integration.notify.suite import ANN, PHONE, Notify, order_confirmed, order_upcoming
 
 CONTACT = f"{ANN}/contact"
@@ -57,14 +57,12 @@ async def erase(notify: Notify, customer: str = ANN) -> None:
 
 async def stored(notify: Notify) -> Rows:
     """Every row of every table, by a role that sees them all."""
-    async with notify.database.engine.begin() as tx:
-        await tx.execute(text("SELECT set_config('role', session_user || '_workers', true)"))
-        tables = await tx.execute(
-            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        )
+    async with notify.database.begin(wake_workers=False) as tx:
+        await tx.execute("SELECT set_config('role', session_user || '_workers', true)")
+        tables = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         return {
-            table: list(await tx.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - a table
-            for table in tables.scalars().all()
+            table: await tx.fetch(f"SELECT * FROM {table}")  # noqa: S608 - a table
+            for (table,) in tables
             if not table.startswith("alembic")
         }
 
@@ -73,8 +71,8 @@ def readable(rows: Rows) -> set[tuple[str, str]]:
     """Which canaries sit in which tables."""
     return {
         (table, canary)
-        for table, found in rows.items()
-        for row in found
+        for table, table_rows in rows.items()
+        for row in table_rows
         for value in row
         for canary in CANARIES
         if canary.encode() in (value if isinstance(value, bytes) else str(value).encode())
@@ -98,7 +96,7 @@ async def test_what_is_encrypted_is_read_back(known: Notify) -> None:
 async def test_a_key_that_follows_another_encrypts_and_the_old_one_still_opens(
     known: Notify,
 ) -> None:
-    url = known.database.engine.url.render_as_string(hide_password=False)
+    url = known.database.pool.url
     before = known.api
     async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
         known.api = api.Servicer(database, known.clock)
@@ -112,7 +110,7 @@ async def test_a_key_that_follows_another_encrypts_and_the_old_one_still_opens(
 
 
 async def test_after_reencryption_the_old_key_can_be_dropped(known: Notify) -> None:
-    url = known.database.engine.url.render_as_string(hide_password=False)
+    url = known.database.pool.url
     before = await known.call("GetContact", GET), await known.notices()
     async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
         act_for_all("test")
@@ -125,28 +123,28 @@ async def test_after_reencryption_the_old_key_can_be_dropped(known: Notify) -> N
         assert (await known.call("GetContact", GET), await known.notices()) == before
         sending = Deliveries(database, known.clock, known.deliveries._gateways)
         act_for_all("test")
-        while (await sending.step()).worked:
+        while (await step(database, known.clock, "delivery", sending.work)).worked:
             pass
     assert len(await known.inbox("+491709999999")) == 1
 
 
 @asynccontextmanager
 async def opened(url: str, keys: str) -> AsyncIterator[Database]:
-    engine = connect(url, application="test", pool_size=1, keyring=Keyring.parse(keys))
+    pool = Pool(url, application="test", size=1, keyring=Keyring.parse(keys))
     try:
-        yield Database(engine)
+        yield Database(pool)
     finally:
-        await engine.dispose()
+        await pool.close()
 
 
 async def test_what_is_moved_to_another_customer_is_not_read(known: Notify) -> None:
     await known.contact(BOB)
     async with known.database.begin() as tx:
         await tx.execute(
-            text("""
+            """
                 UPDATE contacts SET email = (SELECT email FROM contacts WHERE customer = 'ann')
                 WHERE customer = 'bob'
-            """)
+            """
         )
 
     with pytest.raises(UnreadableError):
@@ -178,11 +176,12 @@ async def rename_key(notify: Notify, before: str, after: str) -> None:
     """Have Ann's phone encrypted with a key of another name."""
     async with notify.database.begin() as tx:
         await tx.execute(
-            text("""
-                UPDATE contacts SET phone = overlay(phone PLACING :after FROM 1)
-                WHERE customer = 'ann' AND starts_with(encode(phone, 'escape'), :before)
-            """),
-            {"before": before, "after": after.encode()},
+            """
+                UPDATE contacts SET phone = overlay(phone PLACING $1 FROM 1)
+                WHERE customer = 'ann' AND starts_with(encode(phone, 'escape'), $2)
+            """,
+            after.encode(),
+            before,
         )
 
 
@@ -194,7 +193,7 @@ async def test_who_is_erased_is_not_known_any_more(known: Notify) -> None:
     assert refused.value.reason == "CONTACT_NOT_FOUND"
     rows = await stored(known)
     assert (rows["contacts"], rows["phone_codes"]) == ([], [])
-    assert {(row.subject, row.text, row.secret_text) for row in rows["deliveries"]} == {
+    assert {(row["subject"], row["text"], row["secret_text"]) for row in rows["deliveries"]} == {
         (b"", b"", None)
     }
 
@@ -217,7 +216,7 @@ async def test_who_comes_back_is_not_told_what_was_erased(notify: Notify) -> Non
     await notify.start_binding()
     await notify.deliver()
 
-    [failed] = await notify.published(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.ChargeNoticeFailed)
     assert failed.failure_code == "NO_CHANNEL"
     assert all(await notify.inbox())
 

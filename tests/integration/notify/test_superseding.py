@@ -1,7 +1,7 @@
 """After an outage only what is still true goes out, in its order."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 from google.protobuf.message import Message
@@ -54,6 +54,30 @@ def declined() -> payments.PaymentDeclined:
     return payments.PaymentDeclined(ref=charge_ref(), attempt=1, next_attempt_time=again)
 
 
+def repriced(
+    amount_minor: int = 500, customer: str = ANN
+) -> scheduler.SubscriberPriceChangeScheduled:
+    return scheduler.SubscriberPriceChangeScheduled(
+        customer=customer, product="merchants/acme/products/tea", product_title="Tea",
+        price="merchants/acme/products/tea/prices/new", changes=[price_change(amount_minor)],
+    )  # fmt: skip
+
+
+def price_change(amount_minor: int) -> scheduler.SubscriberPriceChange:
+    return scheduler.SubscriberPriceChange(
+        standing_order="merchants/acme/standingOrders/coffee", title="Breakfast",
+        time_zone="Europe/Berlin", first_cycle=3, first_due_time=to_timestamp(DUE),
+        amount=to_money(amount_minor, "EUR"), previous_amount=to_money(420, "EUR"),
+    )  # fmt: skip
+
+
+def price_withdrawn(notice: str) -> scheduler.SubscriberPriceChangeWithdrawn:
+    return scheduler.SubscriberPriceChangeWithdrawn(
+        customer=ANN, product="merchants/acme/products/tea", product_title="Tea",
+        price="merchants/acme/products/tea/prices/new", changes=[price_change(500)], notice=notice,
+    )  # fmt: skip
+
+
 def succeeded() -> payments.PaymentSucceeded:
     return payments.PaymentSucceeded(ref=charge_ref(), pay_time=to_timestamp(NOW))
 
@@ -101,6 +125,7 @@ async def texts_after_outage(
         (requested, order_confirmed, "You paid"),
         (declined, order_confirmed, "You paid"),
         (order_upcoming, order_upcoming, "comes to"),
+        (repriced, lambda: repriced(550), "5.50 EUR"),
     ],
 )
 async def test_what_a_later_event_makes_untrue_does_not_go_out(
@@ -134,9 +159,8 @@ async def test_a_payment_voids_what_was_said_before_it(
 async def test_a_void_announcement_is_never_said_to_be_delivered(notify: Notify) -> None:
     await texts_after_outage(notify, order_upcoming(), order_cancelled())
 
-    delivered = await notify.published(events_pb2.NoticeDelivered)
-    assert notify_pb2.ORDER_UPCOMING not in {event.kind for event in delivered}
-    assert await notify.published(events_pb2.NoticeFailed) == []
+    assert await notify.published(events_pb2.ChargeNoticeDelivered) == []
+    assert await notify.published(events_pb2.ChargeNoticeFailed) == []
 
 
 async def test_events_of_one_instant_count_in_the_order_of_their_arrival(notify: Notify) -> None:
@@ -148,6 +172,43 @@ async def test_events_of_one_instant_count_in_the_order_of_their_arrival(notify:
 
     [text] = (await notify.inbox())[1:]
     assert "is cancelled" in text
+
+
+def missed(*cycles: int) -> list[scheduler.OrderSkipped]:
+    return [
+        scheduler.OrderSkipped(ref=order_ref(cycle=cycle), reason=scheduler_pb2.MISSED)
+        for cycle in cycles
+    ]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_orders_missed_together_make_each_of_their_announcements_untrue(
+    notify: Notify, *, backwards: bool
+) -> None:
+    await bound(notify)
+    upcoming = [order_upcoming(cycle=cycle) for cycle in (1, 2)]
+    received: list[tuple[Sequence[Message], datetime]] = [
+        (upcoming, NOW), (missed(1, 2), NOW + SECOND)
+    ]  # fmt: skip
+    for messages, occur_time in reversed(received) if backwards else received:
+        await notify.receive(*messages, occur_time=occur_time)
+    await notify.deliver()
+
+    [text] = (await notify.inbox())[1:]
+    assert "Your 2 orders" in text
+
+
+async def test_orders_missed_together_are_told_once_though_one_comes_again_by_itself(
+    notify: Notify,
+) -> None:
+    await bound(notify)
+    await notify.receive(*missed(1, 2), occur_time=NOW)
+    for event in missed(2), missed(1):
+        await notify.receive(*event, occur_time=NOW)
+    await notify.deliver()
+
+    [text] = (await notify.inbox())[1:]
+    assert "Your 2 orders" in text
 
 
 async def test_an_event_that_comes_twice_voids_nothing_of_its_own(notify: Notify) -> None:
@@ -203,13 +264,13 @@ async def test_an_e_mail_counts_when_the_phone_cannot_be_reached(notify: Notify)
     await notify.receive(order_upcoming())
     await notify.deliver()
 
-    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
-    assert (delivered.kind, delivered.deliver_time) == (
-        notify_pb2.ORDER_UPCOMING,
+    [delivered] = await notify.published(events_pb2.ChargeNoticeDelivered)
+    assert (delivered.order, delivered.deliver_time) == (
+        order_upcoming().ref.order,
         to_timestamp(NOW),
     )
     assert delivered.charge_promise.charge_not_before_time == to_timestamp(DUE)
-    assert await notify.published(events_pb2.NoticeFailed) == []
+    assert await notify.published(events_pb2.ChargeNoticeFailed) == []
 
 
 async def test_an_e_mail_counts_while_the_gateway_is_away_and_the_date_stays(
@@ -224,11 +285,7 @@ async def test_an_e_mail_counts_while_the_gateway_is_away_and_the_date_stays(
     notify.clock.move(5 * HOUR)
     await notify.deliver()
 
-    [delivered] = [
-        event
-        for event in await notify.published(events_pb2.NoticeDelivered)
-        if event.kind == notify_pb2.ORDER_UPCOMING
-    ]
+    [delivered] = await notify.published(events_pb2.ChargeNoticeDelivered)
     assert delivered.charge_promise.charge_not_before_time == to_timestamp(DUE)
     assert len(await notify.mailbox("ann@example.com")) == 1
     assert len(await notify.inbox()) == 2
@@ -272,7 +329,7 @@ async def test_a_new_phone_is_tried_at_once_though_the_old_one_was_dead(notify: 
     assert "comes to" in (await notify.inbox())[-1]
 
 
-async def test_the_old_phone_hears_that_another_is_bound(notify: Notify) -> None:
+async def test_the_old_phone_is_notified_that_another_is_bound(notify: Notify) -> None:
     await bound(notify)
     await notify.bind("+491709999999")
     await notify.deliver()
@@ -282,3 +339,33 @@ async def test_the_old_phone_hears_that_another_is_bound(notify: Notify) -> None
         "If you did not change it, please tell the shop at once."
     )
     assert len(await notify.inbox("+491709999999")) == 1
+
+
+async def price_notice(notify: Notify) -> str:
+    """The notice of a new price, received and not sent yet."""
+    await notify.receive(repriced())
+    [*_, notice] = await notify.notices()
+    return str(notice.name)
+
+
+async def test_a_new_price_that_is_taken_back_before_it_was_told_is_never_spoken_of(
+    notify: Notify,
+) -> None:
+    await bound(notify)
+    notice = await price_notice(notify)
+    await notify.receive(price_withdrawn(notice), occur_time=NOW + SECOND)
+    await notify.deliver()
+
+    assert (await notify.inbox())[1:] == []
+
+
+async def test_who_was_told_of_a_new_price_hears_that_it_is_taken_back(notify: Notify) -> None:
+    await bound(notify)
+    notice = await price_notice(notify)
+    await notify.deliver()
+    await notify.receive(price_withdrawn(notice), occur_time=NOW + SECOND)
+    await notify.deliver()
+
+    _, told, taken_back = await notify.inbox()
+    assert "Tea in Breakfast will cost 5.00 EUR an order, not 4.20 EUR, from " in told
+    assert "That is taken back: it stays at 4.20 EUR an order." in taken_back

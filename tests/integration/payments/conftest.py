@@ -5,7 +5,8 @@ import aiohttp
 import pytest
 
 from services.payments.clients.provider import StripeProvider
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
+from services.runtime.http_client import HttpClient
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import NOW, ManualClock, Payments
 from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
@@ -14,7 +15,10 @@ from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
     async with aiohttp.ClientSession() as http:
-        process = Sandbox(tmp_path / "record.sqlite3", http)
+        # Nobody reports to its clock, so a test moves it alone.
+        process = Sandbox(
+            tmp_path / "record.sqlite3", http, environment={"SANDBOX_EXPECTED_SERVICES": ","}
+        )
         await process.start()
         try:
             yield process
@@ -25,9 +29,9 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def payments(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Payments]:
     database = Database(
-        connect(service_database("payments"), application="test", pool_size=6, keyring=KEYRING)
+        Pool(service_database("payments"), application="test", size=6, keyring=KEYRING)
     )
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient(connections_max=20, timeout_seconds=10) as http:
         provider = StripeProvider(http, sandbox.url, PROVIDER_API_KEY)
         yield Payments(database, ManualClock(NOW), sandbox, provider)
     await database.close()

@@ -8,22 +8,23 @@ from typing import Any
 
 from google.protobuf.message import Message
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
-from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
-from sqlalchemy import text
 
 from services.payments import api
 from services.payments.clients.provider import Provider
 from services.payments.consumers import Handlers
-from services.payments.workers import DueWork
+from services.payments.workers import Workers
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event
 from services.runtime.rpc import validation
 from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.workers.loop import Step
+from tests import due_work
 from tests.integration.sandbox.process import Sandbox
+from tests.published import messages
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 ANN = "merchants/acme/customers/ann"
@@ -64,6 +65,28 @@ def charge_name(number: int, customer: str = ANN) -> str:
 
 
 @dataclass
+class Process:
+    """The steps of a process's workers. It has every bucket, as each of several has that share one."""
+
+    database: Database
+    clock: ManualClock
+    workers: Workers
+
+    async def charge(self) -> Step:
+        return await due_work.step(self.database, self.clock, "charge", self.workers.charge)
+
+    async def look_up(self) -> Step:
+        return await due_work.step(self.database, self.clock, "lookup", self.workers.look_up)
+
+    async def expire_requests(self) -> Step:
+        work = self.workers.expire_requests
+        return await due_work.step(self.database, self.clock, "request-expiry", work)
+
+    async def refund(self) -> Step:
+        return await due_work.step(self.database, self.clock, "refund", self.workers.refund)
+
+
+@dataclass
 class Payments:
     """The service without its process: its calls, its handlers, its workers."""
 
@@ -77,9 +100,13 @@ class Payments:
         self.handlers = Handlers(self.clock)
         self.due_work = self.process()
 
-    def process(self, provider: Provider | None = None) -> DueWork:
+    def process(self, provider: Provider | None = None) -> "Process":
         """The due work of a process, which may have another provider."""
-        return DueWork(self.database, self.clock, provider or self.provider)
+        return Process(
+            self.database,
+            self.clock,
+            Workers(self.database, self.clock, provider or self.provider),
+        )
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -134,8 +161,8 @@ class Payments:
         await self.mandate(**fields)
 
     async def charge(self, name: str = CHARGE) -> payments_pb2.Charge:
-        found: payments_pb2.Charge = await self.call(payments_pb2.GetChargeRequest(name=name))
-        return found
+        charge: payments_pb2.Charge = await self.call(payments_pb2.GetChargeRequest(name=name))
+        return charge
 
     async def confirm(self, name: str = CHARGE, payment_method: str = VISA) -> payments_pb2.Charge:
         confirmed: payments_pb2.Charge = await self.call(
@@ -169,11 +196,10 @@ class Payments:
         not_before: datetime = NOW,
         customer: str = ANN,
     ) -> Message:
-        return notify_events_pb2.NoticeDelivered(
+        return notify_events_pb2.ChargeNoticeDelivered(
             notice=f"{customer}/notices/upcoming-{order.rpartition('/')[2]}",
             customer=customer,
-            kind=notify_pb2.ORDER_UPCOMING,
-            subject_resource=order,
+            order=order,
             deliver_time=to_timestamp(self.clock.now()),
             charge_promise=notify_events_pb2.ChargePromise(
                 amount=to_money(amount_minor, "EUR"),
@@ -225,7 +251,7 @@ class Payments:
         )
 
     async def announce(self, *messages: Message) -> None:
-        await self.deliver(self.handlers.on_notice_delivered, *(messages or [self.notice()]))
+        await self.deliver(self.handlers.on_charge_notice_delivered, *(messages or [self.notice()]))
 
     async def fall_due(self, *messages: Message) -> None:
         await self.deliver(self.handlers.on_payment_due, *(messages or [self.due()]))
@@ -267,20 +293,22 @@ class Payments:
             if isinstance(message, type) and issubclass(message, Message)
         }
         rows = await self.rows("SELECT type, data FROM outbox ORDER BY position")
-        return [types[row.type].FromString(row.data) for row in rows]
+        return [
+            message for type_name, data in rows for message in messages(types[type_name], [data])
+        ]
 
     async def published(self) -> list[str]:
         return [event.DESCRIPTOR.name for event in await self.events()]
 
-    async def rows(self, sql: str) -> Sequence[Any]:
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         async with self.database.read() as connection:
-            return (await connection.execute(text(sql))).all()
+            return [tuple(row) for row in await connection.fetch(sql)]
 
     async def payments_at_provider(self) -> list[dict[str, Any]]:
         """The provider's own record of payments, the oldest first."""
         answer = await self.sandbox.provider("GET", "/payment_intents?limit=100")
-        found: list[dict[str, Any]] = answer.body["data"]
-        return found[::-1]
+        payments: list[dict[str, Any]] = answer.body["data"]
+        return payments[::-1]
 
     async def charged_minor(self) -> int:
         """What the provider has taken from customers."""

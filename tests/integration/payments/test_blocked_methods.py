@@ -54,7 +54,7 @@ async def test_a_card_that_dies_between_two_retries_is_not_tried_for_the_other_o
     await all_due(payments, range(1, 3))
     await payments.work()
     async with payments.database.begin() as tx:
-        await tx.exec_driver_sql(
+        await tx.execute(
             "UPDATE payment_methods SET block_time = create_time, decline_code = 'stolen_card'"
         )
     await payments.pass_time(16 * DAY)

@@ -67,7 +67,7 @@ async def test_a_change_that_comes_before_the_charge_is_remembered(payments: Pay
     assert (await payments.charge()).state == State.SUCCEEDED
 
 
-async def test_an_attempt_lost_in_an_outage_is_made_anew_with_the_new_card(
+async def test_an_attempt_lost_in_an_outage_is_made_again_with_the_new_card(
     payments: Payments,
 ) -> None:
     await payments.consent("pm_card_mastercard")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.runtime.rpc.conversions import to_timestamp
@@ -151,6 +152,27 @@ async def test_a_refusal_gives_every_reason(payments: Payments) -> None:
         payments_pb2.ABOVE_CHARGE_CEILING,
     ]
     assert await payments.payments_at_provider() == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_a_notice_that_was_sent_again_counts_from_its_last_delivery(
+    payments: Payments, *, backwards: bool
+) -> None:
+    await payments.consent()
+    first = payments.notice()
+    payments.clock.move(DAY)
+    again = payments.notice(not_before=NOW + 3 * DAY)
+    deliveries = (again, first) if backwards else (first, again)
+    for delivery in deliveries:
+        await payments.announce(delivery)
+    await payments.announce(*deliveries)
+    await payments.fall_due()
+    await payments.work()
+    assert await payments.charged_minor() == 0
+
+    payments.clock.move(2 * DAY)
+    await payments.work()
+    assert await payments.charged_minor() == AMOUNT_MINOR
 
 
 async def test_another_customers_mandate_allows_nothing(payments: Payments) -> None:

@@ -207,15 +207,15 @@ async def test_charges_are_listed_page_by_page_for_one_customer_or_all(payments:
     )
 
     async def names(parent: str) -> list[str]:
-        found, token = [], ""
+        names, token = [], ""
         while True:
             page = await payments.call(
                 payments_pb2.ListChargesRequest(parent=parent, page_size=2, page_token=token)
             )
-            found += [charge.name for charge in page.charges]
+            names += [charge.name for charge in page.charges]
             token = page.next_page_token
             if not token:
-                return found
+                return names
 
     of_ann = [charge_name(number) for number in (1, 2, 3)]
     assert await names(ANN) == of_ann

@@ -33,8 +33,10 @@ async def erase(payments: Payments) -> payments_pb2.EraseCustomerResponse:
 
 
 async def mandate(payments: Payments) -> payments_pb2.Mandate:
-    found: payments_pb2.Mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
-    return found
+    mandate: payments_pb2.Mandate = await payments.call(
+        payments_pb2.GetMandateRequest(name=MANDATE)
+    )
+    return mandate
 
 
 async def test_who_still_owes_a_payment_is_not_erased(payments: Payments) -> None:

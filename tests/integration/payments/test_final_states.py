@@ -3,9 +3,8 @@
 from enum import StrEnum
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from services.payments.domain.transitions import (
     ATTEMPT,
@@ -43,6 +42,6 @@ async def test_a_payment_cannot_be_undone_by_hand(payments: Payments, statement:
     await payments.announce()
     await payments.fall_due()
     await payments.work()
-    with pytest.raises(DBAPIError, match="SUCCEEDED for good"):
+    with pytest.raises(asyncpg.PostgresError, match="SUCCEEDED for good"):
         async with payments.database.begin() as tx:
-            await tx.execute(text(statement))
+            await tx.execute(statement)

@@ -11,6 +11,7 @@ from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
 from services.payments.store import attempts as attempt_store
+from services.runtime.db.leases import BUCKETS
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
@@ -195,7 +196,7 @@ async def test_a_request_that_comes_after_its_key_was_closed_moves_no_money(
 ) -> None:
     await fall_due_in_an_outage(payments)
     async with payments.database.begin() as tx:
-        [attempt] = await attempt_store.claim(tx, NOW + HOUR, 1)
+        [attempt] = await attempt_store.due(tx, range(BUCKETS), NOW + HOUR, 1)
     await switch_outage(payments, on=False)
     await payments.withdraw()
     await payments.provider.close(attempt, NOW + HOUR)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -17,6 +16,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
 )
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
+from services.runtime.http_client import HttpClient
 from tests.integration.payments.suite import NOW
 
 ATTEMPT = Attempt(
@@ -69,7 +69,7 @@ async def answering() -> AsyncIterator[tuple[Answering, StripeProvider]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient(connections_max=1, timeout_seconds=5) as http:
         yield answer, StripeProvider(http, f"http://{host}:{port}", "key")
     await runner.cleanup()
 
@@ -135,7 +135,7 @@ async def test_a_search_that_fails_is_not_taken_for_nothing_found(
 
 
 async def test_a_provider_that_is_not_there_leaves_the_outcome_unknown() -> None:
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient(connections_max=1, timeout_seconds=5) as http:
         provider = StripeProvider(http, "http://127.0.0.1:1", "key")
         assert isinstance(await provider.charge(ATTEMPT, TOKEN), Unknown)
 

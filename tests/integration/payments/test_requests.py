@@ -22,7 +22,7 @@ from tests.integration.payments.suite import (
 LOST = f"{ANN}/paymentMethods/lost"
 
 
-async def test_a_request_is_charged_when_the_customer_says_yes(payments: Payments) -> None:
+async def test_a_request_is_charged_when_the_customer_confirms(payments: Payments) -> None:
     await payments.payment_method()
     await payments.fall_due(payments.due_on_notice())
     await payments.work()

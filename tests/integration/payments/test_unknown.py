@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from services.payments import workers
 from services.payments.clients import batches
@@ -14,6 +13,7 @@ from services.payments.clients.provider import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
 from services.payments.domain.refunds import Refund
+from services.runtime.db import leases
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, BOB, Payments, State, charge_name, order
 
@@ -33,12 +33,6 @@ class CrashingAfterSending(StripeProvider):
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         await super().charge(attempt, token)
         raise Crash(attempt.charge_key.name)
-
-
-async def give_claims_up(payments: Payments) -> None:
-    """As when the machine time of a claim has passed."""
-    async with payments.database.begin() as tx:
-        await tx.exec_driver_sql("UPDATE attempts SET claim_time = claim_time - interval '1 hour'")
 
 
 @pytest.mark.parametrize(
@@ -89,17 +83,19 @@ async def exchange_keys(payments: Payments, old: str, new: str) -> None:
     """Have Ann's token name another key."""
     async with payments.database.begin() as tx:
         await tx.execute(
-            text("""
+            """
                 UPDATE payment_methods
-                SET provider_token = CAST(:new AS bytea) || substr(provider_token, :length + 1)
-                WHERE customer = 'ann' AND starts_with(encode(provider_token, 'escape'), :old)
-            """),
-            {"new": new.encode(), "old": old, "length": len(old)},
+                SET provider_token = CAST($1 AS bytea) || substr(provider_token, $2 + 1)
+                WHERE customer = 'ann' AND starts_with(encode(provider_token, 'escape'), $3)
+            """,
+            new.encode(),
+            len(old),
+            old,
         )
 
 
 @pytest.mark.parametrize("provider_type", [CrashingBeforeSending, CrashingAfterSending])
-async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_look_up(
+async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_lookup(
     payments: Payments, provider_type: type[StripeProvider]
 ) -> None:
     await payments.consent()
@@ -108,26 +104,10 @@ async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_look
     dying = as_provider(payments, provider_type)
     with pytest.raises(Crash):
         await payments.process(dying).charge()
-    await give_claims_up(payments)
 
     await payments.pass_time(MINUTE)
     assert (await payments.charge()).state == State.SUCCEEDED
     assert await payments.charged_minor() == AMOUNT_MINOR
-
-
-async def test_a_claimed_attempt_keeps_the_service_busy_until_its_claim_ends(
-    payments: Payments,
-) -> None:
-    await payments.consent("pm_sandbox_timeoutAfterCharge")
-    await payments.announce()
-    await payments.fall_due()
-    await payments.work()
-    async with payments.database.begin() as tx:
-        await tx.exec_driver_sql("UPDATE attempts SET claim_time = now()")
-    payments.clock.move(MINUTE)
-
-    assert (await payments.due_work.look_up()).pending
-    assert (await payments.charge()).state == State.IN_FLIGHT
 
 
 class Hanging(StripeProvider):
@@ -165,7 +145,7 @@ async def cut_off(step: Awaitable[object]) -> None:
             await step
 
 
-async def test_what_a_step_had_claimed_is_taken_up_at_once_when_it_is_cut_off(
+async def test_what_a_step_had_in_hand_is_taken_up_at_once_when_it_is_cut_off(
     payments: Payments,
 ) -> None:
     await payments.consent()
@@ -192,7 +172,7 @@ async def test_a_provider_that_is_slow_at_each_question_does_not_cut_a_step_off(
     await payments.fall_due()
     await payments.work()
     payments.clock.move(MINUTE)
-    monkeypatch.setattr(batches, "BATCH_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(batches, "STORE_SECONDS", leases.OUTSIDE.step_deadline_seconds - 2.0)
 
     async with asyncio.timeout(3):
         step = await payments.process(as_provider(payments, Slow)).look_up()
@@ -228,7 +208,7 @@ async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments)
     await payments.work()
 
     attempts = await payments.rows("SELECT state, number FROM attempts")
-    assert [(row.state, row.number) for row in attempts] == [("SUCCEEDED", 1)] * count
+    assert attempts == [("SUCCEEDED", 1)] * count
     assert len(await payments.payments_at_provider()) == count
     assert sorted(await payments.published()) == ["PaymentSucceeded"] * count
 

@@ -15,11 +15,18 @@ from cli.prove.run import SERVICES, run
 from cli.prove.target import Target
 from deploy.embedded.databases import Databases
 from deploy.embedded.postgres import EmbeddedPostgres
-from deploy.embedded.wiring import for_any_client
 from tests.conftest import PASSWORD, ServiceDatabase
 
 SIZE = Size(standing_orders=7, cycles=3)
 _numbers = count(1)
+
+# A second notice of one end of an order.
+SECOND_NOTICE = """
+    INSERT INTO notices (merchant, customer, notice, kind, subject_resource, traceparent,
+                         occur_time, create_time)
+    SELECT merchant, customer, 'again', 'ORDER_LAPSED', subject_resource, '', occur_time, create_time
+    FROM notices WHERE notice = 'ended-{}'
+"""
 
 
 @dataclass
@@ -30,7 +37,12 @@ class Book:
     names: dict[str, str]
 
     async def change(self, service: str, sql: str) -> None:
-        """Change rows of a service as nobody could who is subject to its rules."""
+        """Change one row of a service as nobody could who is subject to its rules."""
+        done = await self.execute(service, sql)
+        assert done.split()[-1] == "1", done
+
+    async def execute(self, service: str, sql: str) -> str:
+        """Run a statement on the copy of a service's database; returns what PostgreSQL says of it."""
         settled = f"settled_{service}"
         if self.names[service] == settled:
             copy = f"changed_{service}_{next(_numbers)}"
@@ -39,16 +51,14 @@ class Book:
         connection = await asyncpg.connect(self.superuser_url(service))
         try:
             await connection.execute("SET session_replication_role = replica")
-            done = await connection.execute(sql)
+            done: str = await connection.execute(sql)
         finally:
             await connection.close()
-        assert done.split()[-1] == "1", done
+        return done
 
     async def prove(self, *, merchant: str = "", full: bool = True) -> Report:
         urls = {
-            service: for_any_client(
-                self.databases.address(f"recurring_{service}_auditor", PASSWORD, name)
-            )
+            service: self.databases.address(f"recurring_{service}_auditor", PASSWORD, name)
             for service, name in self.names.items()
         }
         return await run(Target(urls), merchant=merchant, full=full)

@@ -155,5 +155,5 @@ async def how_it_ends(call: Any) -> grpc.StatusCode:  # noqa: ANN401
     """The code of a call that is refused, whoever refuses it: the transport gives no more."""
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call
-    found: grpc.StatusCode = refusal.value.code()
-    return found
+    code: grpc.StatusCode = refusal.value.code()
+    return code

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Database, Pool
+from services.runtime.messaging import failed_events
 from services.runtime.messaging.broker import Broker
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.runtime.catalog_server import CatalogServer
-from tests.integration.runtime.pubsub import SERVICE, Publisher, Subscriber
+from tests.integration.runtime.pubsub import RETRY_SECONDS, SERVICE, Publisher, Subscriber
 
 OpenDatabase = Callable[[], Database]
 
@@ -18,9 +19,7 @@ async def open_database(service_database: ServiceDatabase) -> AsyncIterator[Open
     opened: list[Database] = []
 
     def open_one() -> Database:
-        engine = connect(
-            service_database(SERVICE), application="test", pool_size=5, keyring=KEYRING
-        )
+        engine = Pool(service_database(SERVICE), application="test", size=5, keyring=KEYRING)
         opened.append(Database(engine))
         return opened[-1]
 
@@ -49,7 +48,11 @@ async def publisher(open_database: OpenDatabase, broker: Broker) -> Publisher:
 
 
 @pytest.fixture
-async def subscriber(open_database: OpenDatabase, broker: Broker) -> Subscriber:
+async def subscriber(
+    open_database: OpenDatabase, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> Subscriber:
+    monkeypatch.setattr(failed_events, "RETRY_SECONDS", RETRY_SECONDS)
+    monkeypatch.setattr(failed_events, "UNKNOWN_TYPE_SECONDS", RETRY_SECONDS)
     subscriber = Subscriber(open_database(), broker)
     await subscriber.prepare()
     return subscriber

@@ -9,15 +9,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 from recurring.catalog.v1 import events_pb2
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.messaging import outbox, streams
 from services.runtime.messaging.broker import Broker, Durable
+from services.runtime.messaging.consumer import Consumer
 from services.runtime.messaging.events import Event, OutboxEvent, Subscription
-from services.runtime.messaging.inbox import Consumer
-from services.runtime.messaging.outbox import Relay
+from services.runtime.messaging.failed_events import FailedEventRetry
+from services.runtime.messaging.relay import Relay
 from services.runtime.workers.clock import SystemClock
 from services.runtime.workers.loop import Worker, WorkerLoop, Workers
 from tests.owner import as_owner
@@ -26,7 +25,7 @@ SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "subscriber"
 SUBJECT = "recurring.catalog.v1.ProductDiscontinued"
 SUBSCRIBER_DURABLE = Durable(STREAM, DURABLE, frozenset({SUBJECT}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-REDELIVERY_SECONDS = 0.02
+RETRY_SECONDS = 0.02
 # Well below what a lost acknowledgement or a lost request would take to be noticed.
 GRACE_SECONDS = 12.0
 
@@ -43,9 +42,11 @@ async def until(condition: Callable[[], Awaitable[object]], seconds: float = GRA
 
 
 @asynccontextmanager
-async def at_work(*workers: Worker) -> AsyncIterator[Workers]:
+async def at_work(*workers: Worker | tuple[Worker, ...]) -> AsyncIterator[Workers]:
     """Have workers run for as long as the block; then they are stopped as a process stops them."""
-    together = Workers(workers)
+    together = Workers(
+        [each for some in workers for each in (some if isinstance(some, tuple) else (some,))]
+    )
     task = asyncio.create_task(together.run())
     try:
         yield together
@@ -61,8 +62,11 @@ class Publisher:
     database: Database
     broker: Broker
 
-    def relay(self) -> Relay:
-        return Relay(self.database, self.broker, SERVICE, make=self.make)
+    def relay(self, *platform_merchants: str) -> Relay:
+        merchants = frozenset(platform_merchants)
+        return Relay(
+            self.database, self.broker, SERVICE, platform_merchants=merchants, make=self.make
+        )
 
     async def make(self) -> None:
         """Make the streams, and what the subscriber reads by."""
@@ -77,11 +81,15 @@ class Publisher:
 
     async def forget_publishing(self) -> None:
         """As if the relay had been killed between publishing and writing it down."""
-        async with self.database.begin() as tx:
-            await tx.execute(text("UPDATE outbox SET publish_time = NULL, claim_time = NULL"))
+        await outbox.replay(self.database, NOW)
 
     async def unpublished(self) -> int:
-        return await count(self.database, "outbox WHERE publish_time IS NULL")
+        """The batches after the cursor."""
+        return await count(
+            self.database,
+            "outbox, outbox_cursor AS cursor WHERE (outbox.transaction_id, outbox.position)"
+            " > (cursor.transaction_id, cursor.position)",
+        )
 
 
 @dataclass
@@ -98,7 +106,7 @@ class Subscriber:
     async def prepare(self) -> None:
         self.free.set()
         async with as_owner(self.database) as tx:
-            await tx.execute(text("CREATE TABLE received (product text)"))
+            await tx.execute("CREATE TABLE received (product text)")
 
     @property
     def subscriptions(self) -> dict[str, Subscription]:
@@ -106,29 +114,25 @@ class Subscriber:
         message_type = events_pb2.ProductDiscontinued
         return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._receive)}
 
-    def consumer(
-        self,
-        *newer: type[Message],
-        unknown_type_seconds: float = REDELIVERY_SECONDS,
-        redelivery_seconds: float = REDELIVERY_SECONDS,
-    ) -> Consumer:
-        """Reads what it listens to; a newer version of it reads more."""
+    def consumer(self, *newer: type[Message]) -> tuple[Consumer, FailedEventRetry]:
+        """Reads what it listens to, as one process does; a newer version of it reads more."""
         types: Sequence[type[Message]] = (events_pb2.ProductDiscontinued, *newer)
-        return Consumer(
-            self.database,
-            self.broker,
-            STREAM,
-            DURABLE,
-            [Subscription(each, self._receive) for each in types],
-            redelivery_seconds=redelivery_seconds,
-            unknown_type_seconds=unknown_type_seconds,
+        subscriptions = [Subscription(each, self._receive) for each in types]
+        return (
+            Consumer(self.database, self.broker, STREAM, DURABLE, subscriptions),
+            FailedEventRetry(
+                self.database,
+                SystemClock(),
+                {each.type: each for each in subscriptions},
+                poll_seconds=RETRY_SECONDS / 2,
+            ),
         )
 
-    async def _receive(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+    async def _receive(self, tx: Connection, events: Sequence[Event[Any]]) -> None:
         products = [event.message.product for event in events]
         await tx.execute(
-            text("INSERT INTO received SELECT unnest(CAST(:products AS text[]))"),
-            {"products": products},
+            "INSERT INTO received SELECT unnest(CAST($1 AS text[]))",
+            products,
         )
         self.handling.set()
         await self.free.wait()
@@ -137,8 +141,8 @@ class Subscriber:
 
     async def received(self) -> list[str]:
         async with self.database.read() as connection:
-            rows = await connection.execute(text("SELECT product FROM received ORDER BY product"))
-            return list(rows.scalars())
+            rows = await connection.fetch("SELECT product FROM received ORDER BY product")
+            return [row["product"] for row in rows]
 
     async def until_received(self, number: int) -> None:
         async def enough() -> bool:
@@ -147,10 +151,9 @@ class Subscriber:
         await until(enough)
 
     async def dead_letters(self) -> int:
-        return await count(self.database, "dead_letters")
+        return await count(self.database, "failed_events WHERE dead_letter_time IS NOT NULL")
 
 
 async def count(database: Database, what: str) -> int:
     async with database.read() as connection:
-        found = await connection.execute(text(f"SELECT count(*) FROM {what}"))  # noqa: S608
-        return int(found.scalar_one())
+        return int(await connection.driver.fetchval(f"SELECT count(*) FROM {what}"))  # noqa: S608

@@ -39,13 +39,13 @@ class Names(asyncio.DatagramProtocol):
         # RFC 1035: the header, and one question, which ends with its type and class.
         end = data.index(b"\0", 12) + 5
         kind = struct.unpack(">H", data[end - 4 : end - 2])[0]
-        found = self.addresses if kind == 1 else []
+        addresses = self.addresses if kind == 1 else []
         answers = b"".join(
             # The name is the question's own; type A, class IN, of which nothing is to be kept.
             struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(address)
-            for address in found
+            for address in addresses
         )
-        header = data[:2] + struct.pack(">HHHHH", 0x8580, 1, len(found), 0, 0)
+        header = data[:2] + struct.pack(">HHHHH", 0x8580, 1, len(addresses), 0, 0)
         assert self._transport is not None
         self._transport.sendto(header + data[12:end] + answers, addr)
 
@@ -106,11 +106,11 @@ class Replicas:
         self._names.addresses.remove(f"127.0.0.{self.processes.index(process) + 1}")
 
     def close(self) -> None:
-        for each in self.processes:
-            if each.process is not None:
+        for process in self.processes:
+            if process.process is not None:
                 with suppress(ProcessLookupError):
-                    each.process.kill()
-                each.process.wait()
+                    process.process.kill()
+                process.process.wait()
 
 
 class Traffic:

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import make_url
 
 from tests.conftest import PASSWORD, ServiceDatabase
 
@@ -42,13 +42,8 @@ def documented() -> dict[str, dict[str, list[str]]]:
 @asynccontextmanager
 async def connected(url: str, suffix: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection as one of the roles of a service's database."""
-    address = make_url(url)
-    role = f"{address.username}{suffix}"
-    connection = await asyncpg.connect(
-        address.set(drivername="postgresql", username=role, password=PASSWORD).render_as_string(
-            hide_password=False
-        )
-    )
+    role = f"{urlsplit(url).username}{suffix}"
+    connection = await asyncpg.connect(url, user=role, password=PASSWORD)
     try:
         yield connection
     finally:
@@ -59,12 +54,12 @@ async def connected(url: str, suffix: str) -> AsyncIterator[asyncpg.Connection]:
 async def test_every_column_is_documented(service: str, service_database: ServiceDatabase) -> None:
     async with connected(service_database(service), "_auditor") as connection:
         rows = await connection.fetch(COLUMNS)
-    found: dict[str, set[str]] = defaultdict(set)
+    columns: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        found[row["table_name"]].add(row["column_name"])
+        columns[row["table_name"]].add(row["column_name"])
     page = documented()
     wanted = {**page[IN_EVERY_SERVICE], **page[service]}
-    assert found == {view: set(columns) for view, columns in wanted.items()}
+    assert columns == {view: set(columns) for view, columns in wanted.items()}
 
 
 @pytest.mark.parametrize("service", SERVICES)

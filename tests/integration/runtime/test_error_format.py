@@ -10,7 +10,6 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy import text
 
 from services.runtime.db.pool import Database
 from services.runtime.observability import error_format, structured_logging, tracing
@@ -19,11 +18,11 @@ from tests.owner import as_owner
 CANARY = "Canary Lane 7"
 # A statement whose failure quotes its parameter -> what is told of it.
 FAILING = {
-    "INSERT INTO people (address) VALUES (:it)": '23502 null value in column "name"',
-    "INSERT INTO people VALUES ('Ann', :it), ('Bob', :it)": "23505 duplicate key value violates",
-    "INSERT INTO people VALUES ('', :it)": "23514 new row for relation",
-    "SELECT CAST(CAST(:it AS text) AS int)": "InvalidTextRepresentationError: 22P02",
-    "SELECT CAST(:it AS int)": "DataError",
+    "INSERT INTO people (address) VALUES ($1)": '23502 null value in column "name"',
+    "INSERT INTO people VALUES ('Ann', $1), ('Bob', $1)": "23505 duplicate key value violates",
+    "INSERT INTO people VALUES ('', $1)": "23514 new row for relation",
+    "SELECT CAST(CAST($1 AS text) AS int)": "InvalidTextRepresentationError: 22P02",
+    "SELECT CAST($1 AS int)": "DataError",
 }
 
 
@@ -34,7 +33,7 @@ async def people(database: Database) -> Database:
             "CREATE TABLE people (name text NOT NULL CHECK (name <> ''), address text UNIQUE)",
             "GRANT INSERT ON people TO PUBLIC",
         ):
-            await tx.execute(text(statement))
+            await tx.execute(statement)
     return database
 
 
@@ -51,7 +50,7 @@ async def failure(database: Database, statement: str) -> Exception:
     try:
         with tracing.working("test", 1):
             async with database.begin() as tx:
-                await tx.execute(text(statement), {"it": CANARY})
+                await tx.fetch(statement, CANARY)
     except Exception as error:  # noqa: BLE001 - whatever a database says
         return error
     raise AssertionError("it worked")
@@ -69,7 +68,7 @@ async def test_an_error_of_the_database_is_formatted_without_the_row(
 
 
 async def test_an_error_that_quotes_nothing_keeps_its_message(people: Database) -> None:
-    error = await failure(people, "SELECT :it FROM nowhere")
+    error = await failure(people, "SELECT $1 FROM nowhere")
     assert '42P01 relation "nowhere" does not exist' in error_format.one_line(error)
 
 
@@ -84,10 +83,10 @@ async def test_the_log_has_each_stack_and_nothing_of_the_row(
     error = await failure(people, statement)
     record.exc_info = (type(error), error, error.__traceback__)
     handler.emit(record)
-    told = json.loads(stream.getvalue())["exception"]
-    assert CANARY not in told
-    assert "in failure" in told
-    assert "asyncpg" in told
+    logged = json.loads(stream.getvalue())["exception"]
+    assert CANARY not in logged
+    assert "in failure" in logged
+    assert "asyncpg" in logged
 
 
 async def test_a_span_says_how_it_failed_and_nothing_of_the_row(
@@ -95,7 +94,7 @@ async def test_a_span_says_how_it_failed_and_nothing_of_the_row(
 ) -> None:
     for statement in FAILING:
         await failure(people, statement)
-    told = [span.to_json() for span in spans.get_finished_spans() if span.name == "work test"]
-    assert len(told) == len(FAILING)
-    assert all('"status_code": "ERROR"' in each for each in told)
-    assert CANARY not in " ".join(told)
+    exported = [span.to_json() for span in spans.get_finished_spans() if span.name == "work test"]
+    assert len(exported) == len(FAILING)
+    assert all('"status_code": "ERROR"' in span for span in exported)
+    assert CANARY not in " ".join(exported)

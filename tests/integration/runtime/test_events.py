@@ -2,21 +2,29 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
+from typing import Any
 
 import nats
 import pytest
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from recurring.catalog.v1 import events_pb2
-from sqlalchemy import text
+from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
-from services.runtime.messaging import outbox, streams
+from services.runtime.db.migrations import ADOPT_OUTBOX
+from services.runtime.db.pool import Database
+from services.runtime.messaging import failed_events, outbox, streams
+from services.runtime.messaging.batches import BATCH_MAX_EVENTS, batch_headers, in_batches
 from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS, Broker
 from services.runtime.messaging.events import OutboxEvent
-from services.runtime.messaging.inbox import FAILURES_MAX, dead_letters, redrive
-from services.runtime.messaging.outbox import OutboxRow, Relay, headers
+from services.runtime.messaging.failed_events import FAILURES_MAX, dead_letters, retry
+from services.runtime.messaging.relay import ForeignOutboxError, Relay
 from services.runtime.messaging.streams import StreamMissingError
 from tests.integration.runtime.pubsub import (
     DURABLE,
@@ -33,6 +41,8 @@ from tests.integration.runtime.pubsub import (
     discontinued,
     until,
 )
+from tests.owner import as_owner
+from tests.published import messages
 
 # A failed event comes again after so long: time to stop its reader and start another one.
 RESTART_SECONDS = 0.4
@@ -60,31 +70,98 @@ async def test_storing_an_event_again_changes_nothing(
     assert await subscriber.received() == ["tea"]
 
 
-async def test_an_event_carries_what_any_reader_needs(publisher: Publisher, nats_url: str) -> None:
+async def test_what_a_transaction_publishes_of_a_type_is_one_message(
+    publisher: Publisher, nats_url: str
+) -> None:
     client = await nats.connect(nats_url)
     subscription = await client.subscribe("recurring.>")
     await client.flush()
-    await publisher.publish("tea")
-    await publisher.relay().step()
-    event = await subscription.next_msg(GRACE_SECONDS)
+    await publisher.publish("tea", "coffee")
+    assert (await publisher.relay().step()).worked == 2
+    message = await subscription.next_msg(GRACE_SECONDS)
     await client.close()
 
+    events = CloudEventBatch.FromString(message.data).events
+    assert message.subject == SUBJECT
+    assert message.headers == {
+        "content-type": "application/cloudevents-batch+protobuf",
+        "Nats-Msg-Id": str(in_batches([discontinued("tea"), discontinued("coffee")])[0].batch_id),
+    }
+    assert [event.id for event in events] == [
+        str(discontinued(key).event_id) for key in ("tea", "coffee")
+    ]
+    tea = events[0]
+    assert (tea.type, tea.source, tea.spec_version) == (SUBJECT, "//recurring/catalog", "1.0")
+    assert tea.attributes["time"].ce_timestamp.ToDatetime(UTC) == NOW
+    assert tea.attributes["partitionkey"].ce_string == "tea"
+    assert tea.attributes["tenant"].ce_string == "acme"
+    message_of_tea = events_pb2.ProductDiscontinued()
+    assert tea.proto_data.Unpack(message_of_tea)
+    assert message_of_tea.product == "tea"
+
+
+async def test_a_platform_that_listens_gets_each_event_by_itself(
+    publisher: Publisher, nats_url: str
+) -> None:
+    client = await nats.connect(nats_url)
+    subscription = await client.subscribe("merchants.>")
+    await client.flush()
+    await publisher.publish("tea", "coffee")
+    await publisher.relay("acme").step()
+    event = await subscription.next_msg(GRACE_SECONDS)
+    other = await subscription.next_msg(GRACE_SECONDS)
+    await client.close()
+
+    assert event.subject == other.subject == f"merchants.acme.{SUBJECT}"
     head = dict(event.headers or {})
     assert head.pop("ce-id") == head["Nats-Msg-Id"] == str(discontinued("tea").event_id)
-    del head["Nats-Msg-Id"], head["traceparent"]
-    assert (event.subject, head) == (
-        SUBJECT,
-        {
-            "ce-specversion": "1.0",
-            "ce-type": SUBJECT,
-            "ce-source": "//recurring/catalog",
-            "ce-time": NOW.isoformat(),
-            "ce-partitionkey": "tea",
-            "ce-tenant": "acme",
-            "content-type": "application/protobuf",
-        },
-    )
+    del head["Nats-Msg-Id"]
+    head.pop("traceparent", None)
+    assert head == {
+        "ce-specversion": "1.0",
+        "ce-type": SUBJECT,
+        "ce-source": "//recurring/catalog",
+        "ce-time": NOW.isoformat(),
+        "ce-partitionkey": "tea",
+        "ce-tenant": "acme",
+        "content-type": "application/protobuf",
+    }
     assert events_pb2.ProductDiscontinued.FromString(event.data).product == "tea"
+
+
+async def test_what_no_platform_listens_to_is_published_once(
+    publisher: Publisher, nats_url: str
+) -> None:
+    client = await nats.connect(nats_url)
+    subscription = await client.subscribe(">")
+    await client.flush()
+    await publisher.publish("tea")
+    await publisher.relay("other").step()
+    await client.flush()
+    subjects = [message.subject async for message in _pending(subscription)]
+    await client.close()
+    assert SUBJECT in subjects
+    assert not any(subject.startswith("merchants.") for subject in subjects)
+
+
+async def test_what_only_one_of_the_streams_has_stored_is_published_again(
+    publisher: Publisher, broker: Broker, nats_url: str
+) -> None:
+    """As after a crash between the two."""
+    await publisher.publish("tea")
+    client = await nats.connect(nats_url)
+    await client.jetstream().delete_stream("MERCHANTS")
+    waiting = Relay(publisher.database, broker, SERVICE, platform_merchants=frozenset({"acme"}))
+    with pytest.raises(StreamMissingError, match="stream MERCHANTS is not there"):
+        await waiting.step()
+    assert (await client.jetstream().stream_info(STREAM)).state.messages == 1
+    assert await publisher.unpublished() == 1
+    relay = publisher.relay("acme")
+    await relay.ensure_streams()
+    await relay.step()
+    assert (await client.jetstream().stream_info("MERCHANTS")).state.messages == 1
+    assert await publisher.unpublished() == 0
+    await client.close()
 
 
 async def test_an_event_of_a_rolled_back_transaction_is_not_published(
@@ -172,7 +249,7 @@ NEWER = replace(
 )
 
 
-async def test_a_durable_that_hears_too_little_is_waited_for(
+async def test_a_durable_that_receives_too_little_is_waited_for(
     publisher: Publisher, subscriber: Subscriber, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await publisher.publish("tea")
@@ -186,7 +263,7 @@ async def test_a_durable_that_hears_too_little_is_waited_for(
         await subscriber.until_received(1)
 
 
-async def test_an_older_version_takes_nothing_from_what_a_durable_hears(
+async def test_an_older_version_takes_nothing_from_what_a_durable_receives(
     publisher: Publisher, broker: Broker
 ) -> None:
     await broker.ensure_durable(NEWER)
@@ -195,13 +272,14 @@ async def test_an_older_version_takes_nothing_from_what_a_durable_hears(
 
 
 async def test_what_only_a_newer_version_knows_is_left_to_it(
-    subscriber: Subscriber, publisher: Publisher, broker: Broker
+    subscriber: Subscriber, publisher: Publisher, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del publisher  # It made the stream.
+    monkeypatch.setattr(failed_events, "UNKNOWN_TYPE_SECONDS", 0.5)
     await broker.ensure_durable(NEWER)
     await _publish_newer(broker, "tea")
-    async with at_work(subscriber.consumer(unknown_type_seconds=0.5)):
-        await until(lambda: _was_redelivered(broker))
+    async with at_work(subscriber.consumer()):
+        await until(partial(count, subscriber.database, "failed_events"))
         async with at_work(subscriber.consumer(events_pb2.StockLow)):
             await subscriber.until_received(1)
     assert await subscriber.dead_letters() == 0
@@ -280,8 +358,8 @@ async def test_a_restart_of_the_database_is_survived(
     assert await subscriber.dead_letters() == 0
 
 
-async def test_one_bad_event_holds_nobody_up_and_is_given_up(
-    publisher: Publisher, subscriber: Subscriber
+async def test_one_bad_event_of_a_batch_holds_nobody_up_and_is_given_up(
+    publisher: Publisher, subscriber: Subscriber, broker: Broker
 ) -> None:
     subscriber.poison = {"poison"}
     await publisher.publish("coffee", "poison", "tea")
@@ -290,31 +368,27 @@ async def test_one_bad_event_holds_nobody_up_and_is_given_up(
         await until(subscriber.dead_letters)
         assert (await workers.settle(GRACE_SECONDS)).quiet
     assert await subscriber.received() == ["coffee", "tea"]
-    async with subscriber.database.read() as connection:
-        [letter] = await connection.execute(text("SELECT * FROM dead_letters"))
+    assert not await _was_redelivered(broker)
+    [letter] = await dead_letters(subscriber.database, None)
     assert (letter.type, letter.partition_key) == (SUBJECT, "poison")
-    assert letter.error == "ValueError: cannot be handled"
-    assert events_pb2.ProductDiscontinued.FromString(letter.data).product == "poison"
+    assert (letter.error, letter.failure_count) == ("ValueError: cannot be handled", FAILURES_MAX)
 
 
 async def test_a_bad_event_is_given_up_after_so_many_tries_of_all_replicas_and_restarts(
-    publisher: Publisher, subscriber: Subscriber, broker: Broker
+    publisher: Publisher, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(failed_events, "RETRY_SECONDS", RESTART_SECONDS)
     subscriber.poison = {"poison"}
-    await publisher.relay().ensure_streams()
-    await _publish(broker, "poison")
+    await publisher.publish("poison")
     for failures in range(1, FAILURES_MAX):
-        async with at_work(subscriber.consumer(redelivery_seconds=RESTART_SECONDS)):
-            failed = f"failed_deliveries WHERE failure_count = {failures}"
+        async with at_work(publisher.relay_worker(), subscriber.consumer()):
+            failed = f"failed_events WHERE failure_count = {failures}"
             await until(partial(count, subscriber.database, failed))
-            await asyncio.sleep(RESTART_SECONDS / 4)  # for the broker to hear of it
     assert await subscriber.dead_letters() == 0
     async with at_work(subscriber.consumer(), subscriber.consumer()):
         await until(subscriber.dead_letters)
-    delivered = (await broker.consumer_info(STREAM, DURABLE)).delivered
-    assert delivered is not None
-    assert delivered.consumer_seq == FAILURES_MAX
-    assert await count(subscriber.database, "failed_deliveries") == 0
+    [letter] = await dead_letters(subscriber.database, None)
+    assert letter.failure_count == FAILURES_MAX
 
 
 async def test_a_bad_event_that_gets_better_is_handled(
@@ -333,6 +407,8 @@ async def test_what_is_no_event_is_given_up(
     publisher: Publisher, subscriber: Subscriber, broker: Broker
 ) -> None:
     await broker.publish(SUBJECT, b"\xff", {}, GRACE_SECONDS)
+    empty = CloudEventBatch(events=[CloudEvent(id="1")]).SerializeToString()
+    await broker.publish(SUBJECT, empty, {}, GRACE_SECONDS)
     await publisher.publish("tea")
     async with at_work(publisher.relay_worker(), subscriber.consumer()):
         await subscriber.until_received(1)
@@ -350,21 +426,113 @@ async def test_a_malformed_trace_is_no_reason_to_give_an_event_up(
     assert await subscriber.received() == ["tea"]
 
 
-async def test_two_relays_share_the_work(publisher: Publisher, nats_url: str) -> None:
-    keys = {f"p{number}" for number in range(1200)}
+async def test_of_several_relays_one_publishes_at_a_time(
+    publisher: Publisher, nats_url: str
+) -> None:
+    keys = {f"p{number}" for number in range(3 * BATCH_MAX_EVENTS)}
     client = await nats.connect(nats_url)
     subscription = await client.subscribe("recurring.>", pending_msgs_limit=-1)
     await client.flush()
     await publisher.publish(*keys)
-    steps = [publisher.relay().step() for _ in range(4)]
-    worked = [step.worked for step in await asyncio.gather(*steps)]
+    first = SlowRelay(publisher.database, publisher.broker, SERVICE)
+    step = asyncio.create_task(first.step())
+    await asyncio.wait_for(first.publishing.wait(), GRACE_SECONDS)
+    others = await asyncio.gather(*(publisher.relay().step() for _ in range(3)))
+    first.free.set()
+    published = await step
     await client.flush()
-    told = [await subscription.next_msg(GRACE_SECONDS) for _ in range(sum(worked))]
+    batches = [message.data async for message in _pending(subscription)]
     await client.close()
 
-    assert sum(worked) == len(keys)
-    assert sum(1 for count_one in worked if count_one) > 1
-    assert {(event.headers or {})["ce-partitionkey"] for event in told} == keys
+    assert (published.worked, [other.worked for other in others]) == (len(keys), [0, 0, 0])
+    assert all(other.pending for other in others)
+    assert {told.product for told in messages(events_pb2.ProductDiscontinued, batches)} == keys
+    assert len(batches) == 3
+
+
+async def test_a_relay_that_wakes_up_late_moves_the_cursor_nowhere(publisher: Publisher) -> None:
+    """Its lease has ended, another has published further, and an operator has begun a replay."""
+    late = SlowRelay(publisher.database, publisher.broker, SERVICE)
+    await publisher.publish("tea")
+    step = asyncio.create_task(late.step())
+    await asyncio.wait_for(late.publishing.wait(), GRACE_SECONDS)
+    async with publisher.database.begin() as tx:
+        await tx.execute("UPDATE outbox_cursor SET lease_end_time = now()")
+    await publisher.publish("coffee")
+    assert (await publisher.relay().step()).worked == 2
+    await outbox.replay(publisher.database, NOW)
+    late.free.set()
+    await step
+    assert await publisher.unpublished() == 2
+
+
+async def test_a_relay_that_is_started_in_the_place_of_one_that_crashed_publishes_at_once(
+    publisher: Publisher,
+) -> None:
+    crashed, again, other = (
+        SlowRelay(publisher.database, publisher.broker, SERVICE, name)
+        for name in ("one", "one", "other")
+    )
+    await publisher.publish("tea")
+    step = asyncio.create_task(crashed.step())
+    await asyncio.wait_for(crashed.publishing.wait(), GRACE_SECONDS)
+    other.free.set()
+    again.free.set()
+    assert (await other.step()).worked == 0
+    assert (await again.step()).worked == 1
+    # Were it alive after all, it would move the cursor nowhere.
+    await outbox.replay(publisher.database, NOW)
+    crashed.free.set()
+    await step
+    assert await publisher.unpublished() == 1
+
+
+class SlowRelay(Relay):
+    """Publishes when it is told to."""
+
+    def __init__(self, database: Database, broker: Broker, service: str, name: str = "") -> None:
+        super().__init__(database, broker, service, name=name)
+        self.publishing, self.free = asyncio.Event(), asyncio.Event()
+
+    async def _publish(self, row: Any) -> None:  # noqa: ANN401
+        self.publishing.set()
+        await self.free.wait()
+        await super()._publish(row)
+
+
+async def test_an_event_waits_for_every_older_transaction(
+    publisher: Publisher, subscriber: Subscriber
+) -> None:
+    """Otherwise the cursor would have passed what an older one publishes later."""
+    async with publisher.database.begin() as older:
+        await outbox.put(older, [discontinued("tea")])
+        await publisher.publish("coffee")
+        step = await publisher.relay().step()
+        assert (step.worked, step.pending) == (0, True)
+    assert (await publisher.relay().step()).worked == 2
+    async with at_work(subscriber.consumer()):
+        await subscriber.until_received(2)
+
+
+async def test_an_outbox_from_another_server_is_published_after_it_was_migrated(
+    publisher: Publisher, subscriber: Subscriber
+) -> None:
+    """As a dump has it that was restored where fewer transactions have been."""
+    await publisher.publish("tea")
+    await publisher.relay().step()
+    async with as_owner(publisher.database) as tx:
+        for table in ("outbox", "outbox_cursor"):
+            await tx.execute(f"UPDATE {table} SET transaction_id = '1000000000000'")  # noqa: S608
+    await publisher.publish("coffee")
+    with pytest.raises(ForeignOutboxError, match="restored from another server: migrate"):
+        await publisher.relay().step()
+    async with as_owner(publisher.database) as tx:
+        for statement in ADOPT_OUTBOX:
+            await tx.execute(statement)
+    async with at_work(publisher.relay_worker(), subscriber.consumer()):
+        await subscriber.until_received(2)
+    assert await subscriber.received() == ["coffee", "tea"]
+    assert await publisher.unpublished() == 0
 
 
 async def test_two_consumers_share_the_work(publisher: Publisher, subscriber: Subscriber) -> None:
@@ -375,17 +543,18 @@ async def test_two_consumers_share_the_work(publisher: Publisher, subscriber: Su
         await subscriber.until_received(len(keys))
         assert (await workers.settle(GRACE_SECONDS)).quiet
     assert await subscriber.received() == keys
-    assert sum(consumer.activity for consumer in consumers) == len(keys)
+    assert sum(consumer.activity for consumer, _ in consumers) == len(keys)
 
 
-async def test_a_relay_that_is_stopped_gives_back_what_it_claimed(
+async def test_a_relay_that_is_stopped_leaves_its_batches_to_another_at_once(
     publisher: Publisher, nats_server: EmbeddedNats
 ) -> None:
     await asyncio.to_thread(nats_server.stop)
     await publisher.publish("tea")
+    leased = "outbox_cursor WHERE lease_end_time > now()"
     async with at_work(publisher.relay_worker()):
-        await until(lambda: count(publisher.database, "outbox WHERE claim_time IS NOT NULL"))
-    assert await count(publisher.database, "outbox WHERE claim_time IS NOT NULL") == 0
+        await until(partial(count, publisher.database, leased))
+    assert await count(publisher.database, leased) == 0
     await asyncio.to_thread(nats_server.start)
 
 
@@ -438,27 +607,59 @@ async def test_what_was_settled_long_ago_is_deleted(
     publisher: Publisher, subscriber: Subscriber
 ) -> None:
     async with at_work(publisher.relay_worker(), subscriber.consumer()):
-        await publisher.publish("old", "new")
+        await publisher.publish("old")
+        await publisher.publish("new")
         await subscriber.until_received(2)
-    long_ago = "now() - interval '31 days'"
-    async with publisher.database.begin() as tx:
-        await tx.execute(
-            text(f"UPDATE outbox SET publish_time = {long_ago} WHERE partition_key = 'old'")  # noqa: S608
-        )
+        await until(lambda: _is_zero(publisher))
+    await _age(publisher, "old", days=38)
     async with subscriber.database.begin() as tx:
         await tx.execute(
-            text(f"UPDATE inbox SET handle_time = {long_ago} WHERE partition_key = 'old'")  # noqa: S608
+            "UPDATE inbox SET handle_time = now() - interval '39 days'"
+            " WHERE 'old' = ANY(partition_keys)"
         )
     assert (await outbox.purge(publisher.database, 30)).worked == 1
     assert (await outbox.purge(subscriber.database, 30)).worked == 1
-    assert await count(publisher.database, "outbox WHERE partition_key = 'new'") == 1
-    assert await count(subscriber.database, "inbox WHERE partition_key = 'new'") == 1
+    assert await _kept(publisher) == ["new"]
+    assert await count(subscriber.database, "inbox WHERE 'new' = ANY(partition_keys)") == 1
 
 
 async def test_what_was_never_published_is_kept(publisher: Publisher) -> None:
     await publisher.publish("tea")
-    assert (await outbox.purge(publisher.database, 0)).worked == 0
+    await _age(publisher, "tea", days=38)
+    assert (await outbox.purge(publisher.database, 30)).worked == 0
     assert await publisher.unpublished() == 1
+
+
+async def test_a_week_that_a_proof_is_reading_is_emptied_later(publisher: Publisher) -> None:
+    await publisher.publish("tea")
+    await publisher.relay().step()
+    await _age(publisher, "tea", days=38)
+    async with publisher.database.begin() as reading:
+        await reading.execute("SELECT FROM outbox")
+        assert (await outbox.purge(publisher.database, 30)).worked == 0
+    assert (await outbox.purge(publisher.database, 30)).worked == 1
+
+
+async def _age(publisher: Publisher, key: str, days: int) -> None:
+    """As if a batch had been stored so long ago."""
+    stored = f"now() - interval '{days} days'"
+    async with as_owner(publisher.database) as tx:
+        await tx.execute(
+            f"UPDATE outbox SET store_time = {stored}, partition = outbox_week({stored}) % 8"  # noqa: S608
+            " WHERE $1 = ANY(partition_keys)",
+            key,
+        )
+
+
+async def _kept(publisher: Publisher) -> list[str]:
+    async with publisher.database.read() as connection:
+        return [key for (key,) in await connection.fetch("SELECT partition_keys[1] FROM outbox")]
+
+
+async def _pending(subscription: Subscription) -> AsyncIterator[Msg]:
+    """What has arrived."""
+    while subscription.pending_msgs:
+        yield await subscription.next_msg(GRACE_SECONDS)
 
 
 async def _is_zero(publisher: Publisher) -> bool:
@@ -488,17 +689,8 @@ async def _publish(broker: Broker, key: str, traceparent: str = "") -> None:
 
 
 async def _publish_fact(broker: Broker, told: OutboxEvent, traceparent: str = "") -> None:
-    row = OutboxRow(
-        position=0,
-        data=told.message.SerializeToString(),
-        event_id=told.event_id,
-        type=told.type,
-        occur_time=NOW,
-        partition_key=told.partition_key,
-        tenant="acme",
-        traceparent=traceparent,
-    )
-    await broker.publish(told.type, row.data, headers(row, f"//recurring/{SERVICE}"), GRACE_SECONDS)
+    [batch] = in_batches([told], traceparent)
+    await broker.publish(batch.type, batch.data, batch_headers(batch.batch_id), GRACE_SECONDS)
 
 
 async def _was_redelivered(broker: Broker) -> bool:
@@ -518,12 +710,13 @@ async def test_an_event_that_was_given_up_is_handled_once_when_it_is_replayed(
         await until(given_up)
     [letter] = await dead_letters(subscriber.database, None)
 
-    still = await redrive(subscriber.database, subscriber.subscriptions, letter)
+    still = await retry(subscriber.database, subscriber.subscriptions, letter)
     assert "cannot be handled" in still
     assert await subscriber.dead_letters() == 1
 
     subscriber.poison = set()
-    outcomes = [await redrive(subscriber.database, subscriber.subscriptions, letter) for _ in "ab"]
+    [letter] = await dead_letters(subscriber.database, None)
+    outcomes = [await retry(subscriber.database, subscriber.subscriptions, letter) for _ in "ab"]
     assert outcomes == ["", ""]
     assert await subscriber.received() == ["bad"]
     assert await subscriber.dead_letters() == 0

@@ -51,7 +51,7 @@ NOISE = {
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two doors, from outside."""
+    """One of the two servers, from outside."""
 
     server: CatalogServer
     address: str
@@ -172,8 +172,8 @@ async def test_where_probes_ask_there_is_room_for_so_many_and_no_more(
     async with asyncio.timeout(GRACE_SECONDS):
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
-    for _, each in (*silent, (reader, writer)):
-        each.close()
+    for _, writer_ in (*silent, (reader, writer)):
+        writer_.close()
     assert await platforms(server).serves()
 
 
@@ -274,7 +274,7 @@ async def test_more_calls_than_a_server_takes_are_refused_and_the_other_server_s
     assert await other(side).serves()
     side.server.servicer.let_go.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    codes = {each.code() for each in answers if isinstance(each, grpc.aio.AioRpcError)}
+    codes = {answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
     # gRPC itself turns away what waits in line behind too many others.
     assert codes
     assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}

@@ -6,7 +6,6 @@ import uuid
 
 import pytest
 from recurring.catalog.v1 import catalog_pb2
-from sqlalchemy import text
 
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Connection, Database
@@ -27,8 +26,8 @@ class Counter:
 
     async def act(self, request: Request) -> catalog_pb2.Product:
         async def apply(tx: Connection) -> Applied[int]:
-            await tx.execute(text("INSERT INTO acts VALUES (:name)"), {"name": request.name})
-            acts = (await tx.execute(text("SELECT count(*) FROM acts"))).scalar_one()
+            await tx.execute("INSERT INTO acts VALUES ($1)", request.name)
+            acts = await tx.driver.fetchval("SELECT count(*) FROM acts")
             if self.broken:
                 raise LookupError
             return Applied(acts)
@@ -51,7 +50,7 @@ class Counter:
 async def counter(database: Database) -> Counter:
     set_caller(Caller("shop", "acme", frozenset()))
     async with as_owner(database) as tx:
-        await tx.execute(text("CREATE TABLE acts (name text)"))
+        await tx.execute("CREATE TABLE acts (name text)")
     return Counter(database)
 
 
@@ -60,8 +59,8 @@ def request(name: str = "tea", request_id: str = "") -> Request:
 
 
 async def test_the_same_request_is_answered_the_same_and_done_once(counter: Counter) -> None:
-    asked = request()
-    answers = [await counter.act(asked) for _ in range(3)]
+    first = request()
+    answers = [await counter.act(first) for _ in range(3)]
     assert [answer.title for answer in answers] == ["act 1"] * 3
     assert await count(counter.database, "acts") == 1
 
@@ -72,71 +71,73 @@ async def test_another_id_is_another_request(counter: Counter) -> None:
 
 
 async def test_an_id_with_other_content_is_refused(counter: Counter) -> None:
-    asked = request()
-    await counter.act(asked)
+    first = request()
+    await counter.act(first)
     with pytest.raises(Problem) as refused:
-        await counter.act(request("coffee", asked.request_id))
+        await counter.act(request("coffee", first.request_id))
     assert refused.value.reason == "REQUEST_ID_REUSED"
     assert [violation.field for violation in refused.value.violations] == ["request_id"]
 
 
 async def test_what_was_asked_cannot_be_found_from_what_is_kept_by_trying(counter: Counter) -> None:
-    asked = request()
-    await counter.act(asked)
+    first = request()
+    await counter.act(first)
     async with counter.database.begin() as tx:
-        kept = (await tx.execute(text("SELECT content_hash FROM requests"))).scalar_one()
+        kept = await tx.driver.fetchval("SELECT content_hash FROM requests")
 
-    guessed = hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
+    guessed = hashlib.sha256(first.SerializeToString(deterministic=True)).digest()
     assert guessed not in bytes(kept)
 
 
 async def test_an_id_is_for_one_method(counter: Counter) -> None:
-    asked = request()
-    await counter.act(asked)
+    first = request()
+    await counter.act(first)
     with pytest.raises(Problem) as refused:
-        await counter.act_otherwise(catalog_pb2.AdjustStockRequest(request_id=asked.request_id))
+        await counter.act_otherwise(catalog_pb2.AdjustStockRequest(request_id=first.request_id))
     assert refused.value.reason == "REQUEST_ID_REUSED"
 
 
 async def test_every_merchant_has_ids_of_its_own(counter: Counter) -> None:
-    asked = request()
-    await counter.act(asked)
+    first = request()
+    await counter.act(first)
     set_caller(Caller("shop", "other", frozenset()))
-    assert (await counter.act(asked)).title == "act 2"
+    assert (await counter.act(first)).title == "act 2"
 
 
 async def test_many_at_once_with_one_id_act_once(counter: Counter) -> None:
-    asked = request()
-    answers = await asyncio.gather(*(counter.act(asked) for _ in range(5)))
+    first = request()
+    answers = await asyncio.gather(*(counter.act(first) for _ in range(5)))
     assert {answer.title for answer in answers} == {"act 1"}
     assert await count(counter.database, "acts") == 1
 
 
 async def test_many_at_once_with_one_id_and_other_contents_act_once(counter: Counter) -> None:
     identity = str(uuid.uuid4())
-    asked = [request(name, identity) for name in ("tea", "coffee", "milk")]
-    answers = await asyncio.gather(*(counter.act(one) for one in asked), return_exceptions=True)
+    requests = [request(name, identity) for name in ("tea", "coffee", "milk")]
+    answers = await asyncio.gather(
+        *(counter.act(request_) for request_ in requests), return_exceptions=True
+    )
     assert sum(isinstance(answer, catalog_pb2.Product) for answer in answers) == 1
     assert await count(counter.database, "acts") == 1
 
 
 async def test_a_request_that_failed_is_not_remembered(counter: Counter) -> None:
-    asked = request()
+    first = request()
     counter.broken = True
     with pytest.raises(LookupError):
-        await counter.act(asked)
+        await counter.act(first)
     counter.broken = False
-    assert (await counter.act(asked)).title == "act 1"
+    assert (await counter.act(first)).title == "act 1"
 
 
 async def test_a_request_that_was_cut_short_is_not_remembered(counter: Counter) -> None:
-    asked = request()
+    first = request()
     async with counter.database.begin() as tx:
         # Somebody else is in the way, so the request waits, and its caller goes away.
-        await tx.execute(text("LOCK TABLE acts"))
+        await tx.execute("LOCK TABLE acts")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(counter.act(asked), 0.1)
-    assert (await counter.act(asked)).title == "act 1"
+            await asyncio.wait_for(counter.act(first), 0.1)
+    assert (await counter.act(first)).title == "act 1"
 
 
 @pytest.mark.parametrize("request_id", ["", "1", "tea"])

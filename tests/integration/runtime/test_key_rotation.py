@@ -13,13 +13,13 @@ from functools import partial
 import pytest
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
-from sqlalchemy import text
 
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db import idempotency, key_rotation
 from services.runtime.db.key_rotation import EncryptedTable, Tally
-from services.runtime.db.pool import Connection, Database, connect
+from services.runtime.db.leases import BUCKETS
+from services.runtime.db.pool import Connection, Database, Pool
 from services.runtime.errors import Problem
 from services.runtime.mutations import Applied, run_mutation
 from services.scheduler.api.responses import standing_order_message
@@ -36,9 +36,9 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import (
     addresses,
+    due,
     orders,
     sign_ups,
-    standing_order_claims,
     standing_orders,
 )
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
@@ -55,8 +55,9 @@ HOME, WORK = PostalAddress(locality="Bonn"), PostalAddress(locality="Ulm")
 NONE_LEFT = {table.name: 0 for table in ENCRYPTED_TABLES}
 # What is stored as bytes and not encrypted: events, salted hashes of codes, keyed hashes of phones.
 NOT_ENCRYPTED = {
-    ("outbox", "data"), ("dead_letters", "data"), ("phone_codes", "salt"), ("phone_codes", "code_hash"),
-    ("code_limits", "subject_blind_index"),
+    ("outbox", "data"), *((f"outbox_{number}", "data") for number in range(8)),
+    ("failed_events", "event"), ("phone_codes", "salt"),
+    ("phone_codes", "code_hash"), ("code_limits", "subject_blind_index"),
 }  # fmt: skip
 
 
@@ -64,11 +65,11 @@ NOT_ENCRYPTED = {
 async def opened(url: str, keyring: Keyring) -> AsyncIterator[Database]:
     """A database with these keys, for all merchants."""
     act_for_all("test")
-    engine = connect(url, application="test", pool_size=2, keyring=keyring)
+    pool = Pool(url, application="test", size=2, keyring=keyring)
     try:
-        yield Database(engine)
+        yield Database(pool)
     finally:
-        await engine.dispose()
+        await pool.close()
 
 
 async def reencrypt(database: Database, *, only_count: bool = False) -> dict[str, Tally]:
@@ -107,7 +108,9 @@ async def url(service_database: ServiceDatabase) -> str:
     made = [template(name) for name in ("a", "b", "c")]
     async with opened(address, KEYRING) as database, database.begin() as tx:
         await sign_ups.insert(tx, made, [b"hash"] * 3)
-        await orders.insert(tx, [o for one in made for o in open_cycles(one, NOW).orders], NOW)
+        await orders.insert(
+            tx, [o for standing_order in made for o in open_cycles(standing_order, NOW).orders], NOW
+        )
     return address
 
 
@@ -118,15 +121,15 @@ async def test_after_reencryption_the_old_key_can_be_dropped(url: str) -> None:
         }  # fmt: skip
 
     async with opened(url, NEWER) as database, database.begin() as tx:
-        found = await standing_orders.list_of_merchant(
+        listed = await standing_orders.list_of_merchant(
             tx, ACME, customer=None, state=None, after="", limit=9
         )
-        shown = [standing_order_message(one, NEWER) for one in found]
-        rows = list(await tx.execute(text("SELECT * FROM orders")))
+        shown = [standing_order_message(standing_order, NEWER) for standing_order in listed]
+        rows = await tx.fetch("SELECT * FROM orders")
         assert await sign_ups.import_hashes(tx, ACME, ["a"]) == {"a": b"hash"}
-    assert [one.ship_to for one in shown] == [HOME] * 3
-    assert [one.cycle_changes[0].ship_to for one in shown] == [WORK] * 3
-    assert [addresses.decrypt(NEWER, ACME, ADA, row.ship_to) for row in rows] == [HOME] * 6
+    assert [message.ship_to for message in shown] == [HOME] * 3
+    assert [message.cycle_changes[0].ship_to for message in shown] == [WORK] * 3
+    assert [addresses.decrypt(NEWER, ACME, ADA, row["ship_to"]) for row in rows] == [HOME] * 6
 
 
 async def test_what_is_reencrypted_is_left_as_it_is(url: str) -> None:
@@ -158,9 +161,7 @@ async def test_pages_are_gone_through_to_the_last(
 async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url: str) -> None:
     async with opened(url, BOTH) as database:
         async with database.begin() as tx:
-            await tx.execute(
-                text("UPDATE orders SET ship_to = 'gone-1:x' WHERE standing_order = 'a'")
-            )
+            await tx.execute("UPDATE orders SET ship_to = 'gone-1:x' WHERE standing_order = 'a'")
         tally = (await reencrypt(database))["orders"]
 
     assert tally == Tally(rows=6, reencrypted=4, unreadable=2)
@@ -168,11 +169,15 @@ async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url
 
 async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> None:
     async with opened(url, NEWER) as database, database.begin() as tx:
-        claimed = await standing_order_claims.claim_due(tx, NOW, 9)
-        opening = [order for one in claimed for order in open_cycles(one, NOW + DAY).orders]
-        before = {one.standing_order: one.ship_to for one in claimed}
+        found = await due.to_prepare(tx, range(BUCKETS), NOW, 9, ())
+        opening = [
+            order
+            for standing_order in found
+            for order in open_cycles(standing_order, NOW + DAY).orders
+        ]
+        before = {standing_order.standing_order: standing_order.ship_to for standing_order in found}
 
-    assert len(claimed) == 3
+    assert len(found) == 3
     assert {order.ship_to for order in opening} == set(before.values())
     with pytest.raises(UnreadableError):
         addresses.decrypt(NEWER, ACME, ADA, opening[0].ship_to)
@@ -197,8 +202,8 @@ async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> 
 
 async def waits_for_lock(database: Database) -> bool:
     async with database.read() as connection:
-        waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        return bool((await connection.execute(waiting)).scalar_one())
+        waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        return bool(await connection.driver.fetchval(waiting))
 
 
 async def name_product(
@@ -216,10 +221,10 @@ async def name_product(
 
 
 async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
-    asked = catalog_pb2.DiscontinueProductRequest(name="tea", request_id=str(uuid.uuid4()))
+    discontinue = catalog_pb2.DiscontinueProductRequest(name="tea", request_id=str(uuid.uuid4()))
     async with opened(url, KEYRING) as database:
         set_caller(Caller("shop", "acme", frozenset()))
-        first = await name_product(database, asked)
+        first = await name_product(database, discontinue)
     async with opened(url, BOTH) as database:
         assert await key_rotation.reencrypt(database, idempotency.ENCRYPTED_TABLES) == Tally(
             rows=1, reencrypted=1
@@ -227,10 +232,10 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
 
     async with opened(url, NEWER) as database:
         set_caller(Caller("shop", "acme", frozenset()))
-        assert await name_product(database, asked) == first
-        asked.name = "coffee"
+        assert await name_product(database, discontinue) == first
+        discontinue.name = "coffee"
         with pytest.raises(Problem) as refused:
-            await name_product(database, asked)
+            await name_product(database, discontinue)
     assert refused.value.reason == "REQUEST_ID_REUSED"
 
 
@@ -238,15 +243,18 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
 async def test_no_encrypted_column_is_forgotten(
     service: str, service_database: ServiceDatabase
 ) -> None:
-    async with opened(service_database(service), KEYRING) as database, database.read() as found:
-        stored = await found.execute(
-            text("""
+    async with (
+        opened(service_database(service), KEYRING) as database,
+        database.read() as connection,
+    ):
+        stored = await connection.fetch(
+            """
                 SELECT table_name, column_name FROM information_schema.columns
                 JOIN information_schema.tables USING (table_schema, table_name)
                 WHERE table_schema = 'public' AND data_type = 'bytea' AND table_type = 'BASE TABLE'
-            """)
+            """
         )
-        as_bytes = {(row.table_name, row.column_name) for row in stored}
+        as_bytes = {(row["table_name"], row["column_name"]) for row in stored}
     encrypted = (idempotency.ENCRYPTED_TABLES, *encrypted_of(service))
 
     assert as_bytes - NOT_ENCRYPTED == {
@@ -261,7 +269,7 @@ def encrypted_of(service: str) -> Sequence[EncryptedTable]:
     """What a service says of its own tables."""
     if importlib.util.find_spec(f"services.{service}.store.encrypted") is None:
         return ()
-    found: Sequence[EncryptedTable] = importlib.import_module(
+    tables: Sequence[EncryptedTable] = importlib.import_module(
         f"services.{service}.store.encrypted"
     ).ENCRYPTED_TABLES
-    return found
+    return tables

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jwt
 import pytest
 from aiohttp import web
@@ -43,7 +42,7 @@ def token(key: Any = ED25519[0], key_id: str = "one", algorithm: str = "EdDSA") 
     return "Bearer " + jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id})
 
 
-def gate(keys: KeySet, *algorithms: str) -> Authenticator:
+def authenticator_of(keys: KeySet, *algorithms: str) -> Authenticator:
     access = {METHOD: Access("products:read")}
     return Authenticator(keys, ISSUER, AUDIENCE, access, algorithms or ("EdDSA",))
 
@@ -85,16 +84,16 @@ async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Issuer,
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    async with aiohttp.ClientSession() as http:
-        keys = KeyUrl(http, f"http://127.0.0.1:{runner.addresses[0][1]}/keys", production=True)
-        await keys.fetch()
-        yield issuer, keys
+    keys = KeyUrl(f"http://127.0.0.1:{runner.addresses[0][1]}/keys", production=True)
+    await keys.fetch()
+    yield issuer, keys
+    await keys.close()
     await runner.cleanup()
 
 
 async def test_a_new_key_is_fetched_when_it_first_comes(issuer: tuple[Issuer, KeyUrl]) -> None:
     outside, keys = issuer
-    own = gate(keys)
+    own = authenticator_of(keys)
     assert await admitted(own, token())
     outside.keys = [jwk(ED25519[1], "two"), jwk(ED25519[0], "one")]
     assert await admitted(own, token(ED25519[1], "two"))
@@ -105,7 +104,7 @@ async def test_a_key_that_was_withdrawn_opens_nothing_any_more(
     issuer: tuple[Issuer, KeyUrl],
 ) -> None:
     outside, keys = issuer
-    own = gate(keys)
+    own = authenticator_of(keys)
     assert await admitted(own, token())
     outside.keys = [jwk(ED25519[1], "two")]
     await keys.fetch()
@@ -118,11 +117,11 @@ async def test_unknown_keys_do_not_flood_the_issuer(
     outside, keys = issuer
     monkeypatch.setattr(key_sets, "FETCH_AGAIN_SECONDS", 60.0)
     before = outside.asked
-    own = gate(keys)
-    found = await asyncio.gather(
+    own = authenticator_of(keys)
+    admissions = await asyncio.gather(
         *(admitted(own, token(key_id=f"made-up-{number}")) for number in range(200))
     )
-    assert not any(found)
+    assert not any(admissions)
     assert outside.asked == before
 
 
@@ -131,7 +130,7 @@ async def test_many_who_wait_for_a_new_key_ask_once(issuer: tuple[Issuer, KeyUrl
     outside.keys = [jwk(ED25519[1], "two")]
     outside.delay_seconds = 0.2
     before = outside.asked
-    own = gate(keys)
+    own = authenticator_of(keys)
     new = token(ED25519[1], "two")
     assert all(await asyncio.gather(*(admitted(own, new) for _ in range(50))))
     assert outside.asked == before + 1
@@ -142,7 +141,7 @@ async def test_an_issuer_at_fault_leaves_the_old_keys_in_use(
     issuer: tuple[Issuer, KeyUrl], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, keys = issuer
-    own = gate(keys)
+    own = authenticator_of(keys)
     outside.keys = [jwk(ED25519[1], "two")] if fault != "no keys" else []
     outside.status = 503 if fault == "away" else 200
     outside.padding = "x" * key_sets.SET_MAX_BYTES if fault == "too long" else ""
@@ -160,7 +159,7 @@ async def test_an_old_set_is_fetched_again_in_the_background(
     monkeypatch.setattr(key_sets, "FETCH_SECONDS", 0.0)
     before = outside.asked
     outside.answered.clear()
-    assert await admitted(gate(keys), token())
+    assert await admitted(authenticator_of(keys), token())
     await asyncio.wait_for(outside.answered.wait(), 5)
     assert outside.asked > before
 
@@ -171,7 +170,7 @@ async def test_a_file_is_read_again_when_it_changes(
     monkeypatch.setattr(key_sets, "FILE_CHECK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
-    own = gate(KeyFile(file, production=False))
+    own = authenticator_of(KeyFile(file, production=False))
     assert await admitted(own, token())
     file.write_text("{ half of it")
     assert await admitted(own, token())
@@ -186,7 +185,9 @@ async def test_in_production_no_key_for_development_is_ever_taken_from_a_file(
     monkeypatch.setattr(key_sets, "FILE_CHECK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
-    production, sandbox = (gate(KeyFile(file, production=each)) for each in (True, False))
+    production, sandbox = (
+        authenticator_of(KeyFile(file, production=production)) for production in (True, False)
+    )
     file.write_text(json.dumps({"keys": [jwk(ED25519[1], "development-1")]}))
     assert await admitted(sandbox, token(ED25519[1], "development-1"))
     assert not await admitted(production, token(ED25519[1], "development-1"))
@@ -198,7 +199,7 @@ async def test_in_production_no_key_for_development_is_ever_taken_from_an_issuer
 ) -> None:
     outside, keys = issuer
     outside.keys = [jwk(ED25519[0], "one"), jwk(ED25519[1], "development-1")]
-    own = gate(keys)
+    own = authenticator_of(keys)
     assert not await admitted(own, token(ED25519[1], "development-1"))
     assert await admitted(own, token())
 
@@ -212,6 +213,6 @@ async def test_only_the_configured_algorithms_are_taken(tmp_path: Path) -> None:
     tokens = {name: token(key, name, name) for name, key in made.items()}
     tokens["HS256"] = token("secret-that-is-long-enough-for-it", "HS256", "HS256")
     for allowed in made:
-        own = gate(KeyFile(file, production=False), allowed)
-        found = {name for name, each in tokens.items() if await admitted(own, each)}
-        assert found == {allowed}
+        own = authenticator_of(KeyFile(file, production=False), allowed)
+        allowed_names = {name for name, token in tokens.items() if await admitted(own, token)}
+        assert allowed_names == {allowed}

@@ -23,9 +23,9 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-async def connect(port: int, said: bytes) -> Connection:
+async def connect(port: int, request: bytes) -> Connection:
     reader, writer = await asyncio.open_connection(HOST, port)
-    writer.write(said)
+    writer.write(request)
     return reader, writer
 
 
@@ -55,7 +55,7 @@ async def test_readers_that_do_not_go_on_are_few_and_end(
         assert await asyncio.wait_for(reader.read(), GRACE_SECONDS) == b""
         writer.close()
 
-    async def room() -> bool:
+    async def has_capacity() -> bool:
         return await is_served(port)
 
-    await until(room)
+    await until(has_capacity)

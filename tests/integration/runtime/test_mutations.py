@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from recurring.catalog.v1 import catalog_pb2, events_pb2
-from sqlalchemy import text
 
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Connection, Database
@@ -64,8 +63,8 @@ class Titles:
 
     async def _apply(self, tx: Connection) -> Applied[str] | Refused:
         self.applied += 1
-        await tx.execute(text("INSERT INTO titles DEFAULT VALUES"))
-        number = (await tx.execute(text("SELECT count(*) FROM titles"))).scalar_one()
+        await tx.execute("INSERT INTO titles DEFAULT VALUES")
+        number = await tx.driver.fetchval("SELECT count(*) FROM titles")
         if self.failure is not None:
             raise self.failure
         if self.problem is not None:
@@ -81,7 +80,7 @@ class Titles:
 async def titles(database: Database) -> Titles:
     set_caller(Caller("shop", "acme", frozenset()))
     async with as_owner(database) as tx:
-        await tx.execute(text("CREATE TABLE titles (number bigserial)"))
+        await tx.execute("CREATE TABLE titles (number bigserial)")
     return Titles(database)
 
 
@@ -92,8 +91,8 @@ async def counts(database: Database) -> dict[str, int]:
 
 async def audit_entries(database: Database) -> list[tuple[Any, ...]]:
     async with database.begin() as tx:
-        rows = await tx.execute(
-            text("SELECT resource, state_before, state_after FROM audit_entries ORDER BY position")
+        rows = await tx.fetch(
+            "SELECT resource, state_before, state_after FROM audit_entries ORDER BY position"
         )
         return [tuple(row) for row in rows]
 
@@ -101,10 +100,10 @@ async def audit_entries(database: Database) -> list[tuple[Any, ...]]:
 async def test_a_request_that_was_answered_is_replayed_before_anything_is_decided(
     titles: Titles,
 ) -> None:
-    asked = request()
-    answers = [await titles.change(asked)]
+    first = request()
+    answers = [await titles.change(first)]
     titles.decision_failure = LookupError()
-    answers.append(await titles.change(asked))
+    answers.append(await titles.change(first))
     assert [answer.title for answer in answers] == ["title 1", "title 1"]
     assert (titles.decided, titles.applied) == (1, 1)
 
@@ -112,13 +111,13 @@ async def test_a_request_that_was_answered_is_replayed_before_anything_is_decide
 async def test_a_decision_that_fails_leaves_nothing_and_the_request_can_be_made_again(
     titles: Titles,
 ) -> None:
-    asked = request()
+    first = request()
     titles.decision_failure = LookupError()
     with pytest.raises(LookupError):
-        await titles.change(asked)
+        await titles.change(first)
     assert set((await counts(titles.database)).values()) == {0}
     titles.decision_failure = None
-    assert (await titles.change(asked)).title == "title 1"
+    assert (await titles.change(first)).title == "title 1"
 
 
 async def test_a_mutation_stores_state_answer_audit_and_event_together(titles: Titles) -> None:
@@ -141,10 +140,10 @@ async def test_a_problem_that_is_raised_leaves_no_trace(titles: Titles) -> None:
 
 
 async def test_a_refusal_leaves_its_trace_and_frees_the_request_id(titles: Titles) -> None:
-    asked = request()
+    first = request()
     titles.problem = wrong_state("TITLE_TAKEN", "it is taken")
     with pytest.raises(Problem) as refused:
-        await titles.change(asked)
+        await titles.change(first)
     assert refused.value.reason == "TITLE_TAKEN"
     assert await counts(titles.database) == {
         "titles": 1,
@@ -154,7 +153,7 @@ async def test_a_refusal_leaves_its_trace_and_frees_the_request_id(titles: Title
     }
     assert await audit_entries(titles.database) == [(NAME, None, {"reason": "TITLE_TAKEN"})]
     titles.problem = None
-    assert (await titles.change(asked)).title == "title 2"
+    assert (await titles.change(first)).title == "title 2"
 
 
 async def test_the_audit_has_what_was_before_and_after(titles: Titles) -> None:
@@ -166,8 +165,8 @@ async def test_the_audit_has_what_was_before_and_after(titles: Titles) -> None:
 
 async def test_two_with_one_request_id_that_both_decided_apply_once(titles: Titles) -> None:
     titles.both_decided = asyncio.Barrier(2)
-    asked = request()
-    answers = await asyncio.gather(titles.change(asked), titles.change(asked))
+    first = request()
+    answers = await asyncio.gather(titles.change(first), titles.change(first))
     assert [answer.title for answer in answers] == ["title 1", "title 1"]
     assert (titles.decided, titles.applied) == (2, 1)
     assert set((await counts(titles.database)).values()) == {1}

@@ -71,15 +71,15 @@ async def test_replicas_publish_each_event_once(suite: Suite, replica: Program) 
     there = replica_client(suite, replica)
     here = suite.with_token(there.token, there.merchant)
     products = [f"p{number}" for number in range(20)]
-    async with suite.listening() as ear:
+    async with suite.subscribe_events() as subscription:
         for shop, product in zip([here, there] * 10, products, strict=True):
             made = await shop.catalog.CreateProduct(new_product(shop, product))
             await shop.catalog.DiscontinueProduct(
                 catalog_pb2.DiscontinueProductRequest(name=made.name, request_id=new_id())
             )
         message_type = events_pb2.ProductDiscontinued
-        heard = [await ear.next(message_type, here.merchant) for _ in products]
-    assert len({event.headers["ce-id"] for event in heard}) == len(products)
+        received = [await subscription.next(message_type, here.merchant) for _ in products]
+    assert len({event.event.id for event in received}) == len(products)
     await there.close()
 
 
@@ -118,7 +118,7 @@ async def test_a_replica_that_is_stopped_under_load_loses_no_call(
     await asyncio.to_thread(psutil.Process(process.pid).wait, 15)
 
     request = catalog_pb2.ListProductsRequest(parent=here.name, page_size=1000)
-    found = await here.catalog.ListProducts(request)
-    assert sorted(product.name for product in found.products) == sorted(done)
+    products = await here.catalog.ListProducts(request)
+    assert sorted(product.name for product in products.products) == sorted(done)
     assert "Traceback" not in replica.process.log_tail(1000)
     await there.close()

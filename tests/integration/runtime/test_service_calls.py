@@ -115,8 +115,8 @@ async def code(
     async with grpc.aio.secure_channel(address or catalog.peers, credentials) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await catalog.ask(channel)
-    found: grpc.StatusCode = failure.value.code()
-    return found
+    code: grpc.StatusCode = failure.value.code()
+    return code
 
 
 async def test_a_service_is_known_by_its_certificate(catalog: CatalogPeer) -> None:
@@ -254,9 +254,9 @@ async def test_in_production_no_authority_for_development_is_ever_believed(
 ) -> None:
     believed = Authority(tmp_path / "another", "An authority")
     folder = believed.ensure(tmp_path / "client", "scheduler", HOSTS)
-    production, sandbox = (Identity(folder, production=each) for each in (True, False))
+    production, sandbox = (Identity(folder, production=production) for production in (True, False))
     both = believed.certificate_file, catalog.keys.authority.certificate_file
-    (folder / "ca.crt").write_bytes(b"".join(each.read_bytes() for each in both))
+    (folder / "ca.crt").write_bytes(b"".join(file.read_bytes() for file in both))
     # Who believes the server is asked for a token.
     assert (
         await code(catalog, sandbox.channel_credentials(), catalog.own)

@@ -167,7 +167,7 @@ def database(service_database: ServiceDatabase, process: Process) -> str:
 
 async def execute(url: str, *statements: str) -> None:
     """Do what only the owner may."""
-    owner = url.replace("postgresql+asyncpg", "postgresql").replace(":only", "_migrator:only")
+    owner = url.replace(":only", "_migrator:only")
     connection = await asyncpg.connect(owner)
     try:
         for statement in statements:
@@ -391,7 +391,7 @@ async def test_a_durable_that_was_deleted_is_made_again_where_the_service_may(
     await delete(nats_url, "CATALOG")
 
     async def is_back() -> bool:
-        return await broker.has_stream("CATALOG")
+        return await broker.creation_time("CATALOG") is not None
 
     await until(is_back, 10)
     await broker.close()

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 
 import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 import services
 from services.runtime.db.statements import Command, Query, scalar
@@ -38,12 +36,11 @@ def _given(row: Callable[..., object], count: int) -> tuple[str, ...]:
 async def test_the_columns_of_a_statement_are_the_fields_of_its_row_type(
     service: str, service_database: ServiceDatabase
 ) -> None:
-    url = service_database(service).replace("postgresql+asyncpg", "postgresql")
+    url = service_database(service)
     connection = await asyncpg.connect(url)
     expected, prepared = {}, {}
     for name, statement in statements(service):
-        sql = str(text(statement.sql).compile(dialect=dialect()))  # type: ignore[no-untyped-call]
-        columns = (await connection.prepare(sql)).get_attributes()
+        columns = (await connection.prepare(statement.sql)).get_attributes()
         if isinstance(statement, Query) and statement.row is scalar:
             assert len(columns) == 1, name
             continue

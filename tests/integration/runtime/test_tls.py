@@ -96,10 +96,10 @@ async def test_the_command_trusts_the_authority_that_the_environment_names(
 async def test_the_command_trusts_the_authority_that_its_option_names(
     environment: dict[str, str], authority_file: Path
 ) -> None:
-    said = await asyncio.to_thread(
+    answer = await asyncio.to_thread(
         run, environment, "products", "get", NAME, "--json", "--ca-file", str(authority_file)
     )
-    assert NAME in said
+    assert NAME in answer
 
 
 async def test_elsewhere_the_command_trusts_whom_the_system_trusts(

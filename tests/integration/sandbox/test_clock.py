@@ -243,7 +243,7 @@ async def test_the_clock_does_not_wait_for_a_killed_process_whose_heir_is_there(
     await lines_of(pair, "advance", seconds=60)
     clock = (await pair.ask("GET", "/clock")).body
 
-    assert [each["instance"] for each in clock["participants"]] == ["heir", "a"]
+    assert [participant["instance"] for participant in clock["participants"]] == ["heir", "a"]
 
 
 async def test_a_client_that_goes_away_stops_the_advance_after_the_step(

@@ -1,6 +1,7 @@
 """The SMS gateway and the mail server, and the inboxes of whom they deliver to."""
 
 import smtplib
+import time
 from typing import Any
 
 import aiohttp
@@ -116,6 +117,32 @@ async def test_an_outage_of_the_gateway_leaves_the_phones_readable(sandbox: Sand
 
     assert (await sandbox.sms(PHONE, "Later", key="2")).status == 503
     assert len(await inbox(sandbox, PHONE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "arrived"),
+    [("falsely_delivered", "delivered", 0), ("falsely_undelivered", "undelivered", 1)],
+)
+async def test_a_gateway_says_the_opposite_of_what_became_of_a_message(
+    sandbox: Sandbox, kind: str, told: str, arrived: int
+) -> None:
+    await sandbox.ask("PUT", "/outages/sms", json={"on": True, "kind": kind})
+
+    assert (await sandbox.sms(PHONE, key="1")).body["status"] == told
+    assert len(await inbox(sandbox, PHONE)) == arrived
+
+
+async def test_a_slow_mail_server_has_kept_what_its_client_gave_up(sandbox: Sandbox) -> None:
+    await sandbox.ask(
+        "PUT", "/outages/mail", json={"on": True, "kind": "slow", "seconds": 0.3, "times": 1}
+    )
+    started = time.monotonic()
+    await sandbox.mail(["ann@example.test"], "<1@test>")
+    assert time.monotonic() - started > 0.3
+    await sandbox.mail(["ann@example.test"], "<1@test>")
+
+    [message] = await mailbox(sandbox, "ann@example.test")
+    assert message["deliveries"] == 2
 
 
 async def mailbox(sandbox: Sandbox, to: str) -> list[dict[str, Any]]:

@@ -88,11 +88,11 @@ async def test_the_record_has_every_request_and_no_secret(sandbox: Sandbox) -> N
     last = first["data"][-1]["seq"]
     second = (await sandbox.ask("GET", f"/record/requests?after={last}")).body
 
-    told = [
-        (each["part"], each["method"], each["path"], each["key"], each["outcome"])
-        for each in first["data"] + second["data"]
+    requests_ = [
+        (entry["part"], entry["method"], entry["path"], entry["key"], entry["outcome"])
+        for entry in first["data"] + second["data"]
     ]
-    assert told == [
+    assert requests_ == [
         ("provider", "POST", "/v1/payment_intents", "c1", "402"),
         ("sms", "POST", "/sms/v1/messages", "s1", "201"),
         ("mail", "SMTP", "/mail", "<1@test>", "250"),

@@ -6,7 +6,7 @@ import sqlite3
 import aiohttp
 import pytest
 
-from tests.integration.sandbox.process import PROVIDER_API_KEY, Answer, Sandbox
+from tests.integration.sandbox.process import PROVIDER_API_KEY, Answer, Sandbox, StartSandbox
 
 APPROVED = ["pm_card_visa", "pm_card_mastercard"]
 DECLINED = [
@@ -57,18 +57,18 @@ async def test_the_first_attempt_of_each_charge_is_declined_and_the_next_succeed
         return int(answer.status)
 
     attempts = [("c1", "a1"), ("c1", "a1"), ("c1", "a2"), ("c2", "b1"), ("c2", "b2")]
-    assert [await attempt(*each) for each in attempts] == [402, 402, 200, 402, 200]
+    assert [await attempt(*arguments) for arguments in attempts] == [402, 402, 200, 402, 200]
 
 
 async def test_a_time_out_after_the_charge_leaves_it_charged_once(sandbox: Sandbox) -> None:
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await sandbox.charge("pm_sandbox_timeoutAfterCharge", key="1", **{"metadata[attempt]": "1"})
-    found = await sandbox.provider("GET", "/payment_intents/search?query=metadata['attempt']:'1'")
+    search = await sandbox.provider("GET", "/payment_intents/search?query=metadata['attempt']:'1'")
     replay = await sandbox.charge(
         "pm_sandbox_timeoutAfterCharge", key="1", **{"metadata[attempt]": "1"}
     )
 
-    assert found.body["data"] == [replay.body]
+    assert search.body["data"] == [replay.body]
     assert (replay.status, replay.headers["Idempotent-Replayed"]) == (200, "true")
     assert (await sandbox.ask("GET", "/record")).body["payment_intents"] == {"succeeded": 1}
 
@@ -163,17 +163,15 @@ async def test_a_search_finds_what_has_all_the_given_metadata(sandbox: Sandbox) 
     query = "metadata['order']:'A' AND metadata[\"attempt\"]:\"1\" AND status:'succeeded'"
     headers = {"Authorization": f"Bearer {PROVIDER_API_KEY}"}
     path = "/v1/payment_intents/search"
-    found = await sandbox.ask("GET", path, query={"query": query}, headers=headers)
+    search = await sandbox.ask("GET", path, query={"query": query}, headers=headers)
 
-    assert (found.body["object"], found.body["data"]) == ("search_result", [wanted.body])
+    assert (search.body["object"], search.body["data"]) == ("search_result", [wanted.body])
 
 
 async def test_a_search_that_lags_shows_nothing_new_and_the_list_shows_it(sandbox: Sandbox) -> None:
     lag = {"search_lag_seconds": 90}
-    assert (await sandbox.ask("PUT", "/provider/behavior", json=lag)).body == {
-        "search_lag_seconds": 90,
-        "keys_forgotten_after_seconds": None,
-    }
+    shown = (await sandbox.ask("PUT", "/provider/behavior", json=lag)).body
+    assert {name: value for name, value in shown.items() if value is not None} == lag
     made = await sandbox.charge(**{"metadata[attempt]": "1"})
     headers = {"Authorization": f"Bearer {PROVIDER_API_KEY}"}
     query = {"query": "metadata['attempt']:'1'"}
@@ -184,8 +182,8 @@ async def test_a_search_that_lags_shows_nothing_new_and_the_list_shows_it(sandbo
     assert listed.body["data"] == [made.body]
 
     await sandbox.ask("PUT", "/provider/behavior", json={"search_lag_seconds": None})
-    found = await sandbox.ask("GET", path, query=query, headers=headers)
-    assert found.body["data"] == [made.body]
+    search = await sandbox.ask("GET", path, query=query, headers=headers)
+    assert search.body["data"] == [made.body]
 
 
 @pytest.mark.parametrize("body", [{"search_lag_seconds": 0}, {"search_lag_seconds": "1"}, {"x": 1}])
@@ -212,7 +210,7 @@ async def test_the_pages_of_a_search_hold_everything_once(sandbox: Sandbox) -> N
     first = (await sandbox.provider("GET", path)).body
     second = (await sandbox.provider("GET", f"{path}&page={first['next_page']}")).body
 
-    assert [each["id"] for each in first["data"] + second["data"]] == made[::-1]
+    assert [payment["id"] for payment in first["data"] + second["data"]] == made[::-1]
     assert (first["has_more"], second["has_more"], second["next_page"]) == (True, False, None)
 
 
@@ -222,7 +220,7 @@ async def test_the_pages_of_the_list_hold_everything_once_newest_first(sandbox: 
     last = first["data"][-1]["id"]
     second = (await sandbox.provider("GET", f"/payment_intents?starting_after={last}")).body
 
-    assert [each["id"] for each in first["data"] + second["data"]] == made[::-1]
+    assert [payment["id"] for payment in first["data"] + second["data"]] == made[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
 
 
@@ -387,6 +385,57 @@ async def test_a_provider_whose_answers_are_lost_charges_all_the_same(sandbox: S
     again = await sandbox.charge(key="1")
     assert again.headers["Idempotent-Replayed"] == "true"
     assert (await sandbox.ask("GET", "/record")).body["payment_intents"] == {"succeeded": 1}
+
+
+@pytest.mark.parametrize("kind", ["slow", "queued"])
+async def test_a_slow_provider_charges_a_caller_who_has_gone_once(
+    sandbox: Sandbox, kind: str
+) -> None:
+    trouble = {"on": True, "kind": kind, "seconds": 0.5, "times": 1}
+    await sandbox.ask("PUT", "/outages/provider", json=trouble)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await sandbox.charge(key="1")
+    # The outage is over after one request; this one comes before what is still on its way, if it is.
+    assert (await sandbox.charge(key="1")).status == 200
+    await asyncio.sleep(0.5)
+    assert (await sandbox.ask("GET", "/record")).body["payment_intents"] == {"succeeded": 1}
+
+
+async def test_a_refund_is_pending_then_succeeds_and_fails_when_the_bank_sends_it_back(
+    start_sandbox: StartSandbox,
+) -> None:
+    sandbox = await start_sandbox(SANDBOX_EXPECTED_SERVICES=",")
+    behavior = {"refunds_pending_seconds": 60, "refunds_fail_after_seconds": 3600}
+    await sandbox.ask("PUT", "/provider/behavior", json=behavior)
+    intent = (await sandbox.charge()).body["id"]
+    refund = (await sandbox.provider("POST", "/refunds", {"payment_intent": intent})).body
+    statuses = [refund["status"]]
+    for seconds in (60, 3600):
+        async with sandbox.http.post(f"{sandbox.url}/clock/advance", json={"seconds": seconds}):
+            pass
+        await sandbox.clock_when(lambda clock: not clock["advancing"])
+        statuses.append((await sandbox.provider("GET", f"/refunds/{refund['id']}")).body["status"])
+    assert statuses == ["pending", "succeeded", "failed"]
+    # What came back can be given back again.
+    again = await sandbox.provider("POST", "/refunds", {"payment_intent": intent})
+    assert (again.status, again.body["amount"]) == (200, 1250)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"on": True, "kind": "slow"},
+        {"on": True, "kind": "slow", "seconds": 61},
+        {"on": True, "kind": "garbage", "seconds": 1},
+        {"on": True, "times": 0},
+        {"on": True, "kind": "falsely_delivered"},
+    ],
+)
+async def test_an_outage_of_an_extent_that_makes_no_sense_is_refused(
+    sandbox: Sandbox, body: dict[str, object]
+) -> None:
+    assert (await sandbox.ask("PUT", "/outages/provider", json=body)).status == 400
 
 
 async def test_an_outage_of_a_kind_that_there_is_not_is_refused(sandbox: Sandbox) -> None:

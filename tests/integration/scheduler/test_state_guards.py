@@ -5,11 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import product
 
+import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from services.runtime.db.pool import Connection, Database, connect
+from services.runtime.db.pool import Connection, Database, Pool
 from services.scheduler.domain.ids import StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import OrderReason, OrderState
 from services.scheduler.domain.standing_order import StandingOrder, State
@@ -17,15 +16,15 @@ from services.scheduler.domain.transitions import ORDER, STANDING_ORDER, Standin
 from services.scheduler.store import orders, sign_ups, standing_orders
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.unit.scheduler.test_order import DUE, announced
-from tests.unit.scheduler.test_standing_order import standing_order
+from tests.unit.scheduler.test_standing_order import new_standing_order
 
-SET_STATE = text("UPDATE orders SET state = :state WHERE cycle = :cycle")
+SET_STATE = "UPDATE orders SET state = $1 WHERE cycle = $2"
 
 
 @pytest.fixture
 async def database(service_database: ServiceDatabase) -> AsyncIterator[Database]:
     address = service_database("scheduler")
-    database = Database(connect(address, application="test", pool_size=2, keyring=KEYRING))
+    database = Database(Pool(address, application="test", size=2, keyring=KEYRING))
     yield database
     await database.close()
 
@@ -34,8 +33,7 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(database: Da
     pairs = list(product(OrderState, OrderState))
     reasons = (OrderReason.SKIPPED_BY_CUSTOMER,)
     rows = [
-        replace(
-            announced(),
+        announced()._replace(
             key=announced().key._replace(cycle=cycle),
             state=before,
             reasons=reasons,
@@ -43,17 +41,17 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(database: Da
         for cycle, (before, _) in enumerate(pairs, 1)
     ]
     async with database.begin() as tx:
-        await sign_ups.insert(tx, [standing_order()])
+        await sign_ups.insert(tx, [new_standing_order()])
         await orders.insert(tx, rows, DUE)
     refused = set()
     for cycle, (before, after) in enumerate(pairs, 1):
         try:
             async with database.begin() as tx:
-                await tx.execute(SET_STATE, {"state": after, "cycle": cycle})
-        except DBAPIError:
+                await tx.execute(SET_STATE, after, cycle)
+        except asyncpg.PostgresError:
             refused.add((before, after))
     reached = {(before, after) for (before, _), after in ORDER.table.items()}
-    final = {OrderState.SKIPPED, *(one for one in OrderState if ORDER.is_terminal(one))}
+    final = {OrderState.SKIPPED, *(state for state in OrderState if ORDER.is_terminal(state))}
     assert refused == {
         (before, after)
         for before, after in pairs
@@ -67,14 +65,17 @@ Change = Callable[
 
 
 async def changed(
-    database: Database, change: Change, template: StandingOrder
+    database: Database, change: Change, original: StandingOrder
 ) -> dict[State, State]:
     """What a statement makes of standing orders, by the state that they were in."""
-    before = [replace(template, standing_order=StandingOrderId(s.lower()), state=s) for s in State]
+    before = [replace(original, standing_order=StandingOrderId(s.lower()), state=s) for s in State]
     async with database.begin() as tx:
         await sign_ups.insert(tx, before)
-        after = await change(tx, [one.key for one in before], DUE)
-    return {State(one.standing_order.upper()): one.state for one in after}
+        after = await change(tx, [standing_order.key for standing_order in before], DUE)
+    return {
+        State(standing_order.standing_order.upper()): standing_order.state
+        for standing_order in after
+    }
 
 
 def by_the_table(event: StandingOrderEvent) -> dict[State, State]:
@@ -88,11 +89,11 @@ def by_the_table(event: StandingOrderEvent) -> dict[State, State]:
 async def test_a_standing_order_without_a_further_cycle_ends_as_the_table_says(
     database: Database, last_cycle: int | None, event: StandingOrderEvent
 ) -> None:
-    finished = replace(standing_order(), next_cycle=None, last_cycle=last_cycle)
+    finished = replace(new_standing_order(), next_cycle=None, last_cycle=last_cycle)
     ended = await changed(database, standing_orders.complete, finished)
     assert ended == by_the_table(event)
 
 
 async def test_a_standing_order_is_paused_only_where_the_table_says(database: Database) -> None:
-    paused = await changed(database, standing_orders.pause, standing_order())
+    paused = await changed(database, standing_orders.pause, new_standing_order())
     assert paused == by_the_table(StandingOrderEvent.PAUSE)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.domain.pricing import Cart, Line, Price, quote
+from services.catalog.domain.prices import Price
+from services.catalog.domain.pricing import Cart, Line, quote
 from services.catalog.domain.products import (
     Fault,
     Item,
@@ -93,7 +94,7 @@ def test_a_cart_is_in_one_currency() -> None:
     ]
 
 
-def test_everything_wrong_with_a_cart_is_told() -> None:
+def test_everything_wrong_with_a_cart_is_reported() -> None:
     products = {TEA: product(TEA, ProductState.DISCONTINUED), COFFEE: product(COFFEE)}
     assert [
         fault.fault for fault in faults(cart((TEA, 1), (COFFEE, 1), (MILK, 1)), products, {})
@@ -108,7 +109,7 @@ def test_everything_wrong_with_a_cart_is_told() -> None:
 
 
 def hold(order: str, *items: tuple[ProductKey, int]) -> HoldRequest:
-    return HoldRequest(order, tuple(Item(*item) for item in items), NOW)
+    return HoldRequest(order, 1, tuple(Item(*item) for item in items), NOW, NOW)
 
 
 def test_who_asks_first_is_served_first() -> None:
@@ -140,7 +141,7 @@ def test_a_product_that_is_named_twice_counts_twice(available: int) -> None:
 
 items = st.tuples(st.sampled_from([TEA, COFFEE, MILK]), st.integers(1, 6))
 wishes = st.lists(st.lists(items, min_size=1, max_size=4), max_size=8).map(
-    lambda carts: [hold(f"o{number}", *each) for number, each in enumerate(carts)]
+    lambda carts: [hold(f"o{number}", *cart) for number, cart in enumerate(carts)]
 )
 stocks = st.dictionaries(st.sampled_from([TEA, COFFEE, MILK]), st.integers(0, 12))
 
@@ -162,7 +163,7 @@ def test_no_more_is_given_out_than_there_is(
 
 
 @given(wishes, stocks)
-def test_every_order_is_served_or_told_what_it_lacks(
+def test_every_order_is_served_or_reported_with_what_it_lacks(
     requests: list[HoldRequest], available: dict[ProductKey, int]
 ) -> None:
     granted, short = allocate(requests, available)

@@ -28,19 +28,19 @@ def test_a_condition_is_shown_as_it_was_typed(text: str) -> None:
 
 
 def test_a_ceiling_of_a_price_names_its_product_in_full() -> None:
-    found = parse_condition("price of beans <= 12.50 EUR, else take chicory", product_name)
-    assert found.unit_price_ceiling.product == "merchants/demo/products/beans"
-    assert found.unit_price_ceiling.ceiling == parse_money("12.50 EUR")
-    assert found.otherwise.substitute == "merchants/demo/products/chicory"
+    parsed = parse_condition("price of beans <= 12.50 EUR, else take chicory", product_name)
+    assert parsed.unit_price_ceiling.product == "merchants/demo/products/beans"
+    assert parsed.unit_price_ceiling.ceiling == parse_money("12.50 EUR")
+    assert parsed.otherwise.substitute == "merchants/demo/products/chicory"
 
 
 def test_what_is_no_other_condition_is_an_expression() -> None:
-    found = parse_condition("total <= 2000, else skip", product_name)
-    assert found.WhichOneof("kind") == "expression"
+    parsed = parse_condition("total <= 2000, else skip", product_name)
+    assert parsed.WhichOneof("kind") == "expression"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("total <= 20.00 EUR", "what happens else"),
         ("in stock, else dance", "none of skip, ask, defer 3d, take PRODUCT"),
@@ -48,10 +48,10 @@ def test_what_is_no_other_condition_is_an_expression() -> None:
         ("in stock, else defer soon", "length of time"),
     ],
 )
-def test_what_is_no_condition_says_what_is_missing(text: str, said: str) -> None:
+def test_what_is_no_condition_says_what_is_missing(text: str, message: str) -> None:
     with pytest.raises(typer.BadParameter) as refusal:
         parse_condition(text, product_name)
-    assert said in refusal.value.message
+    assert message in refusal.value.message
 
 
 def test_an_action_that_is_not_named_is_to_leave_the_cycle_out() -> None:

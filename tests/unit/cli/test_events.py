@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from google.protobuf.message import Message
 from recurring.catalog.v1 import events_pb2 as catalog
+from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from recurring.notify.v1 import events_pb2 as notify
 from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
@@ -11,7 +12,7 @@ from cli.events import SeenEvent, describe_event, read_event
 from cli.values import from_minor, to_timestamp
 
 OCCURRED = datetime(2026, 3, 31, 7, tzinfo=UTC)
-PARTS = {"ChargeRef", "OrderRef", "ChargePromise"}
+PARTS = {"ChargeRef", "OrderRef", "ChargePromise", "SubscriberPriceChange"}
 EVENT_TYPES = [
     file.DESCRIPTOR.message_types_by_name[name].full_name
     for file in (catalog, scheduler, payments, notify)
@@ -21,12 +22,16 @@ EVENT_TYPES = [
 
 
 def seen(message: Message) -> SeenEvent:
-    headers = {
-        "ce-type": message.DESCRIPTOR.full_name,
-        "ce-time": OCCURRED.isoformat(),
-        "ce-tenant": "demo",
-    }
-    return read_event(headers, message.SerializeToString())
+    event = of_type(message.DESCRIPTOR.full_name)
+    event.proto_data.Pack(message)
+    return read_event(event)
+
+
+def of_type(event_type: str) -> CloudEvent:
+    event = CloudEvent(type=event_type)
+    event.attributes["time"].ce_timestamp.FromDatetime(OCCURRED)
+    event.attributes["tenant"].ce_string = "demo"
+    return event
 
 
 def test_an_event_is_decoded_by_its_type() -> None:
@@ -38,8 +43,7 @@ def test_an_event_is_decoded_by_its_type() -> None:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_every_event_is_put_in_words(event_type: str) -> None:
-    headers = {"ce-type": event_type, "ce-time": OCCURRED.isoformat(), "ce-tenant": "demo"}
-    assert describe_event(read_event(headers, b""))
+    assert describe_event(read_event(of_type(event_type)))
 
 
 def test_a_decline_says_when_it_is_tried_again() -> None:
@@ -56,4 +60,4 @@ def test_a_decline_says_when_it_is_tried_again() -> None:
 
 def test_somebody_elses_message_is_no_event() -> None:
     with pytest.raises(KeyError):
-        read_event({"ce-type": "another.system.v1.Thing", "ce-time": "", "ce-tenant": ""}, b"")
+        read_event(of_type("another.system.v1.Thing"))

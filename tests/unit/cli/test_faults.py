@@ -12,8 +12,10 @@ from cli.faults.crashes import POINTS
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, generate
 from cli.faults.history import History, Step, read_history
+from cli.faults.poison import batch_id
 from cli.faults.shrink import shrink
 from cli.faults.staging import read_target
+from services.runtime.messaging import batches
 
 ROOT = Path(__file__).resolve().parents[3]
 FAULTS = ("kill payments", "outage of sms")
@@ -159,3 +161,8 @@ def test_the_example_for_kubernetes_is_a_target(tmp_path: Path) -> None:
     file.write_text(example.replace("/run/secrets/faults.jwt", str(token)))
     target = read_target(file)
     assert {f"kill {service}" for service in POINTS} <= set(target.faults)
+
+
+def test_a_poisoned_batch_has_the_id_that_services_derive() -> None:
+    event_ids = ["0198b2a4-0000-7000-8000-000000000000", "0198b2a4-0000-7000-8000-000000000001"]
+    assert batch_id(event_ids) == batches.batch_id(event_ids)

@@ -36,9 +36,9 @@ def test_the_days_of_a_product_are_summed() -> None:
 
 
 def test_a_plot_shows_the_days_asked_for_even_if_nothing_is_wanted_on_them() -> None:
-    found = [wanted("2027-01-02", 1, 420, 420), wanted("2027-01-03", 1, 420, 420)]
-    assert days_of(found, None, None) == [date(2027, 1, 2), date(2027, 1, 3)]
-    shown = days_of(found, parse_date("2027-01-01"), parse_date("2027-01-04"))
+    days = [wanted("2027-01-02", 1, 420, 420), wanted("2027-01-03", 1, 420, 420)]
+    assert days_of(days, None, None) == [date(2027, 1, 2), date(2027, 1, 3)]
+    shown = days_of(days, parse_date("2027-01-01"), parse_date("2027-01-04"))
     assert shown == [date(2027, 1, day) for day in (1, 2, 3, 4)]
     assert days_of([], None, None) == []
 

@@ -80,4 +80,8 @@ def test_whenever_the_story_begins_the_last_charge_can_be_tried_again_before_its
         return max(cycle.due_time for cycles in dates.expected().values() for cycle in cycles)
 
     dates = [Plan(beginning) for beginning in BEGINNINGS]
-    assert [each.start for each in dates if last_due(each) + retry >= each.end] == []
+    assert [
+        cycle_dates.start
+        for cycle_dates in dates
+        if last_due(cycle_dates) + retry >= cycle_dates.end
+    ] == []

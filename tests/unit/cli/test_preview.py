@@ -40,8 +40,11 @@ def test_a_month_is_a_grid_with_its_cycles_marked() -> None:
 
 
 def test_only_months_with_a_cycle_are_shown_in_their_order() -> None:
-    found = months([cycle(2, "2028-01-31"), cycle(1, "2027-11-30")])
-    assert [one.plain.splitlines()[0].strip() for one in found] == ["November 2027", "January 2028"]
+    shown = months([cycle(2, "2028-01-31"), cycle(1, "2027-11-30")])
+    assert [month.plain.splitlines()[0].strip() for month in shown] == [
+        "November 2027",
+        "January 2028",
+    ]
 
 
 def test_before_and_after_stand_side_by_side() -> None:

@@ -28,9 +28,9 @@ async def test_each_clause_has_its_violations() -> None:
     watch = watched(BROKEN)
     await watch.step()
     shown = watch.exposition()
-    assert 'recurring_proof_violations{clause="receipt-sent"} 1\n' in shown
-    assert 'recurring_proof_checked{clause="receipt-sent"} 3\n' in shown
-    assert "recurring_proof_failures_total 0\n" in shown
+    assert 'recurring_proof_violations{clause="receipt-sent"} 1.0\n' in shown
+    assert 'recurring_proof_checked{clause="receipt-sent"} 3.0\n' in shown
+    assert "recurring_proof_failures_total 0.0\n" in shown
 
 
 async def test_a_proof_that_failed_leaves_the_one_before_and_its_time() -> None:
@@ -38,18 +38,18 @@ async def test_a_proof_that_failed_leaves_the_one_before_and_its_time() -> None:
     await watch.step()
     first = watch.exposition()
     await watch.step()
-    assert watch.exposition() == first.replace("failures_total 0", "failures_total 1")
+    assert watch.exposition() == first.replace("failures_total 0.0", "failures_total 1.0")
 
 
 async def test_before_the_first_proof_no_clause_holds_or_breaks() -> None:
     shown = watched().exposition()
     assert "clause=" not in shown
-    assert "recurring_proof_timestamp_seconds 0.000\n" in shown
+    assert "recurring_proof_timestamp_seconds 0.0\n" in shown
 
 
 async def test_all_that_alerts_ask_of_it_is_shown() -> None:
     watch = watched(REPORT)
     await watch.step()
-    asked = {name for name in metrics_in(alert_queries()) if name.startswith("recurring_proof_")}
-    assert asked
-    assert {name for name in asked if f"\n{name}" not in watch.exposition()} == set()
+    queried = {name for name in metrics_in(alert_queries()) if name.startswith("recurring_proof_")}
+    assert queried
+    assert {name for name in queried if f"\n{name}" not in watch.exposition()} == set()

@@ -22,7 +22,7 @@ SENT = Message("SMS", FIRST_KEY)
 
 
 def movements(*ours_and_theirs: Movement) -> Verdict:
-    ours = [each for each in ours_and_theirs if each.merchant]
+    ours = [movement for movement in ours_and_theirs if movement.merchant]
     return judge_movements(
         CAPTURED_AT_PROVIDER, ours, [e for e in ours_and_theirs if not e.merchant]
     )
@@ -37,10 +37,13 @@ def movements(*ours_and_theirs: Movement) -> Verdict:
         ((replace(OURS, moved=None), THEIRS), 1),
         # The refund was given, and its id did not arrive.
         ((replace(OURS, key="", moved=None), THEIRS), 1),
+        # It came back, and the provider will be asked.
+        ((replace(OURS, may_come_back=True), replace(THEIRS, came_back=True)), 1),
+        ((replace(OURS, moved=False), replace(THEIRS, came_back=True)), 0),
         # Made after the snapshot.
         ((OURS, THEIRS, replace(THEIRS, key="key-2", is_later=True)), 1),
     ],
-    ids=["same", "declined", "unknown", "no id yet", "later"],
+    ids=["same", "declined", "unknown", "no id yet", "to be asked about", "came back", "later"],
 )
 def test_what_agrees_or_is_under_way_is_silent(pair: tuple[Movement, ...], in_motion: int) -> None:
     verdict = movements(*pair)
@@ -56,9 +59,19 @@ def test_what_agrees_or_is_under_way_is_silent(pair: tuple[Movement, ...], in_mo
         (OURS, replace(THEIRS, amount_minor=12_01)),
         (OURS, replace(THEIRS, currency="USD")),
         (replace(OURS, moved=False), THEIRS),
+        (OURS, replace(THEIRS, came_back=True)),
         (replace(OURS, key="", moved=None), replace(THEIRS, amount_minor=1)),
     ],
-    ids=["not theirs", "not ours", "twice", "amount", "currency", "declined and taken", "another"],
+    ids=[
+        "not theirs",
+        "not ours",
+        "twice",
+        "amount",
+        "currency",
+        "declined and taken",
+        "came back",
+        "another",
+    ],
 )
 def test_a_difference_is_found(pair: tuple[Movement, ...]) -> None:
     assert len(movements(*pair).violations) == 1

@@ -45,7 +45,7 @@ def test_json_means_what_it_meant() -> None:
 @given(st.text())
 def test_text_for_people_stays_as_it_is(text: str) -> None:
     assert shown(shown(text)) == shown(text)
-    letters = "".join(each for each in text if each.isprintable())
+    letters = "".join(character for character in text if character.isprintable())
     assert shown(letters) == letters
 
 

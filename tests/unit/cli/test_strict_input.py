@@ -148,7 +148,7 @@ def test_the_name_of_something_else_is_not_read_as_ids(pattern: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         ((*CREATE, *WHEN, "--item", "beans="), ["--item", "'beans='"]),
         ((*CREATE, *WHEN, "--item", "tea=2"), ["--item", "twice"]),
@@ -175,15 +175,15 @@ def test_the_name_of_something_else_is_not_read_as_ids(pattern: str, text: str) 
     ids=lambda value: " ".join(value[2:]) if isinstance(value, tuple) else "",
 )
 def test_the_command_names_option_value_and_rule(
-    arguments: tuple[str, ...], said: list[str], monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for service in SERVICES:
         monkeypatch.setenv(f"RECURRING_{service}_TARGET", "127.0.0.1:1")
     monkeypatch.setenv("RECURRING_MERCHANT", "demo")
     refused = CliRunner().invoke(app, arguments, env={"COLUMNS": "400", "NO_COLOR": "1"})
     assert refused.exit_code == 2, refused.output
-    for each in said:
-        assert each in refused.output
+    for message in messages:
+        assert message in refused.output
 
 
 def test_a_switch_of_the_environment_is_true_or_false() -> None:

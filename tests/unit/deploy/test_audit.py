@@ -15,28 +15,28 @@ BAD = {
 SKIPPED = {"name": "orjson", "skip_reason": "Dependency not found on PyPI: orjson (3.0)"}
 
 
-def told(*packages: object) -> list[str]:
+def printed(*packages: object) -> list[str]:
     return list(audit.verdict(audit.findings(json.dumps({"dependencies": packages}))))
 
 
 def test_packages_without_a_vulnerability_are_counted() -> None:
-    assert told(GOOD, GOOD) == ["2 packages, no known vulnerability"]
+    assert printed(GOOD, GOOD) == ["2 packages, no known vulnerability"]
 
 
 def test_each_vulnerability_is_named_with_the_version_that_fixes_it() -> None:
-    assert told(GOOD, BAD) == [
+    assert printed(GOOD, BAD) == [
         "jinja2 3.0: PYSEC-1 (fixed in 3.1)",
         "jinja2 3.0: PYSEC-2 (fixed in no version yet)",
     ]
 
 
 def test_a_package_that_was_not_looked_at_is_named() -> None:
-    assert told(GOOD, SKIPPED) == ["1 packages were NOT looked at", SKIPPED["skip_reason"]]
+    assert printed(GOOD, SKIPPED) == ["1 packages were NOT audited", SKIPPED["skip_reason"]]
 
 
 @pytest.mark.parametrize("packages", [(), (SKIPPED, SKIPPED)])
 def test_an_audit_that_looked_at_nothing_was_not_run(packages: tuple[object, ...]) -> None:
-    assert told(*packages)[0].startswith(f"NOT RUN: none of {len(packages)} packages")
+    assert printed(*packages)[0].startswith(f"NOT RUN: none of {len(packages)} packages")
 
 
 @pytest.mark.parametrize(("package", "exit_code"), [(GOOD, 0), (BAD, 1), (SKIPPED, 1)], ids=str)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notify.domain.notices import (
-    DELIVERY_LIFE,
+    DELIVERY_LIFETIME,
     Attempt,
     BillingMode,
     Channel,
@@ -47,7 +47,10 @@ BOTH = replace(
 PHONE_ONLY = replace(BOTH, email="")
 EMAIL_ONLY = replace(BOTH, phone="")
 SMS, EMAIL = Channel.SMS, Channel.EMAIL
-COPIED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT}
+COPIED = {
+    NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
+    NoticeKind.PRICE_CHANGE_WITHDRAWN,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
@@ -85,7 +88,7 @@ def test_muted_mail_leaves_the_phone(kind: NoticeKind) -> None:
 
 
 @pytest.mark.parametrize("kind", [NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST])
-def test_before_money_moves_the_customer_hears_of_it_whatever_is_muted(kind: NoticeKind) -> None:
+def test_before_money_moves_the_customer_is_notified_whatever_is_muted(kind: NoticeKind) -> None:
     muted = replace(EMAIL_ONLY, email_muted=True, sms_receipts_muted=True)
 
     assert channels(kind, muted, NOW) == (EMAIL,)
@@ -107,7 +110,7 @@ PENDING = Delivery(
     text="Hello",
     secret_text=None,
     next_attempt_time=NOW,
-    give_up_time=NOW + DELIVERY_LIFE,
+    give_up_time=NOW + DELIVERY_LIFETIME,
 )
 UNAVAILABLE = Attempt(Verdict.TEMPORARY, "503")
 
@@ -127,7 +130,7 @@ def test_attempts_come_later_and_later_for_a_day() -> None:
     seconds, minutes, hours = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours"))
     assert pauses[:6] == [10 * seconds, minutes, 5 * minutes, 30 * minutes, hours, hours]
     assert set(pauses[5:]) == {hours}
-    assert timedelta(hours=23) < sum(pauses, timedelta()) <= DELIVERY_LIFE
+    assert timedelta(hours=23) < sum(pauses, timedelta()) <= DELIVERY_LIFETIME
 
 
 def test_a_message_that_is_refused_for_good_is_not_tried_again() -> None:
@@ -157,7 +160,7 @@ def test_a_message_whose_turn_did_not_come_has_not_been_tried() -> None:
     )
 
 
-def test_a_notice_is_sent_however_late_and_a_code_only_while_it_lives() -> None:
+def test_a_notice_is_sent_however_late_and_a_code_only_while_it_is_valid() -> None:
     late = PENDING.give_up_time
 
     assert is_sendable(PENDING, late)

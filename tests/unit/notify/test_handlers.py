@@ -43,9 +43,9 @@ def read(message: Message) -> Draft | None:
 
 
 def draft(message: Message) -> Draft:
-    found = read(message)
-    assert found is not None
-    return found
+    event = read(message)
+    assert event is not None
+    return event
 
 
 def sms(message: Message) -> str:
@@ -72,6 +72,14 @@ def text_of(made: Draft) -> str:
             scheduler.OrderSkipped(ref=REF, reason=scheduler_pb2.OUT_OF_STOCK),
             ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is left out: a product is out of "
             "stock. Nothing is charged for it."),
+        ),
+        (
+            scheduler.ItemDiscontinued(
+                standing_order=STANDING_ORDER, customer=CUSTOMER, title="Coffee",
+                product_title="Beans", substitute_title="Decaf",
+            ),
+            ("Hi Ann! Beans in your standing order Coffee is not sold any more. From now on you get "
+            "Decaf instead, as you agreed. We tell you its price before."),
         ),
         (
             scheduler.OrderHeld(ref=REF, reasons=[scheduler_pb2.MANDATE_NOT_COVERING]),
@@ -150,7 +158,7 @@ def text_of(made: Draft) -> str:
         ),
     ],
 )  # fmt: skip
-def test_an_event_is_told_in_plain_words(message: Message, text: str) -> None:
+def test_an_event_is_described_in_plain_words(message: Message, text: str) -> None:
     assert sms(message) == text
 
 
@@ -169,9 +177,9 @@ def test_what_a_blocked_card_does_to_an_order_is_not_said_again(message: Message
 
 
 def test_a_notice_is_about_the_order_that_the_event_is_about() -> None:
-    found = draft(scheduler.OrderCancelled(ref=REF))
+    notice = draft(scheduler.OrderCancelled(ref=REF))
 
-    assert (found.customer, found.subject_resource) == (CUSTOMER, ORDER)
+    assert (notice.customer, notice.subject_resource) == (CUSTOMER, ORDER)
 
 
 def test_a_notice_before_a_charge_carries_its_promise() -> None:

@@ -19,6 +19,7 @@ from services.notify.domain.templates.wording import (
     REASONS,
     SMS_MAX_CHARACTERS,
     Line,
+    Tax,
     Template,
     money_text,
     reasons_text,
@@ -70,7 +71,12 @@ templates: st.SearchStrategy[Template] = st.one_of(
         st.sampled_from([*events_pb2.StandingOrderChanged.Change.keys(), "9"]),
         st.none() | moments, st.none() | moments, reasons,
     ),
+    st.builds(kinds.ItemDiscontinued, titles, titles, titles | st.just("")),
     st.builds(kinds.Refund, titles, amounts, amounts),
+    st.builds(
+        kinds.PriceChange, titles, titles, zones, amounts, amounts, moments, st.integers(0, 99)
+    ),
+    st.builds(kinds.PriceChangeWithdrawn, titles, titles, amounts, st.integers(0, 99)),
 )  # fmt: skip
 
 
@@ -94,8 +100,11 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         kinds.PaymentRequest(long, BERLIN, most, late),
         kinds.PaymentDeclined(long, BERLIN, most, late),
         kinds.PaymentDeclined(long, BERLIN, most, None),
-        kinds.Receipt(long, BERLIN, most, late, late, ()),
+        kinds.Receipt(long, BERLIN, most, late, late, (), taxes=(Tax("VAT", 190_000, nearly),)),
         kinds.Refund(long, nearly, most),
+        kinds.ItemDiscontinued(long, long, long),
+        kinds.PriceChange(long, long, BERLIN, most, nearly, late, 99),
+        kinds.PriceChangeWithdrawn(long, long, most, 99),
         *(
             kinds.StandingOrderChanged(long, BERLIN, change, late, resume)
             for change, _ in events_pb2.StandingOrderChanged.Change.items()
@@ -174,7 +183,7 @@ def test_a_reason_without_words_refers_to_the_account() -> None:
     assert reasons_text(("SOMETHING_NEW",)) == "your account says why"
 
 
-def test_two_reasons_are_both_told() -> None:
+def test_two_reasons_are_both_named() -> None:
     assert reasons_text(("OUT_OF_STOCK", "PRICE_UNAVAILABLE")) == (
         "a product is out of stock and a product has no price"
     )
@@ -222,7 +231,7 @@ def test_a_price_that_stayed_is_not_compared() -> None:
     assert "last time" not in sms(same)
 
 
-def test_who_pays_on_notice_is_told_of_a_request_and_not_of_a_charge() -> None:
+def test_who_pays_on_notice_is_notified_of_a_request_and_not_of_a_charge() -> None:
     request = upcoming("Coffee", COFFEE, None, DUE, pay_on_notice=True)
 
     assert "We will ask you to confirm it on Sat 31 Jan 2026, 09:00 or later." in sms(request)
@@ -249,7 +258,7 @@ def test_a_hold_that_ends_by_itself_asks_for_nothing() -> None:
     assert "We look at it again by ourselves." in sms(held)
 
 
-def test_part_of_a_payment_given_back_is_told_as_part() -> None:
+def test_part_of_a_payment_given_back_is_named_as_part() -> None:
     assert sms(kinds.Refund("Coffee", Money(500, "EUR"), COFFEE)).startswith(
         "Hi Ann! We gave back 5.00 EUR of your payment of 12.50 EUR for Coffee."
     )
@@ -275,6 +284,26 @@ def test_a_substitute_is_named_with_what_it_is_taken_for() -> None:
     for texts in (receipt, upcoming):
         assert "With Chicory for Espresso." in texts.sms
         assert "2 x Chicory (instead of Espresso): " in texts.email
+
+
+def test_a_receipt_says_which_taxes_are_in_it() -> None:
+    taxes = (
+        Tax("VAT", 190_000, Money(200, "EUR")),
+        Tax("City tax", 8750, Money(11, "EUR")),
+        Tax("Eco tax", 0, Money(0, "EUR"), "EXEMPT"),
+    )
+    receipt = render(kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, None, (), taxes=taxes), "Ann")
+    assert "You paid 12.50 EUR (tax 2.11 EUR) for Coffee on" in receipt.sms
+    assert (
+        "VAT 19 % in it: 2.00 EUR\nCity tax 0.875 % in it: 0.11 EUR\nEco tax 0 %: exempt\n"
+    ) in receipt.email
+
+
+def test_what_a_business_owes_by_itself_is_named_and_not_summed_up() -> None:
+    taxes = (Tax("VAT", 200_000, Money(0, "EUR"), "REVERSE_CHARGE"),)
+    receipt = render(kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, None, (), taxes=taxes), "Ann")
+    assert "(tax" not in receipt.sms
+    assert "VAT 20 %: reverse charge, the customer owes it" in receipt.email
 
 
 def test_a_pause_by_itself_says_why() -> None:

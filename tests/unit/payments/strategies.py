@@ -28,6 +28,7 @@ MANDATE_KEY = MandateKey(*ANN, MandateId("coffee"))
 CHARGE = Charge(
     *KEY,
     order_name="merchants/acme/standingOrders/coffee/orders/1",
+    due_time=NOW,
     billing_mode=BillingMode.AUTOMATIC,
     amount_minor=1000,
     currency="EUR",
@@ -40,8 +41,7 @@ CHARGE = Charge(
     update_time=NOW,
     next_attempt_time=NOW,
 )
-REQUEST = replace(
-    CHARGE,
+REQUEST = CHARGE._replace(
     billing_mode=BillingMode.PAY_ON_NOTICE,
     mandate="",
     payment_method=VISA,
@@ -68,8 +68,8 @@ currencies = st.sampled_from(["EUR", "USD"])
 moments = st.integers(-2, 2).map(lambda hours: NOW + timedelta(hours=hours))
 
 charges = st.builds(
-    lambda amount_minor, currency, withdrawn: replace(
-        CHARGE, amount_minor=amount_minor, currency=currency, withdrawn=withdrawn
+    lambda amount_minor, currency, withdrawn: CHARGE._replace(
+        amount_minor=amount_minor, currency=currency, withdrawn=withdrawn
     ),
     amounts_minor,
     currencies,

@@ -67,7 +67,7 @@ def test_the_limit_of_a_day_is_waited_for_and_that_of_a_month_is_not() -> None:
 
 
 def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> None:
-    batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
+    batch = [CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     uses = {MANDATE.method_key: MethodUse()}
     decided = list(decide_all(batch, Evidence(notices, {MANDATE_KEY: MANDATE}, {}, uses), NOW))

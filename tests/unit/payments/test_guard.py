@@ -25,7 +25,7 @@ Reason = RefusalReason
 HOUR = timedelta(hours=1)
 
 
-def test_what_was_told_and_agreed_to_is_allowed() -> None:
+def test_what_was_notified_and_agreed_to_is_allowed() -> None:
     assert guard(CHARGE, NOTICE, MANDATE, 0, NOW) == ()
 
 
@@ -48,9 +48,7 @@ def test_an_allowed_charge_breaks_no_promise(
     assert ceiling is None or month_minor + charge.amount_minor <= ceiling
 
 
-def test_a_charge_without_asking_is_refused_where_the_customer_was_told_they_would_be_asked() -> (
-    None
-):
+def test_a_charge_without_asking_is_refused_where_the_notice_said_they_would_be_asked() -> None:
     asking = replace(NOTICE, billing_mode=BillingMode.PAY_ON_NOTICE)
     assert guard(CHARGE, asking, MANDATE, 0, NOW) == (Reason.BILLING_MODE_NOT_ANNOUNCED,)
 
@@ -109,7 +107,7 @@ def test_each_rule_alone_forbids(
 def test_what_the_provider_cannot_charge_is_never_sent(
     charge: Charge, amount_minor: int, currency: str, reason: Reason
 ) -> None:
-    changed = replace(charge, amount_minor=amount_minor, currency=currency)
+    changed = charge._replace(amount_minor=amount_minor, currency=currency)
     notice = replace(NOTICE, amount_minor=amount_minor, currency=currency)
     mandate = replace(MANDATE, charge_ceiling_minor=amount_minor, currency=currency)
     assert guard(changed, notice, mandate, 0, NOW) == (reason,)

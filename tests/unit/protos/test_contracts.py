@@ -12,15 +12,15 @@ NOTICE_DAYS = 365
 
 @pytest.fixture(scope="module")
 def read() -> dict[str, Contract]:
-    return {each.service: each for each in contracts.read()}
+    return {contract.service: contract for contract in contracts.read()}
 
 
 def faults(element: Element, today: date) -> list[str]:
     """What is wrong with a deprecation."""
-    found = DEPRECATION.search(" ".join(element.comment.split()))
-    if found is None:
+    match = DEPRECATION.search(" ".join(element.comment.split()))
+    if match is None:
         return [f"{element.name}: no `Deprecated since DATE, kept until DATE: what instead`"]
-    since, until = map(date.fromisoformat, found.groups())
+    since, until = map(date.fromisoformat, match.groups())
     if (until - since).days < NOTICE_DAYS:
         return [f"{element.name}: is kept for less than {NOTICE_DAYS} days"]
     return [f"{element.name}: was to be removed on {until}"] if until < today else []
@@ -82,6 +82,6 @@ def test_every_method_says_its_reasons_or_only_lists(read: dict[str, Contract]) 
 
 
 def test_what_only_events_are_made_of_is_no_event(read: dict[str, Contract]) -> None:
-    told = {event.name for event in read["payments"].events}
-    assert "PaymentSucceeded" in told
-    assert "ChargeRef" not in told
+    names = {event.name for event in read["payments"].events}
+    assert "PaymentSucceeded" in names
+    assert "ChargeRef" not in names

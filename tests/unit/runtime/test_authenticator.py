@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,19 @@ async def test_a_bad_token_stays_bad(authenticator: Authenticator) -> None:
     assert [await refusal(authenticator, f"Bearer {token}") for _ in range(2)] == [
         "TOKEN_INVALID"
     ] * 2
+
+
+async def test_a_token_is_valid_by_the_clock_that_is_given_not_by_the_machines(
+    authenticator: Authenticator,
+) -> None:
+    now = [datetime.fromtimestamp(time.time() + 10 * HOUR_SECONDS, UTC)]
+    authenticator._now = lambda: now[0]
+    issued = now[0].timestamp()
+    token = f"Bearer {signed(iat=issued, nbf=issued, exp=issued + HOUR_SECONDS)}"
+    await authenticator.admit_platform(METHOD, token)
+    now[0] += timedelta(seconds=HOUR_SECONDS + CLOCK_SKEW_SECONDS)
+    assert await refusal(authenticator, token) == "TOKEN_INVALID"
+    assert await refusal(authenticator, f"Bearer {signed(iat=issued + 9999)}") == "TOKEN_INVALID"
 
 
 async def test_a_token_that_was_good_is_refused_once_it_has_expired(

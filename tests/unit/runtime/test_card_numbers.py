@@ -62,7 +62,9 @@ def test_another_number_is_let_be(number: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_looked_at(text: str) -> None:
-    assert not has_card_number("".join(each for each in text if not each.isnumeric()))
+    assert not has_card_number(
+        "".join(character for character in text if not character.isnumeric())
+    )
 
 
 @pytest.mark.parametrize(

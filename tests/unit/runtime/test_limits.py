@@ -88,12 +88,12 @@ def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.Monkey
 
 
 async def test_a_room_has_places_for_all_and_fewer_for_one_tenant() -> None:
-    room = ConcurrencyLimiter(at_once=3, of_tenant=2)
+    limiter = ConcurrencyLimiter(at_once=3, of_tenant=2)
     inside: Counter[str] = Counter()
     leave = asyncio.Event()
 
     async def enter(tenant: str) -> None:
-        async with room.of(tenant):
+        async with limiter.of(tenant):
             inside[tenant] += 1
             await leave.wait()
 
@@ -116,11 +116,11 @@ def test_a_small_answer_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_only_so_many_of_a_tenant_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "QUEUE_MAX_CALLS", 3)
-    room = ConcurrencyLimiter(at_once=1, of_tenant=1)
+    limiter = ConcurrencyLimiter(at_once=1, of_tenant=1)
     leave = asyncio.Event()
 
     async def enter(tenant: str) -> None:
-        async with room.of(tenant):
+        async with limiter.of(tenant):
             await leave.wait()
 
     calls = [asyncio.ensure_future(enter("acme")) for _ in range(4)]

@@ -43,9 +43,9 @@ def test_an_answer_whose_caller_has_disconnected_is_not_logged(log: io.StringIO,
 
 
 def test_a_tls_connection_that_the_broker_closes_is_not_logged(log: io.StringIO) -> None:
-    said = "returning true from eof_received() has no effect when using ssl"
-    assert said in "".join(re.findall(r"'(.*?)'", inspect.getsource(sslproto)))
-    logging.getLogger("asyncio").warning(said)
+    message = "returning true from eof_received() has no effect when using ssl"
+    assert message in "".join(re.findall(r"'(.*?)'", inspect.getsource(sslproto)))
+    logging.getLogger("asyncio").warning(message)
     assert log.getvalue() == ""
 
 

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.db import migrations
+from services.runtime.db import revisions
 from services.runtime.db.migrations import RUNTIME_TABLES_V1, served, statements
 
 TABLE = "CREATE TABLE a (id text)"
@@ -41,7 +42,7 @@ def test_a_body_without_an_end_is_handed_on_for_postgresql_to_refuse() -> None:
 
 def test_each_statement_of_the_runtime_does_one_thing() -> None:
     for statement in statements(RUNTIME_TABLES_V1):
-        assert len(re.findall(r"^(CREATE|ALTER|SELECT) ", statement, re.MULTILINE)) == 1
+        assert len(re.findall(r"^(CREATE|ALTER|DO|INSERT|SELECT) ", statement, re.MULTILINE)) == 1
 
 
 OWN = None
@@ -69,7 +70,7 @@ def test_code_serves_as_far_back_as_every_later_migration_says(
 ) -> None:
     # A name of its own, since what a service's migrations say is read once.
     service = tmp_path.name
-    monkeypatch.setattr(migrations, "SERVICES_FOLDER", tmp_path)
+    monkeypatch.setattr(revisions, "SERVICES_FOLDER", tmp_path)
     versions = tmp_path / service / "migrations" / "versions"
     versions.mkdir(parents=True)
     before: str | None = None
@@ -81,3 +82,10 @@ def test_code_serves_as_far_back_as_every_later_migration_says(
         (versions / f"{revision}.py").write_text("\n".join(lines))
         before = revision
     assert served(service) == serving
+    assert [*revisions.known(service)] == [f"{n:04}" for n in range(1, len(serves_since) + 1)]
+
+
+@pytest.mark.parametrize("service", ["catalog", "scheduler", "payments", "notify"])
+def test_a_migration_s_file_begins_with_the_revision_that_alembic_knows(service: str) -> None:
+    scripts = ScriptDirectory(str(revisions.migrations_folder(service))).walk_revisions()
+    assert [*revisions.known(service)][::-1] == [script.revision for script in scripts]

@@ -24,7 +24,7 @@ def refusal(money: money_pb2.Money) -> dict[str, str]:
     try:
         violations.check()
     except Problem as problem:
-        return {each.field: each.description for each in problem.violations}
+        return {violation.field: violation.description for violation in problem.violations}
     return {}
 
 

@@ -2,11 +2,11 @@
 
 import logging
 
-import aiohttp
 import asyncpg
 import nats.errors
 import pytest
 
+from services.runtime.http_client import HttpError
 from services.runtime.observability import outages
 from services.runtime.observability.outages import (
     DATABASE,
@@ -41,16 +41,16 @@ def test_many_that_meet_an_outage_make_one_line_and_the_last_to_leave_another(
 ) -> None:
     workers = [Reporter() for _ in range(5)]
     for _ in range(3):
-        for each in workers:
-            each.failed(DATABASE, REFUSED)
+        for worker in workers:
+            worker.failed(DATABASE, REFUSED)
         note(DATABASE, REFUSED)
     assert messages(quiet_log) == ["waiting for database: ConnectionRefusedError: refused"]
-    for each in workers[:-1]:
-        each.works()
+    for worker in workers[:-1]:
+        worker.works()
     workers[0].failed(DATABASE, REFUSED)
     assert len(messages(quiet_log)) == 1
-    for each in workers:
-        each.works()
+    for worker in workers:
+        worker.works()
     assert messages(quiet_log)[1:] == ["database: back"]
     # The next one is news again.
     workers[0].failed(DATABASE, REFUSED)
@@ -86,7 +86,7 @@ def test_another_cause_is_logged_after_a_while(
         (asyncpg.AdminShutdownError("shut down"), outages.DATABASE),
         (nats.errors.NoServersError(), outages.BROKER),
         (nats.errors.TimeoutError(), outages.BROKER),
-        (aiohttp.ServerDisconnectedError(), outages.NETWORK),
+        (HttpError(52, "empty reply"), outages.NETWORK),
         (ExceptionGroup("all", [REFUSED, REFUSED]), outages.DATABASE),
         (ExceptionGroup("both", [REFUSED, ValueError()]), None),
         (DEADLOCK, None),
@@ -103,7 +103,7 @@ def test_a_library_that_logs_an_outage_for_each_connection_is_passed_over(
     error: Exception, *, news: bool
 ) -> None:
     caught = (type(error), error, None)
-    pool = logging.LogRecord("sqlalchemy.pool", logging.ERROR, "", 1, "terminating", (), caught)
+    pool = logging.LogRecord("asyncpg.pool", logging.ERROR, "", 1, "terminating", (), caught)
     own = logging.LogRecord("services.x", logging.ERROR, "", 1, "failed", (), caught)
     assert is_news(pool) is news
     assert is_news(own)

@@ -28,7 +28,7 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     (tmp_path / "jwks.json").write_text("{}")
     settings = {
         "ENVIRONMENT": "sandbox",
-        "DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@localhost/db",
+        "DATABASE_URL": f"postgresql://me:{SECRET}@localhost/db",
         "NATS_URL": "nats://localhost:4222",
         "DATA_KEYS": DATA_KEYS,
         "GRPC_ADDRESS": "127.0.0.1:7000",
@@ -79,7 +79,7 @@ def test_an_empty_environment_is_refused_with_every_required_setting() -> None:
 
 
 def test_a_folder_of_secrets_gives_settings(good: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    address = "postgresql+asyncpg://from-a-file@localhost/db"
+    address = "postgresql://from-a-file@localhost/db"
     (tmp_path / "recurring_database_url").write_text(f"{address}\n")
     good.setenv("RECURRING_SECRETS_FOLDER", str(tmp_path))
     good.delenv("RECURRING_DATABASE_URL")
@@ -111,7 +111,7 @@ def test_migrations_need_only_an_address_and_where_they_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RECURRING_ENVIRONMENT", "sandbox")
-    monkeypatch.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql+asyncpg://m@localhost/db")
+    monkeypatch.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql://m@localhost/db")
     assert load(MigrationSettings).migration_database_url.endswith("m@localhost/db")
 
 
@@ -176,7 +176,7 @@ def production(good: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that production takes."""
     for name, value in {
         "ENVIRONMENT": "production",
-        "DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=verify-full",
+        "DATABASE_URL": f"postgresql://me:{SECRET}@db.example/db?sslmode=verify-full",
         "NATS_URL": "tls://nats.example:4222",
         "CLOCK_URL": "",
     }.items():
@@ -188,10 +188,11 @@ def production(good: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 # Variable -> a value that is for development only.
 DANGERS = {
     "RECURRING_CLOCK_URL": "http://localhost:7002",
-    "RECURRING_CRASH_POINT": "outbox.claimed",
+    "RECURRING_CRASH_POINT": "outbox.read",
+    "RECURRING_CLOCK_STEP_SECONDS": "300",
     "RECURRING_GRPC_PLAINTEXT": "true",
     "RECURRING_REFLECTION_ENABLED": "true",
-    "RECURRING_DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=prefer",
+    "RECURRING_DATABASE_URL": f"postgresql://me:{SECRET}@db.example/db?sslmode=prefer",
     "RECURRING_NATS_URL": "nats://nats.example:4222",
     "RECURRING_MIGRATION_NATS_URL": f"tls://streams:{SECRET}@nats.example:4222",
     "RECURRING_DATA_KEYS": f"development-1:{DATA_KEYS.partition(':')[2]}",
@@ -214,7 +215,7 @@ def test_production_names_every_cause_at_once(
     for name, value in DANGERS.items():
         production.setenv(name, value)
     production.setenv("RECURRING_MIGRATE_ON_START", "true")
-    production.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql+asyncpg://m@db.example/db")
+    production.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql://m@db.example/db")
     keys = Keys(tmp_path / "keys")
     production.setenv("RECURRING_AUTH_JWKS_FILE", str(keys.jwks_file))
     production.setenv("RECURRING_TLS_FOLDER", str(keys.certificate_folder("catalog")))
@@ -234,12 +235,12 @@ def test_production_refuses_a_key_set_that_anybody_could_serve(
     assert complained_of() == {"RECURRING_AUTH_JWKS_URL"}
 
 
-@pytest.mark.parametrize("mode", ["", "?ssl=prefer", "?ssl=require", "?ssl=verify-ca"])
+@pytest.mark.parametrize("mode", ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca"])
 def test_production_refuses_a_database_that_anybody_could_be(
     production: pytest.MonkeyPatch, mode: str
 ) -> None:
     for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
-        production.setenv(f"RECURRING_{name}", f"postgresql+asyncpg://me@db.example/db{mode}")
+        production.setenv(f"RECURRING_{name}", f"postgresql://me@db.example/db{mode}")
     assert complained_of() == {"RECURRING_DATABASE_URL"}
     assert complained_of(MigrationSettings) == {"RECURRING_MIGRATION_DATABASE_URL"}
 
@@ -247,13 +248,13 @@ def test_production_refuses_a_database_that_anybody_could_be(
 def test_production_migrates_a_database_that_proves_to_be_it(
     production: pytest.MonkeyPatch,
 ) -> None:
-    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    url = "postgresql://me@db.example/db?sslmode=verify-full"
     production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
     assert load(MigrationSettings).migration_database_url == url
 
 
 def test_production_makes_streams_over_tls_alone(production: pytest.MonkeyPatch) -> None:
-    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    url = "postgresql://me@db.example/db?sslmode=verify-full"
     production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
     production.setenv("RECURRING_MIGRATION_NATS_URL", "nats://nats.example:4222")
     assert complained_of(MigrationSettings) == {"RECURRING_MIGRATION_NATS_URL"}
@@ -262,7 +263,7 @@ def test_production_makes_streams_over_tls_alone(production: pytest.MonkeyPatch)
 def test_production_refuses_an_authority_for_development_among_others(
     production: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    url = "postgresql://me@db.example/db?sslmode=verify-full"
     production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
     folder = Keys(tmp_path / "keys").certificate_folder("catalog")
     other, authority = (folder / name for name in ("tls.crt", "ca.crt"))

@@ -143,7 +143,13 @@ def test_a_family_is_not_cut_apart() -> None:
 @given(st.text())
 def test_one_line_of_anything_has_nothing_that_steers(text: str) -> None:
     line = one_line(text)
-    assert not {unicodedata.category(each) for each in line} & {"Cc", "Zl", "Zp", "Cs", "Co"}
+    assert not {unicodedata.category(character) for character in line} & {
+        "Cc",
+        "Zl",
+        "Zp",
+        "Cs",
+        "Co",
+    }
     assert one_line(line) == line
 
 

@@ -21,6 +21,9 @@ ID = "0190b0c2-5e1c-4c3a-8d5e-1f2a3b4c5d6e"
 # All that people write. A new string of a request is text, unless its form is in the contract.
 TEXTS = {
     "recurring.catalog.v1.Product.title",
+    "recurring.catalog.v1.Promotion.title",
+    "recurring.catalog.v1.Rule.source",
+    "recurring.catalog.v1.TaxRate.title",
     "recurring.scheduler.v1.StandingOrder.title",
     "recurring.payments.v1.Mandate.Evidence.text",
     "recurring.payments.v1.Mandate.Evidence.source",
@@ -45,23 +48,23 @@ OTHERS = {
 
 def strings() -> Iterator[FieldDescriptor]:
     """Every string field that a caller can give, at any depth of a request."""
-    seen: set[str] = set()
-    found = [
+    names: set[str] = set()
+    requests = [
         method.input_type
         for contract in CONTRACTS
         for service in contract.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     ]
-    while found:
-        message: Descriptor = found.pop()
-        if message.full_name in seen or message.full_name.startswith("google.protobuf."):
+    while requests:
+        message: Descriptor = requests.pop()
+        if message.full_name in names or message.full_name.startswith("google.protobuf."):
             continue
-        seen.add(message.full_name)
+        names.add(message.full_name)
         for field in message.fields:
             if field_behavior_pb2.OUTPUT_ONLY in behaviours(field):
                 continue
             if field.message_type is not None:
-                found.append(field.message_type)
+                requests.append(field.message_type)
             elif field.type == FieldDescriptor.TYPE_STRING:
                 yield field
 
@@ -84,8 +87,8 @@ def test_every_string_of_a_request_is_an_identifier_or_under_the_rule_of_text() 
 def fields_refused(request: Message) -> list[str]:
     violations = Violations()
     validation.note(violations, request)
-    assert not any("4242" in each.description for each in violations.found)
-    return [each.field for each in violations.found]
+    assert not any("4242" in violation.description for violation in violations.found)
+    return [violation.field for violation in violations.found]
 
 
 def product(

@@ -20,7 +20,7 @@ REQUEST_ID = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
 def broken(message: Message) -> dict[str, str]:
     violations = Violations()
     validation.note(violations, message)
-    return {each.field: each.reason for each in violations.found}
+    return {violation.field: violation.reason for violation in violations.found}
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.DESCRIPTOR.package)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.runtime.db import leases
 from services.runtime.observability import outages
 from services.runtime.workers.loop import Step, Worker, WorkerLoop, Workers
 
@@ -109,13 +108,13 @@ async def test_a_wake_up_during_a_step_is_not_lost() -> None:
         await step.begun.acquire()
 
 
-async def test_an_idle_loop_looks_again_by_itself() -> None:
+async def test_an_idle_loop_polls_again_by_itself() -> None:
     script = Script()
     async with running(worker(script, poll_seconds=0.001)):
         await script.until_begun(3)
 
 
-async def test_a_worker_looks_again_when_its_time_has_come() -> None:
+async def test_a_worker_polls_again_when_its_time_has_come() -> None:
     script = Script(Step(wake_at=NOW))
     async with running(worker(script)):
         await script.until_begun(2)
@@ -142,7 +141,7 @@ async def test_a_worker_at_rest_knows_when_it_has_work_next() -> None:
 
 
 async def test_work_in_other_hands_is_no_rest() -> None:
-    script = Script(Step(pending=True), Step(pending=True), Step(pending=True))
+    script = Script(Step(pending=True), Step(elsewhere=True), Step(elsewhere=True))
     work = worker(script)
     async with running(work):
         await work.settle()
@@ -259,10 +258,3 @@ async def test_a_step_that_hangs_is_cut_off_at_its_deadline_and_taken_again(
     task.cancel()
     assert begun >= 2
     assert [record.message for record in caplog.records] == ["step cut off at its deadline"]
-
-
-def test_a_step_is_cut_off_before_its_lease_runs_out() -> None:
-    assert all(
-        0 < lease.step_deadline_seconds < lease.seconds
-        for lease in (leases.SUITE, leases.BROKER, leases.OUTSIDE)
-    )

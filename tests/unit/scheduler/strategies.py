@@ -91,7 +91,7 @@ recurrences: st.SearchStrategy[Recurrence] = st.one_of(
 endless = st.builds(
     Schedule,
     start_date=_start_dates,
-    local_time=st.times().map(lambda each: time(each.hour, each.minute)),
+    local_time=st.times().map(lambda moment: time(moment.hour, moment.minute)),
     time_zone=st.sampled_from(ZONES),
     recurrence=recurrences,
 )
@@ -145,14 +145,15 @@ def is_a_date_of(schedule: Schedule, day: date) -> bool:
         case Monthly(every, (), places) if places:
             from_start, from_end = (day.day - 1) // 7 + 1, -((length - day.day) // 7 + 1)
             on_place = any(
-                each.weekday == day.isoweekday() and each.nth in {from_start, from_end}
-                for each in places
+                nth_weekday.weekday == day.isoweekday()
+                and nth_weekday.nth in {from_start, from_end}
+                for nth_weekday in places
             )
             return on_place and months_since % every == 0
         case Monthly(every, month_days):
             days = {
-                min(each, length) if each > 0 else length + 1 + each
-                for each in month_days or (start.day,)
+                min(month_day, length) if month_day > 0 else length + 1 + month_day
+                for month_day in month_days or (start.day,)
             }
             return day.day in days and months_since % every == 0
         case Yearly(every, month, month_day):
@@ -164,5 +165,5 @@ def is_a_date_of(schedule: Schedule, day: date) -> bool:
 def cycles(schedule: Schedule, from_index: int, limit: int) -> tuple[CycleDate, ...]:
     """The cycles from an index on, at most so many; fewer where the schedule ends."""
     end = min(from_index + limit, calendar.cycle_count(schedule))
-    found = (calendar.cycle(schedule, index) for index in range(from_index, end))
-    return tuple(cycle for cycle in found if cycle is not None)
+    cycle_dates = (calendar.cycle(schedule, index) for index in range(from_index, end))
+    return tuple(cycle for cycle in cycle_dates if cycle is not None)

@@ -67,9 +67,9 @@ def test_the_dates_are_those_that_a_walk_over_the_days_finds(schedule: Schedule)
     ]
     if isinstance(schedule.end, EndAfter):
         walked = walked[: schedule.end.cycle_count]
-    found = [nominal_date(schedule, index) for index in range(len(walked))]
+    dates = [nominal_date(schedule, index) for index in range(len(walked))]
     beyond = nominal_date(schedule, len(walked))
-    assert (found, beyond is None or beyond > horizon) == (walked, True)
+    assert (dates, beyond is None or beyond > horizon) == (walked, True)
 
 
 @given(endless, st.data())
@@ -118,8 +118,8 @@ def test_nothing_lies_between_a_day_and_the_first_cycle_on_or_after_it(
 
 @given(plain(), indexes)
 def test_a_count_or_an_end_never_changes_a_date(schedule: Schedule, index: int) -> None:
-    found = nominal_date(schedule, index)
-    assert found in (None, nominal_date(replace(schedule, end=None), index))
+    day = nominal_date(schedule, index)
+    assert day in (None, nominal_date(replace(schedule, end=None), index))
 
 
 @given(endless, st.integers(1, 60))
@@ -131,17 +131,19 @@ def test_a_count_is_exact(schedule: Schedule, count: int) -> None:
 @given(endless, st.integers(1, 31))
 def test_the_month_end_anchor_never_drifts(schedule: Schedule, day: int) -> None:
     monthly = replace(schedule, recurrence=Monthly(month_days=(day,)))
-    found = (each.nominal_date for each in cycles(monthly, 500, LOOKED_AT_CYCLES))
+    dates = (cycle.nominal_date for cycle in cycles(monthly, 500, LOOKED_AT_CYCLES))
     assert all(
-        each.day == day or (each.day < day and (each + timedelta(1)).day == 1) for each in found
+        date_.day == day or (date_.day < day and (date_ + timedelta(1)).day == 1) for date_ in dates
     )
 
 
 @given(endless)
 def test_a_yearly_order_stays_in_its_month(schedule: Schedule) -> None:
     yearly = replace(schedule, recurrence=Yearly())
-    found = cycles(yearly, 0, LOOKED_AT_CYCLES)
-    assert {each.nominal_date.month for each in found} <= {schedule.start_date.month}
+    cycle_dates = cycles(yearly, 0, LOOKED_AT_CYCLES)
+    assert {cycle_date.nominal_date.month for cycle_date in cycle_dates} <= {
+        schedule.start_date.month
+    }
 
 
 @given(adjusted())
@@ -152,8 +154,8 @@ def test_local_dates_strictly_increase(schedule: Schedule) -> None:
 
 @given(adjusted())
 def test_due_times_strictly_increase(schedule: Schedule) -> None:
-    found = cycles(schedule, 0, LOOKED_AT_CYCLES)
-    assert all(earlier.due_at < later.due_at for earlier, later in pairwise(found))
+    cycle_dates = cycles(schedule, 0, LOOKED_AT_CYCLES)
+    assert all(earlier.due_at < later.due_at for earlier, later in pairwise(cycle_dates))
 
 
 @given(adjusted())
@@ -166,19 +168,25 @@ def test_no_cycle_leaves_the_span_from_start_to_end(schedule: Schedule) -> None:
 @given(adjusted())
 def test_no_cycle_takes_place_in_a_blackout(schedule: Schedule) -> None:
     taken = _local_dates(cycles(schedule, 0, LOOKED_AT_CYCLES))
-    assert not [day for day in taken if any(day in each for each in schedule.blackouts)]
+    assert not [day for day in taken if any(day in blackout for blackout in schedule.blackouts)]
 
 
 @given(adjusted())
 def test_a_cycle_has_either_a_date_or_a_reason(schedule: Schedule) -> None:
-    found = cycles(schedule, 0, LOOKED_AT_CYCLES)
-    assert all((each.local_date is None) == (each.skip_reason is not None) for each in found)
+    cycle_dates = cycles(schedule, 0, LOOKED_AT_CYCLES)
+    assert all(
+        (cycle_date.local_date is None) == (cycle_date.skip_reason is not None)
+        for cycle_date in cycle_dates
+    )
 
 
 @given(adjusted())
 def test_a_cycle_that_is_not_on_its_nominal_date_says_why(schedule: Schedule) -> None:
-    taken = [each for each in cycles(schedule, 0, LOOKED_AT_CYCLES) if each.local_date]
-    assert all((each.local_date != each.nominal_date) == bool(each.move_reason) for each in taken)
+    taken = [cycle for cycle in cycles(schedule, 0, LOOKED_AT_CYCLES) if cycle.local_date]
+    assert all(
+        (cycle_date.local_date != cycle_date.nominal_date) == bool(cycle_date.move_reason)
+        for cycle_date in taken
+    )
 
 
 @given(adjusted())
@@ -188,7 +196,9 @@ def test_without_rules_every_cycle_is_on_its_nominal_date(schedule: Schedule) ->
         blackouts=(),
         business_days=replace(schedule.business_days, rule=BusinessDayRule.NONE),
     )
-    assert all(each.local_date == each.nominal_date for each in cycles(free, 0, LOOKED_AT_CYCLES))
+    assert all(
+        cycle.local_date == cycle.nominal_date for cycle in cycles(free, 0, LOOKED_AT_CYCLES)
+    )
 
 
 @given(adjusted(), st.integers(0, LOOKED_AT_CYCLES))
@@ -207,9 +217,9 @@ def test_a_cycle_found_alone_is_the_one_found_in_a_run(schedule: Schedule, index
 @given(adjusted())
 @settings(max_examples=200)
 def test_a_schedule_is_refused_if_and_only_if_it_never_fires(schedule: Schedule) -> None:
-    found = (cycle(schedule, index) for index in range(cycle_count(schedule)))
-    fires = any(each is not None and each.local_date for each in found)
-    reasons = {each.reason for each in violations(schedule, None)}
+    cycle_dates = (cycle(schedule, index) for index in range(cycle_count(schedule)))
+    fires = any(cycle_date is not None and cycle_date.local_date for cycle_date in cycle_dates)
+    reasons = {violation.reason for violation in violations(schedule, None)}
     # A count that the calendar has no room for is refused before that is asked.
     assume("OUT_OF_RANGE" not in reasons)
     never = "NEVER_FIRES" in reasons
@@ -224,8 +234,8 @@ def test_a_later_start_on_a_date_of_the_rule_changes_no_later_date(schedule: Sch
     if again_from is None:
         return
     restarted = replace(explicit, start_date=again_from)
-    expected = [each.nominal_date for each in cycles(explicit, 5, LOOKED_AT_CYCLES)]
-    assert [each.nominal_date for each in cycles(restarted, 0, LOOKED_AT_CYCLES)] == expected
+    expected = [cycle.nominal_date for cycle in cycles(explicit, 5, LOOKED_AT_CYCLES)]
+    assert [cycle.nominal_date for cycle in cycles(restarted, 0, LOOKED_AT_CYCLES)] == expected
 
 
 @given(endless, st.sampled_from(ZONES), st.integers(0, 3000))
@@ -264,8 +274,10 @@ def _days_between(first: date, last: date) -> list[date]:
     return [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
 
 
-def _local_dates(found: tuple[CycleDate, ...]) -> list[date]:
-    return [each.local_date for each in found if each.local_date is not None]
+def _local_dates(cycle_dates: tuple[CycleDate, ...]) -> list[date]:
+    return [
+        cycle_date.local_date for cycle_date in cycle_dates if cycle_date.local_date is not None
+    ]
 
 
 def _explicit(schedule: Schedule) -> Recurrence:

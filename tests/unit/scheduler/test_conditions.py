@@ -1,14 +1,12 @@
 """What conditions say of an order, and what becomes of it."""
 
-import importlib
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from time import process_time
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.scheduler.domain import cel, expressions
-from services.scheduler.domain.cel import Meter
 from services.scheduler.domain.condition_outcomes import as_charged, prepared, stopped
 from services.scheduler.domain.conditions import (
     NO_OUTCOME,
@@ -20,9 +18,9 @@ from services.scheduler.domain.conditions import (
     InStock,
     Kind,
     MonthCeiling,
+    OrderHistory,
     Otherwise,
     Outcome,
-    Past,
     TotalCeiling,
     UnitPriceCeiling,
     outcome_of,
@@ -42,7 +40,10 @@ from services.scheduler.domain.order_lifecycle import Evaluation, confirmed
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle
 from services.scheduler.domain.substitution import (
+    ItemAmount,
     Unpriced,
+    consents_of,
+    dearer,
     is_discontinued,
     missing,
     substituted,
@@ -65,7 +66,7 @@ ORDER = Order(
     terms=TERMS,
     items=(Item("beans", 2),),
 )
-TEMPLATE = at_cycle(
+STANDING_ORDER = at_cycle(
     StandingOrder(
         merchant=MerchantId("acme"),
         standing_order=StandingOrderId("coffee"),
@@ -87,7 +88,7 @@ TEMPLATE = at_cycle(
 
 
 def quote(unit_price_minor: int = 500, product: str = "beans") -> Quote:
-    line = Line(product, "Beans", 2, unit_price_minor, 2 * unit_price_minor, "p", 500, "LIST_PRICE")
+    line = Line(product, "Beans", 2, unit_price_minor, 2 * unit_price_minor, "p", 500, 1000)
     return Quote(2 * unit_price_minor, "EUR", (line,))
 
 
@@ -101,8 +102,10 @@ def outcome(kind: Kind, inputs: Inputs, action: Action = Action.SKIP, **how: obj
 
 TOO_DEAR = Inputs(quote(700))
 CEILING = TotalCeiling(1000, "EUR")
-SPENT = Past(spent_minor={(2027, 1, "EUR"): 300, (2026, 12, "EUR"): 9000, (2027, 1, "USD"): 9000})
-DRUNK = Past(last_dates={"beans": date(2027, 1, 20), "tea": date(2027, 1, 30)})
+SPENT = OrderHistory(
+    spent_minor={(2027, 1, "EUR"): 300, (2026, 12, "EUR"): 9000, (2027, 1, "USD"): 9000}
+)
+DRUNK = OrderHistory(last_dates={"beans": date(2027, 1, 20), "tea": date(2027, 1, 30)})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_a_condition_holds_up_to_its_bound(kind: Kind, inputs: Inputs, holds: bo
 
 
 def test_of_several_conditions_that_do_not_hold_the_first_decides() -> None:
-    found = outcome_of(
+    result = outcome_of(
         (
             condition(TotalCeiling(2000, "EUR"), Action.SKIP),
             condition(CEILING, Action.HOLD_AND_ASK),
@@ -141,14 +144,14 @@ def test_of_several_conditions_that_do_not_hold_the_first_decides() -> None:
         TOO_DEAR,
     )
 
-    assert found.action is Action.HOLD_AND_ASK
-    assert len(found.unmet) == 2
+    assert result.action is Action.HOLD_AND_ASK
+    assert len(result.unmet) == 2
 
 
 def test_an_order_left_out_says_which_condition_did_not_hold() -> None:
-    found = outcome(CEILING, TOO_DEAR)
+    result = outcome(CEILING, TOO_DEAR)
 
-    order = prepared(ORDER, Evaluation(quote(700)), found, TEMPLATE, PREPARED_AT)
+    order = prepared(ORDER, Evaluation(quote(700)), result, STANDING_ORDER, PREPARED_AT)
 
     assert (order.state, order.reasons) == (OrderState.SKIPPED, (OrderReason.CONDITION_NOT_MET,))
     [decision] = order.decisions
@@ -158,24 +161,24 @@ def test_an_order_left_out_says_which_condition_did_not_hold() -> None:
 
 def test_an_order_whose_conditions_hold_says_so_and_goes_on() -> None:
     order = prepared(
-        ORDER, Evaluation(quote()), outcome(CEILING, Inputs(quote())), TEMPLATE, PREPARED_AT
+        ORDER, Evaluation(quote()), outcome(CEILING, Inputs(quote())), STANDING_ORDER, PREPARED_AT
     )
 
     assert order.state is OrderState.UPCOMING
-    assert [one.kind for one in order.decisions] == ["CONDITIONS_HOLD", "PREPARED"]
+    assert [decision.kind for decision in order.decisions] == ["CONDITIONS_HOLD", "PREPARED"]
 
 
-def test_a_customer_who_said_yes_is_not_asked_again_in_the_same_cycle() -> None:
-    asked = stopped(
+def test_a_customer_who_confirmed_is_not_asked_again_in_the_same_cycle() -> None:
+    held = stopped(
         ORDER,
         outcome(CEILING, TOO_DEAR, Action.HOLD_AND_ASK),
-        TEMPLATE,
+        STANDING_ORDER,
         Stage.PREPARE,
         PREPARED_AT,
     )
-    assert asked.state is OrderState.HELD
+    assert held.state is OrderState.HELD
 
-    going_on = confirmed(asked, PREPARED_AT)
+    going_on = confirmed(held, PREPARED_AT)
 
     conditions = (condition(CEILING, Action.HOLD_AND_ASK),)
     assert going_on.recheck_time == PREPARED_AT
@@ -183,24 +186,24 @@ def test_a_customer_who_said_yes_is_not_asked_again_in_the_same_cycle() -> None:
 
 
 def test_a_yes_does_not_waive_what_leaves_the_cycle_out() -> None:
-    going_on = replace(ORDER, confirmed_reasons=(OrderReason.CONDITION_NOT_MET,))
+    going_on = ORDER._replace(confirmed_reasons=(OrderReason.CONDITION_NOT_MET,))
 
     assert outcome_of((condition(CEILING, Action.SKIP),), going_on, TOO_DEAR).action is Action.SKIP
 
 
 def test_nobody_who_says_nothing_gets_the_order() -> None:
-    found = outcome(CEILING, TOO_DEAR, Action.HOLD_AND_ASK)
+    result = outcome(CEILING, TOO_DEAR, Action.HOLD_AND_ASK)
 
-    order = stopped(ORDER, found, TEMPLATE, Stage.PREPARE, ORDER.hold_until_time)
+    order = stopped(ORDER, result, STANDING_ORDER, Stage.PREPARE, ORDER.hold_until_time)
 
     assert order.state is OrderState.LAPSED
     assert order.reasons == (OrderReason.CONDITION_NOT_MET, OrderReason.HOLD_EXPIRED)
 
 
-def test_a_deferred_order_is_prepared_anew_for_its_later_date() -> None:
-    found = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
+def test_a_deferred_order_is_prepared_again_for_its_later_date() -> None:
+    result = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
 
-    order = stopped(ORDER, found, TEMPLATE, Stage.PREPARE, PREPARED_AT)
+    order = stopped(ORDER, result, STANDING_ORDER, Stage.PREPARE, PREPARED_AT)
 
     assert (order.state, order.held_stage) == (OrderState.HELD, Stage.PREPARE)
     assert order.due_time == DUE + timedelta(days=5)
@@ -209,9 +212,9 @@ def test_a_deferred_order_is_prepared_anew_for_its_later_date() -> None:
 
 
 def test_an_order_deferred_at_its_due_time_is_looked_at_again_on_the_later_date() -> None:
-    found = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=1)
+    result = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=1)
 
-    order = stopped(ORDER, found, TEMPLATE, Stage.COLLECT, DUE)
+    order = stopped(ORDER, result, STANDING_ORDER, Stage.COLLECT, DUE)
 
     assert order.recheck_time == order.due_time == DUE + timedelta(days=1)
 
@@ -220,8 +223,8 @@ def test_an_order_is_not_deferred_onto_the_next_cycle_even_after_the_last() -> N
     last_day = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=27)
     next_cycle = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=28)
 
-    deferred = stopped(ORDER, last_day, TEMPLATE, Stage.PREPARE, PREPARED_AT)
-    left_out = stopped(ORDER, next_cycle, TEMPLATE, Stage.PREPARE, PREPARED_AT)
+    deferred = stopped(ORDER, last_day, STANDING_ORDER, Stage.PREPARE, PREPARED_AT)
+    left_out = stopped(ORDER, next_cycle, STANDING_ORDER, Stage.PREPARE, PREPARED_AT)
 
     assert deferred.state is OrderState.HELD
     assert deferred.hold_until_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
@@ -237,7 +240,7 @@ def instead(
     """The order with what is taken where conditions want something else."""
     lacking = missing(order, inputs.quote, outcome_of(conditions, order, inputs))
     assert lacking is not None
-    return substituted(order, lacking, conditions, refused, PREPARED_AT)
+    return substituted(order, lacking, consents_of(conditions), refused, PREPARED_AT)
 
 
 def test_a_substitute_is_taken_in_the_same_quantity_and_under_the_same_ceiling() -> None:
@@ -255,7 +258,8 @@ def test_a_substitute_is_taken_in_the_same_quantity_and_under_the_same_ceiling()
 
 def test_substitutes_are_tried_in_the_order_of_the_customer() -> None:
     conditions = tuple(
-        condition(InStock(), Action.SUBSTITUTE, substitute=one) for one in ("tea", "mate")
+        condition(InStock(), Action.SUBSTITUTE, substitute=substitute)
+        for substitute in ("tea", "mate")
     )
     short = Inputs(quote(), short=frozenset({"beans"}))
 
@@ -279,7 +283,7 @@ def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all(
     off_sale = Unpriced(
         (OrderReason.PRODUCT_UNAVAILABLE,), {"beans": "Beans"}, frozenset({"beans"})
     )
-    agreed = (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),)
+    agreed = consents_of([condition(InStock(), Action.SUBSTITUTE, substitute="tea")])
     lacking = missing(ORDER, off_sale, NO_OUTCOME)
     assert lacking is not None
 
@@ -292,15 +296,69 @@ def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all(
     assert is_discontinued(ORDER, off_sale, ())
 
 
-def test_a_substitute_never_costs_more_than_the_customer_was_told() -> None:
-    announced = replace(ORDER, notified_minor=1000, currency="EUR")
+def test_a_substitute_never_costs_more_than_the_notified_amount() -> None:
+    announced = ORDER._replace(notified_minor=1000, currency="EUR")
     assert takable(announced, quote(500))
     assert not takable(announced, quote(501))
     assert takable(ORDER, quote(10_000))
 
 
+def test_what_is_agreed_for_an_item_is_tried_before_what_a_condition_names() -> None:
+    consents = consents_of(
+        [condition(InStock(), Action.SUBSTITUTE, substitute="chicory")],
+        [Item("beans", 2, ("tea", "mate"))],
+    )
+    lacking = missing(ORDER, quote(), NO_OUTCOME, {"beans"}, consents)
+    assert lacking is not None
+
+    order = substituted(ORDER, lacking, consents, (), PREPARED_AT)
+
+    assert order is not None
+    assert (order.items, order.substitutes) == (
+        (Item("tea", 2),),
+        {"beans": Substitute("tea", "Beans")},
+    )
+    after = substituted(ORDER, lacking, consents, ("tea", "mate"), PREPARED_AT)
+    assert after is None
+
+
+def test_an_item_out_of_stock_is_replaced_only_if_each_that_is_short_has_a_substitute() -> None:
+    both = ORDER._replace(items=(Item("beans", 2), Item("sugar", 1)))
+    (beans,) = quote().lines
+    (sugar,) = quote(100, "sugar").lines
+    found = Quote(1100, "EUR", (beans, sugar))
+    consents = consents_of((), [Item("beans", 2, ("tea",)), Item("sugar", 1)])
+    assert missing(both, found, NO_OUTCOME, {"beans", "sugar"}, consents) is None
+    lacking = missing(both, found, NO_OUTCOME, {"beans"}, consents)
+    assert lacking is not None
+    assert list(lacking.titles) == ["beans"]
+
+
+@given(
+    before=st.integers(1, 10**6),
+    after=st.integers(1, 10**6),
+    quantities=st.tuples(st.integers(1, 100), st.integers(1, 100)),
+)
+def test_a_substitute_of_an_item_costs_no_more_a_unit(
+    before: int, after: int, quantities: tuple[int, int]
+) -> None:
+    first, second = quantities
+    consents = consents_of((), [Item("beans", first, ("tea",))])
+    order = ORDER._replace(
+        items=(Item("tea", second),), substitutes={"beans": Substitute("tea", "Beans")}
+    )
+    (line,) = quote(after, "tea").lines
+    found = Quote(after, "EUR", (line._replace(quantity=second, amount_minor=after),))
+    amounts = {"beans": ItemAmount(before, first, "EUR")}
+    is_above = Fraction(after, second) > Fraction(before, first)
+    assert bool(dearer(ORDER, amounts, order, found, consents)) == is_above
+    # Of what a condition names, its own ceiling decides. What has no known price is refused.
+    assert not dearer(ORDER, amounts, order, found, [])
+    assert dearer(ORDER, {}, order, found, consents) == {"tea"}
+
+
 def test_a_substitute_that_is_ordered_anyway_is_ordered_once_with_the_sum() -> None:
-    both = replace(ORDER, items=(Item("beans", 2), Item("tea", 3)))
+    both = ORDER._replace(items=(Item("beans", 2), Item("tea", 3)))
     (beans,) = quote().lines
     (tea,) = quote(500, "tea").lines
     inputs = Inputs(Quote(2000, "EUR", (beans, tea)), short=frozenset({"beans"}))
@@ -312,246 +370,17 @@ def test_a_substitute_that_is_ordered_anyway_is_ordered_once_with_the_sum() -> N
 
 
 def test_an_announced_order_is_judged_by_what_it_will_be_charged() -> None:
-    announced = replace(ORDER, notified_minor=1000, currency="EUR", lines=quote().lines)
+    announced = ORDER._replace(notified_minor=1000, currency="EUR", lines=quote().lines)
 
     assert as_charged(announced, quote(700)).amount_minor == 1000
     assert as_charged(announced, quote(400)).amount_minor == 800
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "total <= 2000",
-        "currency in ['EUR', 'USD'] || paid_orders < 3",
-        "items.exists(i, i.unit_price > i.list_unit_price) && weekday != 7",
-        "items.filter(i, i.quantity > 1).all(i, i.unit_price < 900)",
-        "total / (cycle - 1) > 2",
-        "items[3].quantity > 1",
-        " || ".join(["day < 5"] * 40),
-    ],
-)
-def test_an_expression_that_can_be_true_or_false_is_sound(source: str) -> None:
-    assert expressions.verdict(source).fault is None
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("", "characters"),
-        ("true || " * 70 + "true", "characters"),
-        ("total <", "parse"),
-        ("total", "true or false"),
-        ("true || 5", "true or false"),
-        ("total < 'a lot'", "type"),
-        ("price < 5", "knows no 'price'"),
-        ("true || price < 5", "knows no 'price'"),
-        ("items.all(i, true || i.colour == 'red')", "knows no 'colour'"),
-        ("items.all(i)", "other arguments"),
-        ("items.all(i, items.all(j, j == i))", "macro inside"),
-        ("items.map(i, [i]).map(i, i + i).all(i, true)", "map gives"),
-        ("(" * 200 + "true" + ")" * 200, "deeply"),
-        ("currency.matches('(')", "evaluated"),
-        ("items.reduce(r, i, 'a', r + r) == ''", "knows no 'reduce'"),
-        ("currency.matches(currency)", "in quotes"),
-        ("total < 9223372036854775808", "64 bits"),
-        (
-            "timestamp('2027-01-01T00:00:00Z') > timestamp('2026-01-01T00:00:00Z')",
-            "knows no 'timestamp'",
-        ),
-        ("currency == 5", "type"),
-        ("total && true", "true or false"),
-        ("items[0].quantity.exists(q, q > 1)", "type"),
-        ("-" * 40 + "total == 1", "deeply"),
-        ("items" + "[0]" * 40 + " == 1", "deeply"),
-        ("true ? 1 : 2", "true or false"),
-        ("{'a': 1, 'a': 2}.a == 1", "twice"),
-        ("for == 1", "parse"),
-        ("[3, 1].min() == 1", "knows no 'min'"),
-    ],
-)
-def test_any_other_expression_is_refused_with_the_reason(source: str, words: str) -> None:
-    assert words in (expressions.verdict(source).fault or "")
-
-
-LONG = "items.all(i, " + " && ".join(["i.quantity < 9"] * 25) + ")"
-
-
-def variables(item_count: int) -> expressions.Variables:
-    line = Line("tea", "Tea", 1, 100, 100, "p1", 100, "LIST_PRICE")
-    items = (Item("tea", 1),) * item_count
-    quote = Quote(100 * item_count, "EUR", (line,) * item_count)
-    return expressions.variables_of(
-        quote, items, cycle=1, month_day_weekday=(1, 31, 7), paid_orders=0
-    )
-
-
-SAME_IN_CEL_PYTHON = [
-    "total <= 2000 && weekday != 7 || month == 1",
-    "currency in ['EUR', 'USD'] || paid_orders < 3",
-    "items.exists(i, i.unit_price > i.list_unit_price) && weekday != 7",
-    "items.filter(i, i.quantity > 0).all(i, i.unit_price < 900)",
-    "items.map(i, i.unit_price * i.quantity) == [100, 100, 100]",
-    "items.exists_one(i, i.product == 'tea') || size(items) == 3",
-    "-7 / 2 == -3 && -7 % 2 == -1 && 7 % -2 == 1",
-    "(total > 200 ? 'a' : 'b') + currency == 'aEUR'",
-    "currency.matches('^E.R$') && currency.startsWith('E') && !currency.endsWith('x')",
-    "[1, 2, 3] + [4] == [1, 2, 3, 4] && 4 in [1, 2] + [4]",
-    "false && 1 / 0 == 1 || true || 1 / 0 == 1",
-    "{'EUR': 5}[currency] == 5 && 1.5 * 2.0 == 3.0",
-    "!(day < 5) && !!(day == 31)",
-]
-
-
-def value(source: str, item_count: int) -> bool | None:
-    return expressions.holds(source, variables(item_count), Meter(expressions.CONDITIONS_MAX_STEPS))
-
-
-def test_an_expression_that_takes_too_many_steps_has_no_value() -> None:
-    assert value(LONG, 2) is True
-    assert value(LONG, 100) is None
-
-
 def test_what_expressions_take_together_is_bounded() -> None:
     # Each of them alone would do.
     most = f"items.all(i, {' && '.join(['i.quantity < 9'] * 15)})"
-    inputs = Inputs(Quote(100, "EUR", (Line("tea", "Tea", 1, 1, 1, "p", 1, "LIST_PRICE"),) * 100))
-    order = replace(ORDER, items=(Item("tea", 1),) * 100)
+    inputs = Inputs(Quote(100, "EUR", (Line("tea", "Tea", 1, 1, 1, "p", 1, 1),) * 100))
+    order = ORDER._replace(items=(Item("tea", 1),) * 100)
     assert outcome_of([condition(Expression(most))], order, inputs).action is None
-    found = outcome_of([condition(Expression(most))] * 2, order, inputs)
-    assert [one.words for one in found.unmet] == ["The expression has no value."]
-
-
-DEAREST = (
-    f"items.all(i, {' && '.join(['i.quantity < 9'] * 24)})",
-    "[" + ", ".join(["1"] * 150) + "].all(i, i > 0)",
-    f"items.all(i, {' && '.join(['i.product == i.product'] * 15)})",
-    "items.all(i, " + " && ".join(["i.product.matches('^[a-z0-9-]{1,63}$')"] * 3) + ")",
-    "items.exists(i, currency + " * 1 + " + ".join(["i.product"] * 25) + " == '')",
-    "items.filter(i, i.quantity > 0).all(i, string(i.quantity) + i.product != 'x' || i in [i])",
-    "(" + " + ".join(["items"] * 12) + ").all(i, i.quantity < 9)",
-    "{'a': items, 'b': items}['a'].all(i, i == items[0])",
-    "items.map(i, [i, i, i]).size() > 3 && items.map(i, i.quantity > 1, i).size() == 0",
-    "items == items || items + items == items",
-    "items[0] in items && !(items in [items, items, items])",
-    "(total > 3 ? items : [items[0]]).exists_one(i, i.product.contains('tea') && has(i.product))",
-    "size(items) > 3 && int('5') + int(2.5) > 3 && double(total) > 1.5 && dyn(total) > 3",
-    " || ".join(["total % 7 == 3 && total * 2 - 1 > -5"] * 12),
-)
-
-
-@pytest.mark.parametrize("source", DEAREST)
-@pytest.mark.parametrize("item_count", [1, 3, 100])
-def test_an_expression_never_takes_more_steps_than_were_found_when_it_was_saved(
-    source: str, item_count: int
-) -> None:
-    found = expressions.verdict(source, item_count)
-    assert found.fault is None
-    for quantity in (1, 20):
-        given = variables(item_count)
-        for item in given["items"]:
-            item["quantity"] = quantity
-            item["product"] = "x" * 63
-        meter = Meter(10**9)
-        assert expressions.holds(source, given, meter) is not None
-        assert 10**9 - meter.left <= found.steps
-
-
-@pytest.mark.parametrize("source", DEAREST)
-def test_what_a_standing_order_may_take_is_a_matter_of_milliseconds(source: str) -> None:
-    program, given = cel.program(source), variables(100)
-    meter = Meter(10**9)
-    started = process_time()
-    program.evaluate(given, meter)
-    seconds = process_time() - started
-    steps = 10**9 - meter.left
-    assert seconds * expressions.CONDITIONS_MAX_STEPS / max(steps, 1000) < 0.025
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "items.all(i, " + " && ".join(["items == items"] * 20) + ")",
-        "items.exists(i, i in items && i in items) && items + items == items",
-    ],
-)
-def test_what_is_done_with_a_list_takes_as_many_steps_as_it_has_elements(source: str) -> None:
-    assert expressions.verdict(source, 1).steps <= expressions.CONDITIONS_MAX_STEPS
-    assert expressions.verdict(source, 100).steps > expressions.CONDITIONS_MAX_STEPS
-    assert value("items.all(i, " + " && ".join(["items == items"] * 20) + ")", 100) is None
-
-
-@pytest.mark.parametrize(
-    ("pattern", "answer"),
-    [("^[a-z0-9-]{1,63}$", None), ("(\\\\PL?){440}", "evaluated"), ("(a*)*b", None)],
-)
-def test_a_pattern_is_compiled_only_if_it_is_small(pattern: str, answer: str | None) -> None:
-    found = expressions.verdict(f"items.exists(i, i.product.matches('{pattern}'))").fault
-    assert found is None if answer is None else answer in (found or "")
-
-
-def test_every_item_of_the_longest_order_can_be_compared() -> None:
-    source = "items.all(i, i.unit_price <= i.list_unit_price && i.quantity < 9)"
-    assert expressions.verdict(source, 100).steps < expressions.CONDITIONS_MAX_STEPS / 5
-    assert value(source, 100) is True
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        # One operand that decides is enough, on either side.
-        ("1 / (cycle - 1) > 0 || true", True),
-        ("false && 1 / (cycle - 1) > 0", False),
-        ("1 / (cycle - 1) > 0 && true", None),
-        ("items.exists(i, 1 / (i.quantity - 1) > 0 || i.quantity == 1)", True),
-        ("[0, 1].exists(i, 1 / i == 1)", True),
-        ("[0, 1].all(i, 1 / i == 1)", None),
-        # Whole numbers are divided towards zero, and the remainder has the sign of the dividend.
-        ("-7 / 2 == -3 && -7 % 2 == -1 && 7 % -2 == 1 && 7 / -2 == -3", True),
-        ("9223372036854775807 + total > 0", None),
-        ("-9223372036854775808 < 0 && -(-9223372036854775807) > 0", True),
-        ("-9223372036854775808 / -1 > 0", None),
-        ("1.5 + 2.5 == 4.0 && 1 == 1.0 && 1 < 1.5", True),
-        ("1.0 / 0.0 > 1.0", None),
-        ("'a' + 'b' == 'ab' && 'a' < 'b' && size('\\u00e4\\x41') == 2", True),
-        ("'EUR' == currency && \"EUR\" in [currency] && !('USD' in {'EUR': 1})", True),
-        ("{'EUR': 5, 'USD': 7}[currency] == 5 && {'a': 1}.a == 1", True),
-        ("{'USD': 7}[currency] == 7", None),
-        ("items[5].quantity == 1", None),
-        ("items[-1 + 1].quantity == 1", True),
-        ("has({'a': 1}.a) && items.exists_one(i, i.product == 'tea')", True),
-        ("[1, 2, 3].filter(i, i > 1).size() == 2 && [1, 2].map(i, i * 2) == [2, 4]", True),
-        ("[1, 2, 3].map(i, i > 1, i * 2) == [4, 6]", True),
-        ("[true] == [true] && dyn(1) != true && null == null && dyn(1) != null", True),
-        ("total > 50 ? currency == 'EUR' : 1 / 0 == 1", True),
-        ("int('12') + int(3.9) == 15 && string(5) == '5' && string(true) == 'true'", True),
-        ("int('x') == 1", None),
-        ("int('-12') == -12 && double('1e2') == 100.0 && double('.5') == 0.5", True),
-        # What Python would read beyond that is no number of CEL.
-        ("int('1_000') == 1000 || int(' 12') == 12 || int('\u0661\u0662') == 12", None),
-        ("double('1_0.5') == 10.5 || double('nan') != 0.0 || double('inf') > 0.0", None),
-        ("1 + 2 * 3 - 4 == 3 && !(1 > 2) && 2 + 2 == 4 || false", True),
-        ("0x10 == 16 && 1e2 == 100.0 && .5 == 0.5", True),
-        ("currency.startsWith('E') && currency.endsWith('R') && currency.contains('U')", True),
-        ("total > 3 // a comment", True),
-        (r"""currency.matches(r'^\w+$') && size(r'\d') == 2 && R"it's" == 'it\'s'""", True),
-    ],
-)
-def test_an_expression_has_the_value_that_the_language_gives_it(
-    source: str,
-    expected: bool | None,  # noqa: FBT001
-) -> None:
-    assert expressions.verdict(source, 1).fault is None
-    assert value(source, 1) is expected
-
-
-@pytest.mark.parametrize("source", SAME_IN_CEL_PYTHON)
-def test_an_expression_has_the_value_that_another_implementation_gives_it(source: str) -> None:
-    celpy = importlib.import_module("celpy")
-
-    environment = celpy.Environment()
-    given = variables(3)
-    other = environment.program(environment.compile(source)).evaluate(
-        celpy.json_to_cel(dict(given))
-    )
-    assert expressions.verdict(source, 3).fault is None
-    assert expressions.holds(source, given, Meter(expressions.CONDITIONS_MAX_STEPS)) is bool(other)
+    outcome = outcome_of([condition(Expression(most))] * 2, order, inputs)
+    assert [unmet.words for unmet in outcome.unmet] == ["The expression has no value."]

@@ -62,11 +62,11 @@ def starting(
 
 def dates(schedule: Schedule, limit: int) -> list[str]:
     """The local dates, or why there is none."""
-    return [_shown(each) for each in cycles(schedule, 0, limit)]
+    return [_shown(cycle) for cycle in cycles(schedule, 0, limit)]
 
 
-def _shown(found: CycleDate) -> str:
-    return str(found.local_date) if found.local_date else str(found.skip_reason)
+def _shown(cycle_date: CycleDate) -> str:
+    return str(cycle_date.local_date) if cycle_date.local_date else str(cycle_date.skip_reason)
 
 
 def test_a_month_end_is_kept_through_short_months() -> None:
@@ -267,8 +267,8 @@ def test_the_holidays_are_those_of_the_region() -> None:
     bavaria = BusinessDays(BusinessDayRule.NEXT, "DE", "BY")
     berlin = BusinessDays(BusinessDayRule.NEXT, "DE", "BE")
     shown = [
-        dates(starting("2025-01-06", Monthly(), business_days=each), 1)
-        for each in (bavaria, berlin)
+        dates(starting("2025-01-06", Monthly(), business_days=business_days_), 1)
+        for business_days_ in (bavaria, berlin)
     ]
     assert shown == [["2025-01-07"], ["2025-01-06"]]
 

@@ -14,8 +14,8 @@ def decided(what: str, time: datetime = NOW, **data: object) -> Decision:
 def kinds(*parts: list[Decision]) -> list[str]:
     history, attempts, notices = parts
     return [
-        str(each.data.get("kind") or each.data.get("number") or each.kind)
-        for each in in_causal_order(history, attempts, notices)
+        str(entry.data.get("kind") or entry.data.get("number") or entry.kind)
+        for entry in in_causal_order(history, attempts, notices)
     ]
 
 
@@ -54,5 +54,5 @@ def test_a_request_to_pay_comes_between_the_collection_and_the_attempt() -> None
 
 def test_each_reason_has_words_and_all_are_said() -> None:
     assert set(REASON_WORDS) == set(OrderReason)
-    said = in_words([OrderReason.OUT_OF_STOCK, OrderReason.PHONE_NOT_BOUND])
-    assert said == "a product is out of stock; the customer's phone is not bound"
+    words = in_words([OrderReason.OUT_OF_STOCK, OrderReason.PHONE_NOT_BOUND])
+    assert words == "a product is out of stock; the customer's phone is not bound"

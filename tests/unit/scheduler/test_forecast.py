@@ -51,8 +51,10 @@ blackouts = st.lists(
 ).map(tuple)
 
 
-def standing_order(recurrence: Recurrence, excluded: tuple[DateRange, ...] = ()) -> StandingOrder:
-    template = StandingOrder(
+def new_standing_order(
+    recurrence: Recurrence, excluded: tuple[DateRange, ...] = ()
+) -> StandingOrder:
+    standing_order = StandingOrder(
         merchant=MerchantId("acme"),
         standing_order=StandingOrderId("coffee"),
         customer=CustomerId("ada"),
@@ -76,23 +78,23 @@ def standing_order(recurrence: Recurrence, excluded: tuple[DateRange, ...] = ())
         create_time=SIGN_UP,
         update_time=SIGN_UP,
     )
-    return at_cycle(template, 1)
+    return at_cycle(standing_order, 1)
 
 
-def numbers(template: StandingOrder, first: date, last: date) -> list[int]:
-    return [order.key.cycle for order in coming_orders(template, first, last, SIGN_UP)]
+def numbers(standing_order: StandingOrder, first: date, last: date) -> list[int]:
+    return [order.key.cycle for order in coming_orders(standing_order, first, last, SIGN_UP)]
 
 
 @given(recurrences, blackouts, st.integers(0, 500), st.integers(0, 100))
 def test_it_is_what_will_be_opened(
     recurrence: Recurrence, excluded: tuple[DateRange, ...], begin: int, length: int
 ) -> None:
-    template = standing_order(recurrence, excluded)
+    standing_order = new_standing_order(recurrence, excluded)
     first = START + timedelta(days=begin)
     last = first + timedelta(days=length)
-    found = numbers(template, first, last)
+    cycles = numbers(standing_order, first, last)
     opened = []
-    running = template
+    running = standing_order
     while True:
         due = running.next_due_time
         if due is None or due.date() > last + timedelta(days=60):
@@ -104,34 +106,34 @@ def test_it_is_what_will_be_opened(
             if order.state is OrderState.UPCOMING and first <= order.local_date <= last
         ]
         running = opening.standing_order
-    assert found == opened
+    assert cycles == opened
 
 
 def test_a_cycle_that_was_moved_counts_where_it_went() -> None:
-    template = standing_order(Daily(10))
-    moved = with_change(template, 3, CycleChange(local_date=START + timedelta(days=25)))
+    standing_order = new_standing_order(Daily(10))
+    moved = with_change(standing_order, 3, CycleChange(local_date=START + timedelta(days=25)))
     day = START + timedelta(days=25)
     assert numbers(moved, day, day) == [3]
     assert numbers(moved, START + timedelta(days=20), START + timedelta(days=24)) == []
 
 
 def test_a_cycle_that_is_left_out_does_not_count() -> None:
-    template = with_change(standing_order(Daily(7)), 2, CycleChange(skip=True))
-    assert numbers(template, START, START + timedelta(days=21)) == [1, 3, 4]
+    standing_order = with_change(new_standing_order(Daily(7)), 2, CycleChange(skip=True))
+    assert numbers(standing_order, START, START + timedelta(days=21)) == [1, 3, 4]
 
 
 def test_a_pause_that_nobody_ends_counts_for_nothing() -> None:
-    template = paused(standing_order(Daily(1)), None, None)
-    assert numbers(template, START, START + timedelta(days=30)) == []
+    standing_order = paused(new_standing_order(Daily(1)), None, None)
+    assert numbers(standing_order, START, START + timedelta(days=30)) == []
 
 
 def test_what_is_over_counts_for_nothing() -> None:
-    template = replace(standing_order(Daily(1)), state=State.CANCELLED, next_cycle=None)
-    assert numbers(template, START, START + timedelta(days=30)) == []
+    standing_order = replace(new_standing_order(Daily(1)), state=State.CANCELLED, next_cycle=None)
+    assert numbers(standing_order, START, START + timedelta(days=30)) == []
 
 
 def test_demand_is_summed_by_day_product_and_currency() -> None:
-    line = Line("beans", "Beans", 2, 400, 800, "p1", 450, "PRICE_LOCK")
+    line = Line("beans", "Beans", 2, 400, 800, "p1", 450, 900)
     forecast = Forecast()
     forecast.add(START, "EUR", [line])
     forecast.add(START, "EUR", [line])

@@ -1,4 +1,3 @@
-import re
 from datetime import UTC, date, datetime, time, timedelta
 
 from hypothesis import given
@@ -19,7 +18,7 @@ MONTHLY = Schedule(date(2024, 1, 31), time(9), "Europe/Berlin", Monthly(month_da
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
-def template(schedule: Schedule = MONTHLY) -> StandingOrder:
+def standing_order(schedule: Schedule = MONTHLY) -> StandingOrder:
     return StandingOrder(
         merchant=MerchantId("acme"), standing_order=StandingOrderId("tea"), customer=CustomerId("ada"),
         title="Tea", items=(Item("tea", 1),),
@@ -31,22 +30,22 @@ def template(schedule: Schedule = MONTHLY) -> StandingOrder:
 
 @given(adjusted(), st.integers(0, 400))
 def test_each_cycle_is_found_again_by_its_date(schedule: Schedule, index: int) -> None:
-    found = calendar.cycle(schedule, index) if index < calendar.cycle_count(schedule) else None
-    if found is not None and found.local_date is not None:
-        assert cycle_on(schedule, found.local_date) == found
+    cycle_date = calendar.cycle(schedule, index) if index < calendar.cycle_count(schedule) else None
+    if cycle_date is not None and cycle_date.local_date is not None:
+        assert cycle_on(schedule, cycle_date.local_date) == cycle_date
 
 
 @given(adjusted(), st.integers(-40, 400))
 def test_a_day_is_found_only_if_a_cycle_takes_place_on_it(schedule: Schedule, days: int) -> None:
     day = min(schedule.start_date, date(2098, 1, 1)) + timedelta(days=days)
-    found = cycle_on(schedule, day)
-    if found is not None:
-        assert found == calendar.cycle(schedule, found.index)
-        assert found.local_date == day
+    cycle_date = cycle_on(schedule, day)
+    if cycle_date is not None:
+        assert cycle_date == calendar.cycle(schedule, cycle_date.index)
+        assert cycle_date.local_date == day
 
 
 def test_the_next_cycle_has_the_number_and_the_date_that_it_had_elsewhere() -> None:
-    taken = continued(template(), 7, date(2026, 2, 28))
+    taken = continued(standing_order(), 7, date(2026, 2, 28))
     assert taken is not None
     assert taken.next_cycle == 7
     assert taken.next_due_time == datetime(2026, 2, 28, 8, tzinfo=UTC)
@@ -56,19 +55,19 @@ def test_the_next_cycle_has_the_number_and_the_date_that_it_had_elsewhere() -> N
 
 
 def test_a_schedule_that_began_long_ago_is_numbered_back_below_one() -> None:
-    taken = continued(template(), 1, date(2026, 2, 28))
+    taken = continued(standing_order(), 1, date(2026, 2, 28))
     assert taken is not None
     assert taken.base_cycle < 1
 
 
 def test_a_number_may_be_ahead_of_the_schedule() -> None:
-    taken = continued(template(), 99, date(2024, 1, 31))
+    taken = continued(standing_order(), 99, date(2024, 1, 31))
     assert taken is not None
     assert (taken.base_cycle, taken.next_cycle) == (99, 99)
 
 
 def test_a_day_without_a_cycle_is_no_next_date() -> None:
-    assert continued(template(), 7, date(2026, 2, 27)) is None
+    assert continued(standing_order(), 7, date(2026, 2, 27)) is None
 
 
 def test_a_day_without_a_cycle_has_those_around_it() -> None:
@@ -89,4 +88,4 @@ def test_after_its_end_a_schedule_has_no_date() -> None:
 
 
 def test_sign_up_stores_all_that_a_change_can_change() -> None:
-    assert columns_of(template()).keys() <= set(re.findall(r":(\w+)", sign_ups._INSERT.sql))
+    assert columns_of(standing_order()).keys() <= set(sign_ups._INSERT.names)

@@ -1,6 +1,5 @@
 """What can happen to an order, and what never can."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
@@ -39,7 +38,7 @@ hours = st.integers(-30 * 24, 30 * 24).map(lambda count: timedelta(hours=count))
 def quote(amount_minor: int, currency: str = "EUR") -> Quote:
     line = Line(
         "merchants/acme/products/beans", "Beans", 1, amount_minor, amount_minor,
-        "merchants/acme/products/beans/prices/first", amount_minor, "LIST_PRICE",
+        "merchants/acme/products/beans/prices/first", amount_minor, amount_minor,
     )  # fmt: skip
     return Quote(amount_minor, currency, (line,))
 
@@ -86,7 +85,7 @@ def test_a_price_that_fell_since_the_notice_is_passed_on_with_its_lines() -> Non
     assert order.lines[0].amount_minor == 800
 
 
-def test_an_order_that_cannot_be_priced_or_told_is_held_with_every_reason() -> None:
+def test_an_order_that_cannot_be_priced_or_announced_is_held_with_every_reason() -> None:
     problems = (OrderReason.PRODUCT_UNAVAILABLE, OrderReason.PHONE_NOT_BOUND)
 
     order = opened(ORDER, Evaluation(None, problems), DUE - LEAD)
@@ -121,7 +120,7 @@ def test_a_hold_ends_with_its_window(wait: timedelta) -> None:
 def test_finding_the_same_obstacle_again_is_no_news() -> None:
     first = held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, DUE)
     again = held(
-        replace(first, decisions=()),
+        first._replace(decisions=()),
         (OrderReason.OUT_OF_STOCK,),
         Stage.COLLECT,
         DUE + timedelta(hours=6),

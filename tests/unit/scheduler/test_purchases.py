@@ -1,13 +1,19 @@
 """What a customer buys elsewhere, and what waits for a payment or for their yes."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
-from services.scheduler.domain.order import Item, Order, OrderReason, OrderState, Stage, asks
+from services.scheduler.domain.order import (
+    Item,
+    Order,
+    OrderReason,
+    OrderState,
+    Stage,
+    awaits_confirmation,
+)
 from services.scheduler.domain.order_lifecycle import HELD_RECHECK, confirmed, held
 from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
 from services.scheduler.domain.terms import BillingMode, Terms
@@ -35,16 +41,16 @@ UNPAID = OrderReason.PREVIOUS_UNPAID
 def test_a_purchase_counts_within_the_window_before_the_due_time_and_since(hours: int) -> None:
     bought = DUE + timedelta(hours=hours)
 
-    found = repeated(ORDER, RULE, {FILTERS: bought})
+    order = repeated(ORDER, RULE, {FILTERS: bought})
 
-    assert (found is not None) == (timedelta(hours=-hours) < WEEK)
+    assert (order is not None) == (timedelta(hours=-hours) < WEEK)
 
 
 def test_it_says_which_product_was_bought_and_when() -> None:
-    found = repeated(ORDER, RULE, {FILTERS: DUE})
+    order = repeated(ORDER, RULE, {FILTERS: DUE})
 
-    assert found is not None
-    assert (found.product, found.purchase_time) == ("filters", DUE)
+    assert order is not None
+    assert (order.product, order.purchase_time) == ("filters", DUE)
 
 
 def test_without_a_window_no_purchase_counts() -> None:
@@ -56,14 +62,14 @@ def test_another_customers_purchase_does_not_count() -> None:
 
 
 def test_an_order_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:
-    at_once = replace(ORDER, notice_lead=timedelta())
+    at_once = ORDER._replace(notice_lead=timedelta())
 
     assert repeated(at_once, RULE, {FILTERS: DUE}) is None
 
 
-def test_after_a_yes_the_order_is_looked_at_at_once_and_not_asked_about_again() -> None:
+def test_a_confirmed_order_is_checked_at_once_and_not_asked_about_again() -> None:
     asking = held(ORDER, (BOUGHT,), Stage.PREPARE, DUE - WEEK)
-    assert asks(asking)
+    assert awaits_confirmation(asking)
 
     wanted = confirmed(asking, DUE - WEEK)
 
@@ -72,7 +78,9 @@ def test_after_a_yes_the_order_is_looked_at_at_once_and_not_asked_about_again() 
 
 
 def test_what_is_held_for_anything_else_asks_nothing() -> None:
-    assert not asks(held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.PREPARE, DUE - WEEK))
+    assert not awaits_confirmation(
+        held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.PREPARE, DUE - WEEK)
+    )
 
 
 def test_a_question_without_an_answer_lapses_with_its_hold() -> None:

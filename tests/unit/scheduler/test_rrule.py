@@ -129,8 +129,8 @@ def test_another_implementation_finds_the_same_instants(schedule: Schedule) -> N
     text = to_rrule(in_utc)
     assume("SKIP" not in text)
     theirs = islice(rrulestr(text), COMPARED_CYCLES)
-    expected = [each for each in theirs if each.date() <= LAST_DATE]
-    assert [each.due_at for each in cycles(in_utc, 0, COMPARED_CYCLES)] == expected
+    expected = [instant for instant in theirs if instant.date() <= LAST_DATE]
+    assert [cycle.due_at for cycle in cycles(in_utc, 0, COMPARED_CYCLES)] == expected
 
 
 READ = [
@@ -170,15 +170,15 @@ ENDS = [
 
 @pytest.mark.parametrize(("part", "end"), ENDS)
 def test_an_end_is_read(part: str, end: EndAfter | EndOn) -> None:
-    found = read(f"FREQ=DAILY;{part}")
-    assert isinstance(found, Schedule)
-    assert found.end == end
+    schedule = read(f"FREQ=DAILY;{part}")
+    assert isinstance(schedule, Schedule)
+    assert schedule.end == end
 
 
 def test_folded_lines_are_unfolded() -> None:
-    found = from_rrule(f"{START}\r\nRRULE:FREQ=DAI\r\n LY;COUNT=3\r\n")
-    assert isinstance(found, Schedule)
-    assert found.end == EndAfter(3)
+    schedule = from_rrule(f"{START}\r\nRRULE:FREQ=DAI\r\n LY;COUNT=3\r\n")
+    assert isinstance(schedule, Schedule)
+    assert schedule.end == EndAfter(3)
 
 
 def test_what_a_rule_cannot_say_is_given_beside_it() -> None:
@@ -190,10 +190,10 @@ def test_what_a_rule_cannot_say_is_given_beside_it() -> None:
         ],
         blackout_rule=scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED,
     )
-    found = read_schedule(Violations(), "schedule", message, None, None)
+    schedule_ = read_schedule(Violations(), "schedule", message, None, None)
     plain_one = read("FREQ=DAILY")
     assert isinstance(plain_one, Schedule)
-    assert found == replace(
+    assert schedule_ == replace(
         plain_one,
         blackouts=(DateRange(first, last),),
         blackout_rule=BlackoutRule.MOVE_TO_NEXT_ALLOWED,
@@ -280,9 +280,9 @@ REFUSED_RULES = [
 
 @pytest.mark.parametrize(("rule", "reason"), REFUSED_RULES)
 def test_what_a_schedule_cannot_say_is_refused(rule: str, reason: str) -> None:
-    found = read(rule)
-    assert isinstance(found, Violation)
-    assert (found.field, found.reason) == ("rrule", reason)
+    schedule = read(rule)
+    assert isinstance(schedule, Violation)
+    assert (schedule.field, schedule.reason) == ("rrule", reason)
 
 
 REFUSED_TEXTS = [
@@ -314,15 +314,15 @@ REFUSED_TEXTS = [
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED_TEXTS)
 def test_a_text_that_is_no_start_and_rule_is_refused(text: str, reason: str) -> None:
-    found = from_rrule(text)
-    assert isinstance(found, Violation)
-    assert found.reason == reason
+    schedule = from_rrule(text)
+    assert isinstance(schedule, Violation)
+    assert schedule.reason == reason
 
 
 def test_a_rule_that_is_valid_and_not_supported_is_called_so_by_its_part() -> None:
-    found = read("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO")
-    assert isinstance(found, Violation)
-    assert found.message.startswith("BYWEEKNO, BYDAY is valid but not supported: ")
+    schedule = read("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO")
+    assert isinstance(schedule, Violation)
+    assert schedule.message.startswith("BYWEEKNO, BYDAY is valid but not supported: ")
 
 
 def test_quotes_around_a_zone_are_no_part_of_it() -> None:
@@ -344,12 +344,12 @@ def test_weeks_that_begin_on_another_day_are_read_as_another_implementation_does
         f"DTSTART:{start:%Y%m%d}T090000Z\n"
         f"RRULE:FREQ=WEEKLY;INTERVAL={every};WKST={week_start}{by_day}"
     )
-    found = from_rrule(text)
-    if isinstance(found, Violation):
-        assert (found.reason, len(codes) > 1) == ("RRULE_UNSUPPORTED", True)
+    schedule = from_rrule(text)
+    if isinstance(schedule, Violation):
+        assert (schedule.reason, len(codes) > 1) == ("RRULE_UNSUPPORTED", True)
         return
     theirs = list(islice(rrulestr(text), COMPARED_CYCLES))
-    assert [each.due_at for each in cycles(found, 0, COMPARED_CYCLES)] == theirs
+    assert [cycle.due_at for cycle in cycles(schedule, 0, COMPARED_CYCLES)] == theirs
 
 
 @given(adjusted())
@@ -369,9 +369,9 @@ def test_what_is_shown_given_back_is_the_same_schedule(schedule: Schedule) -> No
 
 
 def test_a_refusal_says_how_to_mend_it() -> None:
-    found = read("FREQ=MONTHLY")
-    assert isinstance(found, Violation)
-    assert found.message.endswith("add RSCALE=GREGORIAN;SKIP=BACKWARD")
+    schedule = read("FREQ=MONTHLY")
+    assert isinstance(schedule, Violation)
+    assert schedule.message.endswith("add RSCALE=GREGORIAN;SKIP=BACKWARD")
 
 
 _names = ["FREQ=DAILY", "FREQ=MONTHLY", "FREQ=YEARLY", "COUNT=", "UNTIL=", "BYDAY=", "BYMONTH="]

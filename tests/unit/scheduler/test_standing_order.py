@@ -45,14 +45,14 @@ leads = st.integers(1, 60 * 24).map(lambda hours: timedelta(hours=hours))
 waits = st.lists(st.integers(0, 90 * 24), min_size=1, max_size=12)
 
 
-def standing_order(
+def new_standing_order(
     recurrence: Recurrence | None = None,
     *,
     lead: timedelta = timedelta(hours=72),
     cycle_count: int | None = None,
 ) -> StandingOrder:
     end = EndAfter(cycle_count) if cycle_count else None
-    template = StandingOrder(
+    standing_order = StandingOrder(
         merchant=MerchantId("acme"),
         standing_order=StandingOrderId("coffee"),
         customer=CustomerId("ada"),
@@ -68,19 +68,19 @@ def standing_order(
         create_time=SIGN_UP,
         update_time=SIGN_UP,
     )
-    return at_cycle(template, 1)
+    return at_cycle(standing_order, 1)
 
 
-def play(template: StandingOrder, wait_hours: list[int]) -> tuple[StandingOrder, list[Order]]:
+def play(standing_order: StandingOrder, wait_hours: list[int]) -> tuple[StandingOrder, list[Order]]:
     """Open cycles at moments that far apart, each time until nothing is left to open."""
     now, orders = SIGN_UP, list[Order]()
     for hours in wait_hours:
         now += timedelta(hours=hours)
-        while template.prepare_time is not None and template.prepare_time <= now:
-            opening = open_cycles(template, now)
+        while standing_order.prepare_time is not None and standing_order.prepare_time <= now:
+            opening = open_cycles(standing_order, now)
             orders += opening.orders
-            template = opening.standing_order
-    return template, orders
+            standing_order = opening.standing_order
+    return standing_order, orders
 
 
 def cycles(orders: list[Order]) -> list[int]:
@@ -88,13 +88,13 @@ def cycles(orders: list[Order]) -> list[int]:
 
 
 def test_a_cycle_is_opened_its_lead_and_some_headroom_before_it_is_due() -> None:
-    template = standing_order()
+    standing_order = new_standing_order()
     due = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
     too_early = open_cycles(
-        template, due - timedelta(hours=72) - NOTICE_HEADROOM - timedelta(seconds=1)
+        standing_order, due - timedelta(hours=72) - NOTICE_HEADROOM - timedelta(seconds=1)
     )
-    in_time = open_cycles(template, due - timedelta(hours=72) - NOTICE_HEADROOM)
+    in_time = open_cycles(standing_order, due - timedelta(hours=72) - NOTICE_HEADROOM)
 
     assert too_early.orders == ()
     assert cycles(list(in_time.orders)) == [1]
@@ -103,23 +103,23 @@ def test_a_cycle_is_opened_its_lead_and_some_headroom_before_it_is_due() -> None
 
 
 @given(recurrence=recurrences, lead=leads, wait_hours=waits)
-def test_every_cycle_gets_exactly_one_row_whenever_somebody_looks(
+def test_every_cycle_gets_exactly_one_row_whenever_it_is_computed(
     recurrence: Recurrence, lead: timedelta, wait_hours: list[int]
 ) -> None:
-    template, orders = play(standing_order(recurrence, lead=lead), wait_hours)
+    standing_order, orders = play(new_standing_order(recurrence, lead=lead), wait_hours)
 
     assert cycles(orders) == list(range(1, len(orders) + 1))
-    assert template.next_cycle == len(orders) + 1
+    assert standing_order.next_cycle == len(orders) + 1
 
 
 @given(recurrence=recurrences, lead=leads, wait_hours=waits)
 def test_of_the_cycles_that_fell_due_unseen_only_the_latest_is_billed(
     recurrence: Recurrence, lead: timedelta, wait_hours: list[int]
 ) -> None:
-    template = standing_order(recurrence, lead=lead)
+    standing_order = new_standing_order(recurrence, lead=lead)
     now = SIGN_UP + timedelta(hours=sum(wait_hours))
 
-    opened = open_cycles(template, now).orders
+    opened = open_cycles(standing_order, now).orders
     due_already = [order for order in opened if order.due_time <= now]
     billed = [order for order in due_already if order.state is OrderState.UPCOMING]
 
@@ -133,18 +133,18 @@ def test_of_the_cycles_that_fell_due_unseen_only_the_latest_is_billed(
 def test_no_two_cycles_are_due_at_one_instant(
     recurrence: Recurrence, wait_hours: list[int]
 ) -> None:
-    _, orders = play(standing_order(recurrence), wait_hours)
+    _, orders = play(new_standing_order(recurrence), wait_hours)
 
     due_times = [order.due_time for order in orders]
     assert due_times == sorted(set(due_times))
 
 
 def test_a_cycle_that_the_customer_left_out_is_recorded_and_forgotten_by_the_template() -> None:
-    template = replace(
-        standing_order(), changes={1: CycleChange(skip=True), 5: CycleChange(skip=True)}
+    standing_order = replace(
+        new_standing_order(), changes={1: CycleChange(skip=True), 5: CycleChange(skip=True)}
     )
 
-    opening = open_cycles(template, datetime(2027, 1, 30, tzinfo=UTC))
+    opening = open_cycles(standing_order, datetime(2027, 1, 30, tzinfo=UTC))
 
     (order,) = opening.orders
     assert order.state is OrderState.SKIPPED
@@ -153,9 +153,9 @@ def test_a_cycle_that_the_customer_left_out_is_recorded_and_forgotten_by_the_tem
 
 
 def test_after_its_last_cycle_a_standing_order_has_no_next_one() -> None:
-    template = standing_order(cycle_count=2)
+    standing_order = new_standing_order(cycle_count=2)
 
-    opening = open_cycles(template, datetime(2027, 12, 1, tzinfo=UTC))
+    opening = open_cycles(standing_order, datetime(2027, 12, 1, tzinfo=UTC))
 
     assert cycles(list(opening.orders)) == [1, 2]
     assert opening.standing_order.next_cycle is None
@@ -163,11 +163,11 @@ def test_after_its_last_cycle_a_standing_order_has_no_next_one() -> None:
 
 
 def test_a_sleep_of_years_is_caught_up_in_bites() -> None:
-    template = standing_order(Daily(1))
+    standing_order = new_standing_order(Daily(1))
     now = datetime(2028, 1, 31, 13, tzinfo=UTC)
 
-    first = open_cycles(template, now)
-    _, all_orders = play(template, [int((now - SIGN_UP).total_seconds() // 3600)])
+    first = open_cycles(standing_order, now)
+    _, all_orders = play(standing_order, [int((now - SIGN_UP).total_seconds() // 3600)])
 
     assert len(first.orders) == 100
     assert cycles(all_orders) == list(range(1, len(all_orders) + 1))
@@ -178,17 +178,17 @@ def test_a_sleep_of_years_is_caught_up_in_bites() -> None:
 def test_resuming_records_what_the_pause_swallowed_and_goes_on_in_time(
     recurrence: Recurrence, lead: timedelta, hours: int
 ) -> None:
-    paused = replace(standing_order(recurrence, lead=lead), state=State.PAUSED)
+    paused = replace(new_standing_order(recurrence, lead=lead), state=State.PAUSED)
     now = SIGN_UP + timedelta(hours=hours)
 
     opening = resumed(paused, now)
-    template = opening.standing_order
+    standing_order = opening.standing_order
 
-    assert template.state is State.ACTIVE
+    assert standing_order.state is State.ACTIVE
     assert [order.key.cycle for order in opening.orders] == list(range(1, len(opening.orders) + 1))
     assert all(order.reasons == (OrderReason.PAUSED,) for order in opening.orders)
-    assert template.next_due_time is not None
-    assert template.next_due_time - lead >= now
+    assert standing_order.next_due_time is not None
+    assert standing_order.next_due_time - lead >= now
     assert all(order.due_time - lead < now for order in opening.orders)
 
 
@@ -202,19 +202,19 @@ def test_resuming_records_what_the_pause_swallowed_and_goes_on_in_time(
 def test_what_is_said_of_a_cycle_ahead_is_what_becomes_of_it(
     recurrence: Recurrence, lead: timedelta, mode: CatchUpMode, hours: int, skipped: set[int]
 ) -> None:
-    template = replace(standing_order(recurrence, lead=lead), catch_up=CatchUp(mode))
+    standing_order = replace(new_standing_order(recurrence, lead=lead), catch_up=CatchUp(mode))
     for cycle in skipped:
-        template = with_change(template, cycle, CycleChange(skip=True))
+        standing_order = with_change(standing_order, cycle, CycleChange(skip=True))
     now = SIGN_UP + timedelta(hours=hours)
-    said = {cycle: foretold(template, cycle, now) for cycle in range(1, 31)}
+    predicted = {cycle: foretold(standing_order, cycle, now) for cycle in range(1, 31)}
     became: dict[int, tuple[datetime, OrderReason | None]] = {}
     # Everything is looked at now, and whatever is ahead once its time has come.
-    while (template.next_cycle or 0) <= 30 and template.prepare_time is not None:
-        now = max(now, template.prepare_time)
-        opening = open_cycles(template, now)
+    while (standing_order.next_cycle or 0) <= 30 and standing_order.prepare_time is not None:
+        now = max(now, standing_order.prepare_time)
+        opening = open_cycles(standing_order, now)
         became |= {order.key.cycle: outcome(order) for order in opening.orders}
-        template = opening.standing_order
-    assert {cycle: became[cycle] for cycle in said} == said
+        standing_order = opening.standing_order
+    assert {cycle: became[cycle] for cycle in predicted} == predicted
 
 
 @given(recurrence=recurrences, lead=leads, hours=st.integers(1, 200 * 24))
@@ -222,7 +222,7 @@ def test_what_is_said_of_the_cycles_of_a_pause_is_what_it_swallows(
     recurrence: Recurrence, lead: timedelta, hours: int
 ) -> None:
     until = SIGN_UP + timedelta(hours=hours)
-    resting = paused(standing_order(recurrence, lead=lead), until, None)
+    resting = paused(new_standing_order(recurrence, lead=lead), until, None)
     swallowed = [
         cycle
         for cycle in range(1, 31)
@@ -232,12 +232,14 @@ def test_what_is_said_of_the_cycles_of_a_pause_is_what_it_swallows(
 
 
 def foretold(
-    template: StandingOrder, cycle: int, now: datetime
+    standing_order: StandingOrder, cycle: int, now: datetime
 ) -> tuple[datetime, OrderReason | None]:
     """When a cycle falls due, and why it brings no order, as a preview has it."""
-    found = template.date(cycle)
-    assert found is not None
-    return found.due_at, reason_against(template, cycle, found, template.date(cycle + 1), now)
+    cycle_date = standing_order.date(cycle)
+    assert cycle_date is not None
+    return cycle_date.due_at, reason_against(
+        standing_order, cycle, cycle_date, standing_order.date(cycle + 1), now
+    )
 
 
 def outcome(order: Order) -> tuple[datetime, OrderReason | None]:
@@ -245,7 +247,7 @@ def outcome(order: Order) -> tuple[datetime, OrderReason | None]:
 
 
 def test_the_anchor_does_not_drift_through_a_pause() -> None:
-    paused = replace(standing_order(), state=State.PAUSED)
+    paused = replace(new_standing_order(), state=State.PAUSED)
 
     opening = resumed(paused, datetime(2027, 3, 1, tzinfo=UTC))
 
@@ -253,10 +255,10 @@ def test_the_anchor_does_not_drift_through_a_pause() -> None:
 
 
 def test_a_moved_cycle_takes_place_on_its_new_date_and_the_next_one_where_it_always_was() -> None:
-    template = with_change(standing_order(), 1, CycleChange(local_date=date(2027, 2, 5)))
+    standing_order = with_change(new_standing_order(), 1, CycleChange(local_date=date(2027, 2, 5)))
 
-    assert template.next_due_time == datetime(2027, 2, 5, 12, tzinfo=UTC)
-    opening = open_cycles(template, datetime(2027, 2, 4, tzinfo=UTC))
+    assert standing_order.next_due_time == datetime(2027, 2, 5, 12, tzinfo=UTC)
+    opening = open_cycles(standing_order, datetime(2027, 2, 4, tzinfo=UTC))
     assert [order.local_date for order in opening.orders] == [date(2027, 2, 5)]
     assert opening.standing_order.next_due_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
     assert opening.standing_order.changes == {}
@@ -264,18 +266,18 @@ def test_a_moved_cycle_takes_place_on_its_new_date_and_the_next_one_where_it_alw
 
 def test_items_of_one_cycle_leave_the_template_alone() -> None:
     items = (Item("tea", 3),)
-    template = with_change(standing_order(), 1, CycleChange(items=items))
+    standing_order = with_change(new_standing_order(), 1, CycleChange(items=items))
 
-    opening = open_cycles(template, datetime(2027, 2, 26, tzinfo=UTC))
+    opening = open_cycles(standing_order, datetime(2027, 2, 26, tzinfo=UTC))
 
-    assert [order.items for order in opening.orders] == [items, template.items]
-    assert opening.standing_order.items == template.items
+    assert [order.items for order in opening.orders] == [items, standing_order.items]
+    assert opening.standing_order.items == standing_order.items
 
 
 def test_a_cycle_ordered_now_is_due_now_without_a_lead_and_adds_none() -> None:
-    template = with_change(standing_order(), 1, CycleChange(order_now_time=SIGN_UP))
+    standing_order = with_change(new_standing_order(), 1, CycleChange(order_now_time=SIGN_UP))
 
-    opening = open_cycles(template, SIGN_UP)
+    opening = open_cycles(standing_order, SIGN_UP)
 
     (order,) = opening.orders
     assert order.due_time == SIGN_UP
@@ -285,11 +287,11 @@ def test_a_cycle_ordered_now_is_due_now_without_a_lead_and_adds_none() -> None:
 
 
 def test_taking_back_a_change_leaves_no_trace_of_it() -> None:
-    template = standing_order()
+    standing_order = new_standing_order()
 
-    changed = with_change(template, 3, CycleChange(skip=True))
+    changed = with_change(standing_order, 3, CycleChange(skip=True))
 
-    assert with_change(changed, 3, CycleChange()) == template
+    assert with_change(changed, 3, CycleChange()) == standing_order
 
 
 @given(recurrence=recurrences, hours=st.integers(0, 200 * 24), window_days=st.integers(1, 60))
@@ -299,9 +301,9 @@ def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
     window = timedelta(days=window_days)
     policy = CatchUp(CatchUpMode.ALL_IN_ORDER, window)
     now = SIGN_UP + timedelta(hours=hours)
-    template = replace(standing_order(recurrence), catch_up=policy)
+    standing_order = replace(new_standing_order(recurrence), catch_up=policy)
 
-    orders = open_cycles(template, now).orders
+    orders = open_cycles(standing_order, now).orders
 
     for order in orders:
         missed = order.due_time < now - window
@@ -312,10 +314,10 @@ def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
 def test_without_catching_up_nothing_that_is_past_is_billed(
     recurrence: Recurrence, hours: int
 ) -> None:
-    template = replace(standing_order(recurrence), catch_up=CatchUp(CatchUpMode.NONE))
+    standing_order = replace(new_standing_order(recurrence), catch_up=CatchUp(CatchUpMode.NONE))
     now = SIGN_UP + timedelta(hours=hours)
 
-    for order in open_cycles(template, now).orders:
+    for order in open_cycles(standing_order, now).orders:
         assert (order.state is OrderState.SKIPPED) == (order.due_time <= now)
 
 
@@ -323,7 +325,7 @@ def test_without_catching_up_nothing_that_is_past_is_billed(
 def test_a_pause_of_so_many_cycles_leaves_out_exactly_those(
     recurrence: Recurrence, count: int, lead: timedelta
 ) -> None:
-    resting = paused(standing_order(recurrence, lead=lead), None, count)
+    resting = paused(new_standing_order(recurrence, lead=lead), None, count)
     assert resting.resume_time is not None
 
     opening = resumed(resting, max(resting.resume_time, SIGN_UP))
@@ -338,7 +340,7 @@ def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
     old: Recurrence, new: Recurrence, hours: int
 ) -> None:
     now = SIGN_UP + timedelta(hours=hours)
-    opening = open_cycles(standing_order(old), now)
+    opening = open_cycles(new_standing_order(old), now)
     before = opening.standing_order
     last_date = opening.orders[-1].local_date if opening.orders else None
     start = max(START, now.date())
@@ -363,9 +365,9 @@ def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
 
 
 def test_after_the_customers_last_cycle_there_is_none() -> None:
-    template = at_cycle(replace(standing_order(), last_cycle=2), 1)
+    standing_order = at_cycle(replace(new_standing_order(), last_cycle=2), 1)
 
-    opening = open_cycles(template, datetime(2027, 12, 1, tzinfo=UTC))
+    opening = open_cycles(standing_order, datetime(2027, 12, 1, tzinfo=UTC))
 
     assert cycles(list(opening.orders)) == [1, 2]
     assert opening.standing_order.next_cycle is None

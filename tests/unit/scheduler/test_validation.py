@@ -29,7 +29,7 @@ MONDAY = Weekday.MONDAY
 
 
 def faults(schedule: Schedule) -> list[tuple[str, str]]:
-    return [(each.field, str(each.reason)) for each in violations(schedule, TODAY)]
+    return [(violation.field, str(violation.reason)) for violation in violations(schedule, TODAY)]
 
 
 def test_a_sound_schedule_has_no_violation() -> None:
@@ -88,8 +88,10 @@ def test_a_schedule_that_began_elsewhere_may_have_a_past_start() -> None:
 
 @pytest.mark.parametrize("day", [date(1969, 12, 31), date(2101, 1, 1), date.min, date.max])
 def test_a_start_outside_the_calendar_is_refused(day: date) -> None:
-    found = violations(replace(SOUND, start_date=day), today=None)
-    assert [(each.field, each.reason) for each in found] == [("start_date", "OUT_OF_RANGE")]
+    violated = violations(replace(SOUND, start_date=day), today=None)
+    assert [(violation.field, violation.reason) for violation in violated] == [
+        ("start_date", "OUT_OF_RANGE")
+    ]
 
 
 @pytest.mark.parametrize("local_time", [time(9, 0, 30), time(9, 0, 0, 1), time(9, tzinfo=UTC)])
@@ -186,7 +188,7 @@ def test_an_unknown_holiday_calendar_is_refused(country: str, subdivision: str, 
     ]
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     schedule = replace(SOUND, time_zone="Mars/Base", recurrence=Monthly(0, (32,)), end=EndAfter(0))
     assert [field for field, _ in faults(schedule)] == [
         "time_zone",
@@ -197,5 +199,5 @@ def test_every_fault_is_told_at_once() -> None:
 
 
 def test_a_message_says_how_to_mend_it() -> None:
-    (found,) = violations(replace(SOUND, recurrence=Monthly(1, (32,))), TODAY)
-    assert found.message == "32 is neither 1 to 31 nor -1 to -28"
+    (violation,) = violations(replace(SOUND, recurrence=Monthly(1, (32,))), TODAY)
+    assert violation.message == "32 is neither 1 to 31 nor -1 to -28"

@@ -53,7 +53,7 @@ def test_the_first_of_two_is_meant_whatever_the_time_says_of_itself() -> None:
 
 def test_a_daily_order_is_due_once_a_day_through_the_gap_and_after() -> None:
     schedule = Schedule(date(2025, 3, 29), time(2, 30), "Europe/Berlin", Daily())
-    due = [each.due_at.isoformat() for each in cycles(schedule, 0, 3)]
+    due = [cycle.due_at.isoformat() for cycle in cycles(schedule, 0, 3)]
     assert due == [
         "2025-03-29T01:30:00+00:00",
         "2025-03-30T01:30:00+00:00",
@@ -63,7 +63,7 @@ def test_a_daily_order_is_due_once_a_day_through_the_gap_and_after() -> None:
 
 def test_a_daily_order_is_due_once_a_day_through_the_fold() -> None:
     schedule = Schedule(date(2025, 10, 25), time(2, 30), "Europe/Berlin", Daily())
-    due = [each.due_at.isoformat() for each in cycles(schedule, 0, 3)]
+    due = [cycle.due_at.isoformat() for cycle in cycles(schedule, 0, 3)]
     assert due == [
         "2025-10-25T00:30:00+00:00",
         "2025-10-26T00:30:00+00:00",
@@ -108,7 +108,7 @@ def test_nothing_moves_onto_a_day_that_a_zone_leaves_out(zone: str, absent: date
 def test_no_two_cycles_are_due_at_one_instant(zone: str) -> None:
     for first in (date(1970, 1, 1), date(1993, 1, 1), date(2011, 1, 1)):
         schedule = Schedule(first, time(0, 30), zone, Daily())
-        due = [each.due_at for each in cycles(schedule, 0, 800)]
+        due = [cycle.due_at for cycle in cycles(schedule, 0, 800)]
         assert due == sorted(set(due))
 
 

@@ -12,7 +12,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "catalog.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -26,10 +26,13 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
@@ -41,6 +44,60 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PaymentScheme:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PaymentSchemeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentScheme.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAYMENT_SCHEME_UNSPECIFIED: _PaymentScheme.ValueType  # 0
+    VISA: _PaymentScheme.ValueType  # 1
+    MASTERCARD: _PaymentScheme.ValueType  # 2
+    SEPA_DIRECT_DEBIT: _PaymentScheme.ValueType  # 3
+
+class PaymentScheme(_PaymentScheme, metaclass=_PaymentSchemeEnumTypeWrapper):
+    """By whose rules money moves."""
+
+PAYMENT_SCHEME_UNSPECIFIED: PaymentScheme.ValueType  # 0
+VISA: PaymentScheme.ValueType  # 1
+MASTERCARD: PaymentScheme.ValueType  # 2
+SEPA_DIRECT_DEBIT: PaymentScheme.ValueType  # 3
+Global___PaymentScheme: _TypeAlias = PaymentScheme  # noqa: Y015
+
+class _PromotionProblem:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PromotionProblemEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PromotionProblem.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROMOTION_PROBLEM_UNSPECIFIED: _PromotionProblem.ValueType  # 0
+    PROMOTION_NOT_FOUND: _PromotionProblem.ValueType  # 1
+    """The merchant has no promotion of that code."""
+    PROMOTION_ENDED: _PromotionProblem.ValueType  # 2
+    """It has ended."""
+    PROMOTION_USED_UP: _PromotionProblem.ValueType  # 3
+    """As many have redeemed it as may."""
+    PROMOTION_CURRENCY_MISMATCH: _PromotionProblem.ValueType  # 4
+    """What it takes off is of another currency."""
+    PROMOTION_NOT_APPLICABLE: _PromotionProblem.ValueType  # 5
+    """It is for none of the products."""
+
+class PromotionProblem(_PromotionProblem, metaclass=_PromotionProblemEnumTypeWrapper):
+    """Why a promotion cannot be redeemed."""
+
+PROMOTION_PROBLEM_UNSPECIFIED: PromotionProblem.ValueType  # 0
+PROMOTION_NOT_FOUND: PromotionProblem.ValueType  # 1
+"""The merchant has no promotion of that code."""
+PROMOTION_ENDED: PromotionProblem.ValueType  # 2
+"""It has ended."""
+PROMOTION_USED_UP: PromotionProblem.ValueType  # 3
+"""As many have redeemed it as may."""
+PROMOTION_CURRENCY_MISMATCH: PromotionProblem.ValueType  # 4
+"""What it takes off is of another currency."""
+PROMOTION_NOT_APPLICABLE: PromotionProblem.ValueType  # 5
+"""It is for none of the products."""
+Global___PromotionProblem: _TypeAlias = PromotionProblem  # noqa: Y015
 
 @_typing.final
 class Product(_message.Message):
@@ -71,21 +128,34 @@ class Product(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    BUNDLE_PARTS_FIELD_NUMBER: _builtins.int
+    TAX_CATEGORY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
     """What customers read in their messages; 1 to 100 characters."""
     increase_notice_days: _builtins.int
-    """How long before an increase reaches subscribers it must have been announced; 0 to 365, default 30."""
+    """How long before an increase reaches a subscriber its notice must have been delivered; 0 to 365, default
+    30. Rule packs may ask for more; never for less.
+    """
     stock_tracked: _builtins.bool
     """False: as many as anybody wants (services, downloads). True: units are counted and held."""
     low_stock_threshold: _builtins.int
-    """StockLow is told when the available units fall to this number or below it; 0 to 1 000 000."""
+    """StockLow is published when the available units fall to this number or below it; 0 to 1 000 000."""
     state: Global___Product.State.ValueType
     etag: _builtins.str
     """Changes with every change of the product (AIP-154)."""
+    tax_category: _builtins.str
+    """Which rates of taxes are for it (`TaxRate.tax_category`), such as `food`. Default: `standard`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def bundle_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """A bundle: what one unit of it consists of, at the bundle's own price. Its stock is that of its parts,
+        so `stock_tracked` must be false. A bundle among the parts stands for its own parts, and that is how it
+        is shown. The parts stay as they are at creation; at most 20.
+        """
+
     def __init__(
         self,
         *,
@@ -97,10 +167,12 @@ class Product(_message.Message):
         state: Global___Product.State.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        bundle_parts: _abc.Iterable[Global___Item] | None = ...,
+        tax_category: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "create_time", b"create_time", "increase_notice_days", b"increase_notice_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "create_time", b"create_time", "etag", b"etag", "increase_notice_days", b"increase_notice_days", "low_stock_threshold", b"low_stock_threshold", "name", b"name", "state", b"state", "stock_tracked", b"stock_tracked", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "bundle_parts", b"bundle_parts", "create_time", b"create_time", "etag", b"etag", "increase_notice_days", b"increase_notice_days", "low_stock_threshold", b"low_stock_threshold", "name", b"name", "state", b"state", "stock_tracked", b"stock_tracked", "tax_category", b"tax_category", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__increase_notice_days: _TypeAlias = _typing.Literal["increase_notice_days"]  # noqa: Y015
     _WhichOneofArgType__increase_notice_days: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days"]  # noqa: Y015
@@ -110,9 +182,30 @@ Global___Product: _TypeAlias = Product  # noqa: Y015
 
 @_typing.final
 class Price(_message.Message):
-    """What one unit of a product costs from an instant on."""
+    """What a product costs in one currency from an instant on: a version of its price."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _TierMode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TierModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Price._TierMode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TIER_MODE_UNSPECIFIED: Price._TierMode.ValueType  # 0
+        VOLUME: Price._TierMode.ValueType  # 1
+        """All units cost what the tier of their number says."""
+        GRADUATED: Price._TierMode.ValueType  # 2
+        """Each unit costs what its own tier says: the first ones as before."""
+
+    class TierMode(_TierMode, metaclass=_TierModeEnumTypeWrapper):
+        """How tiers count."""
+
+    TIER_MODE_UNSPECIFIED: Price.TierMode.ValueType  # 0
+    VOLUME: Price.TierMode.ValueType  # 1
+    """All units cost what the tier of their number says."""
+    GRADUATED: Price.TierMode.ValueType  # 2
+    """Each unit costs what its own tier says: the first ones as before."""
 
     NAME_FIELD_NUMBER: _builtins.int
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
@@ -120,14 +213,24 @@ class Price(_message.Message):
     ANNOUNCE_TIME_FIELD_NUMBER: _builtins.int
     WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    TIER_MODE_FIELD_NUMBER: _builtins.int
+    SUBSCRIBER_DISCOUNT_BPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/products/{product}/prices/{price}`."""
     etag: _builtins.str
-    """Changes when it is withdrawn (AIP-154)."""
+    """Changes when it is corrected or withdrawn (AIP-154)."""
+    tier_mode: Global___Price.TierMode.ValueType
+    """Required with tiers."""
+    subscriber_discount_bps: _builtins.int
+    """What a standing order is given off, in basis points of what its tiers give (rounded down to the minor
+    unit): 500 is 5 %. 0 to 9999.
+    """
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money:
-        """More than zero, in a current currency of ISO 4217 that people pay with; at most twelve digits in minor
-        units, such as 9 999 999 999.99 EUR or 999 999 999 999 JPY.
+        """What one unit costs, up to the first tier. More than zero, in a current currency of ISO 4217 that
+        people pay with; at most twelve digits in minor units, such as 9 999 999 999.99 EUR or
+        999 999 999 999 JPY.
         """
 
     @_builtins.property
@@ -136,11 +239,15 @@ class Price(_message.Message):
 
     @_builtins.property
     def announce_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was announced, which is when it was created."""
+        """When it was announced: when it was created or last corrected."""
 
     @_builtins.property
     def withdraw_time(self) -> _timestamp_pb2.Timestamp:
         """When it was withdrawn, before it took effect."""
+
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceTier]:
+        """What more units cost, in order; at most 20."""
 
     def __init__(
         self,
@@ -151,18 +258,294 @@ class Price(_message.Message):
         announce_time: _timestamp_pb2.Timestamp | None = ...,
         withdraw_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        tiers: _abc.Iterable[Global___PriceTier] | None = ...,
+        tier_mode: Global___Price.TierMode.ValueType = ...,
+        subscriber_discount_bps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "etag", b"etag", "name", b"name", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "etag", b"etag", "name", b"name", "subscriber_discount_bps", b"subscriber_discount_bps", "tier_mode", b"tier_mode", "tiers", b"tiers", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Price: _TypeAlias = Price  # noqa: Y015
 
 @_typing.final
+class PriceTier(_message.Message):
+    """The units of an item from a number on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_QUANTITY_FIELD_NUMBER: _builtins.int
+    LAST_QUANTITY_FIELD_NUMBER: _builtins.int
+    UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    first_quantity: _builtins.int
+    """From so many units on; 2 to 10 000, more than in the tier before."""
+    last_quantity: _builtins.int
+    """To so many. Default: up to the next tier; the last tier has none. Given, it must be one less than
+    the next tier's first.
+    """
+    @_builtins.property
+    def unit_price(self) -> _money_pb2.Money:
+        """More than zero, in the currency of the price, and not above that of the tier before."""
+
+    def __init__(
+        self,
+        *,
+        first_quantity: _builtins.int = ...,
+        last_quantity: _builtins.int = ...,
+        unit_price: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unit_price", b"unit_price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_quantity", b"first_quantity", "last_quantity", b"last_quantity", "unit_price", b"unit_price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceTier: _TypeAlias = PriceTier  # noqa: Y015
+
+@_typing.final
+class Promotion(_message.Message):
+    """What standing orders that redeem it at sign-up are given off. A standing order has one promotion at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Promotion._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Promotion._State.ValueType  # 0
+        ACTIVE: Promotion._State.ValueType  # 1
+        ENDED: Promotion._State.ValueType  # 2
+        """It was ended (EndPromotion)."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Promotion.State.ValueType  # 0
+    ACTIVE: Promotion.State.ValueType  # 1
+    ENDED: Promotion.State.ValueType  # 2
+    """It was ended (EndPromotion)."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    PERCENT_OFF_BPS_FIELD_NUMBER: _builtins.int
+    AMOUNT_OFF_FIELD_NUMBER: _builtins.int
+    CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    DISCOUNT_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    REDEMPTION_LIMIT_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REDEMPTION_COUNT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/promotions/{promotion}`."""
+    title: _builtins.str
+    """What customers read in their messages, for example "Spring"; 1 to 40 characters."""
+    percent_off_bps: _builtins.int
+    """A share of each line, in basis points: 1000 is 10 %. 1 to 9999; what is taken off is rounded down to
+    the minor unit.
+    """
+    cycle_count: _builtins.int
+    """It takes something off for so many cycles, from the first one of the standing order on; 0 to 1000.
+    0: for all.
+    """
+    code: _builtins.str
+    """What customers enter to redeem it: capital letters, digits and hyphens; 1 to 32 characters. Empty:
+    everybody who signs up without a code redeems it.
+    """
+    redemption_limit: _builtins.int
+    """How many standing orders may redeem it; 0 to 1 000 000 000. 0: as many as want."""
+    redemption_count: _builtins.int
+    """How many have redeemed it; never more than `redemption_limit`."""
+    state: Global___Promotion.State.ValueType
+    etag: _builtins.str
+    """Changes when it is ended (AIP-154)."""
+    @_builtins.property
+    def amount_off(self) -> _money_pb2.Money:
+        """An amount of each order, taken off its lines in their order. A line costs at least one minor unit
+        all the same.
+        """
+
+    @_builtins.property
+    def discount_until_time(self) -> _timestamp_pb2.Timestamp:
+        """It takes something off cycles due before this instant only."""
+
+    @_builtins.property
+    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The products that it takes something off, `merchants/{merchant}/products/{product}`; at most 100.
+        Empty: all.
+        """
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on nobody redeems it."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        percent_off_bps: _builtins.int = ...,
+        amount_off: _money_pb2.Money | None = ...,
+        cycle_count: _builtins.int = ...,
+        discount_until_time: _timestamp_pb2.Timestamp | None = ...,
+        code: _builtins.str = ...,
+        products: _abc.Iterable[_builtins.str] | None = ...,
+        redemption_limit: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        redemption_count: _builtins.int = ...,
+        state: Global___Promotion.State.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount_off", b"amount_off", "create_time", b"create_time", "discount", b"discount", "discount_until_time", b"discount_until_time", "end_time", b"end_time", "percent_off_bps", b"percent_off_bps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_off", b"amount_off", "code", b"code", "create_time", b"create_time", "cycle_count", b"cycle_count", "discount", b"discount", "discount_until_time", b"discount_until_time", "end_time", b"end_time", "etag", b"etag", "name", b"name", "percent_off_bps", b"percent_off_bps", "products", b"products", "redemption_count", b"redemption_count", "redemption_limit", b"redemption_limit", "state", b"state", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_discount: _TypeAlias = _typing.Literal["percent_off_bps", "amount_off"]  # noqa: Y015
+    _WhichOneofArgType_discount: _TypeAlias = _typing.Literal["discount", b"discount"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_discount) -> _WhichOneofReturnType_discount | None: ...
+
+Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
+
+@_typing.final
+class CreatePromotionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PROMOTION_ID_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    promotion_id: _builtins.str
+    """The id that the promotion gets."""
+    request_id: _builtins.str
+    @_builtins.property
+    def promotion(self) -> Global___Promotion: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        promotion_id: _builtins.str = ...,
+        promotion: Global___Promotion | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "promotion", b"promotion", "promotion_id", b"promotion_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePromotionRequest: _TypeAlias = CreatePromotionRequest  # noqa: Y015
+
+@_typing.final
+class GetPromotionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/promotions/{promotion}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPromotionRequest: _TypeAlias = GetPromotionRequest  # noqa: Y015
+
+@_typing.final
+class ListPromotionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPromotionsRequest: _TypeAlias = ListPromotionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPromotionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def promotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Promotion]: ...
+    def __init__(
+        self,
+        *,
+        promotions: _abc.Iterable[Global___Promotion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "promotions", b"promotions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPromotionsResponse: _TypeAlias = ListPromotionsResponse  # noqa: Y015
+
+@_typing.final
+class EndPromotionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/promotions/{promotion}`."""
+    etag: _builtins.str
+    """If set, it must be the promotion's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPromotionRequest: _TypeAlias = EndPromotionRequest  # noqa: Y015
+
+@_typing.final
 class Stock(_message.Message):
-    """The units of one product."""
+    """The units of one product. Those of a bundle are as many as its parts make."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -170,6 +553,7 @@ class Stock(_message.Message):
     ON_HAND_UNITS_FIELD_NUMBER: _builtins.int
     HELD_UNITS_FIELD_NUMBER: _builtins.int
     AVAILABLE_UNITS_FIELD_NUMBER: _builtins.int
+    COMMITTED_UNITS_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """The product, `merchants/{merchant}/products/{product}`."""
     on_hand_units: _builtins.int
@@ -177,6 +561,8 @@ class Stock(_message.Message):
     """Of those on hand, the ones promised to orders that are not settled yet."""
     available_units: _builtins.int
     """on_hand_units - held_units."""
+    committed_units: _builtins.int
+    """Those that have left the stock for orders that were paid, in all."""
     def __init__(
         self,
         *,
@@ -184,14 +570,145 @@ class Stock(_message.Message):
         on_hand_units: _builtins.int = ...,
         held_units: _builtins.int = ...,
         available_units: _builtins.int = ...,
+        committed_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_units", b"available_units", "held_units", b"held_units", "on_hand_units", b"on_hand_units", "product", b"product"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_units", b"available_units", "committed_units", b"committed_units", "held_units", b"held_units", "on_hand_units", b"on_hand_units", "product", b"product"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Stock: _TypeAlias = Stock  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """Units of a product that a supplier will deliver, or has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Delivery._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Delivery._State.ValueType  # 0
+        EXPECTED: Delivery._State.ValueType  # 1
+        RECEIVED: Delivery._State.ValueType  # 2
+        CANCELLED: Delivery._State.ValueType  # 3
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Delivery.State.ValueType  # 0
+    EXPECTED: Delivery.State.ValueType  # 1
+    RECEIVED: Delivery.State.ValueType  # 2
+    CANCELLED: Delivery.State.ValueType  # 3
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    EXPECTED_DATE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIVED_UNITS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/deliveries/{delivery}`."""
+    units: _builtins.int
+    """1 to 1 000 000."""
+    state: Global___Delivery.State.ValueType
+    received_units: _builtins.int
+    """RECEIVED: how many came."""
+    @_builtins.property
+    def expected_date(self) -> _date_pb2.Date:
+        """The day on which orders can count on them. Once it is past, coverage does not count on them any more."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        units: _builtins.int = ...,
+        expected_date: _date_pb2.Date | None = ...,
+        state: Global___Delivery.State.ValueType = ...,
+        received_units: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expected_date", b"expected_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expected_date", b"expected_date", "name", b"name", "received_units", b"received_units", "state", b"state", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
+
+@_typing.final
+class StockHold(_message.Message):
+    """What is held of the stock for one order, or was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StockHold._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: StockHold._State.ValueType  # 0
+        HELD: StockHold._State.ValueType  # 1
+        """Promised to the order."""
+        COMMITTED: StockHold._State.ValueType  # 2
+        """The order is paid, and the units have left the stock."""
+        RELEASED: StockHold._State.ValueType  # 3
+        """Available again: the hold ran out, or was released."""
+        ENDED: StockHold._State.ValueType  # 4
+        """Available again for good: the order ended without payment."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: StockHold.State.ValueType  # 0
+    HELD: StockHold.State.ValueType  # 1
+    """Promised to the order."""
+    COMMITTED: StockHold.State.ValueType  # 2
+    """The order is paid, and the units have left the stock."""
+    RELEASED: StockHold.State.ValueType  # 3
+    """Available again: the hold ran out, or was released."""
+    ENDED: StockHold.State.ValueType  # 4
+    """Available again for good: the order ended without payment."""
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
+    state: Global___StockHold.State.ValueType
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """Of the products whose stock is tracked; empty where nothing was ever held."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends if nobody settles the order."""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When the order is due."""
+
+    def __init__(
+        self,
+        *,
+        order: _builtins.str = ...,
+        state: Global___StockHold.State.ValueType = ...,
+        items: _abc.Iterable[Global___Item] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StockHold: _TypeAlias = StockHold  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
@@ -283,7 +800,7 @@ Global___PriceLock: _TypeAlias = PriceLock  # noqa: Y015
 
 @_typing.final
 class PriceCap(_message.Message):
-    """Never above the sign-up price plus this share of it (rounded down to the minor unit)."""
+    """Never above the sign-up price plus this share of it (of a line, rounded down to the minor unit)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -302,6 +819,939 @@ class PriceCap(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceCap: _TypeAlias = PriceCap  # noqa: Y015
+
+@_typing.final
+class RulePack(_message.Message):
+    """What the law of a place, the rules of a payment scheme or the merchant ask of recurring charges. A pack
+    applies in its own regions, to its own payment schemes, and wherever the merchant adds it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    PAYMENT_SCHEMES_FIELD_NUMBER: _builtins.int
+    EXTRA_REGIONS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/rulePacks/{rule_pack}`; `own` is the merchant's own."""
+    title: _builtins.str
+    etag: _builtins.str
+    """Changes with every change (AIP-154)."""
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where it applies by itself: countries of ISO 3166-1 (`IN`) and their parts of ISO 3166-2 (`US-CA`).
+        Empty: everywhere.
+        """
+
+    @_builtins.property
+    def payment_schemes(self) -> _containers.RepeatedScalarFieldContainer[Global___PaymentScheme.ValueType]:
+        """The payment schemes that it is about. Empty: all."""
+
+    @_builtins.property
+    def extra_regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where the merchant has it apply as well; at most 300, each once."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rule]:
+        """In the order of their ids and dates. Of the merchant's own pack: at most 50, and given in each change.
+        Of any other pack a change leaves them out.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        regions: _abc.Iterable[_builtins.str] | None = ...,
+        payment_schemes: _abc.Iterable[Global___PaymentScheme.ValueType] | None = ...,
+        extra_regions: _abc.Iterable[_builtins.str] | None = ...,
+        rules: _abc.Iterable[Global___Rule] | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "extra_regions", b"extra_regions", "name", b"name", "payment_schemes", b"payment_schemes", "regions", b"regions", "rules", b"rules", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RulePack: _TypeAlias = RulePack  # noqa: Y015
+
+@_typing.final
+class Rule(_message.Message):
+    """One thing that is asked, for as long as it is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DEBIT_NOTICE_LEAD_FIELD_NUMBER: _builtins.int
+    DEBIT_NOTICE_CONTENT_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_ABOVE_FIELD_NUMBER: _builtins.int
+    RECEIPT_CONTENT_FIELD_NUMBER: _builtins.int
+    MANDATE_TERMS_FIELD_NUMBER: _builtins.int
+    MANDATE_LAPSE_MONTHS_FIELD_NUMBER: _builtins.int
+    REFUND_RIGHT_DAYS_FIELD_NUMBER: _builtins.int
+    RETRY_LIMIT_FIELD_NUMBER: _builtins.int
+    PRICE_INCREASE_NOTICE_FIELD_NUMBER: _builtins.int
+    OFFER_END_NOTICE_FIELD_NUMBER: _builtins.int
+    REMINDER_MONTHS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What it is called in its pack; the same for its versions, of which one is in force on a day."""
+    source: _builtins.str
+    """Where it says so, such as a law with its section; at most 300 characters."""
+    mandate_lapse_months: _builtins.int
+    """A mandate lapses so many months after its last charge; 1 to 120."""
+    refund_right_days: _builtins.int
+    """The customer gets a charge back within so many days without a reason; 0 to 730."""
+    reminder_months: _builtins.int
+    """The customer is reminded of the standing order at least so often, in months; 1 to 60."""
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """The first day on which it is in force; absent: since ever."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """The first day on which it is not in force any more; absent: until further notice."""
+
+    @_builtins.property
+    def debit_notice_lead(self) -> _duration_pb2.Duration:
+        """So long before a charge its notice has been delivered; 0 to 60 days."""
+
+    @_builtins.property
+    def debit_notice_content(self) -> Global___NoticeContent: ...
+    @_builtins.property
+    def confirmation_above(self) -> _money_pb2.Money:
+        """The customer confirms each charge above this amount."""
+
+    @_builtins.property
+    def receipt_content(self) -> Global___NoticeContent: ...
+    @_builtins.property
+    def mandate_terms(self) -> Global___MandateTerms: ...
+    @_builtins.property
+    def retry_limit(self) -> Global___RetryLimit: ...
+    @_builtins.property
+    def price_increase_notice(self) -> Global___NoticePeriod: ...
+    @_builtins.property
+    def offer_end_notice(self) -> Global___NoticePeriod:
+        """Before a trial, an introductory price or a promotion ends."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        source: _builtins.str = ...,
+        debit_notice_lead: _duration_pb2.Duration | None = ...,
+        debit_notice_content: Global___NoticeContent | None = ...,
+        confirmation_above: _money_pb2.Money | None = ...,
+        receipt_content: Global___NoticeContent | None = ...,
+        mandate_terms: Global___MandateTerms | None = ...,
+        mandate_lapse_months: _builtins.int = ...,
+        refund_right_days: _builtins.int = ...,
+        retry_limit: Global___RetryLimit | None = ...,
+        price_increase_notice: Global___NoticePeriod | None = ...,
+        offer_end_notice: Global___NoticePeriod | None = ...,
+        reminder_months: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmation_above", b"confirmation_above", "debit_notice_content", b"debit_notice_content", "debit_notice_lead", b"debit_notice_lead", "end_date", b"end_date", "kind", b"kind", "mandate_lapse_months", b"mandate_lapse_months", "mandate_terms", b"mandate_terms", "offer_end_notice", b"offer_end_notice", "price_increase_notice", b"price_increase_notice", "receipt_content", b"receipt_content", "refund_right_days", b"refund_right_days", "reminder_months", b"reminder_months", "retry_limit", b"retry_limit", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_above", b"confirmation_above", "debit_notice_content", b"debit_notice_content", "debit_notice_lead", b"debit_notice_lead", "end_date", b"end_date", "id", b"id", "kind", b"kind", "mandate_lapse_months", b"mandate_lapse_months", "mandate_terms", b"mandate_terms", "offer_end_notice", b"offer_end_notice", "price_increase_notice", b"price_increase_notice", "receipt_content", b"receipt_content", "refund_right_days", b"refund_right_days", "reminder_months", b"reminder_months", "retry_limit", b"retry_limit", "source", b"source", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["debit_notice_lead", "debit_notice_content", "confirmation_above", "receipt_content", "mandate_terms", "mandate_lapse_months", "refund_right_days", "retry_limit", "price_increase_notice", "offer_end_notice", "reminder_months"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Rule: _TypeAlias = Rule  # noqa: Y015
+
+@_typing.final
+class NoticeContent(_message.Message):
+    """What a message says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Element:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ElementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[NoticeContent._Element.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ELEMENT_UNSPECIFIED: NoticeContent._Element.ValueType  # 0
+        MERCHANT_NAME: NoticeContent._Element.ValueType  # 1
+        AMOUNT: NoticeContent._Element.ValueType  # 2
+        DATE: NoticeContent._Element.ValueType  # 3
+        REFERENCE: NoticeContent._Element.ValueType  # 4
+        REASON: NoticeContent._Element.ValueType  # 5
+        """What the charge is for."""
+        OPT_OUT: NoticeContent._Element.ValueType  # 6
+        """How to leave this charge out."""
+        HOW_TO_CANCEL: NoticeContent._Element.ValueType  # 7
+        """How to cancel the standing order."""
+        GRIEVANCE_CONTACT: NoticeContent._Element.ValueType  # 8
+        """Whom to complain to."""
+
+    class Element(_Element, metaclass=_ElementEnumTypeWrapper): ...
+    ELEMENT_UNSPECIFIED: NoticeContent.Element.ValueType  # 0
+    MERCHANT_NAME: NoticeContent.Element.ValueType  # 1
+    AMOUNT: NoticeContent.Element.ValueType  # 2
+    DATE: NoticeContent.Element.ValueType  # 3
+    REFERENCE: NoticeContent.Element.ValueType  # 4
+    REASON: NoticeContent.Element.ValueType  # 5
+    """What the charge is for."""
+    OPT_OUT: NoticeContent.Element.ValueType  # 6
+    """How to leave this charge out."""
+    HOW_TO_CANCEL: NoticeContent.Element.ValueType  # 7
+    """How to cancel the standing order."""
+    GRIEVANCE_CONTACT: NoticeContent.Element.ValueType  # 8
+    """Whom to complain to."""
+
+    ELEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def elements(self) -> _containers.RepeatedScalarFieldContainer[Global___NoticeContent.Element.ValueType]:
+        """1 to 20, each once."""
+
+    def __init__(
+        self,
+        *,
+        elements: _abc.Iterable[Global___NoticeContent.Element.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elements", b"elements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeContent: _TypeAlias = NoticeContent  # noqa: Y015
+
+@_typing.final
+class MandateTerms(_message.Message):
+    """What each mandate has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    maximum: _builtins.bool
+    """An amount that no charge is above."""
+    validity: _builtins.bool
+    """A day on which it ends."""
+    def __init__(
+        self,
+        *,
+        maximum: _builtins.bool = ...,
+        validity: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maximum", b"maximum", "validity", b"validity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateTerms: _TypeAlias = MandateTerms  # noqa: Y015
+
+@_typing.final
+class RetryLimit(_message.Message):
+    """How often one payment is tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_HOURS_FIELD_NUMBER: _builtins.int
+    attempt_count: _builtins.int
+    """1 to 100."""
+    window_hours: _builtins.int
+    """Within any so many hours; 1 to 2160."""
+    def __init__(
+        self,
+        *,
+        attempt_count: _builtins.int = ...,
+        window_hours: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "window_hours", b"window_hours"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryLimit: _TypeAlias = RetryLimit  # noqa: Y015
+
+@_typing.final
+class NoticePeriod(_message.Message):
+    """When a notice comes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_DAYS_FIELD_NUMBER: _builtins.int
+    MAX_DAYS_FIELD_NUMBER: _builtins.int
+    min_days: _builtins.int
+    """At least so many days before; 0 to 365."""
+    max_days: _builtins.int
+    """And no more than so many; 0: as early as one likes."""
+    def __init__(
+        self,
+        *,
+        min_days: _builtins.int = ...,
+        max_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_days", b"max_days", "min_days", b"min_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticePeriod: _TypeAlias = NoticePeriod  # noqa: Y015
+
+@_typing.final
+class TaxRate(_message.Message):
+    """What a tax comes to from an instant on: one version of it, in one region, for one category of products.
+
+    On a line are all taxes of its destination: of the country and, where it is known, of its part. A tax of
+    the part replaces the one with the same `tax` of the country; a rate of the product's category replaces
+    the standard one there.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _TaxIdTreatment:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TaxIdTreatmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TaxRate._TaxIdTreatment.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TAX_ID_TREATMENT_UNSPECIFIED: TaxRate._TaxIdTreatment.ValueType  # 0
+        CHARGED: TaxRate._TaxIdTreatment.ValueType  # 1
+        REVERSE_CHARGE: TaxRate._TaxIdTreatment.ValueType  # 2
+        """A business of another country than the merchant's owes it by itself: it is named and not charged.
+        Where the merchant's own region is not set, it is charged.
+        """
+        EXEMPT: TaxRate._TaxIdTreatment.ValueType  # 3
+        """It is named and not charged."""
+
+    class TaxIdTreatment(_TaxIdTreatment, metaclass=_TaxIdTreatmentEnumTypeWrapper):
+        """What becomes of a tax where the customer has given a tax id."""
+
+    TAX_ID_TREATMENT_UNSPECIFIED: TaxRate.TaxIdTreatment.ValueType  # 0
+    CHARGED: TaxRate.TaxIdTreatment.ValueType  # 1
+    REVERSE_CHARGE: TaxRate.TaxIdTreatment.ValueType  # 2
+    """A business of another country than the merchant's owes it by itself: it is named and not charged.
+    Where the merchant's own region is not set, it is charged.
+    """
+    EXEMPT: TaxRate.TaxIdTreatment.ValueType  # 3
+    """It is named and not charged."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    TAX_FIELD_NUMBER: _builtins.int
+    TAX_CATEGORY_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    COMPOUND_FIELD_NUMBER: _builtins.int
+    TAX_ID_TREATMENT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/taxRates/{tax_rate}`."""
+    region_code: _builtins.str
+    """Where it is due: a country of ISO 3166-1 (`DE`) or its part of ISO 3166-2 (`CA-QC`)."""
+    tax: _builtins.str
+    """Which tax of that region it is a rate of, such as `vat`; at most eight in a region."""
+    tax_category: _builtins.str
+    """For which products, by their `tax_category`. Default: `standard`, which is for all categories that
+    have no rate of their own.
+    """
+    title: _builtins.str
+    """What customers read, such as "VAT"; 1 to 40 characters."""
+    rate_ppm: _builtins.int
+    """In parts per million: 190 000 is 19 %. 0 to 1 000 000."""
+    compound: _builtins.bool
+    """Whether it is due on the other taxes of a line, too. Several compound taxes follow one another by
+    `tax`.
+    """
+    tax_id_treatment: Global___TaxRate.TaxIdTreatment.ValueType
+    """What becomes of it where the customer has given a tax id. Default: CHARGED."""
+    etag: _builtins.str
+    """Changes when it is withdrawn (AIP-154)."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When it takes over; not before now (a minute of grace). Default: now."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was withdrawn, before it took effect."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        region_code: _builtins.str = ...,
+        tax: _builtins.str = ...,
+        tax_category: _builtins.str = ...,
+        title: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        compound: _builtins.bool = ...,
+        tax_id_treatment: Global___TaxRate.TaxIdTreatment.ValueType = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        withdraw_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "effective_time", b"effective_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compound", b"compound", "create_time", b"create_time", "effective_time", b"effective_time", "etag", b"etag", "name", b"name", "rate_ppm", b"rate_ppm", "region_code", b"region_code", "tax", b"tax", "tax_category", b"tax_category", "tax_id_treatment", b"tax_id_treatment", "title", b"title", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaxRate: _TypeAlias = TaxRate  # noqa: Y015
+
+@_typing.final
+class CatalogSettings(_message.Message):
+    """How a merchant's prices and taxes are meant. Each merchant has one; where nothing was set, the defaults
+    hold.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _TaxBehavior:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TaxBehaviorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatalogSettings._TaxBehavior.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TAX_BEHAVIOR_UNSPECIFIED: CatalogSettings._TaxBehavior.ValueType  # 0
+        INCLUSIVE: CatalogSettings._TaxBehavior.ValueType  # 1
+        """A price is what the customer pays, and the taxes are a part of it."""
+        EXCLUSIVE: CatalogSettings._TaxBehavior.ValueType  # 2
+        """The taxes are added to the price."""
+
+    class TaxBehavior(_TaxBehavior, metaclass=_TaxBehaviorEnumTypeWrapper): ...
+    TAX_BEHAVIOR_UNSPECIFIED: CatalogSettings.TaxBehavior.ValueType  # 0
+    INCLUSIVE: CatalogSettings.TaxBehavior.ValueType  # 1
+    """A price is what the customer pays, and the taxes are a part of it."""
+    EXCLUSIVE: CatalogSettings.TaxBehavior.ValueType  # 2
+    """The taxes are added to the price."""
+
+    class _TaxRounding:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TaxRoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatalogSettings._TaxRounding.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TAX_ROUNDING_UNSPECIFIED: CatalogSettings._TaxRounding.ValueType  # 0
+        LINE: CatalogSettings._TaxRounding.ValueType  # 1
+        """Each tax of each line."""
+        DOCUMENT: CatalogSettings._TaxRounding.ValueType  # 2
+        """The sum of each tax over an order; its lines are shown so that they come to that sum."""
+
+    class TaxRounding(_TaxRounding, metaclass=_TaxRoundingEnumTypeWrapper): ...
+    TAX_ROUNDING_UNSPECIFIED: CatalogSettings.TaxRounding.ValueType  # 0
+    LINE: CatalogSettings.TaxRounding.ValueType  # 1
+    """Each tax of each line."""
+    DOCUMENT: CatalogSettings.TaxRounding.ValueType  # 2
+    """The sum of each tax over an order; its lines are shown so that they come to that sum."""
+
+    class _HalfRounding:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _HalfRoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatalogSettings._HalfRounding.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HALF_ROUNDING_UNSPECIFIED: CatalogSettings._HalfRounding.ValueType  # 0
+        UP: CatalogSettings._HalfRounding.ValueType  # 1
+        """2.5 is 3."""
+        EVEN: CatalogSettings._HalfRounding.ValueType  # 2
+        """2.5 is 2, and 3.5 is 4."""
+
+    class HalfRounding(_HalfRounding, metaclass=_HalfRoundingEnumTypeWrapper): ...
+    HALF_ROUNDING_UNSPECIFIED: CatalogSettings.HalfRounding.ValueType  # 0
+    UP: CatalogSettings.HalfRounding.ValueType  # 1
+    """2.5 is 3."""
+    EVEN: CatalogSettings.HalfRounding.ValueType  # 2
+    """2.5 is 2, and 3.5 is 4."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TAX_BEHAVIOR_FIELD_NUMBER: _builtins.int
+    TAX_ROUNDING_FIELD_NUMBER: _builtins.int
+    HALF_ROUNDING_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/catalogSettings`."""
+    tax_behavior: Global___CatalogSettings.TaxBehavior.ValueType
+    """Whether prices have the taxes in them. Default: INCLUSIVE."""
+    tax_rounding: Global___CatalogSettings.TaxRounding.ValueType
+    """What is rounded. Default: LINE."""
+    half_rounding: Global___CatalogSettings.HalfRounding.ValueType
+    """Where exactly half a minor unit goes. Default: UP."""
+    region_code: _builtins.str
+    """Where the merchant is, `DE` or `US-CA`. It is the destination of orders without an address, and
+    businesses of other countries are the ones that a reverse charge is for. Default: not known.
+    """
+    etag: _builtins.str
+    """Changes with every change of the settings (AIP-154)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tax_behavior: Global___CatalogSettings.TaxBehavior.ValueType = ...,
+        tax_rounding: Global___CatalogSettings.TaxRounding.ValueType = ...,
+        half_rounding: Global___CatalogSettings.HalfRounding.ValueType = ...,
+        region_code: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "half_rounding", b"half_rounding", "name", b"name", "region_code", b"region_code", "tax_behavior", b"tax_behavior", "tax_rounding", b"tax_rounding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogSettings: _TypeAlias = CatalogSettings  # noqa: Y015
+
+@_typing.final
+class CreateTaxRateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    TAX_RATE_ID_FIELD_NUMBER: _builtins.int
+    TAX_RATE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    tax_rate_id: _builtins.str
+    """The id that the rate gets."""
+    request_id: _builtins.str
+    @_builtins.property
+    def tax_rate(self) -> Global___TaxRate: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        tax_rate_id: _builtins.str = ...,
+        tax_rate: Global___TaxRate | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tax_rate", b"tax_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "tax_rate", b"tax_rate", "tax_rate_id", b"tax_rate_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTaxRateRequest: _TypeAlias = CreateTaxRateRequest  # noqa: Y015
+
+@_typing.final
+class ImportTaxRatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    dry_run: _builtins.bool
+    """Say what would become of the rows now, and store nothing, whatever the request id."""
+    request_id: _builtins.str
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewTaxRate]:
+        """At most 500."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        rows: _abc.Iterable[Global___NewTaxRate] | None = ...,
+        dry_run: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "request_id", b"request_id", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportTaxRatesRequest: _TypeAlias = ImportTaxRatesRequest  # noqa: Y015
+
+@_typing.final
+class NewTaxRate(_message.Message):
+    """A rate to add."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAX_RATE_ID_FIELD_NUMBER: _builtins.int
+    TAX_RATE_FIELD_NUMBER: _builtins.int
+    tax_rate_id: _builtins.str
+    """The id that the rate gets."""
+    @_builtins.property
+    def tax_rate(self) -> Global___TaxRate: ...
+    def __init__(
+        self,
+        *,
+        tax_rate_id: _builtins.str = ...,
+        tax_rate: Global___TaxRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tax_rate", b"tax_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tax_rate", b"tax_rate", "tax_rate_id", b"tax_rate_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewTaxRate: _TypeAlias = NewTaxRate  # noqa: Y015
+
+@_typing.final
+class ImportTaxRatesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORTED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    imported_count: _builtins.int
+    """How many rates were added, or would be."""
+    unchanged_count: _builtins.int
+    """How many are stored already as they are."""
+    def __init__(
+        self,
+        *,
+        imported_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["imported_count", b"imported_count", "unchanged_count", b"unchanged_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportTaxRatesResponse: _TypeAlias = ImportTaxRatesResponse  # noqa: Y015
+
+@_typing.final
+class GetTaxRateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaxRateRequest: _TypeAlias = GetTaxRateRequest  # noqa: Y015
+
+@_typing.final
+class ListTaxRatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    region_code: _builtins.str
+    """Only those of this region; empty: of all."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        region_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "region_code", b"region_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaxRatesRequest: _TypeAlias = ListTaxRatesRequest  # noqa: Y015
+
+@_typing.final
+class ListTaxRatesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAX_RATES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def tax_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaxRate]: ...
+    def __init__(
+        self,
+        *,
+        tax_rates: _abc.Iterable[Global___TaxRate] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tax_rates", b"tax_rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaxRatesResponse: _TypeAlias = ListTaxRatesResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawTaxRateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/taxRates/{tax_rate}`."""
+    etag: _builtins.str
+    """If set, it must be the rate's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawTaxRateRequest: _TypeAlias = WithdrawTaxRateRequest  # noqa: Y015
+
+@_typing.final
+class GetCatalogSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCatalogSettingsRequest: _TypeAlias = GetCatalogSettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCatalogSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOG_SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def catalog_settings(self) -> Global___CatalogSettings:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        catalog_settings: Global___CatalogSettings | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catalog_settings", b"catalog_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_settings", b"catalog_settings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCatalogSettingsRequest: _TypeAlias = UpdateCatalogSettingsRequest  # noqa: Y015
+
+@_typing.final
+class ListRulePacksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRulePacksRequest: _TypeAlias = ListRulePacksRequest  # noqa: Y015
+
+@_typing.final
+class ListRulePacksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_PACKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def rule_packs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RulePack]: ...
+    def __init__(
+        self,
+        *,
+        rule_packs: _abc.Iterable[Global___RulePack] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rule_packs", b"rule_packs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRulePacksResponse: _TypeAlias = ListRulePacksResponse  # noqa: Y015
+
+@_typing.final
+class GetRulePackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRulePackRequest: _TypeAlias = GetRulePackRequest  # noqa: Y015
+
+@_typing.final
+class UpdateRulePackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_PACK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def rule_pack(self) -> Global___RulePack:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        rule_pack: Global___RulePack | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule_pack", b"rule_pack"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "rule_pack", b"rule_pack"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRulePackRequest: _TypeAlias = UpdateRulePackRequest  # noqa: Y015
+
+@_typing.final
+class GetBindingRulesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    region_code: _builtins.str
+    """Where the customer is, or where the goods go: `DE`, `US-CA`. Empty: only what applies everywhere."""
+    payment_scheme: Global___PaymentScheme.ValueType
+    """Unspecified: only what applies to all."""
+    @_builtins.property
+    def local_date(self) -> _date_pb2.Date:
+        """The day. Default: today (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        region_code: _builtins.str = ...,
+        payment_scheme: Global___PaymentScheme.ValueType = ...,
+        local_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["local_date", b"local_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local_date", b"local_date", "parent", b"parent", "payment_scheme", b"payment_scheme", "region_code", b"region_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBindingRulesRequest: _TypeAlias = GetBindingRulesRequest  # noqa: Y015
+
+@_typing.final
+class BindingRules(_message.Message):
+    """What binds a charge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___BindingRule]:
+        """Of each kind the strictest. What messages must say adds up, and each window of retries has a limit of
+        its own, so there may be several of these.
+        """
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___BindingRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BindingRules: _TypeAlias = BindingRules  # noqa: Y015
+
+@_typing.final
+class BindingRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_PACK_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    rule_pack: _builtins.str
+    """Whose rule it is, `merchants/{merchant}/rulePacks/{rule_pack}`."""
+    @_builtins.property
+    def rule(self) -> Global___Rule: ...
+    def __init__(
+        self,
+        *,
+        rule_pack: _builtins.str = ...,
+        rule: Global___Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "rule_pack", b"rule_pack"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BindingRule: _TypeAlias = BindingRule  # noqa: Y015
 
 @_typing.final
 class CreateProductRequest(_message.Message):
@@ -462,6 +1912,150 @@ class CreatePriceRequest(_message.Message):
 Global___CreatePriceRequest: _TypeAlias = CreatePriceRequest  # noqa: Y015
 
 @_typing.final
+class BatchCreatePricesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    request_id: _builtins.str
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewPrice]:
+        """At most 500."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        entries: _abc.Iterable[Global___NewPrice] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreatePricesRequest: _TypeAlias = BatchCreatePricesRequest  # noqa: Y015
+
+@_typing.final
+class NewPrice(_message.Message):
+    """A price that is to be added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PRICE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/products/{product}`, of the request's merchant."""
+    price_id: _builtins.str
+    """The id that the price gets."""
+    @_builtins.property
+    def price(self) -> Global___Price: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        price_id: _builtins.str = ...,
+        price: Global___Price | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "price", b"price", "price_id", b"price_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewPrice: _TypeAlias = NewPrice  # noqa: Y015
+
+@_typing.final
+class BatchCreatePricesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price]:
+        """One an entry, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        prices: _abc.Iterable[Global___Price] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prices", b"prices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreatePricesResponse: _TypeAlias = BatchCreatePricesResponse  # noqa: Y015
+
+@_typing.final
+class GetPriceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/prices/{price}`; with `-` for the price, the one in force at
+    `time`.
+    """
+    currency: _builtins.str
+    """Of `-`: its currency. Default: the only one at that instant."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Of `-`: when it is in force. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceRequest: _TypeAlias = GetPriceRequest  # noqa: Y015
+
+@_typing.final
+class UpdatePriceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def price(self) -> Global___Price:
+        """`price.name` says which; its etag, if set, must be the present one."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to correct."""
+
+    def __init__(
+        self,
+        *,
+        price: Global___Price | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePriceRequest: _TypeAlias = UpdatePriceRequest  # noqa: Y015
+
+@_typing.final
 class WithdrawPriceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -587,6 +2181,271 @@ class AdjustStockRequest(_message.Message):
 Global___AdjustStockRequest: _TypeAlias = AdjustStockRequest  # noqa: Y015
 
 @_typing.final
+class CreateDeliveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    delivery_id: _builtins.str
+    """The id that the delivery gets."""
+    request_id: _builtins.str
+    @_builtins.property
+    def delivery(self) -> Global___Delivery: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+        delivery: Global___Delivery | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "delivery_id", b"delivery_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDeliveryRequest: _TypeAlias = CreateDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesRequest: _TypeAlias = ListDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]: ...
+    def __init__(
+        self,
+        *,
+        deliveries: _abc.Iterable[Global___Delivery] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesResponse: _TypeAlias = ListDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class ReceiveDeliveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RECEIVED_UNITS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/deliveries/{delivery}`."""
+    received_units: _builtins.int
+    """How many came; 0 to 1 000 000. Default: as many as were expected."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        received_units: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_received_units", b"_received_units", "received_units", b"received_units"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received_units", b"_received_units", "name", b"name", "received_units", b"received_units", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__received_units: _TypeAlias = _typing.Literal["received_units"]  # noqa: Y015
+    _WhichOneofArgType__received_units: _TypeAlias = _typing.Literal["_received_units", b"_received_units"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received_units) -> _WhichOneofReturnType__received_units | None: ...
+
+Global___ReceiveDeliveryRequest: _TypeAlias = ReceiveDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class CancelDeliveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/deliveries/{delivery}`."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelDeliveryRequest: _TypeAlias = CancelDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class BatchCheckSupplyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`merchants/{merchant}/products/{product}`; 1 to 500."""
+
+    def __init__(
+        self,
+        *,
+        products: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["products", b"products"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCheckSupplyRequest: _TypeAlias = BatchCheckSupplyRequest  # noqa: Y015
+
+@_typing.final
+class BatchCheckSupplyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPPLIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def supplies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductSupply]:
+        """One a product, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        supplies: _abc.Iterable[Global___ProductSupply] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["supplies", b"supplies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCheckSupplyResponse: _TypeAlias = BatchCheckSupplyResponse  # noqa: Y015
+
+@_typing.final
+class ProductSupply(_message.Message):
+    """What there is of a product, and what is expected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    STOCK_TRACKED_FIELD_NUMBER: _builtins.int
+    AVAILABLE_UNITS_FIELD_NUMBER: _builtins.int
+    EXPECTED_DELIVERIES_FIELD_NUMBER: _builtins.int
+    BUNDLE_PARTS_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    title: _builtins.str
+    """Empty where there is no such product."""
+    stock_tracked: _builtins.bool
+    """False: as many as anybody wants, or as its parts allow."""
+    available_units: _builtins.int
+    @_builtins.property
+    def expected_deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
+        """By date, those that are EXPECTED."""
+
+    @_builtins.property
+    def bundle_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """A bundle: what one unit of it consists of."""
+
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        title: _builtins.str = ...,
+        stock_tracked: _builtins.bool = ...,
+        available_units: _builtins.int = ...,
+        expected_deliveries: _abc.Iterable[Global___Delivery] | None = ...,
+        bundle_parts: _abc.Iterable[Global___Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_units", b"available_units", "bundle_parts", b"bundle_parts", "expected_deliveries", b"expected_deliveries", "product", b"product", "stock_tracked", b"stock_tracked", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProductSupply: _TypeAlias = ProductSupply  # noqa: Y015
+
+@_typing.final
+class GetStockHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
+    def __init__(
+        self,
+        *,
+        order: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStockHoldRequest: _TypeAlias = GetStockHoldRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseStockHoldRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        order: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseStockHoldRequest: _TypeAlias = ReleaseStockHoldRequest  # noqa: Y015
+
+@_typing.final
 class BatchProtectPricesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -610,7 +2469,7 @@ Global___BatchProtectPricesRequest: _TypeAlias = BatchProtectPricesRequest  # no
 
 @_typing.final
 class ProtectPrices(_message.Message):
-    """Asks to remember today's prices of a standing order's products."""
+    """Protect today's prices of a standing order's products."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -618,8 +2477,21 @@ class ProtectPrices(_message.Message):
     PRODUCTS_FIELD_NUMBER: _builtins.int
     SIGN_UP_TIME_FIELD_NUMBER: _builtins.int
     PROTECTION_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    FIRST_CYCLE_FIELD_NUMBER: _builtins.int
+    PROMOTION_CODE_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`."""
+    currency: _builtins.str
+    """As that of a cart."""
+    first_cycle: _builtins.int
+    """The first cycle of a new standing order, from which on its promotion counts; 0: it is not new, and
+    redeems none.
+    """
+    promotion_code: _builtins.str
+    """The code of the promotion that it redeems. Empty: the first by id of those without a code that can be
+    redeemed, if there is one.
+    """
     @_builtins.property
     def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Products, 1 to 100."""
@@ -637,10 +2509,13 @@ class ProtectPrices(_message.Message):
         products: _abc.Iterable[_builtins.str] | None = ...,
         sign_up_time: _timestamp_pb2.Timestamp | None = ...,
         protection: Global___PriceProtection | None = ...,
+        currency: _builtins.str = ...,
+        first_cycle: _builtins.int = ...,
+        promotion_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["protection", b"protection", "sign_up_time", b"sign_up_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["products", b"products", "protection", b"protection", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "first_cycle", b"first_cycle", "products", b"products", "promotion_code", b"promotion_code", "protection", b"protection", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -673,6 +2548,9 @@ class ProtectPricesResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    PROMOTION_PROBLEM_FIELD_NUMBER: _builtins.int
+    promotion_problem: Global___PromotionProblem.ValueType
+    """Why the promotion could not be redeemed; then nothing was stored."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemProblem]:
         """Empty when the prices are protected. Nothing of an entry with problems was stored."""
@@ -681,14 +2559,52 @@ class ProtectPricesResult(_message.Message):
         self,
         *,
         problems: _abc.Iterable[Global___ItemProblem] | None = ...,
+        promotion_problem: Global___PromotionProblem.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "promotion_problem", b"promotion_problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProtectPricesResult: _TypeAlias = ProtectPricesResult  # noqa: Y015
+
+@_typing.final
+class BatchReleasePromotionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def standing_orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`merchants/{merchant}/standingOrders/{standing_order}`; at most 500."""
+
+    def __init__(
+        self,
+        *,
+        standing_orders: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["standing_orders", b"standing_orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReleasePromotionsRequest: _TypeAlias = BatchReleasePromotionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchReleasePromotionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReleasePromotionsResponse: _TypeAlias = BatchReleasePromotionsResponse  # noqa: Y015
 
 @_typing.final
 class BatchQuoteRequest(_message.Message):
@@ -722,10 +2638,22 @@ class Cart(_message.Message):
     CYCLE_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     PRICE_TIME_FIELD_NUMBER: _builtins.int
+    SIGN_UP_TIME_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """Whose protection applies, `merchants/{merchant}/standingOrders/{standing_order}`."""
     cycle: _builtins.int
     """The cycle, from 1; a price lock counts in cycles."""
+    region_code: _builtins.str
+    """Where it goes: a country of ISO 3166-1 (`DE`) or its part of ISO 3166-2 (`US-CA`); empty: unknown."""
+    currency: _builtins.str
+    """What to price it in, by its code of ISO 4217. Default: the one currency that all products have a
+    price in.
+    """
+    tax_id: _builtins.str
+    """The customer's, such as `DE123456789`; empty: a consumer."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """1 to 100."""
@@ -734,6 +2662,12 @@ class Cart(_message.Message):
     def price_time(self) -> _timestamp_pb2.Timestamp:
         """The instant whose prices apply: when the cycle is due."""
 
+    @_builtins.property
+    def sign_up_time(self) -> _timestamp_pb2.Timestamp:
+        """When the standing order is made, where its prices are not protected yet. Absent: it is an old one,
+        and no increase reaches it before its notice is over.
+        """
+
     def __init__(
         self,
         *,
@@ -741,10 +2675,14 @@ class Cart(_message.Message):
         cycle: _builtins.int = ...,
         items: _abc.Iterable[Global___Item] | None = ...,
         price_time: _timestamp_pb2.Timestamp | None = ...,
+        sign_up_time: _timestamp_pb2.Timestamp | None = ...,
+        region_code: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        tax_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time", "sign_up_time", b"sign_up_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "items", b"items", "price_time", b"price_time", "standing_order", b"standing_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "cycle", b"cycle", "items", b"items", "price_time", b"price_time", "region_code", b"region_code", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -755,24 +2693,30 @@ class BatchQuoteResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
-    UNIT_PRICES_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    APPLIED_TAX_RATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteResult]:
         """One a cart, in the same order."""
 
     @_builtins.property
-    def unit_prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitPrice]:
-        """The unit prices of all lines, each once: most customers of a product pay the same."""
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteLine]:
+        """The lines of all quotes, each once: most customers pay the same for as many."""
+
+    @_builtins.property
+    def applied_tax_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedTaxRate]:
+        """The tax rates of all lines, each once."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___QuoteResult] | None = ...,
-        unit_prices: _abc.Iterable[Global___UnitPrice] | None = ...,
+        lines: _abc.Iterable[Global___QuoteLine] | None = ...,
+        applied_tax_rates: _abc.Iterable[Global___AppliedTaxRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unit_prices", b"unit_prices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_tax_rates", b"applied_tax_rates", "lines", b"lines", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -846,11 +2790,13 @@ class ItemProblem(_message.Message):
         PRICE_NOT_FOUND: ItemProblem._Reason.ValueType  # 3
         """It has no price at that time."""
         CURRENCY_MISMATCH: ItemProblem._Reason.ValueType  # 4
-        """Its currency is not that of the other items."""
+        """It has no price in the cart's currency, or none in a currency of the items before it."""
         OUT_OF_STOCK: ItemProblem._Reason.ValueType  # 5
         """Not enough units are available."""
         TOTAL_TOO_LARGE: ItemProblem._Reason.ValueType  # 6
         """With it the cart comes to more than one payment can be: twelve digits in minor units."""
+        CURRENCY_NEEDED: ItemProblem._Reason.ValueType  # 7
+        """The products have prices in several currencies, and the cart names none."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: ItemProblem.Reason.ValueType  # 0
@@ -861,29 +2807,43 @@ class ItemProblem(_message.Message):
     PRICE_NOT_FOUND: ItemProblem.Reason.ValueType  # 3
     """It has no price at that time."""
     CURRENCY_MISMATCH: ItemProblem.Reason.ValueType  # 4
-    """Its currency is not that of the other items."""
+    """It has no price in the cart's currency, or none in a currency of the items before it."""
     OUT_OF_STOCK: ItemProblem.Reason.ValueType  # 5
     """Not enough units are available."""
     TOTAL_TOO_LARGE: ItemProblem.Reason.ValueType  # 6
     """With it the cart comes to more than one payment can be: twelve digits in minor units."""
+    CURRENCY_NEEDED: ItemProblem.Reason.ValueType  # 7
+    """The products have prices in several currencies, and the cart names none."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    AVAILABLE_UNITS_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     reason: Global___ItemProblem.Reason.ValueType
     title: _builtins.str
     """The product's title; empty where there is no such product."""
+    available_units: _builtins.int
+    """OUT_OF_STOCK: how many units are available, fewer than are wanted."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """PRODUCT_DISCONTINUED: what the item would have cost the customer, so that a substitute can be no
+        dearer; absent where the product has no price.
+        """
+
     def __init__(
         self,
         *,
         product: _builtins.str = ...,
         reason: Global___ItemProblem.Reason.ValueType = ...,
         title: _builtins.str = ...,
+        available_units: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["product", b"product", "reason", b"reason", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "available_units", b"available_units", "product", b"product", "reason", b"reason", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,22 +2856,24 @@ class Quote(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TOTAL_FIELD_NUMBER: _builtins.int
-    LINES_FIELD_NUMBER: _builtins.int
+    LINE_INDEXES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def total(self) -> _money_pb2.Money: ...
+    def total(self) -> _money_pb2.Money:
+        """What the customer pays: the gross amounts of all lines."""
+
     @_builtins.property
-    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteLine]:
-        """One an item, in the same order."""
+    def line_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each item, in the same order, the place of its line among those of the response, from 0."""
 
     def __init__(
         self,
         *,
         total: _money_pb2.Money | None = ...,
-        lines: _abc.Iterable[Global___QuoteLine] | None = ...,
+        line_indexes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_indexes", b"line_indexes", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -919,105 +2881,390 @@ Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
 class QuoteLine(_message.Message):
-    """An item; it costs its unit price × quantity."""
+    """What an item costs a customer, and why: its list amount and all adjustments are its amount."""
 
     DESCRIPTOR: _descriptor.Descriptor
-
-    UNIT_PRICE_INDEX_FIELD_NUMBER: _builtins.int
-    QUANTITY_FIELD_NUMBER: _builtins.int
-    unit_price_index: _builtins.int
-    """The place of its unit price among those of the response, from 0."""
-    quantity: _builtins.int
-    def __init__(
-        self,
-        *,
-        unit_price_index: _builtins.int = ...,
-        quantity: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "unit_price_index", b"unit_price_index"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___QuoteLine: _TypeAlias = QuoteLine  # noqa: Y015
-
-@_typing.final
-class UnitPrice(_message.Message):
-    """What one unit of a product costs a customer, and why."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Basis:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UnitPrice._Basis.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        BASIS_UNSPECIFIED: UnitPrice._Basis.ValueType  # 0
-        LIST_PRICE: UnitPrice._Basis.ValueType  # 1
-        """The price in force."""
-        INCREASE_NOT_YET_NOTIFIED: UnitPrice._Basis.ValueType  # 2
-        """The list price has risen, but its notice period is not over."""
-        PRICE_LOCK: UnitPrice._Basis.ValueType  # 3
-        """The sign-up price, locked."""
-        PRICE_CAP: UnitPrice._Basis.ValueType  # 4
-        """The sign-up price plus the cap."""
-
-    class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
-        """What decided the amount."""
-
-    BASIS_UNSPECIFIED: UnitPrice.Basis.ValueType  # 0
-    LIST_PRICE: UnitPrice.Basis.ValueType  # 1
-    """The price in force."""
-    INCREASE_NOT_YET_NOTIFIED: UnitPrice.Basis.ValueType  # 2
-    """The list price has risen, but its notice period is not over."""
-    PRICE_LOCK: UnitPrice.Basis.ValueType  # 3
-    """The sign-up price, locked."""
-    PRICE_CAP: UnitPrice.Basis.ValueType  # 4
-    """The sign-up price plus the cap."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
+    UNIT_PRICE_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     LIST_AMOUNT_FIELD_NUMBER: _builtins.int
-    BASIS_FIELD_NUMBER: _builtins.int
+    LIST_UNIT_PRICE_FIELD_NUMBER: _builtins.int
     LIST_PRICE_FIELD_NUMBER: _builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: _builtins.int
+    NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    GROSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAXES_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
+    quantity: _builtins.int
     price: _builtins.str
     """The price version that gave the amount, `merchants/*/products/*/prices/*`; for PRICE_LOCK and
     PRICE_CAP the one in force at sign-up.
     """
-    basis: Global___UnitPrice.Basis.ValueType
     list_price: _builtins.str
-    """The price version that gave `list_amount`; another one than `price` where that beat it."""
+    """The price version of the list price; another one than `price` where that beat it."""
     @_builtins.property
-    def amount(self) -> _money_pb2.Money: ...
+    def amount(self) -> _money_pb2.Money:
+        """What all units cost together."""
+
+    @_builtins.property
+    def unit_price(self) -> _money_pb2.Money:
+        """What one of them costs: the amount by the quantity, rounded up to the minor unit."""
+
     @_builtins.property
     def list_amount(self) -> _money_pb2.Money:
-        """What a new customer would pay at that time."""
+        """What all units cost by the list price of one at that time, without any adjustment."""
+
+    @_builtins.property
+    def list_unit_price(self) -> _money_pb2.Money:
+        """What one costs by the list price."""
+
+    @_builtins.property
+    def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceAdjustment]:
+        """What was made of the list amount, step by step, in the order in which it was done."""
+
+    @_builtins.property
+    def net_amount(self) -> _money_pb2.Money:
+        """The amount before taxes."""
+
+    @_builtins.property
+    def tax_amount(self) -> _money_pb2.Money:
+        """All taxes that are charged."""
+
+    @_builtins.property
+    def gross_amount(self) -> _money_pb2.Money:
+        """What the customer pays: net_amount and tax_amount. Without taxes it is `amount`, and so it is where
+        prices include them.
+        """
+
+    @_builtins.property
+    def taxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineTax]:
+        """Each tax, those that are due on others last."""
 
     def __init__(
         self,
         *,
         product: _builtins.str = ...,
         title: _builtins.str = ...,
+        quantity: _builtins.int = ...,
         amount: _money_pb2.Money | None = ...,
+        unit_price: _money_pb2.Money | None = ...,
         price: _builtins.str = ...,
         list_amount: _money_pb2.Money | None = ...,
-        basis: Global___UnitPrice.Basis.ValueType = ...,
+        list_unit_price: _money_pb2.Money | None = ...,
         list_price: _builtins.str = ...,
+        adjustments: _abc.Iterable[Global___PriceAdjustment] | None = ...,
+        net_amount: _money_pb2.Money | None = ...,
+        tax_amount: _money_pb2.Money | None = ...,
+        gross_amount: _money_pb2.Money | None = ...,
+        taxes: _abc.Iterable[Global___LineTax] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_amount", b"list_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "gross_amount", b"gross_amount", "list_amount", b"list_amount", "list_unit_price", b"list_unit_price", "net_amount", b"net_amount", "tax_amount", b"tax_amount", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_amount", b"list_amount", "list_price", b"list_price", "price", b"price", "product", b"product", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "amount", b"amount", "gross_amount", b"gross_amount", "list_amount", b"list_amount", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "net_amount", b"net_amount", "price", b"price", "product", b"product", "quantity", b"quantity", "tax_amount", b"tax_amount", "taxes", b"taxes", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UnitPrice: _TypeAlias = UnitPrice  # noqa: Y015
+Global___QuoteLine: _TypeAlias = QuoteLine  # noqa: Y015
+
+@_typing.final
+class LineTax(_message.Message):
+    """A tax on a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLIED_TAX_RATE_INDEX_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    applied_tax_rate_index: _builtins.int
+    """The place of its rate among those of the response, from 0."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What is charged of it."""
+
+    def __init__(
+        self,
+        *,
+        applied_tax_rate_index: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_tax_rate_index", b"applied_tax_rate_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineTax: _TypeAlias = LineTax  # noqa: Y015
+
+@_typing.final
+class AppliedTaxRate(_message.Message):
+    """A tax rate as it applies to lines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAX_RATE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    COMPOUND_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    tax_rate: _builtins.str
+    """`merchants/{merchant}/taxRates/{tax_rate}`."""
+    title: _builtins.str
+    rate_ppm: _builtins.int
+    """In parts per million: 190 000 is 19 %."""
+    compound: _builtins.bool
+    treatment: Global___TaxRate.TaxIdTreatment.ValueType
+    """What the customer's tax id has made of it."""
+    def __init__(
+        self,
+        *,
+        tax_rate: _builtins.str = ...,
+        title: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        compound: _builtins.bool = ...,
+        treatment: Global___TaxRate.TaxIdTreatment.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compound", b"compound", "rate_ppm", b"rate_ppm", "tax_rate", b"tax_rate", "title", b"title", "treatment", b"treatment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppliedTaxRate: _TypeAlias = AppliedTaxRate  # noqa: Y015
+
+@_typing.final
+class PriceAdjustment(_message.Message):
+    """A step from the list amount of a line to its amount."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PriceAdjustment._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: PriceAdjustment._Kind.ValueType  # 0
+        QUANTITY_TIER: PriceAdjustment._Kind.ValueType  # 1
+        """So many units cost less each."""
+        SUBSCRIBER_DISCOUNT: PriceAdjustment._Kind.ValueType  # 2
+        """What a standing order is given off."""
+        INCREASE_NOT_YET_NOTIFIED: PriceAdjustment._Kind.ValueType  # 3
+        """The price has risen, but its notice period is not over."""
+        PRICE_LOCK: PriceAdjustment._Kind.ValueType  # 4
+        """The sign-up price, locked."""
+        PRICE_CAP: PriceAdjustment._Kind.ValueType  # 5
+        """The sign-up price plus the cap."""
+        PROMOTION: PriceAdjustment._Kind.ValueType  # 6
+        """A promotion that the standing order has redeemed."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What decided."""
+
+    KIND_UNSPECIFIED: PriceAdjustment.Kind.ValueType  # 0
+    QUANTITY_TIER: PriceAdjustment.Kind.ValueType  # 1
+    """So many units cost less each."""
+    SUBSCRIBER_DISCOUNT: PriceAdjustment.Kind.ValueType  # 2
+    """What a standing order is given off."""
+    INCREASE_NOT_YET_NOTIFIED: PriceAdjustment.Kind.ValueType  # 3
+    """The price has risen, but its notice period is not over."""
+    PRICE_LOCK: PriceAdjustment.Kind.ValueType  # 4
+    """The sign-up price, locked."""
+    PRICE_CAP: PriceAdjustment.Kind.ValueType  # 5
+    """The sign-up price plus the cap."""
+    PROMOTION: PriceAdjustment.Kind.ValueType  # 6
+    """A promotion that the standing order has redeemed."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    PROMOTION_TITLE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    kind: Global___PriceAdjustment.Kind.ValueType
+    price: _builtins.str
+    """The price version that the step is by, `merchants/*/products/*/prices/*`."""
+    promotion: _builtins.str
+    """The promotion that the step is by, `merchants/{merchant}/promotions/{promotion}`, and its title."""
+    promotion_title: _builtins.str
+    rule: _builtins.str
+    """INCREASE_NOT_YET_NOTIFIED: what asks for the longest notice, `merchants/*/rulePacks/*`, or the product
+    itself by its `increase_notice_days`.
+    """
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the step adds to the line; what it takes off is negative."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___PriceAdjustment.Kind.ValueType = ...,
+        amount: _money_pb2.Money | None = ...,
+        price: _builtins.str = ...,
+        promotion: _builtins.str = ...,
+        promotion_title: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "price", b"price", "promotion", b"promotion", "promotion_title", b"promotion_title", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceAdjustment: _TypeAlias = PriceAdjustment  # noqa: Y015
+
+@_typing.final
+class BatchQuotePriceChangesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChangeCart]:
+        """At most 500."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___PriceChangeCart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchQuotePriceChangesRequest: _TypeAlias = BatchQuotePriceChangesRequest  # noqa: Y015
+
+@_typing.final
+class PriceChangeCart(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CART_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    NOTICE_TIME_FIELD_NUMBER: _builtins.int
+    price: _builtins.str
+    """The price version, `merchants/*/products/*/prices/*`, of a product of the cart."""
+    @_builtins.property
+    def cart(self) -> Global___Cart: ...
+    @_builtins.property
+    def notice_time(self) -> _timestamp_pb2.Timestamp:
+        """As if the customer had been told of the price at this instant, if they were not before."""
+
+    def __init__(
+        self,
+        *,
+        cart: Global___Cart | None = ...,
+        price: _builtins.str = ...,
+        notice_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "notice_time", b"notice_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "notice_time", b"notice_time", "price", b"price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceChangeCart: _TypeAlias = PriceChangeCart  # noqa: Y015
+
+@_typing.final
+class BatchQuotePriceChangesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChangeResult]:
+        """One an entry, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___PriceChangeResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchQuotePriceChangesResponse: _TypeAlias = BatchQuotePriceChangesResponse  # noqa: Y015
+
+@_typing.final
+class PriceChangeResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTE_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quote(self) -> Global___PriceChangeQuote: ...
+    @_builtins.property
+    def problems(self) -> Global___QuoteProblems: ...
+    def __init__(
+        self,
+        *,
+        quote: Global___PriceChangeQuote | None = ...,
+        problems: Global___QuoteProblems | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "quote", b"quote", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "quote", b"quote", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["quote", "problems"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___PriceChangeResult: _TypeAlias = PriceChangeResult  # noqa: Y015
+
+@_typing.final
+class PriceChangeQuote(_message.Message):
+    """What a price version changes for a cart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_AMOUNT_FIELD_NUMBER: _builtins.int
+    HELD_THROUGH_CYCLE_FIELD_NUMBER: _builtins.int
+    HELD_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    NOTICE_MIN_DAYS_FIELD_NUMBER: _builtins.int
+    NOTICE_MAX_DAYS_FIELD_NUMBER: _builtins.int
+    held_through_cycle: _builtins.int
+    """What keeps the amount from rising, if anything does, ends: it holds for the cycles up to this one (0:
+    none by its number), and for those due before `held_until_time` (absent: none by its time). A cap does
+    not end.
+    """
+    notice_min_days: _builtins.int
+    """How many days before an increase its notice comes, at least and at most (0: no maximum)."""
+    notice_max_days: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the units of the product cost, with the taxes on them, with the price version."""
+
+    @_builtins.property
+    def previous_amount(self) -> _money_pb2.Money:
+        """What they would cost if there were no such price version."""
+
+    @_builtins.property
+    def held_until_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+        previous_amount: _money_pb2.Money | None = ...,
+        held_through_cycle: _builtins.int = ...,
+        held_until_time: _timestamp_pb2.Timestamp | None = ...,
+        notice_min_days: _builtins.int = ...,
+        notice_max_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "held_until_time", b"held_until_time", "previous_amount", b"previous_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "held_through_cycle", b"held_through_cycle", "held_until_time", b"held_until_time", "notice_max_days", b"notice_max_days", "notice_min_days", b"notice_min_days", "previous_amount", b"previous_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceChangeQuote: _TypeAlias = PriceChangeQuote  # noqa: Y015
 
 @_typing.final
 class BatchHoldStockRequest(_message.Message):
@@ -1048,8 +3295,12 @@ class StockHoldRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ANNOUNCEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
     order: _builtins.str
     """Who it is for, `merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
+    announcement_count: _builtins.int
+    """How often the order was announced so far: its items are those of that announcement. From 1 on."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """1 to 100."""
@@ -1058,16 +3309,22 @@ class StockHoldRequest(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the hold ends if nobody settles the order."""
 
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When the order is due."""
+
     def __init__(
         self,
         *,
         order: _builtins.str = ...,
         items: _abc.Iterable[Global___Item] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        announcement_count: _builtins.int = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "items", b"items", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,6 +61,21 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
                 _registered_method=True)
+        self.BatchCreatePrices = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchCreatePrices',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.FromString,
+                _registered_method=True)
+        self.GetPrice = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetPrice',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+                _registered_method=True)
+        self.UpdatePrice = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/UpdatePrice',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdatePriceRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+                _registered_method=True)
         self.WithdrawPrice = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/WithdrawPrice',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawPriceRequest.SerializeToString,
@@ -81,6 +96,61 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.AdjustStockRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Stock.FromString,
                 _registered_method=True)
+        self.CreateDelivery = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/CreateDelivery',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateDeliveryRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListDeliveries',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ReceiveDelivery = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ReceiveDelivery',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReceiveDeliveryRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.CancelDelivery = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/CancelDelivery',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CancelDeliveryRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.GetStockHold = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetStockHold',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetStockHoldRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.FromString,
+                _registered_method=True)
+        self.ReleaseStockHold = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ReleaseStockHold',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReleaseStockHoldRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.FromString,
+                _registered_method=True)
+        self.CreatePromotion = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/CreatePromotion',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePromotionRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.GetPromotion = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetPromotion',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPromotionRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.ListPromotions = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListPromotions',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsResponse.FromString,
+                _registered_method=True)
+        self.EndPromotion = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/EndPromotion',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.BatchReleasePromotions = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchReleasePromotions',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsResponse.FromString,
+                _registered_method=True)
         self.BatchProtectPrices = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/BatchProtectPrices',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchProtectPricesRequest.SerializeToString,
@@ -91,6 +161,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteResponse.FromString,
                 _registered_method=True)
+        self.BatchQuotePriceChanges = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchQuotePriceChanges',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesResponse.FromString,
+                _registered_method=True)
         self.BatchHoldStock = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/BatchHoldStock',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.SerializeToString,
@@ -100,6 +175,66 @@ class CatalogServiceStub:
                 '/recurring.catalog.v1.CatalogService/BatchCheckStock',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
+                _registered_method=True)
+        self.ListRulePacks = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListRulePacks',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksResponse.FromString,
+                _registered_method=True)
+        self.GetRulePack = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetRulePack',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetRulePackRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.FromString,
+                _registered_method=True)
+        self.UpdateRulePack = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/UpdateRulePack',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateRulePackRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.FromString,
+                _registered_method=True)
+        self.GetBindingRules = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetBindingRules',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetBindingRulesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BindingRules.FromString,
+                _registered_method=True)
+        self.CreateTaxRate = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/CreateTaxRate',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateTaxRateRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+                _registered_method=True)
+        self.ImportTaxRates = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ImportTaxRates',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesResponse.FromString,
+                _registered_method=True)
+        self.GetTaxRate = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetTaxRate',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetTaxRateRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+                _registered_method=True)
+        self.ListTaxRates = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListTaxRates',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesResponse.FromString,
+                _registered_method=True)
+        self.WithdrawTaxRate = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/WithdrawTaxRate',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawTaxRateRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+                _registered_method=True)
+        self.GetCatalogSettings = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetCatalogSettings',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCatalogSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.FromString,
+                _registered_method=True)
+        self.UpdateCatalogSettings = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/UpdateCatalogSettings',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCatalogSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.FromString,
+                _registered_method=True)
+        self.BatchCheckSupply = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchCheckSupply',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyResponse.FromString,
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/ListAuditEntries',
@@ -114,6 +249,10 @@ class CatalogServiceServicer:
 
     def CreateProduct(self, request, context):
         """Creates a product without a price; it can be ordered once a price is in force.
+
+        Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
+        BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
+        than 100 products, with the parts of its bundles, or more than 10 000 of one).
 
         Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
         """
@@ -146,15 +285,62 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreatePrice(self, request, context):
-        """Adds a dated price. Prices are never changed: a new one takes over at its effective time. A
-        decrease reaches subscribers at that time; an increase no earlier than the product's
-        `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
+        """Adds a dated price in a currency; a product may have prices in several. A price in effect is never
+        changed: a new one takes over at its effective time. A decrease reaches subscribers at that time; an
+        increase reaches each of them no earlier than the product's `increase_notice_days`, or what a rule pack
+        asks for where that is longer, after its notice was delivered (event PriceChangeScheduled begins that).
 
-        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
-        with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-        price from that instant, or that price id; the message and the metadata `price` and
-        `effective_time` name it).
+        Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
+        of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
+        does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
+        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
+        has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
+        already has a price of that currency from that instant, or that price id; the message and the metadata
+        `price` and `effective_time` name it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreatePrices(self, request, context):
+        """Adds up to 500 dated prices of any products at once, as CreatePrice does: all or none, so that no change
+        of prices is half made. Every entry that is wrong is named, by its field and reason.
+
+        Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
+        (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
+        that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
+        CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPrice(self, request, context):
+        """Reads a price, or the one in force at any instant, past or future: in effect, it is never rewritten.
+
+        Field violations beside the syntactic ones: CURRENCY_NEEDED (currency: there are prices in several
+        currencies at that instant).
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePrice(self, request, context):
+        """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
+        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+        PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
+        `increase_notice_days` after the correction.
+
+        Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
+        (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
+        PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective
+        time); ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,15 +379,122 @@ class CatalogServiceServicer:
         """Adds to (or takes from) the units on hand: a delivery arrived, a count was corrected.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED,
-        STOCK_INSUFFICIENT (units on hand would fall below those held).
+        STOCK_INSUFFICIENT (units on hand would fall below those held; the metadata `on_hand_units` and
+        `held_units` say how many there are).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDelivery(self, request, context):
+        """Remembers units that a supplier will deliver, so that GetStockCoverage of the scheduler counts on them.
+        Nobody can order them before they are received.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED, DELIVERIES_TOO_MANY (100
+        are expected of the product); ALREADY_EXISTS DELIVERY_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveries(self, request, context):
+        """Lists the deliveries of a product by id, those that came or were cancelled among them.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveDelivery(self, request, context):
+        """Counts a delivery that arrived among the units on hand. Receiving it again changes nothing.
+
+        Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_CANCELLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelDelivery(self, request, context):
+        """Takes back a delivery that will not come. Cancelling it again changes nothing.
+
+        Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_RECEIVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStockHold(self, request, context):
+        """Says what is held of the stock for an order, or was.
+
+        Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseStockHold(self, request, context):
+        """Makes the units available that are held for an order which nobody will settle, such as one that the
+        scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
+        takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+
+        Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
+        paid, and its units have left the stock).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePromotion(self, request, context):
+        """Creates a promotion: what standing orders that redeem it at sign-up are given off, in some of their
+        cycles. Its terms never change.
+
+        Field violations beside the syntactic ones: DISCOUNT_MISSING (promotion: neither a percentage nor an
+        amount is off).
+
+        Reasons: ALREADY_EXISTS PROMOTION_ALREADY_EXISTS (the merchant has one of that id or that code);
+        FAILED_PRECONDITION PROMOTIONS_TOO_MANY (it has 100 that go on).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPromotion(self, request, context):
+        """Reasons: NOT_FOUND PROMOTION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPromotions(self, request, context):
+        """Lists promotions by id, those that have ended among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPromotion(self, request, context):
+        """Ends a promotion: nobody redeems it any more. Who has redeemed it keeps it. Ending it again changes
+        nothing.
+
+        Reasons: NOT_FOUND PROMOTION_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchReleasePromotions(self, request, context):
+        """Gives back the promotions that standing orders redeemed whose sign-up failed. For the suite only (scope
+        `suite`). Giving back what was not redeemed changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchProtectPrices(self, request, context):
-        """Remembers the sign-up prices of standing orders, and how each is protected. For the suite only
-        (scope `suite`). Protecting the same standing order and product again changes nothing.
+        """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+        suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
+        standing order redeems its promotion with it, once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,8 +502,16 @@ class CatalogServiceServicer:
 
     def BatchQuote(self, request, context):
         """Prices many carts at once, each for its own time and standing order. A cart that cannot be priced
-        is an entry with problems, never an error of the call. Answers come in the order of the asking.
+        is an entry with problems, never an error of the call. Answers come in the order of the request.
         Scope `suite`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchQuotePriceChanges(self, request, context):
+        """Says what a price version changes for carts: what the units of its product cost with it and without it.
+        A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,14 +519,127 @@ class CatalogServiceServicer:
 
     def BatchHoldStock(self, request, context):
         """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
-        for an order that has a hold returns that hold. Scope `suite`.
+        for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
+        order that ended since that announcement, nothing is held. Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCheckStock(self, request, context):
-        """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`.
+        """Says what is short of many lists of items, each by itself. Nothing is held. Scope `suite`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRulePacks(self, request, context):
+        """Lists what law and payment schemes ask of recurring charges, and the merchant's own rules (`own`), by
+        id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRulePack(self, request, context):
+        """Reasons: NOT_FOUND RULE_PACK_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRulePack(self, request, context):
+        """Changes where a pack applies beyond its own regions, and the rules of the merchant's own pack. What a
+        pack asks in its own regions stays, and a rule of the merchant's own counts only where it is stricter.
+
+        Reasons: NOT_FOUND RULE_PACK_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBindingRules(self, request, context):
+        """Says which rules bind a charge: of those that apply on a day to a region and a payment scheme, the
+        strictest of each kind, each with the pack that it is of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTaxRate(self, request, context):
+        """Adds a dated rate of a tax, for a region and a category of products. Rates are never changed: a new
+        one takes over at its effective time. A tax ends with a rate of 0.
+
+        Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (the same tax of that region and category has a rate
+        from that instant already, or a rate has that id; the metadata `tax_rate` and `effective_time` name
+        it); FAILED_PRECONDITION TAX_RATES_TOO_MANY (the region has 1000 rates, with those that were withdrawn,
+        or this would be its ninth tax).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportTaxRates(self, request, context):
+        """Adds up to 500 dated rates at once, as CreateTaxRate does: all or none. A row that is stored as it is
+        changes nothing, so that a file can be imported again. Every row that is wrong is named, by its field and
+        reason. With `dry_run` nothing is stored.
+
+        Field violations beside the syntactic ones: TAX_RATE_ALREADY_EXISTS (rows[i].tax_rate_id: the id is
+        taken, or the same tax of that region and category has a rate from that instant, by a stored rate or by a
+        row before); TAX_RATES_TOO_MANY (rows[i].tax_rate.region_code: the region gets more than 1000 rates, or
+        more than eight taxes).
+
+        Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (a row was taken while it was imported: try again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTaxRate(self, request, context):
+        """Reasons: NOT_FOUND TAX_RATE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaxRates(self, request, context):
+        """Lists tax rates by id, those that were withdrawn among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawTaxRate(self, request, context):
+        """Takes back a rate that has not taken effect yet. Another one can take its place, with the same
+        effective time and an id of its own. Withdrawing it again changes nothing.
+
+        Reasons: NOT_FOUND TAX_RATE_NOT_FOUND; FAILED_PRECONDITION TAX_RATE_IN_EFFECT (its effective time has
+        come: add another one); ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCatalogSettings(self, request, context):
+        """Gets how the merchant's prices and taxes are meant. Where nothing was set, the defaults are shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCatalogSettings(self, request, context):
+        """Changes the settings as a whole; they count for each quote from now on. What was announced before
+        stays, and its amount is the most that is charged.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCheckSupply(self, request, context):
+        """Says what there is of products, and what is expected. Answers come in the order of the request.
+        Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,6 +680,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.SerializeToString,
             ),
+            'BatchCreatePrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreatePrices,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.SerializeToString,
+            ),
+            'GetPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPrice,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.SerializeToString,
+            ),
+            'UpdatePrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePrice,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdatePriceRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.SerializeToString,
+            ),
             'WithdrawPrice': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawPrice,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawPriceRequest.FromString,
@@ -286,6 +715,61 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.AdjustStockRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Stock.SerializeToString,
             ),
+            'CreateDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDelivery,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateDeliveryRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'ReceiveDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveDelivery,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReceiveDeliveryRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.SerializeToString,
+            ),
+            'CancelDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDelivery,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CancelDeliveryRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.SerializeToString,
+            ),
+            'GetStockHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStockHold,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetStockHoldRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.SerializeToString,
+            ),
+            'ReleaseStockHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseStockHold,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReleaseStockHoldRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.SerializeToString,
+            ),
+            'CreatePromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePromotion,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePromotionRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.SerializeToString,
+            ),
+            'GetPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPromotion,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPromotionRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.SerializeToString,
+            ),
+            'ListPromotions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPromotions,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsResponse.SerializeToString,
+            ),
+            'EndPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPromotion,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.SerializeToString,
+            ),
+            'BatchReleasePromotions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReleasePromotions,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsResponse.SerializeToString,
+            ),
             'BatchProtectPrices': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchProtectPrices,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchProtectPricesRequest.FromString,
@@ -296,6 +780,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteResponse.SerializeToString,
             ),
+            'BatchQuotePriceChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchQuotePriceChanges,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesResponse.SerializeToString,
+            ),
             'BatchHoldStock': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchHoldStock,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.FromString,
@@ -305,6 +794,66 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckStock,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.SerializeToString,
+            ),
+            'ListRulePacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRulePacks,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksResponse.SerializeToString,
+            ),
+            'GetRulePack': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRulePack,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetRulePackRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.SerializeToString,
+            ),
+            'UpdateRulePack': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRulePack,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateRulePackRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.SerializeToString,
+            ),
+            'GetBindingRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBindingRules,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetBindingRulesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BindingRules.SerializeToString,
+            ),
+            'CreateTaxRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTaxRate,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateTaxRateRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.SerializeToString,
+            ),
+            'ImportTaxRates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportTaxRates,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesResponse.SerializeToString,
+            ),
+            'GetTaxRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaxRate,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetTaxRateRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.SerializeToString,
+            ),
+            'ListTaxRates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaxRates,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesResponse.SerializeToString,
+            ),
+            'WithdrawTaxRate': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawTaxRate,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawTaxRateRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.SerializeToString,
+            ),
+            'GetCatalogSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCatalogSettings,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCatalogSettingsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.SerializeToString,
+            ),
+            'UpdateCatalogSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCatalogSettings,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCatalogSettingsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.SerializeToString,
+            ),
+            'BatchCheckSupply': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCheckSupply,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -459,6 +1008,87 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def BatchCreatePrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchCreatePrices',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetPrice',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/UpdatePrice',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdatePriceRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WithdrawPrice(request,
             target,
             options=(),
@@ -567,6 +1197,303 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def CreateDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/CreateDelivery',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateDeliveryRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListDeliveries',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ReceiveDelivery',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReceiveDeliveryRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/CancelDelivery',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CancelDeliveryRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStockHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetStockHold',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetStockHoldRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseStockHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ReleaseStockHold',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReleaseStockHoldRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/CreatePromotion',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePromotionRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetPromotion',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPromotionRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPromotions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListPromotions',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPromotionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/EndPromotion',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReleasePromotions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchReleasePromotions',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchProtectPrices(request,
             target,
             options=(),
@@ -621,6 +1548,33 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def BatchQuotePriceChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchQuotePriceChanges',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchHoldStock(request,
             target,
             options=(),
@@ -664,6 +1618,330 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchCheckStock',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRulePacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListRulePacks',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListRulePacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRulePack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetRulePack',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetRulePackRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRulePack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/UpdateRulePack',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateRulePackRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.RulePack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBindingRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetBindingRules',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetBindingRulesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BindingRules.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTaxRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/CreateTaxRate',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreateTaxRateRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportTaxRates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ImportTaxRates',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportTaxRatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaxRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetTaxRate',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetTaxRateRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaxRates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListTaxRates',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListTaxRatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawTaxRate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/WithdrawTaxRate',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawTaxRateRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.TaxRate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCatalogSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetCatalogSettings',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCatalogSettingsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCatalogSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/UpdateCatalogSettings',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCatalogSettingsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CatalogSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCheckSupply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchCheckSupply',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckSupplyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,7 +12,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "catalog.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -41,6 +41,10 @@ class CatalogServiceStub:
     CreateProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreateProductRequest, _catalog_pb2.Product]
     """Creates a product without a price; it can be ordered once a price is in force.
 
+    Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
+    BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
+    than 100 products, with the parts of its bundles, or more than 10 000 of one).
+
     Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
     """
     GetProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetProductRequest, _catalog_pb2.Product]
@@ -54,15 +58,50 @@ class CatalogServiceStub:
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; ABORTED ETAG_MISMATCH.
     """
     CreatePrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreatePriceRequest, _catalog_pb2.Price]
-    """Adds a dated price. Prices are never changed: a new one takes over at its effective time. A
-    decrease reaches subscribers at that time; an increase no earlier than the product's
-    `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
+    """Adds a dated price in a currency; a product may have prices in several. A price in effect is never
+    changed: a new one takes over at its effective time. A decrease reaches subscribers at that time; an
+    increase reaches each of them no earlier than the product's `increase_notice_days`, or what a rule pack
+    asks for where that is longer, after its notice was delivered (event PriceChangeScheduled begins that).
 
-    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-    CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
-    with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-    price from that instant, or that price id; the message and the metadata `price` and
-    `effective_time` name it).
+    Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
+    of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
+    does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
+    CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
+    has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
+    already has a price of that currency from that instant, or that price id; the message and the metadata
+    `price` and `effective_time` name it).
+    """
+    BatchCreatePrices: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCreatePricesRequest, _catalog_pb2.BatchCreatePricesResponse]
+    """Adds up to 500 dated prices of any products at once, as CreatePrice does: all or none, so that no change
+    of prices is half made. Every entry that is wrong is named, by its field and reason.
+
+    Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
+    (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
+    that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
+    CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+    """
+    GetPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetPriceRequest, _catalog_pb2.Price]
+    """Reads a price, or the one in force at any instant, past or future: in effect, it is never rewritten.
+
+    Field violations beside the syntactic ones: CURRENCY_NEEDED (currency: there are prices in several
+    currencies at that instant).
+
+    Reasons: NOT_FOUND PRICE_NOT_FOUND.
+    """
+    UpdatePrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdatePriceRequest, _catalog_pb2.Price]
+    """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
+    `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+    PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
+    `increase_notice_days` after the correction.
+
+    Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
+    (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+
+    Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
+    PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective
+    time); ABORTED ETAG_MISMATCH.
     """
     WithdrawPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawPriceRequest, _catalog_pb2.Price]
     """Takes back a price that has not taken effect yet, such as one that was mistyped (event
@@ -84,23 +123,149 @@ class CatalogServiceStub:
     """Adds to (or takes from) the units on hand: a delivery arrived, a count was corrected.
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED,
-    STOCK_INSUFFICIENT (units on hand would fall below those held).
+    STOCK_INSUFFICIENT (units on hand would fall below those held; the metadata `on_hand_units` and
+    `held_units` say how many there are).
+    """
+    CreateDelivery: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreateDeliveryRequest, _catalog_pb2.Delivery]
+    """Remembers units that a supplier will deliver, so that GetStockCoverage of the scheduler counts on them.
+    Nobody can order them before they are received.
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED, DELIVERIES_TOO_MANY (100
+    are expected of the product); ALREADY_EXISTS DELIVERY_ALREADY_EXISTS.
+    """
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListDeliveriesRequest, _catalog_pb2.ListDeliveriesResponse]
+    """Lists the deliveries of a product by id, those that came or were cancelled among them.
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
+    """
+    ReceiveDelivery: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ReceiveDeliveryRequest, _catalog_pb2.Delivery]
+    """Counts a delivery that arrived among the units on hand. Receiving it again changes nothing.
+
+    Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_CANCELLED.
+    """
+    CancelDelivery: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CancelDeliveryRequest, _catalog_pb2.Delivery]
+    """Takes back a delivery that will not come. Cancelling it again changes nothing.
+
+    Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_RECEIVED.
+    """
+    GetStockHold: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetStockHoldRequest, _catalog_pb2.StockHold]
+    """Says what is held of the stock for an order, or was.
+
+    Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
+    """
+    ReleaseStockHold: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ReleaseStockHoldRequest, _catalog_pb2.StockHold]
+    """Makes the units available that are held for an order which nobody will settle, such as one that the
+    scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
+    takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+
+    Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
+    paid, and its units have left the stock).
+    """
+    CreatePromotion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreatePromotionRequest, _catalog_pb2.Promotion]
+    """Creates a promotion: what standing orders that redeem it at sign-up are given off, in some of their
+    cycles. Its terms never change.
+
+    Field violations beside the syntactic ones: DISCOUNT_MISSING (promotion: neither a percentage nor an
+    amount is off).
+
+    Reasons: ALREADY_EXISTS PROMOTION_ALREADY_EXISTS (the merchant has one of that id or that code);
+    FAILED_PRECONDITION PROMOTIONS_TOO_MANY (it has 100 that go on).
+    """
+    GetPromotion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetPromotionRequest, _catalog_pb2.Promotion]
+    """Reasons: NOT_FOUND PROMOTION_NOT_FOUND."""
+    ListPromotions: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListPromotionsRequest, _catalog_pb2.ListPromotionsResponse]
+    """Lists promotions by id, those that have ended among them."""
+    EndPromotion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.EndPromotionRequest, _catalog_pb2.Promotion]
+    """Ends a promotion: nobody redeems it any more. Who has redeemed it keeps it. Ending it again changes
+    nothing.
+
+    Reasons: NOT_FOUND PROMOTION_NOT_FOUND; ABORTED ETAG_MISMATCH.
+    """
+    BatchReleasePromotions: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchReleasePromotionsRequest, _catalog_pb2.BatchReleasePromotionsResponse]
+    """Gives back the promotions that standing orders redeemed whose sign-up failed. For the suite only (scope
+    `suite`). Giving back what was not redeemed changes nothing.
     """
     BatchProtectPrices: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchProtectPricesRequest, _catalog_pb2.BatchProtectPricesResponse]
-    """Remembers the sign-up prices of standing orders, and how each is protected. For the suite only
-    (scope `suite`). Protecting the same standing order and product again changes nothing.
+    """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+    suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
+    standing order redeems its promotion with it, once.
     """
     BatchQuote: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuoteRequest, _catalog_pb2.BatchQuoteResponse]
     """Prices many carts at once, each for its own time and standing order. A cart that cannot be priced
-    is an entry with problems, never an error of the call. Answers come in the order of the asking.
+    is an entry with problems, never an error of the call. Answers come in the order of the request.
     Scope `suite`.
+    """
+    BatchQuotePriceChanges: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuotePriceChangesRequest, _catalog_pb2.BatchQuotePriceChangesResponse]
+    """Says what a price version changes for carts: what the units of its product cost with it and without it.
+    A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
     """
     BatchHoldStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchHoldStockRequest, _catalog_pb2.BatchHoldStockResponse]
     """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
-    for an order that has a hold returns that hold. Scope `suite`.
+    for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
+    order that ended since that announcement, nothing is held. Scope `suite`.
     """
     BatchCheckStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckStockRequest, _catalog_pb2.BatchCheckStockResponse]
-    """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
+    """Says what is short of many lists of items, each by itself. Nothing is held. Scope `suite`."""
+    ListRulePacks: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListRulePacksRequest, _catalog_pb2.ListRulePacksResponse]
+    """Lists what law and payment schemes ask of recurring charges, and the merchant's own rules (`own`), by
+    id.
+    """
+    GetRulePack: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetRulePackRequest, _catalog_pb2.RulePack]
+    """Reasons: NOT_FOUND RULE_PACK_NOT_FOUND."""
+    UpdateRulePack: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateRulePackRequest, _catalog_pb2.RulePack]
+    """Changes where a pack applies beyond its own regions, and the rules of the merchant's own pack. What a
+    pack asks in its own regions stays, and a rule of the merchant's own counts only where it is stricter.
+
+    Reasons: NOT_FOUND RULE_PACK_NOT_FOUND; ABORTED ETAG_MISMATCH.
+    """
+    GetBindingRules: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetBindingRulesRequest, _catalog_pb2.BindingRules]
+    """Says which rules bind a charge: of those that apply on a day to a region and a payment scheme, the
+    strictest of each kind, each with the pack that it is of.
+    """
+    CreateTaxRate: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreateTaxRateRequest, _catalog_pb2.TaxRate]
+    """Adds a dated rate of a tax, for a region and a category of products. Rates are never changed: a new
+    one takes over at its effective time. A tax ends with a rate of 0.
+
+    Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (the same tax of that region and category has a rate
+    from that instant already, or a rate has that id; the metadata `tax_rate` and `effective_time` name
+    it); FAILED_PRECONDITION TAX_RATES_TOO_MANY (the region has 1000 rates, with those that were withdrawn,
+    or this would be its ninth tax).
+    """
+    ImportTaxRates: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ImportTaxRatesRequest, _catalog_pb2.ImportTaxRatesResponse]
+    """Adds up to 500 dated rates at once, as CreateTaxRate does: all or none. A row that is stored as it is
+    changes nothing, so that a file can be imported again. Every row that is wrong is named, by its field and
+    reason. With `dry_run` nothing is stored.
+
+    Field violations beside the syntactic ones: TAX_RATE_ALREADY_EXISTS (rows[i].tax_rate_id: the id is
+    taken, or the same tax of that region and category has a rate from that instant, by a stored rate or by a
+    row before); TAX_RATES_TOO_MANY (rows[i].tax_rate.region_code: the region gets more than 1000 rates, or
+    more than eight taxes).
+
+    Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (a row was taken while it was imported: try again).
+    """
+    GetTaxRate: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetTaxRateRequest, _catalog_pb2.TaxRate]
+    """Reasons: NOT_FOUND TAX_RATE_NOT_FOUND."""
+    ListTaxRates: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListTaxRatesRequest, _catalog_pb2.ListTaxRatesResponse]
+    """Lists tax rates by id, those that were withdrawn among them."""
+    WithdrawTaxRate: _aio.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawTaxRateRequest, _catalog_pb2.TaxRate]
+    """Takes back a rate that has not taken effect yet. Another one can take its place, with the same
+    effective time and an id of its own. Withdrawing it again changes nothing.
+
+    Reasons: NOT_FOUND TAX_RATE_NOT_FOUND; FAILED_PRECONDITION TAX_RATE_IN_EFFECT (its effective time has
+    come: add another one); ABORTED ETAG_MISMATCH.
+    """
+    GetCatalogSettings: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetCatalogSettingsRequest, _catalog_pb2.CatalogSettings]
+    """Gets how the merchant's prices and taxes are meant. Where nothing was set, the defaults are shown."""
+    UpdateCatalogSettings: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateCatalogSettingsRequest, _catalog_pb2.CatalogSettings]
+    """Changes the settings as a whole; they count for each quote from now on. What was announced before
+    stays, and its amount is the most that is charged.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
+    BatchCheckSupply: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckSupplyRequest, _catalog_pb2.BatchCheckSupplyResponse]
+    """Says what there is of products, and what is expected. Answers come in the order of the request.
+    Scope `suite`.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -114,6 +279,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.CreateProductRequest, _abc.Awaitable[_catalog_pb2.Product]],
     ) -> _abc.Awaitable[_catalog_pb2.Product]:
         """Creates a product without a price; it can be ordered once a price is in force.
+
+        Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
+        BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
+        than 100 products, with the parts of its bundles, or more than 10 000 of one).
 
         Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
         """
@@ -152,15 +321,68 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.CreatePriceRequest,
         context: _aio.ServicerContext[_catalog_pb2.CreatePriceRequest, _abc.Awaitable[_catalog_pb2.Price]],
     ) -> _abc.Awaitable[_catalog_pb2.Price]:
-        """Adds a dated price. Prices are never changed: a new one takes over at its effective time. A
-        decrease reaches subscribers at that time; an increase no earlier than the product's
-        `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
+        """Adds a dated price in a currency; a product may have prices in several. A price in effect is never
+        changed: a new one takes over at its effective time. A decrease reaches subscribers at that time; an
+        increase reaches each of them no earlier than the product's `increase_notice_days`, or what a rule pack
+        asks for where that is longer, after its notice was delivered (event PriceChangeScheduled begins that).
 
-        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
-        with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-        price from that instant, or that price id; the message and the metadata `price` and
-        `effective_time` name it).
+        Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
+        of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
+        does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
+        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
+        has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
+        already has a price of that currency from that instant, or that price id; the message and the metadata
+        `price` and `effective_time` name it).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreatePrices(
+        self,
+        request: _catalog_pb2.BatchCreatePricesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchCreatePricesRequest, _abc.Awaitable[_catalog_pb2.BatchCreatePricesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchCreatePricesResponse]:
+        """Adds up to 500 dated prices of any products at once, as CreatePrice does: all or none, so that no change
+        of prices is half made. Every entry that is wrong is named, by its field and reason.
+
+        Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
+        (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
+        that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
+        CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPrice(
+        self,
+        request: _catalog_pb2.GetPriceRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetPriceRequest, _abc.Awaitable[_catalog_pb2.Price]],
+    ) -> _abc.Awaitable[_catalog_pb2.Price]:
+        """Reads a price, or the one in force at any instant, past or future: in effect, it is never rewritten.
+
+        Field violations beside the syntactic ones: CURRENCY_NEEDED (currency: there are prices in several
+        currencies at that instant).
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePrice(
+        self,
+        request: _catalog_pb2.UpdatePriceRequest,
+        context: _aio.ServicerContext[_catalog_pb2.UpdatePriceRequest, _abc.Awaitable[_catalog_pb2.Price]],
+    ) -> _abc.Awaitable[_catalog_pb2.Price]:
+        """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
+        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+        PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
+        `increase_notice_days` after the correction.
+
+        Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
+        (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
+        PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective
+        time); ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -206,7 +428,133 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds to (or takes from) the units on hand: a delivery arrived, a count was corrected.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED,
-        STOCK_INSUFFICIENT (units on hand would fall below those held).
+        STOCK_INSUFFICIENT (units on hand would fall below those held; the metadata `on_hand_units` and
+        `held_units` say how many there are).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDelivery(
+        self,
+        request: _catalog_pb2.CreateDeliveryRequest,
+        context: _aio.ServicerContext[_catalog_pb2.CreateDeliveryRequest, _abc.Awaitable[_catalog_pb2.Delivery]],
+    ) -> _abc.Awaitable[_catalog_pb2.Delivery]:
+        """Remembers units that a supplier will deliver, so that GetStockCoverage of the scheduler counts on them.
+        Nobody can order them before they are received.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION STOCK_NOT_TRACKED, DELIVERIES_TOO_MANY (100
+        are expected of the product); ALREADY_EXISTS DELIVERY_ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeliveries(
+        self,
+        request: _catalog_pb2.ListDeliveriesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListDeliveriesRequest, _abc.Awaitable[_catalog_pb2.ListDeliveriesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListDeliveriesResponse]:
+        """Lists the deliveries of a product by id, those that came or were cancelled among them.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ReceiveDelivery(
+        self,
+        request: _catalog_pb2.ReceiveDeliveryRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ReceiveDeliveryRequest, _abc.Awaitable[_catalog_pb2.Delivery]],
+    ) -> _abc.Awaitable[_catalog_pb2.Delivery]:
+        """Counts a delivery that arrived among the units on hand. Receiving it again changes nothing.
+
+        Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_CANCELLED.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelDelivery(
+        self,
+        request: _catalog_pb2.CancelDeliveryRequest,
+        context: _aio.ServicerContext[_catalog_pb2.CancelDeliveryRequest, _abc.Awaitable[_catalog_pb2.Delivery]],
+    ) -> _abc.Awaitable[_catalog_pb2.Delivery]:
+        """Takes back a delivery that will not come. Cancelling it again changes nothing.
+
+        Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_RECEIVED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStockHold(
+        self,
+        request: _catalog_pb2.GetStockHoldRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetStockHoldRequest, _abc.Awaitable[_catalog_pb2.StockHold]],
+    ) -> _abc.Awaitable[_catalog_pb2.StockHold]:
+        """Says what is held of the stock for an order, or was.
+
+        Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseStockHold(
+        self,
+        request: _catalog_pb2.ReleaseStockHoldRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ReleaseStockHoldRequest, _abc.Awaitable[_catalog_pb2.StockHold]],
+    ) -> _abc.Awaitable[_catalog_pb2.StockHold]:
+        """Makes the units available that are held for an order which nobody will settle, such as one that the
+        scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
+        takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+
+        Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
+        paid, and its units have left the stock).
+        """
+
+    @_abc_1.abstractmethod
+    def CreatePromotion(
+        self,
+        request: _catalog_pb2.CreatePromotionRequest,
+        context: _aio.ServicerContext[_catalog_pb2.CreatePromotionRequest, _abc.Awaitable[_catalog_pb2.Promotion]],
+    ) -> _abc.Awaitable[_catalog_pb2.Promotion]:
+        """Creates a promotion: what standing orders that redeem it at sign-up are given off, in some of their
+        cycles. Its terms never change.
+
+        Field violations beside the syntactic ones: DISCOUNT_MISSING (promotion: neither a percentage nor an
+        amount is off).
+
+        Reasons: ALREADY_EXISTS PROMOTION_ALREADY_EXISTS (the merchant has one of that id or that code);
+        FAILED_PRECONDITION PROMOTIONS_TOO_MANY (it has 100 that go on).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPromotion(
+        self,
+        request: _catalog_pb2.GetPromotionRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetPromotionRequest, _abc.Awaitable[_catalog_pb2.Promotion]],
+    ) -> _abc.Awaitable[_catalog_pb2.Promotion]:
+        """Reasons: NOT_FOUND PROMOTION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListPromotions(
+        self,
+        request: _catalog_pb2.ListPromotionsRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListPromotionsRequest, _abc.Awaitable[_catalog_pb2.ListPromotionsResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListPromotionsResponse]:
+        """Lists promotions by id, those that have ended among them."""
+
+    @_abc_1.abstractmethod
+    def EndPromotion(
+        self,
+        request: _catalog_pb2.EndPromotionRequest,
+        context: _aio.ServicerContext[_catalog_pb2.EndPromotionRequest, _abc.Awaitable[_catalog_pb2.Promotion]],
+    ) -> _abc.Awaitable[_catalog_pb2.Promotion]:
+        """Ends a promotion: nobody redeems it any more. Who has redeemed it keeps it. Ending it again changes
+        nothing.
+
+        Reasons: NOT_FOUND PROMOTION_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchReleasePromotions(
+        self,
+        request: _catalog_pb2.BatchReleasePromotionsRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchReleasePromotionsRequest, _abc.Awaitable[_catalog_pb2.BatchReleasePromotionsResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchReleasePromotionsResponse]:
+        """Gives back the promotions that standing orders redeemed whose sign-up failed. For the suite only (scope
+        `suite`). Giving back what was not redeemed changes nothing.
         """
 
     @_abc_1.abstractmethod
@@ -215,8 +563,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.BatchProtectPricesRequest,
         context: _aio.ServicerContext[_catalog_pb2.BatchProtectPricesRequest, _abc.Awaitable[_catalog_pb2.BatchProtectPricesResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchProtectPricesResponse]:
-        """Remembers the sign-up prices of standing orders, and how each is protected. For the suite only
-        (scope `suite`). Protecting the same standing order and product again changes nothing.
+        """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+        suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
+        standing order redeems its promotion with it, once.
         """
 
     @_abc_1.abstractmethod
@@ -226,8 +575,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.BatchQuoteRequest, _abc.Awaitable[_catalog_pb2.BatchQuoteResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchQuoteResponse]:
         """Prices many carts at once, each for its own time and standing order. A cart that cannot be priced
-        is an entry with problems, never an error of the call. Answers come in the order of the asking.
+        is an entry with problems, never an error of the call. Answers come in the order of the request.
         Scope `suite`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchQuotePriceChanges(
+        self,
+        request: _catalog_pb2.BatchQuotePriceChangesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchQuotePriceChangesRequest, _abc.Awaitable[_catalog_pb2.BatchQuotePriceChangesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchQuotePriceChangesResponse]:
+        """Says what a price version changes for carts: what the units of its product cost with it and without it.
+        A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
         """
 
     @_abc_1.abstractmethod
@@ -237,7 +596,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.BatchHoldStockRequest, _abc.Awaitable[_catalog_pb2.BatchHoldStockResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchHoldStockResponse]:
         """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
-        for an order that has a hold returns that hold. Scope `suite`.
+        for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
+        order that ended since that announcement, nothing is held. Scope `suite`.
         """
 
     @_abc_1.abstractmethod
@@ -246,7 +606,139 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.BatchCheckStockRequest,
         context: _aio.ServicerContext[_catalog_pb2.BatchCheckStockRequest, _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]:
-        """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
+        """Says what is short of many lists of items, each by itself. Nothing is held. Scope `suite`."""
+
+    @_abc_1.abstractmethod
+    def ListRulePacks(
+        self,
+        request: _catalog_pb2.ListRulePacksRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListRulePacksRequest, _abc.Awaitable[_catalog_pb2.ListRulePacksResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListRulePacksResponse]:
+        """Lists what law and payment schemes ask of recurring charges, and the merchant's own rules (`own`), by
+        id.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRulePack(
+        self,
+        request: _catalog_pb2.GetRulePackRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetRulePackRequest, _abc.Awaitable[_catalog_pb2.RulePack]],
+    ) -> _abc.Awaitable[_catalog_pb2.RulePack]:
+        """Reasons: NOT_FOUND RULE_PACK_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateRulePack(
+        self,
+        request: _catalog_pb2.UpdateRulePackRequest,
+        context: _aio.ServicerContext[_catalog_pb2.UpdateRulePackRequest, _abc.Awaitable[_catalog_pb2.RulePack]],
+    ) -> _abc.Awaitable[_catalog_pb2.RulePack]:
+        """Changes where a pack applies beyond its own regions, and the rules of the merchant's own pack. What a
+        pack asks in its own regions stays, and a rule of the merchant's own counts only where it is stricter.
+
+        Reasons: NOT_FOUND RULE_PACK_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBindingRules(
+        self,
+        request: _catalog_pb2.GetBindingRulesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetBindingRulesRequest, _abc.Awaitable[_catalog_pb2.BindingRules]],
+    ) -> _abc.Awaitable[_catalog_pb2.BindingRules]:
+        """Says which rules bind a charge: of those that apply on a day to a region and a payment scheme, the
+        strictest of each kind, each with the pack that it is of.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateTaxRate(
+        self,
+        request: _catalog_pb2.CreateTaxRateRequest,
+        context: _aio.ServicerContext[_catalog_pb2.CreateTaxRateRequest, _abc.Awaitable[_catalog_pb2.TaxRate]],
+    ) -> _abc.Awaitable[_catalog_pb2.TaxRate]:
+        """Adds a dated rate of a tax, for a region and a category of products. Rates are never changed: a new
+        one takes over at its effective time. A tax ends with a rate of 0.
+
+        Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (the same tax of that region and category has a rate
+        from that instant already, or a rate has that id; the metadata `tax_rate` and `effective_time` name
+        it); FAILED_PRECONDITION TAX_RATES_TOO_MANY (the region has 1000 rates, with those that were withdrawn,
+        or this would be its ninth tax).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportTaxRates(
+        self,
+        request: _catalog_pb2.ImportTaxRatesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ImportTaxRatesRequest, _abc.Awaitable[_catalog_pb2.ImportTaxRatesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ImportTaxRatesResponse]:
+        """Adds up to 500 dated rates at once, as CreateTaxRate does: all or none. A row that is stored as it is
+        changes nothing, so that a file can be imported again. Every row that is wrong is named, by its field and
+        reason. With `dry_run` nothing is stored.
+
+        Field violations beside the syntactic ones: TAX_RATE_ALREADY_EXISTS (rows[i].tax_rate_id: the id is
+        taken, or the same tax of that region and category has a rate from that instant, by a stored rate or by a
+        row before); TAX_RATES_TOO_MANY (rows[i].tax_rate.region_code: the region gets more than 1000 rates, or
+        more than eight taxes).
+
+        Reasons: ALREADY_EXISTS TAX_RATE_ALREADY_EXISTS (a row was taken while it was imported: try again).
+        """
+
+    @_abc_1.abstractmethod
+    def GetTaxRate(
+        self,
+        request: _catalog_pb2.GetTaxRateRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetTaxRateRequest, _abc.Awaitable[_catalog_pb2.TaxRate]],
+    ) -> _abc.Awaitable[_catalog_pb2.TaxRate]:
+        """Reasons: NOT_FOUND TAX_RATE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListTaxRates(
+        self,
+        request: _catalog_pb2.ListTaxRatesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListTaxRatesRequest, _abc.Awaitable[_catalog_pb2.ListTaxRatesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListTaxRatesResponse]:
+        """Lists tax rates by id, those that were withdrawn among them."""
+
+    @_abc_1.abstractmethod
+    def WithdrawTaxRate(
+        self,
+        request: _catalog_pb2.WithdrawTaxRateRequest,
+        context: _aio.ServicerContext[_catalog_pb2.WithdrawTaxRateRequest, _abc.Awaitable[_catalog_pb2.TaxRate]],
+    ) -> _abc.Awaitable[_catalog_pb2.TaxRate]:
+        """Takes back a rate that has not taken effect yet. Another one can take its place, with the same
+        effective time and an id of its own. Withdrawing it again changes nothing.
+
+        Reasons: NOT_FOUND TAX_RATE_NOT_FOUND; FAILED_PRECONDITION TAX_RATE_IN_EFFECT (its effective time has
+        come: add another one); ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCatalogSettings(
+        self,
+        request: _catalog_pb2.GetCatalogSettingsRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetCatalogSettingsRequest, _abc.Awaitable[_catalog_pb2.CatalogSettings]],
+    ) -> _abc.Awaitable[_catalog_pb2.CatalogSettings]:
+        """Gets how the merchant's prices and taxes are meant. Where nothing was set, the defaults are shown."""
+
+    @_abc_1.abstractmethod
+    def UpdateCatalogSettings(
+        self,
+        request: _catalog_pb2.UpdateCatalogSettingsRequest,
+        context: _aio.ServicerContext[_catalog_pb2.UpdateCatalogSettingsRequest, _abc.Awaitable[_catalog_pb2.CatalogSettings]],
+    ) -> _abc.Awaitable[_catalog_pb2.CatalogSettings]:
+        """Changes the settings as a whole; they count for each quote from now on. What was announced before
+        stays, and its amount is the most that is charged.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCheckSupply(
+        self,
+        request: _catalog_pb2.BatchCheckSupplyRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchCheckSupplyRequest, _abc.Awaitable[_catalog_pb2.BatchCheckSupplyResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchCheckSupplyResponse]:
+        """Says what there is of products, and what is expected. Answers come in the order of the request.
+        Scope `suite`.
+        """
 
     @_abc_1.abstractmethod
     def ListAuditEntries(

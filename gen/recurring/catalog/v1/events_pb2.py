@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recurring/catalog/v1/events.proto\x12\x14recurring.catalog.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xcf\x02\n\x14PriceChangeScheduled\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x05price\x18\x03 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12/\n\x13previous_unit_price\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x19subscriber_effective_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x02\n\x14PriceChangeWithdrawn\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x05price\x18\x03 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rwithdraw_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x08StockLow\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12\x17\n\x0f\x61vailable_units\x18\x03 \x01(\x03\x12\x1b\n\x13low_stock_threshold\x18\x04 \x01(\x05\"\x8b\x01\n\x13ProductDiscontinued\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12\x34\n\x10\x64iscontinue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recurring/catalog/v1/events.proto\x12\x14recurring.catalog.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\x82\x03\n\x14PriceChangeScheduled\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x05price\x18\x03 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12/\n\x13previous_unit_price\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x19subscriber_effective_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rannounce_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x02\n\x14PriceChangeWithdrawn\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x05price\x18\x03 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12&\n\nunit_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rwithdraw_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x08StockLow\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12\x17\n\x0f\x61vailable_units\x18\x03 \x01(\x03\x12\x1b\n\x13low_stock_threshold\x18\x04 \x01(\x05\"J\n\x08StockOut\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\"i\n\x0eStockRestocked\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12\x17\n\x0f\x61vailable_units\x18\x03 \x01(\x03\"\x8b\x01\n\x13ProductDiscontinued\x12/\n\x07product\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\r\n\x05title\x18\x02 \x01(\t\x12\x34\n\x10\x64iscontinue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,14 +44,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRICECHANGEWITHDRAWN'].fields_by_name['price']._serialized_options = b'\372A\031\n\027catalog.recurring/Price'
   _globals['_STOCKLOW'].fields_by_name['product']._loaded_options = None
   _globals['_STOCKLOW'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
+  _globals['_STOCKOUT'].fields_by_name['product']._loaded_options = None
+  _globals['_STOCKOUT'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
+  _globals['_STOCKRESTOCKED'].fields_by_name['product']._loaded_options = None
+  _globals['_STOCKRESTOCKED'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
   _globals['_PRODUCTDISCONTINUED'].fields_by_name['product']._loaded_options = None
   _globals['_PRODUCTDISCONTINUED'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
   _globals['_PRICECHANGESCHEDULED']._serialized_start=145
-  _globals['_PRICECHANGESCHEDULED']._serialized_end=480
-  _globals['_PRICECHANGEWITHDRAWN']._serialized_start=483
-  _globals['_PRICECHANGEWITHDRAWN']._serialized_end=757
-  _globals['_STOCKLOW']._serialized_start=760
-  _globals['_STOCKLOW']._serialized_end=888
-  _globals['_PRODUCTDISCONTINUED']._serialized_start=891
-  _globals['_PRODUCTDISCONTINUED']._serialized_end=1030
+  _globals['_PRICECHANGESCHEDULED']._serialized_end=531
+  _globals['_PRICECHANGEWITHDRAWN']._serialized_start=534
+  _globals['_PRICECHANGEWITHDRAWN']._serialized_end=808
+  _globals['_STOCKLOW']._serialized_start=811
+  _globals['_STOCKLOW']._serialized_end=939
+  _globals['_STOCKOUT']._serialized_start=941
+  _globals['_STOCKOUT']._serialized_end=1015
+  _globals['_STOCKRESTOCKED']._serialized_start=1017
+  _globals['_STOCKRESTOCKED']._serialized_end=1122
+  _globals['_PRODUCTDISCONTINUED']._serialized_start=1125
+  _globals['_PRODUCTDISCONTINUED']._serialized_end=1264
 # @@protoc_insertion_point(module_scope)

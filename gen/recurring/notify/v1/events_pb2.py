@@ -29,13 +29,33 @@ from recurring.notify.v1 import notify_pb2 as recurring_dot_notify_dot_v1_dot_no
 from recurring.scheduler.v1 import scheduler_pb2 as recurring_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/events.proto\x12\x13recurring.notify.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a recurring/notify/v1/notify.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xb2\x02\n\x0fNoticeDelivered\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x0e\x63harge_promise\x18\x06 \x01(\x0b\x32\".recurring.notify.v1.ChargePromise\"\xaa\x01\n\rChargePromise\x12\"\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0c\x62illing_mode\x18\x03 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\"\xd7\x01\n\x0cNoticeFailed\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x14\n\x0c\x66\x61ilure_code\x18\x05 \x01(\t\"q\n\x0c\x43ontactBound\x12\x32\n\x08\x63ustomer\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\tbind_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/events.proto\x12\x13recurring.notify.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a recurring/notify/v1/notify.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\x96\x02\n\x15\x43hargeNoticeDelivered\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x05order\x18\x03 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x30\n\x0c\x64\x65liver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x0e\x63harge_promise\x18\x05 \x01(\x0b\x32\".recurring.notify.v1.ChargePromise\"\xaa\x01\n\rChargePromise\x12\"\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0c\x62illing_mode\x18\x03 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\"\xbb\x01\n\x12\x43hargeNoticeFailed\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x05order\x18\x03 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\t\"\xcb\x02\n\x14PriceNoticeDelivered\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12+\n\x05price\x18\x03 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12?\n\x0fstanding_orders\x18\x04 \x03(\tB&\xfa\x41#\n!scheduler.recurring/StandingOrder\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rannounce_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf6\x01\n\x0fNoticeDelivered\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd7\x01\n\x0cNoticeFailed\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x14\n\x0c\x66\x61ilure_code\x18\x05 \x01(\t\"q\n\x0c\x43ontactBound\x12\x32\n\x08\x63ustomer\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\tbind_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recurring.notify.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['notice']._loaded_options = None
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['customer']._loaded_options = None
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['order']._loaded_options = None
+  _globals['_CHARGENOTICEDELIVERED'].fields_by_name['order']._serialized_options = b'\372A\033\n\031scheduler.recurring/Order'
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['notice']._loaded_options = None
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['customer']._loaded_options = None
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['order']._loaded_options = None
+  _globals['_CHARGENOTICEFAILED'].fields_by_name['order']._serialized_options = b'\372A\033\n\031scheduler.recurring/Order'
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['notice']._loaded_options = None
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['customer']._loaded_options = None
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['price']._loaded_options = None
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['price']._serialized_options = b'\372A\031\n\027catalog.recurring/Price'
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['standing_orders']._loaded_options = None
+  _globals['_PRICENOTICEDELIVERED'].fields_by_name['standing_orders']._serialized_options = b'\372A#\n!scheduler.recurring/StandingOrder'
   _globals['_NOTICEDELIVERED'].fields_by_name['notice']._loaded_options = None
   _globals['_NOTICEDELIVERED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
   _globals['_NOTICEDELIVERED'].fields_by_name['customer']._loaded_options = None
@@ -50,12 +70,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTICEFAILED'].fields_by_name['subject_resource']._serialized_options = b'\372A\003\n\001*'
   _globals['_CONTACTBOUND'].fields_by_name['customer']._loaded_options = None
   _globals['_CONTACTBOUND'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
-  _globals['_NOTICEDELIVERED']._serialized_start=217
-  _globals['_NOTICEDELIVERED']._serialized_end=523
-  _globals['_CHARGEPROMISE']._serialized_start=526
-  _globals['_CHARGEPROMISE']._serialized_end=696
-  _globals['_NOTICEFAILED']._serialized_start=699
-  _globals['_NOTICEFAILED']._serialized_end=914
-  _globals['_CONTACTBOUND']._serialized_start=916
-  _globals['_CONTACTBOUND']._serialized_end=1029
+  _globals['_CHARGENOTICEDELIVERED']._serialized_start=217
+  _globals['_CHARGENOTICEDELIVERED']._serialized_end=495
+  _globals['_CHARGEPROMISE']._serialized_start=498
+  _globals['_CHARGEPROMISE']._serialized_end=668
+  _globals['_CHARGENOTICEFAILED']._serialized_start=671
+  _globals['_CHARGENOTICEFAILED']._serialized_end=858
+  _globals['_PRICENOTICEDELIVERED']._serialized_start=861
+  _globals['_PRICENOTICEDELIVERED']._serialized_end=1192
+  _globals['_NOTICEDELIVERED']._serialized_start=1195
+  _globals['_NOTICEDELIVERED']._serialized_end=1441
+  _globals['_NOTICEFAILED']._serialized_start=1444
+  _globals['_NOTICEFAILED']._serialized_end=1659
+  _globals['_CONTACTBOUND']._serialized_start=1661
+  _globals['_CONTACTBOUND']._serialized_end=1774
 # @@protoc_insertion_point(module_scope)

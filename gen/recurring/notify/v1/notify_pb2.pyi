@@ -12,7 +12,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "notify.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -87,6 +87,12 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """A card was declined for good; once a card, whatever orders use it."""
     PHONE_CHANGED: _NoticeKind.ValueType  # 13
     """To the phone that was bound before: another one is now."""
+    ITEM_DISCONTINUED: _NoticeKind.ValueType  # 14
+    """A product of a standing order is not sold any more, and what comes instead."""
+    PRICE_CHANGE: _NoticeKind.ValueType  # 15
+    """A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
+    PRICE_CHANGE_WITHDRAWN: _NoticeKind.ValueType  # 16
+    """A price change that the customer was told of will not take place."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -113,6 +119,12 @@ PAYMENT_METHOD_BLOCKED: NoticeKind.ValueType  # 12
 """A card was declined for good; once a card, whatever orders use it."""
 PHONE_CHANGED: NoticeKind.ValueType  # 13
 """To the phone that was bound before: another one is now."""
+ITEM_DISCONTINUED: NoticeKind.ValueType  # 14
+"""A product of a standing order is not sold any more, and what comes instead."""
+PRICE_CHANGE: NoticeKind.ValueType  # 15
+"""A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
+PRICE_CHANGE_WITHDRAWN: NoticeKind.ValueType  # 16
+"""A price change that the customer was told of will not take place."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final
@@ -443,7 +455,7 @@ class StartPhoneBindingRequest(_message.Message):
     """The contact."""
     phone: _builtins.str
     """A mobile phone in E.164 without anything between the digits, for example "+491701234567". The numbering
-    plans of all countries (libphonenumber) are looked at.
+    plans of all countries (libphonenumber) apply.
     """
     request_id: _builtins.str
     def __init__(

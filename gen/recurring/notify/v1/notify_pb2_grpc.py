@@ -149,7 +149,7 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPhoneBinding(self, request, context):
-        """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+        """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
         is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
@@ -181,7 +181,7 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchCheckContacts(self, request, context):
-        """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
+        """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
         `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -12,7 +12,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "notify.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -68,7 +68,7 @@ class NotifyServiceStub:
     operators set both limits). Both with a RetryInfo.
     """
     ConfirmPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmPhoneBindingRequest, _notify_pb2.Contact]
-    """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+    """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
     is replaced (PHONE_CHANGED), and so is the e-mail address.
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
@@ -81,7 +81,7 @@ class NotifyServiceStub:
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
     """What a kind of notice says, with made-up facts."""
     BatchCheckContacts: _aio.UnaryUnaryMultiCallable[_notify_pb2.BatchCheckContactsRequest, _notify_pb2.BatchCheckContactsResponse]
-    """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
+    """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
     `suite`.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
@@ -155,7 +155,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ConfirmPhoneBindingRequest,
         context: _aio.ServicerContext[_notify_pb2.ConfirmPhoneBindingRequest, _abc.Awaitable[_notify_pb2.Contact]],
     ) -> _abc.Awaitable[_notify_pb2.Contact]:
-        """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+        """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
         is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
@@ -192,7 +192,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.BatchCheckContactsRequest,
         context: _aio.ServicerContext[_notify_pb2.BatchCheckContactsRequest, _abc.Awaitable[_notify_pb2.BatchCheckContactsResponse]],
     ) -> _abc.Awaitable[_notify_pb2.BatchCheckContactsResponse]:
-        """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
+        """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
         `suite`.
         """
 

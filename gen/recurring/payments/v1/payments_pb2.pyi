@@ -13,7 +13,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "payments.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -497,20 +497,20 @@ class Refund(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Refund._State.ValueType  # 0
         PENDING: Refund._State.ValueType  # 1
-        """On its way to the provider."""
+        """On its way to the provider, or under way there."""
         SUCCEEDED: Refund._State.ValueType  # 2
-        """Final."""
+        """The provider gave it back. For 30 days it is checked again: the customer's bank may send it back."""
         FAILED: Refund._State.ValueType  # 3
-        """Final: the provider would not."""
+        """Final: the provider would not, or the bank sent it back. As much can be given back by another refund."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Refund.State.ValueType  # 0
     PENDING: Refund.State.ValueType  # 1
-    """On its way to the provider."""
+    """On its way to the provider, or under way there."""
     SUCCEEDED: Refund.State.ValueType  # 2
-    """Final."""
+    """The provider gave it back. For 30 days it is checked again: the customer's bank may send it back."""
     FAILED: Refund.State.ValueType  # 3
-    """Final: the provider would not."""
+    """Final: the provider would not, or the bank sent it back. As much can be given back by another refund."""
 
     NAME_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
@@ -518,11 +518,14 @@ class Refund(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{charge}/refunds/{refund}`."""
     note: _builtins.str
     """Why, for people; at most 200 characters."""
     state: Global___Refund.State.ValueType
+    failure_code: _builtins.str
+    """Of a failed one, as the provider names it, for example "expired_or_canceled_card"."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Default: all that is left of the charge. A multiple of what the provider counts in (0.010 KWD)."""
@@ -540,10 +543,11 @@ class Refund(_message.Message):
         state: Global___Refund.State.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "name", b"name", "note", b"note", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "failure_code", b"failure_code", "name", b"name", "note", b"note", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,7 +205,7 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPaymentRequest(self, request, context):
-        """The customer says yes to a payment request; the charge follows within moments. A request whose
+        """The customer confirms a payment request; the charge follows within moments. A request whose
         payment was declined can be confirmed again, with another method, until it expires.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
@@ -274,7 +274,7 @@ class PaymentsServiceServicer:
 
     def BatchCheckMandates(self, request, context):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-        of the asking. What is planned beside what was charged already counts against a month's ceiling.
+        of the request. What is planned beside what was charged already counts against a month's ceiling.
         Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

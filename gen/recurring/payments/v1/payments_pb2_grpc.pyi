@@ -13,7 +13,7 @@ Conventions, the same in all four services:
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "payments.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
 * `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
-  anything else, all at once; what depends on stored facts or on the time is looked at after them.
+  anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
@@ -70,7 +70,7 @@ class PaymentsServiceStub:
     ListCharges: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListChargesRequest, _payments_pb2.ListChargesResponse]
     """Lists charges by id."""
     ConfirmPaymentRequest: _aio.UnaryUnaryMultiCallable[_payments_pb2.ConfirmPaymentRequestRequest, _payments_pb2.Charge]
-    """The customer says yes to a payment request; the charge follows within moments. A request whose
+    """The customer confirms a payment request; the charge follows within moments. A request whose
     payment was declined can be confirmed again, with another method, until it expires.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
@@ -108,7 +108,7 @@ class PaymentsServiceStub:
     """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-    of the asking. What is planned beside what was charged already counts against a month's ceiling.
+    of the request. What is planned beside what was charged already counts against a month's ceiling.
     Scope `suite`.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
@@ -207,7 +207,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.ConfirmPaymentRequestRequest,
         context: _aio.ServicerContext[_payments_pb2.ConfirmPaymentRequestRequest, _abc.Awaitable[_payments_pb2.Charge]],
     ) -> _abc.Awaitable[_payments_pb2.Charge]:
-        """The customer says yes to a payment request; the charge follows within moments. A request whose
+        """The customer confirms a payment request; the charge follows within moments. A request whose
         payment was declined can be confirmed again, with another method, until it expires.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
@@ -287,7 +287,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.BatchCheckMandatesRequest, _abc.Awaitable[_payments_pb2.BatchCheckMandatesResponse]],
     ) -> _abc.Awaitable[_payments_pb2.BatchCheckMandatesResponse]:
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-        of the asking. What is planned beside what was charged already counts against a month's ceiling.
+        of the request. What is planned beside what was charged already counts against a month's ceiling.
         Scope `suite`.
         """
 

@@ -30,7 +30,7 @@ from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_
 from recurring.scheduler.v1 import scheduler_pb2 as recurring_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#recurring/scheduler/v1/events.proto\x12\x16recurring.scheduler.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xf8\x01\n\x08OrderRef\x12-\n\x05order\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\r\n\x05title\x18\x03 \x01(\t\x12\x39\n\x0c\x62illing_mode\x18\x04 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x02\n\rOrderUpcoming\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12+\n\x0fprevious_amount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bnotice_lead\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc2\x01\n\nPaymentDue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x07mandate\x18\x03 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x10PaymentWithdrawn\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\"x\n\x15PaymentMandateChanged\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x30\n\x07mandate\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\"\xc1\x02\n\x0eOrderConfirmed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12,\n\x08pay_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_due_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12I\n\x14standing_order_state\x18\x06 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\"r\n\x0cOrderSkipped\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xc7\x01\n\tOrderHeld\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x16\n\x0e\x63ustomer_asked\x18\x03 \x01(\x08\x12=\n\x0fmandate_reasons\x18\x04 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\"\x92\x01\n\x0bOrderLapsed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x1e\n\x16payment_method_blocked\x18\x03 \x01(\x08\"t\n\x0eOrderCancelled\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xb9\x04\n\x14StandingOrderChanged\x12>\n\x0estanding_order\x18\x01 \x01(\tB&\xfa\x41#\n!scheduler.recurring/StandingOrder\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\r\n\x05title\x18\x03 \x01(\t\x12\x43\n\x06\x63hange\x18\x04 \x01(\x0e\x32\x33.recurring.scheduler.v1.StandingOrderChanged.Change\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x31\n\rnext_due_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06reason\x18\t \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"q\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\x0b\n\x07RESUMED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x12\r\n\tCOMPLETED\x10\x05\x12\x0b\n\x07UPDATED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#recurring/scheduler/v1/events.proto\x12\x16recurring.scheduler.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\x94\x02\n\x08OrderRef\x12-\n\x05order\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\r\n\x05title\x18\x03 \x01(\t\x12\x39\n\x0c\x62illing_mode\x18\x04 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x61nnouncement_count\x18\x07 \x01(\x05\"\xad\x02\n\rOrderUpcoming\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12+\n\x0fprevious_amount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bnotice_lead\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc2\x01\n\nPaymentDue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x07mandate\x18\x03 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x10PaymentWithdrawn\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\"x\n\x15PaymentMandateChanged\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x30\n\x07mandate\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\"\xc1\x02\n\x0eOrderConfirmed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12,\n\x08pay_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_due_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12I\n\x14standing_order_state\x18\x06 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\"r\n\x0cOrderSkipped\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xc7\x01\n\tOrderHeld\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x16\n\x0e\x63ustomer_asked\x18\x03 \x01(\x08\x12=\n\x0fmandate_reasons\x18\x04 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\"\x92\x01\n\x0bOrderLapsed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x1e\n\x16payment_method_blocked\x18\x03 \x01(\x08\"t\n\x0eOrderCancelled\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xf7\x01\n\x10ItemDiscontinued\x12>\n\x0estanding_order\x18\x01 \x01(\tB&\xfa\x41#\n!scheduler.recurring/StandingOrder\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\r\n\x05title\x18\x03 \x01(\t\x12/\n\x07product\x18\x04 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\x15\n\rproduct_title\x18\x05 \x01(\t\x12\x18\n\x10substitute_title\x18\x06 \x01(\t\"\xb9\x04\n\x14StandingOrderChanged\x12>\n\x0estanding_order\x18\x01 \x01(\tB&\xfa\x41#\n!scheduler.recurring/StandingOrder\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\r\n\x05title\x18\x03 \x01(\t\x12\x43\n\x06\x63hange\x18\x04 \x01(\x0e\x32\x33.recurring.scheduler.v1.StandingOrderChanged.Change\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x31\n\rnext_due_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06reason\x18\t \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"q\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\x0b\n\x07RESUMED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x12\r\n\tCOMPLETED\x10\x05\x12\x0b\n\x07UPDATED\x10\x06\"\xbc\x02\n\x1eSubscriberPriceChangeScheduled\x12\x32\n\x08\x63ustomer\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12/\n\x07product\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\x15\n\rproduct_title\x18\x03 \x01(\t\x12+\n\x05price\x18\x04 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12>\n\x07\x63hanges\x18\x05 \x03(\x0b\x32-.recurring.scheduler.v1.SubscriberPriceChange\x12\x31\n\rannounce_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x02\n\x15SubscriberPriceChange\x12>\n\x0estanding_order\x18\x01 \x01(\tB&\xfa\x41#\n!scheduler.recurring/StandingOrder\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12\x13\n\x0b\x66irst_cycle\x18\x04 \x01(\x05\x12\x32\n\x0e\x66irst_due_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x12.google.type.Money\x12+\n\x0fprevious_amount\x18\x07 \x01(\x0b\x32\x12.google.type.Money\"\xb7\x02\n\x1eSubscriberPriceChangeWithdrawn\x12\x32\n\x08\x63ustomer\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12/\n\x07product\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19\x63\x61talog.recurring/Product\x12\x15\n\rproduct_title\x18\x03 \x01(\t\x12+\n\x05price\x18\x04 \x01(\tB\x1c\xfa\x41\x19\n\x17\x63\x61talog.recurring/Price\x12>\n\x07\x63hanges\x18\x05 \x03(\x0b\x32-.recurring.scheduler.v1.SubscriberPriceChange\x12,\n\x06notice\x18\x06 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Noticeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,32 +45,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTDUE'].fields_by_name['mandate']._serialized_options = b'\372A\034\n\032payments.recurring/Mandate'
   _globals['_PAYMENTMANDATECHANGED'].fields_by_name['mandate']._loaded_options = None
   _globals['_PAYMENTMANDATECHANGED'].fields_by_name['mandate']._serialized_options = b'\372A\034\n\032payments.recurring/Mandate'
+  _globals['_ITEMDISCONTINUED'].fields_by_name['standing_order']._loaded_options = None
+  _globals['_ITEMDISCONTINUED'].fields_by_name['standing_order']._serialized_options = b'\372A#\n!scheduler.recurring/StandingOrder'
+  _globals['_ITEMDISCONTINUED'].fields_by_name['customer']._loaded_options = None
+  _globals['_ITEMDISCONTINUED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_ITEMDISCONTINUED'].fields_by_name['product']._loaded_options = None
+  _globals['_ITEMDISCONTINUED'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
   _globals['_STANDINGORDERCHANGED'].fields_by_name['standing_order']._loaded_options = None
   _globals['_STANDINGORDERCHANGED'].fields_by_name['standing_order']._serialized_options = b'\372A#\n!scheduler.recurring/StandingOrder'
   _globals['_STANDINGORDERCHANGED'].fields_by_name['customer']._loaded_options = None
   _globals['_STANDINGORDERCHANGED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['customer']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['product']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['price']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED'].fields_by_name['price']._serialized_options = b'\372A\031\n\027catalog.recurring/Price'
+  _globals['_SUBSCRIBERPRICECHANGE'].fields_by_name['standing_order']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGE'].fields_by_name['standing_order']._serialized_options = b'\372A#\n!scheduler.recurring/StandingOrder'
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['customer']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['product']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['product']._serialized_options = b'\372A\033\n\031catalog.recurring/Product'
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['price']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['price']._serialized_options = b'\372A\031\n\027catalog.recurring/Price'
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['notice']._loaded_options = None
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
   _globals['_ORDERREF']._serialized_start=259
-  _globals['_ORDERREF']._serialized_end=507
-  _globals['_ORDERUPCOMING']._serialized_start=510
-  _globals['_ORDERUPCOMING']._serialized_end=811
-  _globals['_PAYMENTDUE']._serialized_start=814
-  _globals['_PAYMENTDUE']._serialized_end=1008
-  _globals['_PAYMENTWITHDRAWN']._serialized_start=1010
-  _globals['_PAYMENTWITHDRAWN']._serialized_end=1075
-  _globals['_PAYMENTMANDATECHANGED']._serialized_start=1077
-  _globals['_PAYMENTMANDATECHANGED']._serialized_end=1197
-  _globals['_ORDERCONFIRMED']._serialized_start=1200
-  _globals['_ORDERCONFIRMED']._serialized_end=1521
-  _globals['_ORDERSKIPPED']._serialized_start=1523
-  _globals['_ORDERSKIPPED']._serialized_end=1637
-  _globals['_ORDERHELD']._serialized_start=1640
-  _globals['_ORDERHELD']._serialized_end=1839
-  _globals['_ORDERLAPSED']._serialized_start=1842
-  _globals['_ORDERLAPSED']._serialized_end=1988
-  _globals['_ORDERCANCELLED']._serialized_start=1990
-  _globals['_ORDERCANCELLED']._serialized_end=2106
-  _globals['_STANDINGORDERCHANGED']._serialized_start=2109
-  _globals['_STANDINGORDERCHANGED']._serialized_end=2678
-  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_start=2565
-  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_end=2678
+  _globals['_ORDERREF']._serialized_end=535
+  _globals['_ORDERUPCOMING']._serialized_start=538
+  _globals['_ORDERUPCOMING']._serialized_end=839
+  _globals['_PAYMENTDUE']._serialized_start=842
+  _globals['_PAYMENTDUE']._serialized_end=1036
+  _globals['_PAYMENTWITHDRAWN']._serialized_start=1038
+  _globals['_PAYMENTWITHDRAWN']._serialized_end=1103
+  _globals['_PAYMENTMANDATECHANGED']._serialized_start=1105
+  _globals['_PAYMENTMANDATECHANGED']._serialized_end=1225
+  _globals['_ORDERCONFIRMED']._serialized_start=1228
+  _globals['_ORDERCONFIRMED']._serialized_end=1549
+  _globals['_ORDERSKIPPED']._serialized_start=1551
+  _globals['_ORDERSKIPPED']._serialized_end=1665
+  _globals['_ORDERHELD']._serialized_start=1668
+  _globals['_ORDERHELD']._serialized_end=1867
+  _globals['_ORDERLAPSED']._serialized_start=1870
+  _globals['_ORDERLAPSED']._serialized_end=2016
+  _globals['_ORDERCANCELLED']._serialized_start=2018
+  _globals['_ORDERCANCELLED']._serialized_end=2134
+  _globals['_ITEMDISCONTINUED']._serialized_start=2137
+  _globals['_ITEMDISCONTINUED']._serialized_end=2384
+  _globals['_STANDINGORDERCHANGED']._serialized_start=2387
+  _globals['_STANDINGORDERCHANGED']._serialized_end=2956
+  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_start=2843
+  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_end=2956
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED']._serialized_start=2959
+  _globals['_SUBSCRIBERPRICECHANGESCHEDULED']._serialized_end=3275
+  _globals['_SUBSCRIBERPRICECHANGE']._serialized_start=3278
+  _globals['_SUBSCRIBERPRICECHANGE']._serialized_end=3553
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN']._serialized_start=3556
+  _globals['_SUBSCRIBERPRICECHANGEWITHDRAWN']._serialized_end=3867
 # @@protoc_insertion_point(module_scope)

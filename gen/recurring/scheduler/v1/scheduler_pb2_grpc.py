@@ -116,6 +116,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
                 _registered_method=True)
+        self.GetStockCoverage = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/GetStockCoverage',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.FromString,
+                _registered_method=True)
         self.ImportStandingOrders = channel.stream_unary(
                 '/recurring.scheduler.v1.SchedulerService/ImportStandingOrders',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.SerializeToString,
@@ -167,7 +172,11 @@ class SchedulerServiceServicer:
         prices that its protection refers to.
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-        PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (standing_order.items[i].product); START_DATE_PAST,
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product and .substitutes[j]),
+        TOTAL_TOO_LARGE (standing_order.items[i].product); CURRENCY_NEEDED (standing_order.currency: the
+        products have prices in several currencies);
+        PROMOTION_NOT_FOUND, PROMOTION_ENDED, PROMOTION_USED_UP, PROMOTION_CURRENCY_MISMATCH,
+        PROMOTION_NOT_APPLICABLE (standing_order.promotion_code: it is for none of the products); START_DATE_PAST,
         TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
         HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
         RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
@@ -206,7 +215,7 @@ class SchedulerServiceServicer:
         that are new are protected at today's prices.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        notice_lead, payment_window, catch_up, conditions, repurchase_window, repurchase_action. Field
+        tax_id, notice_lead, payment_window, catch_up, conditions, repurchase_window, repurchase_action. Field
         violations and reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -243,7 +252,7 @@ class SchedulerServiceServicer:
     def ResumeStandingOrder(self, request, context):
         """Goes on with the first cycle that can still be announced in time; the cycles that fell due during
         the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
-        it is anchored anew.
+        it is anchored again.
 
         Field violations of anchor_date beside the syntactic ones: OUT_OF_RANGE, and those of a schedule that
         begins on it, for example END_BEFORE_START or NEVER_FIRES.
@@ -350,7 +359,7 @@ class SchedulerServiceServicer:
     def ForecastDemand(self, request, context):
         """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
         code that will bill them (conditions and reported purchases included), and of the orders that are open,
-        as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+        as they were announced. What cannot be priced does not count, nor what waits for the customer's confirmation, nor
         what the mandate will not cover (revoked, expired, above a ceiling), nor
         a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
         enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
@@ -360,6 +369,22 @@ class SchedulerServiceServicer:
 
         Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
         50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStockCoverage(self, request, context):
+        """Which coming cycles the stock cannot serve, present and expected, product by product: so that a
+        merchant reorders in time. The demand is that of ForecastDemand, without the orders that await payment,
+        whose units are held. Cycles take their units in the order of their dates, each whole or not at
+        all; a delivery serves the cycles from its date on, and none once that is past. Products whose stock is not
+        tracked are left out. Nothing is stored.
+
+        Field violations: end_date (before today, or over 366 days after it), of it OUT_OF_RANGE.
+
+        Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders,
+        50 000 cycles, 50 000 items of them, or 1000 products; ask for fewer days).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,9 +426,9 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmOrder(self, request, context):
-        """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+        """The customer confirms an order that is HELD to ask them: it goes on, and what held it is not asked
         again for this cycle. (No is SkipCycle.) The answer is the order as it went on; it is HELD still where
-        something else is in the way, or another service cannot be asked just now.
+        something else is in the way, or another service is unavailable.
 
         Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
         """
@@ -541,6 +566,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ForecastDemand,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.SerializeToString,
+            ),
+            'GetStockCoverage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStockCoverage,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.SerializeToString,
             ),
             'ImportStandingOrders': grpc.stream_unary_rpc_method_handler(
                     servicer.ImportStandingOrders,
@@ -1016,6 +1046,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ForecastDemand',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStockCoverage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/GetStockCoverage',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,32 +24,45 @@ CREATE TABLE products (
     state                 text        NOT NULL CHECK (state IN ('ACTIVE', 'DISCONTINUED')),
     version               integer     NOT NULL DEFAULT 1,
     create_time           timestamptz NOT NULL,
-    PRIMARY KEY (product, merchant)
+    tax_category          text        NOT NULL DEFAULT 'standard',
+    -- A bundle: its parts, none of them a bundle, and how many of each.
+    part_products         text[]      NOT NULL DEFAULT '{}',
+    part_quantities       integer[]   NOT NULL DEFAULT '{}' CHECK (0 < ALL (part_quantities)),
+    PRIMARY KEY (product, merchant),
+    CHECK (cardinality(part_products) = cardinality(part_quantities)),
+    CHECK (part_products = '{}' OR NOT stock_tracked)
 );
 CREATE INDEX products_of_merchant ON products (merchant, product);
+CREATE INDEX products_bundles ON products (merchant) WHERE part_products <> '{}';
 
 CREATE TABLE prices (
     merchant              text        NOT NULL,
     product               text        NOT NULL,
     price                 text        NOT NULL,
-    amount_minor          bigint      NOT NULL CHECK (amount_minor > 0),
+    unit_price_minor      bigint      NOT NULL CHECK (unit_price_minor > 0),
     currency              text        NOT NULL,
     effective_time        timestamptz NOT NULL,
     announce_time         timestamptz NOT NULL,
     withdraw_time         timestamptz CHECK (withdraw_time < effective_time),
+    tier_mode             text        CHECK (tier_mode IN ('VOLUME', 'GRADUATED')),
+    -- From a number of units on, what one costs: pairs in order.
+    tiers                 jsonb       NOT NULL DEFAULT '[]',
+    subscriber_discount_bps integer   NOT NULL DEFAULT 0
+                          CHECK (subscriber_discount_bps BETWEEN 0 AND 9999),
+    version               integer     NOT NULL DEFAULT 1,
     PRIMARY KEY (product, merchant, price),
-    FOREIGN KEY (product, merchant) REFERENCES products
+    FOREIGN KEY (product, merchant) REFERENCES products,
+    CHECK ((tier_mode IS NULL) = (tiers = '[]'))
 );
-CREATE UNIQUE INDEX prices_at_an_instant ON prices (product, merchant, effective_time)
+CREATE UNIQUE INDEX prices_at_an_instant ON prices (product, merchant, currency, effective_time)
     WHERE withdraw_time IS NULL;
 
 CREATE TABLE protections (
     merchant              text        NOT NULL,
     standing_order        text        NOT NULL,
     product               text        NOT NULL,
-    sign_up_amount_minor  bigint      NOT NULL CHECK (sign_up_amount_minor > 0),
+    -- A version of the product's price: it is in effect, so it stays.
     sign_up_price         text        NOT NULL,
-    currency              text        NOT NULL,
     sign_up_time          timestamptz NOT NULL,
     kind                  text        NOT NULL CHECK (kind IN ('NONE', 'LOCK', 'CAP')),
     lock_cycle_count      integer,
@@ -58,32 +71,176 @@ CREATE TABLE protections (
     PRIMARY KEY (standing_order, merchant, product)
 );
 
+-- Few rows: a copy on each shard.
+CREATE TABLE promotions (
+    merchant              text        NOT NULL,
+    promotion             text        NOT NULL,
+    title                 text        NOT NULL,
+    percent_off_bps       integer     NOT NULL CHECK (percent_off_bps BETWEEN 0 AND 9999),
+    amount_off_minor      bigint      NOT NULL CHECK (amount_off_minor >= 0),
+    currency              text        NOT NULL,
+    cycle_count           integer     NOT NULL CHECK (cycle_count >= 0),
+    discount_until_time   timestamptz,
+    code                  text        NOT NULL,
+    products              text[]      NOT NULL,
+    redemption_limit      integer     NOT NULL,
+    end_time              timestamptz,
+    create_time           timestamptz NOT NULL,
+    redemption_count      integer     NOT NULL DEFAULT 0 CHECK (redemption_count >= 0),
+    state                 text        NOT NULL DEFAULT 'ACTIVE'
+                          CHECK (state IN ('ACTIVE', 'ENDED')),
+    version               integer     NOT NULL DEFAULT 1,
+    PRIMARY KEY (merchant, promotion),
+    CHECK ((percent_off_bps = 0) <> (amount_off_minor = 0)),
+    CHECK ((currency = '') = (amount_off_minor = 0)),
+    -- Never more than may.
+    CHECK (redemption_limit = 0 OR redemption_count <= redemption_limit)
+);
+CREATE UNIQUE INDEX promotions_code ON promotions (merchant, code) WHERE code <> '';
+CREATE INDEX promotions_redeemable ON promotions (code, merchant);
+
+-- A standing order redeems one promotion at most, when it is made.
+CREATE TABLE redemptions (
+    merchant              text        NOT NULL,
+    standing_order        text        NOT NULL,
+    promotion             text        NOT NULL,
+    first_cycle           integer     NOT NULL CHECK (first_cycle >= 1),
+    redeem_time           timestamptz NOT NULL,
+    PRIMARY KEY (standing_order, merchant)
+);
+
+-- When customers were told of a price, by standing order: from then on the notice of an increase runs.
+CREATE TABLE price_notices (
+    merchant              text        NOT NULL,
+    standing_order        text        NOT NULL,
+    product               text        NOT NULL,
+    price                 text        NOT NULL,
+    -- A correction announces a price anew, and what was told before counts no more.
+    announce_time         timestamptz NOT NULL,
+    deliver_time          timestamptz NOT NULL,
+    PRIMARY KEY (standing_order, merchant, product, price, announce_time)
+);
+
 CREATE TABLE stock (
     merchant              text        NOT NULL,
     product               text        NOT NULL,
     on_hand_units         bigint      NOT NULL DEFAULT 0,
     held_units            bigint      NOT NULL DEFAULT 0 CHECK (held_units >= 0),
+    -- Gone, for orders that were paid.
+    committed_units       bigint      NOT NULL DEFAULT 0,
+    -- Whether an order was refused for the want of units since there were last more of them.
+    is_awaited            boolean     NOT NULL DEFAULT false,
     version               integer     NOT NULL DEFAULT 1,
     PRIMARY KEY (product, merchant),
-    FOREIGN KEY (product, merchant) REFERENCES products
+    FOREIGN KEY (product, merchant) REFERENCES products,
+    -- Never promised more than there is.
+    CHECK (held_units <= on_hand_units)
 );
 
+CREATE TABLE deliveries (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    delivery              text        NOT NULL,
+    units                 bigint      NOT NULL CHECK (units > 0),
+    expected_date         date        NOT NULL,
+    state                 text        NOT NULL
+                          CHECK (state IN ('EXPECTED', 'RECEIVED', 'CANCELLED')),
+    received_units        bigint      NOT NULL CHECK (received_units >= 0),
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (product, merchant, delivery),
+    FOREIGN KEY (product, merchant) REFERENCES products
+);
+CREATE INDEX deliveries_expected ON deliveries (product, merchant, expected_date)
+    WHERE state = 'EXPECTED';
+
+-- A row an order: what is held for it, or that it ended. The end of an order may come before a hold
+-- that was asked for earlier, which then finds the row and holds nothing.
 CREATE TABLE stock_holds (
     merchant              text        NOT NULL,
     standing_order        text        NOT NULL,
     cycle                 integer     NOT NULL,
-    product               text        NOT NULL,
-    quantity              integer     NOT NULL CHECK (quantity > 0),
-    state                 text        NOT NULL CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED')),
-    expire_time           timestamptz NOT NULL,
+    -- How often the order had been announced by then: what was asked for by fewer is out of date.
+    announcement_count    integer     NOT NULL CHECK (announcement_count >= 0),
+    state                 text        NOT NULL
+                          CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED', 'ENDED')),
+    products              text[]      NOT NULL,
+    -- Of each product.
+    quantities            integer[]   NOT NULL CHECK (0 < ALL (quantities)),
+    -- With bundles, where `products` has their parts; null: those are what was ordered.
+    ordered_products      text[],
+    ordered_quantities    integer[],
+    -- Null where nothing was ever held.
+    expire_time           timestamptz,
+    -- When the order is due, or was.
+    due_time              timestamptz,
     -- By this database's clock: a hold is made by a call, before the order is stored that it is for.
     hold_time             timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (standing_order, merchant, cycle, product)
+    bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(standing_order)) STORED,
+    PRIMARY KEY (standing_order, merchant, cycle),
+    CHECK (cardinality(products) = cardinality(quantities)),
+    CHECK (state <> 'HELD' OR num_nulls(expire_time, due_time) = 0)
 );
-CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
+CREATE INDEX stock_holds_expiring ON stock_holds (bucket, expire_time) WHERE state = 'HELD';
+-- For proofs, which read all holds of a day.
+CREATE INDEX stock_holds_due_time ON stock_holds USING brin (due_time)
+    WITH (pages_per_range = 32, autosummarize);
 
-SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
+-- What merchants add to the rule packs that come with the catalog.
+CREATE TABLE rule_packs (
+    merchant              text        NOT NULL,
+    rule_pack             text        NOT NULL,
+    extra_regions         text[]      NOT NULL DEFAULT '{}',
+    -- Of the merchant's own pack.
+    rules                 jsonb       NOT NULL DEFAULT '[]',
+    version               integer     NOT NULL DEFAULT 0,
+    PRIMARY KEY (merchant, rule_pack)
+);
+
+-- Few rows, rarely changed, as all that merchants set: a copy on each shard.
+CREATE TABLE tax_rates (
+    merchant              text        NOT NULL,
+    tax_rate              text        NOT NULL,
+    region_code           text        NOT NULL,
+    tax_category          text        NOT NULL,
+    tax                   text        NOT NULL,
+    title                 text        NOT NULL,
+    rate_ppm              integer     NOT NULL CHECK (rate_ppm BETWEEN 0 AND 1000000),
+    compound              boolean     NOT NULL,
+    tax_id_treatment      text        NOT NULL
+                          CHECK (tax_id_treatment IN ('CHARGED', 'REVERSE_CHARGE', 'EXEMPT')),
+    effective_time        timestamptz NOT NULL,
+    create_time           timestamptz NOT NULL,
+    withdraw_time         timestamptz CHECK (withdraw_time < effective_time),
+    PRIMARY KEY (merchant, tax_rate)
+);
+CREATE UNIQUE INDEX tax_rates_at_an_instant
+    ON tax_rates (merchant, region_code, tax_category, tax, effective_time)
+    WHERE withdraw_time IS NULL;
+
+-- How a merchant's prices and taxes are meant.
+CREATE TABLE catalog_settings (
+    merchant              text        NOT NULL PRIMARY KEY,
+    tax_behavior          text        NOT NULL CHECK (tax_behavior IN ('INCLUSIVE', 'EXCLUSIVE')),
+    tax_rounding          text        NOT NULL CHECK (tax_rounding IN ('LINE', 'DOCUMENT')),
+    half_rounding         text        NOT NULL CHECK (half_rounding IN ('UP', 'EVEN')),
+    region_code           text        NOT NULL,
+    version               integer     NOT NULL
+);
+
+-- By kind of work and bucket, when the first is due.
+CREATE VIEW first_due WITH (security_invoker = true) AS
+    SELECT 'hold-expiry' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT expire_time AS due_time FROM stock_holds
+        WHERE state = 'HELD' AND stock_holds.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first;
+
+SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'price_notices', 'stock',
+                         'stock_holds', 'deliveries', 'rule_packs', 'promotions', 'redemptions',
+                         'tax_rates', 'catalog_settings');
 SELECT keep_final_states('products', 'DISCONTINUED');
+SELECT keep_final_states('promotions', 'ENDED');
+SELECT keep_final_states('deliveries', 'RECEIVED', 'CANCELLED');
 SELECT keep_final_states('stock_holds', 'COMMITTED');
 
 CREATE VIEW audit_v1.stock_holds AS
@@ -91,14 +248,38 @@ CREATE VIEW audit_v1.stock_holds AS
            'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
            'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
                AS order_name,
-           product, quantity AS quantity_units, state, expire_time, hold_time
-    FROM stock_holds;
+           product, quantity AS quantity_units, state, expire_time, hold_time, due_time
+    FROM stock_holds CROSS JOIN LATERAL unnest(products, quantities) AS held (product, quantity);
+-- What scheduler says as well, by when the order was due.
+CREATE VIEW audit_v1.compared AS
+    SELECT 'stock-matches-orders' AS clause, merchant, product,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               || ' ' || product AS subject,
+           ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order] AS about,
+           '' AS currency, 0::bigint AS amount_minor,
+           state || ' ' || quantity_units AS facts, due_time AS partition_time,
+           state = 'COMMITTED' AS is_final
+    FROM stock_holds
+    -- As it was ordered, with bundles by their own names.
+    CROSS JOIN LATERAL unnest(coalesce(ordered_products, products),
+                              coalesce(ordered_quantities, quantities))
+      AS ordered (product, quantity_units)
+    WHERE state IN ('HELD', 'COMMITTED');
+-- What digests of settled days are made of.
+CREATE VIEW audit_v1.digested AS
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    FROM audit_v1.compared;
 CREATE VIEW audit_v1.stock AS
     SELECT merchant, product, on_hand_units, held_units
-    FROM stock JOIN products USING (product, merchant) WHERE stock_tracked;
+    FROM stock JOIN products USING (product, merchant)
+    -- A bundle has no units of its own, and orders have it where one of its parts is tracked.
+    WHERE stock_tracked OR EXISTS (
+        SELECT FROM products AS part
+        WHERE part.merchant = products.merchant AND part.product = ANY (products.part_products)
+          AND part.stock_tracked);
 CREATE VIEW audit_v1.due_work AS
     SELECT 'hold of stock for' AS kind, merchant,
            merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time,
-           NULL::timestamptz AS claim_time
+           bucket
     FROM stock_holds WHERE state = 'HELD';
 """

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.kinds import (
+    ItemDiscontinued,
     OrderCancelled,
     OrderHeld,
     OrderLapsed,
@@ -14,6 +15,8 @@ from services.notify.domain.templates.kinds import (
     PaymentDeclined,
     PaymentMethodBlocked,
     PaymentRequest,
+    PriceChange,
+    PriceChangeWithdrawn,
     Receipt,
     Refund,
     StandingOrderChanged,
@@ -46,6 +49,9 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
         OrderLapsed(_TITLE, _ZONE, _DUE, ("PAYMENT_DECLINED",)),
         OrderCancelled(_TITLE, _ZONE, _DUE),
         StandingOrderChanged(_TITLE, _ZONE, "CREATED", _DUE),
+        ItemDiscontinued(_TITLE, "Espresso, 1 kg", "Ristretto, 1 kg"),
+        PriceChange("Espresso, 1 kg", _TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE),
+        PriceChangeWithdrawn("Espresso, 1 kg", _TITLE, _PREVIOUS_AMOUNT),
         Refund(_TITLE, _PREVIOUS_AMOUNT, _AMOUNT),
     )
 })  # fmt: skip

@@ -10,12 +10,15 @@ from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.wording import (
     MANDATE_REASONS,
     Line,
+    Tax,
     Wording,
     date_text,
     money_text,
+    price_title,
     reasons_text,
     say,
     substitutes_text,
+    taxes_text,
     time_text,
     title_text,
 )
@@ -38,6 +41,7 @@ class OrderUpcoming:
     lines: tuple[Line, ...]
     # Its own date; None: the day of the charge.
     due_time: datetime | None = None
+    taxes: tuple[Tax, ...] = ()
 
     def wording(self) -> Wording:
         """Names the ceiling and the earliest time, as the charge will keep them."""
@@ -63,6 +67,7 @@ class OrderUpcoming:
             how,
             "Skip or change it in your account before then.",
             lines=self.lines,
+            taxes=self.taxes,
         )
 
 
@@ -147,6 +152,7 @@ class Receipt:
     lines: tuple[Line, ...]
     # Whether none follows only because the standing order is paused.
     paused: bool = False
+    taxes: tuple[Tax, ...] = ()
 
     def wording(self) -> Wording:
         """Says what was paid, and when the next order is due."""
@@ -161,10 +167,11 @@ class Receipt:
             coming = f"The next one is due on {when}; change or skip it in your account."
         return say(
             f"Receipt: {title}",
-            f"You paid {amount} for {title} on {paid}. Thank you.",
+            f"You paid {amount}{taxes_text(self.taxes)} for {title} on {paid}. Thank you.",
             instead,
             coming,
             lines=self.lines,
+            taxes=self.taxes,
         )
 
 
@@ -213,7 +220,7 @@ class OrderHeld:
         act = "We look at it again by ourselves."
         if _FOR_THE_CUSTOMER.intersection(self.reasons):
             act = "Please put it right in your account."
-        if self.customer_asked or _ASKING.intersection(self.reasons):
+        if self.customer_asked or _CONFIRMABLE.intersection(self.reasons):
             act = "Want it? Say yes in your account."
         return say(
             f"On hold: {title}",
@@ -226,8 +233,8 @@ _FOR_THE_CUSTOMER = frozenset({
     "PHONE_NOT_BOUND", "MANDATE_NOT_COVERING", "NOTICE_UNDELIVERABLE", "PAYMENT_REFUSED",
     "PAYMENT_DECLINED", "PAYMENT_METHOD_BLOCKED", *MANDATE_REASONS,
 })  # fmt: skip
-# The customer's yes is all that it waits for.
-_ASKING = frozenset({"PURCHASED_ELSEWHERE"})
+# It waits for nothing but the customer's confirmation.
+_CONFIRMABLE = frozenset({"PURCHASED_ELSEWHERE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +329,89 @@ _CHANGES: Mapping[str, tuple[str, str, bool]] = MappingProxyType({
     "COMPLETED": ("is complete", "There will be no further orders. Thank you.", False),
 })  # fmt: skip
 _CHANGE_UNKNOWN = ("has changed", "Your account shows what is new.", True)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDiscontinued:
+    """A product of a standing order is not sold any more."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ITEM_DISCONTINUED
+    title: str
+    product_title: str
+    # Empty: nothing.
+    substitute_title: str
+
+    def wording(self) -> Wording:
+        """Says what comes instead."""
+        title = title_text(self.title, short=True)
+        product = title_text(self.product_title, short=True)
+        instead = "Please choose something else in your account."
+        if self.substitute_title:
+            substitute = title_text(self.substitute_title, short=True)
+            instead = (
+                f"From now on you get {substitute} instead, as you agreed. "
+                "We tell you its price before."
+            )
+        return say(
+            f"Not sold any more: {product}",
+            f"{product} in your standing order {title} is not sold any more.",
+            instead,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """A price changes what orders cost from a cycle on."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PRICE_CHANGE
+    product_title: str
+    title: str
+    time_zone: str
+    # Of the units of the product in an order: from that cycle on, and without the change.
+    amount: Money
+    previous_amount: Money
+    first_due_time: datetime
+    # Further standing orders that it concerns.
+    others: int = 0
+
+    def wording(self) -> Wording:
+        """Says how much, from when, and how to leave before."""
+        product, where = price_title(self.product_title), _where(self.title, self.others)
+        first = date_text(self.first_due_time, self.time_zone)
+        act = "To leave, cancel or change it in your account before then."
+        if self.amount.amount_minor < self.previous_amount.amount_minor:
+            act = "There is nothing that you have to do."
+        return say(
+            f"New price: {product}",
+            f"{product} in {where} will cost {money_text(self.amount)} an order, not "
+            f"{money_text(self.previous_amount)}, from {first} on.",
+            act,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChangeWithdrawn:
+    """A price change that the customer was told of will not take place."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PRICE_CHANGE_WITHDRAWN
+    product_title: str
+    title: str
+    # What the units of the product cost in an order without the change.
+    previous_amount: Money
+    others: int = 0
+
+    def wording(self) -> Wording:
+        """Says what it costs now."""
+        product, where = price_title(self.product_title), _where(self.title, self.others)
+        return say(
+            f"No new price: {product}",
+            f"We told you of a new price of {product} in {where}.",
+            f"That is taken back: it stays at {money_text(self.previous_amount)} an order.",
+        )
+
+
+def _where(title: str, others: int) -> str:
+    return price_title(title) + (f" (and {others} more)" if others else "")
 
 
 @dataclass(frozen=True, slots=True)

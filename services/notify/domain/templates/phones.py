@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.notify.domain.notices import NoticeKind
-from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFE
+from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFETIME
 from services.notify.domain.templates.wording import Wording, say
 
 CODE_LEFT_OUT = "*" * CODE_DIGITS
@@ -20,8 +20,8 @@ class PhoneCode:
     code: str
 
     def wording(self) -> Wording:
-        """Names nobody: the phone may turn out to be a stranger's."""
-        minutes = CODE_LIFE // _MINUTE
+        """Names nobody: the phone may be another person's."""
+        minutes = CODE_LIFETIME // _MINUTE
         return say(
             "Your code",
             f"{self.code} is your code to confirm this phone.",

@@ -16,12 +16,15 @@ from services.runtime.money import Money, format_minor
 from services.runtime.text import cut, one_line
 
 SMS_MAX_CHARACTERS = 320
+_PPM_PER_PERCENT = 10_000
 TITLE_MAX_CHARACTERS = 60
 DISPLAY_NAME_MAX_CHARACTERS = 60
 # Of the title of a substitute, and of what it is taken for.
 REPLACED_MAX_CHARACTERS = 17
 # Of a standing order's title where substitutes are named, too.
 TITLE_SHORT_MAX_CHARACTERS = 36
+# Of a product and a standing order where two amounts are named, too.
+PRICE_TITLE_MAX_CHARACTERS = 30
 # More reasons than fit into this are summed up.
 REASONS_MAX_CHARACTERS = 75
 
@@ -35,24 +38,43 @@ class Line:
     amount: Money
     # The titles of what it is taken instead of.
     replaced: tuple[str, ...] = ()
+    # The titles of promotions, and what each took off; negative.
+    promotions: tuple[tuple[str, Money], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """A tax on an order."""
+
+    title: str
+    rate_ppm: int
+    # What is charged of it.
+    amount: Money
+    # Why it is not charged, by the name that the catalog has for it; empty: it is.
+    not_charged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a notice says: a subject, sentences, and lines for those who have room."""
+    """What a notice says: a subject, sentences, and lines for channels that show them."""
 
     subject: str
     sentences: tuple[str, ...]
     lines: tuple[Line, ...]
+    taxes: tuple[Tax, ...]
     # Whether the customer is addressed by name.
     greets: bool
 
 
 def say(
-    subject: str, *sentences: str, lines: tuple[Line, ...] = (), greets: bool = True
+    subject: str,
+    *sentences: str,
+    lines: tuple[Line, ...] = (),
+    taxes: tuple[Tax, ...] = (),
+    greets: bool = True,
 ) -> Wording:
     """What a notice says, without the sentences that are empty."""
-    return Wording(subject, tuple(filter(None, sentences)), lines, greets)
+    return Wording(subject, tuple(filter(None, sentences)), lines, taxes, greets)
 
 
 class Template(Protocol):
@@ -84,6 +106,8 @@ def render(template: Template, display_name: str) -> Texts:
     paragraphs = [f"{greeting},", *wording.sentences[:1]]
     if wording.lines:
         paragraphs.append("\n".join(_line(line) for line in wording.lines))
+    if wording.taxes:
+        paragraphs.append("\n".join(map(_tax, wording.taxes)))
     paragraphs.extend(wording.sentences[1:])
     return Texts(
         sms=f"{greeting}! {text}" if wording.greets else text,
@@ -162,7 +186,34 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
 
 def _line(line: Line) -> str:
     instead = f" (instead of {one_line(', '.join(line.replaced))})" if line.replaced else ""
-    return f"{line.quantity} x {one_line(line.title)}{instead}: {money_text(line.amount)}"
+    off = "".join(
+        f" ({one_line(title)}: {money_text(amount)})" for title, amount in line.promotions
+    )
+    return f"{line.quantity} x {one_line(line.title)}{instead}: {money_text(line.amount)}{off}"
+
+
+_NOT_CHARGED: Mapping[str, str] = MappingProxyType({
+    "REVERSE_CHARGE": "reverse charge, the customer owes it",
+    "EXEMPT": "exempt",
+})  # fmt: skip
+
+
+def _tax(tax: Tax) -> str:
+    whole, rest = divmod(tax.rate_ppm, _PPM_PER_PERCENT)
+    percent = f"{whole}.{rest:04d}".rstrip("0").rstrip(".")
+    name = f"{one_line(tax.title)} {percent} %"
+    if tax.not_charged:
+        return f"{name}: {_NOT_CHARGED.get(tax.not_charged, _REASON_UNKNOWN)}"
+    return f"{name} in it: {money_text(tax.amount)}"
+
+
+def taxes_text(taxes: Sequence[Tax]) -> str:
+    """What the taxes in an amount come to, short enough for an SMS; empty if there are none."""
+    charged = [tax.amount for tax in taxes if tax.amount.amount_minor]
+    if not charged:
+        return ""
+    total_minor = sum(amount.amount_minor for amount in charged)
+    return f" (tax {money_text(Money(total_minor, charged[0].currency))})"
 
 
 def substitutes_text(lines: Sequence[Line]) -> str:
@@ -178,6 +229,11 @@ def substitutes_text(lines: Sequence[Line]) -> str:
 
 def _clip(text: str, most_characters: int) -> str:
     return cut(one_line(text), most_characters)
+
+
+def price_title(text: str) -> str:
+    """A product's or a standing order's title where both are named with two amounts."""
+    return _clip(text, PRICE_TITLE_MAX_CHARACTERS)
 
 
 def title_text(text: str, *, short: bool = False) -> str:

@@ -51,24 +51,39 @@ CREATE TABLE notices (
     traceparent           text        NOT NULL,
     -- When the event happened that it is about.
     occur_time            timestamptz NOT NULL,
+    -- Of a receipt, and of the notice that an order was cancelled: when the order was due.
+    due_time              timestamptz,
+    create_time           timestamptz NOT NULL,
+    -- Of a notice of a price change: the price, and the standing orders that it told of.
+    price                 text,
+    price_announce_time   timestamptz,
+    standing_orders       text[],
     -- How it ended, once; later attempts on other channels do not change it.
     outcome               text        CHECK (outcome IN ('DELIVERED', 'FAILED', 'VOIDED')),
-    create_time           timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, notice),
+    CHECK (num_nulls(price, price_announce_time, standing_orders) IN (0, 3)),
     CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead,
                      billing_mode) IN (0, 5))
-);
+)
+-- A set of notices ends at once: each page has room for all of its rows again, and no index follows.
+WITH (fillfactor = 50);
 CREATE UNIQUE INDEX notices_of_customer ON notices (customer, merchant, position);
+-- For proofs, which read all receipts of a day.
+CREATE INDEX notices_due_time ON notices USING brin (due_time)
+    WITH (pages_per_range = 32, autosummarize);
+CREATE INDEX notices_occur_time ON notices USING brin (occur_time)
+    WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX notices_of_subject ON notices (customer, merchant, subject_resource);
 
--- Notices of a kind about a subject whose events happened before this time are not true any more.
+-- Notices of these kinds about a subject whose events happened before this time are not true any more.
+-- One row is what an event makes untrue; none is changed when the next one comes.
 CREATE TABLE superseded_kinds (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
     subject_resource      text        NOT NULL,
-    kind                  text        NOT NULL,
     before_time           timestamptz NOT NULL,
-    PRIMARY KEY (customer, merchant, subject_resource, kind)
+    kinds                 text[]      NOT NULL,
+    PRIMARY KEY (customer, merchant, subject_resource, before_time)
 );
 
 CREATE TABLE deliveries (
@@ -77,28 +92,37 @@ CREATE TABLE deliveries (
     notice                text        NOT NULL,
     channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
     main                  boolean     NOT NULL,
-    state                 text        NOT NULL
-                            CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED', 'VOIDED')),
     subject               bytea       NOT NULL,
     text                  bytea       NOT NULL,
-    secret_text           bytea,
-    next_attempt_time     timestamptz NOT NULL,
     give_up_time          timestamptz NOT NULL,
     -- When what it says stops being true.
     expire_time           timestamptz,
-    attempt_count         integer     NOT NULL DEFAULT 0,
-    claim_time            timestamptz,
-    deliver_time          timestamptz,
-    failure_code          text        NOT NULL,
     -- Where it goes, if not where the contact is reached at the moment of sending.
     own_address           bytea,
+    bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    state                 text        NOT NULL
+                            CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED', 'VOIDED')),
+    next_attempt_time     timestamptz NOT NULL,
+    attempt_count         integer     NOT NULL DEFAULT 0,
+    deliver_time          timestamptz,
+    failure_code          text        NOT NULL,
+    secret_text           bytea,
+    -- Its notice is there: it was stored just before, and is never deleted.
     PRIMARY KEY (customer, merchant, notice, channel),
-    FOREIGN KEY (customer, merchant, notice) REFERENCES notices,
     CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL)),
     CHECK (state = 'PENDING' OR secret_text IS NULL)
-);
-CREATE INDEX deliveries_due ON deliveries (next_attempt_time) WHERE state = 'PENDING';
-CREATE INDEX deliveries_pending ON deliveries (customer, merchant, channel) WHERE state = 'PENDING';
+)
+-- What an attempt changes comes last, side by side: PostgreSQL logs of a row that stays on its page
+-- only what is between the first and the last changed byte.
+WITH (fillfactor = 50);
+CREATE INDEX deliveries_due ON deliveries (bucket, next_attempt_time) WHERE state = 'PENDING';
+-- For proofs, which read all deliveries of a day.
+CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
+    WITH (pages_per_range = 32, autosummarize);
+-- What waits for a customer. `state || ''` keeps the planner from the one in place of the other: it
+-- would read all that waits, for each customer or bucket, wherever the statistics say that little does.
+CREATE INDEX deliveries_waiting ON deliveries (customer, merchant, channel)
+    WHERE state || '' = 'PENDING';
 
 CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
@@ -135,6 +159,14 @@ CREATE TABLE code_budgets (
     PRIMARY KEY (merchant, period)
 );
 
+-- By kind of work and bucket, when the first is due.
+CREATE VIEW first_due WITH (security_invoker = true) AS
+    SELECT 'delivery' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_attempt_time AS due_time FROM deliveries
+        WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first;
+
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds');
 SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED');
@@ -163,9 +195,57 @@ CREATE VIEW audit_v1.deliveries AS
     LEFT JOIN notices USING (customer, merchant, notice)
     LEFT JOIN contacts ON contacts.customer = deliveries.customer
       AND contacts.merchant = deliveries.merchant AND contacts.create_time <= notices.create_time;
+-- What scheduler says as well, by when the order was due, and payments, by when a notice was delivered.
+CREATE VIEW audit_v1.compared AS
+    SELECT 'receipt-sent' AS clause, merchant, '' AS product, subject_resource AS subject,
+           ARRAY[split_part(subject_resource, '/orders/', 1),
+                 'merchants/' || merchant || '/customers/' || customer] AS about,
+           '' AS currency, 0::bigint AS amount_minor,
+           CASE kind WHEN 'RECEIPT' THEN 'PAID' ELSE 'CANCELLED' END AS facts,
+           due_time AS partition_time, true AS is_final
+    FROM notices WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED')
+    UNION ALL
+    SELECT 'evidence-as-delivered', merchant, '',
+           'merchants/' || merchant || '/customers/' || customer || '/notices/' || notice,
+           ARRAY['merchants/' || merchant || '/customers/' || customer,
+                 split_part(subject_resource, '/orders/', 1)],
+           promised_currency, promised_amount_minor,
+           format('%s delivered %s not before %s', billing_mode, deliveries.deliver_time,
+                  greatest(charge_not_before, deliveries.deliver_time + notice_lead)),
+           deliveries.deliver_time, true
+    FROM deliveries JOIN notices USING (customer, merchant, notice)
+    WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED' AND promised_amount_minor IS NOT NULL
+      AND deliveries.deliver_time IS NOT NULL
+      -- By the channel that it first arrived by. The key alone tells that there is no other channel.
+      AND NOT EXISTS (
+          SELECT FROM deliveries AS other
+          WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
+            AND other.notice = deliveries.notice AND other.channel < deliveries.channel
+            AND other.deliver_time <= deliveries.deliver_time)
+      AND NOT EXISTS (
+          SELECT FROM deliveries AS other
+          WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
+            AND other.notice = deliveries.notice AND other.channel > deliveries.channel
+            AND other.deliver_time < deliveries.deliver_time);
+-- What digests of settled days are made of.
+CREATE VIEW audit_v1.digested AS
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    FROM audit_v1.compared
+    UNION ALL
+    SELECT 'notices', merchant, '', customer || '/' || notice, '', 0,
+           format('%s of %s %s', kind, subject_resource, outcome), occur_time,
+           outcome IS NOT NULL OR NOT EXISTS (
+               SELECT FROM deliveries
+               WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
+                 AND deliveries.notice = notices.notice AND deliveries.state = 'PENDING')
+    FROM notices
+    UNION ALL
+    SELECT 'deliveries', merchant, '', customer || '/' || notice || '/' || channel, '', 0,
+           format('%s %s', deliveries.state, deliver_time), occur_time, deliveries.state <> 'PENDING'
+    FROM deliveries JOIN notices USING (customer, merchant, notice);
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,
            merchant || '/' || customer || '/' || notice AS subject,
-           least(next_attempt_time, give_up_time) AS due_time, claim_time
+           least(next_attempt_time, give_up_time) AS due_time, bucket
     FROM deliveries WHERE state = 'PENDING';
 """

@@ -63,6 +63,9 @@ CREATE TABLE notices (
                             CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     PRIMARY KEY (customer, merchant, charge, notice)
 );
+-- For proofs, as that of charges.
+CREATE INDEX notices_deliver_time ON notices USING brin (deliver_time)
+    WITH (pages_per_range = 32, autosummarize);
 
 CREATE TABLE withdrawals (
     merchant                text        NOT NULL,
@@ -87,6 +90,8 @@ CREATE TABLE charges (
     customer                text        NOT NULL,
     charge                  text        NOT NULL,
     order_name              text        NOT NULL,
+    -- When the order was due.
+    due_time                timestamptz NOT NULL,
     billing_mode            text        NOT NULL
                             CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
@@ -95,14 +100,19 @@ CREATE TABLE charges (
     title                   text        NOT NULL,
     time_zone               text        NOT NULL,
     traceparent             text        NOT NULL,
+    expire_time             timestamptz,
+    create_time             timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
                                         'IN_FLIGHT', 'SUCCEEDED', 'REFUSED', 'ABANDONED')),
+    -- Until when it can be confirmed, while it can.
+    request_expire_time     timestamptz GENERATED ALWAYS AS (
+                                CASE WHEN state = 'REQUESTED' THEN expire_time END) STORED,
     payment_method          text        NOT NULL DEFAULT '',
     attempt_count           integer     NOT NULL DEFAULT 0,
     -- How many of them never reached the provider.
     not_made_count          integer     NOT NULL DEFAULT 0,
     next_attempt_time       timestamptz,
-    expire_time             timestamptz,
     notice_wait_until_time  timestamptz,
     -- The payment method that is busy with another charge, while this one waits for it.
     awaited_method          text        NOT NULL DEFAULT '',
@@ -110,17 +120,24 @@ CREATE TABLE charges (
     refusal_reasons         text[]      NOT NULL DEFAULT '{}',
     abandon_reason          text,
     decline_code            text        NOT NULL DEFAULT '',
-    create_time             timestamptz NOT NULL,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
     CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL))
-);
+)
+-- What an attempt changes comes last, side by side: PostgreSQL logs of a row that stays on its page
+-- only what is between the first and the last changed byte. A set of rows changes at once: a page has
+-- room for all of its rows again. No index has the state itself, so none follows a change of it alone.
+WITH (fillfactor = 50);
 CREATE INDEX charges_of_merchant ON charges (merchant, charge, customer);
-CREATE INDEX charges_due ON charges (next_attempt_time) WHERE state = 'SCHEDULED';
+CREATE INDEX charges_due ON charges (bucket, next_attempt_time) WHERE next_attempt_time IS NOT NULL;
+-- For proofs, which read all charges of a day.
+CREATE INDEX charges_due_time ON charges USING brin (due_time)
+    WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX charges_awaiting ON charges (customer, merchant, awaited_method, create_time)
-    WHERE state = 'SCHEDULED' AND awaited_method <> '';
-CREATE INDEX charges_expiring ON charges (expire_time) WHERE state = 'REQUESTED';
+    WHERE next_attempt_time IS NOT NULL AND awaited_method <> '';
+CREATE INDEX charges_expiring ON charges (bucket, request_expire_time)
+    WHERE request_expire_time IS NOT NULL;
 
 CREATE TABLE attempts (
     merchant                text        NOT NULL,
@@ -132,11 +149,12 @@ CREATE TABLE attempts (
     currency                text        NOT NULL,
     payment_method          text        NOT NULL,
     mandate                 text        NOT NULL,
+    start_time              timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
                             CHECK (state IN ('UNKNOWN', 'SUCCEEDED', 'DECLINED', 'NOT_MADE')),
     decline_code            text        NOT NULL DEFAULT '',
     provider_payment        text        NOT NULL DEFAULT '',
-    start_time              timestamptz NOT NULL,
     -- When it was sent once more under its key, never more often.
     resend_time             timestamptz,
     end_time                timestamptz,
@@ -144,22 +162,24 @@ CREATE TABLE attempts (
     -- How the provider's answer differs from the request.
     mismatch                text        NOT NULL DEFAULT '',
     next_lookup_time        timestamptz,
-    claim_time              timestamptz,
+    -- Its charge and payment method are there: what begins it has read them, and none is ever deleted.
     PRIMARY KEY (customer, merchant, charge, number),
-    FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
-    FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods,
     CHECK ((state = 'UNKNOWN') = (next_lookup_time IS NOT NULL)),
     CHECK ((state = 'UNKNOWN') = (end_time IS NULL)),
     CHECK (resend_time >= start_time)
-);
+)
+-- As that of charges.
+WITH (fillfactor = 50);
 -- No attempt begins while one has an unknown outcome, and none after one that succeeded.
 CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
     WHERE state IN ('UNKNOWN', 'SUCCEEDED');
-CREATE INDEX attempts_unknown ON attempts (next_lookup_time) WHERE state = 'UNKNOWN';
+CREATE INDEX attempts_unknown ON attempts (bucket, next_lookup_time) WHERE state = 'UNKNOWN';
 CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN';
 CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, end_time)
     WHERE state = 'DECLINED';
+CREATE INDEX attempts_start_time ON attempts USING brin (coalesce(resend_time, start_time))
+    WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
     WHERE state IN ('UNKNOWN', 'SUCCEEDED');
 
@@ -182,87 +202,96 @@ CREATE TABLE refunds (
     traceparent             text        NOT NULL,
     try_count               integer     NOT NULL DEFAULT 0,
     next_try_time           timestamptz,
-    claim_time              timestamptz,
     create_time             timestamptz NOT NULL,
     update_time             timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant, charge, refund),
     FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
-    CHECK ((state = 'PENDING') = (next_try_time IS NOT NULL))
+    -- One that succeeded is looked at again.
+    CHECK (next_try_time IS NOT NULL OR state <> 'PENDING'),
+    CHECK (next_try_time IS NULL OR state <> 'FAILED')
 );
-CREATE INDEX refunds_pending ON refunds (next_try_time) WHERE state = 'PENDING';
+CREATE INDEX refunds_due ON refunds (bucket, next_try_time) WHERE next_try_time IS NOT NULL;
+CREATE INDEX refunds_mismatched ON refunds (create_time)
+    WHERE next_try_time IS NOT NULL AND mismatch <> '';
+CREATE INDEX refunds_pending ON refunds (create_time) WHERE state = 'PENDING';
 
-CREATE TABLE ledger_transactions (
+-- The ledger: an amount that one account is debited and another credited with. So what a merchant's
+-- accounts come to is zero in each currency, whatever is booked.
+CREATE TABLE ledger_transfers (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
-    transaction             uuid        NOT NULL,
+    -- The charge or refund, of which each kind is booked once.
     source                  text        NOT NULL,
     kind                    text        NOT NULL,
-    book_time               timestamptz NOT NULL,
-    PRIMARY KEY (customer, merchant, transaction),
-    UNIQUE (customer, merchant, source, kind)
-);
-CREATE INDEX ledger_transactions_recent ON ledger_transactions (book_time);
-
-CREATE TABLE ledger_entries (
-    merchant                text        NOT NULL,
-    customer                text        NOT NULL,
+    -- Derived from these.
     transaction             uuid        NOT NULL,
-    leg                     integer     NOT NULL,
     -- Callers see it, so it is a time and not a count over all merchants.
     position                uuid        NOT NULL DEFAULT uuidv7(),
-    account                 text        NOT NULL,
-    amount_minor            bigint      NOT NULL CHECK (amount_minor <> 0),
+    debit_account           text        NOT NULL,
+    credit_account          text        NOT NULL,
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
     currency                text        NOT NULL,
-    PRIMARY KEY (customer, merchant, transaction, leg),
-    FOREIGN KEY (customer, merchant, transaction) REFERENCES ledger_transactions
+    book_time               timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, source, kind),
+    CHECK (debit_account <> credit_account)
 );
-CREATE INDEX ledger_entries_of_merchant ON ledger_entries (merchant, position);
-CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, currency)
-    INCLUDE (amount_minor);
+CREATE INDEX ledger_transfers_of_merchant ON ledger_transfers (merchant, position);
+CREATE INDEX ledger_transfers_by_account
+    ON ledger_transfers (merchant, debit_account, credit_account, currency) INCLUDE (amount_minor);
+-- For proofs, as that of charges.
+CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
+    WITH (pages_per_range = 32, autosummarize);
+
+-- By kind of work and bucket, when the first is due.
+CREATE VIEW first_due WITH (security_invoker = true) AS
+    SELECT 'charge' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_attempt_time AS due_time FROM charges
+        WHERE next_attempt_time IS NOT NULL AND charges.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'request-expiry' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT request_expire_time AS due_time FROM charges
+        WHERE request_expire_time IS NOT NULL AND charges.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'lookup' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_lookup_time AS due_time FROM attempts
+        WHERE state = 'UNKNOWN' AND attempts.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'refund' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_try_time AS due_time FROM refunds
+        WHERE next_try_time IS NOT NULL AND refunds.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
-    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
-SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
+    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
-SELECT keep_final_states('refunds', 'SUCCEEDED', 'FAILED');
+SELECT keep_final_states('refunds', 'FAILED');
 
--- The ledger is append-only, and each of its transactions sums to zero in each currency.
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation';
 END $$;
-CREATE TRIGGER ledger_transactions_append_only
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transactions
+CREATE TRIGGER ledger_transfers_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transfers
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
-CREATE TRIGGER ledger_entries_append_only
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
-    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
-CREATE FUNCTION ledger_check_sum() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF EXISTS (
-        SELECT FROM ledger_entries
-        WHERE customer = NEW.customer AND merchant = NEW.merchant
-          AND transaction = NEW.transaction
-        GROUP BY currency HAVING sum(amount_minor) <> 0
-    ) THEN
-        RAISE EXCEPTION 'ledger transaction % does not sum to zero', NEW.transaction
-            USING ERRCODE = 'check_violation';
-    END IF;
-    RETURN NULL;
-END $$;
--- At the commit, when all legs are there.
-CREATE CONSTRAINT TRIGGER ledger_entries_sum_to_zero
-    AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION ledger_check_sum();
 
 CREATE VIEW audit_v1.charges AS
     SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name,
-           order_name, state, billing_mode, amount_minor, currency, refusal_reasons, abandon_reason
+           order_name, due_time, state, billing_mode, amount_minor, currency, refusal_reasons,
+           abandon_reason
     FROM charges;
 CREATE VIEW audit_v1.withdrawals AS
     SELECT merchant, customer, charge,
@@ -296,29 +325,67 @@ CREATE VIEW audit_v1.notice_evidence AS
            'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
            billing_mode, amount_minor, currency, charge_not_before_time, deliver_time
     FROM notices;
+-- What scheduler says as well, by when the order was due, and notify, by when the notice was delivered.
+CREATE VIEW audit_v1.compared AS
+    SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, order_name AS subject,
+           ARRAY[split_part(order_name, '/orders/', 1), customer_name] AS about, currency,
+           amount_minor, '' AS facts, due_time AS partition_time,
+           state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED') AS is_final
+    FROM audit_v1.charges
+    UNION ALL
+    SELECT 'final-states-agree', merchant, '', order_name,
+           ARRAY[split_part(order_name, '/orders/', 1), customer_name], '', 0,
+           CASE state WHEN 'SUCCEEDED' THEN 'paid' WHEN 'REFUSED' THEN 'unpaid'
+                      WHEN 'ABANDONED' THEN 'unpaid' ELSE 'open' END,
+           due_time, state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED')
+    FROM audit_v1.charges
+    UNION ALL
+    SELECT 'evidence-as-delivered', merchant, '', notice, ARRAY[customer_name], currency, amount_minor,
+           format('%s delivered %s not before %s', billing_mode, deliver_time, charge_not_before_time),
+           deliver_time, true
+    FROM audit_v1.notice_evidence;
 CREATE VIEW audit_v1.refunds AS
     SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                || '/refunds/' || refund AS name,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
-           state, amount_minor, currency, provider_refund
+           state, amount_minor, currency, provider_refund,
+           CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time
     FROM refunds;
+-- Both sides of each transfer.
 CREATE VIEW audit_v1.ledger_entries AS
-    SELECT merchant, transaction::text AS transaction, source, kind, account, amount_minor, currency,
-           book_time
-    FROM ledger_entries LEFT JOIN ledger_transactions USING (customer, merchant, transaction);
+    SELECT merchant, customer, transaction::text AS transaction, leg, source, kind, account,
+           entry.amount_minor, currency, book_time
+    FROM ledger_transfers AS transfer
+    CROSS JOIN LATERAL (
+        VALUES (1, debit_account, transfer.amount_minor),
+               (2, credit_account, -transfer.amount_minor)
+    ) AS entry (leg, account, amount_minor);
+-- What digests of settled days are made of.
+CREATE VIEW audit_v1.digested AS
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    FROM audit_v1.compared
+    UNION ALL
+    SELECT 'attempts', merchant, '', charge_name || ' ' || number, currency, amount_minor,
+           format('%s %s %s %s', state, start_time, billing_mode, mandate), start_time,
+           state <> 'UNKNOWN'
+    FROM audit_v1.attempts
+    UNION ALL
+    SELECT 'ledger-entries', merchant, '', transaction || ' ' || leg, currency, amount_minor,
+           format('%s %s %s', kind, account, source), book_time, true
+    FROM audit_v1.ledger_entries;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
-           coalesce(next_attempt_time, expire_time) AS due_time, NULL::timestamptz AS claim_time
+           coalesce(next_attempt_time, expire_time) AS due_time, bucket
     FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
       AND coalesce(next_attempt_time, expire_time) IS NOT NULL
     UNION ALL
     SELECT 'attempt of unknown outcome', merchant, merchant || '/' || customer || '/' || charge,
-           next_lookup_time, claim_time
+           next_lookup_time, bucket
     FROM attempts WHERE state = 'UNKNOWN'
     UNION ALL
     SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
-           next_try_time, claim_time
-    FROM refunds WHERE state = 'PENDING';
+           next_try_time, bucket
+    FROM refunds WHERE next_try_time IS NOT NULL;
 """

@@ -6,7 +6,7 @@ names a resource of another merchant is PERMISSION_DENIED.
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from google.protobuf import field_mask_pb2
@@ -20,6 +20,7 @@ from services.runtime.errors import Violations
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import read_bound, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
+from services.runtime.rpc.names import read_name
 from services.scheduler import names
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.api.requests.standing_orders import (
@@ -27,6 +28,7 @@ from services.scheduler.api.requests.standing_orders import (
     read_items,
     read_ship_to,
     read_standing_order,
+    region_of,
 )
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.application.forecasts import Span
@@ -34,7 +36,6 @@ from services.scheduler.application.standing_orders import Update
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,
-    OrderKey,
     StandingOrderId,
     StandingOrderKey,
 )
@@ -46,6 +47,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     at_cycle,
 )
+from services.scheduler.domain.validation import Reason
 from services.scheduler.store import addresses
 from services.scheduler.store.orders import OrderFilter
 
@@ -54,7 +56,7 @@ T = TypeVar("T")
 FORECAST_DEFAULT_DAYS = 30
 FORECAST_MAX_DAYS = 366
 CHANGEABLE_FIELDS = (
-    "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
+    "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "tax_id", "notice_lead",
     "payment_window", "catch_up", "conditions", "repurchase_window", "repurchase_action",
 )  # fmt: skip
 
@@ -70,41 +72,13 @@ ORDERS_PARENT = NamePattern(
 # --- names -----------------------------------------------------------------------------------------
 
 
-def read_merchant(name: str, pattern: NamePattern = names.MERCHANT) -> MerchantId:
-    """The merchant in a name, for whom the caller may act."""
-    merchant = names.parse_merchant(name, pattern)
-    caller().check(merchant)
-    return merchant
-
-
-def read_name(name: str) -> StandingOrderKey:
-    """The key of a standing order that the caller may see."""
-    key = names.parse_standing_order(name)
-    caller().check(key.merchant)
-    return key
-
-
-def read_order_name(name: str) -> OrderKey:
-    """The key of an order that the caller may see."""
-    key = names.parse_order(name)
-    caller().check(key.merchant)
-    return key
-
-
-def read_customer_name(name: str) -> tuple[MerchantId, CustomerId]:
-    """A customer that the caller may see."""
-    merchant, customer = names.parse_customer(name)
-    caller().check(merchant)
-    return merchant, customer
-
-
 def read_customer_filter(
     violations: Violations, merchant: MerchantId, name: str
 ) -> CustomerId | None:
     """The customer of whom a list is to be; None: of all."""
     if not name:
         return None
-    owner, customer = names.parse_customer(name)
+    owner, customer = names.CUSTOMER.key(name)
     violations.require(
         "customer", "must be a customer of the parent merchant", met=owner == merchant
     )
@@ -124,7 +98,7 @@ async def read_new(
 
     def read() -> StandingOrder:
         violations = Violations()
-        merchant = read_merchant(request.parent)
+        merchant = read_name(names.MERCHANT, request.parent)
         chosen = request.standing_order_id or str(derived_id(merchant, request.request_id))
         key = StandingOrderKey(merchant, StandingOrderId(chosen))
         standing_order = read_standing_order(*key, request.standing_order, now, keyring, violations)
@@ -147,7 +121,7 @@ def read_update(
         violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
     violations.require("standing_order.name", "must be given", met=bool(message.name))
     violations.check()
-    key = read_name(message.name)
+    key = read_name(names.STANDING_ORDER, message.name)
 
     async def merge(present: StandingOrder) -> StandingOrder:
         merged = standing_order_message(present, keyring)
@@ -173,14 +147,20 @@ def _sound(standing_order: StandingOrder | None, violations: Violations) -> Stan
 
 def read_standing_orders_query(
     request: pb.ListStandingOrdersRequest,
-) -> tuple[MerchantId, CustomerId | None, str | None]:
-    """Whose standing orders in which state are to be listed; None: of all customers, in any."""
+) -> tuple[MerchantId, CustomerId | None, str | None, str | None]:
+    """Whose standing orders, in which state and with which product, are to be listed; None: all."""
     violations = Violations()
-    merchant = read_merchant(request.parent)
+    merchant = read_name(names.MERCHANT, request.parent)
     customer = read_customer_filter(violations, merchant, request.customer)
+    product = None
+    if request.product:
+        owner, product = names.PRODUCT.parse(request.product)
+        violations.require(
+            "product", "must be a product of the parent merchant", met=owner == merchant
+        )
     violations.check()
     state = pb.StandingOrder.State.Name(request.state) if request.state else None
-    return merchant, customer, state
+    return merchant, customer, state, product
 
 
 def read_optional(
@@ -203,7 +183,7 @@ def read_changed_items(merchant: MerchantId, change: pb.CycleChange) -> tuple[It
     violations = Violations()
     items: tuple[Item, ...] = ()
     if change.items:
-        items = read_items(violations, "change.items", merchant, change.items)
+        items = read_items(violations, "change.items", merchant, change.items, of_cycle=True)
     violations.check()
     return items
 
@@ -218,14 +198,17 @@ def read_change(
         day = read_calendar_date(violations, "change.local_date", message.local_date)
         change = replace(change, local_date=day)
     if message.items:
-        items = read_items(violations, "change.items", standing_order.merchant, message.items)
+        items = read_items(
+            violations, "change.items", standing_order.merchant, message.items, of_cycle=True
+        )
         change = replace(change, items=items)
     address = read_ship_to(violations, "change.ship_to", message)
     customer = standing_order.merchant, standing_order.customer
     given = address.ByteSize() > 0
     # The same address re-encrypted would look like another one.
     if given and address != addresses.decrypt(keyring, *customer, change.ship_to):
-        change = replace(change, ship_to=addresses.encrypt(keyring, *customer, address))
+        encrypted = addresses.encrypt(keyring, *customer, address)
+        change = replace(change, ship_to=encrypted, region_code=region_of(address))
     named = message.HasField("local_date") or message.items or given
     violations.require("change", "must change something", met=bool(named))
     violations.check()
@@ -263,22 +246,41 @@ def read_order_filter(request: pb.ListOrdersRequest) -> OrderFilter:
 def read_span(request: pb.ForecastDemandRequest, now: datetime) -> Span:
     """Whose demand is to be forecast, from which date to which."""
     violations = Violations()
-    merchant = read_merchant(request.parent)
+    merchant = read_name(names.MERCHANT, request.parent)
     first = today = now.astimezone(UTC).date()
     if request.HasField("start_date"):
         first = read_calendar_date(violations, "start_date", request.start_date)
         violations.check()
-        violations.require("start_date", "must not be past", met=first >= today)
-    last = min(first + timedelta(days=FORECAST_DEFAULT_DAYS), LAST_DATE)
-    if request.HasField("end_date"):
-        last = read_calendar_date(violations, "end_date", request.end_date)
-        violations.require(
-            "end_date",
-            f"must be 0 to {FORECAST_MAX_DAYS} days after start_date",
-            met=0 <= (last - first).days <= FORECAST_MAX_DAYS,
-        )
+        if first < today:
+            violations.add("start_date", "must not be past", Reason.OUT_OF_RANGE)
+    last = _read_last_date(violations, request, first, "start_date")
     violations.check()
     return Span(merchant, first, last)
+
+
+def read_coverage_span(request: pb.GetStockCoverageRequest, now: datetime) -> Span:
+    """Whose stock is to serve which cycles: those from today on."""
+    violations = Violations()
+    merchant = read_name(names.MERCHANT, request.parent)
+    today = now.astimezone(UTC).date()
+    last = _read_last_date(violations, request, today, "today")
+    violations.check()
+    return Span(merchant, today, last)
+
+
+def _read_last_date(
+    violations: Violations,
+    request: pb.ForecastDemandRequest | pb.GetStockCoverageRequest,
+    first: date,
+    what: str,
+) -> date:
+    if not request.HasField("end_date"):
+        return min(first + timedelta(days=FORECAST_DEFAULT_DAYS), LAST_DATE)
+    last = read_calendar_date(violations, "end_date", request.end_date)
+    if not 0 <= (last - first).days <= FORECAST_MAX_DAYS:
+        rule = f"must be 0 to {FORECAST_MAX_DAYS} days after {what}"
+        violations.add("end_date", rule, Reason.OUT_OF_RANGE)
+    return last
 
 
 # --- purchases -------------------------------------------------------------------------------------
@@ -288,7 +290,7 @@ def read_purchase(
     request: pb.RecordPurchaseRequest, now: datetime
 ) -> tuple[MerchantId, CustomerId, list[str], datetime]:
     """Who bought which products, and when."""
-    merchant, customer = read_customer_name(request.customer)
+    merchant, customer = read_name(names.CUSTOMER, request.customer)
     violations = Violations()
     products = []
     for place, name in enumerate(request.products):
@@ -317,4 +319,4 @@ def read_settings(message: pb.SchedulerSettings) -> tuple[MerchantId, UnpaidPoli
     )
     violations.check()
     policy = pb.SchedulerSettings.UnpaidPolicy.Name(message.unpaid_policy)
-    return read_merchant(message.name, names.SETTINGS), UnpaidPolicy(policy)
+    return read_name(names.SETTINGS, message.name), UnpaidPolicy(policy)

@@ -38,7 +38,7 @@ def read_conditions(
     messages: Sequence[pb.Condition],
 ) -> tuple[Condition, ...]:
     """The conditions of a standing order."""
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     steps = 0
     for place, message in enumerate(messages):
         path = f"{field}[{place}]"
@@ -47,8 +47,8 @@ def read_conditions(
             steps = _read_cost(violations, f"{path}.expression", kind, len(items), steps)
         otherwise = _read_otherwise(violations, f"{path}.otherwise", merchant, message)
         if kind is not None and otherwise is not None:
-            found.append(Condition(kind, otherwise))
-    return tuple(found)
+            conditions.append(Condition(kind, otherwise))
+    return tuple(conditions)
 
 
 def _read_kind(

@@ -27,9 +27,9 @@ IMPORT_MAX_ROWS = 200_000
 IMPORT_MAX_ITEMS = 400_000
 # Of the rows as they are sent, which are kept until the end.
 IMPORT_MAX_BYTES = 48 * 1024**2
-# Whoever sends nothing for so long makes room.
+# A caller that sends nothing for so long gives up its slot.
 IMPORT_IDLE_SECONDS = 30.0
-# Keeps what other services are asked at once well below the size of a message.
+# Keeps one request to another service well below the maximum size of a message.
 BATCH_MAX_ITEMS = 5_000
 # A row may be as large as a message.
 BATCH_MAX_BYTES = 1024**2
@@ -104,7 +104,7 @@ async def read_config(requests: Requests) -> pb.ImportConfig:
             (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
         )
     validation.check(first)
-    merchant = names.parse_merchant(first.config.parent)
+    merchant = names.MERCHANT.key(first.config.parent)
     caller().check(merchant)
     return first.config
 

@@ -70,21 +70,23 @@ def read_schedule(
     # What could not be read is a placeholder here: what is said of it already is enough.
     unread = {violation.field for violation in violations.found}
     starts = (known.start_date, calendar.rule_start(known)) if known else ()
-    found = validation.violations(schedule, None if schedule.start_date in starts else today)
-    for violation in found:
+    schedule_violations = validation.violations(
+        schedule, None if schedule.start_date in starts else today
+    )
+    for violation in schedule_violations:
         if f"{field}.{violation.field}" not in unread:
             violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
-    return None if found else schedule
+    return None if schedule_violations else schedule
 
 
 def read_calendar_date(violations: Violations, field: str, message: date_pb2.Date) -> date:
     """A date that exists and that the calendar has; a placeholder, with a violation, if it is none."""
-    found = Violations()
-    day = read_date(found, field, message)
-    if not found.found:
-        for one in validation.date_violations(field, day):
-            found.add(one.field, one.message, one.reason)
-    for noted in found.found:
+    date_violations = Violations()
+    day = read_date(date_violations, field, message)
+    if not date_violations.found:
+        for violation in validation.date_violations(field, day):
+            date_violations.add(violation.field, violation.message, violation.reason)
+    for noted in date_violations.found:
         violations.add(noted.field, noted.description, noted.reason)
     return day
 
@@ -94,11 +96,11 @@ def _read_rule(violations: Violations, field: str, message: pb.Schedule) -> Sche
     if given or message.time_zone or message.WhichOneof("recurrence") or message.WhichOneof("end"):
         violations.add(f"{field}.rrule", "must stand alone: it has the start, zone and end itself")
         return None
-    found = from_rrule(message.rrule)
-    if isinstance(found, validation.Violation):
-        violations.add(f"{field}.{found.field}", found.message, found.reason)
+    schedule = from_rrule(message.rrule)
+    if isinstance(schedule, validation.Violation):
+        violations.add(f"{field}.{schedule.field}", schedule.message, schedule.reason)
         return None
-    return found
+    return schedule
 
 
 def _read_blackouts(
@@ -106,10 +108,10 @@ def _read_blackouts(
 ) -> tuple[DateRange, ...]:
     return tuple(
         DateRange(
-            read_date(violations, f"{field}.blackouts[{place}].start_date", one.start_date),
-            read_date(violations, f"{field}.blackouts[{place}].end_date", one.end_date),
+            read_date(violations, f"{field}.blackouts[{place}].start_date", blackout.start_date),
+            read_date(violations, f"{field}.blackouts[{place}].end_date", blackout.end_date),
         )
-        for place, one in enumerate(message.blackouts[: MAX_BLACKOUTS + 1])
+        for place, blackout in enumerate(message.blackouts[: MAX_BLACKOUTS + 1])
     )
 
 
@@ -153,12 +155,14 @@ def _read_recurrence(violations: Violations, field: str, message: pb.Schedule) -
             monthly = message.monthly
             nth_weekdays = [
                 NthWeekday(
-                    one.nth,
+                    ordinal.nth,
                     _read_weekday(
-                        violations, f"{field}.monthly.nth_weekdays[{place}].weekday", one.weekday
+                        violations,
+                        f"{field}.monthly.nth_weekdays[{place}].weekday",
+                        ordinal.weekday,
                     ),
                 )
-                for place, one in enumerate(monthly.nth_weekdays)
+                for place, ordinal in enumerate(monthly.nth_weekdays)
             ]
             return Monthly(monthly.every_months, tuple(monthly.month_days), tuple(nth_weekdays))
         case "yearly":

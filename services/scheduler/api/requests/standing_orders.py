@@ -1,6 +1,7 @@
 """From a caller's messages to the domain, noting everything that is wrong with them."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from services.runtime.auth import call_context
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
+from services.runtime.money import DIGITS
 from services.runtime.rpc.conversions import put_time, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import names
@@ -34,6 +36,8 @@ from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses
 
 SHIP_TO_MAX_BYTES = 2000
+COUNTRY_PATTERN = re.compile("[A-Z]{2}")
+AREA_PATTERN = re.compile("[A-Z0-9]{1,3}")
 # Standing orders whose expressions are checked.
 CHECKS_AT_ONCE_MAX = 2
 CHECKS_OF_MERCHANT_MAX = 1
@@ -79,6 +83,8 @@ def read_standing_order(
     items = read_items(violations, f"{field}.items", merchant, message.items)
     today_at = None if began_elsewhere else now
     schedule = read_schedule(violations, f"{field}.schedule", message.schedule, today_at, known)
+    if message.currency and message.currency not in DIGITS:
+        violations.add(f"{field}.currency", "must be a current currency of ISO 4217")
     mode = _read_mode(violations, field, merchant, customer, message)
     protection = _read_price_protection(violations, f"{field}.price_protection", message)
     address = read_ship_to(violations, f"{field}.ship_to", message)
@@ -101,7 +107,11 @@ def read_standing_order(
         billing_mode=mode,
         mandate=message.mandate,
         ship_to=addresses.encrypt(keyring, merchant, customer, address),
+        region_code=region_of(address),
+        tax_id=message.tax_id,
         price_protection=protection,
+        currency=message.currency,
+        promotion_code=message.promotion_code,
         notice_lead=lead,
         payment_window=window,
         catch_up=catch_up,
@@ -122,7 +132,12 @@ def _read_customer(
 
 
 def read_items(
-    violations: Violations, field: str, merchant: MerchantId, messages: Sequence[pb.Item]
+    violations: Violations,
+    field: str,
+    merchant: MerchantId,
+    messages: Sequence[pb.Item],
+    *,
+    of_cycle: bool = False,
 ) -> tuple[Item, ...]:
     """The items of a standing order or of one cycle: at least one, each product once."""
     violations.require(field, "must have an item", met=bool(messages))
@@ -133,8 +148,27 @@ def read_items(
             violations.add(f"{field}[{place}].product", "must be a product of the parent merchant")
         if any(known.product == product for known in items):
             violations.add(f"{field}[{place}].product", "must not repeat a product")
-        items.append(Item(product, item.quantity))
+        path = f"{field}[{place}].substitutes"
+        if of_cycle:
+            rule = "must be empty: substitutes are agreed for the standing order"
+            violations.require(path, rule, met=not item.substitutes)
+        substitutes = _read_substitutes(violations, path, merchant, item)
+        items.append(Item(product, item.quantity, substitutes))
     return tuple(items)
+
+
+def _read_substitutes(
+    violations: Violations, field: str, merchant: MerchantId, item: pb.Item
+) -> tuple[str, ...]:
+    products = []
+    for place, name in enumerate(item.substitutes):
+        owner, product = names.PRODUCT.parse(name)
+        if owner != merchant:
+            violations.add(f"{field}[{place}]", "must be a product of the parent merchant")
+        if name == item.product:
+            violations.add(f"{field}[{place}]", "must be another product")
+        products.append(product)
+    return tuple(products)
 
 
 def _read_mode(
@@ -166,6 +200,15 @@ def read_ship_to(violations: Violations, field: str, message: Shipped) -> Postal
         met=message.ship_to.ByteSize() <= SHIP_TO_MAX_BYTES,
     )
     return message.ship_to
+
+
+def region_of(address: PostalAddress) -> str:
+    """The country of an address (ISO 3166-1), or its part (ISO 3166-2) where the area is its code."""
+    country = address.region_code.strip().upper()
+    if not COUNTRY_PATTERN.fullmatch(country):
+        return ""
+    area = address.administrative_area.strip().upper().removeprefix(f"{country}-")
+    return f"{country}-{area}" if AREA_PATTERN.fullmatch(area) else country
 
 
 def _read_catch_up(violations: Violations, field: str, message: pb.StandingOrder) -> CatchUp:

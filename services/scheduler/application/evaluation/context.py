@@ -10,6 +10,7 @@ from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import Consent, consents_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,8 @@ class Context:
     def conditions(self, order: Order) -> Sequence[Condition]:
         """What must hold for an order to be billed."""
         return self.standing_order(order).conditions
+
+    def consents(self, order: Order) -> Sequence[Consent]:
+        """What the customer of an order agreed to take instead of something."""
+        standing_order = self.standing_order(order)
+        return consents_of(standing_order.conditions, standing_order.items)

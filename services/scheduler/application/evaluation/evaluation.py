@@ -1,4 +1,4 @@
-"""What the other services say about orders that are to be prepared, asked for the whole batch."""
+"""What the other services answer about orders that are to be prepared, one call a batch."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.local_checks import check_locally
-from services.scheduler.application.evaluation.pricing import Pasts, Priced, pasts, price
+from services.scheduler.application.evaluation.pricing import (
+    OrderHistories,
+    Priced,
+    order_histories,
+    price,
+)
 from services.scheduler.clients import Clients, MandateQuestion, PlannedCharges
 from services.scheduler.domain.condition_outcomes import prepared
 from services.scheduler.domain.conditions import Action, Outcome
@@ -34,21 +39,21 @@ async def prepare(context: Context, orders: Sequence[Order]) -> list[Order]:
     checked = await check_locally(context, orders, Stage.PREPARE)
     if not checked.going_on:
         return checked.decided
-    past = await pasts(context, checked.going_on)
+    histories = await order_histories(context, checked.going_on)
     planned = await planned_charges(context, checked.going_on)
-    evaluated = await evaluate(context, checked.going_on, past, planned)
+    evaluated = await evaluate(context, checked.going_on, histories, planned)
     return checked.decided + [
-        prepared(*one, context.standing_order(one.order), context.now) for one in evaluated
+        prepared(*entry, context.standing_order(entry.order), context.now) for entry in evaluated
     ]
 
 
 async def evaluate(
-    context: Context, orders: Sequence[Order], past: Pasts, planned: PlannedCharges
+    context: Context, orders: Sequence[Order], histories: OrderHistories, planned: PlannedCharges
 ) -> list[Evaluated]:
-    """Price orders, and ask whether the customer can be notified and charged; in their order."""
+    """Price orders, and check whether the customer can be notified and charged; in their order."""
     customers = [customer_name(order.key.merchant, order.customer) for order in orders]
     priced, bound = await asyncio.gather(
-        price(context, orders, past), context.clients.phones_bound(customers)
+        price(context, orders, histories), context.clients.phones_bound(customers)
     )
     return await _evaluated(context, priced, bound, planned)
 
@@ -56,7 +61,7 @@ async def evaluate(
 async def evaluate_ahead(
     context: Context,
     orders: Sequence[Order],
-    past: Pasts,
+    histories: OrderHistories,
     planned: PlannedCharges,
     *,
     demand_only: bool,
@@ -65,7 +70,7 @@ async def evaluate_ahead(
 
     With `demand_only`, as if there were stock enough.
     """
-    priced = await price(context, orders, past, in_turn=True, ample_stock=demand_only)
+    priced = await price(context, orders, histories, in_turn=True, ample_stock=demand_only)
     return await _evaluated(context, priced, [True] * len(orders), planned)
 
 
@@ -75,11 +80,11 @@ async def _evaluated(
     refused = await _refusals(context, priced, planned)
     return [
         Evaluated(
-            one.order,
-            _evaluation(context, one, refused.get(index, ()), phone_bound=bound[index]),
-            one.outcome,
+            entry.order,
+            _evaluation(context, entry, refused.get(index, ()), phone_bound=bound[index]),
+            entry.outcome,
         )
-        for index, one in enumerate(priced)
+        for index, entry in enumerate(priced)
     ]
 
 
@@ -148,15 +153,15 @@ async def _refusals(
 ) -> dict[int, tuple[str, ...]]:
     """By index: why the mandate does not cover the quote, where there is one to ask about.
 
-    Asked for when each is charged, the earliest first, since those before count in their month.
+    The questions are in the order of the charges, since earlier ones count in their month.
     """
     questions: dict[int, MandateQuestion] = {}
-    for index, one in enumerate(priced):
-        mandate, quote = context.standing_order(one.order).mandate, one.answer
-        # It may be charged: its conditions hold, or only the customer's yes is missing.
-        goes_on = one.outcome.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
+    for index, entry in enumerate(priced):
+        mandate, quote = context.standing_order(entry.order).mandate, entry.answer
+        # It may be charged: its conditions hold, or only the customer's confirmation is missing.
+        goes_on = entry.outcome.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
         if mandate and isinstance(quote, Quote) and goes_on:
-            charge_time = promised_charge_time(one.order, context.now)
+            charge_time = promised_charge_time(entry.order, context.now)
             questions[index] = MandateQuestion(
                 mandate, quote.amount_minor, quote.currency, charge_time
             )
@@ -166,9 +171,9 @@ async def _refusals(
 
 
 def _evaluation(
-    context: Context, one: Priced, mandate_reasons: tuple[str, ...], *, phone_bound: bool
+    context: Context, priced: Priced, mandate_reasons: tuple[str, ...], *, phone_bound: bool
 ) -> Evaluation:
-    answer = one.answer
+    answer = priced.answer
     problems = () if isinstance(answer, Quote) else answer.reasons
     if not phone_bound:
         problems = (*problems, OrderReason.PHONE_NOT_BOUND)
@@ -179,5 +184,5 @@ def _evaluation(
         problems = (*problems, why)
     if isinstance(answer, Quote):
         return Evaluation(answer, problems, mandate_reasons)
-    discontinued = is_discontinued(one.order, answer, context.conditions(one.order))
+    discontinued = is_discontinued(priced.order, answer, context.consents(priced.order))
     return Evaluation(None, problems, mandate_reasons, discontinued=discontinued)

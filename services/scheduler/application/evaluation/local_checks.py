@@ -26,7 +26,7 @@ class CheckedBatch(NamedTuple):
 
 
 async def check_locally(context: Context, orders: Sequence[Order], stage: Stage) -> CheckedBatch:
-    """Leave out or hold the orders that our own rows speak against, before anybody is asked."""
+    """Leave out or hold the orders that our own rows speak against, before any call."""
     counting = [order for order in orders if context.standing_order(order).repurchase]
     waiting = [order.key for order in orders if context.standing_order(order).waits_for_payment]
     if not counting and not waiting:

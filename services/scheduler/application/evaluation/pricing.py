@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Cart, QuoteAnswer
@@ -12,19 +13,32 @@ from services.scheduler.domain.conditions import (
     NO_OUTCOME,
     Action,
     Inputs,
+    OrderHistory,
     Outcome,
-    Past,
-    asks_past,
-    asks_stock,
+    needs_history,
+    needs_stock,
     outcome_of,
 )
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
-from services.scheduler.domain.order import Order, OrderState, Quote, with_replaced
-from services.scheduler.domain.substitution import missing, substituted, takable
+from services.scheduler.domain.order import (
+    SUBSTITUTES_MAX,
+    Order,
+    OrderState,
+    Quote,
+    with_replaced,
+)
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import (
+    amounts_of,
+    dearer,
+    missing,
+    substituted,
+    takable,
+)
 from services.scheduler.store import conditions as condition_store
 
-# Each condition offers its substitute, which can be refused and can be short in turn.
-SUBSTITUTION_MAX_ROUNDS = 2 * CONDITIONS_MAX + 1
+# Each condition and item offers substitutes, each of which can be refused and can be short in turn.
+SUBSTITUTION_MAX_ROUNDS = 2 * (CONDITIONS_MAX + SUBSTITUTES_MAX) + 1
 # What the customer has paid, and what has been announced to them.
 PAID = (OrderState.PAID,)
 EXPECTED = (OrderState.PAID, OrderState.UPCOMING, OrderState.AWAITING_PAYMENT)
@@ -32,8 +46,9 @@ EXPECTED = (OrderState.PAID, OrderState.UPCOMING, OrderState.AWAITING_PAYMENT)
 # Other tasks run after so much of it: the conditions of one order take some two milliseconds at most.
 CONDITIONS_TURN_SECONDS = 0.005
 
-Pasts = Mapping[OrderKey, Past]
-_NO_PAST = Past()
+OrderHistories = Mapping[OrderKey, OrderHistory]
+_NO_HISTORY = OrderHistory()
+NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +58,40 @@ class Priced:
     order: Order
     answer: QuoteAnswer
     outcome: Outcome
+    # The products of which there are too few, as far as anybody has to know.
+    short: frozenset[str] = frozenset()
 
 
-async def pasts(
+async def order_histories(
     context: Context, orders: Sequence[Order], states: Sequence[OrderState] = PAID
-) -> Pasts:
-    """What other cycles came to, of the orders whose conditions ask about it; one statement."""
-    asking = [order for order in orders if asks_past(context.conditions(order))]
-    if not asking:
+) -> OrderHistories:
+    """What other cycles came to, of the orders whose conditions need it; one statement."""
+    concerned = [order for order in orders if needs_history(context.conditions(order))]
+    if not concerned:
         return {}
     async with context.database.read() as connection:
-        return await condition_store.past(connection, asking, states)
+        return await condition_store.order_histories(connection, concerned, states)
 
 
 async def price(
     context: Context,
     orders: Sequence[Order],
-    known: Pasts,
+    histories: OrderHistories,
     *,
     in_turn: bool = False,
     ample_stock: bool = False,
 ) -> list[Priced]:
     """Price orders, with substitutes where conditions want them; in their order.
 
-    With `in_turn`, orders of one standing order are looked at as if those before had been paid; with
+    With `in_turn`, orders of one standing order are evaluated as if those before had been paid; with
     `ample_stock`, as if there were enough of everything.
     """
 
     async def applied(orders: Sequence[Order], answers: Sequence[QuoteAnswer]) -> list[Priced]:
         short = {} if ample_stock else await _short(context, orders)
-        return await apply_conditions(context, orders, answers, known, short, in_turn=in_turn)
+        return await apply_conditions(context, orders, answers, histories, short, in_turn=in_turn)
 
-    priced = await applied(orders, await quoted(context, orders))
+    first = priced = await applied(orders, await quoted(context, orders))
     # By index, what was tried instead of something and could not be taken.
     refused: dict[int, set[str]] = {}
     for _ in range(SUBSTITUTION_MAX_ROUNDS - 1):
@@ -84,21 +101,24 @@ async def price(
         answers = await quoted(context, list(tried.values()))
         for (index, order), answer in zip(tried.items(), answers, strict=True):
             before = priced[index]
-            if isinstance(answer, Quote) and takable(order, answer):
+            above = _dearer(context, first[index], order, answer)
+            if isinstance(answer, Quote) and takable(order, answer) and not above:
                 priced[index] = Priced(order, answer, NO_OUTCOME)
             else:
-                refused[index].update(_newly_taken(before.order, order))
-                priced[index] = replace(before, answer=_also_off_sale(before.answer, answer))
-        # Only these, and with them what is looked at as if they were paid.
+                refused[index].update(above or _newly_taken(before.order, order))
+                priced[index] = replace(before, answer=_ruled_out(before.answer, answer, above))
+        # Only these, and with them what is evaluated as if they were paid.
         changed = {order.key.standing_order_key for order in tried.values()}
         indexes = [
-            index for index, one in enumerate(priced) if one.order.key.standing_order_key in changed
+            index
+            for index, entry in enumerate(priced)
+            if entry.order.key.standing_order_key in changed
         ]
         again = await applied(
             [priced[index].order for index in indexes], [priced[index].answer for index in indexes]
         )
-        for index, one in zip(indexes, again, strict=True):
-            priced[index] = one
+        for index, entry in zip(indexes, again, strict=True):
+            priced[index] = entry
     return priced
 
 
@@ -107,14 +127,14 @@ def _tried(
 ) -> dict[int, Order]:
     """By index, orders with the next substitute that was agreed on, where something is missing."""
     tried: dict[int, Order] = {}
-    for index, one in enumerate(priced):
-        lacking = missing(one.order, one.answer, one.outcome)
+    for index, entry in enumerate(priced):
+        consents = context.consents(entry.order)
+        lacking = missing(entry.order, entry.answer, entry.outcome, entry.short, consents)
         if lacking is None:
             continue
         # A substitute that turns out short is not tried again either.
         refused.setdefault(index, set()).update(lacking.titles)
-        conditions = context.conditions(one.order)
-        order = substituted(one.order, lacking, conditions, refused[index], context.now)
+        order = substituted(entry.order, lacking, consents, refused[index], context.now)
         if order is not None:
             tried[index] = order
     return tried
@@ -128,16 +148,38 @@ def _newly_taken(before: Order, after: Order) -> set[str]:
     }
 
 
-def _also_off_sale(answer: QuoteAnswer, substitute: QuoteAnswer) -> QuoteAnswer:
+def _dearer(context: Context, first: Priced, order: Order, answer: QuoteAnswer) -> set[str]:
+    """The substitutes that cost more than their customer agreed to."""
+    if not isinstance(answer, Quote):
+        return set()
+    amounts = amounts_of(first.order, first.answer)
+    return dearer(first.order, amounts, order, answer, context.consents(order))
+
+
+def _ruled_out(answer: QuoteAnswer, substitute: QuoteAnswer, above: set[str]) -> QuoteAnswer:
     """What is known of an order without a price, with what is known of a substitute for it."""
-    if isinstance(answer, Quote) or isinstance(substitute, Quote):
+    if isinstance(answer, Quote):
         return answer
-    return replace(answer, discontinued=answer.discontinued | substitute.discontinued)
+    gone = frozenset() if isinstance(substitute, Quote) else substitute.ruled_out
+    return replace(answer, ruled_out=answer.ruled_out | gone | above)
+
+
+def cart_of(order: Order, standing_order: StandingOrder, now: datetime) -> Cart:
+    """What an order costs is asked for by this: of now, or of its due time."""
+    return Cart(
+        order.key,
+        order.items,
+        max(order.due_time, now),
+        standing_order.create_time,
+        order.region_code,
+        order.currency,
+        order.tax_id,
+    )
 
 
 async def quoted(context: Context, orders: Sequence[Order]) -> list[QuoteAnswer]:
     """What orders cost now, or at their due times; substitutes name what they are taken for."""
-    carts = [Cart(order.key, order.items, max(order.due_time, context.now)) for order in orders]
+    carts = [cart_of(order, context.standing_order(order), context.now) for order in orders]
     answers = await context.clients.quote(carts)
     return [
         with_replaced(order, answer) if isinstance(answer, Quote) else answer
@@ -149,7 +191,7 @@ async def apply_conditions(
     context: Context,
     orders: Sequence[Order],
     answers: Sequence[QuoteAnswer],
-    known: Pasts,
+    histories: OrderHistories,
     short: Mapping[OrderKey, frozenset[str]],
     *,
     in_turn: bool = False,
@@ -160,29 +202,34 @@ async def apply_conditions(
     with the call.
     """
     priced: list[Priced] = []
-    passed: dict[StandingOrderKey, Past] = {}
+    running: dict[StandingOrderKey, OrderHistory] = {}
     turn_end = time.monotonic() + CONDITIONS_TURN_SECONDS
     for order, answer in zip(orders, answers, strict=True):
         standing_order = context.standing_order(order)
         if not isinstance(answer, Quote) or not standing_order.conditions:
-            priced.append(Priced(order, answer, NO_OUTCOME))
+            priced.append(Priced(order, answer, NO_OUTCOME, short.get(order.key, NOTHING)))
             continue
         if time.monotonic() > turn_end:
             await asyncio.sleep(0)
             turn_end = time.monotonic() + CONDITIONS_TURN_SECONDS
-        past = passed.get(standing_order.key) or replace(
-            known.get(order.key, _NO_PAST), paid_order_count=standing_order.paid_order_count
+        history = running.get(standing_order.key) or replace(
+            histories.get(order.key, _NO_HISTORY), paid_order_count=standing_order.paid_order_count
         )
-        inputs = Inputs(answer, past, short.get(order.key, frozenset()))
+        inputs = Inputs(answer, history, short.get(order.key, NOTHING))
         outcome = outcome_of(standing_order.conditions, order, inputs)
-        priced.append(Priced(order, answer, outcome))
+        priced.append(Priced(order, answer, outcome, inputs.short))
         if in_turn:
             goes_on = outcome.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
-            passed[standing_order.key] = past.with_order(order, answer) if goes_on else past
+            running[standing_order.key] = history.with_order(order, answer) if goes_on else history
     return priced
 
 
 async def _short(context: Context, orders: Sequence[Order]) -> dict[OrderKey, frozenset[str]]:
-    asking = [order for order in orders if asks_stock(context.conditions(order))]
-    answers = await context.clients.check_stock(asking) if asking else []
-    return {order.key: short for order, short in zip(asking, answers, strict=True)}
+    concerned = [
+        order
+        for order in orders
+        if needs_stock(context.conditions(order))
+        or any(item.substitutes for item in context.standing_order(order).items)
+    ]
+    answers = await context.clients.check_stock(concerned) if concerned else []
+    return {order.key: short for order, short in zip(concerned, answers, strict=True)}

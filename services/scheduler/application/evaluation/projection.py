@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import evaluate_ahead
 from services.scheduler.application.evaluation.local_checks import check_locally
-from services.scheduler.application.evaluation.pricing import EXPECTED, pasts
+from services.scheduler.application.evaluation.pricing import EXPECTED, order_histories
 from services.scheduler.clients import PlannedCharges
 from services.scheduler.domain.condition_outcomes import prepared
 from services.scheduler.domain.conditions import NO_OUTCOME, Outcome
-from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage, asks
+from services.scheduler.domain.order import (
+    Order,
+    OrderReason,
+    OrderState,
+    Quote,
+    Stage,
+    awaits_confirmation,
+)
 
 _UNPAYABLE = frozenset({OrderReason.MANDATE_NOT_COVERING, OrderReason.PAYMENT_METHOD_BLOCKED})
 
@@ -31,7 +38,7 @@ class Projection:
     def demand(self) -> Quote | None:
         """What it will come to if nobody says or changes anything."""
         unpayable = _UNPAYABLE.intersection(self.order.reasons)
-        return None if asks(self.order) or unpayable else self.quote
+        return None if awaits_confirmation(self.order) or unpayable else self.quote
 
 
 async def project(
@@ -47,7 +54,7 @@ async def project(
     `demand_only`, as if there were stock enough.
     """
     checked = await check_locally(context, coming, Stage.PREPARE)
-    # Those after the first wait for that one, which is looked at as if it were paid.
+    # Those after the first wait for that one, which is evaluated as if it were paid.
     first = {order.key.standing_order_key: order.key for order in reversed(coming)}
     decided = {
         order.key: order
@@ -60,11 +67,13 @@ async def project(
         for order in coming
         if order.key not in decided or decided[order.key].state is not OrderState.SKIPPED
     ]
-    past = await pasts(context, to_price, EXPECTED)
+    histories = await order_histories(context, to_price, EXPECTED)
     projections = {key: Projection(order) for key, order in decided.items()}
-    for one in await evaluate_ahead(context, to_price, past, planned, demand_only=demand_only):
-        key, standing_order = one.order.key, context.standing_order(one.order)
-        order = decided.get(key) or prepared(*one, standing_order, context.now)
-        quote = None if order.state is OrderState.SKIPPED else one.evaluation.quote
-        projections[key] = Projection(order, quote, one.outcome)
+    for evaluated in await evaluate_ahead(
+        context, to_price, histories, planned, demand_only=demand_only
+    ):
+        key, standing_order = evaluated.order.key, context.standing_order(evaluated.order)
+        order = decided.get(key) or prepared(*evaluated, standing_order, context.now)
+        quote = None if order.state is OrderState.SKIPPED else evaluated.evaluation.quote
+        projections[key] = Projection(order, quote, evaluated.outcome)
     return [projections[order.key] for order in coming]

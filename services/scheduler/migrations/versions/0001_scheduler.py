@@ -29,23 +29,21 @@ CREATE TABLE standing_orders (
     mandate                 text        NOT NULL,
     -- An address, encrypted by the service for the customer; copied to orders as it is.
     ship_to                 bytea       NOT NULL,
+    -- The country of that address, or its part (DE, US-CA), as far as it is known.
+    region_code             text        NOT NULL DEFAULT '',
+    tax_id                  text        NOT NULL DEFAULT '',
     price_protection        jsonb,
     notice_lead             interval    NOT NULL,
     payment_window          interval    NOT NULL,
-    state                   text        NOT NULL
-                            CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
+    currency                text        NOT NULL DEFAULT '',
+    promotion_code          text        NOT NULL DEFAULT '',
     base_cycle              integer     NOT NULL,
     -- The first cycle of all: the count that the customer gave counts from it, under any schedule.
     plan_first_cycle        integer     NOT NULL DEFAULT 1,
-    -- Of the last cycle that has an order, what the recurrence gave: that date is used up.
-    last_nominal_date       date,
     -- The first cycle that is billed here; those before it were another system's.
     first_cycle             integer     NOT NULL DEFAULT 1 CHECK (first_cycle >= 1),
     -- Of the row that it was imported from, encrypted; the same row again changes nothing.
     import_hash             bytea       NOT NULL DEFAULT '',
-    next_cycle              integer     CHECK (next_cycle >= 1),
-    next_due_time           timestamptz,
-    prepare_time            timestamptz,
     catch_up_mode           text        NOT NULL
                             CHECK (catch_up_mode IN ('LATEST_ONLY', 'ALL_IN_ORDER', 'NONE')),
     catch_up_window         interval    NOT NULL,
@@ -55,29 +53,72 @@ CREATE TABLE standing_orders (
     repurchase_action       text        NOT NULL
                             CHECK (repurchase_action IN ('SKIP', 'HOLD_AND_ASK')),
     last_cycle              integer,
+    -- Whether somebody moved dates since sign-up: then the schedule alone does not give them all.
+    dates_changed           boolean     NOT NULL DEFAULT false,
+    create_time             timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(standing_order)) STORED,
+    state                   text        NOT NULL
+                            CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
+    -- Of the last cycle that has an order, what the recurrence gave: that date is used up.
+    last_nominal_date       date,
+    next_cycle              integer     CHECK (next_cycle >= 1),
+    next_due_time           timestamptz,
+    prepare_time            timestamptz,
+    -- When it came into its state; NULL if that is its first.
+    state_change_time       timestamptz,
     resume_time             timestamptz,
     -- When the last cycle is due; a pause that lasts longer ends the standing order.
     last_due_time           timestamptz,
     changes                 jsonb       NOT NULL,
-    -- Whether somebody moved dates since sign-up: then the schedule alone does not give them all.
-    dates_changed           boolean     NOT NULL DEFAULT false,
     paid_order_count        integer     NOT NULL DEFAULT 0,
     last_amount_minor       bigint,
     last_currency           text        NOT NULL DEFAULT '',
     version                 integer     NOT NULL DEFAULT 1,
-    claim_time              timestamptz,
-    create_time             timestamptz NOT NULL,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (merchant, standing_order)
 )
--- A cycle changes the row three times (claimed, moved on, paid): where there is room on its page, the
--- indexes of what did not change stay as they are.
-WITH (fillfactor = 70);
-CREATE INDEX standing_orders_due ON standing_orders (prepare_time) WHERE state = 'ACTIVE';
-CREATE INDEX standing_orders_resting ON standing_orders (least(resume_time, last_due_time))
+-- A cycle changes the row twice (moved on, paid), and a set of rows at once: each page has room for
+-- all of its rows again. What a cycle changes comes last, side by side, as that of orders.
+WITH (fillfactor = 50);
+CREATE INDEX standing_orders_due ON standing_orders (bucket, prepare_time) WHERE state = 'ACTIVE';
+CREATE INDEX standing_orders_resting
+    ON standing_orders (bucket, least(resume_time, last_due_time))
     WHERE state = 'PAUSED' AND next_cycle IS NOT NULL;
 CREATE INDEX standing_orders_of_customer ON standing_orders (merchant, customer, standing_order);
 
+-- Which standing orders have a product, whatever their state; the triggers below keep it. A walk over
+-- those of a product goes by when they were added, so that it finds those that come later at its end.
+CREATE TABLE standing_order_products (
+    merchant                text        NOT NULL,
+    product                 text        NOT NULL,
+    standing_order          text        NOT NULL,
+    customer                text        NOT NULL,
+    -- By this database's clock.
+    add_time                timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (merchant, product, standing_order)
+);
+CREATE INDEX standing_order_products_added
+    ON standing_order_products (merchant, product, add_time, standing_order);
+CREATE INDEX standing_order_products_of_customer
+    ON standing_order_products (merchant, customer, product);
+
+-- Products that went off sale for good, and how far their standing orders have been told.
+CREATE TABLE discontinued_products (
+    merchant                text        NOT NULL,
+    product                 text        NOT NULL,
+    title                   text        NOT NULL,
+    discontinue_time        timestamptz NOT NULL,
+    -- The last standing order that was looked at.
+    after_standing_order    text        NOT NULL DEFAULT '',
+    is_done                 boolean     NOT NULL DEFAULT false,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(product)) STORED,
+    PRIMARY KEY (product, merchant)
+);
+CREATE INDEX discontinued_products_due ON discontinued_products (bucket, discontinue_time)
+    WHERE NOT is_done;
+
+-- What a change of state changes comes last, side by side: PostgreSQL logs of a row that stays on its
+-- page only what is between the first and the last changed byte.
 CREATE TABLE orders (
     merchant                text        NOT NULL,
     standing_order          text        NOT NULL,
@@ -86,7 +127,6 @@ CREATE TABLE orders (
     local_date              date        NOT NULL,
     due_time                timestamptz NOT NULL,
     notice_lead             interval    NOT NULL,
-    state                   text        NOT NULL,
     -- What it was announced with; until then, the standing order's when it was last prepared.
     title                   text        NOT NULL,
     billing_mode            text        NOT NULL
@@ -94,13 +134,22 @@ CREATE TABLE orders (
     mandate                 text        NOT NULL,
     payment_window          interval    NOT NULL,
     time_zone               text        NOT NULL,
-    reasons                 text[]      NOT NULL,
     items                   jsonb       NOT NULL,
     -- What was taken instead of a product; items has it.
     substitutes             jsonb       NOT NULL,
     ship_to                 bytea       NOT NULL,
+    region_code             text        NOT NULL DEFAULT '',
+    tax_id                  text        NOT NULL DEFAULT '',
     lines                   jsonb       NOT NULL,
     currency                text        NOT NULL,
+    hold_until_time         timestamptz NOT NULL,
+    traceparent             text        NOT NULL,
+    -- What was decided when it was stored first.
+    first_decisions         jsonb       NOT NULL,
+    create_time             timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(standing_order)) STORED,
+    state                   text        NOT NULL,
+    reasons                 text[]      NOT NULL,
     notified_minor          bigint,
     amount_minor            bigint,
     charge_not_before_time  timestamptz,
@@ -112,24 +161,42 @@ CREATE TABLE orders (
     -- Whether the customer is asked about a condition.
     asks_condition          boolean     NOT NULL,
     confirmed_reasons       text[]      NOT NULL,
-    hold_until_time         timestamptz NOT NULL,
     announcement_count      integer     NOT NULL,
-    traceparent             text        NOT NULL,
-    history                 jsonb       NOT NULL,
-    claim_time              timestamptz,
-    create_time             timestamptz NOT NULL,
+    -- Whether its date was moved after it was announced.
+    is_moved                boolean     NOT NULL,
+    -- Counts the changes: what was decided about an earlier one is not stored any more.
+    version                 integer     NOT NULL DEFAULT 1,
     update_time             timestamptz NOT NULL,
-    -- One cycle, at most one order.
+    -- One cycle, at most one order. Its standing order is there: who stores an order has moved it on.
     PRIMARY KEY (merchant, standing_order, cycle),
-    FOREIGN KEY (merchant, standing_order) REFERENCES standing_orders,
     CHECK (state IN ('UPCOMING', 'AWAITING_PAYMENT', 'PAID', 'SKIPPED', 'HELD', 'LAPSED',
                      'CANCELLED')),
+    CHECK (state = 'UPCOMING' OR collect_time IS NULL),
+    CHECK (state = 'HELD' OR recheck_time IS NULL),
     -- Never more than the customer was told.
     CHECK (amount_minor <= notified_minor)
-);
-CREATE INDEX orders_to_collect ON orders (collect_time) WHERE state = 'UPCOMING';
-CREATE INDEX orders_held ON orders (recheck_time) WHERE state = 'HELD';
+)
+-- A set of orders changes at once: each page has room for all of its rows again.
+WITH (fillfactor = 50);
+-- No index has the state itself, so that indexes need not follow a change of state alone.
+CREATE INDEX orders_to_collect ON orders (bucket, collect_time) WHERE collect_time IS NOT NULL;
+CREATE INDEX orders_held ON orders (bucket, recheck_time) WHERE recheck_time IS NOT NULL;
+-- Put so that the planner does not take it for what is due, and read every merchant's for each bucket.
+CREATE INDEX orders_held_of_merchant ON orders (merchant)
+    WHERE coalesce(recheck_time, '-infinity') > '-infinity';
 CREATE INDEX orders_of_merchant_due ON orders (merchant, due_time);
+-- For proofs, which read all orders of a day.
+CREATE INDEX orders_due ON orders USING brin (due_time) WITH (pages_per_range = 32, autosummarize);
+
+-- What was decided about an order later, by the version that it made. Rows are added, never changed.
+CREATE TABLE order_decisions (
+    merchant                text        NOT NULL,
+    standing_order          text        NOT NULL,
+    cycle                   integer     NOT NULL,
+    version                 integer     NOT NULL,
+    decisions               jsonb       NOT NULL,
+    PRIMARY KEY (merchant, standing_order, cycle, version)
+);
 
 -- What customers bought elsewhere: of each product the last purchase. The shard key is the customer.
 CREATE TABLE purchases (
@@ -140,6 +207,63 @@ CREATE TABLE purchases (
     PRIMARY KEY (customer, merchant, product)
 );
 
+-- Changes of prices, and how far their walk over the standing orders with the product has come.
+CREATE TABLE price_changes (
+    merchant                text        NOT NULL,
+    product                 text        NOT NULL,
+    price                   text        NOT NULL,
+    -- What customers call the product.
+    title                   text        NOT NULL,
+    effective_time          timestamptz NOT NULL,
+    -- A correction announces it anew, and the walk begins again.
+    announce_time           timestamptz NOT NULL,
+    -- Set: it will not take effect, and the walk is over those who were told.
+    withdraw_time           timestamptz,
+    -- Behind what comes next: when it was added, and the standing order; of a withdrawn one the
+    -- customer.
+    after_time              timestamptz NOT NULL DEFAULT to_timestamp(0),
+    after_key               text        NOT NULL DEFAULT '',
+    -- When the walk goes on; NULL: it is over.
+    due_time                timestamptz,
+    version                 integer     NOT NULL DEFAULT 1,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(product)) STORED,
+    PRIMARY KEY (merchant, product, price)
+);
+CREATE INDEX price_changes_due ON price_changes (bucket, due_time) WHERE due_time IS NOT NULL;
+
+-- What a change of a price means to a standing order, and whether its customer was told.
+CREATE TABLE price_change_notices (
+    merchant                text        NOT NULL,
+    standing_order          text        NOT NULL,
+    product                 text        NOT NULL,
+    price                   text        NOT NULL,
+    announce_time           timestamptz NOT NULL,
+    customer                text        NOT NULL,
+    -- When it is looked at; NULL: the customer was told, or is not concerned.
+    notify_time             timestamptz,
+    tell_time               timestamptz,
+    -- The notice, by its id.
+    notice                  text,
+    first_cycle             integer,
+    first_due_time          timestamptz,
+    -- What the units of the product cost in an order from that cycle on, and what without the change.
+    amount_minor            bigint,
+    previous_minor          bigint,
+    currency                text,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    PRIMARY KEY (merchant, standing_order, product, price, announce_time),
+    CHECK (tell_time IS NULL OR notify_time IS NULL),
+    CHECK (num_nulls(tell_time, notice, first_cycle, first_due_time, amount_minor, previous_minor,
+                     currency) IN (0, 7))
+);
+CREATE INDEX price_change_notices_due ON price_change_notices (bucket, notify_time)
+    WHERE notify_time IS NOT NULL;
+-- Of all rows: one of those that wait would be taken for the index of what is due.
+CREATE INDEX price_change_notices_of_customer
+    ON price_change_notices (merchant, product, price, customer);
+CREATE INDEX price_change_notices_told
+    ON price_change_notices (merchant, product, price, customer) WHERE tell_time IS NOT NULL;
+
 -- How merchants' standing orders behave. Few rows, rarely changed: a copy on each shard.
 CREATE TABLE scheduler_settings (
     merchant                text        NOT NULL PRIMARY KEY,
@@ -148,29 +272,111 @@ CREATE TABLE scheduler_settings (
     version                 integer     NOT NULL
 );
 
-SELECT enable_tenant_rls('merchant', 'standing_orders', 'orders', 'purchases', 'scheduler_settings');
+SELECT enable_tenant_rls('merchant', 'standing_orders', 'standing_order_products',
+    'discontinued_products', 'orders', 'order_decisions', 'purchases', 'scheduler_settings',
+    'price_changes', 'price_change_notices');
+SELECT revoke_privileges('UPDATE, DELETE', 'order_decisions');
 
--- What statements read of an order (store/order_rows.py): all but its history, which is long.
+-- What statements read of an order (store/order_rows.py).
 CREATE VIEW order_rows WITH (security_invoker = true) AS
-    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
-           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition, local_date,
-           due_time, notice_lead, lines, currency, notified_minor, amount_minor,
-           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
-           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time,
-           claim_time
+    SELECT merchant, standing_order, cycle, customer, ship_to, region_code, tax_id, state, title,
+           billing_mode, mandate, payment_window, time_zone, items, substitutes, hold_until_time,
+           asks_condition, local_date, due_time, notice_lead, lines, currency, notified_minor,
+           amount_minor, charge_not_before_time, notice_time, collect_time, pay_time, recheck_time,
+           held_stage, announcement_count, traceparent, reasons, confirmed_reasons, version,
+           create_time, update_time
     FROM orders;
 -- What statements read of a standing order (store/standing_order_rows.py), and what its merchant's
 -- settings mean for it: they are found by their key, row by row, and never read as a whole.
 CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
     SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-           price_protection, notice_lead, payment_window, create_time, update_time, state, base_cycle,
-           plan_first_cycle, last_nominal_date, next_cycle, next_due_time, prepare_time,
+           region_code, tax_id, price_protection, notice_lead, payment_window, currency,
+           promotion_code, create_time, update_time, state, base_cycle, plan_first_cycle,
+           last_nominal_date, next_cycle,
+           next_due_time, prepare_time,
            catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
            last_cycle, resume_time, last_due_time, changes, dates_changed, paid_order_count,
-           last_amount_minor, last_currency, version, claim_time,
+           last_amount_minor, last_currency, version,
            coalesce((SELECT unpaid_policy = 'WAIT' FROM scheduler_settings AS settings
                      WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment
     FROM standing_orders;
+
+CREATE FUNCTION keep_state_change_time() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.state_change_time := NEW.update_time;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER standing_orders_state BEFORE UPDATE OF state ON standing_orders FOR EACH ROW
+    WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION keep_state_change_time();
+
+CREATE FUNCTION add_products() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO standing_order_products (merchant, product, standing_order, customer)
+    SELECT DISTINCT merchant, item ->> 0, standing_order, customer
+    FROM added CROSS JOIN LATERAL jsonb_array_elements(items) AS item;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER standing_orders_created AFTER INSERT ON standing_orders
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION add_products();
+CREATE FUNCTION change_products() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM standing_order_products AS had
+    WHERE had.merchant = NEW.merchant AND had.standing_order = NEW.standing_order
+      AND had.product = ANY (
+          SELECT item ->> 0 FROM jsonb_array_elements(OLD.items) AS item
+          EXCEPT SELECT item ->> 0 FROM jsonb_array_elements(NEW.items) AS item);
+    INSERT INTO standing_order_products (merchant, product, standing_order, customer)
+    SELECT DISTINCT NEW.merchant, item ->> 0, NEW.standing_order, NEW.customer
+    FROM jsonb_array_elements(NEW.items) AS item
+    ON CONFLICT (merchant, product, standing_order) DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER standing_orders_items AFTER UPDATE OF items ON standing_orders FOR EACH ROW
+    WHEN (NEW.items <> OLD.items) EXECUTE FUNCTION change_products();
+
+-- By kind of work and bucket, when the first is due.
+CREATE VIEW first_due WITH (security_invoker = true) AS
+    SELECT 'prepare' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT prepare_time AS due_time FROM standing_orders
+        WHERE state = 'ACTIVE' AND standing_orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'discontinue' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT discontinue_time AS due_time FROM discontinued_products
+        WHERE NOT is_done AND discontinued_products.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'resume' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT least(resume_time, last_due_time) AS due_time FROM standing_orders
+        WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND standing_orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'collect' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT collect_time AS due_time FROM orders
+        WHERE collect_time IS NOT NULL AND orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'held' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT recheck_time AS due_time FROM orders
+        WHERE recheck_time IS NOT NULL AND orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'price-change' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT due_time FROM price_changes
+        WHERE due_time IS NOT NULL AND price_changes.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'price-notice' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT notify_time AS due_time FROM price_change_notices
+        WHERE notify_time IS NOT NULL AND price_change_notices.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first;
 
 -- A final state stays, whatever arrives late, twice or out of order. A customer's own skip is the one
 -- that the customer can take back: the order is then prepared and announced again.
@@ -183,11 +389,7 @@ CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
 CREATE VIEW audit_v1.standing_orders AS
     SELECT merchant, standing_order, customer, state, base_cycle, first_cycle, next_cycle,
            next_due_time, last_cycle, schedule, dates_changed, title = '' AS erased,
-           coalesce((
-               SELECT max(occur_time) FROM outbox
-               WHERE type = 'recurring.scheduler.v1.StandingOrderChanged'
-                 AND partition_key = 'merchants/' || merchant || '/standingOrders/' || standing_order
-           ), update_time) AS state_change_time
+           coalesce(state_change_time, create_time) AS state_change_time
     FROM standing_orders;
 CREATE VIEW audit_v1.orders AS
     SELECT merchant, standing_order, cycle,
@@ -198,7 +400,7 @@ CREATE VIEW audit_v1.orders AS
            local_date, due_time, state, reasons,
            billing_mode, notified_minor, amount_minor, currency, charge_not_before_time, notice_time,
            pay_time,
-           history @> '[{"kind": "ORDERED_NOW"}]' OR history @> '[{"kind": "DEFERRED"}]' AS moved
+           is_moved AS moved
     FROM orders;
 -- What the units are held of, for an order that is to be paid or was.
 CREATE VIEW audit_v1.order_items AS
@@ -206,11 +408,36 @@ CREATE VIEW audit_v1.order_items AS
            'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
            'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
                AS order_name,
-           state, item.product, item.quantity_units
+           state, item.product, item.quantity_units, due_time
     FROM orders CROSS JOIN LATERAL (
         SELECT item ->> 0 AS product, sum((item ->> 1)::integer) AS quantity_units
         FROM jsonb_array_elements(items) AS item GROUP BY item ->> 0) AS item
     WHERE state IN ('AWAITING_PAYMENT', 'PAID');
+-- What payments, notify and catalog say as well, by when the order was due.
+CREATE VIEW audit_v1.compared AS
+    SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, name AS subject,
+           ARRAY[standing_order_name, customer_name] AS about, currency, amount_minor, '' AS facts,
+           due_time AS partition_time, state <> 'AWAITING_PAYMENT' AS is_final
+    FROM audit_v1.orders WHERE amount_minor IS NOT NULL
+    UNION ALL
+    SELECT 'final-states-agree', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0,
+           CASE state WHEN 'PAID' THEN 'paid' WHEN 'AWAITING_PAYMENT' THEN 'open' ELSE 'unpaid' END,
+           due_time, state <> 'AWAITING_PAYMENT'
+    FROM audit_v1.orders WHERE amount_minor IS NOT NULL
+    UNION ALL
+    SELECT 'receipt-sent', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0, state,
+           due_time, true
+    FROM audit_v1.orders WHERE state IN ('PAID', 'CANCELLED')
+    UNION ALL
+    SELECT 'stock-matches-orders', merchant, product, order_name || ' ' || product,
+           ARRAY[standing_order_name], '', 0,
+           CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || quantity_units, due_time,
+           state = 'PAID'
+    FROM audit_v1.order_items;
+-- What digests of settled days are made of.
+CREATE VIEW audit_v1.digested AS
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    FROM audit_v1.compared;
 -- The cycle that was next when somebody asked for it at once, and when it would have been due.
 CREATE VIEW audit_v1.cycles_brought_forward AS
     SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
@@ -230,22 +457,29 @@ CREATE VIEW audit_v1.cycles_moved_by_customers AS
     WHERE method = 'ChangeCycle' AND change -> 'local_date' IS NOT NULL;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'standing order' AS kind, merchant, merchant || '/' || standing_order AS subject,
-           prepare_time AS due_time, claim_time
+           prepare_time AS due_time, bucket
     FROM standing_orders WHERE state = 'ACTIVE' AND prepare_time IS NOT NULL
     UNION ALL
-    SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time, claim_time
+    SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time, bucket
     FROM standing_orders WHERE state = 'PAUSED' AND resume_time IS NOT NULL
     UNION ALL
-    SELECT 'announced order', merchant, merchant || '/' || standing_order || '/' || cycle, collect_time,
-           claim_time
-    FROM orders WHERE state = 'UPCOMING' AND collect_time IS NOT NULL
+    SELECT 'discontinued product', merchant, merchant || '/' || product, discontinue_time, bucket
+    FROM discontinued_products WHERE NOT is_done
     UNION ALL
-    SELECT 'announced order without a delivered notice', merchant,
-           merchant || '/' || standing_order || '/' || cycle, hold_until_time, claim_time
-    FROM orders WHERE state = 'UPCOMING' AND collect_time IS NULL
+    SELECT CASE WHEN state = 'HELD' THEN 'held order'
+                WHEN collect_time IS NULL THEN 'announced order without a delivered notice'
+                ELSE 'announced order' END,
+           merchant, merchant || '/' || standing_order || '/' || cycle,
+           CASE WHEN state = 'UPCOMING' THEN coalesce(collect_time, hold_until_time)
+                WHEN reasons = ARRAY['PREVIOUS_UNPAID'] THEN recheck_time
+                ELSE least(recheck_time, hold_until_time) END, bucket
+    FROM orders WHERE state IN ('UPCOMING', 'HELD')
     UNION ALL
-    SELECT 'held order', merchant, merchant || '/' || standing_order || '/' || cycle,
-           CASE WHEN reasons = ARRAY['PREVIOUS_UNPAID'] THEN recheck_time
-                ELSE least(recheck_time, hold_until_time) END, claim_time
-    FROM orders WHERE state = 'HELD';
+    SELECT 'walk of price change', merchant, merchant || '/' || product || '/' || price, due_time,
+           bucket
+    FROM price_changes WHERE due_time IS NOT NULL
+    UNION ALL
+    SELECT 'notice of price change', merchant, merchant || '/' || standing_order || '/' || price,
+           notify_time, bucket
+    FROM price_change_notices WHERE notify_time IS NOT NULL;
 """

@@ -1,0 +1,210 @@
+"""What happens to the databases of a stack on this machine."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from cli.errors import CommandError
+from cli.faults.crashes import in_thread
+from cli.faults.target import Fault, does, nothing
+from cli.prove.motion import SUBSCRIBERS
+from deploy.embedded import wiring
+from deploy.embedded.addresses import SERVICES
+from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
+from deploy.embedded.keys import Keys
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.stack import EmbeddedStack
+
+POLL_SECONDS = 0.02
+TERMINATE_TIMES = 8
+EXECUTE_TRIES = 20
+EXECUTE_PAUSE_SECONDS = 0.5
+LOCK_SECONDS = 1.5
+# As in the runbook: pg_restore cannot drop what partitions inherit.
+EMPTY_SCHEMAS = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA public"
+# No file may grow beyond: PostgreSQL takes it for a full disk.
+FULL_DISK_BYTES = 1_000_000
+
+# Streams, and the services that have a durable on each.
+DURABLES = sorted(
+    {
+        (event_type.split(".")[1].upper(), service)
+        for event_type, services in SUBSCRIBERS.items()
+        for service in services
+    }
+)
+
+
+class DatabaseFaults:
+    """The faults of PostgreSQL, and of the database of each service."""
+
+    def __init__(
+        self,
+        stack: EmbeddedStack,
+        locks: Mapping[str, asyncio.Lock],
+        publish_again: Callable[[str, datetime], Awaitable[None]],
+    ) -> None:
+        self._stack = stack
+        self._locks = locks
+        self._publish_again = publish_again
+        # Service -> when the standby of its database saw it last.
+        self._backup_times: dict[str, datetime] = {}
+
+    @property
+    def _keys(self) -> Keys:
+        """Only of a stack that there is: they are made where they are missing."""
+        return Keys(self._stack.home / "keys")
+
+    def faults(self) -> dict[str, Fault]:
+        """All of them, by name."""
+        faults = {"full disk of postgres": Fault(does(self._fill_disk), self._empty_disk)}
+        for service in SERVICES:
+            faults[f"terminate backends of {service}"] = Fault(
+                does(self._terminate, service), nothing
+            )
+            faults[f"read-only database of {service}"] = Fault(
+                does(self._read_only, service, "on"),
+                partial(self._read_only, service, "off"),
+            )
+            faults[f"few connections of {service}"] = Fault(
+                does(self._connection_limit, service, 3),
+                partial(self._connection_limit, service, -1),
+            )
+            faults[f"lock outbox of {service}"] = Fault(does(self._lock, service), nothing)
+        # Not the catalog: what it held for orders nobody holds again (docs/runbooks/restore.md).
+        for service in ("scheduler", "payments", "notify"):
+            faults[f"lose the last second of {service}"] = Fault(
+                does(self._back_up, service),
+                partial(self._fail_over, service),
+                forgets=service,
+            )
+        return faults
+
+    async def _fill_disk(self) -> None:
+        await self._limit_files(str(FULL_DISK_BYTES))
+
+    async def _empty_disk(self) -> None:
+        """Give the disk room again; a server that could not write its log has ended."""
+        await self._limit_files("unlimited")
+        async with self._locks["postgres"]:
+            await in_thread(self._stack.start, "postgres")
+
+    async def _limit_files(self, size: str) -> None:
+        """Limit the size of PostgreSQL's files, as its own account may: root need not."""
+        server = self._stack.process_of("postgres").find()
+        if server is None:
+            return
+        processes = (server, *server.children(recursive=True))
+        command = "; ".join(f"prlimit --pid={each.pid} --fsize={size}:" for each in processes)
+        owner = (f"--reuid={server.uids().real}", f"--regid={server.gids().real}")
+        account = ("setpriv", *owner, "--clear-groups") if os.geteuid() == 0 else ()
+        limiting = await asyncio.create_subprocess_exec(
+            *account, "sh", "-c", command, stderr=asyncio.subprocess.DEVNULL
+        )
+        await limiting.wait()
+
+    async def _back_up(self, service: str) -> None:
+        """Keep what a standby of a service's database would have by now."""
+        backup = self._backup_file(service)
+        since = datetime.now(UTC)
+        options = ("--format=custom", f"--file={backup}")
+        if not await self._run_on_database("pg_dump", service, *options):
+            self._backup_times[service] = since
+
+    async def _fail_over(self, service: str) -> None:
+        """Go on with the standby, and do what the runbook says: others publish again what it lost."""
+        since = self._backup_times.pop(service, None)
+        if since is None:
+            return
+        async with self._locks[service]:
+            await in_thread(self._stack.kill, service)
+            await self._end_sessions("datname", service)
+            await self._restore(service)
+            await in_thread(self._stack.start, service)
+        for publisher in sorted(
+            stream.lower() for stream, durable in DURABLES if durable == service
+        ):
+            await self._publish_again(publisher, since)
+
+    async def _restore(self, service: str) -> None:
+        for tries_left in reversed(range(EXECUTE_TRIES)):
+            failure = await self._run_on_database(
+                "psql", service, f"--command={EMPTY_SCHEMAS}"
+            ) or await self._run_on_database(
+                *("pg_restore", service, "--no-owner", "--single-transaction"),
+                str(self._backup_file(service)),
+            )
+            if not failure:
+                return
+            if not tries_left:
+                raise CommandError(f"the database of {service} is not restored: {failure}")
+            # Another fault may have taken the server away.
+            await asyncio.sleep(EXECUTE_PAUSE_SECONDS)
+
+    def _backup_file(self, service: str) -> Path:
+        return self._stack.home / f"{service}.dump"
+
+    async def _run_on_database(self, program: str, service: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's own programs on the database of a service; returns why it failed."""
+        url = wiring.database_url(service, self._stack.addresses, self._keys, "_migrator")
+        done = await asyncio.create_subprocess_exec(
+            str(wheel_root() / PROGRAMS / program),
+            f"--dbname={url}",
+            *arguments,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await done.communicate()
+        return errors.decode().strip() or "no reason given" if done.returncode else ""
+
+    async def ask(self, service: str, sql: str) -> str:
+        """What a statement prints on the database of a service."""
+        return await self._execute(f"\\connect {wiring.role(service)}\n{sql}")
+
+    async def _execute(self, sql: str) -> str:
+        port = self._stack.addresses.ports["postgres"]
+        server = EmbeddedPostgres(self._stack.home / "postgres", port, self._stack.home / "log")
+        databases: Databases = server.databases
+        for _ in range(EXECUTE_TRIES - 1):
+            with suppress(CommandError):
+                return await in_thread(databases.execute, sql)
+            # Another fault may have taken the server away.
+            await asyncio.sleep(EXECUTE_PAUSE_SECONDS)
+        return await in_thread(databases.execute, sql)
+
+    async def _terminate(self, service: str) -> None:
+        for _ in range(TERMINATE_TIMES):
+            await self._end_sessions("datname", service)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _read_only(self, service: str, switch: str) -> None:
+        await self._execute(
+            f"ALTER ROLE {wiring.role(service)} SET default_transaction_read_only = {switch}"
+        )
+        await self._end_sessions("usename", service)
+
+    async def _lock(self, service: str) -> None:
+        """Keep every transaction with an event waiting, for less than they wait at the most."""
+        await self._execute(
+            rf"""
+            \connect {wiring.role(service)}
+            BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
+            SELECT pg_sleep({LOCK_SECONDS}); COMMIT;
+            """
+        )
+
+    async def _connection_limit(self, service: str, limit: int) -> None:
+        await self._execute(f"ALTER ROLE {wiring.role(service)} CONNECTION LIMIT {limit}")
+        if limit > 0:
+            await self._end_sessions("usename", service)
+
+    async def _end_sessions(self, column: str, service: str) -> None:
+        """End those of `pg_stat_activity` that have the service's name in a column."""
+        await self._execute(f"""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE {column} = '{wiring.role(service)}' AND pid <> pg_backend_pid()
+        """)  # noqa: S608 - fixed names

@@ -1,0 +1,174 @@
+"""From requests about prices to the domain, noting everything that is wrong with them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from google.protobuf import field_mask_pb2
+from recurring.catalog.v1 import catalog_pb2
+
+from services.catalog.api.requests import read_effective_time
+from services.catalog.api.responses import price_message
+from services.catalog.domain.prices import Price, Tier, TierMode
+from services.catalog.domain.products import PriceId, PriceKey
+from services.catalog.names import MERCHANT, PRICE, PRODUCT
+from services.runtime.errors import Violations
+from services.runtime.money import Money
+from services.runtime.rpc.conversions import read_money, read_timestamp
+from services.runtime.rpc.names import read_name
+
+# Never used: what is absent is a violation.
+NO_MONEY = Money(0, "")
+CORRECTABLE_FIELDS = (
+    "unit_price",
+    "tiers",
+    "tier_mode",
+    "subscriber_discount_bps",
+    "effective_time",
+)
+
+
+def read_new_price(request: catalog_pb2.CreatePriceRequest, now: datetime) -> Price:
+    """The price to add."""
+    violations = Violations()
+    key = PriceKey(*read_name(PRODUCT, request.parent), PriceId(request.price_id))
+    price = read_price(violations, "price", key, request.price, now)
+    violations.check()
+    return price
+
+
+def read_new_prices(request: catalog_pb2.BatchCreatePricesRequest, now: datetime) -> list[Price]:
+    """The prices to add."""
+    violations = Violations()
+    merchant = read_name(MERCHANT, request.parent)
+    prices: list[Price] = []
+    for index, entry in enumerate(request.entries):
+        product = PRODUCT.key(entry.parent)
+        if product.merchant != merchant:
+            violations.add(f"entries[{index}].parent", "must be a product of the same merchant")
+        key = PriceKey(*product, PriceId(entry.price_id))
+        prices.append(read_price(violations, f"entries[{index}].price", key, entry.price, now))
+    violations.check()
+    return prices
+
+
+def read_moment(request: catalog_pb2.GetPriceRequest, now: datetime) -> datetime:
+    """The instant whose price is wanted."""
+    violations = Violations()
+    moment = read_timestamp(violations, "time", request.time) if request.HasField("time") else now
+    violations.check()
+    return moment
+
+
+def read_price_name(request: catalog_pb2.UpdatePriceRequest) -> PriceKey:
+    """Which price is to be corrected."""
+    violations = Violations()
+    violations.require("price.name", "must be given", met=bool(request.price.name))
+    violations.check()
+    return read_name(PRICE, request.price.name)
+
+
+def read_correction(
+    request: catalog_pb2.UpdatePriceRequest, now: datetime
+) -> Callable[[Price], Price]:
+    """What a correction makes of a price that has not taken effect."""
+    paths: Sequence[str] = request.update_mask.paths
+    violations = Violations()
+    violations.require("update_mask", "must name at least one field", met=bool(paths))
+    if not set(paths) <= set(CORRECTABLE_FIELDS):
+        violations.add("update_mask", f"must name only {', '.join(CORRECTABLE_FIELDS)}")
+    violations.check()
+
+    def merge(present: Price) -> Price:
+        merged = price_message(present)
+        mask = field_mask_pb2.FieldMask(paths=paths)
+        mask.MergeMessage(
+            request.price, merged, replace_message_field=True, replace_repeated_field=True
+        )
+        price = read_price(violations, "price", present.key, merged, now)
+        if price.currency != present.currency:
+            rule = f"must be {present.currency}: another currency is another price"
+            violations.add("price.unit_price.currency_code", rule, "CURRENCY_MISMATCH")
+        violations.check()
+        return replace(price, version=present.version)
+
+    return merge
+
+
+def read_price(
+    violations: Violations, field: str, key: PriceKey, message: catalog_pb2.Price, now: datetime
+) -> Price:
+    """A price that is announced now."""
+    amount = NO_MONEY
+    if violations.require(
+        f"{field}.unit_price", "must be given", met=message.HasField("unit_price")
+    ):
+        amount = read_money(violations, f"{field}.unit_price", message.unit_price)
+    effective_time = read_effective_time(violations, f"{field}.effective_time", message, now)
+    return Price(
+        *key,
+        amount.amount_minor,
+        amount.currency,
+        effective_time,
+        now,
+        tier_mode=_tier_mode(message),
+        tiers=_read_tiers(violations, field, message, amount),
+        subscriber_discount_bps=message.subscriber_discount_bps,
+    )
+
+
+def _tier_mode(price: catalog_pb2.Price) -> TierMode | None:
+    if not price.tiers or not price.tier_mode:
+        return None
+    return TierMode(catalog_pb2.Price.TierMode.Name(price.tier_mode))
+
+
+def _read_tiers(
+    violations: Violations, field: str, price: catalog_pb2.Price, first: Money
+) -> tuple[Tier, ...]:
+    """The tiers of a price, in order and without a gap; none is dearer than the one before."""
+    violations.require(
+        f"{field}.tier_mode",
+        "must be VOLUME or GRADUATED with tiers, and absent without",
+        met=bool(price.tiers) == bool(price.tier_mode),
+    )
+    tiers: list[Tier] = []
+    before = Tier(1, first.amount_minor)
+    for index, message in enumerate(price.tiers):
+        place = f"{field}.tiers[{index}]"
+        amount = read_money(violations, f"{place}.unit_price", message.unit_price)
+        tier = Tier(message.first_quantity, amount.amount_minor)
+        following = price.tiers[index + 1] if index + 1 < len(price.tiers) else None
+        if tier.first_quantity <= before.first_quantity:
+            rule = f"must be above {before.first_quantity}, where the one before begins"
+            violations.add(f"{place}.first_quantity", rule, "TIER_FALLS")
+        _read_last_quantity(violations, f"{place}.last_quantity", message, following)
+        if amount.currency != first.currency:
+            rule = f"must be {first.currency}, as the price"
+            violations.add(f"{place}.unit_price.currency_code", rule, "CURRENCY_MISMATCH")
+        elif tier.unit_price_minor > before.unit_price_minor:
+            rule = "must not be above that of the tier before"
+            violations.add(f"{place}.unit_price", rule, "TIER_DEARER")
+        tiers.append(tier)
+        before = tier
+    return tuple(tiers)
+
+
+def _read_last_quantity(
+    violations: Violations,
+    field: str,
+    tier: catalog_pb2.PriceTier,
+    following: catalog_pb2.PriceTier | None,
+) -> None:
+    """Where a tier ends, if it says so: just before the next one; the last has no end."""
+    last = tier.last_quantity
+    if last and last < tier.first_quantity:
+        violations.add(field, f"must not be below {tier.first_quantity}", "TIER_FALLS")
+    elif last and following is None:
+        violations.add(field, "must be absent in the last tier", "TIER_SKIPS")
+    elif last and following is not None and last + 1 < following.first_quantity:
+        rule = f"must be {following.first_quantity - 1}: the next tier begins after it"
+        violations.add(field, rule, "TIER_SKIPS")
+    elif last and following is not None and last + 1 > following.first_quantity:
+        rule = f"must be below {following.first_quantity}, where the next tier begins"
+        violations.add(field, rule, "TIER_FALLS")

@@ -1,0 +1,98 @@
+"""How long before an increase its notice comes, and whose rule asks for that. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from services.catalog.domain.prices import Price
+from services.catalog.domain.products import PriceId, Product
+from services.catalog.domain.rule_packs import (
+    MerchantRulePack,
+    PriceIncreaseNotice,
+    RulePackKey,
+    binding,
+)
+
+# Of what nobody was told: no notice period that begins then is ever over.
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)
+RULES_CACHED_MAX = 1000
+
+
+class Announcement(NamedTuple):
+    """A price version as it was announced: a correction announces it anew."""
+
+    price: PriceId
+    announce_time: datetime
+
+
+def announcement_of(price: Price) -> Announcement:
+    """The present one of a price version."""
+    return Announcement(price.price, price.announce_time)
+
+
+class IncreaseNotice(NamedTuple):
+    """How many days before an increase its notice comes, at least and at most (0: no maximum)."""
+
+    min_days: int
+    max_days: int
+    # The pack that asks for it; None: the product does.
+    rule_pack: RulePackKey | None = None
+
+    @property
+    def period(self) -> timedelta:
+        """From when the customer was told until the increase applies."""
+        return timedelta(days=self.min_days)
+
+
+class MerchantRules:
+    """The packs of a merchant, and what binds by them, which is asked for each line of each cart."""
+
+    def __init__(self, packs: Sequence[MerchantRulePack]) -> None:
+        self._packs = tuple(packs)
+        self._binding: dict[tuple[str, date], tuple[PriceIncreaseNotice, RulePackKey] | None] = {}
+
+    def increase_notice(self, product: Product, region: str, day: date) -> IncreaseNotice:
+        """The longer of the product's notice and that of the strictest rule that binds."""
+        found = self._bound(region, day)
+        if found is None:
+            return IncreaseNotice(product.increase_notice_days, 0)
+        (min_days, max_days), rule_pack = found
+        if min_days <= product.increase_notice_days:
+            return IncreaseNotice(product.increase_notice_days, max_days)
+        return IncreaseNotice(min_days, max_days, rule_pack)
+
+    def _bound(self, region: str, day: date) -> tuple[PriceIncreaseNotice, RulePackKey] | None:
+        if (region, day) not in self._binding:
+            if len(self._binding) >= RULES_CACHED_MAX:
+                self._binding.clear()
+            rules = binding(self._packs, region, None, day)
+            self._binding[region, day] = next(
+                (
+                    (bound.rule.requirement, bound.rule_pack)
+                    for bound in rules
+                    if isinstance(bound.rule.requirement, PriceIncreaseNotice)
+                ),
+                None,
+            )
+        return self._binding[region, day]
+
+
+NO_RULES = MerchantRules(())
+
+
+def as_told(
+    prices: Sequence[Price], told: Mapping[Announcement, datetime], sign_up_time: datetime
+) -> Sequence[Price]:
+    """The price versions as a subscriber knows them: announced when they were told, if they were.
+
+    What was in force at sign-up needs no notice.
+    """
+    if prices[-1].effective_time <= sign_up_time:
+        return prices
+    return [
+        price
+        if price.effective_time <= sign_up_time
+        else replace(price, announce_time=told.get(announcement_of(price), NEVER))
+        for price in prices
+    ]

@@ -1,0 +1,123 @@
+"""What a price version changes for those who have subscribed. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from services.catalog.domain.increase_notices import NEVER, IncreaseNotice, announcement_of, as_told
+from services.catalog.domain.prices import Price, in_force
+from services.catalog.domain.pricing import (
+    NO_REDEMPTIONS,
+    Cart,
+    Line,
+    increase_notice_of,
+    quote,
+    with_taxes,
+)
+from services.catalog.domain.products import Fault, PriceKey, Product, ProductKey
+from services.catalog.domain.promotions import Redemptions
+from services.catalog.domain.protections import Lock, Protection, ProtectionKey
+from services.catalog.domain.tax import TaxTable
+
+
+class PriceChange(NamedTuple):
+    """A cart, and the price version of one of its products whose effect is asked for."""
+
+    cart: Cart
+    price: PriceKey
+    # As if the customer were told of it then, if they were not before.
+    notice_time: datetime
+
+
+class Held(NamedTuple):
+    """Until when an amount is kept from rising: up to a cycle, and before an instant."""
+
+    through_cycle: int = 0
+    until_time: datetime | None = None
+
+
+class ChangedAmount(NamedTuple):
+    """What the units of a product cost with a price version, and without it."""
+
+    currency: str
+    amount_minor: int
+    previous_minor: int
+    held: Held
+    notice: IncreaseNotice
+
+
+def quote_change(
+    change: PriceChange,
+    products: Mapping[ProductKey, Product],
+    prices: Mapping[ProductKey, Sequence[Price]],
+    protections: Mapping[ProtectionKey, Protection],
+    redemptions: Redemptions = NO_REDEMPTIONS,
+    table: TaxTable | None = None,
+) -> ChangedAmount | list[Fault]:
+    """Price a cart and its taxes with a price version and without it, or say why there is no price."""
+    cart, key = change.cart, change.price.product_key
+    protections = {**protections, **_told(change, prices, protections)}
+    others = [price for price in prices.get(key, ()) if price.price != change.price.price]
+    amounts: list[int] = []
+    currency = ""
+    for known in (prices, {**prices, key: others}):
+        priced = quote(cart, products, known, protections, redemptions)
+        result = with_taxes(cart, priced, table)
+        faults = [line for line in result if isinstance(line, Fault)]
+        if faults:
+            return faults
+        lines = [line for line in result if isinstance(line, Line) and line.item.key == key]
+        amounts.append(sum(line.gross_minor for line in lines))
+        currency = lines[0].currency if lines else currency
+    amount_minor, previous_minor = amounts
+    product = products[key]
+    protection = protections.get(_protection_key(change))
+    notice = increase_notice_of(cart, product, protection)
+    own = [price for price in prices.get(key, ()) if price.currency == currency]
+    held = _held(cart, own, protection, notice)
+    return ChangedAmount(currency, amount_minor, previous_minor, held, notice)
+
+
+def _protection_key(change: PriceChange) -> ProtectionKey:
+    return ProtectionKey(change.price.merchant, change.cart.standing_order, change.price.product)
+
+
+def _told(
+    change: PriceChange,
+    prices: Mapping[ProductKey, Sequence[Price]],
+    protections: Mapping[ProtectionKey, Protection],
+) -> dict[ProtectionKey, Protection]:
+    """What is known of the standing order if its customer has been told of the price."""
+    key = _protection_key(change)
+    protection = protections.get(key)
+    if protection is None:
+        return {}
+    versions = [p for p in prices.get(change.price.product_key, ()) if p.key == change.price]
+    told = dict.fromkeys(map(announcement_of, versions), change.notice_time)
+    return {key: replace(protection, told={**told, **protection.told})}
+
+
+def _held(
+    cart: Cart, prices: Sequence[Price], protection: Protection | None, notice: IncreaseNotice
+) -> Held:
+    """What ends next and lets the amount rise: the notice of an increase, then the protection.
+
+    A lock keeps an amount from rising above that at sign-up: below it, a notice comes first.
+    """
+    current = in_force(prices, cart.price_time)
+    if protection is not None:
+        signed_up = protection.sign_up_time
+        current = [
+            price
+            for price in as_told(current, protection.told, signed_up)
+            if price.effective_time > signed_up
+        ]
+    ends = [price.announce_time + notice.period for price in current]
+    waiting = [end for end in ends if cart.price_time < end < NEVER]
+    if waiting and notice.min_days:
+        return Held(until_time=min(waiting))
+    match protection and protection.terms:
+        case Lock(cycle_count, until_time) as lock if lock.holds(cart.cycle, cart.price_time):
+            return Held(cycle_count or 0, until_time)
+    return Held()

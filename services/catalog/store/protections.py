@@ -1,0 +1,192 @@
+"""Rows of what protects the prices of standing orders."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from services.catalog.domain.increase_notices import Announcement
+from services.catalog.domain.products import (
+    MerchantId,
+    PriceId,
+    ProductId,
+    StandingOrderId,
+    StandingOrderKey,
+)
+from services.catalog.domain.promotions import Discount, PromotionId, Redeemed
+from services.catalog.domain.protections import Cap, Lock, Protection, ProtectionKey
+from services.catalog.domain.rule_pack_data import RULE_PACKS
+from services.catalog.store import rule_packs
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+
+
+class _SignedUpRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    # None: nothing is known of a product.
+    product: ProductId | None
+    sign_up_price: PriceId
+    sign_up_time: datetime
+    kind: str
+    lock_cycle_count: int | None
+    lock_until_time: datetime | None
+    cap_bps: int | None
+    # None: no promotion was redeemed.
+    first_cycle: int | None
+    promotion: PromotionId
+    title: str
+    percent_off_bps: int
+    amount_off_minor: int
+    currency: str
+    cycle_count: int
+    discount_until_time: datetime | None
+    products: tuple[ProductId, ...]
+    told_prices: Sequence[PriceId]
+    told_announcements: Sequence[datetime]
+    told_times: Sequence[datetime]
+    added_rules: str | None
+
+
+_INSERT_PROTECTIONS = Query(
+    """
+    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time, kind,
+                             lock_cycle_count, lock_until_time, cap_bps)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
+        CAST(:sign_up_price AS text[]), CAST(:sign_up_time AS timestamptz[]),
+        CAST(:kind AS text[]), CAST(:lock_cycle_count AS integer[]),
+        CAST(:lock_until_time AS timestamptz[]), CAST(:cap_bps AS integer[]))
+    ON CONFLICT (standing_order, merchant, product) DO NOTHING
+    RETURNING merchant, standing_order, product
+    """,
+    ProtectionKey,
+)
+
+# One statement for what was agreed at sign-up: a row a product with the promotion beside it, and a row
+# without a product where there is a promotion only. With what the customer was told of, and what their
+# merchant has added to rule packs.
+_SIGNED_UP = Query(
+    """
+    SELECT merchant, standing_order, product, sign_up_price, sign_up_time, kind, lock_cycle_count,
+           lock_until_time, cap_bps, redemptions.first_cycle, promotions.promotion, promotions.title,
+           percent_off_bps, amount_off_minor, currency, cycle_count, discount_until_time, products,
+           told_prices, told_announcements, told_times, added_rules
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS wanted (merchant, standing_order)
+    LEFT JOIN protections USING (merchant, standing_order)
+    LEFT JOIN redemptions USING (merchant, standing_order)
+    -- OFFSET has each promotion looked up by its key, not all of them joined.
+    LEFT JOIN LATERAL (
+        SELECT promotion, title, percent_off_bps, amount_off_minor, currency, cycle_count,
+               discount_until_time, products
+        FROM promotions
+        WHERE merchant = redemptions.merchant AND promotion = redemptions.promotion
+        OFFSET 0) AS promotions ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(price), '{}') AS told_prices,
+               coalesce(array_agg(announce_time), '{}') AS told_announcements,
+               coalesce(array_agg(deliver_time), '{}') AS told_times
+        FROM price_notices
+        WHERE price_notices.standing_order = protections.standing_order
+          AND price_notices.merchant = protections.merchant
+          AND price_notices.product = protections.product) AS told
+    LEFT JOIN (
+        SELECT merchant, jsonb_agg(jsonb_build_array(rule_pack, extra_regions, rules::text, version)
+                                   ORDER BY rule_pack)::text AS added_rules
+        FROM rule_packs
+        WHERE merchant = ANY (CAST(:merchant AS text[]))
+          AND rule_pack = ANY (CAST(:rule_packs AS text[]))
+        GROUP BY merchant) AS added USING (merchant)
+    WHERE kind IS NOT NULL OR redemptions.promotion IS NOT NULL
+    """,
+    _SignedUpRow,
+)
+
+
+_INSERT_NOTICES = Command("""
+    INSERT INTO price_notices (merchant, standing_order, product, price, announce_time,
+                               deliver_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
+        CAST(:price AS text[]), CAST(:announce_time AS timestamptz[]),
+        CAST(:deliver_time AS timestamptz[]))
+    ON CONFLICT (standing_order, merchant, product, price, announce_time) DO NOTHING
+""")
+
+
+class PriceNotice(NamedTuple):
+    """That the customer of a standing order was told of a price."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    product: ProductId
+    price: PriceId
+    # When it was announced as the customer was told.
+    announce_time: datetime
+    deliver_time: datetime
+
+
+async def insert_notices(tx: Connection, notices: Sequence[PriceNotice]) -> None:
+    """Remember who was told of prices; the first time counts."""
+    await _INSERT_NOTICES.run_for(tx, notices)
+
+
+async def insert_protections(tx: Connection, wanted: Sequence[Protection]) -> set[ProtectionKey]:
+    """Remember what standing orders signed up to; returns which are new. What is known stays."""
+    terms = [protection.terms for protection in wanted]
+    return set(
+        await _INSERT_PROTECTIONS.all_for(
+            tx,
+            wanted,
+            kind=list(map(_kind, terms)),
+            lock_cycle_count=[t.cycle_count if isinstance(t, Lock) else None for t in terms],
+            lock_until_time=[t.until_time if isinstance(t, Lock) else None for t in terms],
+            cap_bps=[t.increase_limit_bps if isinstance(t, Cap) else None for t in terms],
+        )
+    )
+
+
+async def signed_up(
+    tx: Connection, standing_orders: Iterable[StandingOrderKey]
+) -> tuple[dict[ProtectionKey, Protection], dict[StandingOrderKey, Redeemed]]:
+    """What protects the prices of standing orders, and the promotions that they have redeemed."""
+    protections: dict[ProtectionKey, Protection] = {}
+    redemptions: dict[StandingOrderKey, Redeemed] = {}
+    for row in await _SIGNED_UP.all_for(tx, set(standing_orders), rule_packs=list(RULE_PACKS)):
+        if row.product is not None:
+            key = ProtectionKey(row.merchant, row.standing_order, row.product)
+            protections[key] = _protection(key, row)
+        standing_order = StandingOrderKey(row.merchant, row.standing_order)
+        if row.first_cycle is not None and standing_order not in redemptions:
+            redemptions[standing_order] = _redeemed(row, row.first_cycle)
+    return protections, redemptions
+
+
+def _kind(terms: Lock | Cap | None) -> str:
+    return "LOCK" if isinstance(terms, Lock) else "CAP" if isinstance(terms, Cap) else "NONE"
+
+
+def _protection(key: ProtectionKey, row: _SignedUpRow) -> Protection:
+    terms: Lock | Cap | None = None
+    if row.kind == "LOCK":
+        terms = Lock(row.lock_cycle_count, row.lock_until_time)
+    elif row.kind == "CAP" and row.cap_bps is not None:
+        terms = Cap(row.cap_bps)
+    announcements = map(Announcement, row.told_prices, row.told_announcements)
+    told = dict(zip(announcements, row.told_times, strict=True))
+    rules = rule_packs.merchant_rules(row.merchant, row.added_rules or "[]")
+    return Protection(*key, row.sign_up_price, row.sign_up_time, terms, told, rules)
+
+
+def _redeemed(row: _SignedUpRow, first_cycle: int) -> Redeemed:
+    """What of a promotion decides about a quote."""
+    discount = Discount(
+        row.promotion,
+        row.title,
+        row.percent_off_bps,
+        row.amount_off_minor,
+        row.cycle_count,
+        row.discount_until_time,
+        row.products,
+    )
+    return Redeemed(discount, first_cycle)

@@ -1,0 +1,207 @@
+"""Price changes: whom they concern, what each of them pays and from when, and who hears of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+
+from services.runtime.db.pool import Connection
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
+from services.scheduler.application.evaluation.context import Context
+from services.scheduler.application.evaluation.pricing import cart_of
+from services.scheduler.clients import Clients, PriceEffect
+from services.scheduler.domain.ids import StandingOrderKey
+from services.scheduler.domain.order import Order
+from services.scheduler.domain.price_changes import (
+    Impact,
+    PriceChange,
+    Recipient,
+    by_customer,
+    first_order,
+    next_walk_time,
+    notice_lead,
+    notify_time,
+)
+from services.scheduler.domain.standing_order import StandingOrder, State
+from services.scheduler.names import PRICE
+from services.scheduler.publishers import price_change_scheduled, price_change_withdrawn
+from services.scheduler.store import price_changes as store
+from services.scheduler.store import standing_orders
+from services.scheduler.store.price_changes import Assessed, Told
+
+WALK_STANDING_ORDERS = 500
+# A lock ends, then the notice of one increase, then that of the next: more often nobody looks.
+ROUNDS_MAX = 8
+_LIVE = (State.ACTIVE, State.PAUSED)
+
+
+# --- the walk over the standing orders of a product ------------------------------------------------
+
+
+async def walk(tx: Connection, change: PriceChange, now: datetime) -> int:
+    """Go on with a walk: over the product's standing orders, or over those who were told."""
+    if change.withdraw_time is not None:
+        return await _walk_told(tx, change, now)
+    added = await store.add_recipients(tx, change, now, WALK_STANDING_ORDERS)
+    at_end = len(added) < WALK_STANDING_ORDERS
+    if added:
+        after_time, standing_order = added[-1]
+        change = replace(change, after_time=after_time, after_key=standing_order)
+    await store.move(tx, change, next_walk_time(change, now) if at_end else now, at_end=at_end)
+    return max(len(added), 1)
+
+
+async def _walk_told(tx: Connection, change: PriceChange, now: datetime) -> int:
+    told = await store.told(tx, change, WALK_STANDING_ORDERS)
+    at_end = len(told) < WALK_STANDING_ORDERS
+    reached = replace(change, after_key=told[-1].customer) if told else change
+    if await store.move(tx, reached, None if at_end else now, at_end=at_end):
+        by_key = await standing_orders.by_key(tx, [one.key for one in told])
+        live = [one for one in told if one.key in by_key and by_key[one.key].state in _LIVE]
+        await outbox.put(tx, _withdrawn_events(live, by_key, change, now))
+    return max(len(told), 1)
+
+
+def _withdrawn_events(
+    told: Sequence[Told],
+    by_key: Mapping[StandingOrderKey, StandingOrder],
+    change: PriceChange | Recipient,
+    now: datetime,
+) -> list[OutboxEvent]:
+    """One event for each notice that is not true any more."""
+    ordered = sorted(told, key=lambda one: (one.customer, one.notice, one.standing_order))
+    events = []
+    for notice, notice_told in groupby(ordered, key=lambda one: one.notice):
+        group = list(notice_told)
+        changes = [(by_key[one.key], one.impact) for one in group]
+        events.append(price_change_withdrawn(change, notice, changes, now))
+    return events
+
+
+# --- what a change means to a standing order -------------------------------------------------------
+
+
+async def assess(
+    clients: Clients, concerned: Sequence[tuple[StandingOrder, Recipient]], now: datetime
+) -> list[Impact | None]:
+    """What price changes mean to standing orders, in their order; None: nothing.
+
+    The catalog quotes the first cycle that the price is in force for, with it and without it. If
+    something keeps the amount from rising, the first cycle after the end of that is looked at next.
+    """
+    impacts: list[Impact | None] = [None] * len(concerned)
+    looking: dict[int, Order] = {}
+    for index, (standing_order, recipient) in enumerate(concerned):
+        from_time = recipient.effective_time
+        order = first_order(standing_order, recipient.product, from_time, 0, now)
+        if order is not None:
+            looking[index] = order
+    for _ in range(ROUNDS_MAX):
+        carts = [cart_of(order, concerned[index][0], now) for index, order in looking.items()]
+        prices = [PRICE.format(*concerned[index][1].change_key) for index in looking]
+        effects = await clients.quote_price_changes(carts, prices, now)
+        following: dict[int, Order] = {}
+        for (index, order), effect in zip(looking.items(), effects, strict=True):
+            if effect is None:
+                continue
+            if effect.amount_minor != effect.previous_minor:
+                lead = notice_lead(effect.notice_min_days, effect.notice_max_days)
+                impacts[index] = Impact(order.key.cycle, order.due_time, *effect[:3], lead)
+            elif (later := _later(*concerned[index], order, effect, now)) is not None:
+                following[index] = later
+        if not (looking := following):
+            break
+    return impacts
+
+
+def _later(
+    standing_order: StandingOrder,
+    recipient: Recipient,
+    order: Order,
+    effect: PriceEffect,
+    now: datetime,
+) -> Order | None:
+    """The first order after what keeps the amount from rising has ended."""
+    if not effect.held_through_cycle and effect.held_until_time is None:
+        return None
+    from_time = max(order.due_time, effect.held_until_time or order.due_time)
+    after_cycle = max(order.key.cycle, effect.held_through_cycle)
+    return first_order(standing_order, recipient.product, from_time, after_cycle, now)
+
+
+# --- who hears of it -------------------------------------------------------------------------------
+
+
+async def decide(context: Context, recipients: Sequence[Recipient]) -> list[Assessed]:
+    """Which recipients are concerned now, which later, and which not at all."""
+    live = [
+        (standing_order, recipient)
+        for recipient in recipients
+        if (standing_order := context.standing_orders.get(recipient.key)) is not None
+        and standing_order.state in _LIVE
+    ]
+    impacts = await assess(context.clients, live, context.now)
+    by_recipient = {recipient: impact for (_, recipient), impact in zip(live, impacts, strict=True)}
+    return [
+        Assessed(
+            recipient,
+            impact := by_recipient.get(recipient),
+            later_time=notify_time(impact, context.now) if impact else None,
+        )
+        for recipient in recipients
+    ]
+
+
+async def store_decided(tx: Connection, context: Context, decided: Sequence[Assessed]) -> None:
+    """Store what became of recipients, and publish one event for each customer who is concerned.
+
+    Who was told of a price before it was corrected, and is not concerned by it any more, hears that.
+    """
+    now = context.now
+    standing = await store.standing(tx, [one.recipient for one in decided])
+    present = [one for one in decided if one.recipient.announcement in standing]
+    impacts = {
+        one.recipient: one.impact for one in present if one.impact and one.later_time is None
+    }
+    events: dict[Recipient, OutboxEvent] = {}
+    for group in by_customer(list(impacts)):
+        changes = [(context.standing_orders[one.key], impacts[one]) for one in group]
+        event = price_change_scheduled(group[0], changes, now)
+        events.update(dict.fromkeys(group, event))
+    made = [
+        one._replace(
+            notice=str(events[one.recipient].event_id) if one.recipient in events else None,
+            later_time=one.later_time if one in present else None,
+        )
+        for one in decided
+    ]
+    stored = await store.store(tx, made, now)
+    # Of each customer all are stored, or none.
+    published = {event.event_id: event for one, event in events.items() if one.key in stored}
+    unconcerned = [
+        one.recipient
+        for one in present
+        if one.recipient not in events and one.recipient.key in stored
+    ]
+    corrected = [
+        event
+        for _, group in groupby(
+            sorted(unconcerned, key=attrgetter("change_key")), key=attrgetter("change_key")
+        )
+        for event in await _corrected_events(tx, context, list(group))
+    ]
+    await outbox.put(tx, [*published.values(), *corrected])
+
+
+async def _corrected_events(
+    tx: Connection, context: Context, recipients: Sequence[Recipient]
+) -> list[OutboxEvent]:
+    """That what was told of former announcements of one price is not true any more."""
+    told = [
+        one
+        for one in await store.told_before(tx, recipients)
+        if one.key in context.standing_orders and context.standing_orders[one.key].state in _LIVE
+    ]
+    return _withdrawn_events(told, context.standing_orders, recipients[0], context.now)

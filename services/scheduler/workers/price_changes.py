@@ -1,0 +1,67 @@
+"""Price changes: a walk finds whom each concerns, and then each customer is told once."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from services.runtime.db.due_work import Batch
+from services.runtime.db.pool import Database
+from services.runtime.observability import tracing
+from services.runtime.workers.bisection import Postponed, bisect_failures
+from services.scheduler.application import price_changes
+from services.scheduler.application.evaluation.context import Context
+from services.scheduler.clients import Clients, is_transient
+from services.scheduler.domain.ids import CustomerKey
+from services.scheduler.domain.price_changes import Recipient, by_customer
+from services.scheduler.store import price_changes as store
+from services.scheduler.store import standing_orders
+
+BATCH_RECIPIENTS = 500
+
+
+class PriceChanges:
+    """Walks over the standing orders with a product whose price changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def work(self, batch: Batch) -> int:
+        """Go on with one walk; nobody has to be asked, so one transaction does it."""
+        async with self._database.begin() as tx:
+            change = await store.due(tx, batch.buckets, batch.now)
+            return await price_changes.walk(tx, change, batch.now) if change else 0
+
+
+class PriceNotices:
+    """Has customers told whose own price changes."""
+
+    def __init__(self, database: Database, clients: Clients) -> None:
+        self._database = database
+        self._clients = clients
+        self._postponed: Postponed[tuple[CustomerKey, str, str]] = Postponed()
+
+    async def work(self, batch: Batch) -> int:
+        """Look at a batch: ask the catalog without a transaction, then store all at once."""
+        now, left_out = batch.now, self._postponed.waiting()
+        async with self._database.read() as connection:
+            found = await store.recipients(
+                connection, batch.buckets, now, BATCH_RECIPIENTS, left_out
+            )
+            if not found:
+                return 0
+            by_key = await standing_orders.by_key(connection, [one.key for one in found])
+        context = Context(self._database, self._clients, by_key, now)
+
+        async def work(groups: Sequence[Sequence[Recipient]]) -> None:
+            decided = await price_changes.decide(context, list(chain.from_iterable(groups)))
+            async with self._database.begin() as tx:
+                await price_changes.store_decided(tx, context, decided)
+
+        with tracing.working("price-notice", len(found)):
+            await bisect_failures(
+                by_customer(found),
+                work,
+                is_transient,
+                self._postponed,
+                lambda group: group[0].customer_key,
+            )
+        return len(found)

@@ -1,0 +1,239 @@
+"""Settled days: services keep digests of them, which a proof compares in place of their rows."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from cli.prove.clauses import LocalClause
+from cli.prove.run import SERVICES
+from cli.prove.settled import Kept, Settled
+from tests.conftest import PASSWORD
+from tests.integration.prove.conftest import SECOND_NOTICE, SIZE, Book
+
+UNCHANGED = "settled-days-unchanged"
+ORDERS = SIZE.standing_orders * SIZE.cycles
+TODAY = datetime.now(UTC).date()
+# Of the book, the first cycles were due 17 and 10 days ago, the last one 3 days ago.
+LESS_ASKED = "UPDATE orders SET amount_minor = 899 WHERE standing_order = 'tea-1' AND cycle = {}"
+ANNOUNCED_MORE = {
+    "notify": """
+        UPDATE notices SET promised_amount_minor = 901
+        WHERE kind = 'ORDER_UPCOMING' AND notice = 'upcoming-tea-1-1'
+    """,
+    "payments": "UPDATE notices SET amount_minor = 901 WHERE charge = 'tea-1-1'",
+}
+# Of each view that is read in days which are not settled: a change of a row, and what it breaks.
+CHANGED_ROWS = (
+    (
+        "payments",
+        "UPDATE attempts SET mandate = 'none' WHERE charge = 'tea-1-{}'",
+        "mandate-covered",
+    ),
+    (
+        "payments",
+        """
+        UPDATE ledger_transfers SET amount_minor = 899 WHERE transaction = md5('tea-2-{}')::uuid
+        """,
+        "captured-in-ledger",
+    ),
+    (
+        "notify",
+        "UPDATE deliveries SET state = 'FAILED', deliver_time = NULL WHERE notice = 'ended-tea-1-{}'",
+        "outcome-as-delivered",
+    ),
+    (
+        "notify",
+        SECOND_NOTICE.format("tea-2-{}"),
+        "one-notice-a-fact",
+    ),
+)
+
+
+# Both services have something open of another merchant, and of the same day.
+OPEN_FOR_ANOTHER = {
+    "scheduler": """
+        UPDATE orders SET merchant = 'other', state = 'AWAITING_PAYMENT', amount_minor = 899
+        WHERE standing_order = 'tea-1' AND cycle = 1
+    """,
+    "payments": """
+        UPDATE charges SET merchant = 'other', state = 'REQUESTED',
+                           order_name = 'merchants/other/standingOrders/tea-1/orders/1'
+        WHERE charge = 'tea-1-1'
+    """,
+}
+
+
+async def keep(book: Book, *services: str, until: date = TODAY) -> None:
+    """Make the digests of all days that are settled by a day, as the services do."""
+    for service in services or SERVICES:
+        # The first change makes a copy of the database.
+        await book.execute(service, "SELECT 1")
+        address = book.databases.address(f"recurring_{service}", PASSWORD, book.names[service])
+        connection = await asyncpg.connect(address)
+        try:
+            while await connection.fetchval("SELECT keep_proof_digests($1)", until):
+                pass
+        finally:
+            await connection.close()
+
+
+async def kept_days(book: Book, service: str) -> set[tuple[str, int]]:
+    """The clauses and days of which a service keeps digests, by how many days ago they were."""
+    connection = await asyncpg.connect(book.superuser_url(service))
+    try:
+        rows = await connection.fetch("SELECT clause, day FROM proof_digests WHERE is_settled")
+    finally:
+        await connection.close()
+    return {(row["clause"], (TODAY - row["day"]).days) for row in rows}
+
+
+async def test_days_are_kept_once_they_are_four_days_old(book: Book) -> None:
+    await keep(book)
+    for service in ("scheduler", "payments"):
+        found = {days for clause, days in await kept_days(book, service) if "order" in clause}
+        assert found == {17, 10}
+
+
+async def test_a_proof_of_settled_days_checks_as_much_as_one_of_all_rows(book: Book) -> None:
+    before = await book.prove(full=True)
+    await keep(book)
+    found = await book.prove(full=False)
+    assert found.violations == []
+    digests = {verdict.clause.id: verdict.digests for verdict in found.verdicts if verdict.digests}
+    assert digests == {v.clause.id: v.digests for v in before.verdicts if v.digests}
+    assert digests["order-has-one-charge"]["count"] == ORDERS
+
+
+async def test_a_changed_row_of_a_settled_day_is_found_by_a_full_proof(book: Book) -> None:
+    await keep(book)
+    await book.change("scheduler", LESS_ASKED.format(1))
+    assert (await book.prove(full=False)).violations == []
+    assert (await book.prove(full=True)).broken == {"order-has-one-charge", UNCHANGED}
+
+
+async def test_a_changed_row_of_a_day_that_is_not_settled_is_found_by_every_proof(
+    book: Book,
+) -> None:
+    await keep(book)
+    await book.change("scheduler", LESS_ASKED.format(3))
+    assert (await book.prove(full=False)).broken == {"order-has-one-charge"}
+
+
+async def change_all(book: Book, cycle: int) -> set[str]:
+    """Change a row of each view, of a cycle; returns what that breaks."""
+    for service, sql, _ in CHANGED_ROWS:
+        await book.change(service, sql.format(cycle))
+    return {clause for _, _, clause in CHANGED_ROWS}
+
+
+async def test_a_clause_about_one_database_reads_the_days_that_are_not_settled(book: Book) -> None:
+    await keep(book)
+    broken = await change_all(book, cycle=3)
+    assert (await book.prove(full=False)).broken == broken
+
+
+async def test_a_clause_about_one_database_leaves_settled_days_to_a_full_proof(book: Book) -> None:
+    checked = {verdict.clause.id: verdict.checked for verdict in (await book.prove()).verdicts}
+    await keep(book)
+    broken = await change_all(book, cycle=1)
+    found = await book.prove(full=False)
+    assert found.violations == []
+    for verdict in found.verdicts:
+        if isinstance(verdict.clause, LocalClause) and verdict.clause.settled_by:
+            assert 0 < verdict.checked < checked[verdict.clause.id]
+    assert (await book.prove()).broken == broken | {UNCHANGED}
+
+
+async def test_a_day_that_is_open_for_one_merchant_is_read_beside_anothers_digest(
+    book: Book,
+) -> None:
+    for service, sql in OPEN_FOR_ANOTHER.items():
+        await book.change(service, sql)
+    await keep(book)
+    found = await book.prove(full=False)
+    name = "merchants/other/standingOrders/tea-1/orders/1"
+    said = f"{name}: scheduler says 899 EUR , payments 900 EUR "
+    assert f"order-has-one-charge: {said}" in found.violations
+
+
+async def test_the_same_change_in_two_databases_is_found_by_what_was_kept(book: Book) -> None:
+    await keep(book)
+    for service, sql in ANNOUNCED_MORE.items():
+        await book.change(service, sql)
+    found = await book.prove(full=True)
+    assert found.broken == {UNCHANGED}
+    assert len(found.violations) == len(ANNOUNCED_MORE)
+
+
+async def test_a_row_that_was_deleted_from_a_settled_day_is_found_by_what_was_kept(
+    book: Book,
+) -> None:
+    await keep(book)
+    await book.change("notify", "DELETE FROM notices WHERE notice = 'ended-tea-1-1'")
+    assert UNCHANGED in (await book.prove(full=True)).broken
+
+
+async def test_where_two_services_keep_different_digests_their_rows_are_compared(
+    book: Book,
+) -> None:
+    await keep(book, "scheduler")
+    assert (await book.prove(full=False)).violations == []
+    await book.change("scheduler", LESS_ASKED.format(1))
+    assert (await book.prove(full=False)).broken == {"order-has-one-charge"}
+
+
+async def test_a_day_with_something_open_is_not_kept(book: Book) -> None:
+    await book.change("payments", "UPDATE charges SET state = 'IN_FLIGHT' WHERE charge = 'tea-1-1'")
+    await keep(book, "payments")
+    found = await kept_days(book, "payments")
+    assert ("order-has-one-charge", 17) not in found
+    assert ("order-has-one-charge", 10) in found
+
+
+async def test_what_ends_later_than_its_day_was_kept_is_kept_with_it_later(book: Book) -> None:
+    late = "SELECT * FROM notices WHERE notice = 'ended-tea-1-1'"
+    await book.execute("notify", f"CREATE TABLE late AS {late}")
+    await book.change("notify", "DELETE FROM notices WHERE notice = 'ended-tea-1-1'")
+    await keep(book, "notify", until=TODAY - timedelta(days=13))
+    await book.change("notify", "INSERT INTO notices TABLE late")
+    await keep(book)
+    found = await book.prove(full=True)
+    assert found.violations == []
+    assert (await book.prove(full=False)).violations == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_cannot_change_what_was_kept(book: Book, service: str) -> None:
+    await keep(book, service)
+    address = book.databases.address(f"recurring_{service}", PASSWORD, book.names[service])
+    connection = await asyncpg.connect(address)
+    try:
+        for role in (f"recurring_{service}", f"recurring_{service}_workers"):
+            await connection.execute(f"SET ROLE {role}")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute("UPDATE proof_digests SET row_count = 0")
+    finally:
+        await connection.close()
+
+
+def test_what_is_not_settled_is_read_by_spans() -> None:
+    day = datetime(2026, 3, 1, tzinfo=UTC).date()
+    assert Settled().other_time("t") == "t >= '-infinity' AND t < 'infinity'"
+    kept: dict[date, Kept] = {day + timedelta(days=days): {} for days in (0, 1, 3)}
+    assert Settled(kept).other_time("t").split(" OR ") == [
+        "t >= '-infinity' AND t < '2026-03-01'",
+        "t >= '2026-03-03' AND t < '2026-03-04'",
+        "t >= '2026-03-05' AND t < 'infinity'",
+    ]
+
+
+def test_a_month_is_read_as_a_whole_while_a_day_of_it_is_not_settled() -> None:
+    settled = Settled({date(2026, 3, 30): {}}, frozenset({date(2026, 1, 15)}))
+    assert Settled().restrict("UNSETTLED_MONTH(t)") == "true"
+    assert settled.restrict("UNSETTLED_MONTH(t)").split(" OR ") == [
+        "(t >= '2026-03-01'",
+        "t >= '2026-01-01' AND t < CAST('2026-01-01' AS timestamptz) + interval '1 month')",
+    ]
+    last_of_month = Settled({date(2026, 3, 31): {}})
+    assert last_of_month.restrict("UNSETTLED_MONTH(t)") == "(t >= '2026-04-01')"

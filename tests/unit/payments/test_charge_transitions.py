@@ -1,0 +1,167 @@
+"""The transitions of a charge: what each answer leads to, and that nothing leads out of an end."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.payments.domain.attempts import present_attempt
+from services.payments.domain.charges import (
+    RETRY_DELAYS,
+    AbandonReason,
+    Charge,
+    confirm_request,
+    settle,
+)
+from services.payments.domain.consent import Mandate, Notice, RefusalReason
+from services.payments.domain.decisions import Evidence, decide, decide_all
+from services.payments.domain.keys import ChargeId
+from services.payments.domain.ledger import book_charge
+from services.payments.domain.outcomes import (
+    RETRY_DELAY_MAX,
+    Declined,
+    Succeeded,
+    retry_delay,
+)
+from services.payments.domain.transitions import ChargeState
+from tests.unit.payments.strategies import (
+    CHARGE,
+    MANDATE,
+    MANDATE_KEY,
+    NOTICE,
+    NOW,
+    REQUEST,
+    VISA,
+    charges,
+    mandates,
+    notices,
+)
+
+SOFT = Declined("insufficient_funds", hard=False)
+HARD = Declined("stolen_card", hard=True)
+DAY = timedelta(days=1)
+
+
+def in_flight(charge: Charge = CHARGE, attempt_count: int = 1) -> Charge:
+    return charge._replace(
+        state=ChargeState.IN_FLIGHT,
+        attempt_count=attempt_count,
+        next_attempt_time=None,
+        payment_method=VISA,
+    )
+
+
+@given(charges, notices, mandates)
+def test_an_attempt_begins_only_where_the_guard_finds_nothing(
+    charge: Charge, notice: Notice | None, mandate: Mandate | None
+) -> None:
+    decided = decide(charge, notice, mandate, 0, NOW)
+    begun = decided.state is ChargeState.IN_FLIGHT
+    assert not (begun and charge.withdrawn)
+    assert decided.attempt_count == int(begun)
+    assert (decided.state is ChargeState.SCHEDULED) == (decided.next_attempt_time is not None)
+    if decided.state is ChargeState.SCHEDULED:
+        assert decided.next_attempt_time is not None
+        assert decided.next_attempt_time > NOW
+
+
+def test_a_charge_without_notice_waits_and_is_refused_in_the_end() -> None:
+    waiting = decide(CHARGE, None, MANDATE, 0, NOW)
+    assert waiting.next_attempt_time == NOW + DAY
+    refused = decide(waiting, None, MANDATE, 0, NOW + DAY)
+    assert refused.state is ChargeState.REFUSED
+    assert refused.refusal_reasons == (RefusalReason.NOTICE_NOT_DELIVERED,)
+
+
+def test_a_charge_without_notice_that_can_never_be_made_does_not_wait() -> None:
+    refused = decide(CHARGE, None, None, 0, NOW)
+    assert refused.refusal_reasons == (
+        RefusalReason.NOTICE_NOT_DELIVERED,
+        RefusalReason.MANDATE_NOT_FOUND,
+    )
+
+
+def test_a_charge_waits_for_the_instant_that_the_notice_promised() -> None:
+    notice = replace(NOTICE, charge_not_before_time=NOW + DAY)
+    assert decide(CHARGE, notice, MANDATE, 0, NOW).next_attempt_time == NOW + DAY
+
+
+def test_a_confirmed_request_does_not_wait_beyond_its_end() -> None:
+    notice = replace(NOTICE, charge_not_before_time=NOW + 5 * DAY)
+    waiting = decide(REQUEST, notice, None, 0, NOW)
+    assert waiting.next_attempt_time == REQUEST.expire_time
+    ended = decide(waiting, notice, None, 0, NOW + DAY)
+    assert ended.abandon_reason is AbandonReason.NOT_MADE
+
+
+@pytest.mark.parametrize("made", range(1, len(RETRY_DELAYS) + 1))
+def test_a_soft_decline_is_tried_again_later(made: int) -> None:
+    charge = settle(in_flight(attempt_count=made), SOFT, NOW)
+    assert charge.state is ChargeState.SCHEDULED
+    assert charge.next_attempt_time == NOW + RETRY_DELAYS[made - 1]
+
+
+@pytest.mark.parametrize(("made", "outcome"), [(len(RETRY_DELAYS) + 1, SOFT), (1, HARD)])
+def test_the_last_soft_decline_or_the_first_hard_one_ends_it(made: int, outcome: Declined) -> None:
+    charge = settle(in_flight(attempt_count=made), outcome, NOW)
+    assert charge.abandon_reason is AbandonReason.DECLINED
+    assert charge.decline_code == outcome.code
+
+
+@pytest.mark.parametrize("outcome", [SOFT, HARD])
+def test_a_declined_request_goes_back_to_the_customer(outcome: Declined) -> None:
+    charge = settle(in_flight(REQUEST), outcome, NOW)
+    assert charge.state is ChargeState.REQUESTED
+    assert charge.payment_method == ""
+
+
+def test_a_withdrawn_charge_is_not_tried_again_after_a_decline() -> None:
+    charge = settle(in_flight()._replace(withdrawn=True), SOFT, NOW)
+    assert charge.abandon_reason is AbandonReason.WITHDRAWN
+
+
+def test_a_payment_that_was_quicker_than_the_withdrawal_counts() -> None:
+    charge = settle(in_flight()._replace(withdrawn=True), Succeeded("pi_1"), NOW)
+    assert charge.state is ChargeState.SUCCEEDED
+
+
+@pytest.mark.parametrize("state", [state for state in ChargeState if state != "REQUESTED"])
+def test_only_a_requested_charge_can_be_confirmed(state: ChargeState) -> None:
+    assert confirm_request(REQUEST._replace(state=state), VISA, NOW) is None
+
+
+def test_a_request_can_be_confirmed_until_it_expires() -> None:
+    requested = REQUEST._replace(state=ChargeState.REQUESTED, next_attempt_time=None)
+    assert confirm_request(requested, VISA, NOW + DAY - timedelta(seconds=1)) is not None
+    assert confirm_request(requested, VISA, NOW + DAY) is None
+
+
+def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
+    batch = [CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
+    notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
+    mandate = replace(MANDATE, month_ceiling_minor=2500)
+    decided = decide_all(
+        batch, Evidence(notices, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW
+    )
+    assert [charge.state for charge in decided] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
+
+
+def test_each_attempt_has_a_key_of_its_own_and_keeps_it() -> None:
+    first, again, second = (present_attempt(in_flight(attempt_count=n), NOW) for n in (1, 1, 2))
+    assert first.idempotency_key == again.idempotency_key
+    assert first.idempotency_key != second.idempotency_key
+
+
+@given(st.integers(0, 10_000))
+def test_questions_without_answer_come_later_and_later_but_never_stop(times: int) -> None:
+    delay = retry_delay(times)
+    assert retry_delay(max(times - 1, 0)) <= delay <= RETRY_DELAY_MAX
+
+
+@given(charges)
+def test_a_charge_is_booked_with_its_amount_between_two_accounts(charge: Charge) -> None:
+    transfer = book_charge(charge, NOW)
+    assert (transfer.amount_minor, transfer.currency) == (charge.amount_minor, charge.currency)
+    assert transfer.debit_account != transfer.credit_account
