@@ -1,8 +1,9 @@
 """Products."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2 as pb
 
 from cli.command import command, group
@@ -71,6 +72,40 @@ async def create_product(
         parent=session.parent, product_id=product, product=made, request_id=new_request_id()
     )
     session.output.one(await session.catalog.CreateProduct(request), PRODUCT_COLUMNS)
+
+
+@command(products, "update")
+async def update_product(
+    session: Session,
+    product: ProductArgument,
+    title: Annotated[str | None, typer.Option(help="The title in messages to customers.")] = None,
+    increase_notice_days: Annotated[
+        int | None,
+        typer.Option(min=0, help="Days between the notice of a price increase and its effect."),
+    ] = None,
+    low_stock_threshold: Annotated[
+        int | None, typer.Option(min=0, help="Publish StockLow at so few units.")
+    ] = None,
+    tax_category: Annotated[
+        str | None, typer.Option(help='Which tax rates are for it; "" is standard.')
+    ] = None,
+) -> None:
+    """Change a product. Orders that were announced keep their lines and their taxes."""
+    given = {
+        "title": title,
+        "increase_notice_days": increase_notice_days,
+        "low_stock_threshold": low_stock_threshold,
+        "tax_category": tax_category,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("say what to change")
+    request = pb.UpdateProductRequest(
+        product=pb.Product(name=session.name(PRODUCT, product), **changes),
+        update_mask=field_mask_pb2.FieldMask(paths=list(changes)),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.catalog.UpdateProduct(request), PRODUCT_COLUMNS)
 
 
 @command(products, "list")

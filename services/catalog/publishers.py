@@ -77,6 +77,18 @@ def stock_changed(
     return _event(product.key, f"{name}@{stock.version}", message, now)
 
 
+def stock_low(product: Product, stock: Stock, now: datetime) -> OutboxEvent:
+    """The threshold of a product rose to its available units, by this version of the product."""
+    name = PRODUCT.format(*product.key)
+    message = events_pb2.StockLow(
+        product=name,
+        title=product.title,
+        available_units=stock.available_units,
+        low_stock_threshold=product.low_stock_threshold,
+    )
+    return _event(product.key, f"{name}@{stock.version}/{product.version}", message, now)
+
+
 def _event(key: ProductKey, event_key: str, message: Message, now: datetime) -> OutboxEvent:
     return OutboxEvent(
         key=event_key,

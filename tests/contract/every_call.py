@@ -184,6 +184,13 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ),
         ("GetProduct", catalog_pb2.GetProductRequest(name=tea)),
         ("ListProducts", catalog_pb2.ListProductsRequest(parent=name)),
+        (
+            "UpdateProduct",
+            catalog_pb2.UpdateProductRequest(
+                product=catalog_pb2.Product(name=tea, title="Green tea"),
+                update_mask=field_mask_pb2.FieldMask(paths=["title"]),
+            ),
+        ),
         ("DiscontinueProduct", catalog_pb2.DiscontinueProductRequest(name=tea)),
         ("CreatePrice", catalog_pb2.CreatePriceRequest(parent=tea, price_id="p1", price=price)),
         (

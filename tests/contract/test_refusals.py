@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from google.type import timeofday_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
@@ -22,7 +23,14 @@ PRICES_MAX = 1000
 # Calls that a test makes at once.
 AT_ONCE = 10
 # Where an update has its etag.
-RESOURCES = ("standing_order", "scheduler_settings", "catalog_settings", "contact", "rule_pack")
+RESOURCES = (
+    "product",
+    "standing_order",
+    "scheduler_settings",
+    "catalog_settings",
+    "contact",
+    "rule_pack",
+)
 
 
 @pytest.fixture
@@ -50,6 +58,17 @@ def calls_of(ann: Customer) -> dict[str, Call]:
     return {call.id: call for call in platform_calls(ann.shop.merchant)}
 
 
+def etag_holders(call: Call) -> list[Any]:
+    """What has the etag of a call: a resource in the request, or the request."""
+    resources = [getattr(call.request, name) for name in RESOURCES if call.takes(name)]
+    holders = [*resources, call.request]
+    return [
+        holder
+        for holder in holders
+        if isinstance(holder, Message) and "etag" in holder.DESCRIPTOR.fields_by_name
+    ]
+
+
 async def whys(ann: Customer, calls: list[Call]) -> dict[str, str]:
     """The reason of each refusal."""
     return {call.id: (await refused(call.make(ann.shop))).reason for call in calls}
@@ -57,6 +76,7 @@ async def whys(ann: Customer, calls: list[Call]) -> dict[str, str]:
 
 NOT_FOUND = {
     "catalog.GetProduct": "PRODUCT_NOT_FOUND",
+    "catalog.UpdateProduct": "PRODUCT_NOT_FOUND",
     "catalog.DiscontinueProduct": "PRODUCT_NOT_FOUND",
     "catalog.CreatePrice": "PRODUCT_NOT_FOUND",
     "catalog.ListPrices": "PRODUCT_NOT_FOUND",
@@ -125,18 +145,13 @@ async def test_what_is_not_there_is_not_found(suite: Suite) -> None:
 
 
 async def test_what_has_changed_since_it_was_read_is_not_changed(ann: Customer) -> None:
-    calls = [
+    changing = [
         call
         for call in calls_of(ann).values()
-        if call.takes("etag") or any(call.takes(resource) for resource in RESOURCES)
+        if not call.method.startswith("Create") and etag_holders(call)
     ]
-    changing = [call for call in calls if not call.method.startswith("Create")]
     for call in changing:
-        holder = next(
-            (getattr(call.request, resource) for resource in RESOURCES if call.takes(resource)),
-            call.request,
-        )
-        holder.etag = STALE
+        etag_holders(call)[0].etag = STALE
     refused = await whys(ann, changing)
     assert refused == dict.fromkeys(refused, "ETAG_MISMATCH")
     assert set(CHANGES_A_STANDING_ORDER) < set(refused)

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
@@ -31,36 +32,88 @@ from services.runtime.rpc.names import read_name
 
 M = TypeVar("M")
 D = TypeVar("D")
+# What an update of a product may name.
+CHANGEABLE_FIELDS = ("title", "tax_category", "increase_notice_days", "low_stock_threshold")
 
 
-def read_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Product:
+def read_new_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Product:
     """The product to create."""
-    wanted = request.product
     merchant = read_name(MERCHANT, request.parent)
     violations = Violations()
-    parts = _read_sums(violations, "product.bundle_parts", merchant, wanted.bundle_parts)
-    violations.require(
-        "product.stock_tracked",
-        "must be false for a bundle, whose stock is that of its parts",
-        met=not (parts and wanted.stock_tracked),
-    )
+    key = ProductKey(merchant, ProductId(request.product_id))
+    product = read_product(violations, "product", key, request.product, now)
     violations.check()
+    return product
+
+
+def read_product(
+    violations: Violations,
+    field: str,
+    key: ProductKey,
+    message: catalog_pb2.Product,
+    now: datetime,
+) -> Product:
+    """A product that is on sale from now on."""
+    parts = _read_sums(violations, f"{field}.bundle_parts", key.merchant, message.bundle_parts)
+    violations.require(
+        f"{field}.stock_tracked",
+        "must be false for a bundle, whose stock is that of its parts",
+        met=not (parts and message.stock_tracked),
+    )
+    _require_title(violations, field, message)
     notice_days = INCREASE_NOTICE_DAYS_DEFAULT
-    if wanted.HasField("increase_notice_days"):
-        notice_days = wanted.increase_notice_days
+    if message.HasField("increase_notice_days"):
+        notice_days = message.increase_notice_days
     return Product(
-        merchant=merchant,
-        product=ProductId(request.product_id),
-        title=wanted.title,
+        *key,
+        title=message.title,
         increase_notice_days=notice_days,
-        stock_tracked=wanted.stock_tracked,
-        low_stock_threshold=wanted.low_stock_threshold,
+        stock_tracked=message.stock_tracked,
+        low_stock_threshold=message.low_stock_threshold,
         state=ProductState.ACTIVE,
         create_time=now,
         part_products=tuple(part.key.product for part in parts),
         part_quantities=tuple(part.quantity for part in parts),
-        tax_category=wanted.tax_category or STANDARD_CATEGORY,
+        tax_category=message.tax_category or STANDARD_CATEGORY,
     )
+
+
+def _require_title(violations: Violations, field: str, message: catalog_pb2.Product) -> None:
+    violations.require(f"{field}.title", "must be 1 to 100 characters", met=bool(message.title))
+
+
+def read_product_name(request: catalog_pb2.UpdateProductRequest) -> ProductKey:
+    """Which product is to be changed."""
+    violations = Violations()
+    violations.require("product.name", "must be given", met=bool(request.product.name))
+    violations.check()
+    return read_name(PRODUCT, request.product.name)
+
+
+def read_product_change(
+    request: catalog_pb2.UpdateProductRequest,
+) -> Callable[[Product], Product]:
+    """What a change makes of a product."""
+    paths: Sequence[str] = request.update_mask.paths
+    wanted = request.product
+    violations = Violations()
+    violations.require("update_mask", "must name at least one field", met=bool(paths))
+    if not set(paths) <= set(CHANGEABLE_FIELDS):
+        violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
+    if "title" in paths:
+        _require_title(violations, "product", wanted)
+    violations.check()
+    notice_days = INCREASE_NOTICE_DAYS_DEFAULT
+    if wanted.HasField("increase_notice_days"):
+        notice_days = wanted.increase_notice_days
+    values: dict[str, str | int] = {
+        "title": wanted.title,
+        "tax_category": wanted.tax_category or STANDARD_CATEGORY,
+        "increase_notice_days": notice_days,
+        "low_stock_threshold": wanted.low_stock_threshold,
+    }
+    changes: dict[str, Any] = {path: values[path] for path in paths}
+    return lambda present: replace(present, **changes)
 
 
 def read_effective_time(

@@ -60,6 +60,7 @@ ACCESS = {
     "CreateProduct": Access(WRITE),
     "GetProduct": Access(READ),
     "ListProducts": Access(READ),
+    "UpdateProduct": Access(WRITE),
     "DiscontinueProduct": Access(WRITE),
     "CreatePrice": Access(WRITE),
     "BatchCreatePrices": Access(WRITE),
@@ -120,7 +121,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             request,
             catalog_pb2.Product,
             responses.product_message,
-            lambda tx: products.create(tx, requests.read_product(request, self._clock.now())),
+            lambda tx: products.create(tx, requests.read_new_product(request, self._clock.now())),
         )
 
     async def GetProduct(
@@ -144,6 +145,23 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             listed, responses.product_message, lambda product: (product.product,)
         )
         return catalog_pb2.ListProductsResponse(products=shown, next_page_token=token)
+
+    async def UpdateProduct(
+        self, request: catalog_pb2.UpdateProductRequest, _context: object
+    ) -> catalog_pb2.Product:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Product,
+            responses.product_message,
+            lambda tx: products.change(
+                tx,
+                requests.read_product_name(request),
+                request.product.etag,
+                requests.read_product_change(request),
+                self._clock.now(),
+            ),
+        )
 
     async def DiscontinueProduct(
         self, request: catalog_pb2.DiscontinueProductRequest, _context: object

@@ -1,7 +1,8 @@
 """Products come and go."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from services.catalog.domain.bundles import (
     BUNDLE_MAX_PRODUCTS,
@@ -9,16 +10,29 @@ from services.catalog.domain.bundles import (
     bundle_faults,
     flattened,
 )
+from services.catalog.domain.prices import increase_since
 from services.catalog.domain.products import Product, ProductKey
 from services.catalog.domain.transitions import PRODUCT, ProductEvent
+from services.catalog.names import PRICE as PRICE_NAME
 from services.catalog.names import PRODUCT as PRODUCT_NAME
-from services.catalog.publishers import product_discontinued
+from services.catalog.publishers import product_discontinued, stock_low
+from services.catalog.store import prices as price_store
 from services.catalog.store import products
+from services.catalog.store import stock as stock_store
 from services.runtime.db.pool import Connection
-from services.runtime.errors import Violations, already_exists, etag_mismatch, not_found
+from services.runtime.errors import (
+    Violations,
+    already_exists,
+    etag_mismatch,
+    not_found,
+    wrong_state,
+)
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import etag
 
+# However far ahead prices are scheduled.
+ALL_TIME = datetime.max.replace(tzinfo=UTC)
 _BUNDLE_FAULTS = {
     "BUNDLE_PART_NOT_FOUND": "does not exist",
     "BUNDLE_CONTAINS_ITSELF": "must not be the bundle itself",
@@ -53,6 +67,55 @@ async def _bundle(tx: Connection, product: Product) -> Product:
         part_products=tuple(part.key.product for part in parts),
         part_quantities=tuple(part.quantity for part in parts),
     )
+
+
+async def change(
+    tx: Connection,
+    key: ProductKey,
+    wanted_etag: str,
+    merge: Callable[[Product], Product],
+    now: datetime,
+) -> Applied[Product]:
+    """Change a product as `merge` does; one that it leaves as it is stays as it is.
+
+    Raises NOT_FOUND PRODUCT_NOT_FOUND, FAILED_PRECONDITION PRODUCT_DISCONTINUED or INCREASE_ANNOUNCED,
+    ABORTED if the etag is another version's.
+    """
+    present = await existing(tx, key, lock=True)
+    if wanted_etag and wanted_etag != etag(present.version):
+        raise etag_mismatch(PRODUCT_NAME.format(*key))
+    if PRODUCT.is_terminal(present.state):
+        raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
+    wanted = merge(present)
+    if wanted == present:
+        return Applied(present, before=present)
+    if wanted.increase_notice_days < present.increase_notice_days:
+        await _refuse_announced(tx, present, now)
+    changed = await products.update(tx, wanted)
+    return Applied(changed, before=present, events=await _low_by(tx, present, changed, now))
+
+
+async def _refuse_announced(tx: Connection, product: Product, now: datetime) -> None:
+    """Refuse a shorter notice while customers may have been told of an increase by the present one."""
+    since = now - timedelta(days=product.increase_notice_days)
+    versions = await price_store.prices_by_key(tx, [product.key], ALL_TIME)
+    increase = increase_since(versions.get(product.key, ()), since)
+    if increase is not None:
+        name, days = PRICE_NAME.format(*increase.key), product.increase_notice_days
+        message = f"{name} is an increase whose {days} days of notice may not be over"
+        raise wrong_state("INCREASE_ANNOUNCED", message, price=name)
+
+
+async def _low_by(
+    tx: Connection, before: Product, after: Product, now: datetime
+) -> list[OutboxEvent]:
+    """StockLow where the threshold rose to the available units: they will not fall to it."""
+    if not after.stock_tracked or after.low_stock_threshold <= before.low_stock_threshold:
+        return []
+    stock = await stock_store.stock(tx, after.key)
+    if before.low_stock_threshold < stock.available_units <= after.low_stock_threshold:
+        return [stock_low(after, stock, now)]
+    return []
 
 
 async def discontinue(

@@ -119,6 +119,17 @@ def is_dearer(price: Price, previous: Price) -> bool:
     )
 
 
+def increase_since(prices: Sequence[Price], since: datetime) -> Price | None:
+    """The first version that takes effect after an instant and is dearer than one before it."""
+    earlier: dict[str, list[Price]] = {}
+    for price in sorted(prices, key=lambda p: p.effective_time):
+        before = earlier.setdefault(price.currency, [])
+        if price.effective_time > since and any(is_dearer(price, other) for other in before):
+            return price
+        before.append(price)
+    return None
+
+
 def _bounds(price: Price) -> set[int]:
     """The first and the last quantity of each tier: between them, amounts are proportional."""
     firsts = [1, *(tier.first_quantity for tier in price.tiers), QUANTITY_MAX + 1]

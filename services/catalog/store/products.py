@@ -126,6 +126,17 @@ _UPDATE_STATE = Query(
     Product,
 )
 
+_UPDATE = Query(
+    """
+    UPDATE products SET title = :title, tax_category = :tax_category, version = version + 1,
+        increase_notice_days = :increase_notice_days, low_stock_threshold = :low_stock_threshold
+    WHERE product = :product AND merchant = :merchant
+    RETURNING merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
+              state, create_time, version, tax_category, part_products, part_quantities
+    """,
+    Product,
+)
+
 
 async def insert_product(tx: Connection, product: Product) -> bool:
     """Create a product with its empty stock; False if the id is taken."""
@@ -175,3 +186,15 @@ async def bundles_with(tx: Connection, parts: Iterable[ProductKey]) -> list[Prod
 async def update_state(tx: Connection, key: ProductKey, state: ProductState) -> Product:
     """Move an existing product to another state."""
     return await _UPDATE_STATE.one(tx, **key._asdict(), state=state)
+
+
+async def update(tx: Connection, product: Product) -> Product:
+    """Store what changes of an existing product."""
+    return await _UPDATE.one(
+        tx,
+        **product.key._asdict(),
+        title=product.title,
+        tax_category=product.tax_category,
+        increase_notice_days=product.increase_notice_days,
+        low_stock_threshold=product.low_stock_threshold,
+    )

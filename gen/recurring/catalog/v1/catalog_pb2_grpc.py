@@ -51,6 +51,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.FromString,
                 _registered_method=True)
+        self.UpdateProduct = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/UpdateProduct',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateProductRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Product.FromString,
+                _registered_method=True)
         self.DiscontinueProduct = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/DiscontinueProduct',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.DiscontinueProductRequest.SerializeToString,
@@ -269,6 +274,27 @@ class CatalogServiceServicer:
 
     def ListProducts(self, request, context):
         """Lists products by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProduct(self, request, context):
+        """Changes a product: `title`, `tax_category`, `increase_notice_days` or `low_stock_threshold`. Its parts
+        and whether its stock is tracked stay as they were made, since orders have been promised stock by them;
+        a product that is another one gets an id of its own.
+
+        The next quote of each cycle reads the product as it is then. An order that was announced keeps its
+        lines, their title and their tax until it is collected; then it is quoted again, and never costs more
+        than was announced. What has been paid stays as it was. A longer notice counts for increases that were
+        announced before, too. It can be made shorter only while no price is scheduled and no notice period of
+        one may be running, since customers were told when the increase reaches them. A threshold that is raised
+        to the available units or above them publishes StockLow. A change that changes nothing leaves the
+        etag as it is.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, INCREASE_ANNOUNCED (the
+        notice was to be shorter, and a price is scheduled, or was announced or took effect within the notice
+        that the product has); ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -670,6 +696,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.SerializeToString,
             ),
+            'UpdateProduct': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProduct,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateProductRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Product.SerializeToString,
+            ),
             'DiscontinueProduct': grpc.unary_unary_rpc_method_handler(
                     servicer.DiscontinueProduct,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.DiscontinueProductRequest.FromString,
@@ -943,6 +974,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/ListProducts',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProduct(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/UpdateProduct',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateProductRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Product.FromString,
             options,
             channel_credentials,
             insecure,

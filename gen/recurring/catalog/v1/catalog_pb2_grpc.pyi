@@ -51,6 +51,23 @@ class CatalogServiceStub:
     """Reasons: NOT_FOUND PRODUCT_NOT_FOUND."""
     ListProducts: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListProductsRequest, _catalog_pb2.ListProductsResponse]
     """Lists products by id."""
+    UpdateProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateProductRequest, _catalog_pb2.Product]
+    """Changes a product: `title`, `tax_category`, `increase_notice_days` or `low_stock_threshold`. Its parts
+    and whether its stock is tracked stay as they were made, since orders have been promised stock by them;
+    a product that is another one gets an id of its own.
+
+    The next quote of each cycle reads the product as it is then. An order that was announced keeps its
+    lines, their title and their tax until it is collected; then it is quoted again, and never costs more
+    than was announced. What has been paid stays as it was. A longer notice counts for increases that were
+    announced before, too. It can be made shorter only while no price is scheduled and no notice period of
+    one may be running, since customers were told when the increase reaches them. A threshold that is raised
+    to the available units or above them publishes StockLow. A change that changes nothing leaves the
+    etag as it is.
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, INCREASE_ANNOUNCED (the
+    notice was to be shorter, and a price is scheduled, or was announced or took effect within the notice
+    that the product has); ABORTED ETAG_MISMATCH.
+    """
     DiscontinueProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DiscontinueProductRequest, _catalog_pb2.Product]
     """Takes a product off sale for good. Cycles that would contain it are held and the merchant and the
     customers hear of it (event ProductDiscontinued). Discontinuing it again changes nothing.
@@ -302,6 +319,29 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.ListProductsRequest, _abc.Awaitable[_catalog_pb2.ListProductsResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.ListProductsResponse]:
         """Lists products by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateProduct(
+        self,
+        request: _catalog_pb2.UpdateProductRequest,
+        context: _aio.ServicerContext[_catalog_pb2.UpdateProductRequest, _abc.Awaitable[_catalog_pb2.Product]],
+    ) -> _abc.Awaitable[_catalog_pb2.Product]:
+        """Changes a product: `title`, `tax_category`, `increase_notice_days` or `low_stock_threshold`. Its parts
+        and whether its stock is tracked stay as they were made, since orders have been promised stock by them;
+        a product that is another one gets an id of its own.
+
+        The next quote of each cycle reads the product as it is then. An order that was announced keeps its
+        lines, their title and their tax until it is collected; then it is quoted again, and never costs more
+        than was announced. What has been paid stays as it was. A longer notice counts for increases that were
+        announced before, too. It can be made shorter only while no price is scheduled and no notice period of
+        one may be running, since customers were told when the increase reaches them. A threshold that is raised
+        to the available units or above them publishes StockLow. A change that changes nothing leaves the
+        etag as it is.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, INCREASE_ANNOUNCED (the
+        notice was to be shorter, and a price is scheduled, or was announced or took effect within the notice
+        that the product has); ABORTED ETAG_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def DiscontinueProduct(
