@@ -33,7 +33,7 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
             "fault": name,
             "nth": 1,
             "for_steps": _STEPS_MAX,
-            "must_come": not name.startswith(After.TAKEOVER),
+            "must_come": True,
         }
         for name in faults
     ]

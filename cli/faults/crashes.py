@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 SETTING = "RECURRING_CRASH_POINT"
 POLL_SECONDS = 0.02
-# Other services call a service at one address, so what took over is alone for so long only.
-ALONE_SECONDS = 3.0
 # Longer than every lease, and for the other one to do the work: 30 s are the longest lease
 # (docs/architecture.md).
 BEYOND_LEASE_SECONDS = 37.0
@@ -55,7 +53,7 @@ class After(StrEnum):
 
     # It ends, and is started again.
     CRASH = "crash"
-    # It ends, while another process of the service works.
+    # It ends, and another process takes its work over once its lease has ended.
     TAKEOVER = "take over from"
     # It stops, another works, and it goes on long after its lease has ended.
     OUTLIVE = "outlive"
@@ -91,8 +89,6 @@ class Crashes:
             setting = f"{point}:{step.get('nth', 1)}"
             if after is After.OUTLIVE:
                 setting += ":stop"
-            if after is After.TAKEOVER:
-                await self._start_replica(service)
             async with self._locks[service]:
                 await in_thread(self._stack.kill, service)
                 await in_thread(self._stack.start, service, {SETTING: setting})
@@ -109,13 +105,13 @@ class Crashes:
 
     async def _watch(self, after: After, service: str, name: str) -> None:
         """Wait for the process to come to its point, and have others go on."""
-        if await self._until_end(service):
+        has_come = await self._until_end(service)
+        if has_come:
             self.reached[name] += 1
-        if after is After.TAKEOVER:
-            await asyncio.sleep(ALONE_SECONDS)
-        if after is After.OUTLIVE and (stopped := self._stack.process_of(service).find()):
+        if has_come and after is not After.CRASH:
             await self._start_replica(service)
             await asyncio.sleep(BEYOND_LEASE_SECONDS)
+        if stopped := self._stack.process_of(service).find():
             # Now it writes what it had in hand, beside whoever has done the same work since.
             stopped.resume()
             return
