@@ -26,8 +26,8 @@ EXECUTE_PAUSE_SECONDS = 0.5
 LOCK_SECONDS = 1.5
 # As in the runbook: pg_restore cannot drop what partitions inherit.
 EMPTY_SCHEMAS = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA public"
-# No file may grow beyond: PostgreSQL takes it for a full disk.
-FULL_DISK_BYTES = 1_000_000
+# No file may grow beyond: PostgreSQL and NATS take it for a full disk.
+FULL_DISK_BYTES = {"postgres": 1_000_000, "nats": 1}
 
 # Streams, and the services that have a durable on each.
 DURABLES = sorted(
@@ -61,7 +61,12 @@ class DatabaseFaults:
 
     def faults(self) -> dict[str, Fault]:
         """All of them, by name."""
-        faults = {"full disk of postgres": Fault(does(self._fill_disk), self._empty_disk)}
+        faults = {
+            f"full disk of {part}": Fault(
+                does(self._fill_disk, part), partial(self._empty_disk, part)
+            )
+            for part in FULL_DISK_BYTES
+        }
         for service in SERVICES:
             faults[f"terminate backends of {service}"] = Fault(
                 does(self._terminate, service), nothing
@@ -74,7 +79,10 @@ class DatabaseFaults:
                 does(self._connection_limit, service, 3),
                 partial(self._connection_limit, service, -1),
             )
-            faults[f"lock outbox of {service}"] = Fault(does(self._lock, service), nothing)
+            for table in ("inbox", "outbox"):
+                faults[f"lock {table} of {service}"] = Fault(
+                    does(self._lock, service, table), nothing
+                )
         # Not the catalog: what it held for orders nobody holds again (docs/runbooks/restore.md).
         for service in ("scheduler", "payments", "notify"):
             faults[f"lose the last second of {service}"] = Fault(
@@ -84,18 +92,21 @@ class DatabaseFaults:
             )
         return faults
 
-    async def _fill_disk(self) -> None:
-        await self._limit_files(str(FULL_DISK_BYTES))
+    async def _fill_disk(self, part: str) -> None:
+        await self._limit_files(part, str(FULL_DISK_BYTES[part]))
 
-    async def _empty_disk(self) -> None:
-        """Give the disk room again; a server that could not write its log has ended."""
-        await self._limit_files("unlimited")
-        async with self._locks["postgres"]:
-            await in_thread(self._stack.start, "postgres")
+    async def _empty_disk(self, part: str) -> None:
+        """Give the disk room again, and start what ended or gave up when it could not write."""
+        await self._limit_files(part, "unlimited")
+        async with self._locks[part]:
+            if part == "nats":
+                # It writes nothing any more after the first error, until it is started again.
+                await in_thread(self._stack.kill, part)
+            await in_thread(self._stack.start, part)
 
-    async def _limit_files(self, size: str) -> None:
-        """Limit the size of PostgreSQL's files, as its own account may: root need not."""
-        server = self._stack.process_of("postgres").find()
+    async def _limit_files(self, part: str, size: str) -> None:
+        """Limit the size of a server's files, as its own account may: root need not."""
+        server = self._stack.process_of(part).find()
         if server is None:
             return
         processes = (server, *server.children(recursive=True))
@@ -187,12 +198,12 @@ class DatabaseFaults:
         )
         await self._end_sessions("usename", service)
 
-    async def _lock(self, service: str) -> None:
+    async def _lock(self, service: str, table: str) -> None:
         """Keep every transaction with an event waiting, for less than they wait at the most."""
         await self._execute(
             rf"""
             \connect {wiring.role(service)}
-            BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
+            BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
             SELECT pg_sleep({LOCK_SECONDS}); COMMIT;
             """
         )
