@@ -12,6 +12,7 @@ from cli import (
     deliveries,
     events,
     forecast,
+    offers,
     orders,
     payments,
     policies,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for name, noun in {
     "products": products.products,
     "prices": prices.prices,
+    "offers": offers.offers,
     "promotions": promotions.promotions,
     "stock": stock.stock,
     "deliveries": deliveries.deliveries,

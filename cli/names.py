@@ -18,6 +18,7 @@ COLLECTIONS = {
     "rulePacks",
     "taxRates",
     "promotions",
+    "priceProtectionOffers",
 }
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -25,6 +26,7 @@ PRODUCT = "products/{product}"
 DELIVERY = "products/{product}/deliveries/{delivery}"
 PRICE = "products/{product}/prices/{price}"
 PROMOTION = "promotions/{promotion}"
+OFFER = "priceProtectionOffers/{price_protection_offer}"
 TAX_RATE = "taxRates/{tax_rate}"
 RULE_PACK = "rulePacks/{rule_pack}"
 CUSTOMER = "customers/{customer}"

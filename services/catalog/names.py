@@ -1,6 +1,7 @@
 """The resource names that the catalog reads and writes (AIP-122)."""
 
 from services.catalog.domain.deliveries import DeliveryKey
+from services.catalog.domain.offers import OfferKey
 from services.catalog.domain.products import (
     MerchantId,
     OrderKey,
@@ -33,6 +34,7 @@ ORDER = KeyPattern(
     "merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}", _order_key
 )
 PROMOTION = KeyPattern("merchants/{merchant}/promotions/{promotion}", PromotionKey)
+OFFER = KeyPattern("merchants/{merchant}/priceProtectionOffers/{offer}", OfferKey)
 TAX_RATE = KeyPattern("merchants/{merchant}/taxRates/{tax_rate}", TaxRateKey)
 SETTINGS = KeyPattern("merchants/{merchant}/catalogSettings", MerchantId)
 RULE_PACK = KeyPattern("merchants/{merchant}/rulePacks/{rule_pack}", RulePackKey)

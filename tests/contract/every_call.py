@@ -171,6 +171,7 @@ def suite_calls(merchant: str) -> list[Call]:
 
 def _catalog(name: str) -> list[tuple[str, Message]]:
     tea, order = f"{name}/products/tea", f"{name}/standingOrders/weekly/orders/1"
+    held = f"{name}/priceProtectionOffers/held"
     product, price = catalog_pb2.Product(title="Tea"), catalog_pb2.Price()
     price.unit_price.CopyFrom(to_money(100, "EUR"))
     vat = catalog_pb2.TaxRate(region_code="DE", tax="vat", title="VAT", rate_ppm=190_000)
@@ -220,6 +221,19 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ("GetPromotion", catalog_pb2.GetPromotionRequest(name=f"{name}/promotions/spring")),
         ("ListPromotions", catalog_pb2.ListPromotionsRequest(parent=name)),
         ("EndPromotion", catalog_pb2.EndPromotionRequest(name=f"{name}/promotions/spring")),
+        (
+            "CreatePriceProtectionOffer",
+            catalog_pb2.CreatePriceProtectionOfferRequest(
+                parent=name,
+                price_protection_offer_id="held",
+                price_protection_offer=catalog_pb2.PriceProtectionOffer(
+                    title="Held", cap=catalog_pb2.PriceCap(increase_limit_bps=500), products=[tea]
+                ),
+            ),
+        ),
+        ("GetPriceProtectionOffer", catalog_pb2.GetPriceProtectionOfferRequest(name=held)),
+        ("ListPriceProtectionOffers", catalog_pb2.ListPriceProtectionOffersRequest(parent=name)),
+        ("EndPriceProtectionOffer", catalog_pb2.EndPriceProtectionOfferRequest(name=held)),
         ("ListPrices", catalog_pb2.ListPricesRequest(parent=tea)),
         ("GetStock", catalog_pb2.GetStockRequest(product=tea)),
         ("AdjustStock", catalog_pb2.AdjustStockRequest(product=tea, delta_units=1)),

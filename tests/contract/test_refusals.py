@@ -40,7 +40,7 @@ async def ann(suite: Suite) -> AsyncIterator[Customer]:
     request = await ann.ask()
     request.standing_order_id = "weekly"
     await ann.shop.scheduler.CreateStandingOrder(request)
-    for method in ("CreateTaxRate", "CreatePromotion"):
+    for method in ("CreateTaxRate", "CreatePromotion", "CreatePriceProtectionOffer"):
         await calls_of(ann)[f"catalog.{method}"].make(ann.shop, request_id=new_id())
     yield ann
     if (await weekly(ann)).state == scheduler_pb2.StandingOrder.ACTIVE:

@@ -5,6 +5,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.catalog.api import (
     delivery_messages,
+    offer_messages,
     price_requests,
     promotion_messages,
     requests,
@@ -14,6 +15,7 @@ from services.catalog.api import (
 from services.catalog.api import rule_pack_messages as rule_messages
 from services.catalog.application import (
     deliveries,
+    offers,
     prices,
     products,
     promotions,
@@ -27,6 +29,7 @@ from services.catalog.domain.rule_packs import binding
 from services.catalog.names import (
     DELIVERY,
     MERCHANT,
+    OFFER,
     ORDER,
     PRICE,
     PRICE_OR_CURRENT,
@@ -38,6 +41,7 @@ from services.catalog.names import (
     TAX_RATE,
 )
 from services.catalog.store import deliveries as delivery_store
+from services.catalog.store import offers as offer_store
 from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
 from services.catalog.store import promotions as promotion_store
@@ -71,6 +75,10 @@ ACCESS = {
     "ListPromotions": Access(READ),
     "EndPromotion": Access(WRITE),
     "BatchReleasePromotions": Access(services=("scheduler",)),
+    "CreatePriceProtectionOffer": Access(WRITE),
+    "GetPriceProtectionOffer": Access(READ),
+    "ListPriceProtectionOffers": Access(READ),
+    "EndPriceProtectionOffer": Access(WRITE),
     "WithdrawPrice": Access(WRITE),
     "ListPrices": Access(READ),
     "GetStock": Access(READ),
@@ -311,6 +319,51 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             catalog_pb2.Promotion,
             promotion_messages.promotion_message,
             lambda tx: promotions.end(tx, read_name(PROMOTION, request.name), request.etag),
+        )
+
+    # --- price protection -----------------------------------------------------------------------
+
+    async def CreatePriceProtectionOffer(
+        self, request: catalog_pb2.CreatePriceProtectionOfferRequest, _context: object
+    ) -> catalog_pb2.PriceProtectionOffer:
+        now = self._clock.now()
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.PriceProtectionOffer,
+            offer_messages.offer_message,
+            lambda tx: offers.create(tx, offer_messages.read_new_offer(request, now)),
+        )
+
+    async def GetPriceProtectionOffer(
+        self, request: catalog_pb2.GetPriceProtectionOfferRequest, _context: object
+    ) -> catalog_pb2.PriceProtectionOffer:
+        key = read_name(OFFER, request.name)
+        async with self._database.read() as connection:
+            return offer_messages.offer_message(await offers.existing(connection, key))
+
+    async def ListPriceProtectionOffers(
+        self, request: catalog_pb2.ListPriceProtectionOffersRequest, _context: object
+    ) -> catalog_pb2.ListPriceProtectionOffersResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await offer_store.offers_of_merchant(connection, merchant, after, page.limit)
+        shown, token = page.cut(listed, offer_messages.offer_message, lambda it: (it.offer,))
+        return catalog_pb2.ListPriceProtectionOffersResponse(
+            price_protection_offers=shown, next_page_token=token
+        )
+
+    async def EndPriceProtectionOffer(
+        self, request: catalog_pb2.EndPriceProtectionOfferRequest, _context: object
+    ) -> catalog_pb2.PriceProtectionOffer:
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.PriceProtectionOffer,
+            offer_messages.offer_message,
+            lambda tx: offers.end(tx, read_name(OFFER, request.name), request.etag),
         )
 
     # --- stock ----------------------------------------------------------------------------------

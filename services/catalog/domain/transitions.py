@@ -6,6 +6,7 @@ whatever leads out of a final one.
 
 from enum import StrEnum
 
+from services.catalog.domain.offers import OfferState
 from services.catalog.domain.products import ProductState
 from services.catalog.domain.promotions import PromotionState
 from services.runtime.transitions import Transitions
@@ -19,6 +20,12 @@ class ProductEvent(StrEnum):
 
 class PromotionEvent(StrEnum):
     """What happens to a promotion."""
+
+    END = "END"
+
+
+class OfferEvent(StrEnum):
+    """What happens to an offer of price protection."""
 
     END = "END"
 
@@ -66,6 +73,7 @@ DELIVERY = Transitions(
     }
 )
 PROMOTION = Transitions({(PromotionState.ACTIVE, PromotionEvent.END): PromotionState.ENDED})
+OFFER = Transitions({(OfferState.ACTIVE, OfferEvent.END): OfferState.ENDED})
 HOLD = Transitions(
     {
         (HoldState.HELD, HoldEvent.COMMIT): HoldState.COMMITTED,

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 
+from services.catalog.domain.offers import OfferState
 from services.catalog.domain.products import ProductState
-from services.catalog.domain.transitions import HOLD, PRODUCT, HoldState
+from services.catalog.domain.transitions import HOLD, OFFER, PRODUCT, HoldState
 from services.runtime.transitions import Transitions
 from tests.integration.catalog.shop import Shop
 from tests.integration.state_guards import guarded, of_table
 
-GUARDED = [("products", ProductState, PRODUCT), ("stock_holds", HoldState, HOLD)]
+GUARDED = [
+    ("products", ProductState, PRODUCT),
+    ("stock_holds", HoldState, HOLD),
+    ("price_protection_offers", OfferState, OFFER),
+]
 
 
 @pytest.mark.parametrize(("table", "states", "transitions"), GUARDED)

@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli import (
     contacts,
     deliveries,
+    offers,
     orders,
     payments,
     policies,
@@ -33,7 +34,7 @@ UNSHOWN = {"etag", "provider_token", "rrule"}
 # What people read elsewhere in the same answer.
 ELSEWHERE = {"Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name"}
 # Of a oneof, whose last member is what a filled message has.
-REPLACED = {"Promotion.amount_off"}
+REPLACED = {"Promotion.amount_off", "PriceProtectionOffer.cap"}
 OBVIOUS = {"SchedulerSettings.name", "CatalogSettings.name"}
 
 SHOWN: list[tuple[type[Message], Columns[Any]]] = [
@@ -58,6 +59,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),
     (catalog_pb2.Product, products.PRODUCT_COLUMNS),
     (catalog_pb2.Price, prices.PRICE_COLUMNS),
+    (catalog_pb2.PriceProtectionOffer, offers.OFFER_COLUMNS),
     (catalog_pb2.Promotion, promotions.PROMOTION_COLUMNS),
     (catalog_pb2.Stock, stock.STOCK_COLUMNS),
     (catalog_pb2.StockHold, stock.HOLD_COLUMNS),

@@ -20,6 +20,7 @@ CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 ID = "0190b0c2-5e1c-4c3a-8d5e-1f2a3b4c5d6e"
 # All that people write. A new string of a request is text, unless its form is in the contract.
 TEXTS = {
+    "recurring.catalog.v1.PriceProtectionOffer.title",
     "recurring.catalog.v1.Product.title",
     "recurring.catalog.v1.Promotion.title",
     "recurring.catalog.v1.Rule.source",

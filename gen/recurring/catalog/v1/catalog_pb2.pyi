@@ -737,6 +737,237 @@ class Item(_message.Message):
 Global___Item: _TypeAlias = Item  # noqa: Y015
 
 @_typing.final
+class PriceProtectionOffer(_message.Message):
+    """How a merchant offers to protect prices. A customer accepts it with a standing order
+    (`scheduler.StandingOrder.price_protection`), and keeps its terms when it ends.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PriceProtectionOffer._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: PriceProtectionOffer._State.ValueType  # 0
+        ACTIVE: PriceProtectionOffer._State.ValueType  # 1
+        ENDED: PriceProtectionOffer._State.ValueType  # 2
+        """It was ended (EndPriceProtectionOffer)."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: PriceProtectionOffer.State.ValueType  # 0
+    ACTIVE: PriceProtectionOffer.State.ValueType  # 1
+    ENDED: PriceProtectionOffer.State.ValueType  # 2
+    """It was ended (EndPriceProtectionOffer)."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    LOCK_FIELD_NUMBER: _builtins.int
+    CAP_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PROTECTS_ADDED_PRODUCTS_FIELD_NUMBER: _builtins.int
+    SURVIVES_SCHEDULE_CHANGES_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/priceProtectionOffers/{price_protection_offer}`."""
+    title: _builtins.str
+    """What it is called, for example "Price held for a year"; 1 to 40 characters."""
+    protects_added_products: _builtins.bool
+    """Whether it protects a product that comes into the standing order later as well, at the price of that day
+    and no longer than the others. The others stay protected either way.
+    """
+    survives_schedule_changes: _builtins.bool
+    """Whether it goes on under another schedule. Otherwise a change of the schedule that moves dates ends it."""
+    state: Global___PriceProtectionOffer.State.ValueType
+    etag: _builtins.str
+    """Changes when it is ended (AIP-154)."""
+    @_builtins.property
+    def lock(self) -> Global___PriceLock:
+        """Never above the price when the offer was accepted, for a number of cycles counted from the first one
+        that it applies to, or until an instant.
+        """
+
+    @_builtins.property
+    def cap(self) -> Global___PriceCap:
+        """Never above the price when the offer was accepted plus a share of it; it does not end."""
+
+    @_builtins.property
+    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The products whose prices it protects, `merchants/{merchant}/products/{product}`; at most 100. Empty:
+        all.
+        """
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it can be accepted. Default: at once."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on nobody accepts it. Absent: until it is ended."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        lock: Global___PriceLock | None = ...,
+        cap: Global___PriceCap | None = ...,
+        products: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        protects_added_products: _builtins.bool = ...,
+        survives_schedule_changes: _builtins.bool = ...,
+        state: Global___PriceProtectionOffer.State.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "create_time", b"create_time", "end_time", b"end_time", "kind", b"kind", "lock", b"lock", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "create_time", b"create_time", "end_time", b"end_time", "etag", b"etag", "kind", b"kind", "lock", b"lock", "name", b"name", "products", b"products", "protects_added_products", b"protects_added_products", "start_time", b"start_time", "state", b"state", "survives_schedule_changes", b"survives_schedule_changes", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["lock", "cap"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___PriceProtectionOffer: _TypeAlias = PriceProtectionOffer  # noqa: Y015
+
+@_typing.final
+class CreatePriceProtectionOfferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PRICE_PROTECTION_OFFER_ID_FIELD_NUMBER: _builtins.int
+    PRICE_PROTECTION_OFFER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    price_protection_offer_id: _builtins.str
+    """The id that the offer gets."""
+    request_id: _builtins.str
+    @_builtins.property
+    def price_protection_offer(self) -> Global___PriceProtectionOffer: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        price_protection_offer_id: _builtins.str = ...,
+        price_protection_offer: Global___PriceProtectionOffer | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_protection_offer", b"price_protection_offer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "price_protection_offer", b"price_protection_offer", "price_protection_offer_id", b"price_protection_offer_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePriceProtectionOfferRequest: _TypeAlias = CreatePriceProtectionOfferRequest  # noqa: Y015
+
+@_typing.final
+class GetPriceProtectionOfferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/priceProtectionOffers/{price_protection_offer}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceProtectionOfferRequest: _TypeAlias = GetPriceProtectionOfferRequest  # noqa: Y015
+
+@_typing.final
+class ListPriceProtectionOffersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceProtectionOffersRequest: _TypeAlias = ListPriceProtectionOffersRequest  # noqa: Y015
+
+@_typing.final
+class ListPriceProtectionOffersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_PROTECTION_OFFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def price_protection_offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceProtectionOffer]: ...
+    def __init__(
+        self,
+        *,
+        price_protection_offers: _abc.Iterable[Global___PriceProtectionOffer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "price_protection_offers", b"price_protection_offers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceProtectionOffersResponse: _TypeAlias = ListPriceProtectionOffersResponse  # noqa: Y015
+
+@_typing.final
+class EndPriceProtectionOfferRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/priceProtectionOffers/{price_protection_offer}`."""
+    etag: _builtins.str
+    """If set, it must be the offer's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPriceProtectionOfferRequest: _TypeAlias = EndPriceProtectionOfferRequest  # noqa: Y015
+
+@_typing.final
 class PriceProtection(_message.Message):
     """How the price at sign-up protects later cycles. A price drop is always passed on."""
 
@@ -770,16 +1001,14 @@ Global___PriceProtection: _TypeAlias = PriceProtection  # noqa: Y015
 
 @_typing.final
 class PriceLock(_message.Message):
-    """The price at sign-up holds for a number of cycles or until an instant, whichever is set; with both,
-    while either holds.
-    """
+    """The price holds for a number of cycles or until an instant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CYCLE_COUNT_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     cycle_count: _builtins.int
-    """The cycles 1 to this number are protected; 1 to 1000."""
+    """So many cycles; of a standing order that names no offer, the cycles 1 to this number. 1 to 1000."""
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp:
         """Cycles due before this instant are protected."""
@@ -800,7 +1029,7 @@ Global___PriceLock: _TypeAlias = PriceLock  # noqa: Y015
 
 @_typing.final
 class PriceCap(_message.Message):
-    """Never above the sign-up price plus this share of it (of a line, rounded down to the minor unit)."""
+    """Never above the price plus this share of it (of a line, rounded down to the minor unit)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

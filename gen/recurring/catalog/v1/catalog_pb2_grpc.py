@@ -151,6 +151,26 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
                 _registered_method=True)
+        self.CreatePriceProtectionOffer = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/CreatePriceProtectionOffer',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceProtectionOfferRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
+                _registered_method=True)
+        self.GetPriceProtectionOffer = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetPriceProtectionOffer',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceProtectionOfferRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
+                _registered_method=True)
+        self.ListPriceProtectionOffers = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListPriceProtectionOffers',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersResponse.FromString,
+                _registered_method=True)
+        self.EndPriceProtectionOffer = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/EndPriceProtectionOffer',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPriceProtectionOfferRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
+                _registered_method=True)
         self.BatchReleasePromotions = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/BatchReleasePromotions',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchReleasePromotionsRequest.SerializeToString,
@@ -509,6 +529,44 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePriceProtectionOffer(self, request, context):
+        """Creates an offer of price protection, which customers accept with their standing orders. Its terms never
+        change.
+
+        Field violations beside the syntactic ones: PROTECTION_MISSING (price_protection_offer: neither a lock nor
+        a cap), LOCK_END_MISSING (price_protection_offer.lock: neither a number of cycles nor an instant),
+        LOCK_END_AMBIGUOUS (price_protection_offer.lock: both).
+
+        Reasons: ALREADY_EXISTS PRICE_PROTECTION_OFFER_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPriceProtectionOffer(self, request, context):
+        """Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceProtectionOffers(self, request, context):
+        """Lists offers by id, those that have ended among them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPriceProtectionOffer(self, request, context):
+        """Ends an offer: nobody accepts it any more. Who has accepted it keeps what it promised. Ending it again
+        changes nothing.
+
+        Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchReleasePromotions(self, request, context):
         """Gives back the promotions that standing orders redeemed whose sign-up failed. For the suite only (scope
         `suite`). Giving back what was not redeemed changes nothing.
@@ -795,6 +853,26 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.EndPromotion,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.SerializeToString,
+            ),
+            'CreatePriceProtectionOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePriceProtectionOffer,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceProtectionOfferRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.SerializeToString,
+            ),
+            'GetPriceProtectionOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPriceProtectionOffer,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceProtectionOfferRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.SerializeToString,
+            ),
+            'ListPriceProtectionOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceProtectionOffers,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersResponse.SerializeToString,
+            ),
+            'EndPriceProtectionOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPriceProtectionOffer,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPriceProtectionOfferRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.SerializeToString,
             ),
             'BatchReleasePromotions': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchReleasePromotions,
@@ -1514,6 +1592,114 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/EndPromotion',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPromotionRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePriceProtectionOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/CreatePriceProtectionOffer',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceProtectionOfferRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPriceProtectionOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetPriceProtectionOffer',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetPriceProtectionOfferRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceProtectionOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListPriceProtectionOffers',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPriceProtectionOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPriceProtectionOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/EndPriceProtectionOffer',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.EndPriceProtectionOfferRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.PriceProtectionOffer.FromString,
             options,
             channel_credentials,
             insecure,

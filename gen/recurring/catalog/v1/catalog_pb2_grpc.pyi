@@ -198,6 +198,26 @@ class CatalogServiceStub:
 
     Reasons: NOT_FOUND PROMOTION_NOT_FOUND; ABORTED ETAG_MISMATCH.
     """
+    CreatePriceProtectionOffer: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreatePriceProtectionOfferRequest, _catalog_pb2.PriceProtectionOffer]
+    """Creates an offer of price protection, which customers accept with their standing orders. Its terms never
+    change.
+
+    Field violations beside the syntactic ones: PROTECTION_MISSING (price_protection_offer: neither a lock nor
+    a cap), LOCK_END_MISSING (price_protection_offer.lock: neither a number of cycles nor an instant),
+    LOCK_END_AMBIGUOUS (price_protection_offer.lock: both).
+
+    Reasons: ALREADY_EXISTS PRICE_PROTECTION_OFFER_ALREADY_EXISTS.
+    """
+    GetPriceProtectionOffer: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetPriceProtectionOfferRequest, _catalog_pb2.PriceProtectionOffer]
+    """Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND."""
+    ListPriceProtectionOffers: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListPriceProtectionOffersRequest, _catalog_pb2.ListPriceProtectionOffersResponse]
+    """Lists offers by id, those that have ended among them."""
+    EndPriceProtectionOffer: _aio.UnaryUnaryMultiCallable[_catalog_pb2.EndPriceProtectionOfferRequest, _catalog_pb2.PriceProtectionOffer]
+    """Ends an offer: nobody accepts it any more. Who has accepted it keeps what it promised. Ending it again
+    changes nothing.
+
+    Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND; ABORTED ETAG_MISMATCH.
+    """
     BatchReleasePromotions: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchReleasePromotionsRequest, _catalog_pb2.BatchReleasePromotionsResponse]
     """Gives back the promotions that standing orders redeemed whose sign-up failed. For the suite only (scope
     `suite`). Giving back what was not redeemed changes nothing.
@@ -585,6 +605,50 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         nothing.
 
         Reasons: NOT_FOUND PROMOTION_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def CreatePriceProtectionOffer(
+        self,
+        request: _catalog_pb2.CreatePriceProtectionOfferRequest,
+        context: _aio.ServicerContext[_catalog_pb2.CreatePriceProtectionOfferRequest, _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]],
+    ) -> _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]:
+        """Creates an offer of price protection, which customers accept with their standing orders. Its terms never
+        change.
+
+        Field violations beside the syntactic ones: PROTECTION_MISSING (price_protection_offer: neither a lock nor
+        a cap), LOCK_END_MISSING (price_protection_offer.lock: neither a number of cycles nor an instant),
+        LOCK_END_AMBIGUOUS (price_protection_offer.lock: both).
+
+        Reasons: ALREADY_EXISTS PRICE_PROTECTION_OFFER_ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPriceProtectionOffer(
+        self,
+        request: _catalog_pb2.GetPriceProtectionOfferRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetPriceProtectionOfferRequest, _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]],
+    ) -> _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]:
+        """Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListPriceProtectionOffers(
+        self,
+        request: _catalog_pb2.ListPriceProtectionOffersRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListPriceProtectionOffersRequest, _abc.Awaitable[_catalog_pb2.ListPriceProtectionOffersResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListPriceProtectionOffersResponse]:
+        """Lists offers by id, those that have ended among them."""
+
+    @_abc_1.abstractmethod
+    def EndPriceProtectionOffer(
+        self,
+        request: _catalog_pb2.EndPriceProtectionOfferRequest,
+        context: _aio.ServicerContext[_catalog_pb2.EndPriceProtectionOfferRequest, _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]],
+    ) -> _abc.Awaitable[_catalog_pb2.PriceProtectionOffer]:
+        """Ends an offer: nobody accepts it any more. Who has accepted it keeps what it promised. Ending it again
+        changes nothing.
+
+        Reasons: NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND; ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -109,6 +109,28 @@ CREATE TABLE redemptions (
     PRIMARY KEY (standing_order, merchant)
 );
 
+-- Few rows: a copy on each shard.
+CREATE TABLE price_protection_offers (
+    merchant              text        NOT NULL,
+    offer                 text        NOT NULL,
+    title                 text        NOT NULL,
+    -- A lock for a number of cycles or until an instant, or a cap.
+    lock_cycle_count      integer     CHECK (lock_cycle_count > 0),
+    lock_until_time       timestamptz,
+    cap_bps               integer     CHECK (cap_bps >= 0),
+    products              text[]      NOT NULL,
+    start_time            timestamptz,
+    end_time              timestamptz,
+    protects_added_products   boolean NOT NULL,
+    survives_schedule_changes boolean NOT NULL,
+    create_time           timestamptz NOT NULL,
+    state                 text        NOT NULL DEFAULT 'ACTIVE'
+                          CHECK (state IN ('ACTIVE', 'ENDED')),
+    version               integer     NOT NULL DEFAULT 1,
+    PRIMARY KEY (merchant, offer),
+    CHECK (num_nonnulls(lock_cycle_count, lock_until_time, cap_bps) = 1)
+);
+
 -- When customers were told of a price, by standing order: from then on the notice of an increase runs.
 CREATE TABLE price_notices (
     merchant              text        NOT NULL,
@@ -237,9 +259,11 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'price_notices', 'stock',
                          'stock_holds', 'deliveries', 'rule_packs', 'promotions', 'redemptions',
+                         'price_protection_offers',
                          'tax_rates', 'catalog_settings');
 SELECT keep_final_states('products', 'DISCONTINUED');
 SELECT keep_final_states('promotions', 'ENDED');
+SELECT keep_final_states('price_protection_offers', 'ENDED');
 SELECT keep_final_states('deliveries', 'RECEIVED', 'CANCELLED');
 SELECT keep_final_states('stock_holds', 'COMMITTED');
 
