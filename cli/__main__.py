@@ -17,6 +17,7 @@ from cli import (
     payments,
     policies,
     preview,
+    price_previews,
     prices,
     products,
     promotions,
@@ -70,6 +71,7 @@ for name, noun in {
 }.items():
     app.add_typer(noun, name=name)
 status.register(app)
+price_previews.register(prices.prices)
 access.register(app)
 preview.register(app)
 forecast.register(app)

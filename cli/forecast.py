@@ -27,6 +27,7 @@ FORECAST_COLUMNS: Columns[pb.DemandForecast] = {
     "units": lambda it: str(it.units),
     "revenue": lambda it: format_money(it.revenue),
     "at list price": lambda it: format_money(it.list_revenue),
+    "with taxes": lambda it: format_money(it.gross_revenue),
 }
 
 
@@ -37,6 +38,7 @@ class ProductDemand:
     units: int = 0
     revenue_minor: int = 0
     list_revenue_minor: int = 0
+    gross_revenue_minor: int = 0
     by_day: dict[date, int] = field(default_factory=lambda: defaultdict(int))
 
 
@@ -73,7 +75,15 @@ async def forecast_demand(
         session.output.many(forecasts, FORECAST_COLUMNS, "no standing order wants anything")
         return
     days = days_of(forecasts, start, end)
-    headers = ["product", "units", "revenue", "at list price", "protection", _span(days)]
+    headers = [
+        "product",
+        "units",
+        "revenue",
+        "at list price",
+        "protection",
+        "with taxes",
+        _span(days),
+    ]
     rows = [
         [
             last_id(name),
@@ -81,6 +91,7 @@ async def forecast_demand(
             format_minor(demand.revenue_minor, currency),
             format_minor(demand.list_revenue_minor, currency),
             format_minor(demand.revenue_minor - demand.list_revenue_minor, currency),
+            format_minor(demand.gross_revenue_minor, currency),
             plot([demand.by_day.get(day, 0) for day in days]),
         ]
         for (name, currency), demand in sorted(by_product(forecasts).items())
@@ -96,6 +107,7 @@ def by_product(forecasts: Iterable[pb.DemandForecast]) -> dict[tuple[str, str], 
         demand.units += forecast.units
         demand.revenue_minor += to_minor(forecast.revenue)
         demand.list_revenue_minor += to_minor(forecast.list_revenue)
+        demand.gross_revenue_minor += to_minor(forecast.gross_revenue)
         demand.by_day[from_date(forecast.date)] += forecast.units
     return sums
 

@@ -26,6 +26,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 FIELD_INVALID = "FIELD_INVALID"
 # A status travels in headers, of which clients take 8 KiB: the message twice, once with three bytes
@@ -78,6 +79,24 @@ class Problem(Exception):
         for target, detail in zip(packed, details, strict=True):
             target.Pack(detail)
         return status_pb2.Status(code=self.code.value[0], message=message, details=packed)
+
+
+def problem_of(error: grpc.aio.AioRpcError) -> Problem | None:
+    """What another service answered, to be passed on to the caller; None: it gave no reason."""
+    # The type stubs know synchronous calls only; what is read is the same for both.
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    if status is None:
+        return None
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for packed in status.details:
+        _ = packed.Unpack(info) or packed.Unpack(bad_request)
+    if not info.reason:
+        return None
+    violations = tuple(
+        FieldViolation(violation.field, violation.reason, violation.description)
+        for violation in bad_request.field_violations
+    )
+    return Problem(error.code(), info.reason, status.message, violations, dict(info.metadata))
 
 
 def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:

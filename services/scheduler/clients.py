@@ -1,7 +1,7 @@
 """Calls to the other services, always for a whole batch at once."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
@@ -11,6 +11,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
+from services.runtime.errors import FieldViolation, Problem, not_found, problem_of, wrong_state
 from services.runtime.observability.outages import is_outage
 from services.runtime.rpc.conversions import (
     from_date,
@@ -21,7 +22,12 @@ from services.runtime.rpc.conversions import (
     to_timestamp,
 )
 from services.scheduler.domain.coverage import Supply
-from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderKey
+from services.scheduler.domain.ids import (
+    MerchantId,
+    OrderKey,
+    StandingOrderId,
+    StandingOrderKey,
+)
 from services.scheduler.domain.order import (
     Adjustment,
     Item,
@@ -31,9 +37,10 @@ from services.scheduler.domain.order import (
     OrderReason,
     Quote,
 )
+from services.scheduler.domain.price_changes import Holding
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import ItemAmount, Unpriced
-from services.scheduler.names import order_name, product_name, standing_order_name
+from services.scheduler.names import PRODUCT, order_name, product_name, standing_order_name
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
@@ -53,6 +60,9 @@ _REASONS = {
 _FAULTS_OF_THE_QUESTION = frozenset(
     {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 )
+
+# What the catalog says of a price that somebody has named, and they may know.
+_REFUSALS = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND})
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -91,6 +101,20 @@ class MandateQuestion:
         return self.mandate, utc.year, utc.month
 
 
+# The resource name of a price version, or one that is not stored.
+Version = str | catalog_pb2.DraftPrice
+
+
+class PriceVersion(NamedTuple):
+    """A version of a product's price."""
+
+    merchant: MerchantId
+    product: str
+    currency: str
+    effective_time: datetime
+    version: Version
+
+
 class PriceEffect(NamedTuple):
     """What the units of a product cost with a price version, and without it.
 
@@ -105,6 +129,7 @@ class PriceEffect(NamedTuple):
     # How many days before an increase its notice comes, at least and at most (0: no maximum).
     notice_min_days: int
     notice_max_days: int
+    held_by: Holding | None
 
 
 class Unprotected(NamedTuple):
@@ -141,28 +166,62 @@ class Clients:
         return await _in_batches(carts, ask, lambda cart: len(cart.items))
 
     async def quote_price_changes(
-        self, carts: Sequence[Cart], prices: Sequence[str], notice_time: datetime
+        self, carts: Sequence[Cart], versions: Sequence[Version], notice_time: datetime
     ) -> list[PriceEffect | None]:
-        """What price versions (by resource name) change for carts; None: that cannot be said.
+        """What price versions change for carts, in their order; None: that cannot be said.
 
         Whoever was not told of a price yet is told at the instant that is given.
         """
-        told = to_timestamp(notice_time)
 
-        async def ask(batch: Sequence[tuple[Cart, str]]) -> list[PriceEffect | None]:
-            request = catalog_pb2.BatchQuotePriceChangesRequest(
-                entries=[
-                    catalog_pb2.PriceChangeCart(cart=message, price=price, notice_time=told)
-                    for message, (_, price) in zip(
-                        _quote_request([cart for cart, _ in batch]).carts, batch, strict=True
-                    )
-                ]
+        async def ask(batch: Sequence[tuple[Cart, Version]]) -> list[PriceEffect | None]:
+            response = await self.catalog.BatchQuotePriceChanges(
+                _price_changes_request(batch, notice_time)
             )
-            response = await self.catalog.BatchQuotePriceChanges(request)
             return [_price_effect(result) for result in response.results]
 
-        pairs = list(zip(carts, prices, strict=True))
+        pairs = list(zip(carts, versions, strict=True))
         return await _in_batches(pairs, ask, lambda pair: len(pair[0].items))
+
+    async def price_version(self, version: Version, now: datetime) -> PriceVersion:
+        """What a version is of, and when it takes effect.
+
+        Raises NOT_FOUND PRICE_NOT_FOUND or PRODUCT_NOT_FOUND, FAILED_PRECONDITION PRICE_WITHDRAWN or
+        PRODUCT_DISCONTINUED, and INVALID_ARGUMENT with what is wrong with a draft.
+        """
+        try:
+            if isinstance(version, str):
+                price = await self.catalog.GetPrice(catalog_pb2.GetPriceRequest(name=version))
+            else:
+                price = version.price
+                await self._check_draft(version, now)
+        except grpc.aio.AioRpcError as error:
+            problem = problem_of(error)
+            if problem is None or problem.code not in _REFUSALS:
+                raise
+            raise _passed_on(problem) from error
+        if price.HasField("withdraw_time"):
+            raise wrong_state("PRICE_WITHDRAWN", "the price was withdrawn")
+        product = version.product if not isinstance(version, str) else version.split("/prices/")[0]
+        merchant, product = PRODUCT.parse(product)
+        return PriceVersion(
+            MerchantId(merchant),
+            product,
+            price.unit_price.currency_code,
+            from_timestamp(price.effective_time) if price.HasField("effective_time") else now,
+            version,
+        )
+
+    async def _check_draft(self, draft: catalog_pb2.DraftPrice, now: datetime) -> None:
+        """Ask for a draft, whether or not anybody repeats its product."""
+        merchant, product = PRODUCT.parse(draft.product)
+        key = OrderKey(MerchantId(merchant), StandingOrderId("draft"), 1)
+        request = _price_changes_request([(Cart(key, (Item(product, 1),), now), draft)], now)
+        [result] = (await self.catalog.BatchQuotePriceChanges(request)).results
+        reasons = {problem.reason for problem in result.problems.problems}
+        if catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND in reasons:
+            raise not_found("PRODUCT_NOT_FOUND", draft.product)
+        if catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED in reasons:
+            raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
 
     async def protect_prices(self, standing_orders: Sequence[StandingOrder]) -> list[Unprotected]:
         """Protect the sign-up prices and redeem promotions; returns, in their order, why not."""
@@ -357,6 +416,32 @@ def _quote_request(carts: Sequence[Cart]) -> catalog_pb2.BatchQuoteRequest:
     return request
 
 
+def _price_changes_request(
+    batch: Sequence[tuple[Cart, Version]], notice_time: datetime
+) -> catalog_pb2.BatchQuotePriceChangesRequest:
+    request = catalog_pb2.BatchQuotePriceChangesRequest()
+    carts = _quote_request([cart for cart, _ in batch]).carts
+    for message, (_, version) in zip(carts, batch, strict=True):
+        entry = request.entries.add(cart=message)
+        put_time(entry.notice_time, notice_time)
+        if isinstance(version, str):
+            entry.price = version
+        else:
+            entry.draft.CopyFrom(version)
+    return request
+
+
+def _passed_on(problem: Problem) -> Problem:
+    """What the catalog says of a draft, by the fields of a request that has it alone."""
+    violations = tuple(
+        FieldViolation(
+            violation.field.removeprefix("entries[0]."), violation.reason, violation.description
+        )
+        for violation in problem.violations
+    )
+    return replace(problem, violations=violations)
+
+
 def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
     merchant = standing_order.merchant
     protection = catalog_pb2.PriceProtection()
@@ -453,6 +538,7 @@ def _price_effect(result: catalog_pb2.PriceChangeResult) -> PriceEffect | None:
         from_timestamp(quote.held_until_time) if held else None,
         quote.notice_min_days,
         quote.notice_max_days,
+        Holding(catalog_pb2.PriceAdjustment.Kind.Name(quote.held_by)) if quote.held_by else None,
     )
 
 

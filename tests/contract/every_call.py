@@ -292,6 +292,10 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ),
         billing_mode=scheduler_pb2.PAY_ON_NOTICE,
     )
+    draft = catalog_pb2.DraftPrice(
+        product=f"{name}/products/tea",
+        price=catalog_pb2.Price(unit_price=to_money(100, "EUR")),
+    )
     renamed = scheduler_pb2.StandingOrder(name=weekly, title="Coffee")
     mask = field_mask_pb2.FieldMask(paths=["title"])
     settings = scheduler_pb2.SchedulerSettings(
@@ -327,6 +331,7 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
         ("ForecastDemand", scheduler_pb2.ForecastDemandRequest(parent=name)),
         ("GetStockCoverage", scheduler_pb2.GetStockCoverageRequest(parent=name)),
+        ("PreviewPriceChange", scheduler_pb2.PreviewPriceChangeRequest(draft=draft)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
         (
             "ImportStandingOrders",

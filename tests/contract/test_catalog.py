@@ -656,6 +656,32 @@ async def test_a_price_change_is_quoted_with_it_and_without_it(suite: Suite, sho
     assert problem.reason == catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND
 
 
+def draft_price(shop: Client, product: str = "tea", **fields: Any) -> catalog_pb2.DraftPrice:  # noqa: ANN401
+    good = {"unit_price": to_money(300, "EUR")}
+    return catalog_pb2.DraftPrice(
+        product=f"{shop.name}/products/{product}", price=catalog_pb2.Price(**{**good, **fields})
+    )
+
+
+async def test_a_draft_is_quoted_as_if_it_were_created(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    await set_price(shop, 250)
+    effective = await suite.sandbox.now() + timedelta(days=1)
+    draft = draft_price(shop, effective_time=to_timestamp(effective))
+    before = cart(shop, price_time=to_timestamp(effective - timedelta(hours=1)))
+    request = catalog_pb2.BatchQuotePriceChangesRequest(
+        entries=[
+            price_change(shop, price=None, draft=draft),
+            price_change(shop, price=None, draft=draft, cart=before),
+        ]
+    )
+    response = await suite.suite_client().catalog.BatchQuotePriceChanges(request)
+    assert [(result.quote.amount, result.quote.previous_amount) for result in response.results] == [
+        (to_money(600, "EUR"), to_money(500, "EUR")),
+        (to_money(500, "EUR"), to_money(500, "EUR")),
+    ]
+
+
 async def test_a_quote_answers_each_cart_in_its_place(suite: Suite, shop: Client) -> None:
     await create(shop)
     await set_price(shop, 250)
@@ -744,6 +770,14 @@ def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
         "carts[0].price_time": ("BatchQuote", cart(shop, price_time=None)),
         "entries[0].cart": ("BatchQuotePriceChanges", price_change(shop, cart=None)),
         "entries[0].price": ("BatchQuotePriceChanges", price_change(shop, "coffee")),
+        "entries[0].draft.product": (
+            "BatchQuotePriceChanges",
+            price_change(shop, price=None, draft=draft_price(shop, "coffee")),
+        ),
+        "entries[0].draft.price.unit_price": (
+            "BatchQuotePriceChanges",
+            price_change(shop, price=None, draft=draft_price(shop, unit_price=to_money(0, "EUR"))),
+        ),
         "entries[0].notice_time": ("BatchQuotePriceChanges", price_change(shop, notice_time=None)),
         "entries[0].order": ("BatchHoldStock", hold(shop, order="weekly")),
         "entries[0].announcement_count": ("BatchHoldStock", hold(shop, announcement_count=0)),

@@ -142,6 +142,27 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert "Usage: " in refused.stderr
 
 
+def test_a_price_is_tried_before_it_is_added(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "sencha", "--title", "Sencha")
+    ok(recurring, "prices", "add", "sencha", "4.20 EUR")
+    sign_up(recurring, "ida")
+    today = date.fromisoformat(ok(recurring, "clock", "show")["now"][:10])
+    ok(recurring, "standing-orders", "create", "--id", "ida-sencha", "--customer", "ida",
+       "--title", "Sencha", "--item", "sencha=2", "--every", "10 days",
+       "--start", str(today + timedelta(days=5)), "--zone", "UTC", "--mandate", "consent")  # fmt: skip
+    answer = ok(recurring, "prices", "preview-change", "sencha", "3.20 EUR")
+    [group] = answer["groups"]
+    assert (group["timing"], group["standingOrderCount"]) == ("AT_ONCE", 1)
+    assert [answer[field]["units"] for field in ("grossRevenue", "previousGrossRevenue")] == [
+        "19",
+        "25",
+    ]
+    ok(recurring, "prices", "add", "sencha", "5.20 EUR", "--id", "dear",
+       "--from", str(today + timedelta(days=1)))  # fmt: skip
+    shown = recurring.run("prices", "preview-change", "sencha/dear")
+    assert "after their notice" in shown.stdout
+
+
 def test_events_are_printed_as_they_pass(recurring: Recurring) -> None:
     with recurring.running("events", "watch", "--type", "PriceChangeScheduled") as watching:
         assert watching.stdout is not None

@@ -7,8 +7,9 @@ from datetime import datetime
 from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog.api.requests import read_effective_time
+from services.catalog.api.requests import read_cart, read_effective_time, read_time
 from services.catalog.api.responses import price_message
+from services.catalog.domain.price_changes import DRAFT, PriceChange
 from services.catalog.domain.prices import Price, Tier, TierMode
 from services.catalog.domain.products import PriceId, PriceKey
 from services.catalog.names import MERCHANT, PRICE, PRODUCT
@@ -93,6 +94,24 @@ def read_correction(
         return replace(price, version=present.version)
 
     return merge
+
+
+def read_price_change(
+    now: datetime, violations: Violations, field: str, entry: catalog_pb2.PriceChangeCart
+) -> PriceChange:
+    """A cart, and the price version whose effect on it is asked for."""
+    cart = read_cart(violations, f"{field}.cart", entry.cart)
+    notice_time = read_time(violations, field, entry, "notice_time")
+    if entry.WhichOneof("version") == "price":
+        key, named = PRICE.key(entry.price), f"{field}.price"
+        draft = None
+    else:
+        key = PriceKey(*PRODUCT.key(entry.draft.product), DRAFT)
+        named = f"{field}.draft.product"
+        draft = read_price(violations, f"{field}.draft.price", key, entry.draft.price, now)
+    if key.product_key not in {item.key for item in cart.items}:
+        violations.add(named, "must be of a product of the cart")
+    return PriceChange(cart, key, notice_time, draft)
 
 
 def read_price(

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog.domain.price_changes import PriceChange
 from services.catalog.domain.pricing import Cart, Line
 from services.catalog.domain.products import (
     EFFECTIVE_TIME_GRACE,
@@ -24,7 +23,7 @@ from services.catalog.domain.products import (
 )
 from services.catalog.domain.protections import Cap, Lock, Protection
 from services.catalog.domain.stock import HoldRequest
-from services.catalog.names import MERCHANT, ORDER, PRICE, PRODUCT, STANDING_ORDER
+from services.catalog.names import MERCHANT, ORDER, PRODUCT, STANDING_ORDER
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS
 from services.runtime.rpc.conversions import from_timestamp, read_timestamp
@@ -150,9 +149,9 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
         standing_order=standing_order,
         cycle=cart.cycle,
         items=_read_items(violations, f"{field}.items", merchant, cart.items),
-        price_time=_read_time(violations, field, cart, "price_time"),
+        price_time=read_time(violations, field, cart, "price_time"),
         sign_up_time=(
-            _read_time(violations, field, cart, "sign_up_time")
+            read_time(violations, field, cart, "sign_up_time")
             if cart.HasField("sign_up_time")
             else None
         ),
@@ -160,17 +159,6 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
         tax_id=cart.tax_id,
         currency=_read_currency(violations, field, cart.currency),
     )
-
-
-def read_price_change(
-    violations: Violations, field: str, entry: catalog_pb2.PriceChangeCart
-) -> PriceChange:
-    """A cart, and the price version whose effect on it is asked for."""
-    cart = read_cart(violations, f"{field}.cart", entry.cart)
-    price = PRICE.key(entry.price)
-    if price.product_key not in {item.key for item in cart.items}:
-        violations.add(f"{field}.price", "must be of a product of the cart")
-    return PriceChange(cart, price, _read_time(violations, field, entry, "notice_time"))
 
 
 def read_protected(violations: Violations, field: str, entry: catalog_pb2.ProtectPrices) -> Cart:
@@ -184,7 +172,7 @@ def read_protected(violations: Violations, field: str, entry: catalog_pb2.Protec
         standing_order=standing_order,
         cycle=1,
         items=tuple(Item(key, 1) for key in dict.fromkeys(keys)),
-        price_time=_read_time(violations, field, entry, "sign_up_time"),
+        price_time=read_time(violations, field, entry, "sign_up_time"),
         currency=_read_currency(violations, field, entry.currency),
     )
 
@@ -198,8 +186,8 @@ def read_hold(
         order=entry.order,
         announcement_count=entry.announcement_count,
         items=_read_sums(violations, f"{field}.items", merchant, entry.items),
-        expire_time=_read_time(violations, field, entry, "expire_time"),
-        due_time=_read_time(violations, field, entry, "due_time"),
+        expire_time=read_time(violations, field, entry, "expire_time"),
+        due_time=read_time(violations, field, entry, "due_time"),
     )
 
 
@@ -270,5 +258,6 @@ def _read_currency(violations: Violations, field: str, currency: str) -> str:
     return currency
 
 
-def _read_time(violations: Violations, field: str, message: Message, name: str) -> datetime:
+def read_time(violations: Violations, field: str, message: Message, name: str) -> datetime:
+    """The instant in a field of a message."""
     return read_timestamp(violations, f"{field}.{name}", getattr(message, name))

@@ -324,7 +324,7 @@ def price_change_response(
 
 
 def _changed_message(changed: ChangedAmount) -> catalog_pb2.PriceChangeQuote:
-    return catalog_pb2.PriceChangeQuote(
+    message = catalog_pb2.PriceChangeQuote(
         amount=to_money(changed.amount_minor, changed.currency),
         previous_amount=to_money(changed.previous_minor, changed.currency),
         held_through_cycle=changed.held.through_cycle,
@@ -332,3 +332,6 @@ def _changed_message(changed: ChangedAmount) -> catalog_pb2.PriceChangeQuote:
         notice_min_days=changed.notice.min_days,
         notice_max_days=changed.notice.max_days,
     )
+    if changed.held.by is not None:
+        message.held_by = catalog_pb2.PriceAdjustment.Kind.Value(changed.held.by)
+    return message

@@ -1,5 +1,7 @@
 """The catalog's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from functools import partial
+
 from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
@@ -68,7 +70,7 @@ ACCESS = {
     "DiscontinueProduct": Access(WRITE),
     "CreatePrice": Access(WRITE),
     "BatchCreatePrices": Access(WRITE),
-    "GetPrice": Access(READ),
+    "GetPrice": Access(READ, services=("scheduler",)),
     "UpdatePrice": Access(WRITE),
     "CreatePromotion": Access(WRITE),
     "GetPromotion": Access(READ),
@@ -643,7 +645,8 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def BatchQuotePriceChanges(
         self, request: catalog_pb2.BatchQuotePriceChangesRequest, _context: object
     ) -> catalog_pb2.BatchQuotePriceChangesResponse:
-        changes = requests.read_batch("entries", request.entries, requests.read_price_change)
+        read = partial(price_requests.read_price_change, self._clock.now())
+        changes = requests.read_batch("entries", request.entries, read)
         async with self._database.read() as connection:
             return responses.price_change_response(await prices.quote_changes(connection, changes))
 

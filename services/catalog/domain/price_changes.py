@@ -9,16 +9,20 @@ from services.catalog.domain.increase_notices import NEVER, IncreaseNotice, anno
 from services.catalog.domain.prices import Price, in_force
 from services.catalog.domain.pricing import (
     NO_REDEMPTIONS,
+    AdjustmentKind,
     Cart,
     Line,
     increase_notice_of,
     quote,
     with_taxes,
 )
-from services.catalog.domain.products import Fault, PriceKey, Product, ProductKey
+from services.catalog.domain.products import Fault, PriceId, PriceKey, Product, ProductKey
 from services.catalog.domain.promotions import Redemptions
 from services.catalog.domain.protections import Lock, Protection, ProtectionKey
 from services.catalog.domain.tax import TaxTable
+
+# No price version that is stored has this id.
+DRAFT = PriceId("-")
 
 
 class PriceChange(NamedTuple):
@@ -28,13 +32,16 @@ class PriceChange(NamedTuple):
     price: PriceKey
     # As if the customer were told of it then, if they were not before.
     notice_time: datetime
+    # The version, if it is not stored; its id is DRAFT.
+    draft: Price | None = None
 
 
 class Held(NamedTuple):
-    """Until when an amount is kept from rising: up to a cycle, and before an instant."""
+    """Until when an amount is kept from rising, up to a cycle and before an instant, and by what."""
 
     through_cycle: int = 0
     until_time: datetime | None = None
+    by: AdjustmentKind | None = None
 
 
 class ChangedAmount(NamedTuple):
@@ -57,11 +64,14 @@ def quote_change(
 ) -> ChangedAmount | list[Fault]:
     """Price a cart and its taxes with a price version and without it, or say why there is no price."""
     cart, key = change.cart, change.price.product_key
-    protections = {**protections, **_told(change, prices, protections)}
     others = [price for price in prices.get(key, ()) if price.price != change.price.price]
+    if change.draft is not None:
+        prices = {**prices, key: [*others, change.draft]}
+    protections = {**protections, **_told(change, prices, protections)}
     amounts: list[int] = []
+    kinds: set[AdjustmentKind] = set()
     currency = ""
-    for known in (prices, {**prices, key: others}):
+    for known in ({**prices, key: others}, prices):
         priced = quote(cart, products, known, protections, redemptions)
         result = with_taxes(cart, priced, table)
         faults = [line for line in result if isinstance(line, Fault)]
@@ -70,12 +80,15 @@ def quote_change(
         lines = [line for line in result if isinstance(line, Line) and line.item.key == key]
         amounts.append(sum(line.gross_minor for line in lines))
         currency = lines[0].currency if lines else currency
-    amount_minor, previous_minor = amounts
+        kinds = {step.kind for line in lines for step in line.adjustments}
+    previous_minor, amount_minor = amounts
     product = products[key]
     protection = protections.get(_protection_key(change))
     notice = increase_notice_of(cart, product, protection)
     own = [price for price in prices.get(key, ()) if price.currency == currency]
     held = _held(cart, own, protection, notice)
+    if AdjustmentKind.PRICE_CAP in kinds:
+        held = held._replace(by=AdjustmentKind.PRICE_CAP)
     return ChangedAmount(currency, amount_minor, previous_minor, held, notice)
 
 
@@ -116,8 +129,8 @@ def _held(
     ends = [price.announce_time + notice.period for price in current]
     waiting = [end for end in ends if cart.price_time < end < NEVER]
     if waiting and notice.min_days:
-        return Held(until_time=min(waiting))
+        return Held(until_time=min(waiting), by=AdjustmentKind.INCREASE_NOT_YET_NOTIFIED)
     match protection and protection.terms:
         case Lock(cycle_count, until_time) as lock if lock.holds(cart.cycle, cart.price_time):
-            return Held(cycle_count or 0, until_time)
+            return Held(cycle_count or 0, until_time, AdjustmentKind.PRICE_LOCK)
     return Held()

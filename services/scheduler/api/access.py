@@ -22,6 +22,7 @@ ACCESS = {
     "ListOrders": Access(READ),
     "ForecastDemand": Access(READ),
     "GetStockCoverage": Access(READ),
+    "PreviewPriceChange": Access(READ),
     "ExplainOrder": Access(READ),
     "ImportStandingOrders": Access(WRITE),
     "ConfirmOrder": Access(WRITE),

@@ -30,6 +30,7 @@ from services.scheduler.domain.coverage import Coverage
 from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
+from services.scheduler.domain.price_change_previews import PriceChangePreview
 from services.scheduler.domain.rrule import to_rrule
 from services.scheduler.domain.schedule import (
     BusinessDayRule,
@@ -339,6 +340,36 @@ def demand_message(key: DemandKey, demand: Demand) -> pb.DemandForecast:
         units=demand.units,
         revenue=to_money(demand.revenue_minor, key.currency),
         list_revenue=to_money(demand.list_revenue_minor, key.currency),
+        gross_revenue=to_money(demand.gross_revenue_minor, key.currency),
+    )
+
+
+def price_change_preview_message(
+    preview: PriceChangePreview, currency: str
+) -> pb.PreviewPriceChangeResponse:
+    """Whom a price version would touch, on the wire."""
+    total = preview.total
+    return pb.PreviewPriceChangeResponse(
+        customer_count=len(total.customers),
+        standing_order_count=total.standing_order_count,
+        cycle_count=total.cycle_count,
+        gross_revenue=to_money(total.revenue_minor, currency),
+        previous_gross_revenue=to_money(total.previous_minor, currency),
+        groups=[
+            pb.PriceChangeGroup(
+                timing=pb.PriceChangeGroup.Timing.Value(timing),
+                customer_count=len(group.customers),
+                standing_order_count=group.standing_order_count,
+                cycle_count=group.cycle_count,
+                gross_revenue=to_money(group.revenue_minor, currency),
+                previous_gross_revenue=to_money(group.previous_minor, currency),
+                first_cycles=[
+                    pb.PriceChangeFirstCycles(date=to_date(day), standing_order_count=count)
+                    for day, count in sorted(group.first_dates.items())
+                ],
+            )
+            for timing, group in preview.in_order
+        ],
     )
 
 

@@ -32,6 +32,7 @@ from services.scheduler.application import (
     imports,
     orders,
     previews,
+    price_change_previews,
     settings,
     standing_orders,
 )
@@ -360,6 +361,18 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return pb.GetStockCoverageResponse(
             coverages=[responses.coverage_message(*entry) for entry in covered]
         )
+
+    async def PreviewPriceChange(
+        self, request: pb.PreviewPriceChangeRequest, _context: object
+    ) -> pb.PreviewPriceChangeResponse:
+        now = self._clock.now()
+        version = await self._clients.price_version(requests.read_price_version(request), now)
+        span = requests.read_price_change_span(request, version, now)
+        async with self._forecast_limiter.of(span.merchant):
+            preview = await price_change_previews.preview(
+                self._database, self._clients, version, span, now
+            )
+        return responses.price_change_preview_message(preview, version.currency)
 
     # --- customers ------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What a merchant's standing orders will want, day by day."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -82,7 +83,7 @@ async def walk(database: Database, clients: Clients, span: Span, now: datetime, 
 
     Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
     """
-    tally = _Tally(database, clients, span, now, add)
+    tally = Tally(database, clients, span, now, add)
     async for page in _open_orders(database, span):
         await tally.add_open(page)
     count = 0
@@ -127,7 +128,7 @@ async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """Sums up orders; those yet to come wait until there is a batch to ask about."""
 
     database: Database
@@ -166,6 +167,16 @@ class _Tally:
             self._standing_orders[standing_order.key] = standing_order
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
+
+    async def require_room(self, standing_orders: Sequence[StandingOrder]) -> None:
+        """Raise INVALID_ARGUMENT FORECAST_TOO_LARGE before cycles are priced that are too many."""
+        count = self._cycles
+        for standing_order in standing_orders:
+            first = self._first_date(standing_order)
+            count += sum(1 for _ in coming_orders(standing_order, first, self.span.last, self.now))
+            require_at_most(count, FORECAST_MAX_CYCLES, "cycles")
+            # A page has many: others have their turn.
+            await asyncio.sleep(0)
 
     def _first_date(self, standing_order: StandingOrder) -> date:
         """The first date whose cycle matters to those of the span."""

@@ -5,16 +5,19 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.pricing import cart_of
-from services.scheduler.clients import Clients, PriceEffect
+from services.scheduler.clients import Clients, PriceEffect, Version
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.price_changes import (
+    Assessment,
+    Holding,
     Impact,
     PriceChange,
     Recipient,
@@ -83,52 +86,70 @@ def _withdrawn_events(
 # --- what a change means to a standing order -------------------------------------------------------
 
 
-async def assess(
-    clients: Clients, concerned: Sequence[tuple[StandingOrder, Recipient]], now: datetime
-) -> list[Impact | None]:
-    """What price changes mean to standing orders, in their order; None: nothing.
+class Concern(NamedTuple):
+    """A standing order, and a version of the price of one of its products."""
+
+    standing_order: StandingOrder
+    product: str
+    effective_time: datetime
+    version: Version
+
+
+async def assess(clients: Clients, concerns: Sequence[Concern], now: datetime) -> list[Assessment]:
+    """What price versions mean to standing orders, in their order.
 
     The catalog quotes the first cycle that the price is in force for, with it and without it. If
     something keeps the amount from rising, the first cycle after the end of that is looked at next.
     """
-    impacts: list[Impact | None] = [None] * len(concerned)
+    assessments = [Assessment()] * len(concerns)
     looking: dict[int, Order] = {}
-    for index, (standing_order, recipient) in enumerate(concerned):
-        from_time = recipient.effective_time
-        order = first_order(standing_order, recipient.product, from_time, 0, now)
+    for index, concern in enumerate(concerns):
+        order = _first_order(concern, concern.effective_time, 0, now)
         if order is not None:
             looking[index] = order
     for _ in range(ROUNDS_MAX):
-        carts = [cart_of(order, concerned[index][0], now) for index, order in looking.items()]
-        prices = [PRICE.format(*concerned[index][1].change_key) for index in looking]
-        effects = await clients.quote_price_changes(carts, prices, now)
+        carts = [
+            cart_of(order, concerns[index].standing_order, now) for index, order in looking.items()
+        ]
+        versions = [concerns[index].version for index in looking]
+        effects = await clients.quote_price_changes(carts, versions, now)
         following: dict[int, Order] = {}
         for (index, order), effect in zip(looking.items(), effects, strict=True):
             if effect is None:
                 continue
-            if effect.amount_minor != effect.previous_minor:
-                lead = notice_lead(effect.notice_min_days, effect.notice_max_days)
-                impacts[index] = Impact(order.key.cycle, order.due_time, *effect[:3], lead)
-            elif (later := _later(*concerned[index], order, effect, now)) is not None:
-                following[index] = later
+            assessments[index] = _assessed(assessments[index], order, effect)
+            if assessments[index].impact is None:
+                later = _later(concerns[index], order, effect, now)
+                if later is not None:
+                    following[index] = later
         if not (looking := following):
             break
-    return impacts
+    return assessments
 
 
-def _later(
-    standing_order: StandingOrder,
-    recipient: Recipient,
-    order: Order,
-    effect: PriceEffect,
-    now: datetime,
+def _assessed(before: Assessment, order: Order, effect: PriceEffect) -> Assessment:
+    """What is known after one more order was quoted."""
+    if effect.amount_minor == effect.previous_minor:
+        return before._replace(held_by=effect.held_by or before.held_by)
+    lead = notice_lead(effect.notice_min_days, effect.notice_max_days)
+    impact = Impact(order.key.cycle, order.due_time, *effect[:3], lead)
+    capped = effect.held_by is Holding.PRICE_CAP
+    return Assessment(impact, order.local_date, effect.held_by if capped else before.held_by)
+
+
+def _first_order(
+    concern: Concern, from_time: datetime, after_cycle: int, now: datetime
 ) -> Order | None:
+    return first_order(concern.standing_order, concern.product, from_time, after_cycle, now)
+
+
+def _later(concern: Concern, order: Order, effect: PriceEffect, now: datetime) -> Order | None:
     """The first order after what keeps the amount from rising has ended."""
     if not effect.held_through_cycle and effect.held_until_time is None:
         return None
     from_time = max(order.due_time, effect.held_until_time or order.due_time)
     after_cycle = max(order.key.cycle, effect.held_through_cycle)
-    return first_order(standing_order, recipient.product, from_time, after_cycle, now)
+    return _first_order(concern, from_time, after_cycle, now)
 
 
 # --- who hears of it -------------------------------------------------------------------------------
@@ -137,13 +158,25 @@ def _later(
 async def decide(context: Context, recipients: Sequence[Recipient]) -> list[Assessed]:
     """Which recipients are concerned now, which later, and which not at all."""
     live = [
-        (standing_order, recipient)
+        recipient
         for recipient in recipients
         if (standing_order := context.standing_orders.get(recipient.key)) is not None
         and standing_order.state in _LIVE
     ]
-    impacts = await assess(context.clients, live, context.now)
-    by_recipient = {recipient: impact for (_, recipient), impact in zip(live, impacts, strict=True)}
+    concerns = [
+        Concern(
+            context.standing_orders[recipient.key],
+            recipient.product,
+            recipient.effective_time,
+            PRICE.format(*recipient.change_key),
+        )
+        for recipient in live
+    ]
+    assessments = await assess(context.clients, concerns, context.now)
+    by_recipient = {
+        recipient: assessment.impact
+        for recipient, assessment in zip(live, assessments, strict=True)
+    }
     return [
         Assessed(
             recipient,

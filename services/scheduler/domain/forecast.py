@@ -28,6 +28,7 @@ class Demand:
     units: int = 0
     revenue_minor: int = 0
     list_revenue_minor: int = 0
+    gross_revenue_minor: int = 0
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Forecast:
             demand.units += line.quantity
             demand.revenue_minor += line.amount_minor
             demand.list_revenue_minor += line.list_amount_minor
+            demand.gross_revenue_minor += line.gross_minor
 
     @property
     def demands(self) -> Mapping[DemandKey, Demand]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from itertools import groupby
 from typing import NamedTuple
 
@@ -83,6 +84,25 @@ class Impact(NamedTuple):
     currency: str
     # So long before that cycle the customer is told.
     notice_lead: timedelta = NOTICE_LEAD_MAX
+
+
+class Holding(StrEnum):
+    """What keeps an amount from rising, as the catalog names it."""
+
+    INCREASE_NOT_YET_NOTIFIED = "INCREASE_NOT_YET_NOTIFIED"
+    PRICE_LOCK = "PRICE_LOCK"
+    PRICE_CAP = "PRICE_CAP"
+
+
+class Assessment(NamedTuple):
+    """What a price means to a standing order, from which date on, and what it was held by."""
+
+    # None: nothing.
+    impact: Impact | None = None
+    # The local date of the first cycle that is another amount.
+    first_date: date | None = None
+    # What kept the amount from rising until then, or limits it; None: nothing.
+    held_by: Holding | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,21 @@ _LIST = Query(
     OrderRow,
 )
 
+# With their state, which no index of the key has: each standing order has few that are open.
+_OPEN_DUE = Query(
+    """
+    SELECT found.* FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS given (of_merchant, of_standing_order)
+    CROSS JOIN LATERAL (
+        SELECT * FROM order_rows
+        WHERE standing_order = of_standing_order AND merchant = of_merchant
+          AND state || '' = ANY (CAST(:states AS text[]))
+          AND due_time >= :due_from AND due_time < :due_before
+        OFFSET 0) AS found
+    """,
+    OrderRow,
+)
+
 _OPEN_LOCKED = Query(
     """
     SELECT order_rows.* FROM order_rows
@@ -248,6 +263,23 @@ async def open_orders(
 ) -> list[Order]:
     """The orders of standing orders that are in one of the states, locked."""
     rows = await _OPEN_LOCKED.all(tx, **standing_order_rows.arrays_of(keys), states=list(states))
+    return [order_of(row) for row in rows]
+
+
+async def open_due(
+    tx: Connection,
+    keys: Sequence[StandingOrderKey],
+    due_from: datetime,
+    due_before: datetime,
+) -> list[Order]:
+    """The open orders of standing orders that are due from an instant on and before another."""
+    rows = await _OPEN_DUE.all(
+        tx,
+        **standing_order_rows.arrays_of(keys),
+        states=list(OPEN_STATES),
+        due_from=due_from,
+        due_before=due_before,
+    )
     return [order_of(row) for row in rows]
 
 

@@ -28,6 +28,14 @@ class Added(NamedTuple):
     standing_order: StandingOrderId
 
 
+class Repeating(NamedTuple):
+    """Whose standing order repeats a product, and since when."""
+
+    customer: CustomerId
+    add_time: datetime
+    standing_order: StandingOrderId
+
+
 class Told(NamedTuple):
     """What a customer was told of a standing order, by a notice."""
 
@@ -103,6 +111,16 @@ _DUE = Query(
     LIMIT 1
     """,
     PriceChange,
+)
+
+_REPEATING = Query(
+    """
+    SELECT customer, add_time, standing_order FROM standing_order_products
+    WHERE merchant = :merchant AND product = :product
+      AND (add_time, standing_order) > (:after_time, :after_key)
+    ORDER BY add_time, standing_order LIMIT :limit
+    """,
+    Repeating,
 )
 
 # With all standing orders of each customer at once: there is one notice for them.
@@ -276,6 +294,25 @@ async def add_recipients(
         after_time=change.after_time,
         after_key=change.after_key,
         now=now,
+        limit=limit,
+    )
+
+
+async def repeating(
+    tx: Connection,
+    merchant: MerchantId,
+    product: str,
+    after: tuple[datetime, str],
+    limit: int,
+) -> list[Repeating]:
+    """The next standing orders of a product after one, in the order of a walk."""
+    after_time, after_key = after
+    return await _REPEATING.all(
+        tx,
+        merchant=merchant,
+        product=product,
+        after_time=after_time,
+        after_key=after_key,
         limit=limit,
     )
 

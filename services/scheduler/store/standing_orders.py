@@ -41,6 +41,18 @@ _COMING = Query(
     StandingOrderRow,
 )
 
+_LIVE_OF_CUSTOMERS = Query(
+    """
+    SELECT found.* FROM unnest(CAST(:customers AS text[])) AS given (of_customer)
+    CROSS JOIN LATERAL (
+        SELECT * FROM standing_order_rows
+        WHERE merchant = :merchant AND customer = of_customer AND state IN ('ACTIVE', 'PAUSED')
+        OFFSET 0) AS found
+    LIMIT :limit
+    """,
+    StandingOrderRow,
+)
+
 _GET = Query(
     """
     SELECT * FROM standing_order_rows
@@ -212,6 +224,14 @@ async def coming(
     """Standing orders by id, after an id, that bill before an instant or may do so."""
     rows = await _COMING.all(tx, merchant=merchant, before=before, after=after, limit=limit)
     # A forecast takes every order before for paid.
+    return [standing_order_of(row._replace(waits_for_payment=False)) for row in rows]
+
+
+async def live_of_customers(
+    tx: Connection, merchant: MerchantId, customers: Sequence[CustomerId], limit: int
+) -> list[StandingOrder]:
+    """The standing orders of customers that have not ended, as if every order before were paid."""
+    rows = await _LIVE_OF_CUSTOMERS.all(tx, merchant=merchant, customers=customers, limit=limit)
     return [standing_order_of(row._replace(waits_for_payment=False)) for row in rows]
 
 

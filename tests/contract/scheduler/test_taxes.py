@@ -85,6 +85,16 @@ async def test_a_tax_that_is_added_is_in_the_preview_on_the_order_and_on_the_rec
     assert "You paid 5.00 EUR (tax 0.80 EUR) for Tea on" in receipt
 
 
+async def test_a_forecast_says_what_is_paid_with_added_taxes_and_without(shop: Shop) -> None:
+    await add_vat(shop, 19)
+    await set_taxes(shop, tax_behavior=EXCLUSIVE)
+    await subscribe(shop, ship_to=GERMANY)
+    request = pb.ForecastDemandRequest(parent=shop.name)
+    [entry] = (await shop.scheduler.ForecastDemand(request)).forecasts
+    shown = (entry.revenue, entry.list_revenue, entry.gross_revenue)
+    assert [from_money(it).amount_minor for it in shown] == [TEA_MINOR, TEA_MINOR, TEA_MINOR + 80]
+
+
 async def test_a_tax_in_the_price_changes_nothing_that_is_paid(shop: Shop) -> None:
     await add_vat(shop, 5)
     made = await subscribe(shop, ship_to=GERMANY)

@@ -139,6 +139,6 @@ def test_demand_is_summed_by_day_product_and_currency() -> None:
     forecast.add(START, "EUR", [line])
     forecast.add(START, "USD", [line])
     assert list(forecast.demands.items()) == [
-        (DemandKey(START, "beans", "EUR"), Demand(4, 1600, 1800)),
-        (DemandKey(START, "beans", "USD"), Demand(2, 800, 900)),
+        (DemandKey(START, "beans", "EUR"), Demand(4, 1600, 1800, 1600)),
+        (DemandKey(START, "beans", "USD"), Demand(2, 800, 900, 800)),
     ]

@@ -3406,11 +3406,16 @@ class PriceChangeCart(_message.Message):
 
     CART_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     NOTICE_TIME_FIELD_NUMBER: _builtins.int
     price: _builtins.str
-    """The price version, `merchants/*/products/*/prices/*`, of a product of the cart."""
+    """A price version, `merchants/*/products/*/prices/*`, of a product of the cart."""
     @_builtins.property
     def cart(self) -> Global___Cart: ...
+    @_builtins.property
+    def draft(self) -> Global___DraftPrice:
+        """One that is not stored, of a product of the cart."""
+
     @_builtins.property
     def notice_time(self) -> _timestamp_pb2.Timestamp:
         """As if the customer had been told of the price at this instant, if they were not before."""
@@ -3420,15 +3425,46 @@ class PriceChangeCart(_message.Message):
         *,
         cart: Global___Cart | None = ...,
         price: _builtins.str = ...,
+        draft: Global___DraftPrice | None = ...,
         notice_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "notice_time", b"notice_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "draft", b"draft", "notice_time", b"notice_time", "price", b"price", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "notice_time", b"notice_time", "price", b"price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "draft", b"draft", "notice_time", b"notice_time", "price", b"price", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_version: _TypeAlias = _typing.Literal["price", "draft"]  # noqa: Y015
+    _WhichOneofArgType_version: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_version) -> _WhichOneofReturnType_version | None: ...
+
+Global___PriceChangeCart: _TypeAlias = PriceChangeCart  # noqa: Y015
+
+@_typing.final
+class DraftPrice(_message.Message):
+    """A price version that is not stored, to see what it would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    @_builtins.property
+    def price(self) -> Global___Price:
+        """As it would be created; without a name."""
+
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        price: Global___Price | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "product", b"product"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PriceChangeCart: _TypeAlias = PriceChangeCart  # noqa: Y015
+Global___DraftPrice: _TypeAlias = DraftPrice  # noqa: Y015
 
 @_typing.final
 class BatchQuotePriceChangesResponse(_message.Message):
@@ -3490,6 +3526,7 @@ class PriceChangeQuote(_message.Message):
     HELD_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_MIN_DAYS_FIELD_NUMBER: _builtins.int
     NOTICE_MAX_DAYS_FIELD_NUMBER: _builtins.int
+    HELD_BY_FIELD_NUMBER: _builtins.int
     held_through_cycle: _builtins.int
     """What keeps the amount from rising, if anything does, ends: it holds for the cycles up to this one (0:
     none by its number), and for those due before `held_until_time` (absent: none by its time). A cap does
@@ -3498,6 +3535,8 @@ class PriceChangeQuote(_message.Message):
     notice_min_days: _builtins.int
     """How many days before an increase its notice comes, at least and at most (0: no maximum)."""
     notice_max_days: _builtins.int
+    held_by: Global___PriceAdjustment.Kind.ValueType
+    """What keeps the amount down in this cycle: INCREASE_NOT_YET_NOTIFIED, PRICE_LOCK, PRICE_CAP, or nothing."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the units of the product cost, with the taxes on them, with the price version."""
@@ -3517,10 +3556,11 @@ class PriceChangeQuote(_message.Message):
         held_until_time: _timestamp_pb2.Timestamp | None = ...,
         notice_min_days: _builtins.int = ...,
         notice_max_days: _builtins.int = ...,
+        held_by: Global___PriceAdjustment.Kind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "held_until_time", b"held_until_time", "previous_amount", b"previous_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "held_through_cycle", b"held_through_cycle", "held_until_time", b"held_until_time", "notice_max_days", b"notice_max_days", "notice_min_days", b"notice_min_days", "previous_amount", b"previous_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "held_by", b"held_by", "held_through_cycle", b"held_through_cycle", "held_until_time", b"held_until_time", "notice_max_days", b"notice_max_days", "notice_min_days", b"notice_min_days", "previous_amount", b"previous_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

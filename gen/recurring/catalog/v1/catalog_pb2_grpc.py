@@ -595,7 +595,10 @@ class CatalogServiceServicer:
 
     def BatchQuotePriceChanges(self, request, context):
         """Says what a price version changes for carts: what the units of its product cost with it and without it.
-        A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
+        The version is one that there is, or a draft that need not be created. A cart that cannot be priced
+        either way is an entry with problems. Nothing is stored. Scope `suite`.
+
+        Field violations: below entries[i].draft.price, those that CreatePrice gives below price.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

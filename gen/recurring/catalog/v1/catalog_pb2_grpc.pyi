@@ -234,7 +234,10 @@ class CatalogServiceStub:
     """
     BatchQuotePriceChanges: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuotePriceChangesRequest, _catalog_pb2.BatchQuotePriceChangesResponse]
     """Says what a price version changes for carts: what the units of its product cost with it and without it.
-    A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
+    The version is one that there is, or a draft that need not be created. A cart that cannot be priced
+    either way is an entry with problems. Nothing is stored. Scope `suite`.
+
+    Field violations: below entries[i].draft.price, those that CreatePrice gives below price.
     """
     BatchHoldStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchHoldStockRequest, _catalog_pb2.BatchHoldStockResponse]
     """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
@@ -690,7 +693,10 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.BatchQuotePriceChangesRequest, _abc.Awaitable[_catalog_pb2.BatchQuotePriceChangesResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchQuotePriceChangesResponse]:
         """Says what a price version changes for carts: what the units of its product cost with it and without it.
-        A cart that cannot be priced either way is an entry with problems. Nothing is stored. Scope `suite`.
+        The version is one that there is, or a draft that need not be created. A cart that cannot be priced
+        either way is an entry with problems. Nothing is stored. Scope `suite`.
+
+        Field violations: below entries[i].draft.price, those that CreatePrice gives below price.
         """
 
     @_abc_1.abstractmethod

@@ -39,6 +39,7 @@ from google.type import dayofweek_pb2 as _dayofweek_pb2
 from google.type import money_pb2 as _money_pb2
 from google.type import postal_address_pb2 as _postal_address_pb2
 from google.type import timeofday_pb2 as _timeofday_pb2
+from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
 import builtins as _builtins
 import sys
@@ -2279,6 +2280,7 @@ class DemandForecast(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     REVENUE_FIELD_NUMBER: _builtins.int
     LIST_REVENUE_FIELD_NUMBER: _builtins.int
+    GROSS_REVENUE_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     units: _builtins.int
@@ -2288,11 +2290,19 @@ class DemandForecast(_message.Message):
 
     @_builtins.property
     def revenue(self) -> _money_pb2.Money:
-        """At the prices that the subscribers will pay."""
+        """At the prices that the subscribers will pay, without the taxes that are added to prices. Taxes that
+        prices include are in it.
+        """
 
     @_builtins.property
     def list_revenue(self) -> _money_pb2.Money:
-        """At the list price; the difference is what protection and notice periods cost the merchant."""
+        """At the list price, likewise; the difference is what discounts, promotions, protection and notice
+        periods cost the merchant.
+        """
+
+    @_builtins.property
+    def gross_revenue(self) -> _money_pb2.Money:
+        """What the subscribers will pay: `revenue` with the taxes that are added to prices."""
 
     def __init__(
         self,
@@ -2302,14 +2312,213 @@ class DemandForecast(_message.Message):
         units: _builtins.int = ...,
         revenue: _money_pb2.Money | None = ...,
         list_revenue: _money_pb2.Money | None = ...,
+        gross_revenue: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "list_revenue", b"list_revenue", "revenue", b"revenue"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "gross_revenue", b"gross_revenue", "list_revenue", b"list_revenue", "revenue", b"revenue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "list_revenue", b"list_revenue", "product", b"product", "revenue", b"revenue", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "gross_revenue", b"gross_revenue", "list_revenue", b"list_revenue", "product", b"product", "revenue", b"revenue", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DemandForecast: _TypeAlias = DemandForecast  # noqa: Y015
+
+@_typing.final
+class PreviewPriceChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    price: _builtins.str
+    """A version of a product's price, `merchants/*/products/*/prices/*`, that has not been withdrawn."""
+    @_builtins.property
+    def draft(self) -> _catalog_pb2.DraftPrice:
+        """One that need not be created."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: the day on which the version takes effect (UTC), or today if it has."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: 30 days after the start."""
+
+    def __init__(
+        self,
+        *,
+        price: _builtins.str = ...,
+        draft: _catalog_pb2.DraftPrice | None = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "end_date", b"end_date", "price", b"price", "start_date", b"start_date", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "end_date", b"end_date", "price", b"price", "start_date", b"start_date", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_version: _TypeAlias = _typing.Literal["price", "draft"]  # noqa: Y015
+    _WhichOneofArgType_version: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_version) -> _WhichOneofReturnType_version | None: ...
+
+Global___PreviewPriceChangeRequest: _TypeAlias = PreviewPriceChangeRequest  # noqa: Y015
+
+@_typing.final
+class PreviewPriceChangeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    GROSS_REVENUE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_GROSS_REVENUE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    customer_count: _builtins.int
+    """Who pays another amount, sooner or later."""
+    standing_order_count: _builtins.int
+    cycle_count: _builtins.int
+    """Cycles of the span that come to another amount."""
+    @_builtins.property
+    def gross_revenue(self) -> _money_pb2.Money:
+        """What all standing orders that repeat the product pay for it in the span, in the price's currency, with
+        all taxes: with the version, and without it. Announced amounts do not rise.
+        """
+
+    @_builtins.property
+    def previous_gross_revenue(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChangeGroup]:
+        """By what decides from when they pay another amount, each once; those without standing orders are left
+        out.
+        """
+
+    def __init__(
+        self,
+        *,
+        customer_count: _builtins.int = ...,
+        standing_order_count: _builtins.int = ...,
+        cycle_count: _builtins.int = ...,
+        gross_revenue: _money_pb2.Money | None = ...,
+        previous_gross_revenue: _money_pb2.Money | None = ...,
+        groups: _abc.Iterable[Global___PriceChangeGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gross_revenue", b"gross_revenue", "previous_gross_revenue", b"previous_gross_revenue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_count", b"customer_count", "cycle_count", b"cycle_count", "gross_revenue", b"gross_revenue", "groups", b"groups", "previous_gross_revenue", b"previous_gross_revenue", "standing_order_count", b"standing_order_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewPriceChangeResponse: _TypeAlias = PreviewPriceChangeResponse  # noqa: Y015
+
+@_typing.final
+class PriceChangeGroup(_message.Message):
+    """Standing orders that a price version reaches in the same way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Timing:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TimingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PriceChangeGroup._Timing.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TIMING_UNSPECIFIED: PriceChangeGroup._Timing.ValueType  # 0
+        AT_ONCE: PriceChangeGroup._Timing.ValueType  # 1
+        """From the first cycle that is due once the version is in effect."""
+        AFTER_NOTICE: PriceChangeGroup._Timing.ValueType  # 2
+        """From the first cycle after the notice of an increase: until then it comes too late."""
+        AFTER_LOCK: PriceChangeGroup._Timing.ValueType  # 3
+        """From the first cycle after the end of a price lock."""
+        UP_TO_CAP: PriceChangeGroup._Timing.ValueType  # 4
+        """From then on up to their price cap, which is below the version's amount."""
+        NEVER: PriceChangeGroup._Timing.ValueType  # 5
+        """They pay the same: their price is locked or capped for good, the version changes nothing for their
+        number of units, or they have no further cycle with the product.
+        """
+
+    class Timing(_Timing, metaclass=_TimingEnumTypeWrapper):
+        """From when on they pay another amount."""
+
+    TIMING_UNSPECIFIED: PriceChangeGroup.Timing.ValueType  # 0
+    AT_ONCE: PriceChangeGroup.Timing.ValueType  # 1
+    """From the first cycle that is due once the version is in effect."""
+    AFTER_NOTICE: PriceChangeGroup.Timing.ValueType  # 2
+    """From the first cycle after the notice of an increase: until then it comes too late."""
+    AFTER_LOCK: PriceChangeGroup.Timing.ValueType  # 3
+    """From the first cycle after the end of a price lock."""
+    UP_TO_CAP: PriceChangeGroup.Timing.ValueType  # 4
+    """From then on up to their price cap, which is below the version's amount."""
+    NEVER: PriceChangeGroup.Timing.ValueType  # 5
+    """They pay the same: their price is locked or capped for good, the version changes nothing for their
+    number of units, or they have no further cycle with the product.
+    """
+
+    TIMING_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    GROSS_REVENUE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_GROSS_REVENUE_FIELD_NUMBER: _builtins.int
+    FIRST_CYCLES_FIELD_NUMBER: _builtins.int
+    timing: Global___PriceChangeGroup.Timing.ValueType
+    customer_count: _builtins.int
+    standing_order_count: _builtins.int
+    cycle_count: _builtins.int
+    """Cycles of the span that come to another amount."""
+    @_builtins.property
+    def gross_revenue(self) -> _money_pb2.Money:
+        """What they pay for the product in the span, with the version and without it."""
+
+    @_builtins.property
+    def previous_gross_revenue(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def first_cycles(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceChangeFirstCycles]:
+        """When their first cycles with another amount are, by date; none for NEVER."""
+
+    def __init__(
+        self,
+        *,
+        timing: Global___PriceChangeGroup.Timing.ValueType = ...,
+        customer_count: _builtins.int = ...,
+        standing_order_count: _builtins.int = ...,
+        cycle_count: _builtins.int = ...,
+        gross_revenue: _money_pb2.Money | None = ...,
+        previous_gross_revenue: _money_pb2.Money | None = ...,
+        first_cycles: _abc.Iterable[Global___PriceChangeFirstCycles] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gross_revenue", b"gross_revenue", "previous_gross_revenue", b"previous_gross_revenue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_count", b"customer_count", "cycle_count", b"cycle_count", "first_cycles", b"first_cycles", "gross_revenue", b"gross_revenue", "previous_gross_revenue", b"previous_gross_revenue", "standing_order_count", b"standing_order_count", "timing", b"timing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceChangeGroup: _TypeAlias = PriceChangeGroup  # noqa: Y015
+
+@_typing.final
+class PriceChangeFirstCycles(_message.Message):
+    """First cycles on one date."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    standing_order_count: _builtins.int
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """In each standing order's own zone."""
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        standing_order_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "standing_order_count", b"standing_order_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceChangeFirstCycles: _TypeAlias = PriceChangeFirstCycles  # noqa: Y015
 
 @_typing.final
 class GetStockCoverageRequest(_message.Message):

@@ -121,6 +121,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.FromString,
                 _registered_method=True)
+        self.PreviewPriceChange = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/PreviewPriceChange',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeResponse.FromString,
+                _registered_method=True)
         self.ImportStandingOrders = channel.stream_unary(
                 '/recurring.scheduler.v1.SchedulerService/ImportStandingOrders',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.SerializeToString,
@@ -390,6 +395,24 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewPriceChange(self, request, context):
+        """Whom a price version would touch, before its customers are told: who pays another amount from which
+        cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
+        The version is one that there is, or a draft. It is worked out by the code that tells customers of price
+        changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+        product. What a withdrawal would change is the same the other way round. Nothing is stored.
+
+        Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both
+        OUT_OF_RANGE. Below draft.price, those that CreatePrice gives below price.
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND, PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRICE_WITHDRAWN,
+        PRODUCT_DISCONTINUED (of a draft); INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000
+        standing orders of its customers, or 50 000 cycles; ask for fewer days at once).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportStandingOrders(self, request_iterator, context):
         """Takes over standing orders from another system: first one message with the `config`, then the rows in
         order. All or nothing by default. Answered once, when the caller has sent everything: what was or
@@ -571,6 +594,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.GetStockCoverage,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.SerializeToString,
+            ),
+            'PreviewPriceChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewPriceChange,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeResponse.SerializeToString,
             ),
             'ImportStandingOrders': grpc.stream_unary_rpc_method_handler(
                     servicer.ImportStandingOrders,
@@ -1073,6 +1101,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/GetStockCoverage',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetStockCoverageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewPriceChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/PreviewPriceChange',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewPriceChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

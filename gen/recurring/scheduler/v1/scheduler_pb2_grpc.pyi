@@ -190,6 +190,20 @@ class SchedulerServiceStub:
     Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders,
     50 000 cycles, 50 000 items of them, or 1000 products; ask for fewer days).
     """
+    PreviewPriceChange: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewPriceChangeRequest, _scheduler_pb2.PreviewPriceChangeResponse]
+    """Whom a price version would touch, before its customers are told: who pays another amount from which
+    cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
+    The version is one that there is, or a draft. It is worked out by the code that tells customers of price
+    changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+    product. What a withdrawal would change is the same the other way round. Nothing is stored.
+
+    Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both
+    OUT_OF_RANGE. Below draft.price, those that CreatePrice gives below price.
+
+    Reasons: NOT_FOUND PRICE_NOT_FOUND, PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRICE_WITHDRAWN,
+    PRODUCT_DISCONTINUED (of a draft); INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000
+    standing orders of its customers, or 50 000 cycles; ask for fewer days at once).
+    """
     ImportStandingOrders: _aio.StreamUnaryMultiCallable[_scheduler_pb2.ImportStandingOrdersRequest, _scheduler_pb2.ImportStandingOrdersResponse]
     """Takes over standing orders from another system: first one message with the `config`, then the rows in
     order. All or nothing by default. Answered once, when the caller has sent everything: what was or
@@ -505,6 +519,26 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders,
         50 000 cycles, 50 000 items of them, or 1000 products; ask for fewer days).
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewPriceChange(
+        self,
+        request: _scheduler_pb2.PreviewPriceChangeRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.PreviewPriceChangeRequest, _abc.Awaitable[_scheduler_pb2.PreviewPriceChangeResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.PreviewPriceChangeResponse]:
+        """Whom a price version would touch, before its customers are told: who pays another amount from which
+        cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
+        The version is one that there is, or a draft. It is worked out by the code that tells customers of price
+        changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+        product. What a withdrawal would change is the same the other way round. Nothing is stored.
+
+        Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both
+        OUT_OF_RANGE. Below draft.price, those that CreatePrice gives below price.
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND, PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRICE_WITHDRAWN,
+        PRODUCT_DISCONTINUED (of a draft); INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000
+        standing orders of its customers, or 50 000 cycles; ask for fewer days at once).
         """
 
     @_abc_1.abstractmethod

@@ -33,6 +33,7 @@ from services.scheduler.api.requests.standing_orders import (
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.application.forecasts import Span
 from services.scheduler.application.standing_orders import Update
+from services.scheduler.clients import PriceVersion, Version
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,
@@ -268,9 +269,35 @@ def read_coverage_span(request: pb.GetStockCoverageRequest, now: datetime) -> Sp
     return Span(merchant, today, last)
 
 
+def read_price_version(request: pb.PreviewPriceChangeRequest) -> Version:
+    """The version whose effect is wanted."""
+    if request.WhichOneof("version") == "price":
+        read_name(names.PRICE, request.price)
+        return request.price
+    caller().check(names.PRODUCT.parse(request.draft.product)[0])
+    return request.draft
+
+
+def read_price_change_span(
+    request: pb.PreviewPriceChangeRequest, version: PriceVersion, now: datetime
+) -> Span:
+    """Over which dates what a price version changes is summed up."""
+    violations = Violations()
+    today = now.astimezone(UTC).date()
+    first = min(max(today, version.effective_time.astimezone(UTC).date()), LAST_DATE)
+    if request.HasField("start_date"):
+        first = read_calendar_date(violations, "start_date", request.start_date)
+        violations.check()
+        if first < today:
+            violations.add("start_date", "must not be past", Reason.OUT_OF_RANGE)
+    last = _read_last_date(violations, request, first, "start_date")
+    violations.check()
+    return Span(version.merchant, first, last)
+
+
 def _read_last_date(
     violations: Violations,
-    request: pb.ForecastDemandRequest | pb.GetStockCoverageRequest,
+    request: pb.ForecastDemandRequest | pb.GetStockCoverageRequest | pb.PreviewPriceChangeRequest,
     first: date,
     what: str,
 ) -> date:
