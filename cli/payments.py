@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from google.type import money_pb2
+from google.protobuf import field_mask_pb2
+from google.type import date_pb2, money_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, group, naming, one_of
@@ -28,14 +29,24 @@ ChargeArgument = Annotated[
 MandateArgument = Annotated[
     str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
 ]
+PaymentMethodArgument = Annotated[
+    str,
+    typer.Argument(metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD, for example ada/card."),
+]
 Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
 
 PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "payment method": lambda it: short_name(it.name),
+    "kind": lambda it: pb.PaymentMethod.Kind.Name(it.kind),
     "brand": lambda it: it.brand,
     "ends with": lambda it: it.last4,
+    "expires": lambda it: format_month(it.expire_date),
     "state": lambda it: f"{pb.PaymentMethod.State.Name(it.state)} {it.decline_code}".strip(),
+    "default": lambda it: "yes" if it.default_method else "",
+    "fallback": lambda it: str(it.fallback_order or ""),
     "blocked": lambda it: format_timestamp(it.block_time),
+    "detached": lambda it: format_timestamp(it.detach_time),
+    "at the provider": lambda it: it.provider_customer_id,
     "created": lambda it: format_timestamp(it.create_time),
 }
 MANDATE_COLUMNS: Columns[pb.Mandate] = {
@@ -45,7 +56,7 @@ MANDATE_COLUMNS: Columns[pb.Mandate] = {
     "a month": lambda it: format_money(it.month_ceiling),
     "valid from": lambda it: format_timestamp(it.valid_from_time),
     "until": lambda it: format_timestamp(it.valid_until_time),
-    "payment method": lambda it: last_id(it.payment_method),
+    "payment method": lambda it: last_id(it.payment_method) or "the default",
     "revoked": lambda it: format_timestamp(it.revoke_time),
 }
 MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
@@ -76,6 +87,7 @@ CHARGE_DETAIL_COLUMNS: Columns[pb.Charge] = {
 ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
     "attempt": lambda it: str(it.number),
     "state": lambda it: pb.Charge.Attempt.State.Name(it.state),
+    "payment method": lambda it: last_id(it.payment_method),
     "declined for": lambda it: it.decline_code,
     "began": lambda it: format_timestamp(it.start_time),
     "ended": lambda it: format_timestamp(it.end_time),
@@ -101,6 +113,11 @@ ENTRY_COLUMNS: Columns[pb.LedgerEntry] = {
     "for": lambda it: short_name(it.source),
     "transaction": lambda it: last_id(it.transaction),
 }
+
+
+def format_month(date: date_pb2.Date) -> str:
+    """The month until which something is valid, as on a card."""
+    return f"{date.year}-{date.month:02}" if date.year else ""
 
 
 def describe_attempt(attempt: pb.Charge.Attempt) -> str:
@@ -150,18 +167,76 @@ async def list_payment_methods(session: Session, customer: CustomerArgument) -> 
 
 
 @command(payment_methods, "get")
-async def get_payment_method(
-    session: Session,
-    payment_method: Annotated[
-        str,
-        typer.Argument(
-            metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD, for example ada/card."
-        ),
-    ],
-) -> None:
+async def get_payment_method(session: Session, payment_method: PaymentMethodArgument) -> None:
     """Show a payment method."""
     request = pb.GetPaymentMethodRequest(name=session.name(PAYMENT_METHOD, payment_method))
     session.output.one(await session.payments.GetPaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "set-default")
+async def set_default_payment_method(
+    session: Session, payment_method: PaymentMethodArgument
+) -> None:
+    """Charge a payment method where a mandate names none."""
+    request = pb.SetDefaultPaymentMethodRequest(
+        name=session.name(PAYMENT_METHOD, payment_method), request_id=new_request_id()
+    )
+    made = await session.payments.SetDefaultPaymentMethod(request)
+    session.output.one(made, PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "set-fallback")
+async def set_fallback(
+    session: Session,
+    payment_method: PaymentMethodArgument,
+    order: Annotated[
+        int, typer.Argument(metavar="ORDER", help="The place among the fallbacks; 0: none.")
+    ],
+) -> None:
+    """Charge a payment method where the default can't be charged."""
+    request = pb.UpdatePaymentMethodRequest(
+        payment_method=pb.PaymentMethod(
+            name=session.name(PAYMENT_METHOD, payment_method), fallback_order=order
+        ),
+        update_mask=field_mask_pb2.FieldMask(paths=["fallback_order"]),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.UpdatePaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "replace")
+async def replace_payment_method(
+    session: Session,
+    payment_method: PaymentMethodArgument,
+    method: Annotated[str, typer.Argument(metavar="ID", help="The id of the new payment method.")],
+    token: Annotated[str, typer.Option(help="The payment provider's token of the new one.")],
+) -> None:
+    """Put a new card or account in the place of a payment method, for all mandates that name it."""
+    request = pb.ReplacePaymentMethodRequest(
+        name=session.name(PAYMENT_METHOD, payment_method),
+        payment_method_id=method,
+        payment_method=pb.PaymentMethod(provider_token=token),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.ReplacePaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "detach")
+async def detach_payment_method(
+    session: Session,
+    payment_method: PaymentMethodArgument,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if active mandates have no other.")
+    ] = False,
+) -> None:
+    """End the use of a payment method."""
+    request = pb.DetachPaymentMethodRequest(
+        name=session.name(PAYMENT_METHOD, payment_method),
+        force=force,
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.DetachPaymentMethod(request), PAYMENT_METHOD_COLUMNS)
 
 
 @command(mandates, "create")
@@ -169,11 +244,15 @@ async def create_mandate(
     session: Session,
     customer: CustomerArgument,
     mandate: Annotated[str, typer.Argument(metavar="ID", help="The id of the new mandate.")],
-    payment_method: Annotated[
-        str, typer.Option(metavar="ID", help="The payment method to charge.")
-    ],
     ceiling: Annotated[money_pb2.Money, Amount],
     text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
+    payment_method: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The only payment method to charge. Default: the customer's default and fallbacks.",
+        ),
+    ] = "",
     month_ceiling: Annotated[money_pb2.Money | None, Amount] = None,
     valid_until: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
@@ -191,7 +270,7 @@ async def create_mandate(
         parent=parent,
         mandate_id=mandate,
         mandate=pb.Mandate(
-            payment_method=payment_method_name(session, parent, payment_method),
+            payment_method=payment_method and payment_method_name(session, parent, payment_method),
             charge_ceiling=ceiling,
             month_ceiling=month_ceiling,
             valid_until_time=to_timestamp(valid_until),

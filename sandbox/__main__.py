@@ -130,6 +130,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
     """Put the parts behind one HTTP address."""
     behavior = provider.Behavior(book)
+    cards = provider.Cards(book)
     provider_endpoint = Endpoint(
         "provider",
         settings.provider_api_key,
@@ -140,7 +141,9 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         lambda: behavior.key_retention,
     )
     provider_app = web.Application(middlewares=[provider_endpoint.middleware])
-    provider_app.add_routes(provider.Provider(book, clock, provider_endpoint, behavior).routes())
+    provider_app.add_routes(
+        provider.Provider(book, clock, provider_endpoint, behavior, cards).routes()
+    )
 
     sms_endpoint = Endpoint("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
     sms_app = web.Application(middlewares=[sms_endpoint.middleware])
@@ -156,6 +159,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes(behavior.routes())
+    app.add_routes(cards.routes())
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )

@@ -46,6 +46,12 @@ CREATE TABLE IF NOT EXISTS provider_behavior (
     seconds INTEGER NOT NULL CHECK (seconds > 0)
 ) STRICT;
 
+-- What was changed about a card since the sandbox was made, as JSON.
+CREATE TABLE IF NOT EXISTS provider_cards (
+    token   TEXT PRIMARY KEY,
+    changes TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- `status` and `body` are null while every request of the key so far was turned away undone.
 CREATE TABLE IF NOT EXISTS idempotency (
     part        TEXT NOT NULL,

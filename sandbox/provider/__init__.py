@@ -11,6 +11,7 @@ Amounts are integers in the units of `currencies`, `created` is simulated unix t
 
 from sandbox.provider.api import Provider
 from sandbox.provider.behavior import Behavior
+from sandbox.provider.cards import Cards
 from sandbox.provider.forms import refusal_body
 
-__all__ = ["Behavior", "Provider", "refusal_body"]
+__all__ = ["Behavior", "Cards", "Provider", "refusal_body"]

@@ -10,7 +10,6 @@ from sandbox.clock import Clock
 from sandbox.endpoint import Endpoint
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import (
-    CARDS,
     charge,
     describe_card,
     describe_intent,
@@ -18,6 +17,7 @@ from sandbox.provider.books import (
     refund,
     setup,
 )
+from sandbox.provider.cards import Cards
 from sandbox.provider.forms import (
     Condition,
     created_condition,
@@ -45,12 +45,13 @@ class Provider:
     """The provider's API; every public method is one endpoint."""
 
     def __init__(
-        self, record: Record, clock: Clock, endpoint: Endpoint, behavior: Behavior
+        self, record: Record, clock: Clock, endpoint: Endpoint, behavior: Behavior, cards: Cards
     ) -> None:
         self._record = record
         self._clock = clock
         self._endpoint = endpoint
         self._behavior = behavior
+        self._cards = cards
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/v1`."""
@@ -76,8 +77,11 @@ class Provider:
             if parameters.get(flag) != "true":
                 raise invalid(f"Only {flag}=true is supported here.", param=flag)
         method = parameters.get("payment_method", "")
-        if method not in CARDS:
+        card = self._cards.get(method)
+        if card is None:
             raise missing("PaymentMethod", method, param="payment_method")
+        if card.customer not in {None, parameters.get("customer")}:
+            raise invalid("The PaymentMethod is not the customer's.", param="customer")
         row = {
             "amount": amount,
             "currency": currency,
@@ -87,7 +91,7 @@ class Provider:
             "created": self._unix_time(),
         }
         return await self._endpoint.answer_once(
-            request, form, lambda db, tries: charge(db, row, metadata, tries)
+            request, form, lambda db, tries: charge(db, row, card, metadata, tries)
         )
 
     async def get_intent(self, request: web.Request) -> web.Response:
@@ -137,9 +141,10 @@ class Provider:
     async def get_payment_method(self, request: web.Request) -> web.Response:
         """Return what may be shown of a card."""
         name = request.match_info["id"]
-        if name not in CARDS:
+        card = self._cards.get(name)
+        if card is None:
             raise missing("PaymentMethod", name, status=404, param="payment_method")
-        return web.json_response(describe_card(name))
+        return web.json_response(describe_card(name, card))
 
     async def create_refund(self, request: web.Request) -> web.Response:
         """Give back part of a captured amount, or all that is left of it."""

@@ -4,64 +4,33 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sandbox.endpoint import Reply
+from sandbox.provider.cards import (
+    DECLINE_FIRST_ATTEMPT,
+    DECLINE_MESSAGES,
+    FOREIGN_PAYMENT,
+    REFUND_WRONG_AMOUNT,
+    TIMEOUT_AFTER_CHARGE,
+    TIMEOUT_BEFORE_CHARGE,
+    WRONG_AMOUNT,
+    WRONG_CURRENCY,
+    Card,
+)
 from sandbox.provider.forms import check_step, invalid, missing
-
-DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"
-TIMEOUT_AFTER_CHARGE = "pm_sandbox_timeoutAfterCharge"
-TIMEOUT_BEFORE_CHARGE = "pm_sandbox_timeoutBeforeCharge"
-WRONG_AMOUNT = "pm_sandbox_answersWrongAmount"
-WRONG_CURRENCY = "pm_sandbox_answersWrongCurrency"
-FOREIGN_PAYMENT = "pm_sandbox_answersForeignPayment"
-REFUND_WRONG_AMOUNT = "pm_sandbox_refundsWrongAmount"
 
 Row = Mapping[str, Any] | sqlite3.Row
 
 
-@dataclass(frozen=True)
-class Card:
-    """A test card and what its issuer says to a charge: a decline code, or None for approval."""
-
-    brand: str
-    last4: str
-    decline_code: str | None = None
-    exp_month: int = 12
-    exp_year: int = 2099
-
-
-CARDS = {
-    "pm_card_visa": Card("visa", "4242"),
-    "pm_card_mastercard": Card("mastercard", "4444"),
-    "pm_card_chargeDeclined": Card("visa", "0002", "generic_decline"),
-    "pm_card_chargeDeclinedInsufficientFunds": Card("visa", "9995", "insufficient_funds"),
-    "pm_card_chargeDeclinedLostCard": Card("visa", "9987", "lost_card"),
-    "pm_card_chargeDeclinedExpiredCard": Card("visa", "0069", "expired_card"),
-    DECLINE_FIRST_ATTEMPT: Card("visa", "7001"),
-    TIMEOUT_AFTER_CHARGE: Card("visa", "7002"),
-    TIMEOUT_BEFORE_CHARGE: Card("visa", "7003"),
-    WRONG_AMOUNT: Card("visa", "7004"),
-    WRONG_CURRENCY: Card("visa", "7005"),
-    FOREIGN_PAYMENT: Card("visa", "7006"),
-    REFUND_WRONG_AMOUNT: Card("visa", "7007"),
-}
-
-DECLINE_MESSAGES = {
-    "generic_decline": "Your card was declined.",
-    "insufficient_funds": "Your card has insufficient funds.",
-    "lost_card": "Your card was declined.",
-    "expired_card": "Your card has expired.",
-}
-
-
-def charge(db: sqlite3.Connection, row: Row, metadata: dict[str, str], tries: int) -> Reply:
+def charge(
+    db: sqlite3.Connection, row: Row, card: Card, metadata: dict[str, str], tries: int
+) -> Reply:
     """Enter a PaymentIntent and the issuer's answer to it."""
     method = row["payment_method"]
     if method == TIMEOUT_BEFORE_CHARGE and tries == 1:
         return Reply(504, {}, keep=False, drop=True)
-    error = _decline(db, method, metadata)
+    error = _decline(db, row, card, metadata)
     values = {
         **row,
         "id": f"pi_{secrets.token_hex(12)}",
@@ -188,31 +157,35 @@ def describe_refund(row: Row, now: int) -> dict[str, Any]:
     }
 
 
-def describe_card(name: str) -> dict[str, Any]:
+def describe_card(name: str, card: Card) -> dict[str, Any]:
     """Return a test payment method as the API shows it."""
-    card = CARDS[name]
-    return {
-        "id": name,
-        "object": "payment_method",
-        "type": "card",
-        "card": {
+    shown: dict[str, Any] = {"last4": card.last4}
+    if card.kind == "card":
+        shown |= {
             "brand": card.brand,
-            "last4": card.last4,
             "exp_month": card.exp_month,
             "exp_year": card.exp_year,
             "funding": "credit",
-        },
-        "customer": None,
+        }
+    return {
+        "id": name,
+        "object": "payment_method",
+        "type": card.kind,
+        card.kind: shown,
+        "customer": card.customer,
         "livemode": False,
     }
 
 
 def _decline(
-    db: sqlite3.Connection, method: str, metadata: Mapping[str, str]
+    db: sqlite3.Connection, row: Row, card: Card, metadata: Mapping[str, str]
 ) -> dict[str, str] | None:
-    decline_code = CARDS[method].decline_code
+    decline_code = card.decline_code
+    method = row["payment_method"]
     if method == DECLINE_FIRST_ATTEMPT and not _was_attempted(db, method, metadata):
         decline_code = "insufficient_funds"
+    if decline_code is None and card.is_expired(row["created"]):
+        decline_code = "expired_card"
     if decline_code is None:
         return None
     return {
@@ -220,7 +193,8 @@ def _decline(
         # Stripe has a code of its own for an expired card, and one for all other declines here.
         "code": "expired_card" if decline_code == "expired_card" else "card_declined",
         "decline_code": decline_code,
-        "message": DECLINE_MESSAGES[decline_code],
+        **({"advice_code": card.advice_code} if card.advice_code else {}),
+        "message": DECLINE_MESSAGES.get(decline_code, "Your card was declined."),
     }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.payments.domain.charges import Charge
-from services.payments.domain.consent import PaymentMethod
 from services.payments.domain.outcomes import Declined, NotMade
+from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.runtime.messaging.events import OutboxEvent

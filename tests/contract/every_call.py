@@ -376,6 +376,21 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
         ("GetPaymentMethod", payments_pb2.GetPaymentMethodRequest(name=card)),
         ("ListPaymentMethods", payments_pb2.ListPaymentMethodsRequest(parent=customer)),
         (
+            "UpdatePaymentMethod",
+            payments_pb2.UpdatePaymentMethodRequest(
+                payment_method=payments_pb2.PaymentMethod(name=card, fallback_order=1),
+                update_mask=field_mask_pb2.FieldMask(paths=["fallback_order"]),
+            ),
+        ),
+        ("SetDefaultPaymentMethod", payments_pb2.SetDefaultPaymentMethodRequest(name=card)),
+        (
+            "ReplacePaymentMethod",
+            payments_pb2.ReplacePaymentMethodRequest(
+                name=card, payment_method_id="next", payment_method=method
+            ),
+        ),
+        ("DetachPaymentMethod", payments_pb2.DetachPaymentMethodRequest(name=card)),
+        (
             "CreateMandate",
             payments_pb2.CreateMandateRequest(parent=customer, mandate_id="m1", mandate=consent),
         ),

@@ -30,6 +30,7 @@ from tests.suite import Suite, recorder
 
 # What a caller cannot bring about from outside, and where it is tried instead.
 OUT_OF_REACH = {
+    "CARD_NUMBER": "one rule for the texts of all methods: tests/contract/test_texts.py",
     "RATE_EXCEEDED": "takes a flood: tests/integration/runtime/test_server.py",
     "TOO_MANY_CALLS_AT_ONCE": "takes a flood: tests/unit/runtime/test_limits.py",
     "DEPENDENCY_UNAVAILABLE": "needs a part that is down: tests/integration/runtime",

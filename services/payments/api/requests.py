@@ -27,10 +27,45 @@ from services.runtime.rpc.conversions import from_money, read_money, read_timest
 from services.runtime.rpc.names import read_name
 
 
-def read_new_payment_method(request: payments_pb2.CreatePaymentMethodRequest) -> PaymentMethodKey:
-    """The payment method that is to be registered. Raises like `read_name`."""
+def read_new_payment_method(
+    request: payments_pb2.CreatePaymentMethodRequest,
+) -> tuple[PaymentMethodKey, str]:
+    """The payment method that is to be registered, and its token. Raises like `read_name`."""
     method = PaymentMethodId(request.payment_method_id)
-    return PaymentMethodKey(*read_name(CUSTOMER, request.parent), method)
+    key = PaymentMethodKey(*read_name(CUSTOMER, request.parent), method)
+    return key, _read_token(request.payment_method)
+
+
+def read_replacement(
+    request: payments_pb2.ReplacePaymentMethodRequest,
+) -> tuple[PaymentMethodKey, PaymentMethodId, str]:
+    """What is replaced, and the id and token of what takes its place. Raises like `read_name`."""
+    old = read_name(PAYMENT_METHOD, request.name)
+    return old, PaymentMethodId(request.payment_method_id), _read_token(request.payment_method)
+
+
+def _read_token(method: payments_pb2.PaymentMethod) -> str:
+    violations = Violations()
+    token = method.provider_token
+    violations.require("payment_method.provider_token", "must be set", met=bool(token))
+    violations.check()
+    return token
+
+
+def read_payment_method_update(
+    request: payments_pb2.UpdatePaymentMethodRequest,
+) -> tuple[PaymentMethodKey, int]:
+    """Which payment method gets which place among the fallbacks. Raises like `read_name`."""
+    violations = Violations()
+    name = request.payment_method.name
+    violations.require("payment_method.name", "must be set", met=bool(name))
+    violations.require(
+        "update_mask",
+        "must name fallback_order, and nothing else",
+        met=set(request.update_mask.paths) == {"fallback_order"},
+    )
+    violations.check()
+    return read_name(PAYMENT_METHOD, name), request.payment_method.fallback_order
 
 
 def read_confirmation(
@@ -62,7 +97,11 @@ def read_new_mandate(
     wanted = request.mandate
     key = MandateKey(*read_name(CUSTOMER, request.parent), MandateId(request.mandate_id))
     violations = Violations()
-    method = _read_method_of(violations, "mandate.payment_method", wanted.payment_method, key[:2])
+    method = None
+    if wanted.payment_method:
+        method = _read_method_of(
+            violations, "mandate.payment_method", wanted.payment_method, key[:2]
+        )
     ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
     violations.require(
         "mandate.charge_ceiling.currency_code",
@@ -76,7 +115,7 @@ def read_new_mandate(
     violations.check()
     return Mandate(
         *key,
-        payment_method=method.payment_method,
+        payment_method=method.payment_method if method else None,
         charge_ceiling_minor=ceiling.amount_minor,
         month_ceiling_minor=month_ceiling,
         currency=ceiling.currency,

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.charges import ChargeView
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
+from services.payments.domain.consent import Mandate, RefusalReason
+from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.store.encrypted import evidence_aad, note_aad
@@ -16,17 +18,23 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
 
 
-def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
-    """A payment method, without its token."""
-    states = payments_pb2.PaymentMethod
+def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2.PaymentMethod:
+    """A payment method as it stands at an instant, without its token."""
+    month = method.expire_month
     return payments_pb2.PaymentMethod(
         name=method.key.name,
+        kind=payments_pb2.PaymentMethod.Kind.Value(method.kind),
         brand=method.brand,
         last4=method.last4,
         create_time=to_timestamp(method.create_time),
-        state=states.ACTIVE if method.block_time is None else states.BLOCKED,
+        state=payments_pb2.PaymentMethod.State.Value(method.state(now)),
         decline_code=method.decline_code,
         block_time=optional_timestamp(method.block_time),
+        expire_date=date_pb2.Date(year=month.year, month=month.month) if month else None,
+        provider_customer_id=method.provider_customer,
+        default_method=method.is_default,
+        fallback_order=method.fallback_order,
+        detach_time=optional_timestamp(method.detach_time),
     )
 
 
@@ -34,7 +42,7 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
     """A mandate as it stands at an instant, its evidence opened."""
     message = payments_pb2.Mandate(
         name=mandate.key.name,
-        payment_method=mandate.method_key.name,
+        payment_method=mandate.method_key.name if mandate.method_key else "",
         charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
         valid_from_time=to_timestamp(mandate.valid_from_time),
         state=payments_pb2.Mandate.State.Value(mandate.state(now)),
@@ -78,6 +86,7 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
         decline_code=attempt.decline_code,
         start_time=to_timestamp(attempt.start_time),
         provider_payment=attempt.provider_payment,
+        payment_method=attempt.method_key.name,
         end_time=optional_timestamp(attempt.end_time),
     )
 

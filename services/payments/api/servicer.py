@@ -6,7 +6,8 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from services.payments.api import requests, responses
 from services.payments.application import charges, erasure, mandates, payment_methods, refunds
 from services.payments.clients.provider import Provider
-from services.payments.domain.consent import Mandate, PaymentMethod
+from services.payments.domain.consent import Mandate
+from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
     CHARGE,
@@ -35,6 +36,10 @@ ACCESS = {
     "CreatePaymentMethod": Access(WRITE),
     "GetPaymentMethod": Access(READ),
     "ListPaymentMethods": Access(READ),
+    "UpdatePaymentMethod": Access(WRITE),
+    "SetDefaultPaymentMethod": Access(WRITE),
+    "ReplacePaymentMethod": Access(WRITE),
+    "DetachPaymentMethod": Access(WRITE),
     "CreateMandate": Access(WRITE),
     "GetMandate": Access(READ),
     "ListMandates": Access(READ),
@@ -64,6 +69,9 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
         return responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
 
+    def _payment_method_message(self, method: PaymentMethod) -> payments_pb2.PaymentMethod:
+        return responses.payment_method_message(self._clock.now(), method)
+
     def _refund_message(self, refund: Refund) -> payments_pb2.Refund:
         return responses.refund_message(self._database.keyring, refund)
 
@@ -72,8 +80,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def CreatePaymentMethod(
         self, request: payments_pb2.CreatePaymentMethodRequest, _context: object
     ) -> payments_pb2.PaymentMethod:
-        key = requests.read_new_payment_method(request)
-        token = request.payment_method.provider_token
+        key, token = requests.read_new_payment_method(request)
 
         async def decide() -> Apply[PaymentMethod]:
             card = await payment_methods.known_card(self._provider, token)
@@ -83,7 +90,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             self._database,
             request,
             payments_pb2.PaymentMethod,
-            responses.payment_method_message,
+            self._payment_method_message,
             decide,
         )
 
@@ -92,7 +99,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     ) -> payments_pb2.PaymentMethod:
         key = read_name(PAYMENT_METHOD, request.name)
         async with self._database.read() as connection:
-            return responses.payment_method_message(await payment_methods.existing(connection, key))
+            return self._payment_method_message(await payment_methods.existing(connection, key))
 
     async def ListPaymentMethods(
         self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
@@ -103,9 +110,65 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         async with self._database.read() as connection:
             listed = await payment_method_store.of_customer(connection, owner, after, page.limit)
         shown, token = page.cut(
-            listed, responses.payment_method_message, lambda method: (method.payment_method,)
+            listed, self._payment_method_message, lambda method: (method.payment_method,)
         )
         return payments_pb2.ListPaymentMethodsResponse(payment_methods=shown, next_page_token=token)
+
+    async def UpdatePaymentMethod(
+        self, request: payments_pb2.UpdatePaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentMethod,
+            self._payment_method_message,
+            lambda tx: payment_methods.set_fallback_order(
+                tx, *requests.read_payment_method_update(request)
+            ),
+        )
+
+    async def SetDefaultPaymentMethod(
+        self, request: payments_pb2.SetDefaultPaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentMethod,
+            self._payment_method_message,
+            lambda tx: payment_methods.set_default(tx, read_name(PAYMENT_METHOD, request.name)),
+        )
+
+    async def ReplacePaymentMethod(
+        self, request: payments_pb2.ReplacePaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        old, new, token = requests.read_replacement(request)
+
+        async def decide() -> Apply[PaymentMethod]:
+            card = await payment_methods.known_card(self._provider, token)
+            return lambda tx: payment_methods.replace_method(
+                tx, old, new, token, card, self._clock.now()
+            )
+
+        return await run_checked_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentMethod,
+            self._payment_method_message,
+            decide,
+        )
+
+    async def DetachPaymentMethod(
+        self, request: payments_pb2.DetachPaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentMethod,
+            self._payment_method_message,
+            lambda tx: payment_methods.detach(
+                tx, read_name(PAYMENT_METHOD, request.name), self._clock.now(), force=request.force
+            ),
+        )
 
     # --- mandates -----------------------------------------------------------------------------------
 

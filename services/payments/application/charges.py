@@ -69,10 +69,10 @@ async def confirm(
     """Take the customer's confirmation; the worker that makes all charges makes this one.
 
     Raises NOT_FOUND CHARGE_NOT_FOUND or PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION
-    PAYMENT_METHOD_BLOCKED or PAYMENT_REQUEST_STATE.
+    PAYMENT_METHOD_BLOCKED, PAYMENT_METHOD_DETACHED or PAYMENT_REQUEST_STATE.
     """
     charge = await existing(tx, key, lock=True)
-    method = await payment_methods.existing(tx, method_key)
+    method = await payment_methods.attached(tx, method_key)
     if method.block_time is not None:
         raise wrong_state(
             "PAYMENT_METHOD_BLOCKED", "it was declined for good; confirm with another"

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 
 from services.payments.domain.charges import Charge, method_key
 from services.payments.domain.consent import month_of
 from services.payments.domain.decisions import Evidence
+from services.payments.domain.payment_methods import first_valid
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
 from services.payments.store import payment_methods as payment_method_store
@@ -24,6 +26,11 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
     spent_minor = await mandate_store.month_totals_minor(tx, limited, month_of(now))
     evidence = Evidence(notices, mandates, spent_minor, {})
-    methods = (method_key(charge, evidence.mandate_of(charge)) for charge in charges)
-    uses = await payment_method_store.uses(tx, filter(None, methods), now)
-    return replace(evidence, uses=uses)
+    unnamed = {m.customer_key for m in mandates.values() if m.payment_method is None}
+    await payment_method_store.lock_of_customers(tx, unnamed)
+    orders = await payment_method_store.in_order(tx, unnamed)
+    named = {method_key(charge, evidence.mandate_of(charge)) for charge in charges}
+    methods = {*filter(None, named), *chain.from_iterable(orders.values())}
+    uses = await payment_method_store.uses(tx, methods, now)
+    defaults = {customer: first_valid(order, uses) for customer, order in orders.items()}
+    return replace(evidence, uses=uses, defaults=defaults)

@@ -34,9 +34,10 @@ class MandateCheck(NamedTuple):
 async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
     """Record a consent.
 
-    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS,
+    FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
     """
-    await payment_methods.existing(tx, mandate.method_key)
+    await payment_methods.check_scope(tx, mandate)
     if not await store.insert(tx, mandate):
         raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
     return Applied(mandate)
@@ -83,7 +84,9 @@ async def check(
         reasons = mandate_reasons(
             mandate, amount.amount_minor, amount.currency, total_minor, check.charge_time
         )
-        if mandate and mandate.method_blocked:
+        if mandate and mandate.method_missing:
+            reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
+        elif mandate and mandate.method_blocked:
             reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
         if in_turn and not reasons:
             taken_minor[month] += amount.amount_minor

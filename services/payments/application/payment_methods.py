@@ -1,16 +1,21 @@
-"""Payment methods: registered by a token that the provider knows."""
+"""Payment methods: registered by a token that the provider knows, ordered, replaced and ended."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from services.payments.clients.provider import Card, Provider
-from services.payments.domain.consent import PaymentMethod
-from services.payments.domain.keys import PaymentMethodKey
+from services.payments.domain.consent import Mandate
+from services.payments.domain.keys import CustomerKey, PaymentMethodId, PaymentMethodKey
+from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection
-from services.runtime.errors import already_exists, not_found, wrong_state
+from services.runtime.errors import Problem, already_exists, not_found, wrong_state
 from services.runtime.mutations import Applied
+
+NAMED_MAX_MANDATES = 3
 
 
 async def known_card(provider: Provider, token: str) -> Card:
@@ -24,12 +29,109 @@ async def known_card(provider: Provider, token: str) -> Card:
 async def create(
     tx: Connection, key: PaymentMethodKey, token: str, card: Card, now: datetime
 ) -> Applied[PaymentMethod]:
-    """Register a payment method. Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS."""
-    encrypted = encrypt(tx, token, *token_aad(key))
-    method = PaymentMethod(*key, encrypted, card.brand, card.last4, now)
-    if not await store.insert(tx, method):
+    """Register a payment method, the default if the customer has none.
+
+    Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
+    """
+    method = _new(tx, key, token, card, now)
+    for candidate in (replace(method, is_default=True), method):
+        if await store.insert(tx, candidate):
+            return Applied(candidate)
+    raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
+
+
+async def set_fallback_order(
+    tx: Connection, key: PaymentMethodKey, fallback_order: int
+) -> Applied[PaymentMethod]:
+    """Give a payment method its place among the fallbacks, or none (0).
+
+    Raises as `_attached_locked`.
+    """
+    before = await _attached_locked(tx, key)
+    after = replace(before, fallback_order=fallback_order)
+    await store.save(tx, [after])
+    return Applied(after, before=before)
+
+
+async def set_default(tx: Connection, key: PaymentMethodKey) -> Applied[PaymentMethod]:
+    """Make a payment method the customer's default.
+
+    Raises as `_attached_locked`, and FAILED_PRECONDITION PAYMENT_METHOD_BLOCKED.
+    """
+    before = await _attached_locked(tx, key)
+    if before.block_time is not None:
+        raise wrong_state("PAYMENT_METHOD_BLOCKED", "it was declined for good; replace it")
+    after = replace(before, is_default=True)
+    former = await store.default_of(tx, before.customer_key)
+    if former is not None and former.key != key:
+        await store.save(tx, [replace(former, is_default=False), after])
+    else:
+        await store.save(tx, [after])
+    return Applied(after, before=before)
+
+
+async def replace_method(
+    tx: Connection,
+    old: PaymentMethodKey,
+    new: PaymentMethodId,
+    token: str,
+    card: Card,
+    now: datetime,
+) -> Applied[PaymentMethod]:
+    """Register another token in the place of a payment method, which is detached.
+
+    Raises as `_attached_locked`, and ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
+    """
+    # Mandates are locked before payment methods, as by whoever begins an attempt.
+    await mandate_store.lock_of_method(tx, old)
+    former = await _attached_locked(tx, old)
+    key = old._replace(payment_method=new)
+    await store.save(tx, [replace(former, is_default=False, detach_time=now)])
+    successor = replace(
+        _new(tx, key, token, card, now),
+        is_default=former.is_default,
+        fallback_order=former.fallback_order,
+    )
+    if not await store.insert(tx, successor):
         raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
-    return Applied(method)
+    await mandate_store.move(tx, old, new)
+    return Applied(successor)
+
+
+async def detach(
+    tx: Connection, key: PaymentMethodKey, now: datetime, *, force: bool
+) -> Applied[PaymentMethod]:
+    """End the use of a payment method.
+
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION PAYMENT_METHOD_IN_USE.
+    """
+    before = await _locked(tx, key)
+    if before.detach_time is not None:
+        return Applied(before, before=before)
+    after = replace(before, is_default=False, detach_time=now)
+    order = (await store.in_order(tx, [before.customer_key])).get(before.customer_key, [])
+    others = [method for method in order if method != key]
+    if not force:
+        await _check_not_needed(tx, key, now, is_last=key in order and not others)
+    changed = [after]
+    if before.is_default and others:
+        following = await existing(tx, others[0])
+        changed.append(replace(following, is_default=True))
+    await store.save(tx, changed)
+    return Applied(after, before=before)
+
+
+async def check_scope(tx: Connection, mandate: Mandate) -> None:
+    """Check that what a new mandate is charged by is there.
+
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    """
+    if mandate.method_key is not None:
+        await attached(tx, mandate.method_key)
+        return
+    customer = mandate.customer_key
+    if await store.default_of(tx, customer) is None:
+        raise not_found("PAYMENT_METHOD_NOT_FOUND", f"a default payment method of {customer.name}")
 
 
 async def existing(connection: Connection, key: PaymentMethodKey) -> PaymentMethod:
@@ -38,3 +140,60 @@ async def existing(connection: Connection, key: PaymentMethodKey) -> PaymentMeth
     if method is None:
         raise not_found("PAYMENT_METHOD_NOT_FOUND", key.name)
     return method
+
+
+async def attached(connection: Connection, key: PaymentMethodKey) -> PaymentMethod:
+    """A payment method that was not detached.
+
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    """
+    method = await existing(connection, key)
+    if method.detach_time is not None:
+        raise _detached()
+    return method
+
+
+async def _locked(tx: Connection, key: PaymentMethodKey) -> PaymentMethod:
+    """A payment method, locked with all others of its customer. Raises as `existing`."""
+    await store.lock_of_customers(tx, [CustomerKey(*key[:2])])
+    return await existing(tx, key)
+
+
+async def _attached_locked(tx: Connection, key: PaymentMethodKey) -> PaymentMethod:
+    """As `attached`, locked with all others of its customer."""
+    await store.lock_of_customers(tx, [CustomerKey(*key[:2])])
+    return await attached(tx, key)
+
+
+async def _check_not_needed(
+    tx: Connection, key: PaymentMethodKey, now: datetime, *, is_last: bool
+) -> None:
+    needing = await mandate_store.of_method(
+        tx, key, now, any_method=is_last, limit=NAMED_MAX_MANDATES
+    )
+    if needing:
+        names = ", ".join(mandate.name for mandate in needing)
+        raise wrong_state(
+            "PAYMENT_METHOD_IN_USE",
+            f"active mandates have no other payment method: {names}; replace it, or set force",
+            mandates=names,
+        )
+
+
+def _new(
+    tx: Connection, key: PaymentMethodKey, token: str, card: Card, now: datetime
+) -> PaymentMethod:
+    return PaymentMethod(
+        *key,
+        provider_token=encrypt(tx, token, *token_aad(key)),
+        brand=card.brand,
+        last4=card.last4,
+        create_time=now,
+        kind=card.kind,
+        expire_time=card.expire_time,
+        provider_customer=card.customer,
+    )
+
+
+def _detached() -> Problem:
+    return wrong_state("PAYMENT_METHOD_DETACHED", "its use was ended; register another")

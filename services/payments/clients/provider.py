@@ -13,6 +13,7 @@ from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import stops_method
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
+from services.payments.domain.payment_methods import PaymentMethodKind, end_of_month
 from services.payments.domain.provider_amounts import to_provider
 from services.payments.domain.refunds import Refund
 from services.runtime.http_client import HttpClient, HttpError
@@ -50,6 +51,11 @@ class Card:
 
     brand: str
     last4: str
+    kind: PaymentMethodKind = PaymentMethodKind.CARD
+    # The first instant after the month until which it is valid; None: it does not expire.
+    expire_time: datetime | None = None
+    # Whose it is at the provider; empty if nobody's.
+    customer: str = ""
 
 
 class ProviderUnreachable(ConnectionError):
@@ -121,6 +127,7 @@ class StripeProvider:
         form = {
             **amount,
             "payment_method": token,
+            **({"customer": attempt.provider_customer} if attempt.provider_customer else {}),
             "confirm": "true",
             "off_session": "true",
             "metadata[charge]": attempt.charge_key.name,
@@ -255,8 +262,7 @@ class StripeProvider:
             return None
         if answer.status != _OK:
             raise ProviderUnreachable(f"the provider answered {answer.status}")
-        shown = answer.body.get("card") or {}
-        return Card(str(shown.get("brand", "")), str(shown.get("last4", "")))
+        return _card(answer.body)
 
     async def _ask(
         self,
@@ -281,6 +287,21 @@ class StripeProvider:
         if not isinstance(body, dict):
             return Unknown(f"status {answer.status} without an object")
         return _Answer(answer.status, body)
+
+
+def _card(body: Mapping[str, Any]) -> Card:
+    """What a PaymentMethod shows. Whatever is no card is an account that is debited."""
+    kind = str(body.get("type") or "card")
+    shown = body.get(kind) or {}
+    customer = str(body.get("customer") or "")
+    last4 = str(shown.get("last4", ""))
+    if kind != "card":
+        return Card(kind, last4, PaymentMethodKind.BANK_DEBIT, customer=customer)
+    year, month = shown.get("exp_year"), shown.get("exp_month")
+    expire_time = None
+    if isinstance(year, int) and isinstance(month, int):
+        expire_time = end_of_month(year, month)
+    return Card(str(shown.get("brand", "")), last4, expire_time=expire_time, customer=customer)
 
 
 def _amount_form(attempt: Attempt | Refund) -> dict[str, str]:

@@ -55,6 +55,8 @@ class Attempt:
     mismatch: str = ""
     # What the provider knows the payment method by; decrypted only where it is sent.
     provider_token: bytes = b""
+    # Whose the payment method is at the provider; empty if nobody's.
+    provider_customer: str = ""
 
     @property
     def charge_key(self) -> ChargeKey:

@@ -127,7 +127,7 @@ def method_key(charge: Charge, mandate: Mandate | None) -> PaymentMethodKey | No
 
 def present_method(charge: Charge, mandate: Mandate | None) -> PaymentMethodId:
     """The id of the payment method that a charge would be made by now; empty for none."""
-    return mandate.payment_method if mandate else charge.payment_method
+    return mandate.payment_method or NO_METHOD if mandate else charge.payment_method
 
 
 def begin_attempt(

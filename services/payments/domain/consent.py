@@ -1,4 +1,4 @@
-"""What a customer has agreed to: payment methods, mandates, and what delivered notices promised."""
+"""What a customer has agreed to: mandates, and what delivered notices promised."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
     CustomerId,
+    CustomerKey,
     MandateId,
     MandateKey,
     MerchantId,
@@ -60,28 +61,7 @@ class RefusalReason(StrEnum):
     BILLING_MODE_NOT_ANNOUNCED = "BILLING_MODE_NOT_ANNOUNCED"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
     PAYMENT_METHOD_EXHAUSTED = "PAYMENT_METHOD_EXHAUSTED"
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentMethod:
-    """A provider's token of a card or account."""
-
-    merchant: MerchantId
-    customer: CustomerId
-    payment_method: PaymentMethodId
-    # Encrypted: only who sends it to the provider opens it. Empty once it was erased.
-    provider_token: bytes
-    brand: str
-    last4: str
-    create_time: datetime
-    # When it was declined for good, and how the provider named that.
-    block_time: datetime | None = None
-    decline_code: str = ""
-
-    @property
-    def key(self) -> PaymentMethodKey:
-        """Which it is."""
-        return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
+    PAYMENT_METHOD_MISSING = "PAYMENT_METHOD_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +71,8 @@ class Mandate:
     merchant: MerchantId
     customer: CustomerId
     mandate: MandateId
-    payment_method: PaymentMethodId
+    # None: the customer's default, or their fallbacks.
+    payment_method: PaymentMethodId | None
     charge_ceiling_minor: int
     month_ceiling_minor: int | None
     currency: str
@@ -109,8 +90,15 @@ class Mandate:
         return MandateKey(self.merchant, self.customer, self.mandate)
 
     @property
-    def method_key(self) -> PaymentMethodKey:
-        """What is charged under it."""
+    def customer_key(self) -> CustomerKey:
+        """Whose it is."""
+        return CustomerKey(self.merchant, self.customer)
+
+    @property
+    def method_key(self) -> PaymentMethodKey | None:
+        """What is charged under it; None: the customer's default, or their fallbacks."""
+        if self.payment_method is None:
+            return None
         return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
 
     def state(self, now: datetime) -> MandateState:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from services.payments.domain.charges import (
@@ -18,9 +18,15 @@ from services.payments.domain.charges import (
     refuse,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
-from services.payments.domain.declines import DAY, UNUSED, MethodUse
+from services.payments.domain.declines import DAY, NO_METHOD_USE, UNUSED, MethodUse
 from services.payments.domain.guard import guard
-from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.keys import (
+    ChargeKey,
+    CustomerKey,
+    MandateKey,
+    PaymentMethodId,
+    PaymentMethodKey,
+)
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.payments.domain.transitions import ChargeState
 
@@ -97,10 +103,26 @@ class Evidence:
     # What mandates have paid, or may be paying, in the present month.
     spent_minor: Mapping[MandateKey, int]
     uses: Mapping[PaymentMethodKey, MethodUse]
+    # What customers are charged by under mandates that name no method.
+    defaults: Mapping[CustomerKey, PaymentMethodId | None] = field(default_factory=dict)
 
     def mandate_of(self, charge: Charge) -> Mandate | None:
-        """The mandate that a charge is made under."""
-        return self.mandates.get(charge.mandate_key) if charge.mandate_key else None
+        """The mandate that a charge is made under, with the method that is charged now."""
+        mandate = self.mandates.get(charge.mandate_key) if charge.mandate_key else None
+        if mandate is None or mandate.payment_method is not None:
+            return mandate
+        return replace(mandate, payment_method=self.defaults.get(charge.customer_key))
+
+
+def use_of(
+    uses: Mapping[PaymentMethodKey, MethodUse],
+    method: PaymentMethodKey | None,
+    mandate: Mandate | None,
+) -> MethodUse:
+    """The use of what a charge would be made by; a mandate without any method allows nothing."""
+    if method is None:
+        return UNUSED if mandate is None else NO_METHOD_USE
+    return uses.get(method, UNUSED)
 
 
 def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Charge]:
@@ -110,7 +132,7 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
     for charge in charges:
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
         method = method_key(charge, mandate)
-        use = uses.get(method, UNUSED) if method else UNUSED
+        use = use_of(uses, method, mandate)
         decided = decide(charge, notice, mandate, spent_minor[charge.mandate_key], now, use)
         if decided.state is ChargeState.IN_FLIGHT:
             spent_minor[charge.mandate_key] += decided.amount_minor

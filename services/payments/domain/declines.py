@@ -38,9 +38,14 @@ class MethodUse:
     busy_until: datetime | None = None
     # As often as the networks allow: until when.
     exhausted_until: datetime | None = None
+    # Detached, or there never was one.
+    missing: bool = False
+    # Past its month; the provider may take it all the same.
+    expired: bool = False
 
 
 UNUSED = MethodUse()
+NO_METHOD_USE = MethodUse(missing=True)
 
 
 def method_use(
@@ -50,6 +55,8 @@ def method_use(
     day_limit_time: datetime | None,
     month_limit_time: datetime | None,
     now: datetime,
+    missing: bool = False,
+    expire_time: datetime | None = None,
 ) -> MethodUse:
     """The use of a method.
 
@@ -60,7 +67,8 @@ def method_use(
         for declined, window in ((day_limit_time, DAY), (month_limit_time, MONTH))
         if declined is not None and declined + window > now
     ]
-    return MethodUse(blocked, busy_until, max(ends, default=None))
+    expired = expire_time is not None and now >= expire_time
+    return MethodUse(blocked, busy_until, max(ends, default=None), missing, expired)
 
 
 def stops_method(code: str, advice: str) -> bool:

@@ -50,7 +50,9 @@ def guard(
         reasons.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
         reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
-    if use.blocked:
+    if use.missing:
+        reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
+    elif use.blocked:
         reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
     elif use.exhausted_until is not None:
         reasons.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from services.payments.domain.attempts import NO_MANDATE, Attempt
 from services.payments.domain.charges import Charge, is_expired, method_key, present_method
 from services.payments.domain.consent import Mandate, Notice, month_of
-from services.payments.domain.decisions import Evidence
+from services.payments.domain.decisions import Evidence, use_of
 from services.payments.domain.declines import UNUSED, MethodUse
 from services.payments.domain.guard import guard
 from services.payments.domain.keys import MandateKey
@@ -65,7 +65,7 @@ def resend_all(
     for charge, attempt in missing:
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
         method = method_key(charge, mandate)
-        use = evidence.uses.get(method, UNUSED) if method else UNUSED
+        use = use_of(evidence.uses, method, mandate)
         own_minor = counted_minor(attempt, month)
         others_minor = spent_minor[charge.mandate_key] - own_minor
         allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use)

@@ -27,7 +27,7 @@ _OPEN_CHARGES = Query(
 
 _ERASE = (
     Command("""
-        UPDATE payment_methods SET provider_token = '', brand = '', last4 = ''
+        UPDATE payment_methods SET provider_token = '', brand = '', last4 = '', provider_customer = ''
         WHERE customer = :customer AND merchant = :merchant AND provider_token <> ''
     """),
     Command("""

@@ -13,6 +13,8 @@ from services.payments.domain.keys import (
     MandateId,
     MandateKey,
     MerchantId,
+    PaymentMethodId,
+    PaymentMethodKey,
 )
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -34,6 +36,8 @@ class MandateWithTotal(Mandate):
 
     # Which of those that were wanted, from 1.
     ordinal: int = 0
+    # Of what is charged under it: whether there is nothing, or nothing that was not declined for good.
+    method_missing: bool = False
     method_blocked: bool = False
     # None where there is no ceiling to it.
     total_minor: int | None = None
@@ -108,6 +112,29 @@ _REVOKE = Query(
     Mandate,
 )
 
+_OF_METHOD = Query(
+    """
+    SELECT merchant, customer, mandate FROM mandates
+    WHERE customer = :customer AND merchant = :merchant AND revoke_time IS NULL
+      AND (valid_until_time IS NULL OR valid_until_time > :now)
+      AND (payment_method = :payment_method OR payment_method IS NULL AND :any_method)
+    ORDER BY mandate LIMIT :limit
+""",
+    MandateKey,
+)
+
+_LOCK_OF_METHOD = Command("""
+    SELECT FROM mandates
+    WHERE customer = :customer AND merchant = :merchant AND payment_method = :payment_method
+    ORDER BY merchant, customer, mandate FOR UPDATE
+""")
+
+_MOVE = Command("""
+    UPDATE mandates SET payment_method = :successor, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant AND payment_method = :payment_method
+      AND revoke_time IS NULL
+""")
+
 # An attempt that was sent twice counts in both months: in either it may be made.
 _MONTH_TOTALS = Query(
     """
@@ -132,7 +159,7 @@ _WITH_TOTALS = Query(
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
            revoke_time, version,
-           wanted.ordinal, payment_methods.block_time IS NOT NULL AS method_blocked,
+           wanted.ordinal, scope.method_missing, scope.method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
@@ -147,10 +174,36 @@ _WITH_TOTALS = Query(
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
       WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, ordinal)
     JOIN mandates USING (customer, merchant, mandate)
-    JOIN payment_methods USING (customer, merchant, payment_method)
+    CROSS JOIN LATERAL (
+        SELECT count(*) = 0 AS method_missing,
+               coalesce(bool_and(block_time IS NOT NULL), false) AS method_blocked
+        FROM payment_methods
+        WHERE payment_methods.customer = mandates.customer
+          AND payment_methods.merchant = mandates.merchant
+          AND CASE WHEN mandates.payment_method IS NULL THEN is_default OR fallback_order > 0
+                   ELSE payment_methods.payment_method = mandates.payment_method END
+          AND detach_time IS NULL AND provider_token <> ''
+        OFFSET 0) AS scope
 """,
     MandateWithTotal,
 )
+
+
+async def of_method(
+    tx: Connection, method: PaymentMethodKey, now: datetime, *, any_method: bool, limit: int
+) -> list[MandateKey]:
+    """The first active mandates that name a payment method or, with `any_method`, name none."""
+    return await _OF_METHOD.all(tx, **method._asdict(), now=now, any_method=any_method, limit=limit)
+
+
+async def lock_of_method(tx: Connection, method: PaymentMethodKey) -> None:
+    """Lock the mandates that name a payment method until the transaction ends."""
+    await _LOCK_OF_METHOD.run(tx, **method._asdict())
+
+
+async def move(tx: Connection, method: PaymentMethodKey, successor: PaymentMethodId) -> None:
+    """Have the mandates that name a payment method, and are not revoked, name another."""
+    await _MOVE.run(tx, **method._asdict(), successor=successor)
 
 
 async def insert(tx: Connection, mandate: Mandate) -> bool:

@@ -1,10 +1,9 @@
 """Payment methods. One that was erased has no token any more; its row stays, for what refers to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.payments.domain.consent import PaymentMethod
 from services.payments.domain.declines import (
     DAY_DECLINES_MAX,
     MONTH_DECLINES_MAX,
@@ -18,6 +17,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
     PaymentMethodKey,
 )
+from services.payments.domain.payment_methods import PaymentMethod
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -27,25 +27,32 @@ class _UseRow(NamedTuple):
     customer: CustomerId
     payment_method: PaymentMethodId
     blocked: bool
+    missing: bool
+    expire_time: datetime | None
     busy_until: datetime | None
     day_limit_time: datetime | None
     month_limit_time: datetime | None
 
 
+# The first of a customer is their default: whatever else is there already is in its way.
 _INSERT = Command("""
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
-                                 create_time)
+                                 create_time, kind, expire_time, provider_customer, is_default,
+                                 fallback_order)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:payment_method AS text[]),
         CAST(:provider_token AS bytea[]), CAST(:brand AS text[]), CAST(:last4 AS text[]),
-        CAST(:create_time AS timestamptz[]))
-    ON CONFLICT (customer, merchant, payment_method) DO NOTHING
+        CAST(:create_time AS timestamptz[]), CAST(:kind AS text[]),
+        CAST(:expire_time AS timestamptz[]), CAST(:provider_customer AS text[]),
+        CAST(:is_default AS boolean[]), CAST(:fallback_order AS integer[]))
+    ON CONFLICT DO NOTHING
 """)
 
 _BY_KEY = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
-           block_time, decline_code
+           block_time, decline_code, kind, expire_time, provider_customer, is_default,
+           fallback_order, detach_time
     FROM payment_methods
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS wanted (customer, merchant, payment_method)
@@ -58,7 +65,8 @@ _BY_KEY = Query(
 _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
-           block_time, decline_code
+           block_time, decline_code, kind, expire_time, provider_customer, is_default,
+           fallback_order, detach_time
     FROM payment_methods
     WHERE customer = :customer AND merchant = :merchant AND payment_method > :after
       AND provider_token <> ''
@@ -76,9 +84,44 @@ _LOCK = Command("""
     ORDER BY merchant, customer, payment_method FOR NO KEY UPDATE OF payment_methods
 """)
 
+# All of a customer, in the order of their key: so none of them becomes the default, or stops being it.
+_LOCK_OF_CUSTOMER = Query(
+    """
+    SELECT merchant, customer, payment_method FROM payment_methods
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS wanted (customer, merchant)
+      USING (customer, merchant)
+    ORDER BY merchant, customer, payment_method FOR NO KEY UPDATE OF payment_methods
+""",
+    PaymentMethodKey,
+)
+
+_DEFAULT = Query(
+    """
+    SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
+           block_time, decline_code, kind, expire_time, provider_customer, is_default,
+           fallback_order, detach_time
+    FROM payment_methods
+    WHERE customer = :customer AND merchant = :merchant AND is_default AND provider_token <> ''
+""",
+    PaymentMethod,
+)
+
+# What is charged under mandates that name no method, the default first.
+_IN_ORDER = Query(
+    """
+    SELECT merchant, customer, payment_method FROM payment_methods
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS wanted (customer, merchant)
+      USING (customer, merchant)
+    WHERE detach_time IS NULL AND provider_token <> '' AND (is_default OR fallback_order > 0)
+    ORDER BY is_default DESC, fallback_order, payment_method
+""",
+    PaymentMethodKey,
+)
+
 _USES = Query(
     """
     SELECT merchant, customer, payment_method, block_time IS NOT NULL AS blocked,
+           detach_time IS NOT NULL OR provider_token = '' AS missing, expire_time,
            (SELECT max(next_lookup_time) FROM attempts
             WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
               AND attempts.payment_method = wanted.payment_method AND state = 'UNKNOWN'
@@ -98,6 +141,17 @@ _USES = Query(
     _UseRow,
 )
 
+_SAVE = Command("""
+    UPDATE payment_methods SET is_default = new.is_default, fallback_order = new.fallback_order,
+                               detach_time = new.detach_time
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[]), CAST(:is_default AS boolean[]),
+                CAST(:fallback_order AS integer[]), CAST(:detach_time AS timestamptz[]))
+      AS new (customer, merchant, payment_method, is_default, fallback_order, detach_time)
+    WHERE payment_methods.customer = new.customer AND payment_methods.merchant = new.merchant
+      AND payment_methods.payment_method = new.payment_method
+""")
+
 _BLOCK = Query(
     """
     UPDATE payment_methods SET block_time = :now, decline_code = declined.code
@@ -110,7 +164,8 @@ _BLOCK = Query(
       AND block_time IS NULL
     RETURNING payment_methods.merchant, payment_methods.customer, payment_methods.payment_method,
               provider_token, brand, last4, create_time, block_time,
-              payment_methods.decline_code
+              payment_methods.decline_code, kind, expire_time, provider_customer, is_default,
+              fallback_order, detach_time
 """,
     PaymentMethod,
 )
@@ -119,6 +174,41 @@ _BLOCK = Query(
 async def insert(tx: Connection, method: PaymentMethod) -> bool:
     """Add a payment method; False if its id is taken."""
     return await _INSERT.run_for(tx, [method]) == 1
+
+
+async def save(tx: Connection, methods: Sequence[PaymentMethod]) -> None:
+    """Write what has changed of payment methods whose rows this transaction has locked.
+
+    What stops being the default comes before what becomes it.
+    """
+    for is_default in (False, True):
+        await _SAVE.run_for(tx, [method for method in methods if method.is_default is is_default])
+
+
+async def lock_of_customers(tx: Connection, customers: Iterable[CustomerKey]) -> None:
+    """Lock all payment methods of customers until the transaction ends.
+
+    Twice: what took the place of another while the first statement waited is seen by the second only,
+    and nothing can take a place after it.
+    """
+    wanted = set(customers)
+    await _LOCK_OF_CUSTOMER.all_for(tx, wanted)
+    await _LOCK_OF_CUSTOMER.all_for(tx, wanted)
+
+
+async def default_of(tx: Connection, customer: CustomerKey) -> PaymentMethod | None:
+    """A customer's default payment method, if there is one."""
+    return await _DEFAULT.one_or_none(tx, **customer._asdict())
+
+
+async def in_order(
+    tx: Connection, customers: Iterable[CustomerKey]
+) -> dict[CustomerKey, list[PaymentMethodKey]]:
+    """What customers are charged by under mandates that name no method, the default first."""
+    methods: dict[CustomerKey, list[PaymentMethodKey]] = {}
+    for method in await _IN_ORDER.all_for(tx, set(customers)):
+        methods.setdefault(CustomerKey(*method[:2]), []).append(method)
+    return methods
 
 
 async def by_key(
@@ -153,6 +243,8 @@ async def uses(
             day_limit_time=row.day_limit_time,
             month_limit_time=row.month_limit_time,
             now=now,
+            missing=row.missing,
+            expire_time=row.expire_time,
         )
         for row in rows
     }

@@ -8,9 +8,9 @@ import pytest
 from services.payments.domain.consent import RefusalReason
 from services.payments.domain.decisions import Evidence, decide, decide_all
 from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
-from services.payments.domain.keys import ChargeId
+from services.payments.domain.keys import ChargeId, PaymentMethodKey
 from services.payments.domain.transitions import ChargeState
-from tests.unit.payments.strategies import CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW
+from tests.unit.payments.strategies import CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW, VISA
 
 HOUR = timedelta(hours=1)
 
@@ -69,7 +69,7 @@ def test_the_limit_of_a_day_is_waited_for_and_that_of_a_month_is_not() -> None:
 def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> None:
     batch = [CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
-    uses = {MANDATE.method_key: MethodUse()}
+    uses = {PaymentMethodKey(*MANDATE_KEY[:2], VISA): MethodUse()}
     decided = list(decide_all(batch, Evidence(notices, {MANDATE_KEY: MANDATE}, {}, uses), NOW))
     assert [charge.state for charge in decided] == [
         ChargeState.IN_FLIGHT,

@@ -15,6 +15,7 @@ Conventions, the same in all four services:
   anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
+  INVALID_ARGUMENT CARD_NUMBER (a text, an id or a token reads as the number of a payment card);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);

@@ -16,6 +16,7 @@ Conventions, the same in all four services:
   anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
+  INVALID_ARGUMENT CARD_NUMBER (a text, an id or a token reads as the number of a payment card);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
@@ -27,10 +28,12 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
@@ -74,6 +77,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
     hours or 20 times in 30 days.
     """
+    PAYMENT_METHOD_MISSING: _RefusalReason.ValueType  # 16
+    """The customer has no payment method under the mandate: it was detached."""
     CURRENCY_NOT_CHARGEABLE: _RefusalReason.ValueType  # 11
     """The payment provider does not charge in the currency."""
     AMOUNT_NOT_CHARGEABLE: _RefusalReason.ValueType  # 12
@@ -109,6 +114,8 @@ PAYMENT_METHOD_EXHAUSTED: RefusalReason.ValueType  # 15
 """The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
 hours or 20 times in 30 days.
 """
+PAYMENT_METHOD_MISSING: RefusalReason.ValueType  # 16
+"""The customer has no payment method under the mandate: it was detached."""
 CURRENCY_NOT_CHARGEABLE: RefusalReason.ValueType  # 11
 """The payment provider does not charge in the currency."""
 AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12
@@ -123,6 +130,25 @@ class PaymentMethod(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PaymentMethod._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: PaymentMethod._Kind.ValueType  # 0
+        CARD: PaymentMethod._Kind.ValueType  # 1
+        BANK_DEBIT: PaymentMethod._Kind.ValueType  # 2
+        """An account that is debited under a mandate of the bank's."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What kind of thing is charged."""
+
+    KIND_UNSPECIFIED: PaymentMethod.Kind.ValueType  # 0
+    CARD: PaymentMethod.Kind.ValueType  # 1
+    BANK_DEBIT: PaymentMethod.Kind.ValueType  # 2
+    """An account that is debited under a mandate of the bank's."""
+
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -132,17 +158,25 @@ class PaymentMethod(_message.Message):
         STATE_UNSPECIFIED: PaymentMethod._State.ValueType  # 0
         ACTIVE: PaymentMethod._State.ValueType  # 1
         BLOCKED: PaymentMethod._State.ValueType  # 2
-        """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer
-        registers another, with a mandate of its own.
+        """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer replaces it."""
+        EXPIRED: PaymentMethod._State.ValueType  # 3
+        """The month until which it is valid is over. It is charged only where nothing else can be, since many
+        issuers go on with the card's successor.
         """
+        DETACHED: PaymentMethod._State.ValueType  # 4
+        """The customer or the merchant ended its use."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: PaymentMethod.State.ValueType  # 0
     ACTIVE: PaymentMethod.State.ValueType  # 1
     BLOCKED: PaymentMethod.State.ValueType  # 2
-    """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer
-    registers another, with a mandate of its own.
+    """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer replaces it."""
+    EXPIRED: PaymentMethod.State.ValueType  # 3
+    """The month until which it is valid is over. It is charged only where nothing else can be, since many
+    issuers go on with the card's successor.
     """
+    DETACHED: PaymentMethod.State.ValueType  # 4
+    """The customer or the merchant ended its use."""
 
     NAME_FIELD_NUMBER: _builtins.int
     PROVIDER_TOKEN_FIELD_NUMBER: _builtins.int
@@ -152,20 +186,43 @@ class PaymentMethod(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     BLOCK_TIME_FIELD_NUMBER: _builtins.int
     DECLINE_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EXPIRE_DATE_FIELD_NUMBER: _builtins.int
+    PROVIDER_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    DEFAULT_METHOD_FIELD_NUMBER: _builtins.int
+    FALLBACK_ORDER_FIELD_NUMBER: _builtins.int
+    DETACH_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}`."""
     provider_token: _builtins.str
-    """The provider's token, for example "pm_card_visa". Not shown again."""
+    """The provider's token, for example "pm_card_visa". Required to register it, and not shown again."""
     brand: _builtins.str
     """As the provider names it, for example "visa"."""
     last4: _builtins.str
     state: Global___PaymentMethod.State.ValueType
     decline_code: _builtins.str
+    kind: Global___PaymentMethod.Kind.ValueType
+    provider_customer_id: _builtins.str
+    """Whose it is at the provider, for example "cus_9s6XKzkNRiz8i3"; empty if nobody's."""
+    default_method: _builtins.bool
+    """What mandates that name no payment method are charged by. A customer has at most one."""
+    fallback_order: _builtins.int
+    """The place among those that are charged if the default can't be, the smallest number first and equal ones
+    by id; 0: it is charged as the default or where a mandate names it, and nowhere else.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def block_time(self) -> _timestamp_pb2.Timestamp:
         """BLOCKED: when it was declined for good, and how the provider named that."""
+
+    @_builtins.property
+    def expire_date(self) -> _date_pb2.Date:
+        """The last month in which it is valid, with year and month only; absent if it does not expire."""
+
+    @_builtins.property
+    def detach_time(self) -> _timestamp_pb2.Timestamp:
+        """DETACHED: since when."""
 
     def __init__(
         self,
@@ -178,10 +235,16 @@ class PaymentMethod(_message.Message):
         state: Global___PaymentMethod.State.ValueType = ...,
         block_time: _timestamp_pb2.Timestamp | None = ...,
         decline_code: _builtins.str = ...,
+        kind: Global___PaymentMethod.Kind.ValueType = ...,
+        expire_date: _date_pb2.Date | None = ...,
+        provider_customer_id: _builtins.str = ...,
+        default_method: _builtins.bool = ...,
+        fallback_order: _builtins.int = ...,
+        detach_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "create_time", b"create_time", "detach_time", b"detach_time", "expire_date", b"expire_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "create_time", b"create_time", "decline_code", b"decline_code", "last4", b"last4", "name", b"name", "provider_token", b"provider_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "create_time", b"create_time", "decline_code", b"decline_code", "default_method", b"default_method", "detach_time", b"detach_time", "expire_date", b"expire_date", "fallback_order", b"fallback_order", "kind", b"kind", "last4", b"last4", "name", b"name", "provider_customer_id", b"provider_customer_id", "provider_token", b"provider_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,7 +319,10 @@ class Mandate(_message.Message):
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
     payment_method: _builtins.str
-    """`merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}`."""
+    """`merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}`: what is charged, and nothing
+    else is. Empty: the customer's default and, where that can't be charged, their fallbacks in their order,
+    as they are at the time of each attempt.
+    """
     state: Global___Mandate.State.ValueType
     etag: _builtins.str
     """Changes with every change of the mandate (AIP-154)."""
@@ -383,6 +449,7 @@ class Charge(_message.Message):
         START_TIME_FIELD_NUMBER: _builtins.int
         END_TIME_FIELD_NUMBER: _builtins.int
         PROVIDER_PAYMENT_FIELD_NUMBER: _builtins.int
+        PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """From 1."""
         state: Global___Charge.Attempt.State.ValueType
@@ -390,6 +457,8 @@ class Charge(_message.Message):
         """As the provider names it, for example "insufficient_funds"."""
         provider_payment: _builtins.str
         """The provider's id of the payment."""
+        payment_method: _builtins.str
+        """What it was made with."""
         @_builtins.property
         def start_time(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
@@ -403,10 +472,11 @@ class Charge(_message.Message):
             start_time: _timestamp_pb2.Timestamp | None = ...,
             end_time: _timestamp_pb2.Timestamp | None = ...,
             provider_payment: _builtins.str = ...,
+            payment_method: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "payment_method", b"payment_method", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -726,6 +796,112 @@ class ListPaymentMethodsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPaymentMethodsResponse: _TypeAlias = ListPaymentMethodsResponse  # noqa: Y015
+
+@_typing.final
+class UpdatePaymentMethodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def payment_method(self) -> Global___PaymentMethod: ...
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        payment_method: Global___PaymentMethod | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment_method", b"payment_method", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_method", b"payment_method", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePaymentMethodRequest: _TypeAlias = UpdatePaymentMethodRequest  # noqa: Y015
+
+@_typing.final
+class SetDefaultPaymentMethodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetDefaultPaymentMethodRequest: _TypeAlias = SetDefaultPaymentMethodRequest  # noqa: Y015
+
+@_typing.final
+class ReplacePaymentMethodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What is replaced."""
+    payment_method_id: _builtins.str
+    """The id of the new one."""
+    request_id: _builtins.str
+    @_builtins.property
+    def payment_method(self) -> Global___PaymentMethod: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        payment_method_id: _builtins.str = ...,
+        payment_method: Global___PaymentMethod | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment_method", b"payment_method"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "payment_method", b"payment_method", "payment_method_id", b"payment_method_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacePaymentMethodRequest: _TypeAlias = ReplacePaymentMethodRequest  # noqa: Y015
+
+@_typing.final
+class DetachPaymentMethodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    force: _builtins.bool
+    """Detach it even if active mandates have no other: what is due under those is refused from then on."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        force: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DetachPaymentMethodRequest: _TypeAlias = DetachPaymentMethodRequest  # noqa: Y015
 
 @_typing.final
 class CreateMandateRequest(_message.Message):

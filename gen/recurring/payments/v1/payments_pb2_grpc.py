@@ -52,6 +52,26 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsResponse.FromString,
                 _registered_method=True)
+        self.UpdatePaymentMethod = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdatePaymentMethod',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentMethodRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+                _registered_method=True)
+        self.SetDefaultPaymentMethod = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/SetDefaultPaymentMethod',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SetDefaultPaymentMethodRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+                _registered_method=True)
+        self.ReplacePaymentMethod = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ReplacePaymentMethod',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReplacePaymentMethodRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+                _registered_method=True)
+        self.DetachPaymentMethod = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/DetachPaymentMethod',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DetachPaymentMethodRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+                _registered_method=True)
         self.CreateMandate = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/CreateMandate',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreateMandateRequest.SerializeToString,
@@ -135,7 +155,8 @@ class PaymentsServiceServicer:
     """
 
     def CreatePaymentMethod(self, request, context):
-        """Registers a provider's token of a card or account. No card number ever comes here.
+        """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
+        customer is their default.
 
         Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
         PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).
@@ -158,10 +179,59 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdatePaymentMethod(self, request, context):
+        """Changes a payment method: `update_mask` may name `fallback_order`. To have a customer pay by another card,
+        call ReplacePaymentMethod or SetDefaultPaymentMethod.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDefaultPaymentMethod(self, request, context):
+        """Makes a payment method the customer's default: mandates that name no method are charged by it from now
+        on, and so is what was declined and is tried again. Standing orders stay as they are.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED,
+        PAYMENT_METHOD_BLOCKED (it was declined for good).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplacePaymentMethod(self, request, context):
+        """Registers another token in the place of a payment method, when the customer has a new card or account.
+        Mandates that name the old one, and are not revoked, name the new one from now on; it is the default and
+        a fallback as the old one was; and the old one is DETACHED. What was declined on the old one and is tried
+        again is charged on the new one. Standing orders stay as they are.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS;
+        FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN (the provider does not know the token),
+        PAYMENT_METHOD_DETACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetachPaymentMethod(self, request, context):
+        """Ends the use of a payment method: no attempt begins with it after this returns. If it was the default,
+        the first of the fallbacks is the default from now on. Detaching it again changes nothing. The provider
+        keeps its token: whoever made the token removes it there.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_IN_USE (an active mandate
+        has no other payment method, and `force` is not set; `mandates` of the error's metadata names the first
+        three).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateMandate(self, request, context):
         """Records a customer's consent to be charged, with its limits and its evidence.
 
-        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
+        ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,7 +280,7 @@ class PaymentsServiceServicer:
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,6 +375,26 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListPaymentMethods,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsResponse.SerializeToString,
+            ),
+            'UpdatePaymentMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePaymentMethod,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentMethodRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.SerializeToString,
+            ),
+            'SetDefaultPaymentMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDefaultPaymentMethod,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SetDefaultPaymentMethodRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.SerializeToString,
+            ),
+            'ReplacePaymentMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplacePaymentMethod,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReplacePaymentMethodRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.SerializeToString,
+            ),
+            'DetachPaymentMethod': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetachPaymentMethod,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DetachPaymentMethodRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.SerializeToString,
             ),
             'CreateMandate': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMandate,
@@ -465,6 +555,114 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListPaymentMethods',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListPaymentMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePaymentMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdatePaymentMethod',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentMethodRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDefaultPaymentMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/SetDefaultPaymentMethod',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.SetDefaultPaymentMethodRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplacePaymentMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ReplacePaymentMethod',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ReplacePaymentMethodRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetachPaymentMethod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/DetachPaymentMethod',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DetachPaymentMethodRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentMethod.FromString,
             options,
             channel_credentials,
             insecure,

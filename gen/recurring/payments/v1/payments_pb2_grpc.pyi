@@ -16,6 +16,7 @@ Conventions, the same in all four services:
   anything else, all at once; what depends on stored facts or on the time is checked after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
+  INVALID_ARGUMENT CARD_NUMBER (a text, an id or a token reads as the number of a payment card);
   INVALID_ARGUMENT MESSAGE_MALFORMED (the bytes that came are no such message);
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
@@ -42,7 +43,8 @@ class PaymentsServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreatePaymentMethodRequest, _payments_pb2.PaymentMethod]
-    """Registers a provider's token of a card or account. No card number ever comes here.
+    """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
+    customer is their default.
 
     Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
     PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).
@@ -51,10 +53,43 @@ class PaymentsServiceStub:
     """Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND."""
     ListPaymentMethods: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListPaymentMethodsRequest, _payments_pb2.ListPaymentMethodsResponse]
     """Lists payment methods by id."""
+    UpdatePaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdatePaymentMethodRequest, _payments_pb2.PaymentMethod]
+    """Changes a payment method: `update_mask` may name `fallback_order`. To have a customer pay by another card,
+    call ReplacePaymentMethod or SetDefaultPaymentMethod.
+
+    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    """
+    SetDefaultPaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.SetDefaultPaymentMethodRequest, _payments_pb2.PaymentMethod]
+    """Makes a payment method the customer's default: mandates that name no method are charged by it from now
+    on, and so is what was declined and is tried again. Standing orders stay as they are.
+
+    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED,
+    PAYMENT_METHOD_BLOCKED (it was declined for good).
+    """
+    ReplacePaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.ReplacePaymentMethodRequest, _payments_pb2.PaymentMethod]
+    """Registers another token in the place of a payment method, when the customer has a new card or account.
+    Mandates that name the old one, and are not revoked, name the new one from now on; it is the default and
+    a fallback as the old one was; and the old one is DETACHED. What was declined on the old one and is tried
+    again is charged on the new one. Standing orders stay as they are.
+
+    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS;
+    FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN (the provider does not know the token),
+    PAYMENT_METHOD_DETACHED.
+    """
+    DetachPaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.DetachPaymentMethodRequest, _payments_pb2.PaymentMethod]
+    """Ends the use of a payment method: no attempt begins with it after this returns. If it was the default,
+    the first of the fallbacks is the default from now on. Detaching it again changes nothing. The provider
+    keeps its token: whoever made the token removes it there.
+
+    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_IN_USE (an active mandate
+    has no other payment method, and `force` is not set; `mandates` of the error's metadata names the first
+    three).
+    """
     CreateMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateMandateRequest, _payments_pb2.Mandate]
     """Records a customer's consent to be charged, with its limits and its evidence.
 
-    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
+    Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
+    ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
     """
     GetMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetMandateRequest, _payments_pb2.Mandate]
     """Reasons: NOT_FOUND MANDATE_NOT_FOUND."""
@@ -75,7 +110,7 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
     PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
+    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
     """Gives back a charge or a part of it. The refund goes to the provider within moments.
@@ -125,7 +160,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.CreatePaymentMethodRequest,
         context: _aio.ServicerContext[_payments_pb2.CreatePaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
     ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
-        """Registers a provider's token of a card or account. No card number ever comes here.
+        """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
+        customer is their default.
 
         Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
         PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).
@@ -148,6 +184,62 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists payment methods by id."""
 
     @_abc_1.abstractmethod
+    def UpdatePaymentMethod(
+        self,
+        request: _payments_pb2.UpdatePaymentMethodRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdatePaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
+        """Changes a payment method: `update_mask` may name `fallback_order`. To have a customer pay by another card,
+        call ReplacePaymentMethod or SetDefaultPaymentMethod.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def SetDefaultPaymentMethod(
+        self,
+        request: _payments_pb2.SetDefaultPaymentMethodRequest,
+        context: _aio.ServicerContext[_payments_pb2.SetDefaultPaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
+        """Makes a payment method the customer's default: mandates that name no method are charged by it from now
+        on, and so is what was declined and is tried again. Standing orders stay as they are.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED,
+        PAYMENT_METHOD_BLOCKED (it was declined for good).
+        """
+
+    @_abc_1.abstractmethod
+    def ReplacePaymentMethod(
+        self,
+        request: _payments_pb2.ReplacePaymentMethodRequest,
+        context: _aio.ServicerContext[_payments_pb2.ReplacePaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
+        """Registers another token in the place of a payment method, when the customer has a new card or account.
+        Mandates that name the old one, and are not revoked, name the new one from now on; it is the default and
+        a fallback as the old one was; and the old one is DETACHED. What was declined on the old one and is tried
+        again is charged on the new one. Standing orders stay as they are.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS;
+        FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN (the provider does not know the token),
+        PAYMENT_METHOD_DETACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def DetachPaymentMethod(
+        self,
+        request: _payments_pb2.DetachPaymentMethodRequest,
+        context: _aio.ServicerContext[_payments_pb2.DetachPaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
+        """Ends the use of a payment method: no attempt begins with it after this returns. If it was the default,
+        the first of the fallbacks is the default from now on. Detaching it again changes nothing. The provider
+        keeps its token: whoever made the token removes it there.
+
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION PAYMENT_METHOD_IN_USE (an active mandate
+        has no other payment method, and `force` is not set; `mandates` of the error's metadata names the first
+        three).
+        """
+
+    @_abc_1.abstractmethod
     def CreateMandate(
         self,
         request: _payments_pb2.CreateMandateRequest,
@@ -155,7 +247,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_pb2.Mandate]:
         """Records a customer's consent to be charged, with its limits and its evidence.
 
-        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND; ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
+        Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
+        ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
         """
 
     @_abc_1.abstractmethod
@@ -212,7 +305,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
         """
 
     @_abc_1.abstractmethod

@@ -27,15 +27,30 @@ CREATE TABLE payment_methods (
     -- When it was declined for good; no attempt is made with it from then on.
     block_time              timestamptz,
     decline_code            text        NOT NULL DEFAULT '',
+    kind                    text        NOT NULL DEFAULT 'CARD' CHECK (kind IN ('CARD', 'BANK_DEBIT')),
+    -- The first instant (UTC) after the month until which it is valid.
+    expire_time             timestamptz,
+    -- Whose it is at the provider.
+    provider_customer       text        NOT NULL DEFAULT '',
+    -- What mandates without a method of their own are charged by.
+    is_default              boolean     NOT NULL DEFAULT false,
+    -- The place among what is charged when the default cannot be; 0: none.
+    fallback_order          integer     NOT NULL DEFAULT 0 CHECK (fallback_order >= 0),
+    -- When its use was ended; no attempt begins with it from then on.
+    detach_time             timestamptz,
     PRIMARY KEY (customer, merchant, payment_method),
-    CHECK ((block_time IS NULL) = (decline_code = ''))
+    CHECK ((block_time IS NULL) = (decline_code = '')),
+    CHECK (detach_time IS NULL OR NOT is_default)
 );
+CREATE UNIQUE INDEX payment_methods_one_default ON payment_methods (customer, merchant)
+    WHERE is_default;
 
 CREATE TABLE mandates (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
     mandate                 text        NOT NULL,
-    payment_method          text        NOT NULL,
+    -- Null: the customer's default, or their fallbacks.
+    payment_method          text,
     charge_ceiling_minor    bigint      NOT NULL CHECK (charge_ceiling_minor > 0),
     month_ceiling_minor     bigint      CHECK (month_ceiling_minor > 0),
     currency                text        NOT NULL,
