@@ -21,7 +21,9 @@ PRODUCT_COLUMNS: Columns[pb.Product] = {
     "product": lambda it: last_id(it.name),
     "title": lambda it: it.title,
     "state": lambda it: pb.Product.State.Name(it.state),
-    "stock": lambda it: "counted" if it.stock_tracked else "unlimited",
+    "stock": lambda it: (
+        "by day" if it.capacity_by_day else "counted" if it.stock_tracked else "unlimited"
+    ),
     "parts": lambda it: ", ".join(
         f"{part.quantity} {last_id(part.product)}" for part in it.bundle_parts
     ),
@@ -42,6 +44,9 @@ async def create_product(
         typer.Option(min=0, help="Days between the notice of a price increase and its effect."),
     ] = None,
     stock_tracked: Annotated[bool, typer.Option(help="Whether its units are counted.")] = False,
+    capacity_by_day: Annotated[
+        bool, typer.Option(help="Whether it is a service, with slots by day.")
+    ] = False,
     low_stock_threshold: Annotated[
         int, typer.Option(min=0, help="Publish StockLow at so few units.")
     ] = 0,
@@ -65,6 +70,7 @@ async def create_product(
         title=title,
         increase_notice_days=increase_notice_days,
         stock_tracked=stock_tracked,
+        capacity_by_day=capacity_by_day,
         low_stock_threshold=low_stock_threshold,
         tax_category=tax_category,
     )

@@ -7,6 +7,7 @@ from google.type import date_pb2
 from recurring.catalog.v1 import catalog_pb2 as pb
 from recurring.scheduler.v1 import scheduler_pb2
 
+from cli.capacity import capacity
 from cli.command import command, group
 from cli.connect import Session, new_request_id
 from cli.forecast import FORECAST_TIMEOUT_SECONDS
@@ -16,6 +17,8 @@ from cli.products import ProductArgument
 from cli.values import format_date, format_timestamp, parse_date
 
 stock = group("Show and adjust the stock of products, and what is held of it.")
+
+stock.add_typer(capacity, name="capacity")
 
 OrderArgument = Annotated[
     str, typer.Argument(metavar="STANDING_ORDER/CYCLE", help="Ids or resource name of an order.")
@@ -41,12 +44,17 @@ COVERAGE_COLUMNS: Columns[scheduler_pb2.StockCoverage] = {
 }
 HOLD_COLUMNS: Columns[pb.StockHold] = {
     "order": lambda it: short_name(it.order),
-    "state": lambda it: pb.StockHold.State.Name(it.state),
+    "state": lambda it: pb.StockHold.State.Name(it.state) if it.state else "",
     "items": lambda it: ", ".join(
         f"{item.quantity} x {last_id(item.product)}" for item in it.items
     ),
     "until": lambda it: format_timestamp(it.expire_time),
     "due": lambda it: format_timestamp(it.due_time),
+    "slots": lambda it: ", ".join(
+        f"{item.quantity} x {last_id(item.product)}" for item in it.booking.items
+    ),
+    "slots on": lambda it: format_date(it.booking.date),
+    "slots are": lambda it: pb.StockHold.State.Name(it.booking.state) if it.booking.state else "",
 }
 
 

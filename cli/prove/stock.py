@@ -33,5 +33,30 @@ STOCK_MATCHES_ORDERS = Agreement(
     WHERE state IN ('UPCOMING', 'HELD') AND $1 IN ('', merchant)
     """,
 )
-LOCAL = (HELD_UNITS_ADD_UP,)
+BOOKED_SLOTS_ADD_UP = LocalClause(
+    "booked-slots-add-up",
+    "The slots that count as booked of a day are those of its bookings, and never more than it has.",
+    ("catalog",),
+    "SELECT count(*) FROM audit_v1.booked_days WHERE $1 IN ('', merchant)",
+    """
+    , booked AS (
+        SELECT merchant, product, day, sum(slots) AS slots,
+               coalesce(sum(slots) FILTER (WHERE state = 'COMMITTED'), 0) AS committed
+        FROM audit_v1.slot_bookings
+        WHERE state IN ('HELD', 'COMMITTED') AND $1 IN ('', merchant)
+        GROUP BY merchant, product, day)
+    SELECT merchant,
+           format('%s slots of merchants/%s/products/%s on %s count as booked, %s of them as paid; '
+                  'its bookings have %s and %s, and the day %s',
+                  coalesce(booked_slots, 0), merchant, product, day, coalesce(committed_slots, 0),
+                  coalesce(booked.slots, 0), coalesce(booked.committed, 0), coalesce(days.slots, 0))
+               AS what
+    FROM (SELECT * FROM audit_v1.booked_days WHERE $1 IN ('', merchant)) AS days
+    FULL JOIN booked USING (merchant, product, day)
+    WHERE coalesce(booked_slots, 0) <> coalesce(booked.slots, 0)
+       OR coalesce(committed_slots, 0) <> coalesce(booked.committed, 0)
+       OR coalesce(booked.slots, 0) > coalesce(days.slots, 0)
+    """,
+)
+LOCAL = (HELD_UNITS_ADD_UP, BOOKED_SLOTS_ADD_UP)
 AGREEMENTS = (STOCK_MATCHES_ORDERS,)

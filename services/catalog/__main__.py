@@ -17,7 +17,10 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
-        due_work=(DueWork("hold-expiry", workers.HoldExpiry(runtime.database).work),),
+        due_work=(
+            DueWork("hold-expiry", workers.HoldExpiry(runtime.database).work),
+            DueWork("booking-expiry", workers.BookingExpiry(runtime.database).work),
+        ),
         gauge_queries=gauges.GAUGE_QUERIES,
     )
 

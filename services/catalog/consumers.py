@@ -7,7 +7,7 @@ from typing import Any
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.scheduler.v1 import events_pb2
 
-from services.catalog.application import stock
+from services.catalog.application import bookings, stock
 from services.catalog.names import PRICE, STANDING_ORDER
 from services.catalog.store import protections
 from services.catalog.store.protections import PriceNotice
@@ -18,15 +18,18 @@ from services.runtime.workers.clock import Clock
 
 
 async def on_order_confirmed(tx: Connection, events: Sequence[Event[Any]]) -> None:
-    """Paid: the held units leave the stock."""
-    await stock.commit_holds(tx, [event.message.ref.order for event in events])
+    """Paid: the held units leave the stock, and the booked slots are used."""
+    orders = [event.message.ref.order for event in events]
+    await stock.commit_holds(tx, orders)
+    await bookings.commit(tx, orders)
 
 
 async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
-    """Ended without payment: the held units become available again."""
+    """Ended without payment: the held units and booked slots become available again."""
     refs = [event.message.ref for event in events]
     ended = [(ref.order, ref.announcement_count) for ref in refs]
     await stock.end_holds(tx, ended, clock.now())
+    await bookings.end(tx, ended, clock.now())
 
 
 async def on_price_notice_delivered(

@@ -22,6 +22,7 @@ def _order_key(merchant: str, standing_order: str, cycle: str) -> OrderKey:
 
 MERCHANT = KeyPattern("merchants/{merchant}", MerchantId)
 PRODUCT = KeyPattern("merchants/{merchant}/products/{product}", ProductKey)
+CAPACITY = KeyPattern("merchants/{merchant}/products/{product}/capacity", ProductKey)
 DELIVERY = KeyPattern("merchants/{merchant}/products/{product}/deliveries/{delivery}", DeliveryKey)
 PRICE = KeyPattern("merchants/{merchant}/products/{product}/prices/{price}", PriceKey)
 PRICE_OR_CURRENT = KeyPattern(

@@ -89,6 +89,13 @@ def stock_low(product: Product, stock: Stock, now: datetime) -> OutboxEvent:
     return _event(product.key, f"{name}@{stock.version}/{product.version}", message, now)
 
 
+def slots_freed(product: Product, freed_count: int, now: datetime) -> OutboxEvent:
+    """A service that orders wait for has slots again, for the nth time."""
+    name = PRODUCT.format(*product.key)
+    message = events_pb2.StockRestocked(product=name, title=product.title)
+    return _event(product.key, f"{name}@slots-{freed_count}", message, now)
+
+
 def _event(key: ProductKey, event_key: str, message: Message, now: datetime) -> OutboxEvent:
     return OutboxEvent(
         key=event_key,

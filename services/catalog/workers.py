@@ -1,10 +1,11 @@
-"""The catalog's due work: holds of stock that nobody settled in time."""
+"""The catalog's due work: holds and bookings that nobody settled in time."""
 
-from services.catalog.application import stock
+from services.catalog.application import bookings, stock
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 
 EXPIRE_BATCH_HOLDS = 500
+EXPIRE_BATCH_BOOKINGS = 500
 
 
 class HoldExpiry:
@@ -17,3 +18,15 @@ class HoldExpiry:
         """Release a batch of holds that are due."""
         async with self._database.begin() as tx:
             return await stock.expire_holds(tx, batch.buckets, batch.now, EXPIRE_BATCH_HOLDS)
+
+
+class BookingExpiry:
+    """Frees slots whose booking has run out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def work(self, batch: Batch) -> int:
+        """Release a batch of bookings that are due."""
+        async with self._database.begin() as tx:
+            return await bookings.expire(tx, batch.buckets, batch.now, EXPIRE_BATCH_BOOKINGS)

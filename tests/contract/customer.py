@@ -100,13 +100,17 @@ async def new_customer(suite: Suite) -> Customer:
 
 
 async def add_product(
-    shop: Client, product: str, amount_minor: int = 0, currency: str = "EUR"
+    shop: Client,
+    product: str,
+    amount_minor: int = 0,
+    currency: str = "EUR",
+    **fields: Any,  # noqa: ANN401
 ) -> None:
     await shop.catalog.CreateProduct(
         catalog_pb2.CreateProductRequest(
             parent=shop.name,
             product_id=product,
-            product=catalog_pb2.Product(title=product.title()),
+            product=catalog_pb2.Product(title=product.title(), **fields),
             request_id=new_id(),
         )
     )

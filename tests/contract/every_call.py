@@ -123,6 +123,12 @@ def suite_calls(merchant: str) -> list[Call]:
         expire_time=to_timestamp(FAR),
         due_time=to_timestamp(FAR),
     )
+    slot = catalog_pb2.SlotRequest(
+        order=f"{weekly}/orders/1",
+        items=[item],
+        dates=[catalog_pb2.SlotDate(date=to_date(FAR.date()), due_time=to_timestamp(FAR))],
+        expire_time=to_timestamp(FAR),
+    )
     stock = catalog_pb2.StockCheck(merchant=name, items=[item])
     protect = catalog_pb2.ProtectPrices(
         standing_order=weekly, products=[item.product], sign_up_time=to_timestamp(FAR)
@@ -144,6 +150,7 @@ def suite_calls(merchant: str) -> list[Call]:
             catalog_pb2.BatchQuotePriceChangesRequest(entries=[price_change]),
         ),
         Call("catalog", "BatchHoldStock", catalog_pb2.BatchHoldStockRequest(entries=[hold])),
+        Call("catalog", "BatchBookSlots", catalog_pb2.BatchBookSlotsRequest(entries=[slot])),
         Call("catalog", "BatchCheckStock", catalog_pb2.BatchCheckStockRequest(checks=[stock])),
         Call(
             "catalog",
@@ -177,6 +184,9 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
     vat = catalog_pb2.TaxRate(region_code="DE", tax="vat", title="VAT", rate_ppm=190_000)
     eco = catalog_pb2.TaxRate(region_code="DE", tax="eco", title="Eco tax", rate_ppm=1000)
     settings = catalog_pb2.CatalogSettings(name=f"{name}/catalogSettings")
+    capacity = catalog_pb2.Capacity(
+        name=f"{name}/products/visit/capacity", weekday_slots=[5, 5, 5, 5, 5, 0, 0]
+    )
     own = catalog_pb2.RulePack(name=f"{name}/rulePacks/own")
     return [
         (
@@ -248,6 +258,12 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ("ListDeliveries", catalog_pb2.ListDeliveriesRequest(parent=tea)),
         ("ReceiveDelivery", catalog_pb2.ReceiveDeliveryRequest(name=f"{tea}/deliveries/d1")),
         ("CancelDelivery", catalog_pb2.CancelDeliveryRequest(name=f"{tea}/deliveries/d1")),
+        ("GetCapacity", catalog_pb2.GetCapacityRequest(name=capacity.name)),
+        ("UpdateCapacity", catalog_pb2.UpdateCapacityRequest(capacity=capacity)),
+        (
+            "GetCapacityCalendar",
+            catalog_pb2.GetCapacityCalendarRequest(name=capacity.name),
+        ),
         ("GetStockHold", catalog_pb2.GetStockHoldRequest(order=order)),
         ("ReleaseStockHold", catalog_pb2.ReleaseStockHoldRequest(order=order)),
         (

@@ -30,6 +30,7 @@ RESOURCES = (
     "catalog_settings",
     "contact",
     "rule_pack",
+    "capacity",
 )
 
 
@@ -40,6 +41,7 @@ async def ann(suite: Suite) -> AsyncIterator[Customer]:
     request = await ann.ask()
     request.standing_order_id = "weekly"
     await ann.shop.scheduler.CreateStandingOrder(request)
+    await add_product(ann.shop, "visit", capacity_by_day=True)
     for method in ("CreateTaxRate", "CreatePromotion", "CreatePriceProtectionOffer"):
         await calls_of(ann)[f"catalog.{method}"].make(ann.shop, request_id=new_id())
     yield ann
@@ -87,6 +89,9 @@ NOT_FOUND = {
     "catalog.ListDeliveries": "PRODUCT_NOT_FOUND",
     "catalog.ReceiveDelivery": "DELIVERY_NOT_FOUND",
     "catalog.CancelDelivery": "DELIVERY_NOT_FOUND",
+    "catalog.GetCapacity": "PRODUCT_NOT_FOUND",
+    "catalog.UpdateCapacity": "PRODUCT_NOT_FOUND",
+    "catalog.GetCapacityCalendar": "PRODUCT_NOT_FOUND",
     "catalog.GetStockHold": "STOCK_HOLD_NOT_FOUND",
     "catalog.ReleaseStockHold": "STOCK_HOLD_NOT_FOUND",
     "catalog.GetTaxRate": "TAX_RATE_NOT_FOUND",

@@ -58,6 +58,11 @@ def supply_response(supplies: Sequence[Supply]) -> pb.BatchCheckSupplyResponse:
                 available_units=supply.available_units,
                 expected_deliveries=map(delivery_message, supply.deliveries),
                 bundle_parts=map(item_message, supply.product.parts if supply.product else ()),
+                capacity_by_day=supply.product is not None and supply.product.capacity_by_day,
+                service_days=[
+                    pb.ServiceDay(date=to_date(day), slots=slots)
+                    for day, slots in supply.service_days
+                ],
             )
             for supply in supplies
         ]

@@ -53,11 +53,16 @@ def read_product(
     now: datetime,
 ) -> Product:
     """A product that is on sale from now on."""
-    parts = _read_sums(violations, f"{field}.bundle_parts", key.merchant, message.bundle_parts)
+    parts = read_items_of(violations, f"{field}.bundle_parts", key.merchant, message.bundle_parts)
     violations.require(
         f"{field}.stock_tracked",
         "must be false for a bundle, whose stock is that of its parts",
         met=not (parts and message.stock_tracked),
+    )
+    violations.require(
+        f"{field}.capacity_by_day",
+        "must be false where units are tracked, and for a bundle",
+        met=not (message.capacity_by_day and (parts or message.stock_tracked)),
     )
     _require_title(violations, field, message)
     notice_days = INCREASE_NOTICE_DAYS_DEFAULT
@@ -74,6 +79,7 @@ def read_product(
         part_products=tuple(part.key.product for part in parts),
         part_quantities=tuple(part.quantity for part in parts),
         tax_category=message.tax_category or STANDARD_CATEGORY,
+        capacity_by_day=message.capacity_by_day,
     )
 
 
@@ -185,7 +191,7 @@ def read_hold(
     return HoldRequest(
         order=entry.order,
         announcement_count=entry.announcement_count,
-        items=_read_sums(violations, f"{field}.items", merchant, entry.items),
+        items=read_items_of(violations, f"{field}.items", merchant, entry.items),
         expire_time=read_time(violations, field, entry, "expire_time"),
         due_time=read_time(violations, field, entry, "due_time"),
     )
@@ -196,12 +202,13 @@ def read_stock_check(
 ) -> tuple[Item, ...]:
     """Items whose stock is checked; a product that is named twice is wanted as one sum."""
     merchant = MERCHANT.key(entry.merchant)
-    return _read_sums(violations, f"{field}.items", merchant, entry.items)
+    return read_items_of(violations, f"{field}.items", merchant, entry.items)
 
 
-def _read_sums(
+def read_items_of(
     violations: Violations, field: str, merchant: MerchantId, items: Sequence[catalog_pb2.Item]
 ) -> tuple[Item, ...]:
+    """Items of one merchant; a product that is named twice is one sum."""
     sums: Counter[ProductKey] = Counter()
     for item in _read_items(violations, field, merchant, items):
         sums[item.key] += item.quantity

@@ -17,7 +17,7 @@ from services.catalog.domain.products import (
     StandingOrderKey,
 )
 from services.catalog.domain.protections import Protection
-from services.catalog.domain.stock import Hold, HoldRequest, Stock
+from services.catalog.domain.stock import HoldRequest, Stock
 from services.catalog.domain.tax import AppliedRate
 from services.catalog.names import (
     PRICE,
@@ -47,6 +47,7 @@ def product_message(product: Product) -> catalog_pb2.Product:
         create_time=to_timestamp(product.create_time),
         etag=etag(product.version),
         bundle_parts=map(item_message, product.parts),
+        capacity_by_day=product.capacity_by_day,
     )
 
 
@@ -100,17 +101,6 @@ def stock_message(stock: Stock) -> catalog_pb2.Stock:
         held_units=stock.held_units,
         available_units=stock.available_units,
         committed_units=stock.committed_units,
-    )
-
-
-def hold_message(hold: Hold) -> catalog_pb2.StockHold:
-    """What is held for an order as callers see it."""
-    return catalog_pb2.StockHold(
-        order=hold.order,
-        state=catalog_pb2.StockHold.State.Value(hold.state),
-        items=map(item_message, hold.items),
-        expire_time=optional_timestamp(hold.expire_time),
-        due_time=optional_timestamp(hold.due_time),
     )
 
 
@@ -264,6 +254,7 @@ def _line_message(line: Line) -> catalog_pb2.QuoteLine:
         net_amount=to_money(line.net_minor, currency),
         tax_amount=to_money(line.gross_minor - line.net_minor, currency),
         gross_amount=to_money(line.gross_minor, currency),
+        capacity_by_day=line.capacity_by_day,
     )
 
 

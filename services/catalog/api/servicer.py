@@ -6,6 +6,7 @@ from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.catalog.api import (
+    capacity_messages,
     delivery_messages,
     offer_messages,
     price_requests,
@@ -16,6 +17,7 @@ from services.catalog.api import (
 )
 from services.catalog.api import rule_pack_messages as rule_messages
 from services.catalog.application import (
+    bookings,
     deliveries,
     offers,
     prices,
@@ -29,6 +31,7 @@ from services.catalog.application import (
 from services.catalog.domain.pricing import Line
 from services.catalog.domain.rule_packs import binding
 from services.catalog.names import (
+    CAPACITY,
     DELIVERY,
     MERCHANT,
     OFFER,
@@ -89,6 +92,9 @@ ACCESS = {
     "ListDeliveries": Access(READ),
     "ReceiveDelivery": Access(WRITE),
     "CancelDelivery": Access(WRITE),
+    "GetCapacity": Access(READ),
+    "UpdateCapacity": Access(WRITE),
+    "GetCapacityCalendar": Access(READ),
     "GetStockHold": Access(READ),
     "ReleaseStockHold": Access(WRITE),
     "ListRulePacks": Access(READ),
@@ -106,6 +112,7 @@ ACCESS = {
     "BatchQuote": Access(services=("scheduler",)),
     "BatchQuotePriceChanges": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
+    "BatchBookSlots": Access(services=("scheduler",)),
     "BatchCheckStock": Access(services=("scheduler",)),
     "BatchCheckSupply": Access(services=("scheduler",)),
     "ListAuditEntries": Access("audit:read"),
@@ -451,7 +458,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> catalog_pb2.StockHold:
         read_name(ORDER, request.order)
         async with self._database.read() as connection:
-            return responses.hold_message(await stock.hold_of(connection, request.order))
+            return capacity_messages.hold_message(await stock.hold_of(connection, request.order))
 
     async def ReleaseStockHold(
         self, request: catalog_pb2.ReleaseStockHoldRequest, _context: object
@@ -461,9 +468,41 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             self._database,
             request,
             catalog_pb2.StockHold,
-            responses.hold_message,
+            capacity_messages.hold_message,
             lambda tx: stock.release(tx, request.order, self._clock.now()),
         )
+
+    # --- services -------------------------------------------------------------------------------
+
+    async def GetCapacity(
+        self, request: catalog_pb2.GetCapacityRequest, _context: object
+    ) -> catalog_pb2.Capacity:
+        key = read_name(CAPACITY, request.name)
+        async with self._database.read() as connection:
+            return capacity_messages.capacity_message(await bookings.capacity_of(connection, key))
+
+    async def UpdateCapacity(
+        self, request: catalog_pb2.UpdateCapacityRequest, _context: object
+    ) -> catalog_pb2.Capacity:
+        message = request.capacity
+        return await run_mutation(
+            self._database,
+            request,
+            catalog_pb2.Capacity,
+            capacity_messages.capacity_message,
+            lambda tx: bookings.change(
+                tx, capacity_messages.read_capacity(message), message.etag, self._clock.now()
+            ),
+        )
+
+    async def GetCapacityCalendar(
+        self, request: catalog_pb2.GetCapacityCalendarRequest, _context: object
+    ) -> catalog_pb2.CapacityCalendar:
+        key = read_name(CAPACITY, request.name)
+        first, last = capacity_messages.read_span(request, self._clock.now().date())
+        async with self._database.read() as connection:
+            days = await bookings.calendar(connection, key, first, last)
+        return capacity_messages.calendar_message(days)
 
     # --- rule packs -----------------------------------------------------------------------------
 
@@ -662,6 +701,17 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         _HELD.reached()
         return responses.hold_response([short.get(hold.order, []) for hold in wanted])
 
+    async def BatchBookSlots(
+        self, request: catalog_pb2.BatchBookSlotsRequest, _context: object
+    ) -> catalog_pb2.BatchBookSlotsResponse:
+        wanted = requests.read_batch("entries", request.entries, capacity_messages.read_booking)
+        async with self._database.begin() as tx:
+            booked = await bookings.book(tx, wanted, self._clock.now())
+            changes = [capacity_messages.booking_change(granted) for granted in booked.granted]
+            await audit.put_all(tx, request, changes)
+            await outbox.put(tx, booked.events)
+        return capacity_messages.booked_response([entry.order for entry in wanted], booked)
+
     async def BatchCheckStock(
         self, request: catalog_pb2.BatchCheckStockRequest, _context: object
     ) -> catalog_pb2.BatchCheckStockResponse:
@@ -673,5 +723,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.BatchCheckSupplyRequest, _context: object
     ) -> catalog_pb2.BatchCheckSupplyResponse:
         keys = [PRODUCT.key(name) for name in request.products]
+        span = capacity_messages.read_supply_span(request)
         async with self._database.read() as connection:
-            return delivery_messages.supply_response(await deliveries.supplies(connection, keys))
+            supplies = await deliveries.supplies(connection, keys, span)
+            return delivery_messages.supply_response(supplies)

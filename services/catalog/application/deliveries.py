@@ -1,10 +1,10 @@
 """Deliveries: promised by suppliers, received into the stock, or cancelled."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
-from services.catalog.application import products, stock
+from services.catalog.application import bookings, products, stock
 from services.catalog.domain.deliveries import Delivery, DeliveryKey
 from services.catalog.domain.products import Product, ProductKey
 from services.catalog.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
@@ -29,6 +29,8 @@ class Supply(NamedTuple):
     product: Product | None
     available_units: int
     deliveries: Sequence[Delivery]
+    # A service: of each wanted day, how many slots no paid order uses.
+    service_days: Sequence[tuple[date, int]] = ()
 
 
 async def create(tx: Connection, delivery: Delivery) -> Applied[Delivery]:
@@ -84,17 +86,25 @@ async def cancel(tx: Connection, key: DeliveryKey) -> Applied[Delivery]:
     return Applied(await delivery_store.update(tx, key, state, 0), before=delivery)
 
 
-async def supplies(connection: Connection, keys: Sequence[ProductKey]) -> list[Supply]:
-    """What there is of products, in their order, and what is expected; with three statements."""
+async def supplies(
+    connection: Connection, keys: Sequence[ProductKey], span: tuple[date, date] | None = None
+) -> list[Supply]:
+    """What there is of products, in their order, and what is expected.
+
+    With three statements, and two more for services, whose days of a span are wanted.
+    """
     known = await product_store.products_by_key(connection, keys)
     tracked = await stock_store.tracked_stock(connection, keys, lock=False)
     expected = await delivery_store.expected(connection, keys)
+    services = [key for key, product in known.items() if product.capacity_by_day]
+    slots = await bookings.unused_slots(connection, services, *span) if span and services else {}
     return [
         Supply(
             key,
             known.get(key),
             tracked[key].available_units if key in tracked else 0,
             expected.get(key, ()),
+            slots.get(key, ()),
         )
         for key in keys
     ]

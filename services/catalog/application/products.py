@@ -35,6 +35,7 @@ from services.runtime.rpc.conversions import etag
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
 _BUNDLE_FAULTS = {
     "BUNDLE_PART_NOT_FOUND": "does not exist",
+    "BUNDLE_PART_BY_DAY": "must not be a service, whose capacity is by day",
     "BUNDLE_CONTAINS_ITSELF": "must not be the bundle itself",
     "BUNDLE_TOO_LARGE": f"must have at most {BUNDLE_MAX_PRODUCTS} products in all, and "
     f"{BUNDLE_MAX_UNITS} units of each",
@@ -56,8 +57,9 @@ async def create(tx: Connection, product: Product) -> Applied[Product]:
 async def _bundle(tx: Connection, product: Product) -> Product:
     known = await products.products_by_key(tx, [part.key for part in product.parts])
     parts_of = {key: part.parts for key, part in known.items()}
+    services = {key for key, part in known.items() if part.capacity_by_day}
     violations = Violations()
-    for place, reason in bundle_faults(product.key, product.parts, parts_of):
+    for place, reason in bundle_faults(product.key, product.parts, parts_of, services):
         field = "product.bundle_parts" + ("" if place is None else f"[{place}].product")
         violations.add(field, _BUNDLE_FAULTS[reason], reason)
     violations.check()

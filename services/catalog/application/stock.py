@@ -6,8 +6,10 @@ Whoever changes both locks the stock of the products first, in the order of thei
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
-from services.catalog.application import products
+from services.catalog.application import bookings, products
+from services.catalog.domain.bookings import Booking
 from services.catalog.domain.bundles import (
     bundle_stock,
     expanded,
@@ -37,6 +39,14 @@ from services.runtime.errors import not_found, wrong_state
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
+
+
+class OrderHold(NamedTuple):
+    """What is held for an order, or was: units, and slots of a day."""
+
+    order: str
+    hold: Hold | None
+    booking: Booking | None
 
 
 async def adjust(
@@ -151,30 +161,34 @@ async def expire_holds(tx: Connection, buckets: Sequence[int], now: datetime, li
     return count
 
 
-async def hold_of(connection: Connection, order: str) -> Hold:
+async def hold_of(connection: Connection, order: str) -> OrderHold:
     """What is held for an order. Raises NOT_FOUND STOCK_HOLD_NOT_FOUND."""
     known = await hold_store.holds_of(connection, [order])
-    if order not in known:
+    booking = await bookings.booking_of(connection, order)
+    if order not in known and booking is None:
         raise not_found("STOCK_HOLD_NOT_FOUND", f"a hold of stock for {order}")
-    return known[order]
+    return OrderHold(order, known.get(order), booking)
 
 
-async def release(tx: Connection, order: str, now: datetime) -> Applied[Hold]:
+async def release(tx: Connection, order: str, now: datetime) -> Applied[OrderHold]:
     """Make what is held for an order available again; what was released already stays as it is.
 
     Raises NOT_FOUND STOCK_HOLD_NOT_FOUND, FAILED_PRECONDITION STOCK_HOLD_COMMITTED.
     """
     known = await hold_of(tx, order)
-    before = await stock_store.tracked_stock(tx, _held_keys({order: known}), lock=True)
+    held = {order: known.hold} if known.hold else {}
+    before = await stock_store.tracked_stock(tx, _held_keys(held), lock=True)
     # It may have been settled before its stock was locked.
     found = await hold_of(tx, order)
-    if found.state is HoldState.COMMITTED:
+    if HoldState.COMMITTED in (entry.state for entry in (found.hold, found.booking) if entry):
         raise wrong_state(
-            "STOCK_HOLD_COMMITTED", f"{order} is paid, and its units have left the stock"
+            "STOCK_HOLD_COMMITTED", f"{order} is paid, and its units and slots are gone"
         )
     changed = await hold_store.settle_holds(tx, [order], HoldEvent.RELEASE)
-    after = await hold_of(tx, order)
-    return Applied(after, found, await _changed(tx, before, changed, now), resource=order)
+    events = await _changed(tx, before, changed, now)
+    if found.booking:
+        events += await bookings.release(tx, found.booking, now)
+    return Applied(await hold_of(tx, order), found, events, resource=order)
 
 
 def _available(stocks: Mapping[ProductKey, Stock]) -> dict[ProductKey, int]:

@@ -23,17 +23,21 @@ class BundleFault(NamedTuple):
 
 
 def bundle_faults(
-    bundle: ProductKey, parts: Sequence[Item], known: Mapping[ProductKey, Sequence[Item]]
+    bundle: ProductKey,
+    parts: Sequence[Item],
+    known: Mapping[ProductKey, Sequence[Item]],
+    by_day: Collection[ProductKey] = (),
 ) -> list[BundleFault]:
     """What is wrong with the parts of a new bundle.
 
-    `known` has the parts of each product that there is, none of them a bundle. A bundle cannot come to
+    `known` has the parts of each product that there is, none of them a bundle. `by_day` has those that
+    are services: they are booked for a day, so an order must name them itself. A bundle cannot come to
     contain itself through others: what it is made of is there before it, and stays as it is.
     """
     faults = [
         BundleFault(place, reason)
         for place, part in enumerate(parts)
-        if (reason := _part_fault(bundle, part, known))
+        if (reason := _part_fault(bundle, part, known, by_day))
     ]
     if faults:
         return faults
@@ -45,10 +49,15 @@ def bundle_faults(
 
 
 def _part_fault(
-    bundle: ProductKey, part: Item, known: Mapping[ProductKey, Sequence[Item]]
+    bundle: ProductKey,
+    part: Item,
+    known: Mapping[ProductKey, Sequence[Item]],
+    by_day: Collection[ProductKey],
 ) -> str | None:
     if part.key == bundle:
         return "BUNDLE_CONTAINS_ITSELF"
+    if part.key in by_day:
+        return "BUNDLE_PART_BY_DAY"
     return None if part.key in known else "BUNDLE_PART_NOT_FOUND"
 
 

@@ -72,6 +72,8 @@ class Line(NamedTuple):
     tax_category: str = STANDARD_CATEGORY
     # None: no tax is on it.
     taxed: Taxed | None = None
+    # A service, which needs slots of a day.
+    capacity_by_day: bool = False
 
     @property
     def net_minor(self) -> int:
@@ -275,10 +277,7 @@ def quote(
             continue
         if redeemed is not None and redeemed.is_for(item.key.product):
             facts = facts._replace(discount=redeemed, amount_off_minor=amount_off_minor)
-        product = products[item.key]
-        line = price_line(item, product.title, facts)
-        if product.tax_category != STANDARD_CATEGORY:
-            line = line._replace(tax_category=product.tax_category)
+        line = _line_of(products[item.key], item, facts)
         amount_off_minor -= min(amount_off_minor, _taken_off_minor(line))
         if item.key in off_sale:
             at = off_sale[item.key]
@@ -289,6 +288,15 @@ def quote(
             faults.append(Fault(item.key, ItemFault.TOTAL_TOO_LARGE))
         lines.append(line)
     return faults or lines
+
+
+def _line_of(product: Product, item: Item, facts: Facts) -> Line:
+    line = price_line(item, product.title, facts)
+    if product.tax_category != STANDARD_CATEGORY or product.capacity_by_day:
+        return line._replace(
+            tax_category=product.tax_category, capacity_by_day=product.capacity_by_day
+        )
+    return line
 
 
 def _current(prices: Sequence[Price], at: datetime) -> Current:

@@ -1,7 +1,7 @@
 """Products, and what can be wrong with an item of one."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
@@ -34,6 +34,7 @@ class ItemFault(StrEnum):
     TOTAL_TOO_LARGE = "TOTAL_TOO_LARGE"
     OUT_OF_STOCK = "OUT_OF_STOCK"
     CURRENCY_NEEDED = "CURRENCY_NEEDED"
+    NO_SLOT = "NO_SLOT"
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
@@ -72,6 +73,19 @@ class OrderKey(NamedTuple):
     cycle: int
 
 
+class SlotKey(NamedTuple):
+    """Which day of a service."""
+
+    merchant: MerchantId
+    product: ProductId
+    day: date
+
+    @property
+    def product_key(self) -> ProductKey:
+        """The service."""
+        return ProductKey(self.merchant, self.product)
+
+
 class Item(NamedTuple):
     """A product and how many of it."""
 
@@ -96,6 +110,8 @@ class Product:
     # A bundle: its parts, none of them a bundle, and how many of each.
     part_products: tuple[ProductId, ...] = ()
     part_quantities: tuple[int, ...] = ()
+    # A service: its stock is slots by day.
+    capacity_by_day: bool = False
 
     @property
     def key(self) -> ProductKey:

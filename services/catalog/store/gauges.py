@@ -6,7 +6,8 @@ GAUGE_QUERIES = (
     GaugeQuery(
         """
             SELECT coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
-                       SELECT min(due_time) FROM first_due WHERE kind = 'hold-expiry'
+                       SELECT min(due_time) FROM first_due
+                       WHERE kind IN ('hold-expiry', 'booking-expiry')
                    )), 0), 0) AS lateness
         """,
         {

@@ -51,6 +51,7 @@ class _PricedProductRow(NamedTuple):
     create_time: datetime
     product_version: int
     tax_category: str
+    capacity_by_day: bool
     # None: the product has no price by then.
     price: PriceId | None
     unit_price_minor: int
@@ -189,8 +190,8 @@ _PRICED_PRODUCTS = Query(
     """
     SELECT merchant, products.product, title, increase_notice_days, stock_tracked,
            low_stock_threshold, state, create_time, products.version AS product_version,
-           tax_category, price, unit_price_minor, currency, effective_time, announce_time,
-           withdraw_time, tier_mode, tiers, subscriber_discount_bps, found.version
+           tax_category, capacity_by_day, price, unit_price_minor, currency, effective_time,
+           announce_time, withdraw_time, tier_mode, tiers, subscriber_discount_bps, found.version
     FROM products
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
@@ -312,6 +313,7 @@ async def priced_products(
                 row.create_time,
                 row.product_version,
                 row.tax_category,
+                capacity_by_day=row.capacity_by_day,
             )
         if row.price is not None:
             prices[key].append(

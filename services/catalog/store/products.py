@@ -9,25 +9,27 @@ from services.catalog.domain.products import (
     ProductKey,
     ProductState,
 )
+from services.catalog.store import capacities
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 _INSERT_PRODUCT = Command("""
     INSERT INTO products (merchant, product, title, increase_notice_days, stock_tracked,
                           low_stock_threshold, state, create_time, tax_category,
-                          part_products, part_quantities)
+                          part_products, part_quantities, capacity_by_day)
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold, state,
            create_time, tax_category, string_to_array(part_products, chr(10)),
-           CAST(string_to_array(part_quantities, chr(10)) AS integer[])
+           CAST(string_to_array(part_quantities, chr(10)) AS integer[]), capacity_by_day
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:title AS text[]),
         CAST(:increase_notice_days AS integer[]), CAST(:stock_tracked AS boolean[]),
         CAST(:low_stock_threshold AS bigint[]), CAST(:state AS text[]),
         CAST(:create_time AS timestamptz[]), CAST(:tax_category AS text[]),
         CAST(:part_products AS text[]),
-        CAST(:part_quantities AS text[]))
+        CAST(:part_quantities AS text[]), CAST(:capacity_by_day AS boolean[]))
       AS product (merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-                  state, create_time, tax_category, part_products, part_quantities)
+                  state, create_time, tax_category, part_products, part_quantities,
+                  capacity_by_day)
     ON CONFLICT (product, merchant) DO NOTHING
 """)
 
@@ -39,7 +41,7 @@ _INSERT_STOCK = Command("""
 _PRODUCT = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM products WHERE product = :product AND merchant = :merchant
     """,
     Product,
@@ -48,7 +50,7 @@ _PRODUCT = Query(
 _PRODUCT_LOCKED = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM products WHERE product = :product AND merchant = :merchant FOR UPDATE
     """,
     Product,
@@ -57,7 +59,7 @@ _PRODUCT_LOCKED = Query(
 _PRODUCTS_OF_MERCHANT = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM products WHERE merchant = :merchant AND product > :after
     ORDER BY product LIMIT :limit
     """,
@@ -67,7 +69,7 @@ _PRODUCTS_OF_MERCHANT = Query(
 _PRODUCTS_BY_KEY = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM products
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
@@ -79,7 +81,7 @@ _PRODUCTS_BY_KEY = Query(
 _PRODUCTS_LOCKED = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM products
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
@@ -91,7 +93,7 @@ _PRODUCTS_LOCKED = Query(
 _BUNDLES = Query(
     """
     SELECT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
       AS wanted (of_merchant, of_product)
     -- OFFSET has each product looked up by its key; the index of bundles is of no use for that.
@@ -106,7 +108,7 @@ _BUNDLES = Query(
 _BUNDLES_WITH = Query(
     """
     SELECT DISTINCT merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-           state, create_time, version, tax_category, part_products, part_quantities
+           state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS part (of_merchant, of_product)
     CROSS JOIN LATERAL (
         SELECT * FROM products
@@ -121,7 +123,7 @@ _UPDATE_STATE = Query(
     UPDATE products SET state = :state, version = version + 1
     WHERE product = :product AND merchant = :merchant
     RETURNING merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-              state, create_time, version, tax_category, part_products, part_quantities
+              state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     """,
     Product,
 )
@@ -150,6 +152,8 @@ async def insert_product(tx: Connection, product: Product) -> bool:
     if not inserted:
         return False
     await _INSERT_STOCK.run(tx, **product.key._asdict())
+    if product.capacity_by_day:
+        await capacities.insert(tx, [product.key])
     return True
 
 

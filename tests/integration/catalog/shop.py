@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from google.protobuf import field_mask_pb2
@@ -20,7 +20,13 @@ from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event, OutboxEvent
 from services.runtime.rpc import validation
-from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
+from services.runtime.rpc.conversions import (
+    from_date,
+    optional_timestamp,
+    to_date,
+    to_money,
+    to_timestamp,
+)
 from services.runtime.workers.loop import Step
 from tests.due_work import step
 from tests.published import messages
@@ -324,6 +330,71 @@ class Shop:
         """One step of the worker that ends holds."""
         work = workers.HoldExpiry(self.database).work
         return await step(self.database, self.clock, "hold-expiry", work)
+
+    async def serve(
+        self, product: str = "visit", weekday: int = 1, **exceptions: int
+    ) -> catalog_pb2.Capacity:
+        """A service with so many slots each day; exceptions by date, as `d2026_01_05`."""
+        await self.sell(product, 100, capacity_by_day=True)
+        return await self.set_capacity(product, weekday, **exceptions)
+
+    async def set_capacity(
+        self, product: str = "visit", weekday: int = 1, **exceptions: int
+    ) -> catalog_pb2.Capacity:
+        """Change the capacity of a service."""
+        days = [
+            catalog_pb2.CapacityException(
+                date=to_date(date.fromisoformat(day[1:].replace("_", "-"))), slots=slots
+            )
+            for day, slots in exceptions.items()
+        ]
+        capacity = catalog_pb2.Capacity(
+            name=f"{name(product)}/capacity", weekday_slots=[weekday] * 7, exceptions=days
+        )
+        request = catalog_pb2.UpdateCapacityRequest(capacity=capacity)
+        changed: catalog_pb2.Capacity = await self.call("UpdateCapacity", request)
+        return changed
+
+    async def book(
+        self,
+        who: str,
+        *days: int,
+        items: Sequence[catalog_pb2.Item] = (),
+        announcement: int = 0,
+        until: datetime | None = None,
+    ) -> int | list[str] | None:
+        """Book slots for an order on one of some days; the day that it gets, or what is wrong."""
+        entry = catalog_pb2.SlotRequest(
+            order=who,
+            announcement_count=announcement,
+            items=items or [item("visit")],
+            dates=[
+                catalog_pb2.SlotDate(
+                    date=to_date(day(number).date()), due_time=to_timestamp(day(number))
+                )
+                for number in days
+            ],
+            expire_time=to_timestamp(until or day(60)),
+        )
+        request = catalog_pb2.BatchBookSlotsRequest(entries=[entry])
+        [result] = (await self.call("BatchBookSlots", request, SUITE)).results
+        if result.problems:
+            return _reasons(result.problems)
+        return (from_date(result.date) - NOW.date()).days if result.HasField("date") else None
+
+    async def slots(self, number: int, product: str = "visit") -> tuple[int, int, int]:
+        """Of a day: slots, booked, committed."""
+        at = to_date(day(number).date())
+        request = catalog_pb2.GetCapacityCalendarRequest(
+            name=f"{name(product)}/capacity", start_date=at, end_date=at
+        )
+        [found] = (await self.call("GetCapacityCalendar", request)).days
+        return found.slots, found.booked_slots, found.committed_slots
+
+    async def expire_bookings(self) -> Step:
+        """One step of the worker that ends bookings."""
+        work = workers.BookingExpiry(self.database).work
+        return await step(self.database, self.clock, "booking-expiry", work)
 
     async def published(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type, the oldest first."""

@@ -136,6 +136,13 @@ CHANGES = {
         """,
     ),
     "held-units-add-up": ("catalog", "UPDATE stock SET held_units = 1"),
+    "booked-slots-add-up": (
+        "catalog",
+        """
+        INSERT INTO booked_days (merchant, product, day, slots, booked_slots)
+        VALUES ('acme', 'tea', '2026-01-05', 1, 1)
+        """,
+    ),
     "stock-matches-orders": (
         "catalog",
         "UPDATE stock_holds SET quantities = '{1}' WHERE standing_order = 'tea-1' AND cycle = 1",

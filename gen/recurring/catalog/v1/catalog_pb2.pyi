@@ -125,6 +125,7 @@ class Product(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     INCREASE_NOTICE_DAYS_FIELD_NUMBER: _builtins.int
     STOCK_TRACKED_FIELD_NUMBER: _builtins.int
+    CAPACITY_BY_DAY_FIELD_NUMBER: _builtins.int
     LOW_STOCK_THRESHOLD_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
@@ -140,7 +141,12 @@ class Product(_message.Message):
     30. Rule packs may ask for more; never for less.
     """
     stock_tracked: _builtins.bool
-    """False: as many as anybody wants (services, downloads). True: units are counted and held."""
+    """False: as many as anybody wants (downloads). True: units are counted and held."""
+    capacity_by_day: _builtins.bool
+    """True: a service, such as a delivery slot or a cleaner's visit. Orders book slots of a day, up to the
+    capacity of that day (UpdateCapacity). Then `stock_tracked` must be false, and it can't be a bundle, nor
+    in one.
+    """
     low_stock_threshold: _builtins.int
     """StockLow is published when the available units fall to this number or below it; 0 to 1 000 000."""
     state: Global___Product.State.ValueType
@@ -164,6 +170,7 @@ class Product(_message.Message):
         title: _builtins.str = ...,
         increase_notice_days: _builtins.int | None = ...,
         stock_tracked: _builtins.bool = ...,
+        capacity_by_day: _builtins.bool = ...,
         low_stock_threshold: _builtins.int = ...,
         state: Global___Product.State.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
@@ -173,7 +180,7 @@ class Product(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "create_time", b"create_time", "increase_notice_days", b"increase_notice_days"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "bundle_parts", b"bundle_parts", "create_time", b"create_time", "etag", b"etag", "increase_notice_days", b"increase_notice_days", "low_stock_threshold", b"low_stock_threshold", "name", b"name", "state", b"state", "stock_tracked", b"stock_tracked", "tax_category", b"tax_category", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days", "bundle_parts", b"bundle_parts", "capacity_by_day", b"capacity_by_day", "create_time", b"create_time", "etag", b"etag", "increase_notice_days", b"increase_notice_days", "low_stock_threshold", b"low_stock_threshold", "name", b"name", "state", b"state", "stock_tracked", b"stock_tracked", "tax_category", b"tax_category", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__increase_notice_days: _TypeAlias = _typing.Literal["increase_notice_days"]  # noqa: Y015
     _WhichOneofArgType__increase_notice_days: _TypeAlias = _typing.Literal["_increase_notice_days", b"_increase_notice_days"]  # noqa: Y015
@@ -582,6 +589,139 @@ class Stock(_message.Message):
 Global___Stock: _TypeAlias = Stock  # noqa: Y015
 
 @_typing.final
+class Capacity(_message.Message):
+    """How many slots a service has on which day. A day is a date where the standing order is: the local date of
+    its cycle.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WEEKDAY_SLOTS_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/capacity`."""
+    etag: _builtins.str
+    """Changes with every change of the capacity (AIP-154)."""
+    @_builtins.property
+    def weekday_slots(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The slots of each weekday, from Monday to Sunday: seven numbers, each 0 to 100 000."""
+
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityException]:
+        """Days that have other capacity than their weekday; at most 400."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        weekday_slots: _abc.Iterable[_builtins.int] | None = ...,
+        exceptions: _abc.Iterable[Global___CapacityException] | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "exceptions", b"exceptions", "name", b"name", "weekday_slots", b"weekday_slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class CapacityException(_message.Message):
+    """A day that has other capacity than its weekday."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    """0 to 100 000; 0: closed."""
+    @_builtins.property
+    def date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityException: _TypeAlias = CapacityException  # noqa: Y015
+
+@_typing.final
+class CapacityCalendar(_message.Message):
+    """The days of a service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityDay]:
+        """By date."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___CapacityDay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityCalendar: _TypeAlias = CapacityCalendar  # noqa: Y015
+
+@_typing.final
+class CapacityDay(_message.Message):
+    """What there is of a service on a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    BOOKED_SLOTS_FIELD_NUMBER: _builtins.int
+    COMMITTED_SLOTS_FIELD_NUMBER: _builtins.int
+    FREE_SLOTS_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    booked_slots: _builtins.int
+    """For orders that are announced or paid."""
+    committed_slots: _builtins.int
+    """Of those booked, for orders that are paid."""
+    free_slots: _builtins.int
+    """slots - booked_slots."""
+    @_builtins.property
+    def date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The orders that slots are booked for, in the order of their names; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        slots: _builtins.int = ...,
+        booked_slots: _builtins.int = ...,
+        committed_slots: _builtins.int = ...,
+        free_slots: _builtins.int = ...,
+        orders: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked_slots", b"booked_slots", "committed_slots", b"committed_slots", "date", b"date", "free_slots", b"free_slots", "orders", b"orders", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityDay: _TypeAlias = CapacityDay  # noqa: Y015
+
+@_typing.final
 class Delivery(_message.Message):
     """Units of a product that a supplier will deliver, or has."""
 
@@ -643,7 +783,7 @@ Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class StockHold(_message.Message):
-    """What is held of the stock for one order, or was."""
+    """What is held for one order, or was."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -654,6 +794,7 @@ class StockHold(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StockHold._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: StockHold._State.ValueType  # 0
+        """Nothing was ever held of the stock."""
         HELD: StockHold._State.ValueType  # 1
         """Promised to the order."""
         COMMITTED: StockHold._State.ValueType  # 2
@@ -665,6 +806,7 @@ class StockHold(_message.Message):
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: StockHold.State.ValueType  # 0
+    """Nothing was ever held of the stock."""
     HELD: StockHold.State.ValueType  # 1
     """Promised to the order."""
     COMMITTED: StockHold.State.ValueType  # 2
@@ -679,6 +821,7 @@ class StockHold(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     DUE_TIME_FIELD_NUMBER: _builtins.int
+    BOOKING_FIELD_NUMBER: _builtins.int
     order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     state: Global___StockHold.State.ValueType
@@ -694,6 +837,10 @@ class StockHold(_message.Message):
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When the order is due."""
 
+    @_builtins.property
+    def booking(self) -> Global___Booking:
+        """The slots of services that are booked for the order; absent where none ever were."""
+
     def __init__(
         self,
         *,
@@ -702,14 +849,50 @@ class StockHold(_message.Message):
         items: _abc.Iterable[Global___Item] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         due_time: _timestamp_pb2.Timestamp | None = ...,
+        booking: Global___Booking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking", "due_time", b"due_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booking", b"booking", "due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StockHold: _TypeAlias = StockHold  # noqa: Y015
+
+@_typing.final
+class Booking(_message.Message):
+    """The slots of services that are booked for one order, or were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    state: Global___StockHold.State.ValueType
+    @_builtins.property
+    def date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends if nobody settles the order."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___StockHold.State.ValueType = ...,
+        date: _date_pb2.Date | None = ...,
+        items: _abc.Iterable[Global___Item] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "expire_time", b"expire_time", "items", b"items", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Booking: _TypeAlias = Booking  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
@@ -2576,22 +2759,109 @@ class CancelDeliveryRequest(_message.Message):
 Global___CancelDeliveryRequest: _TypeAlias = CancelDeliveryRequest  # noqa: Y015
 
 @_typing.final
-class BatchCheckSupplyRequest(_message.Message):
+class GetCapacityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    PRODUCTS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/capacity`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCapacityRequest: _TypeAlias = GetCapacityRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCapacityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
     @_builtins.property
-    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`merchants/{merchant}/products/{product}`; 1 to 500."""
+    def capacity(self) -> Global___Capacity:
+        """Its etag, if set, must be the present one."""
 
     def __init__(
         self,
         *,
-        products: _abc.Iterable[_builtins.str] | None = ...,
+        capacity: Global___Capacity | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["products", b"products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCapacityRequest: _TypeAlias = UpdateCapacityRequest  # noqa: Y015
+
+@_typing.final
+class GetCapacityCalendarRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/capacity`."""
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """The first day. Default: today (UTC)."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """The last day, at most 92 days after the first. Default: 30 days after it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "name", b"name", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCapacityCalendarRequest: _TypeAlias = GetCapacityCalendarRequest  # noqa: Y015
+
+@_typing.final
+class BatchCheckSupplyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`merchants/{merchant}/products/{product}`; 1 to 500."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """The first and the last day that the capacity of services is wanted of. Absent: of none."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        products: _abc.Iterable[_builtins.str] | None = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "products", b"products", "start_date", b"start_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2631,12 +2901,16 @@ class ProductSupply(_message.Message):
     AVAILABLE_UNITS_FIELD_NUMBER: _builtins.int
     EXPECTED_DELIVERIES_FIELD_NUMBER: _builtins.int
     BUNDLE_PARTS_FIELD_NUMBER: _builtins.int
+    CAPACITY_BY_DAY_FIELD_NUMBER: _builtins.int
+    SERVICE_DAYS_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     title: _builtins.str
     """Empty where there is no such product."""
     stock_tracked: _builtins.bool
     """False: as many as anybody wants, or as its parts allow."""
     available_units: _builtins.int
+    capacity_by_day: _builtins.bool
+    """True: a service, which has slots by day."""
     @_builtins.property
     def expected_deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
         """By date, those that are EXPECTED."""
@@ -2644,6 +2918,10 @@ class ProductSupply(_message.Message):
     @_builtins.property
     def bundle_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """A bundle: what one unit of it consists of."""
+
+    @_builtins.property
+    def service_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceDay]:
+        """A service: how many slots its days have in the wanted span, by date, without those of paid orders."""
 
     def __init__(
         self,
@@ -2654,14 +2932,41 @@ class ProductSupply(_message.Message):
         available_units: _builtins.int = ...,
         expected_deliveries: _abc.Iterable[Global___Delivery] | None = ...,
         bundle_parts: _abc.Iterable[Global___Item] | None = ...,
+        capacity_by_day: _builtins.bool = ...,
+        service_days: _abc.Iterable[Global___ServiceDay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_units", b"available_units", "bundle_parts", b"bundle_parts", "expected_deliveries", b"expected_deliveries", "product", b"product", "stock_tracked", b"stock_tracked", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_units", b"available_units", "bundle_parts", b"bundle_parts", "capacity_by_day", b"capacity_by_day", "expected_deliveries", b"expected_deliveries", "product", b"product", "service_days", b"service_days", "stock_tracked", b"stock_tracked", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProductSupply: _TypeAlias = ProductSupply  # noqa: Y015
+
+@_typing.final
+class ServiceDay(_message.Message):
+    """How many slots of a service are not used by paid orders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    slots: _builtins.int
+    @_builtins.property
+    def date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceDay: _TypeAlias = ServiceDay  # noqa: Y015
 
 @_typing.final
 class GetStockHoldRequest(_message.Message):
@@ -3058,6 +3363,8 @@ class ItemProblem(_message.Message):
         """With it the cart comes to more than one payment can be: twelve digits in minor units."""
         CURRENCY_NEEDED: ItemProblem._Reason.ValueType  # 7
         """The products have prices in several currencies, and the cart names none."""
+        NO_SLOT: ItemProblem._Reason.ValueType  # 8
+        """A service has too few free slots on each of the dates."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: ItemProblem.Reason.ValueType  # 0
@@ -3075,6 +3382,8 @@ class ItemProblem(_message.Message):
     """With it the cart comes to more than one payment can be: twelve digits in minor units."""
     CURRENCY_NEEDED: ItemProblem.Reason.ValueType  # 7
     """The products have prices in several currencies, and the cart names none."""
+    NO_SLOT: ItemProblem.Reason.ValueType  # 8
+    """A service has too few free slots on each of the dates."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -3160,6 +3469,7 @@ class QuoteLine(_message.Message):
     TAX_AMOUNT_FIELD_NUMBER: _builtins.int
     GROSS_AMOUNT_FIELD_NUMBER: _builtins.int
     TAXES_FIELD_NUMBER: _builtins.int
+    CAPACITY_BY_DAY_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
@@ -3170,6 +3480,8 @@ class QuoteLine(_message.Message):
     """
     list_price: _builtins.str
     """The price version of the list price; another one than `price` where that beat it."""
+    capacity_by_day: _builtins.bool
+    """The product is a service: an order of it needs slots of a day (BatchBookSlots)."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What all units cost together."""
@@ -3225,10 +3537,11 @@ class QuoteLine(_message.Message):
         tax_amount: _money_pb2.Money | None = ...,
         gross_amount: _money_pb2.Money | None = ...,
         taxes: _abc.Iterable[Global___LineTax] | None = ...,
+        capacity_by_day: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "gross_amount", b"gross_amount", "list_amount", b"list_amount", "list_unit_price", b"list_unit_price", "net_amount", b"net_amount", "tax_amount", b"tax_amount", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "amount", b"amount", "gross_amount", b"gross_amount", "list_amount", b"list_amount", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "net_amount", b"net_amount", "price", b"price", "product", b"product", "quantity", b"quantity", "tax_amount", b"tax_amount", "taxes", b"taxes", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "amount", b"amount", "capacity_by_day", b"capacity_by_day", "gross_amount", b"gross_amount", "list_amount", b"list_amount", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "net_amount", b"net_amount", "price", b"price", "product", b"product", "quantity", b"quantity", "tax_amount", b"tax_amount", "taxes", b"taxes", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3674,6 +3987,152 @@ class StockHoldResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StockHoldResult: _TypeAlias = StockHoldResult  # noqa: Y015
+
+@_typing.final
+class BatchBookSlotsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlotRequest]:
+        """At most 500."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___SlotRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchBookSlotsRequest: _TypeAlias = BatchBookSlotsRequest  # noqa: Y015
+
+@_typing.final
+class SlotRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    DATES_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ANNOUNCEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """Who it is for, `merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
+    announcement_count: _builtins.int
+    """How often the order was announced so far."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """What is ordered; 1 to 100."""
+
+    @_builtins.property
+    def dates(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlotDate]:
+        """The dates that will do, the best one first; 1 to 61."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the booking ends if nobody settles the order."""
+
+    def __init__(
+        self,
+        *,
+        order: _builtins.str = ...,
+        items: _abc.Iterable[Global___Item] | None = ...,
+        dates: _abc.Iterable[Global___SlotDate] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        announcement_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "dates", b"dates", "expire_time", b"expire_time", "items", b"items", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotRequest: _TypeAlias = SlotRequest  # noqa: Y015
+
+@_typing.final
+class SlotDate(_message.Message):
+    """A date that will do for an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When the order is due on that date."""
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "due_time", b"due_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotDate: _TypeAlias = SlotDate  # noqa: Y015
+
+@_typing.final
+class BatchBookSlotsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlotResult]:
+        """One an entry, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___SlotResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchBookSlotsResponse: _TypeAlias = BatchBookSlotsResponse  # noqa: Y015
+
+@_typing.final
+class SlotResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """The day on which the order has its slots; absent where none of its items is a service, where there are
+        problems, or where the order has ended.
+        """
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemProblem]:
+        """The services without a free slot on the first of the dates, where no date has slots of all; then nothing
+        is booked.
+        """
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        problems: _abc.Iterable[Global___ItemProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotResult: _TypeAlias = SlotResult  # noqa: Y015
 
 @_typing.final
 class BatchCheckStockRequest(_message.Message):

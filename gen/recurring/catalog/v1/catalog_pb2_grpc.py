@@ -131,6 +131,21 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReleaseStockHoldRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.FromString,
                 _registered_method=True)
+        self.GetCapacity = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetCapacity',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.FromString,
+                _registered_method=True)
+        self.UpdateCapacity = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/UpdateCapacity',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCapacityRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.FromString,
+                _registered_method=True)
+        self.GetCapacityCalendar = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/GetCapacityCalendar',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityCalendarRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CapacityCalendar.FromString,
+                _registered_method=True)
         self.CreatePromotion = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/CreatePromotion',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePromotionRequest.SerializeToString,
@@ -195,6 +210,11 @@ class CatalogServiceStub:
                 '/recurring.catalog.v1.CatalogService/BatchHoldStock',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.FromString,
+                _registered_method=True)
+        self.BatchBookSlots = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchBookSlots',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsResponse.FromString,
                 _registered_method=True)
         self.BatchCheckStock = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/BatchCheckStock',
@@ -277,7 +297,8 @@ class CatalogServiceServicer:
 
         Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
         BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
-        than 100 products, with the parts of its bundles, or more than 10 000 of one).
+        than 100 products, with the parts of its bundles, or more than 10 000 of one), BUNDLE_PART_BY_DAY
+        (product.bundle_parts[i].product: its capacity is by day, so an order must name it itself).
 
         Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
         """
@@ -471,7 +492,7 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStockHold(self, request, context):
-        """Says what is held of the stock for an order, or was.
+        """Says what is held for an order, or was: units of the stock, and slots of a day.
 
         Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
         """
@@ -480,12 +501,48 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseStockHold(self, request, context):
-        """Makes the units available that are held for an order which nobody will settle, such as one that the
-        scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
-        takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+        """Makes the units and slots available that are held for an order which nobody will settle, such as one
+        that the scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after
+        this takes them all the same, as long as they are there. Releasing a hold again changes nothing.
 
         Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
-        paid, and its units have left the stock).
+        paid, and its units have left the stock, or its slots are used).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCapacity(self, request, context):
+        """Gets how many slots a service has on which day; none on any, until it is set.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED (the product is not
+        `capacity_by_day`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCapacity(self, request, context):
+        """Changes the capacity of a service as a whole: its slots on each weekday, and on single dates. It counts
+        for each booking from now on. What is booked stays: a day from today on (UTC) with more slots booked
+        than it would have refuses the change, and its orders are to be skipped or moved first (the calendar
+        names them). Days that are past keep what they had.
+
+        Field violations beside the syntactic ones: DATE_TWICE (capacity.exceptions[i].date: an exception
+        before has it).
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED, CAPACITY_BELOW_BOOKED
+        (the metadata `dates` names the first 20 such days, `booked_slots` how many each has booked);
+        ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCapacityCalendar(self, request, context):
+        """Lists days with the slots of a service: how many there are, are booked and free, and for which orders.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -608,6 +665,16 @@ class CatalogServiceServicer:
         """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
         for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
         order that ended since that announcement, nothing is held. Scope `suite`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchBookSlots(self, request, context):
+        """Books slots of services for many orders at once, in the order of the request: each order gets the first
+        of its dates on which all its services have slots, or none. Items that are no services take none. An
+        order that has slots on one of its dates keeps them; it gets others instead where it has not, or for
+        other items. For an order that ended at that announcement or later, nothing is booked. Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -837,6 +904,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ReleaseStockHoldRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.StockHold.SerializeToString,
             ),
+            'GetCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapacity,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.SerializeToString,
+            ),
+            'UpdateCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCapacity,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCapacityRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.SerializeToString,
+            ),
+            'GetCapacityCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapacityCalendar,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityCalendarRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CapacityCalendar.SerializeToString,
+            ),
             'CreatePromotion': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePromotion,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePromotionRequest.FromString,
@@ -901,6 +983,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchHoldStock,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.SerializeToString,
+            ),
+            'BatchBookSlots': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchBookSlots,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsResponse.SerializeToString,
             ),
             'BatchCheckStock': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckStock,
@@ -1498,6 +1585,87 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def GetCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetCapacity',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/UpdateCapacity',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateCapacityRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Capacity.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCapacityCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/GetCapacityCalendar',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.GetCapacityCalendarRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.CapacityCalendar.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreatePromotion(request,
             target,
             options=(),
@@ -1838,6 +2006,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchHoldStock',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchBookSlots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchBookSlots',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchBookSlotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,7 +44,8 @@ class CatalogServiceStub:
 
     Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
     BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
-    than 100 products, with the parts of its bundles, or more than 10 000 of one).
+    than 100 products, with the parts of its bundles, or more than 10 000 of one), BUNDLE_PART_BY_DAY
+    (product.bundle_parts[i].product: its capacity is by day, so an order must name it itself).
 
     Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
     """
@@ -167,17 +168,41 @@ class CatalogServiceStub:
     Reasons: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_RECEIVED.
     """
     GetStockHold: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetStockHoldRequest, _catalog_pb2.StockHold]
-    """Says what is held of the stock for an order, or was.
+    """Says what is held for an order, or was: units of the stock, and slots of a day.
 
     Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
     """
     ReleaseStockHold: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ReleaseStockHoldRequest, _catalog_pb2.StockHold]
-    """Makes the units available that are held for an order which nobody will settle, such as one that the
-    scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
-    takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+    """Makes the units and slots available that are held for an order which nobody will settle, such as one
+    that the scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after
+    this takes them all the same, as long as they are there. Releasing a hold again changes nothing.
 
     Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
-    paid, and its units have left the stock).
+    paid, and its units have left the stock, or its slots are used).
+    """
+    GetCapacity: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetCapacityRequest, _catalog_pb2.Capacity]
+    """Gets how many slots a service has on which day; none on any, until it is set.
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED (the product is not
+    `capacity_by_day`).
+    """
+    UpdateCapacity: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateCapacityRequest, _catalog_pb2.Capacity]
+    """Changes the capacity of a service as a whole: its slots on each weekday, and on single dates. It counts
+    for each booking from now on. What is booked stays: a day from today on (UTC) with more slots booked
+    than it would have refuses the change, and its orders are to be skipped or moved first (the calendar
+    names them). Days that are past keep what they had.
+
+    Field violations beside the syntactic ones: DATE_TWICE (capacity.exceptions[i].date: an exception
+    before has it).
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED, CAPACITY_BELOW_BOOKED
+    (the metadata `dates` names the first 20 such days, `booked_slots` how many each has booked);
+    ABORTED ETAG_MISMATCH.
+    """
+    GetCapacityCalendar: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetCapacityCalendarRequest, _catalog_pb2.CapacityCalendar]
+    """Lists days with the slots of a service: how many there are, are booked and free, and for which orders.
+
+    Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED.
     """
     CreatePromotion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CreatePromotionRequest, _catalog_pb2.Promotion]
     """Creates a promotion: what standing orders that redeem it at sign-up are given off, in some of their
@@ -244,6 +269,12 @@ class CatalogServiceStub:
     """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
     for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
     order that ended since that announcement, nothing is held. Scope `suite`.
+    """
+    BatchBookSlots: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchBookSlotsRequest, _catalog_pb2.BatchBookSlotsResponse]
+    """Books slots of services for many orders at once, in the order of the request: each order gets the first
+    of its dates on which all its services have slots, or none. Items that are no services take none. An
+    order that has slots on one of its dates keeps them; it gets others instead where it has not, or for
+    other items. For an order that ended at that announcement or later, nothing is booked. Scope `suite`.
     """
     BatchCheckStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckStockRequest, _catalog_pb2.BatchCheckStockResponse]
     """Says what is short of many lists of items, each by itself. Nothing is held. Scope `suite`."""
@@ -323,7 +354,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Field violations: BUNDLE_PART_NOT_FOUND (product.bundle_parts[i].product: there is no such product),
         BUNDLE_CONTAINS_ITSELF (product.bundle_parts[i].product), BUNDLE_TOO_LARGE (product.bundle_parts: more
-        than 100 products, with the parts of its bundles, or more than 10 000 of one).
+        than 100 products, with the parts of its bundles, or more than 10 000 of one), BUNDLE_PART_BY_DAY
+        (product.bundle_parts[i].product: its capacity is by day, so an order must name it itself).
 
         Reasons: ALREADY_EXISTS PRODUCT_ALREADY_EXISTS.
         """
@@ -548,7 +580,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.GetStockHoldRequest,
         context: _aio.ServicerContext[_catalog_pb2.GetStockHoldRequest, _abc.Awaitable[_catalog_pb2.StockHold]],
     ) -> _abc.Awaitable[_catalog_pb2.StockHold]:
-        """Says what is held of the stock for an order, or was.
+        """Says what is held for an order, or was: units of the stock, and slots of a day.
 
         Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND (nothing was ever held for the order).
         """
@@ -559,12 +591,54 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.ReleaseStockHoldRequest,
         context: _aio.ServicerContext[_catalog_pb2.ReleaseStockHoldRequest, _abc.Awaitable[_catalog_pb2.StockHold]],
     ) -> _abc.Awaitable[_catalog_pb2.StockHold]:
-        """Makes the units available that are held for an order which nobody will settle, such as one that the
-        scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after this
-        takes its units all the same, as long as they are there. Releasing a hold again changes nothing.
+        """Makes the units and slots available that are held for an order which nobody will settle, such as one
+        that the scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after
+        this takes them all the same, as long as they are there. Releasing a hold again changes nothing.
 
         Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
-        paid, and its units have left the stock).
+        paid, and its units have left the stock, or its slots are used).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCapacity(
+        self,
+        request: _catalog_pb2.GetCapacityRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetCapacityRequest, _abc.Awaitable[_catalog_pb2.Capacity]],
+    ) -> _abc.Awaitable[_catalog_pb2.Capacity]:
+        """Gets how many slots a service has on which day; none on any, until it is set.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED (the product is not
+        `capacity_by_day`).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateCapacity(
+        self,
+        request: _catalog_pb2.UpdateCapacityRequest,
+        context: _aio.ServicerContext[_catalog_pb2.UpdateCapacityRequest, _abc.Awaitable[_catalog_pb2.Capacity]],
+    ) -> _abc.Awaitable[_catalog_pb2.Capacity]:
+        """Changes the capacity of a service as a whole: its slots on each weekday, and on single dates. It counts
+        for each booking from now on. What is booked stays: a day from today on (UTC) with more slots booked
+        than it would have refuses the change, and its orders are to be skipped or moved first (the calendar
+        names them). Days that are past keep what they had.
+
+        Field violations beside the syntactic ones: DATE_TWICE (capacity.exceptions[i].date: an exception
+        before has it).
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED, CAPACITY_BELOW_BOOKED
+        (the metadata `dates` names the first 20 such days, `booked_slots` how many each has booked);
+        ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCapacityCalendar(
+        self,
+        request: _catalog_pb2.GetCapacityCalendarRequest,
+        context: _aio.ServicerContext[_catalog_pb2.GetCapacityCalendarRequest, _abc.Awaitable[_catalog_pb2.CapacityCalendar]],
+    ) -> _abc.Awaitable[_catalog_pb2.CapacityCalendar]:
+        """Lists days with the slots of a service: how many there are, are booked and free, and for which orders.
+
+        Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION CAPACITY_NOT_TRACKED.
         """
 
     @_abc_1.abstractmethod
@@ -709,6 +783,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
         for an order that has a hold returns that hold; one of an earlier announcement is replaced. For an
         order that ended since that announcement, nothing is held. Scope `suite`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchBookSlots(
+        self,
+        request: _catalog_pb2.BatchBookSlotsRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchBookSlotsRequest, _abc.Awaitable[_catalog_pb2.BatchBookSlotsResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchBookSlotsResponse]:
+        """Books slots of services for many orders at once, in the order of the request: each order gets the first
+        of its dates on which all its services have slots, or none. Items that are no services take none. An
+        order that has slots on one of its dates keeps them; it gets others instead where it has not, or for
+        other items. For an order that ended at that announcement or later, nothing is booked. Scope `suite`.
         """
 
     @_abc_1.abstractmethod

@@ -173,7 +173,8 @@ Global___StockOut: _TypeAlias = StockOut  # noqa: Y015
 @_typing.final
 class StockRestocked(_message.Message):
     """Units became available (a delivery, a hold that ended) where none was left, or after an order was
-    refused for the want of them. Partition key: the product.
+    refused for the want of them. Of a service: slots of some day did, after an order found none. Partition
+    key: the product.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -184,6 +185,7 @@ class StockRestocked(_message.Message):
     product: _builtins.str
     title: _builtins.str
     available_units: _builtins.int
+    """0 for a service, whose slots are by day (GetCapacityCalendar)."""
     def __init__(
         self,
         *,

@@ -28,11 +28,15 @@ CREATE TABLE products (
     -- A bundle: its parts, none of them a bundle, and how many of each.
     part_products         text[]      NOT NULL DEFAULT '{}',
     part_quantities       integer[]   NOT NULL DEFAULT '{}' CHECK (0 < ALL (part_quantities)),
+    -- A service: its stock is slots by day.
+    capacity_by_day       boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (product, merchant),
     CHECK (cardinality(part_products) = cardinality(part_quantities)),
-    CHECK (part_products = '{}' OR NOT stock_tracked)
+    CHECK (part_products = '{}' OR NOT (stock_tracked OR capacity_by_day)),
+    CHECK (NOT (stock_tracked AND capacity_by_day))
 );
 CREATE INDEX products_of_merchant ON products (merchant, product);
+CREATE INDEX products_by_day ON products (merchant) WHERE capacity_by_day;
 CREATE INDEX products_bundles ON products (merchant) WHERE part_products <> '{}';
 
 CREATE TABLE prices (
@@ -207,6 +211,71 @@ CREATE INDEX stock_holds_expiring ON stock_holds (bucket, expire_time) WHERE sta
 CREATE INDEX stock_holds_due_time ON stock_holds USING brin (due_time)
     WITH (pages_per_range = 32, autosummarize);
 
+-- How many slots a service has on each weekday, from Monday on, and on single dates. Who books or frees
+-- slots of a service locks its row.
+CREATE TABLE capacities (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    weekday_slots         integer[]   NOT NULL DEFAULT '{0,0,0,0,0,0,0}'
+                          CHECK (cardinality(weekday_slots) = 7 AND 0 <= ALL (weekday_slots)),
+    exception_dates       date[]      NOT NULL DEFAULT '{}',
+    exception_slots       integer[]   NOT NULL DEFAULT '{}' CHECK (0 <= ALL (exception_slots)),
+    -- Whether an order found no slot since some were last freed or added.
+    is_awaited            boolean     NOT NULL DEFAULT false,
+    -- How often that was published.
+    freed_count           integer     NOT NULL DEFAULT 0,
+    version               integer     NOT NULL DEFAULT 1,
+    PRIMARY KEY (product, merchant),
+    FOREIGN KEY (product, merchant) REFERENCES products,
+    CHECK (cardinality(exception_dates) = cardinality(exception_slots))
+);
+
+-- The days of services that slots were ever booked of.
+CREATE TABLE booked_days (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    day                   date        NOT NULL,
+    -- The capacity of the day.
+    slots                 integer     NOT NULL,
+    booked_slots          integer     NOT NULL,
+    -- Of those, for orders that were paid.
+    committed_slots       integer     NOT NULL DEFAULT 0,
+    PRIMARY KEY (product, merchant, day),
+    FOREIGN KEY (product, merchant) REFERENCES products,
+    -- Never more promised than there are.
+    CHECK (booked_slots <= slots),
+    CHECK (committed_slots BETWEEN 0 AND booked_slots)
+);
+
+-- A row an order: its slots, or that it ended, as of `stock_holds`.
+CREATE TABLE slot_bookings (
+    merchant              text        NOT NULL,
+    standing_order        text        NOT NULL,
+    cycle                 integer     NOT NULL,
+    announcement_count    integer     NOT NULL CHECK (announcement_count >= 0),
+    state                 text        NOT NULL
+                          CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED', 'ENDED')),
+    -- Services, and how many slots of each.
+    products              text[]      NOT NULL,
+    quantities            integer[]   NOT NULL CHECK (0 < ALL (quantities)),
+    -- Null where nothing was ever booked.
+    day                   date,
+    expire_time           timestamptz,
+    -- When the order is due, or was, on that day.
+    due_time              timestamptz,
+    -- By this database's clock, as `stock_holds.hold_time`.
+    book_time             timestamptz NOT NULL DEFAULT now(),
+    bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(standing_order)) STORED,
+    PRIMARY KEY (standing_order, merchant, cycle),
+    CHECK (cardinality(products) = cardinality(quantities)),
+    CHECK (state NOT IN ('HELD', 'COMMITTED') OR num_nulls(day, expire_time, due_time) = 0)
+);
+CREATE INDEX slot_bookings_expiring ON slot_bookings (bucket, expire_time) WHERE state = 'HELD';
+CREATE INDEX slot_bookings_of_day ON slot_bookings (merchant, day);
+-- For proofs, which read all bookings of a day.
+CREATE INDEX slot_bookings_due_time ON slot_bookings USING brin (due_time)
+    WITH (pages_per_range = 32, autosummarize);
+
 -- What merchants add to the rule packs that come with the catalog.
 CREATE TABLE rule_packs (
     merchant              text        NOT NULL,
@@ -255,17 +324,25 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM stock_holds
         WHERE state = 'HELD' AND stock_holds.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'booking-expiry' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT expire_time AS due_time FROM slot_bookings
+        WHERE state = 'HELD' AND slot_bookings.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'price_notices', 'stock',
                          'stock_holds', 'deliveries', 'rule_packs', 'promotions', 'redemptions',
                          'price_protection_offers',
-                         'tax_rates', 'catalog_settings');
+                         'tax_rates', 'catalog_settings',
+                         'capacities', 'booked_days', 'slot_bookings');
 SELECT keep_final_states('products', 'DISCONTINUED');
 SELECT keep_final_states('promotions', 'ENDED');
 SELECT keep_final_states('price_protection_offers', 'ENDED');
 SELECT keep_final_states('deliveries', 'RECEIVED', 'CANCELLED');
 SELECT keep_final_states('stock_holds', 'COMMITTED');
+SELECT keep_final_states('slot_bookings', 'COMMITTED');
 
 CREATE VIEW audit_v1.stock_holds AS
     SELECT merchant, standing_order, cycle,
@@ -274,6 +351,15 @@ CREATE VIEW audit_v1.stock_holds AS
                AS order_name,
            product, quantity AS quantity_units, state, expire_time, hold_time, due_time
     FROM stock_holds CROSS JOIN LATERAL unnest(products, quantities) AS held (product, quantity);
+CREATE VIEW audit_v1.slot_bookings AS
+    SELECT merchant, standing_order, cycle,
+           'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               AS order_name,
+           product, quantity AS slots, day, state, expire_time, book_time, due_time
+    FROM slot_bookings CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity);
+CREATE VIEW audit_v1.booked_days AS
+    SELECT merchant, product, day, slots, booked_slots, committed_slots FROM booked_days;
 -- What scheduler says as well, by when the order was due.
 CREATE VIEW audit_v1.compared AS
     SELECT 'stock-matches-orders' AS clause, merchant, product,
@@ -288,6 +374,14 @@ CREATE VIEW audit_v1.compared AS
     CROSS JOIN LATERAL unnest(coalesce(ordered_products, products),
                               coalesce(ordered_quantities, quantities))
       AS ordered (product, quantity_units)
+    WHERE state IN ('HELD', 'COMMITTED')
+    UNION ALL
+    SELECT 'slots-match-orders', merchant, product,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               || ' ' || product,
+           ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order], '', 0::bigint,
+           state || ' ' || quantity || ' ' || day, due_time, state = 'COMMITTED'
+    FROM slot_bookings CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
     WHERE state IN ('HELD', 'COMMITTED');
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
@@ -301,9 +395,16 @@ CREATE VIEW audit_v1.stock AS
         SELECT FROM products AS part
         WHERE part.merchant = products.merchant AND part.product = ANY (products.part_products)
           AND part.stock_tracked);
+-- Services, whose slots are booked by day.
+CREATE VIEW audit_v1.services AS
+    SELECT merchant, product FROM products WHERE capacity_by_day;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'hold of stock for' AS kind, merchant,
            merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time,
            bucket
-    FROM stock_holds WHERE state = 'HELD';
+    FROM stock_holds WHERE state = 'HELD'
+    UNION ALL
+    SELECT 'booking of slots for', merchant, merchant || '/' || standing_order || '/' || cycle,
+           expire_time, bucket
+    FROM slot_bookings WHERE state = 'HELD';
 """
