@@ -71,6 +71,11 @@ CHARGE_COLUMNS: Columns[pb.Charge] = {
     "amount": lambda it: format_money(it.amount),
     "state": lambda it: pb.Charge.State.Name(it.state),
     "attempts": lambda it: ", ".join(describe_attempt(attempt) for attempt in it.attempts),
+    "rules": lambda it: ", ".join(
+        f"{last_id(rule.rule_pack)} {rule.rule}"
+        + (f" ({pb.RefusalReason.Name(rule.refusal_reason)})" if rule.refusal_reason else "")
+        for rule in it.applied_rules
+    ),
     "refused for": lambda it: ", ".join(map(pb.RefusalReason.Name, it.refusal_reasons)),
     "next attempt": lambda it: format_timestamp(it.next_attempt_time),
     "expires": lambda it: format_timestamp(it.expire_time),

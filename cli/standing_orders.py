@@ -70,7 +70,15 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "items": lambda it: describe_items(it.items),
     "when": lambda it: describe_schedule(it.schedule),
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
-    "notice lead": lambda it: format_duration(it.notice_lead),
+    "notice lead": lambda it: " ".join(
+        filter(
+            None,
+            [
+                format_duration(it.effective_notice_lead),
+                f"(by {last_id(it.notice_rule_pack)})" if it.notice_rule_pack else "",
+            ],
+        )
+    ),
     "bought elsewhere": describe_repurchase,
     "state": lambda it: pb.StandingOrder.State.Name(it.state),
     "next": lambda it: (

@@ -9,9 +9,11 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments.application import charges
+from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.charges import Charge, ask_customer
 from services.payments.domain.consent import BillingMode, Notice
 from services.payments.domain.keys import ChargeKey
+from services.payments.domain.rules import dump_rules
 from services.payments.domain.transitions import ChargeState
 from services.payments.names import CUSTOMER, charge_key
 from services.runtime.db.pool import Connection
@@ -99,6 +101,11 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
         create_time=now,
         update_time=now,
         next_attempt_time=now,
+        charge_rules=(
+            dump_rules(read_charge_rules(message.charge_rules))
+            if message.HasField("charge_rules")
+            else None
+        ),
     )
     if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
         return charge

@@ -10,6 +10,7 @@ from services.payments.domain.charges import Charge
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
+from services.payments.domain.rules import load_applied
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
@@ -53,8 +54,24 @@ def payment_refused(charge: Charge, now: datetime) -> OutboxEvent:
     message = events_pb2.PaymentRefused(
         ref=_ref(charge),
         reasons=[payments_pb2.RefusalReason.Value(reason) for reason in charge.refusal_reasons],
+        applied_rules=applied_rule_messages(charge),
     )
     return _event(charge, charge.key.name, message, now)
+
+
+def applied_rule_messages(charge: Charge) -> list[payments_pb2.AppliedRule]:
+    """What rule packs said of a charge when it was last decided."""
+    return [
+        payments_pb2.AppliedRule(
+            rule_pack=applied.rule_pack,
+            rule=applied.rule,
+            source=applied.source,
+            refusal_reason=payments_pb2.RefusalReason.Value(
+                applied.reason or "REFUSAL_REASON_UNSPECIFIED"
+            ),
+        )
+        for applied in load_applied(charge.applied_rules)
+    ]
 
 
 def payment_abandoned(

@@ -21,6 +21,7 @@ from services.runtime.rpc.conversions import (
     to_money,
     to_timestamp,
 )
+from services.scheduler.domain.charge_rules import NO_RULES, ChargeRule, ChargeRules
 from services.scheduler.domain.coverage import Supply
 from services.scheduler.domain.ids import (
     MerchantId,
@@ -93,12 +94,22 @@ class MandateQuestion:
     amount_minor: int
     currency: str
     charge_time: datetime
+    # What rule packs ask of the charge; what is not known is not checked.
+    rules: ChargeRules = NO_RULES
 
     @property
     def month(self) -> tuple[str, int, int]:
         """The mandate, and the calendar month (UTC) whose ceiling counts."""
         utc = self.charge_time.astimezone(UTC)
         return self.mandate, utc.year, utc.month
+
+
+class MandateAnswer(NamedTuple):
+    """Why a mandate does not cover an amount (empty: it does), and what it is charged by."""
+
+    reasons: tuple[str, ...]
+    # The payment scheme; empty: one that no rule pack is about.
+    scheme: str
 
 
 # The resource name of a price version, or one that is not stored.
@@ -275,25 +286,38 @@ class Clients:
         With `planned`, what is planned already counts against the ceilings of months, and what is
         covered is added to it.
         """
+        return [answer.reasons for answer in await self.check_mandates(questions, planned)]
 
-        async def ask(batch: Sequence[MandateQuestion]) -> list[tuple[str, ...]]:
+    async def check_mandates(
+        self, questions: Sequence[MandateQuestion], planned: PlannedCharges | None = None
+    ) -> list[MandateAnswer]:
+        """As `refusals`, with what each mandate is charged by."""
+
+        async def ask(batch: Sequence[MandateQuestion]) -> list[MandateAnswer]:
             request = payments_pb2.BatchCheckMandatesRequest(in_turn=planned is not None)
+            places: dict[bytes, int] = {}
             for question in batch:
                 check = request.checks.add(
                     mandate=question.mandate,
                     amount=to_money(question.amount_minor, question.currency),
                 )
                 put_time(check.charge_time, question.charge_time)
+                if rules := question.rules.message:
+                    check.charge_rules_index = places.setdefault(rules, len(places))
                 if planned and (planned_minor := planned.get(question.month, 0)):
                     check.planned_amount.CopyFrom(to_money(planned_minor, question.currency))
+            request.charge_rules.extend(map(catalog_pb2.ChargeRules.FromString, places))
             response = await self.payments.BatchCheckMandates(request)
             answers = [
-                tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons)
+                MandateAnswer(
+                    tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons),
+                    _scheme(result.payment_scheme),
+                )
                 for result in response.results
             ]
             if planned is not None:
-                for question, reasons in zip(batch, answers, strict=True):
-                    if not reasons:
+                for question, answer in zip(batch, answers, strict=True):
+                    if not answer.reasons:
                         planned[question.month] = (
                             planned.get(question.month, 0) + question.amount_minor
                         )
@@ -513,6 +537,7 @@ def _quote_answers(
 ) -> list[QuoteAnswer]:
     """Quotes, or why there are none; equal lines are one and the same."""
     lines = [_line(line, response.applied_tax_rates) for line in response.lines]
+    rules = [_charge_rules(message) for message in response.charge_rules]
     answers: list[QuoteAnswer] = []
     for cart, result in zip(carts, response.results, strict=True):
         if result.WhichOneof("result") == "problems":
@@ -520,8 +545,37 @@ def _quote_answers(
             continue
         total = from_money(result.quote.total)
         quote_lines = tuple(lines[index] for index in result.quote.line_indexes)
-        answers.append(Quote(total.amount_minor, total.currency, quote_lines))
+        binding = rules[result.quote.charge_rules_index]
+        answers.append(Quote(total.amount_minor, total.currency, quote_lines, binding))
     return answers
+
+
+def _charge_rules(message: catalog_pb2.ChargeRules) -> ChargeRules:
+    return ChargeRules(
+        message.SerializeToString(deterministic=True),
+        {
+            _scheme(entry.payment_scheme): tuple(map(_charge_rule, entry.rules))
+            for entry in message.schemes
+        },
+    )
+
+
+def _scheme(value: catalog_pb2.PaymentScheme.ValueType) -> str:
+    return catalog_pb2.PaymentScheme.Name(value) if value else ""
+
+
+def _charge_rule(message: catalog_pb2.BindingRule) -> ChargeRule:
+    """A rule as far as it decides how an order is announced; payments reads all of it."""
+    rule = message.rule
+    found = ChargeRule(message.rule_pack, rule.id, rule.source)
+    if rule.HasField("debit_notice_lead"):
+        return found._replace(notice_lead=rule.debit_notice_lead.ToTimedelta())
+    if rule.HasField("confirmation_above"):
+        amount = from_money(rule.confirmation_above)
+        return found._replace(
+            confirmation_above_minor=amount.amount_minor, confirmation_currency=amount.currency
+        )
+    return found
 
 
 def _price_effect(result: catalog_pb2.PriceChangeResult) -> PriceEffect | None:

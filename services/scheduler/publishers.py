@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf import duration_pb2, timestamp_pb2
+from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
@@ -323,6 +324,11 @@ def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> event
         amount=to_money(order.amount_minor or 0, order.currency),
         mandate=order.terms.mandate,
         expire_time=_timestamp(now + order.terms.payment_window if on_notice else None),
+        charge_rules=(
+            catalog_pb2.ChargeRules.FromString(order.charge_rules.message)
+            if order.charge_rules
+            else None
+        ),
     )
 
 

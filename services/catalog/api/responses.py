@@ -5,6 +5,8 @@ from functools import lru_cache
 
 from recurring.catalog.v1 import catalog_pb2
 
+from services.catalog.api.rule_pack_messages import charge_rules_message
+from services.catalog.application.prices import Quoted
 from services.catalog.domain.price_changes import ChangedAmount
 from services.catalog.domain.prices import Price
 from services.catalog.domain.pricing import Adjustment, AdjustmentKind, Line
@@ -17,6 +19,7 @@ from services.catalog.domain.products import (
     StandingOrderKey,
 )
 from services.catalog.domain.protections import Protection
+from services.catalog.domain.rule_packs import ChargeRules
 from services.catalog.domain.stock import HoldRequest, Stock
 from services.catalog.domain.tax import AppliedRate
 from services.catalog.names import (
@@ -210,12 +213,13 @@ def hold_change(hold: HoldRequest) -> audit.Change:
     return audit.Change(hold.items[0].key.merchant, hold.order, after)
 
 
-def quote_response(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.BatchQuoteResponse:
+def quote_response(quoted: Sequence[Quoted]) -> catalog_pb2.BatchQuoteResponse:
     """Quotes, or why there are none, with each line once."""
     response = catalog_pb2.BatchQuoteResponse()
     indexes: dict[Line, int] = {}
     rates: dict[tuple[MerchantId, AppliedRate], int] = {}
-    for result in results:
+    rules: dict[ChargeRules, int] = {}
+    for result, charge_rules in quoted:
         lines = [line for line in result if isinstance(line, Line)]
         if len(lines) < len(result):
             response.results.add().problems.problems.extend(problem_messages(result))
@@ -229,6 +233,8 @@ def quote_response(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.Bat
                 response.lines.append(_line_message(line))
                 response.lines[-1].taxes.extend(_tax_messages(line, rates))
             quote.line_indexes.append(index)
+        quote.charge_rules_index = rules.setdefault(charge_rules, len(rules))
+    response.charge_rules.extend(map(charge_rules_message, rules))
     response.applied_tax_rates.extend(_applied_message(*rate) for rate in rates)
     return response
 

@@ -12,6 +12,7 @@ from services.catalog.domain.rule_pack_data import RULE_PACKS
 from services.catalog.domain.rule_packs import (
     OWN,
     BindingRule,
+    ChargeRules,
     ConfirmationAbove,
     DebitNoticeContent,
     DebitNoticeLead,
@@ -162,13 +163,25 @@ def rule_pack_message(pack: MerchantRulePack) -> pb.RulePack:
 
 def binding_message(rules: Sequence[BindingRule]) -> pb.BindingRules:
     """The rules that bind a charge."""
-    return pb.BindingRules(
-        rules=[
-            pb.BindingRule(
-                rule_pack=RULE_PACK.format(*binding.rule_pack), rule=_rule_message(binding.rule)
+    return pb.BindingRules(rules=map(_binding_rule_message, rules))
+
+
+def charge_rules_message(rules: ChargeRules) -> pb.ChargeRules:
+    """What binds a charge, by payment scheme."""
+    return pb.ChargeRules(
+        schemes=[
+            pb.SchemeRules(
+                payment_scheme=pb.PaymentScheme.Value(scheme or "PAYMENT_SCHEME_UNSPECIFIED"),
+                rules=map(_binding_rule_message, bound),
             )
-            for binding in rules
+            for scheme, bound in rules
         ]
+    )
+
+
+def _binding_rule_message(binding: BindingRule) -> pb.BindingRule:
+    return pb.BindingRule(
+        rule_pack=RULE_PACK.format(*binding.rule_pack), rule=_rule_message(binding.rule)
     )
 
 

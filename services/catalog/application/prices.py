@@ -19,12 +19,14 @@ from services.catalog.domain.products import (
 )
 from services.catalog.domain.promotions import Redemptions
 from services.catalog.domain.protections import Protection, ProtectionKey
+from services.catalog.domain.rule_packs import ChargeRules
 from services.catalog.names import MERCHANT, PRICE, PRODUCT
 from services.catalog.publishers import price_change_scheduled, price_change_withdrawn
 from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
 from services.catalog.store import protections as protection_store
 from services.catalog.store import tax_rates as tax_rate_store
+from services.catalog.store.tax_rates import MerchantTerms
 from services.runtime.db.pool import Connection
 from services.runtime.errors import (
     Problem,
@@ -50,6 +52,13 @@ _Known = tuple[
     Mapping[ProtectionKey, Protection],
     Redemptions,
 ]
+
+
+class Quoted(NamedTuple):
+    """What a cart costs, or what is wrong with it, and what rule packs ask of its charge."""
+
+    result: QuoteResult
+    charge_rules: ChargeRules
 
 
 class Added(NamedTuple):
@@ -217,14 +226,22 @@ def _refuse_in_effect(price: Price, now: datetime) -> None:
         raise wrong_state("PRICE_IN_EFFECT", "the price has taken effect; add another one")
 
 
-async def quote_carts(connection: Connection, carts: Sequence[Cart]) -> list[QuoteResult]:
-    """Price carts, with their taxes, with three statements, however many they are."""
+async def quote_carts(connection: Connection, carts: Sequence[Cart]) -> list[Quoted]:
+    """Price carts, with their taxes and rules, with three statements, however many they are."""
     quoted = await price_carts(connection, carts)
-    tables = await tax_rate_store.tables(connection, carts)
+    terms = await tax_rate_store.terms(connection, carts)
     return [
-        with_taxes(cart, result, tables.get(cart.items[0].key.merchant))
+        _quoted(cart, result, terms[cart.items[0].key.merchant])
         for cart, result in zip(carts, quoted, strict=True)
     ]
+
+
+def _quoted(cart: Cart, result: QuoteResult, terms: MerchantTerms) -> Quoted:
+    region = cart.region_code or terms.settings.region_code
+    return Quoted(
+        with_taxes(cart, result, terms.table),
+        terms.rules.charge_rules(region, cart.price_time.date()),
+    )
 
 
 async def price_carts(connection: Connection, carts: Sequence[Cart]) -> list[QuoteResult]:
@@ -239,8 +256,8 @@ async def quote_changes(
     """What price versions change for carts, with as many statements as `quote_carts`."""
     carts = [change.cart for change in changes]
     known = await _known(connection, carts)
-    tables = await tax_rate_store.tables(connection, carts)
-    return [quote_change(change, *known, tables.get(change.price.merchant)) for change in changes]
+    terms = await tax_rate_store.terms(connection, carts)
+    return [quote_change(change, *known, terms[change.price.merchant].table) for change in changes]
 
 
 async def _known(connection: Connection, carts: Sequence[Cart]) -> _Known:

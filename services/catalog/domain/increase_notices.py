@@ -8,10 +8,12 @@ from typing import NamedTuple
 from services.catalog.domain.prices import Price
 from services.catalog.domain.products import PriceId, Product
 from services.catalog.domain.rule_packs import (
+    ChargeRules,
     MerchantRulePack,
     PriceIncreaseNotice,
     RulePackKey,
     binding,
+    charge_rules,
 )
 
 # Of what nobody was told: no notice period that begins then is ever over.
@@ -51,6 +53,7 @@ class MerchantRules:
     def __init__(self, packs: Sequence[MerchantRulePack]) -> None:
         self._packs = tuple(packs)
         self._binding: dict[tuple[str, date], tuple[PriceIncreaseNotice, RulePackKey] | None] = {}
+        self._charge_rules: dict[tuple[str, date], ChargeRules] = {}
 
     def increase_notice(self, product: Product, region: str, day: date) -> IncreaseNotice:
         """The longer of the product's notice and that of the strictest rule that binds."""
@@ -61,6 +64,14 @@ class MerchantRules:
         if min_days <= product.increase_notice_days:
             return IncreaseNotice(product.increase_notice_days, max_days)
         return IncreaseNotice(min_days, max_days, rule_pack)
+
+    def charge_rules(self, region: str, day: date) -> ChargeRules:
+        """What is asked of a charge in a region on a day, by payment scheme."""
+        if (region, day) not in self._charge_rules:
+            if len(self._charge_rules) >= RULES_CACHED_MAX:
+                self._charge_rules.clear()
+            self._charge_rules[region, day] = charge_rules(self._packs, region, day)
+        return self._charge_rules[region, day]
 
     def _bound(self, region: str, day: date) -> tuple[PriceIncreaseNotice, RulePackKey] | None:
         if (region, day) not in self._binding:

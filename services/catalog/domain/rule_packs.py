@@ -236,6 +236,10 @@ class BindingRule(NamedTuple):
     rule: Rule
 
 
+# By payment scheme, what binds a charge; first, with None, whatever scheme is not named.
+ChargeRules = tuple[tuple[PaymentScheme | None, tuple[BindingRule, ...]], ...]
+
+
 def ordered(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """Rules by their ids and dates."""
     return tuple(sorted(rules, key=lambda rule: (rule.id, rule.start_date or date.min)))
@@ -270,6 +274,26 @@ def binding(
             if present is None or _strictness(rule) > _strictness(present.rule):
                 strictest[kind] = BindingRule(pack.key, rule)
     return list(strictest.values())
+
+
+# What the guard, the notice planner and the mandate keep to.
+_CHARGE_KINDS = (DebitNoticeLead, ConfirmationAbove, MandateTerms, MandateLapse)
+
+
+def charge_rules(packs: Sequence[MerchantRulePack], region: str, day: date) -> ChargeRules:
+    """The rules that bind a charge, whatever it is paid by, and where a scheme has others."""
+
+    def of(scheme: PaymentScheme | None) -> tuple[BindingRule, ...]:
+        return tuple(
+            bound
+            for bound in binding(packs, region, scheme, day)
+            if isinstance(bound.rule.requirement, _CHARGE_KINDS)
+        )
+
+    of_all = of(None)
+    of_schemes = ((scheme, of(scheme)) for scheme in PaymentScheme)
+    others = [(scheme, rules) for scheme, rules in of_schemes if rules != of_all]
+    return ((None, of_all), *others)
 
 
 def _kind(pack: RulePackKey, rule: Rule) -> object:

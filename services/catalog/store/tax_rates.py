@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from services.catalog.domain.increase_notices import MerchantRules
 from services.catalog.domain.pricing import Cart
 from services.catalog.domain.products import MerchantId
+from services.catalog.domain.rule_pack_data import RULE_PACKS
 from services.catalog.domain.tax import (
     CatalogSettings,
     HalfRounding,
@@ -18,6 +20,7 @@ from services.catalog.domain.tax import (
     TaxRounding,
     TaxTable,
 )
+from services.catalog.store import rule_packs
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -37,19 +40,30 @@ class RegionTaxes(NamedTuple):
     taxes: list[str]
 
 
-class _RowOfRegion(NamedTuple):
+class MerchantTerms(NamedTuple):
+    """What is added to the prices of a merchant, and what is asked of its charges."""
+
+    settings: CatalogSettings
+    # None: the merchant has no rate that may be on the lines.
+    table: TaxTable | None
+    rules: MerchantRules
+
+
+class _RowOfMerchant(NamedTuple):
     merchant: MerchantId
-    tax_rate: TaxRateId
-    region_code: str
-    tax_category: str
-    tax: str
-    title: str
-    rate_ppm: int
-    compound: bool
-    tax_id_treatment: TaxIdTreatment
-    effective_time: datetime
-    create_time: datetime
+    # A rate; None in the merchant's first row, which has what was added to rule packs.
+    tax_rate: TaxRateId | None
+    region_code: str | None
+    tax_category: str | None
+    tax: str | None
+    title: str | None
+    rate_ppm: int | None
+    compound: bool | None
+    tax_id_treatment: TaxIdTreatment | None
+    effective_time: datetime | None
+    create_time: datetime | None
     withdraw_time: datetime | None
+    added_rules: str | None
     # None: the merchant has set nothing.
     tax_behavior: str | None
     tax_rounding: str | None
@@ -171,26 +185,40 @@ _WITHDRAW = Query(
     TaxRate,
 )
 
-# What may be on lines: the versions of some regions, and of where the merchant is.
-_OF_REGIONS = Query(
+# What may be on lines: the versions of some regions, and of where the merchant is. Before them, what
+# the merchant has added to rule packs.
+_TERMS = Query(
     """
-    SELECT merchant, tax_rate, rate.region_code, tax_category, tax, title, rate_ppm, compound,
-           tax_id_treatment, effective_time, create_time, withdraw_time,
+    SELECT merchant, tax_rate, found.region_code, tax_category, tax, title, rate_ppm, compound,
+           tax_id_treatment, effective_time, create_time, withdraw_time, added_rules,
            tax_behavior, tax_rounding, half_rounding, settings.region_code AS own_region_code
     FROM unnest(CAST(:merchants AS text[])) AS wanted (merchant)
     LEFT JOIN catalog_settings AS settings USING (merchant)
-    -- OFFSET has the rates of each merchant's regions looked up, not all of them joined.
     CROSS JOIN LATERAL (
-        SELECT tax_rate, region_code, tax_category, tax, title, rate_ppm, compound, tax_id_treatment,
-               effective_time, create_time, withdraw_time
-        FROM tax_rates
-        WHERE tax_rates.merchant = wanted.merchant AND tax_rates.region_code = ANY (
-              CAST(:regions AS text[]) || settings.region_code
-              || split_part(settings.region_code, '-', 1))
-          AND withdraw_time IS NULL AND effective_time <= :until
-        OFFSET 0) AS rate
+        SELECT CAST(NULL AS text) AS tax_rate, CAST(NULL AS text) AS region_code,
+               CAST(NULL AS text) AS tax_category, CAST(NULL AS text) AS tax,
+               CAST(NULL AS text) AS title, CAST(NULL AS integer) AS rate_ppm,
+               CAST(NULL AS boolean) AS compound, CAST(NULL AS text) AS tax_id_treatment,
+               CAST(NULL AS timestamptz) AS effective_time,
+               CAST(NULL AS timestamptz) AS create_time,
+               CAST(NULL AS timestamptz) AS withdraw_time,
+               jsonb_agg(jsonb_build_array(rule_pack, extra_regions, rules::text, version)
+                         ORDER BY rule_pack)::text AS added_rules
+        FROM rule_packs
+        WHERE rule_packs.merchant = wanted.merchant
+          AND rule_pack = ANY (CAST(:rule_packs AS text[]))
+        UNION ALL
+        -- OFFSET has the rates of each merchant's regions looked up, not all of them joined.
+        (SELECT tax_rate, region_code, tax_category, tax, title, rate_ppm, compound,
+                tax_id_treatment, effective_time, create_time, withdraw_time, NULL
+         FROM tax_rates
+         WHERE tax_rates.merchant = wanted.merchant AND tax_rates.region_code = ANY (
+               CAST(:regions AS text[]) || settings.region_code
+               || split_part(settings.region_code, '-', 1))
+           AND withdraw_time IS NULL AND effective_time <= :until
+         OFFSET 0)) AS found
     """,
-    _RowOfRegion,
+    _RowOfMerchant,
 )
 
 
@@ -253,25 +281,34 @@ async def withdraw(tx: Connection, key: TaxRateKey, now: datetime) -> TaxRate:
     return await _WITHDRAW.one(tx, **key._asdict(), now=now)
 
 
-async def tables(tx: Connection, carts: Sequence[Cart]) -> dict[MerchantId, TaxTable]:
-    """The rates that may be on the lines of carts, by merchant; none of a merchant that has none."""
+async def terms(tx: Connection, carts: Sequence[Cart]) -> dict[MerchantId, MerchantTerms]:
+    """By merchant, the rates that may be on the lines of carts, and the rules for their charges."""
     regions = {cart.region_code for cart in carts}
-    rows = await _OF_REGIONS.all(
+    rows = await _TERMS.all(
         tx,
         merchants=list({cart.items[0].key.merchant for cart in carts}),
         regions=list(regions | {region.partition("-")[0] for region in regions}),
         until=max(cart.price_time for cart in carts),
+        rule_packs=list(RULE_PACKS),
     )
-    of_merchants: dict[MerchantId, list[_RowOfRegion]] = defaultdict(list)
+    of_merchants: dict[MerchantId, list[_RowOfMerchant]] = defaultdict(list)
     for row in rows:
         of_merchants[row.merchant].append(row)
-    return {
-        merchant: TaxTable(_settings(found[0]), [TaxRate(*row[:12]) for row in found])
-        for merchant, found in of_merchants.items()
-    }
+    return {merchant: _terms(merchant, found) for merchant, found in of_merchants.items()}
 
 
-def _settings(row: _RowOfRegion) -> CatalogSettings:
+def _terms(merchant: MerchantId, rows: Sequence[_RowOfMerchant]) -> MerchantTerms:
+    settings = _settings(rows[0])
+    added = next((row.added_rules for row in rows if row.added_rules), "[]")
+    rates = [TaxRate(*row[:12]) for row in rows if row.tax_rate is not None]  # type: ignore[arg-type]
+    return MerchantTerms(
+        settings,
+        TaxTable(settings, rates) if rates else None,
+        rule_packs.merchant_rules(merchant, added),
+    )
+
+
+def _settings(row: _RowOfMerchant) -> CatalogSettings:
     if row.tax_behavior is None:
         return CatalogSettings(row.merchant)
     return CatalogSettings(

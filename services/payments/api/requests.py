@@ -1,10 +1,12 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import MandateCheck
+from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import (
     ChargeKey,
@@ -18,6 +20,7 @@ from services.payments.domain.keys import (
     RefundKey,
 )
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
+from services.payments.domain.rules import ChargeRules
 from services.payments.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
@@ -175,8 +178,9 @@ def _read_validity(
 def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[MandateCheck]:
     """What is to be checked. The caller is a service, of any merchant."""
     violations = Violations()
+    rules = [read_charge_rules(message) for message in request.charge_rules]
     checks = [
-        _read_check(violations, f"checks[{index}]", check)
+        _read_check(violations, f"checks[{index}]", check, rules)
         for index, check in enumerate(request.checks)
     ]
     violations.check()
@@ -184,11 +188,21 @@ def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[Mandate
 
 
 def _read_check(
-    violations: Violations, field: str, check: payments_pb2.MandateCheck
+    violations: Violations,
+    field: str,
+    check: payments_pb2.MandateCheck,
+    charge_rules: Sequence[ChargeRules],
 ) -> MandateCheck:
     amount = read_money(violations, f"{field}.amount", check.amount)
     charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
     planned_minor = 0
     if check.HasField("planned_amount"):
         planned_minor = from_money(check.planned_amount).amount_minor
-    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, planned_minor)
+    rules: ChargeRules = ()
+    if check.HasField("charge_rules_index"):
+        known = check.charge_rules_index < len(charge_rules)
+        violations.require(
+            f"{field}.charge_rules_index", "must be a place in charge_rules", met=known
+        )
+        rules = charge_rules[check.charge_rules_index] if known else ()
+    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, planned_minor, rules)

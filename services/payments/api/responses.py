@@ -7,11 +7,14 @@ from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.charges import ChargeView
+from services.payments.application.mandates import CheckedMandate
+from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
+from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
@@ -74,6 +77,7 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         create_time=to_timestamp(charge.create_time),
         update_time=to_timestamp(charge.update_time),
         notice=charge.notice,
+        applied_rules=applied_rule_messages(charge),
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
         expire_time=optional_timestamp(charge.expire_time),
     )
@@ -92,12 +96,15 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
 
 
 def check_response(
-    results: Iterable[tuple[RefusalReason, ...]],
+    results: Iterable[CheckedMandate],
 ) -> payments_pb2.BatchCheckMandatesResponse:
-    """What is against each charge that was checked."""
+    """What is against each charge that was checked, and what it would be paid by."""
     return payments_pb2.BatchCheckMandatesResponse(
         results=[
-            payments_pb2.MandateCheckResult(reasons=reason_values(reasons)) for reasons in results
+            payments_pb2.MandateCheckResult(
+                reasons=reason_values(result.reasons), payment_scheme=scheme_value(result.scheme)
+            )
+            for result in results
         ]
     )
 

@@ -8,7 +8,9 @@ from itertools import chain
 from services.payments.domain.charges import Charge, method_key
 from services.payments.domain.consent import month_of
 from services.payments.domain.decisions import Evidence
+from services.payments.domain.guard import binding_rules
 from services.payments.domain.payment_methods import first_valid
+from services.payments.domain.rules import lapsing_mandates
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
 from services.payments.store import payment_methods as payment_method_store
@@ -33,4 +35,11 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     methods = {*filter(None, named), *chain.from_iterable(orders.values())}
     uses = await payment_method_store.uses(tx, methods, now)
     defaults = {customer: first_valid(order, uses) for customer, order in orders.items()}
-    return replace(evidence, uses=uses, defaults=defaults)
+    known = replace(evidence, uses=uses, defaults=defaults)
+    lapsing = {
+        charge.mandate_key
+        for charge in charges
+        if charge.mandate_key and lapsing_mandates(binding_rules(charge, known.use_of(charge)))
+    }
+    last_charge_times = await mandate_store.last_charge_times(tx, lapsing)
+    return replace(known, last_charge_times=last_charge_times)

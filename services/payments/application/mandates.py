@@ -14,6 +14,15 @@ from services.payments.domain.consent import (
     ordered,
 )
 from services.payments.domain.keys import MandateKey
+from services.payments.domain.rules import (
+    ChargeRules,
+    PaymentScheme,
+    Subject,
+    applied_rules,
+    lapsing_mandates,
+    mandate_rules,
+    scheme_of,
+)
 from services.payments.store import mandates as store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import already_exists, etag_mismatch, not_found
@@ -29,6 +38,16 @@ class MandateCheck(NamedTuple):
     amount: Money
     charge_time: datetime
     planned_minor: int
+    # What rule packs ask of its charge, by payment scheme.
+    rules: ChargeRules = ()
+
+
+class CheckedMandate(NamedTuple):
+    """Why a mandate does not cover an amount, and the scheme that it is charged by."""
+
+    reasons: tuple[RefusalReason, ...]
+    # None: one that no rule pack is about.
+    scheme: PaymentScheme | None
 
 
 async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
@@ -68,16 +87,25 @@ async def existing(connection: Connection, key: MandateKey, *, lock: bool = Fals
 
 async def check(
     connection: Connection, checks: Sequence[MandateCheck], *, in_turn: bool
-) -> list[tuple[RefusalReason, ...]]:
+) -> list[CheckedMandate]:
     """Why each mandate does not cover its amount, with one statement for all.
 
-    In turn: each is checked against what those before it would take of the same month.
+    In turn: each is checked against what those before it would take of the same month. Where rules ask
+    when mandates were used last, one more statement says so.
     """
     months = [store.MandateMonth(*check.key, *month_of(check.charge_time)) for check in checks]
     mandates = await store.with_totals(connection, months)
+    bound = [
+        mandate_rules(check.rules, mandate.brand) if mandate else ()
+        for check, mandate in zip(checks, mandates, strict=True)
+    ]
+    used = await store.last_charge_times(
+        connection,
+        {check.key for check, rules in zip(checks, bound, strict=True) if lapsing_mandates(rules)},
+    )
     taken_minor: Counter[store.MandateMonth] = Counter()
     results = []
-    for check, month, mandate in zip(checks, months, mandates, strict=True):
+    for check, month, mandate, rules in zip(checks, months, mandates, bound, strict=True):
         amount = check.amount
         spent_minor = (mandate and mandate.total_minor) or 0
         total_minor = spent_minor + check.planned_minor + taken_minor[month]
@@ -88,7 +116,17 @@ async def check(
             reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
         elif mandate and mandate.method_blocked:
             reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+        subject = Subject(
+            amount.amount_minor,
+            amount.currency,
+            None,
+            mandate,
+            used.get(check.key),
+            check.charge_time,
+        )
+        reasons |= {rule.reason for rule in applied_rules(rules, subject) if rule.reason}
         if in_turn and not reasons:
             taken_minor[month] += amount.amount_minor
-        results.append(ordered(reasons))
+        scheme = scheme_of(mandate.brand) if mandate else None
+        results.append(CheckedMandate(ordered(reasons), scheme))
     return results

@@ -84,6 +84,10 @@ class Charge(NamedTuple):
     abandon_reason: AbandonReason | None = None
     # Of the last decline.
     decline_code: str = ""
+    # What rule packs ask of it, as JSON (`rules.load_rules`); None: nobody said.
+    charge_rules: str | None = "[]"
+    # What the rules said that bound it when it was last decided, as JSON (`rules.load_applied`).
+    applied_rules: str = "[]"
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 

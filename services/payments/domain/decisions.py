@@ -19,7 +19,7 @@ from services.payments.domain.charges import (
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.declines import DAY, NO_METHOD_USE, UNUSED, MethodUse
-from services.payments.domain.guard import guard
+from services.payments.domain.guard import binding_rules, guard, rules_applied
 from services.payments.domain.keys import (
     ChargeKey,
     CustomerKey,
@@ -28,10 +28,13 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
 )
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
+from services.payments.domain.rules import dump_applied, notice_over_time
 from services.payments.domain.transitions import ChargeState
 
 # How long a charge waits for word that its notice was delivered, from when it was first decided.
 NOTICE_WAIT = timedelta(hours=24)
+# What a charge that has its notice only has to wait for.
+_TOO_EARLY = frozenset({RefusalReason.EARLIER_THAN_NOTIFIED, RefusalReason.NOTICE_TOO_RECENT})
 
 
 def decide(
@@ -41,6 +44,7 @@ def decide(
     month_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
+    last_charge_time: datetime | None = None,
 ) -> Charge:
     """What becomes of a SCHEDULED charge whose time has come.
 
@@ -52,7 +56,9 @@ def decide(
     if is_expired(charge, now):
         return expire(charge, now)
     charge = charge._replace(awaited_method=NO_METHOD)
-    reasons = guard(charge, notice, mandate, month_minor, now, use)
+    reasons = guard(charge, notice, mandate, month_minor, now, use, last_charge_time)
+    applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
+    charge = charge._replace(applied_rules=dump_applied(applied))
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:
         return waiting
@@ -74,8 +80,9 @@ def _waiting(
         until = max(use.busy_until, now + RETRY_DELAY_FIRST)
         method = present_method(charge, mandate)
         return _wait(charge, until, now)._replace(awaited_method=method)
-    if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
-        return _wait(charge, notice.charge_not_before_time, now)
+    if notice is not None and reasons and _TOO_EARLY.issuperset(reasons):
+        leads = [notice_over_time(rule, notice) for rule in binding_rules(charge, use)]
+        return _wait(charge, max((notice.charge_not_before_time, *leads)), now)
     # The limit of a day ends soon enough to wait for; that of a month does not.
     soon, ends = use.exhausted_until, now + DAY
     if soon is not None and soon <= ends and reasons == (RefusalReason.PAYMENT_METHOD_EXHAUSTED,):
@@ -105,6 +112,8 @@ class Evidence:
     uses: Mapping[PaymentMethodKey, MethodUse]
     # What customers are charged by under mandates that name no method.
     defaults: Mapping[CustomerKey, PaymentMethodId | None] = field(default_factory=dict)
+    # When a charge under a mandate succeeded last, where a rule asks for that.
+    last_charge_times: Mapping[MandateKey, datetime] = field(default_factory=dict)
 
     def mandate_of(self, charge: Charge) -> Mandate | None:
         """The mandate that a charge is made under, with the method that is charged now."""
@@ -112,6 +121,15 @@ class Evidence:
         if mandate is None or mandate.payment_method is not None:
             return mandate
         return replace(mandate, payment_method=self.defaults.get(charge.customer_key))
+
+    def use_of(self, charge: Charge) -> MethodUse:
+        """The use of what a charge would be made by."""
+        mandate = self.mandate_of(charge)
+        return use_of(self.uses, method_key(charge, mandate), mandate)
+
+    def last_charge_time_of(self, charge: Charge) -> datetime | None:
+        """When its mandate was used last, where a rule asks for that."""
+        return self.last_charge_times.get(charge.mandate_key) if charge.mandate_key else None
 
 
 def use_of(
@@ -133,7 +151,9 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
         method = method_key(charge, mandate)
         use = use_of(uses, method, mandate)
-        decided = decide(charge, notice, mandate, spent_minor[charge.mandate_key], now, use)
+        month_minor = spent_minor[charge.mandate_key]
+        last_charge_time = evidence.last_charge_time_of(charge)
+        decided = decide(charge, notice, mandate, month_minor, now, use, last_charge_time)
         if decided.state is ChargeState.IN_FLIGHT:
             spent_minor[charge.mandate_key] += decided.amount_minor
             if method in uses:

@@ -42,6 +42,8 @@ class MethodUse:
     missing: bool = False
     # Past its month; the provider may take it all the same.
     expired: bool = False
+    # As the provider names it.
+    brand: str = ""
 
 
 UNUSED = MethodUse()
@@ -57,6 +59,7 @@ def method_use(
     now: datetime,
     missing: bool = False,
     expire_time: datetime | None = None,
+    brand: str = "",
 ) -> MethodUse:
     """The use of a method.
 
@@ -68,7 +71,8 @@ def method_use(
         if declined is not None and declined + window > now
     ]
     expired = expire_time is not None and now >= expire_time
-    return MethodUse(blocked, busy_until, max(ends, default=None), missing, expired)
+    exhausted_until = max(ends, default=None)
+    return MethodUse(blocked, busy_until, exhausted_until, missing, expired, brand)
 
 
 def stops_method(code: str, advice: str) -> bool:

@@ -1,5 +1,6 @@
 """The guard before each attempt: every reason why a charge must not be made now."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from services.payments.domain.charges import Charge
@@ -13,6 +14,14 @@ from services.payments.domain.consent import (
     provider_reasons,
 )
 from services.payments.domain.declines import UNUSED, MethodUse
+from services.payments.domain.rules import (
+    AppliedRule,
+    ChargeRule,
+    Subject,
+    applied_rules,
+    binding,
+    load_rules,
+)
 
 
 def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[RefusalReason]:
@@ -30,6 +39,29 @@ def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[Refusal
     return reasons
 
 
+def binding_rules(charge: Charge, use: MethodUse) -> Sequence[ChargeRule]:
+    """The rules of rule packs that bind a charge by its payment method; none where it is confirmed."""
+    if charge.billing_mode is BillingMode.PAY_ON_NOTICE or charge.charge_rules in {None, "[]"}:
+        return ()
+    return binding(load_rules(charge.charge_rules or "[]"), use.brand)
+
+
+def rules_applied(
+    charge: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    now: datetime,
+    use: MethodUse,
+    last_charge_time: datetime | None,
+) -> tuple[AppliedRule, ...]:
+    """What the rules of rule packs say of a charge that would be made now."""
+    rules = binding_rules(charge, use)
+    if not rules:
+        return ()
+    subject = Subject(charge.amount_minor, charge.currency, notice, mandate, last_charge_time, now)
+    return applied_rules(rules, subject)
+
+
 def guard(
     charge: Charge,
     notice: Notice | None,
@@ -37,11 +69,12 @@ def guard(
     month_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
+    last_charge_time: datetime | None = None,
 ) -> tuple[RefusalReason, ...]:
     """Every reason why a charge must not be made now; none at all allows it.
 
     A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
-    notice did promise holds all the same.
+    notice did promise holds all the same. Rule packs bind what is charged without asking.
     """
     reasons = provider_reasons(charge.amount_minor, charge.currency)
     if notice is not None:
@@ -50,6 +83,10 @@ def guard(
         reasons.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
         reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+        if charge.charge_rules is None:
+            reasons.add(RefusalReason.RULES_UNKNOWN)
+        applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
+        reasons |= {rule.reason for rule in applied if rule.reason}
     if use.missing:
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif use.blocked:

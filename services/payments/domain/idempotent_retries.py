@@ -25,6 +25,7 @@ def may_resend(
     month_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
+    last_charge_time: datetime | None = None,
 ) -> bool:
     """Whether an attempt that the provider does not have may be sent once more under its key.
 
@@ -42,7 +43,7 @@ def may_resend(
         and now < attempt.start_time + KEY_RELIED_ON
         and not charge.withdrawn
         and not is_expired(charge, now)
-        and not guard(charge, notice, mandate, month_minor, now, use)
+        and not guard(charge, notice, mandate, month_minor, now, use, last_charge_time)
     )
 
 
@@ -68,7 +69,8 @@ def resend_all(
         use = use_of(evidence.uses, method, mandate)
         own_minor = counted_minor(attempt, month)
         others_minor = spent_minor[charge.mandate_key] - own_minor
-        allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use)
+        used = evidence.last_charge_time_of(charge)
+        allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use, used)
         if allowed:
             spent_minor[charge.mandate_key] += attempt.amount_minor - own_minor
         yield allowed

@@ -14,7 +14,7 @@ _INSERT = Query(
     """
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
-                         next_attempt_time, expire_time, create_time, update_time)
+                         next_attempt_time, expire_time, charge_rules, create_time, update_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
@@ -22,6 +22,7 @@ _INSERT = Query(
         CAST(:currency AS text[]), CAST(:mandate AS text[]), CAST(:title AS text[]),
         CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:charge_rules AS jsonb[]),
         CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
@@ -38,6 +39,7 @@ _SAVE = Command("""
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
         refusal_reasons = string_to_array(new.refusal_reasons, ','),
         abandon_reason = new.abandon_reason, decline_code = new.decline_code,
+        applied_rules = new.applied_rules,
         update_time = new.update_time
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
@@ -46,10 +48,10 @@ _SAVE = Command("""
         CAST(:notice AS text[]), CAST(:refusal_reasons AS text[]), CAST(:abandon_reason AS text[]),
         CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]),
         CAST(:not_made_count AS integer[]), CAST(:mandate AS text[]),
-        CAST(:awaited_method AS text[]))
+        CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
-              update_time, not_made_count, mandate, awaited_method)
+              update_time, not_made_count, mandate, awaited_method, applied_rules)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -59,7 +61,8 @@ _BY_KEY = Query(
     SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
+           charge_rules::text, applied_rules::text
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -74,7 +77,8 @@ _LOCKED = Query(
     SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
+           charge_rules::text, applied_rules::text
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -112,7 +116,8 @@ _OF_CUSTOMER = Query(
     SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
+           charge_rules::text, applied_rules::text
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -126,7 +131,8 @@ _OF_MERCHANT = Query(
     SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
-           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
+           charge_rules::text, applied_rules::text
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

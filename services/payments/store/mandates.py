@@ -41,6 +41,8 @@ class MandateWithTotal(Mandate):
     method_blocked: bool = False
     # None where there is no ceiling to it.
     total_minor: int | None = None
+    # Of the payment method that it is charged by first, as the provider names it.
+    brand: str = ""
 
 
 class _TotalRow(NamedTuple):
@@ -48,6 +50,13 @@ class _TotalRow(NamedTuple):
     customer: CustomerId
     mandate: MandateId
     total_minor: int
+
+
+class _LastChargeRow(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    mandate: MandateId
+    charge_time: datetime
 
 
 _INSERT = Command("""
@@ -153,6 +162,23 @@ _MONTH_TOTALS = Query(
     _TotalRow,
 )
 
+# The last of a mandate's, by the index of its attempts.
+_LAST_CHARGES = Query(
+    """
+    SELECT merchant, customer, mandate, last.start_time AS charge_time
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS wanted (customer, merchant, mandate)
+    CROSS JOIN LATERAL (
+        SELECT start_time FROM attempts
+        WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
+          AND attempts.mandate = wanted.mandate AND state IN ('UNKNOWN', 'SUCCEEDED')
+          AND state = 'SUCCEEDED'
+        ORDER BY start_time DESC LIMIT 1
+    ) AS last
+""",
+    _LastChargeRow,
+)
+
 # The sum is of interest only where there is a ceiling to it.
 _WITH_TOTALS = Query(
     """
@@ -169,14 +195,17 @@ _WITH_TOTALS = Query(
                  AND (attempts.start_time >= wanted.first
                       OR attempts.resend_time >= wanted.first
                          AND attempts.resend_time < wanted.following))
-           END AS total_minor
+           END AS total_minor,
+           coalesce(scope.brand, '') AS brand
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
       WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, ordinal)
     JOIN mandates USING (customer, merchant, mandate)
     CROSS JOIN LATERAL (
         SELECT count(*) = 0 AS method_missing,
-               coalesce(bool_and(block_time IS NOT NULL), false) AS method_blocked
+               coalesce(bool_and(block_time IS NOT NULL), false) AS method_blocked,
+               (array_agg(brand ORDER BY block_time IS NOT NULL, NOT is_default, fallback_order))[1]
+                   AS brand
         FROM payment_methods
         WHERE payment_methods.customer = mandates.customer
           AND payment_methods.merchant = mandates.merchant
@@ -244,6 +273,14 @@ async def month_totals_minor(
         tx, set(keys), first=first, following=following, resent_within=KEY_RELIED_ON
     )
     return {MandateKey(row.merchant, row.customer, row.mandate): row.total_minor for row in rows}
+
+
+async def last_charge_times(
+    tx: Connection, keys: Iterable[MandateKey]
+) -> dict[MandateKey, datetime]:
+    """When mandates were last charged with success, of those that ever were."""
+    rows = await _LAST_CHARGES.all_for(tx, set(keys))
+    return {MandateKey(row.merchant, row.customer, row.mandate): row.charge_time for row in rows}
 
 
 async def with_totals(

@@ -32,6 +32,7 @@ class _UseRow(NamedTuple):
     busy_until: datetime | None
     day_limit_time: datetime | None
     month_limit_time: datetime | None
+    brand: str
 
 
 # The first of a customer is their default: whatever else is there already is in its way.
@@ -133,7 +134,8 @@ _USES = Query(
            (SELECT end_time FROM attempts
             WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
               AND attempts.payment_method = wanted.payment_method AND state = 'DECLINED'
-            ORDER BY end_time DESC OFFSET :month_max - 1 LIMIT 1) AS month_limit_time
+            ORDER BY end_time DESC OFFSET :month_max - 1 LIMIT 1) AS month_limit_time,
+           brand
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS wanted (customer, merchant, payment_method)
     JOIN payment_methods USING (customer, merchant, payment_method)
@@ -242,6 +244,7 @@ async def uses(
             busy_until=row.busy_until,
             day_limit_time=row.day_limit_time,
             month_limit_time=row.month_limit_time,
+            brand=row.brand,
             now=now,
             missing=row.missing,
             expire_time=row.expire_time,

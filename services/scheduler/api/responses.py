@@ -76,6 +76,12 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         currency=standing_order.currency,
         promotion_code=standing_order.promotion_code,
         notice_lead=_seconds(standing_order.notice_lead),
+        effective_notice_lead=_seconds(standing_order.effective_notice_lead),
+        notice_rule_pack=(
+            standing_order.notice_rule_pack
+            if standing_order.rule_lead > standing_order.notice_lead
+            else ""
+        ),
         payment_window=_seconds(standing_order.payment_window),
         state=pb.StandingOrder.State.Value(standing_order.state),
         next_cycle=standing_order.next_cycle or 0,

@@ -23,8 +23,9 @@ from services.scheduler.application.previews import CyclePreview
 from services.scheduler.application.sign_up import checked, note_unprotected
 from services.scheduler.application.standing_orders import give_back
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Clients
+from services.scheduler.domain.charge_rules import NO_RULE_LEAD, RuleLead
 from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import StandingOrder, under_rule_lead
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import purchases, sign_ups
 
@@ -48,8 +49,9 @@ class Row:
 
     number: int
     content: bytes
-    # What it is billed in, once it is known.
+    # What it is billed in, and how early rule packs have it announced, once that is known.
     currency: str = ""
+    rule_lead: RuleLead = NO_RULE_LEAD
 
     @property
     def message(self) -> scheduler_pb2.ImportRow:
@@ -199,7 +201,14 @@ async def _check(database: Database, clients: Clients, book: Book, rows: Sequenc
     candidates = await asyncio.to_thread(_read_new, book, rows, stored)
     signed_up = await checked(clients, _standing_orders(candidates))
     candidates = [
-        Candidate(replace(row, currency=standing_order.currency), standing_order)
+        Candidate(
+            replace(
+                row,
+                currency=standing_order.currency,
+                rule_lead=RuleLead(standing_order.rule_lead, standing_order.notice_rule_pack),
+            ),
+            standing_order,
+        )
         for (row, _), (standing_order, _) in zip(candidates, signed_up, strict=True)
     ]
     violations = [noted for _, noted in signed_up]
@@ -343,7 +352,10 @@ async def _candidates(book: Book, rows: Sequence[Row]) -> list[Candidate]:
 
     def read() -> list[Candidate]:
         return [
-            Candidate(row, replace(standing_order, currency=row.currency))
+            Candidate(
+                row,
+                under_rule_lead(replace(standing_order, currency=row.currency), row.rule_lead),
+            )
             for row in rows
             if (standing_order := book.read(Violations(), row.message, book.now))
         ]

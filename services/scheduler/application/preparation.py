@@ -9,7 +9,7 @@ from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import prepare
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
-from services.scheduler.domain.standing_order import Opening, State
+from services.scheduler.domain.standing_order import Opening, State, under_rule_lead
 from services.scheduler.publishers import order_events
 from services.scheduler.store import orders, standing_orders
 
@@ -24,11 +24,31 @@ async def decide(context: Context, openings: Openings) -> list[Order]:
     return done + await prepare(context, to_prepare)
 
 
+def _under_rule_leads(openings: Openings, decided: Sequence[Order]) -> Openings:
+    leads = {
+        order.key.standing_order_key: order.rule_lead
+        for order in decided
+        if order.rule_lead is not None
+    }
+    return {
+        key: (
+            opening._replace(standing_order=under_rule_lead(opening.standing_order, leads[key]))
+            if key in leads
+            else opening
+        )
+        for key, opening in openings.items()
+    }
+
+
 async def store(
     tx: Connection, context: Context, openings: Openings, decided: Sequence[Order]
 ) -> None:
-    """Store the orders of standing orders that nobody has changed since they were read."""
+    """Store the orders of standing orders that nobody has changed since they were read.
+
+    Their next cycles are announced as early as rule packs ask for of these.
+    """
     now = context.now
+    openings = _under_rule_leads(openings, decided)
     advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
     stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)

@@ -13,7 +13,7 @@ from services.scheduler.clients import Clients
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
 from services.scheduler.domain.order import Order, OrderReason, OrderState
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder
 from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12
@@ -68,7 +68,7 @@ async def preview_all(
     projections = {projection.order.key: projection for projection in projected}
     return [
         [
-            _preview(standing_order, order, skip_reason, projections.get(order.key), now)
+            _preview(order, skip_reason, projections.get(order.key), now)
             for order, skip_reason in cycles
         ]
         for standing_order, cycles in zip(standing_orders, coming, strict=True)
@@ -90,7 +90,6 @@ def _coming(
 
 
 def _preview(
-    standing_order: StandingOrder,
     order: Order,
     skip_reason: OrderReason | None,
     projection: Projection | None,
@@ -100,5 +99,6 @@ def _preview(
         order = projection.order
         if order.state is OrderState.SKIPPED:
             (skip_reason,) = order.reasons
-    notice_time = max(standing_order.prepare_at(order.key.cycle, order.due_time), now)
+    # The order as it would be prepared knows what rule packs ask for.
+    notice_time = max(order.due_time - order.notice_lead - NOTICE_HEADROOM, now)
     return CyclePreview(order, notice_time, skip_reason, projection)

@@ -8,9 +8,15 @@ from typing import NamedTuple
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, wrong_state
 from services.scheduler.clients import Cart, Clients, MandateQuestion, QuoteAnswer, Unprotected
+from services.scheduler.domain.charge_rules import (
+    NO_RULE_LEAD,
+    RuleLead,
+    asks_to_confirm,
+    rule_lead,
+)
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Item, Quote
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import StandingOrder, under_rule_lead
 from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import purchases
 
@@ -62,7 +68,7 @@ async def refuse_duplicate(
 
 
 class Checked(NamedTuple):
-    """A standing order with the currency that it is billed in, and why it could not be billed."""
+    """A standing order as it would be billed (its currency, its lead), and why it could not be."""
 
     standing_order: StandingOrder
     violations: Violations
@@ -94,9 +100,9 @@ async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) ->
         clients.phones_bound(customers), clients.quote([_first_cart(o) for o in standing_orders])
     )
     noted = [Violations() for _ in standing_orders]
-    questions: list[tuple[Violations, MandateQuestion]] = []
-    for standing_order, is_bound, quote, violations in zip(
-        standing_orders, bound, quotes, noted, strict=True
+    questions: dict[int, MandateQuestion] = {}
+    for index, (standing_order, is_bound, quote, violations) in enumerate(
+        zip(standing_orders, bound, quotes, noted, strict=True)
     ):
         if not is_bound:
             violations.add(
@@ -108,20 +114,38 @@ async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) ->
             continue
         _note_currencies(violations, standing_order, quote.currency)
         if standing_order.mandate:
-            questions.append((violations, _mandate_question(standing_order, quote)))
-    refusals = await clients.refusals([question for _, question in questions])
-    for (violations, _), reasons in zip(questions, refusals, strict=True):
-        if reasons:
-            violations.add(
-                "standing_order.mandate",
-                f"the mandate does not cover the next cycle: {', '.join(reasons)}",
-                "MANDATE_NOT_COVERING",
-            )
+            questions[index] = _mandate_question(standing_order, quote)
+    leads = await _mandate_leads(clients, noted, questions)
     await _note_substitutes(clients, standing_orders, quotes, noted)
     return [
-        Checked(_in_currency_of(standing_order, quote), violations)
-        for standing_order, quote, violations in zip(standing_orders, quotes, noted, strict=True)
+        Checked(
+            under_rule_lead(_in_currency_of(standing_order, quote), leads.get(index, NO_RULE_LEAD)),
+            violations,
+        )
+        for index, (standing_order, quote, violations) in enumerate(
+            zip(standing_orders, quotes, noted, strict=True)
+        )
     ]
+
+
+async def _mandate_leads(
+    clients: Clients, noted: Sequence[Violations], questions: Mapping[int, MandateQuestion]
+) -> dict[int, RuleLead]:
+    """By index, how early rule packs have charges announced; notes why mandates cover them not."""
+    leads: dict[int, RuleLead] = {}
+    answers = await clients.check_mandates(list(questions.values()))
+    for (index, question), answer in zip(questions.items(), answers, strict=True):
+        rules = question.rules.of(answer.scheme)
+        leads[index] = rule_lead(rules)
+        # The customer's own confirmation stands for the mandate.
+        asked = asks_to_confirm(rules, question.amount_minor, question.currency)
+        if answer.reasons and not asked:
+            noted[index].add(
+                "standing_order.mandate",
+                f"the mandate does not cover the next cycle: {', '.join(answer.reasons)}",
+                "MANDATE_NOT_COVERING",
+            )
+    return leads
 
 
 def _in_currency_of(standing_order: StandingOrder, quote: QuoteAnswer) -> StandingOrder:
@@ -214,7 +238,9 @@ def _first_cart(standing_order: StandingOrder) -> Cart:
 def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQuestion:
     promised = standing_order.update_time + standing_order.lead(standing_order.next_cycle or 1)
     charge_time = max(standing_order.next_due_time or promised, promised)
-    return MandateQuestion(standing_order.mandate, quote.amount_minor, quote.currency, charge_time)
+    return MandateQuestion(
+        standing_order.mandate, quote.amount_minor, quote.currency, charge_time, quote.rules
+    )
 
 
 def note_unprotected(

@@ -23,6 +23,7 @@ from services.scheduler import publishers
 from services.scheduler.application import settlement, sign_up
 from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.cycles import ended, overdue_opened
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
@@ -34,6 +35,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
+    under_rule_lead,
 )
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups
@@ -166,7 +168,9 @@ async def update(
             products = sign_up.products_of(wanted.items, known.items)
             await sign_up.refuse_duplicate(connection, wanted, products)
     if CHECKED_FIELDS & update.fields:
-        await sign_up.billable(clients, wanted)
+        billable = await sign_up.billable(clients, wanted)
+        wanted = under_rule_lead(wanted, RuleLead(billable.rule_lead, billable.notice_rule_pack))
+        opening = opening._replace(standing_order=wanted)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
         # Whatever changed the standing order meanwhile decided on another one: try again.

@@ -15,7 +15,14 @@ from services.scheduler.domain.order import (
     Stage,
     is_cheaper,
 )
-from services.scheduler.domain.order_lifecycle import Evaluation, held, moved, opened, skipped
+from services.scheduler.domain.order_lifecycle import (
+    Evaluation,
+    held,
+    moved,
+    opened,
+    skipped,
+    under_rules,
+)
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
     StandingOrder,
@@ -34,7 +41,7 @@ def prepared(
     now: datetime,
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
-    order = order._replace(terms=standing_order.terms)
+    order = under_rules(order._replace(terms=standing_order.terms), evaluation)
     if evaluation.discontinued:
         done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
     elif outcome.action is not None:
@@ -62,7 +69,7 @@ def as_charged(order: Order, quote: Quote) -> Quote:
     """What an announced order will be charged at: the quote, or what was notified if that is less."""
     if order.notified_minor is None or is_cheaper(order, quote):
         return quote
-    return Quote(order.notified_minor, order.currency, order.lines)
+    return Quote(order.notified_minor, order.currency, order.lines, quote.rules)
 
 
 def stopped(

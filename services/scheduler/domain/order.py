@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.scheduler.domain.charge_rules import NO_RULES, ChargeRules, RuleLead
 from services.scheduler.domain.ids import CustomerId, OrderKey
 from services.scheduler.domain.terms import Terms
 
@@ -183,6 +184,8 @@ class Quote:
     amount_minor: int
     currency: str
     lines: tuple[Line, ...]
+    # What rule packs ask of its charge.
+    rules: ChargeRules = NO_RULES
 
 
 class Decision(NamedTuple):
@@ -245,6 +248,10 @@ class Order(NamedTuple):
     version: int = 1
     # The decisions that this change adds to the order's history.
     decisions: tuple[Decision, ...] = ()
+    # Of what this change found out: how early rule packs have it announced, and what they ask of its
+    # charge. None: it found out nothing.
+    rule_lead: RuleLead | None = None
+    charge_rules: ChargeRules | None = None
 
 
 def mandate_reasons(order: Order) -> Sequence[str]:

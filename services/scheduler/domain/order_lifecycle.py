@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm, rule_lead
 from services.scheduler.domain.order import (
     CONFIRMABLE_REASONS,
     Decision,
@@ -16,6 +17,7 @@ from services.scheduler.domain.order import (
     in_words,
     is_cheaper,
 )
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.domain.transitions import ORDER, OrderEvent
 
 HELD_RECHECK = timedelta(hours=6)
@@ -31,6 +33,8 @@ class Evaluation:
     mandate_reasons: tuple[str, ...] = ()
     # Whether a product is off sale for good, with nothing that the customer agreed to instead.
     discontinued: bool = False
+    # What rule packs ask of its charge, if it is to be charged without asking. None: that is not known.
+    rules: Sequence[ChargeRule] | None = None
 
 
 def moved(
@@ -58,6 +62,33 @@ def promised_charge_time(order: Order, now: datetime) -> datetime:
     return max(order.due_time, now + order.notice_lead)
 
 
+def under_rules(order: Order, evaluation: Evaluation) -> Order:
+    """An order that is to be prepared, with the lead and the terms that rule packs ask for."""
+    if evaluation.rules is None:
+        return order
+    lead = rule_lead(evaluation.rules)
+    order = order._replace(notice_lead=max(order.notice_lead, lead.lead), rule_lead=lead)
+    quote = evaluation.quote
+    if quote and asks_to_confirm(evaluation.rules, quote.amount_minor, quote.currency):
+        terms = replace(order.terms, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="")
+        return order._replace(terms=terms)
+    return order
+
+
+def _rules_data(order: Order, evaluation: Evaluation, quote: Quote) -> Mapping[str, Any]:
+    """Which rules made the notice come earlier, or have the customer asked; empty: none."""
+    rules = [
+        rule
+        for rule in evaluation.rules or ()
+        if rule.notice_lead == order.notice_lead
+        or asks_to_confirm((rule,), quote.amount_minor, quote.currency)
+    ]
+    if not rules:
+        return {}
+    lead_seconds = int(order.notice_lead.total_seconds())
+    return {"rules": [rule.data for rule in rules], "notice_lead_seconds": lead_seconds}
+
+
 def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
     """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
     quote = evaluation.quote
@@ -71,8 +102,11 @@ def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
         "currency": quote.currency,
         "charge_not_before": charge_not_before.isoformat(),
         "lines": [line._asdict() for line in quote.lines],
+        **_rules_data(order, evaluation, quote),
     }
     summary = "Priced and announced; this amount is the most that it can cost."
+    if asks_to_confirm(evaluation.rules or (), quote.amount_minor, quote.currency):
+        summary += " By a rule pack the customer confirms it."
     return moved(
         order,
         OrderEvent.ANNOUNCE,
@@ -212,7 +246,7 @@ def collected(
         "quoted_minor": quote.amount_minor,
     }
     decision = Decision(now, "COLLECTED", summary, data)
-    changes = {"lines": lines, "amount_minor": amount_minor}
+    changes = {"lines": lines, "amount_minor": amount_minor, "charge_rules": quote.rules}
     return moved(order, OrderEvent.COLLECT, decision, reasons=(), **changes)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import Item, Order
@@ -135,6 +136,9 @@ class StandingOrder:
     currency: str = ""
     # Of the promotion that it has redeemed; empty: it came with none.
     promotion_code: str = ""
+    # How early rule packs have its charges announced, and which pack, as far as is known.
+    rule_lead: timedelta = NO_LEAD
+    notice_rule_pack: str = ""
     version: int = 1
 
     @property
@@ -182,8 +186,16 @@ class StandingOrder:
         return replace(self.schedule, end=end)
 
     def lead(self, cycle: int) -> timedelta:
-        """How long before its due time the customer hears of a cycle."""
-        return NO_LEAD if self.change(cycle).order_now_time else self.notice_lead
+        """How long before its due time the customer hears of a cycle.
+
+        What is ordered at once is prepared at once, and charged when rule packs allow it.
+        """
+        return NO_LEAD if self.change(cycle).order_now_time else self.effective_notice_lead
+
+    @property
+    def effective_notice_lead(self) -> timedelta:
+        """The longer of its own lead and that of the rule packs."""
+        return max(self.notice_lead, self.rule_lead)
 
     def prepare_at(self, cycle: int, due_time: datetime) -> datetime:
         """When a cycle that is due then is to be prepared."""
@@ -204,6 +216,18 @@ class StandingOrder:
     def skipped_cycles(self) -> tuple[int, ...]:
         """The coming cycles that the customer leaves out."""
         return tuple(sorted(cycle for cycle, change in self.changes.items() if change.skip))
+
+
+def under_rule_lead(standing_order: StandingOrder, found: RuleLead) -> StandingOrder:
+    """The standing order as it goes on with the lead that rule packs ask for."""
+    if found == (standing_order.rule_lead, standing_order.notice_rule_pack):
+        return standing_order
+    lead, rule_pack = found
+    changed = replace(standing_order, rule_lead=lead, notice_rule_pack=rule_pack)
+    due_time, cycle = changed.next_due_time, changed.next_cycle
+    if due_time is None or cycle is None:
+        return changed
+    return replace(changed, prepare_time=changed.prepare_at(cycle, due_time))
 
 
 class Opening(NamedTuple):

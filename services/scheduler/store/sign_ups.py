@@ -21,7 +21,7 @@ _INSERT: Query[StandingOrderId] = Query(
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
         ship_to, region_code, tax_id, price_protection, notice_lead, payment_window, currency,
-        promotion_code,
+        promotion_code, rule_lead, notice_rule_pack,
         catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action, state,
         base_cycle, plan_first_cycle, last_nominal_date, first_cycle, next_cycle, next_due_time,
         prepare_time, last_cycle, resume_time, last_due_time, changes, import_hash, create_time,
@@ -34,7 +34,8 @@ _INSERT: Query[StandingOrderId] = Query(
         CAST(:region_code AS text[]), CAST(:tax_id AS text[]),
         CAST(:price_protection AS jsonb[]), CAST(:notice_lead AS interval[]),
         CAST(:payment_window AS interval[]), CAST(:currency AS text[]),
-        CAST(:promotion_code AS text[]),
+        CAST(:promotion_code AS text[]), CAST(:rule_lead AS interval[]),
+        CAST(:notice_rule_pack AS text[]),
         CAST(:catch_up_mode AS text[]),
         CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
         CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]),

@@ -31,6 +31,8 @@ class StandingOrderRow(NamedTuple):
     payment_window: timedelta
     currency: str
     promotion_code: str
+    rule_lead: timedelta
+    notice_rule_pack: str
     create_time: datetime
     update_time: datetime
     state: str
@@ -77,6 +79,8 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         payment_window=row.payment_window,
         currency=row.currency,
         promotion_code=row.promotion_code,
+        rule_lead=row.rule_lead,
+        notice_rule_pack=row.notice_rule_pack,
         create_time=row.create_time,
         update_time=row.update_time,
         state=State[row.state],
@@ -119,6 +123,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "region_code": standing_order.region_code,
         "tax_id": standing_order.tax_id,
         "notice_lead": standing_order.notice_lead,
+        "rule_lead": standing_order.rule_lead,
+        "notice_rule_pack": standing_order.notice_rule_pack,
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,
         "catch_up_window": standing_order.catch_up.window,

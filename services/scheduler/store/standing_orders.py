@@ -85,7 +85,8 @@ _CHANGE = Query(
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = :ship_to,
         region_code = :region_code, tax_id = :tax_id,
-        notice_lead = :notice_lead, payment_window = :payment_window,
+        notice_lead = :notice_lead, rule_lead = :rule_lead,
+        notice_rule_pack = :notice_rule_pack, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
         conditions = :conditions, repurchase_window = :repurchase_window,
         repurchase_action = :repurchase_action, state = :state,
@@ -111,14 +112,16 @@ _ADVANCE = Query(
         prepare_time = change.prepare_time, changes = CAST(change.changes AS jsonb),
         resume_time = change.resume_time, last_due_time = change.last_due_time,
         last_nominal_date = change.last_nominal_date,
+        rule_lead = change.rule_lead, notice_rule_pack = change.notice_rule_pack,
         version = standing_orders.version + 1, update_time = :now
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
                 CAST(:state AS text[]), CAST(:next_cycle AS int[]),
                 CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
                 CAST(:changes AS text[]), CAST(:resume_time AS timestamptz[]),
-                CAST(:last_due_time AS timestamptz[]), CAST(:last_nominal_date AS date[]))
+                CAST(:last_due_time AS timestamptz[]), CAST(:last_nominal_date AS date[]),
+                CAST(:rule_lead AS interval[]), CAST(:notice_rule_pack AS text[]))
       AS change (merchant, standing_order, version, state, next_cycle, next_due_time, prepare_time,
-                 changes, resume_time, last_due_time, last_nominal_date)
+                 changes, resume_time, last_due_time, last_nominal_date, rule_lead, notice_rule_pack)
     WHERE standing_orders.standing_order = change.standing_order
       AND standing_orders.merchant = change.merchant
       AND standing_orders.version = change.version AND standing_orders.state = :expected
@@ -272,6 +275,8 @@ async def advance(
         resume_time=[one.resume_time for one in standing_orders],
         last_due_time=[one.last_due_time for one in standing_orders],
         last_nominal_date=[one.last_nominal_date for one in standing_orders],
+        rule_lead=[one.rule_lead for one in standing_orders],
+        notice_rule_pack=[one.notice_rule_pack for one in standing_orders],
         expected=expected,
         now=now,
     )

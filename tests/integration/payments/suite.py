@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import Message
+from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
@@ -38,6 +39,9 @@ DAY = timedelta(days=1)
 
 State = payments_pb2.Charge.State
 Abandoned = events_pb2.PaymentAbandoned
+
+# What the scheduler passes on where no rule pack asks for anything.
+NO_RULES = catalog_pb2.ChargeRules(schemes=[catalog_pb2.SchemeRules()])
 
 
 class ManualClock:
@@ -214,11 +218,13 @@ class Payments:
         amount_minor: int = AMOUNT_MINOR,
         customer: str = ANN,
         mandate: str = MANDATE,
+        rules: catalog_pb2.ChargeRules | None = NO_RULES,
     ) -> scheduler_events_pb2.PaymentDue:
         return scheduler_events_pb2.PaymentDue(
             ref=self._ref(order, customer, scheduler_pb2.AUTOMATIC),
             amount=to_money(amount_minor, "EUR"),
             mandate=mandate,
+            charge_rules=rules,
         )
 
     def due_on_notice(self, lasts: timedelta = DAY) -> scheduler_events_pb2.PaymentDue:

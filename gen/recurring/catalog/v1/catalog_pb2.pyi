@@ -3261,6 +3261,7 @@ class BatchQuoteResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     APPLIED_TAX_RATES_FIELD_NUMBER: _builtins.int
+    CHARGE_RULES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteResult]:
         """One a cart, in the same order."""
@@ -3273,20 +3274,79 @@ class BatchQuoteResponse(_message.Message):
     def applied_tax_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedTaxRate]:
         """The tax rates of all lines, each once."""
 
+    @_builtins.property
+    def charge_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargeRules]:
+        """What rule packs ask of the charges of all quotes, each once."""
+
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___QuoteResult] | None = ...,
         lines: _abc.Iterable[Global___QuoteLine] | None = ...,
         applied_tax_rates: _abc.Iterable[Global___AppliedTaxRate] | None = ...,
+        charge_rules: _abc.Iterable[Global___ChargeRules] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_tax_rates", b"applied_tax_rates", "lines", b"lines", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_tax_rates", b"applied_tax_rates", "charge_rules", b"charge_rules", "lines", b"lines", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchQuoteResponse: _TypeAlias = BatchQuoteResponse  # noqa: Y015
+
+@_typing.final
+class ChargeRules(_message.Message):
+    """What rule packs ask of a charge on the day that it is due, by the scheme that it may be paid by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schemes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SchemeRules]:
+        """First what binds whatever the scheme, which is always there; then each scheme that more binds."""
+
+    def __init__(
+        self,
+        *,
+        schemes: _abc.Iterable[Global___SchemeRules] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schemes", b"schemes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeRules: _TypeAlias = ChargeRules  # noqa: Y015
+
+@_typing.final
+class SchemeRules(_message.Message):
+    """What binds a charge that is paid by one scheme."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    payment_scheme: Global___PaymentScheme.ValueType
+    """Unspecified: every scheme that has no entry of its own."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___BindingRule]:
+        """Of each kind the strictest: debit_notice_lead, confirmation_above, mandate_terms and
+        mandate_lapse_months.
+        """
+
+    def __init__(
+        self,
+        *,
+        payment_scheme: Global___PaymentScheme.ValueType = ...,
+        rules: _abc.Iterable[Global___BindingRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_scheme", b"payment_scheme", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SchemeRules: _TypeAlias = SchemeRules  # noqa: Y015
 
 @_typing.final
 class QuoteResult(_message.Message):
@@ -3427,6 +3487,9 @@ class Quote(_message.Message):
 
     TOTAL_FIELD_NUMBER: _builtins.int
     LINE_INDEXES_FIELD_NUMBER: _builtins.int
+    CHARGE_RULES_INDEX_FIELD_NUMBER: _builtins.int
+    charge_rules_index: _builtins.int
+    """The place of what rule packs ask of its charge among those of the response, from 0."""
     @_builtins.property
     def total(self) -> _money_pb2.Money:
         """What the customer pays: the gross amounts of all lines."""
@@ -3440,10 +3503,11 @@ class Quote(_message.Message):
         *,
         total: _money_pb2.Money | None = ...,
         line_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        charge_rules_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_indexes", b"line_indexes", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_rules_index", b"charge_rules_index", "line_indexes", b"line_indexes", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

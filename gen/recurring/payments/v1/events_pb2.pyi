@@ -177,19 +177,25 @@ class PaymentRefused(_message.Message):
 
     REF_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    APPLIED_RULES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_payments_pb2.RefusalReason.ValueType]: ...
+    @_builtins.property
+    def applied_rules(self) -> _containers.RepeatedCompositeFieldContainer[_payments_pb2.AppliedRule]:
+        """The rules of rule packs that it was held against, and what each of them said."""
+
     def __init__(
         self,
         *,
         ref: Global___ChargeRef | None = ...,
         reasons: _abc.Iterable[_payments_pb2.RefusalReason.ValueType] | None = ...,
+        applied_rules: _abc.Iterable[_payments_pb2.AppliedRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_rules", b"applied_rules", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

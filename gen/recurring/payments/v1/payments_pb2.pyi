@@ -35,6 +35,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
+from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -85,6 +86,16 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The payment provider does not charge the amount: it is below its minimum, has more than 12 digits, or
     is no multiple of what the provider counts in (0.010 KWD).
     """
+    NOTICE_TOO_RECENT: _RefusalReason.ValueType  # 20
+    """The notice was delivered less than so long ago as a rule pack asks for."""
+    CONFIRMATION_REQUIRED: _RefusalReason.ValueType  # 21
+    """By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
+    MANDATE_LAPSED: _RefusalReason.ValueType  # 22
+    """By a rule pack the mandate lapsed: it was not used for too long."""
+    MANDATE_WITHOUT_END: _RefusalReason.ValueType  # 23
+    """By a rule pack each mandate has a day on which it ends, and this one has none."""
+    RULES_UNKNOWN: _RefusalReason.ValueType  # 24
+    """It was not said which rules bind the charge."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why the guard does not allow a charge."""
@@ -122,6 +133,16 @@ AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12
 """The payment provider does not charge the amount: it is below its minimum, has more than 12 digits, or
 is no multiple of what the provider counts in (0.010 KWD).
 """
+NOTICE_TOO_RECENT: RefusalReason.ValueType  # 20
+"""The notice was delivered less than so long ago as a rule pack asks for."""
+CONFIRMATION_REQUIRED: RefusalReason.ValueType  # 21
+"""By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
+MANDATE_LAPSED: RefusalReason.ValueType  # 22
+"""By a rule pack the mandate lapsed: it was not used for too long."""
+MANDATE_WITHOUT_END: RefusalReason.ValueType  # 23
+"""By a rule pack each mandate has a day on which it ends, and this one has none."""
+RULES_UNKNOWN: RefusalReason.ValueType  # 24
+"""It was not said which rules bind the charge."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final
@@ -493,6 +514,7 @@ class Charge(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    APPLIED_RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{standing_order}-{cycle}`; derived from the
     order, so an order can have one charge only.
@@ -528,6 +550,12 @@ class Charge(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def applied_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedRule]:
+        """The rules of rule packs that the guard held the charge against when it last decided, and what each of
+        them said. A charge that the customer confirms is bound by none.
+        """
+
     def __init__(
         self,
         *,
@@ -544,14 +572,49 @@ class Charge(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         notice: _builtins.str = ...,
+        applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempts", b"attempts", "create_time", b"create_time", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Charge: _TypeAlias = Charge  # noqa: Y015
+
+@_typing.final
+class AppliedRule(_message.Message):
+    """A rule of a rule pack that decided about a charge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_PACK_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REFUSAL_REASON_FIELD_NUMBER: _builtins.int
+    rule_pack: _builtins.str
+    """`merchants/{merchant}/rulePacks/{rule_pack}`."""
+    rule: _builtins.str
+    """What it is called in its pack."""
+    source: _builtins.str
+    """Where it says so, such as a law with its section."""
+    refusal_reason: Global___RefusalReason.ValueType
+    """What it refused the charge for; unspecified: it allowed it."""
+    def __init__(
+        self,
+        *,
+        rule_pack: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        source: _builtins.str = ...,
+        refusal_reason: Global___RefusalReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal_reason", b"refusal_reason", "rule", b"rule", "rule_pack", b"rule_pack", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppliedRule: _TypeAlias = AppliedRule  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
@@ -1387,21 +1450,27 @@ class BatchCheckMandatesRequest(_message.Message):
 
     CHECKS_FIELD_NUMBER: _builtins.int
     IN_TURN_FIELD_NUMBER: _builtins.int
+    CHARGE_RULES_FIELD_NUMBER: _builtins.int
     in_turn: _builtins.bool
     """As if what is covered were charged: it counts in its month for the checks after it."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MandateCheck]:
         """At most 500."""
 
+    @_builtins.property
+    def charge_rules(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_pb2.ChargeRules]:
+        """What rule packs ask of the charges, as the catalog's BatchQuote says it. At most 500."""
+
     def __init__(
         self,
         *,
         checks: _abc.Iterable[Global___MandateCheck] | None = ...,
         in_turn: _builtins.bool = ...,
+        charge_rules: _abc.Iterable[_catalog_pb2.ChargeRules] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "in_turn", b"in_turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_rules", b"charge_rules", "checks", b"checks", "in_turn", b"in_turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1415,8 +1484,13 @@ class MandateCheck(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_TIME_FIELD_NUMBER: _builtins.int
     PLANNED_AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGE_RULES_INDEX_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
+    charge_rules_index: _builtins.int
+    """The place of what rule packs ask of it in the request's `charge_rules`, from 0. Absent: that is not
+    checked.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -1434,12 +1508,15 @@ class MandateCheck(_message.Message):
         amount: _money_pb2.Money | None = ...,
         charge_time: _timestamp_pb2.Timestamp | None = ...,
         planned_amount: _money_pb2.Money | None = ...,
+        charge_rules_index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time", "planned_amount", b"planned_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "planned_amount", b"planned_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time", "mandate", b"mandate", "planned_amount", b"planned_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "mandate", b"mandate", "planned_amount", b"planned_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__charge_rules_index: _TypeAlias = _typing.Literal["charge_rules_index"]  # noqa: Y015
+    _WhichOneofArgType__charge_rules_index: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__charge_rules_index) -> _WhichOneofReturnType__charge_rules_index | None: ...
 
 Global___MandateCheck: _TypeAlias = MandateCheck  # noqa: Y015
 
@@ -1470,6 +1547,11 @@ class MandateCheckResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASONS_FIELD_NUMBER: _builtins.int
+    PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    payment_scheme: _catalog_pb2.PaymentScheme.ValueType
+    """The scheme that a charge under it is paid by; unspecified: one that no rule pack is about, or there is
+    no such mandate.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___RefusalReason.ValueType]:
         """Empty when the mandate covers the amount."""
@@ -1478,10 +1560,11 @@ class MandateCheckResult(_message.Message):
         self,
         *,
         reasons: _abc.Iterable[Global___RefusalReason.ValueType] | None = ...,
+        payment_scheme: _catalog_pb2.PaymentScheme.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
+from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
 import builtins as _builtins
@@ -131,6 +132,7 @@ class PaymentDue(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CHARGE_RULES_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; empty for PAY_ON_NOTICE."""
     @_builtins.property
@@ -143,6 +145,12 @@ class PaymentDue(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """PAY_ON_NOTICE: when the request to pay ends."""
 
+    @_builtins.property
+    def charge_rules(self) -> _catalog_pb2.ChargeRules:
+        """What rule packs ask of the charge, by the scheme that it may be paid by. Without it an AUTOMATIC
+        charge is refused.
+        """
+
     def __init__(
         self,
         *,
@@ -150,10 +158,11 @@ class PaymentDue(_message.Message):
         amount: _money_pb2.Money | None = ...,
         mandate: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        charge_rules: _catalog_pb2.ChargeRules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time", "mandate", b"mandate", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "mandate", b"mandate", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

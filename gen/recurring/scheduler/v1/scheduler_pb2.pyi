@@ -212,6 +212,8 @@ class StandingOrder(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     PROMOTION_CODE_FIELD_NUMBER: _builtins.int
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_NOTICE_LEAD_FIELD_NUMBER: _builtins.int
+    NOTICE_RULE_PACK_FIELD_NUMBER: _builtins.int
     PAYMENT_WINDOW_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
@@ -258,6 +260,8 @@ class StandingOrder(_message.Message):
     """The code of the promotion that it redeems at sign-up, in capital letters. Empty: what everybody is given
     then.
     """
+    notice_rule_pack: _builtins.str
+    """The rule pack that asks for longer than `notice_lead`; empty if none does."""
     repurchase_action: Global___Otherwise.Action.ValueType
     """What becomes of it: SKIP or HOLD_AND_ASK. Default: SKIP. It means nothing without a window."""
     state: Global___StandingOrder.State.ValueType
@@ -283,7 +287,17 @@ class StandingOrder(_message.Message):
     def price_protection(self) -> Global___PriceProtection: ...
     @_builtins.property
     def notice_lead(self) -> _duration_pb2.Duration:
-        """How long before the due time the customer hears of it; 1 hour to 60 days, default 72 hours."""
+        """How long before the due time the customer hears of it; 1 hour to 60 days, default 72 hours. Where a rule
+        pack asks for longer (`effective_notice_lead`), that counts.
+        """
+
+    @_builtins.property
+    def effective_notice_lead(self) -> _duration_pb2.Duration:
+        """How long before the due time the customer hears of it in fact: the longer of `notice_lead` and what the
+        rule packs ask for that bind its charges, by where it goes and what it is paid by. It is looked up
+        when the standing order is made, when its items, mandate, billing mode or conditions change, and
+        whenever a cycle is prepared; a cycle that is prepared too late for it is charged later.
+        """
 
     @_builtins.property
     def payment_window(self) -> _duration_pb2.Duration:
@@ -345,6 +359,8 @@ class StandingOrder(_message.Message):
         currency: _builtins.str = ...,
         promotion_code: _builtins.str = ...,
         notice_lead: _duration_pb2.Duration | None = ...,
+        effective_notice_lead: _duration_pb2.Duration | None = ...,
+        notice_rule_pack: _builtins.str = ...,
         payment_window: _duration_pb2.Duration | None = ...,
         catch_up: Global___CatchUp | None = ...,
         conditions: _abc.Iterable[Global___Condition] | None = ...,
@@ -362,9 +378,9 @@ class StandingOrder(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "effective_notice_lead", b"effective_notice_lead", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "conditions", b"conditions", "create_time", b"create_time", "currency", b"currency", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "promotion_code", b"promotion_code", "region_code", b"region_code", "repurchase_action", b"repurchase_action", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "conditions", b"conditions", "create_time", b"create_time", "currency", b"currency", "customer", b"customer", "cycle_changes", b"cycle_changes", "effective_notice_lead", b"effective_notice_lead", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "notice_rule_pack", b"notice_rule_pack", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "promotion_code", b"promotion_code", "region_code", b"region_code", "repurchase_action", b"repurchase_action", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -116,6 +116,8 @@ CREATE TABLE charges (
     time_zone               text        NOT NULL,
     traceparent             text        NOT NULL,
     expire_time             timestamptz,
+    -- What rule packs ask of it, by payment scheme; NULL: nobody said.
+    charge_rules            jsonb,
     create_time             timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
@@ -135,6 +137,8 @@ CREATE TABLE charges (
     refusal_reasons         text[]      NOT NULL DEFAULT '{}',
     abandon_reason          text,
     decline_code            text        NOT NULL DEFAULT '',
+    -- What the rules said that bound it when it was last decided.
+    applied_rules           jsonb       NOT NULL DEFAULT '[]',
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),

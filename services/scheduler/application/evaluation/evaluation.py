@@ -12,7 +12,8 @@ from services.scheduler.application.evaluation.pricing import (
     order_histories,
     price,
 )
-from services.scheduler.clients import Clients, MandateQuestion, PlannedCharges
+from services.scheduler.clients import Clients, MandateAnswer, MandateQuestion, PlannedCharges
+from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm
 from services.scheduler.domain.condition_outcomes import prepared
 from services.scheduler.domain.conditions import Action, Outcome
 from services.scheduler.domain.order import Order, OrderReason, Quote, Stage
@@ -77,11 +78,11 @@ async def evaluate_ahead(
 async def _evaluated(
     context: Context, priced: Sequence[Priced], bound: Sequence[bool], planned: PlannedCharges
 ) -> list[Evaluated]:
-    refused = await _refusals(context, priced, planned)
+    checked = await _checked(context, priced, planned)
     return [
         Evaluated(
             entry.order,
-            _evaluation(context, entry, refused.get(index, ()), phone_bound=bound[index]),
+            _evaluation(context, entry, checked.get(index), phone_bound=bound[index]),
             entry.outcome,
         )
         for index, entry in enumerate(priced)
@@ -148,10 +149,10 @@ def _overlaps(context: Context, order: Order) -> bool:
     return before is not None and before.due_at + order.notice_lead > context.now
 
 
-async def _refusals(
+async def _checked(
     context: Context, priced: Sequence[Priced], planned: PlannedCharges
-) -> dict[int, tuple[str, ...]]:
-    """By index: why the mandate does not cover the quote, where there is one to ask about.
+) -> dict[int, MandateAnswer]:
+    """By index: what is said of the mandate and the quote, where there is one to ask about.
 
     The questions are in the order of the charges, since earlier ones count in their month.
     """
@@ -163,17 +164,25 @@ async def _refusals(
         if mandate and isinstance(quote, Quote) and goes_on:
             charge_time = promised_charge_time(entry.order, context.now)
             questions[index] = MandateQuestion(
-                mandate, quote.amount_minor, quote.currency, charge_time
+                mandate, quote.amount_minor, quote.currency, charge_time, quote.rules
             )
     questions = dict(sorted(questions.items(), key=lambda question: question[1].charge_time))
-    answers = await context.clients.refusals(list(questions.values()), planned)
+    answers = await context.clients.check_mandates(list(questions.values()), planned)
     return dict(zip(questions, answers, strict=True))
 
 
 def _evaluation(
-    context: Context, priced: Priced, mandate_reasons: tuple[str, ...], *, phone_bound: bool
+    context: Context, priced: Priced, mandate: MandateAnswer | None, *, phone_bound: bool
 ) -> Evaluation:
-    answer = priced.answer
+    answer, order_mandate = priced.answer, context.standing_order(priced.order).mandate
+    # What the customer confirms each time is bound by none.
+    rules: Sequence[ChargeRule] | None = None if order_mandate else ()
+    mandate_reasons = mandate.reasons if mandate else ()
+    if mandate and isinstance(answer, Quote):
+        rules = answer.rules.of(mandate.scheme)
+        if asks_to_confirm(rules, answer.amount_minor, answer.currency):
+            # The customer's own confirmation stands for the mandate.
+            mandate_reasons = ()
     problems = () if isinstance(answer, Quote) else answer.reasons
     if not phone_bound:
         problems = (*problems, OrderReason.PHONE_NOT_BOUND)
@@ -183,6 +192,6 @@ def _evaluation(
         why = OrderReason.PAYMENT_METHOD_BLOCKED if blocked else OrderReason.MANDATE_NOT_COVERING
         problems = (*problems, why)
     if isinstance(answer, Quote):
-        return Evaluation(answer, problems, mandate_reasons)
+        return Evaluation(answer, problems, mandate_reasons, rules=rules)
     discontinued = is_discontinued(priced.order, answer, context.consents(priced.order))
     return Evaluation(None, problems, mandate_reasons, discontinued=discontinued)

@@ -37,6 +37,9 @@ CREATE TABLE standing_orders (
     payment_window          interval    NOT NULL,
     currency                text        NOT NULL DEFAULT '',
     promotion_code          text        NOT NULL DEFAULT '',
+    -- How early rule packs have its charges announced, and which pack, as far as is known.
+    rule_lead               interval    NOT NULL DEFAULT '0',
+    notice_rule_pack        text        NOT NULL DEFAULT '',
     base_cycle              integer     NOT NULL,
     -- The first cycle of all: the count that the customer gave counts from it, under any schedule.
     plan_first_cycle        integer     NOT NULL DEFAULT 1,
@@ -291,7 +294,8 @@ CREATE VIEW order_rows WITH (security_invoker = true) AS
 CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
     SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
            region_code, tax_id, price_protection, notice_lead, payment_window, currency,
-           promotion_code, create_time, update_time, state, base_cycle, plan_first_cycle,
+           promotion_code, rule_lead, notice_rule_pack, create_time, update_time, state, base_cycle,
+           plan_first_cycle,
            last_nominal_date, next_cycle,
            next_due_time, prepare_time,
            catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
