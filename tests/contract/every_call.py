@@ -202,6 +202,14 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
                 update_mask=field_mask_pb2.FieldMask(paths=["title"]),
             ),
         ),
+        (
+            "ImportProducts",
+            catalog_pb2.ImportProductsRequest(config=catalog_pb2.ImportConfig(parent=name)),
+        ),
+        (
+            "ImportPrices",
+            catalog_pb2.ImportPricesRequest(config=catalog_pb2.ImportConfig(parent=name)),
+        ),
         ("DiscontinueProduct", catalog_pb2.DiscontinueProductRequest(name=tea)),
         ("CreatePrice", catalog_pb2.CreatePriceRequest(parent=tea, price_id="p1", price=price)),
         (

@@ -115,7 +115,13 @@ def read_price_change(
 
 
 def read_price(
-    violations: Violations, field: str, key: PriceKey, message: catalog_pb2.Price, now: datetime
+    violations: Violations,
+    field: str,
+    key: PriceKey,
+    message: catalog_pb2.Price,
+    now: datetime,
+    *,
+    may_be_past: bool = False,
 ) -> Price:
     """A price that is announced now."""
     amount = NO_MONEY
@@ -123,7 +129,9 @@ def read_price(
         f"{field}.unit_price", "must be given", met=message.HasField("unit_price")
     ):
         amount = read_money(violations, f"{field}.unit_price", message.unit_price)
-    effective_time = read_effective_time(violations, f"{field}.effective_time", message, now)
+    effective_time = read_effective_time(
+        violations, f"{field}.effective_time", message, now, may_be_past=may_be_past
+    )
     return Price(
         *key,
         amount.amount_minor,

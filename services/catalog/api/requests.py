@@ -126,12 +126,14 @@ def read_effective_time(
     field: str,
     message: catalog_pb2.Price | catalog_pb2.TaxRate,
     now: datetime,
+    *,
+    may_be_past: bool = False,
 ) -> datetime:
     """When a new version takes over; it is now where the message does not say."""
     if not message.HasField("effective_time"):
         return now
     effective_time = read_timestamp(violations, field, message.effective_time)
-    met = effective_time >= now - EFFECTIVE_TIME_GRACE
+    met = may_be_past or effective_time >= now - EFFECTIVE_TIME_GRACE
     violations.require(field, "must not be past", met=met)
     return effective_time
 

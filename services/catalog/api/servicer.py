@@ -1,6 +1,8 @@
 """The catalog's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any, TypeVar
 
 from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -8,6 +10,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from services.catalog.api import (
     capacity_messages,
     delivery_messages,
+    import_messages,
     offer_messages,
     price_requests,
     promotion_messages,
@@ -19,6 +22,7 @@ from services.catalog.api import rule_pack_messages as rule_messages
 from services.catalog.application import (
     bookings,
     deliveries,
+    imports,
     offers,
     prices,
     products,
@@ -59,10 +63,13 @@ from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.mutations import run_mutation
+from services.runtime.rpc.imports import import_limiter, never_idle, slot
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 
+T = TypeVar("T")
+Res = TypeVar("Res", catalog_pb2.ImportProductsResponse, catalog_pb2.ImportPricesResponse)
 READ, WRITE = "products:read", "products:write"
 # Method -> who may call it. What is not named here is closed to all.
 ACCESS = {
@@ -70,10 +77,12 @@ ACCESS = {
     "GetProduct": Access(READ),
     "ListProducts": Access(READ),
     "UpdateProduct": Access(WRITE),
+    "ImportProducts": Access(WRITE),
     "DiscontinueProduct": Access(WRITE),
     "CreatePrice": Access(WRITE),
     "BatchCreatePrices": Access(WRITE),
     "GetPrice": Access(READ, services=("scheduler",)),
+    "ImportPrices": Access(WRITE),
     "UpdatePrice": Access(WRITE),
     "CreatePromotion": Access(WRITE),
     "GetPromotion": Access(READ),
@@ -127,6 +136,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._import_limiter = import_limiter()
 
     # --- products -------------------------------------------------------------------------------
 
@@ -180,6 +190,31 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             ),
         )
 
+    async def ImportProducts(
+        self, requests: AsyncIterator[catalog_pb2.ImportProductsRequest], _context: object
+    ) -> catalog_pb2.ImportProductsResponse:
+        return await self._import(requests, import_messages.PRODUCTS, imports.store_products)
+
+    async def _import(
+        self,
+        requests: import_messages.Requests,
+        importer: import_messages.Importer[Any, T, Res],
+        store: imports.Store[T],
+    ) -> Res:
+        """Read all rows, then store them; says what became of them."""
+        sent = never_idle(requests)
+        config = await import_messages.read_config(sent)
+        book = imports.Book(
+            MERCHANT.key(config.parent), self._clock.now(), config.partial, config.dry_run
+        )
+        async with slot(self._import_limiter, book.merchant):
+            read = importer.reader(book.merchant, book.now)
+            rows = await import_messages.read_rows(sent, read)
+            await imports.import_rows(
+                self._database, book, rows, store, importer.request, importer.respond
+            )
+        return importer.respond(book)
+
     async def DiscontinueProduct(
         self, request: catalog_pb2.DiscontinueProductRequest, _context: object
     ) -> catalog_pb2.Product:
@@ -220,6 +255,11 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 price_requests.read_new_prices(request, self._clock.now()),
             ),
         )
+
+    async def ImportPrices(
+        self, requests: AsyncIterator[catalog_pb2.ImportPricesRequest], _context: object
+    ) -> catalog_pb2.ImportPricesResponse:
+        return await self._import(requests, import_messages.PRICES, imports.store_prices)
 
     async def GetPrice(
         self, request: catalog_pb2.GetPriceRequest, _context: object

@@ -1,6 +1,6 @@
 """Products come and go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -48,26 +48,36 @@ async def create(tx: Connection, product: Product) -> Applied[Product]:
     Raises ALREADY_EXISTS PRODUCT_ALREADY_EXISTS, INVALID_ARGUMENT with what is wrong with its parts.
     """
     if product.parts:
-        product = await _bundle(tx, product)
-    if not await products.insert_product(tx, product):
+        known = await products.products_by_key(tx, [part.key for part in product.parts])
+        violations = Violations()
+        product = with_parts(violations, product, known)
+        violations.check()
+    if not await products.insert_products(tx, [product]):
         raise already_exists("PRODUCT_ALREADY_EXISTS", PRODUCT_NAME.format(*product.key))
     return Applied(product)
 
 
-async def _bundle(tx: Connection, product: Product) -> Product:
-    known = await products.products_by_key(tx, [part.key for part in product.parts])
-    parts_of = {key: part.parts for key, part in known.items()}
-    services = {key for key, part in known.items() if part.capacity_by_day}
-    violations = Violations()
-    for place, reason in bundle_faults(product.key, product.parts, parts_of, services):
+def with_parts(
+    violations: Violations, product: Product, known: Mapping[ProductKey, Product]
+) -> Product:
+    """A bundle with the parts of the bundles in it; what is wrong with its parts is noted.
+
+    `known` has those of its parts that exist.
+    """
+    if not product.parts:
+        return product
+    parts = [known[part.key] for part in product.parts if part.key in known]
+    parts_of = {part.key: part.parts for part in parts}
+    services = {part.key for part in parts if part.capacity_by_day}
+    faults = bundle_faults(product.key, product.parts, parts_of, services)
+    for place, reason in faults:
         field = "product.bundle_parts" + ("" if place is None else f"[{place}].product")
         violations.add(field, _BUNDLE_FAULTS[reason], reason)
-    violations.check()
-    parts = flattened(product.parts, parts_of)
+    items = product.parts if faults else flattened(product.parts, parts_of)
     return replace(
         product,
-        part_products=tuple(part.key.product for part in parts),
-        part_quantities=tuple(part.quantity for part in parts),
+        part_products=tuple(item.key.product for item in items),
+        part_quantities=tuple(item.quantity for item in items),
     )
 
 

@@ -126,6 +126,20 @@ class Product:
             Item(ProductKey(self.merchant, product), quantity) for product, quantity in parts
         )
 
+    @property
+    def description(self) -> tuple[object, ...]:
+        """What a merchant says of it; the same of a product that is made again alike."""
+        return (
+            self.key,
+            self.title,
+            self.increase_notice_days,
+            self.stock_tracked,
+            self.low_stock_threshold,
+            self.tax_category,
+            self.parts,
+            self.capacity_by_day,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -111,6 +111,27 @@ _PREVIOUS = Query(
     _PriceRow,
 )
 
+_IN_THE_WAY = Query(
+    """
+    SELECT DISTINCT merchant, product, price, unit_price_minor, currency, effective_time,
+           announce_time, withdraw_time, tier_mode, tiers, subscriber_discount_bps, version
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
+        CAST(:currency AS text[]), CAST(:effective_time AS timestamptz[]))
+      AS new (of_merchant, of_product, of_price, in_currency, from_time)
+    -- Two look-ups by an index each; OFFSET has them made for each new price.
+    CROSS JOIN LATERAL (
+        SELECT * FROM prices
+        WHERE product = of_product AND merchant = of_merchant AND price = of_price
+        UNION ALL
+        SELECT * FROM prices
+        WHERE product = of_product AND merchant = of_merchant AND currency = in_currency
+          AND effective_time = from_time AND withdraw_time IS NULL
+        OFFSET 0) AS found
+    """,
+    _PriceRow,
+)
+
 _TAKEN = Query(
     """
     SELECT merchant, product, price, unit_price_minor, currency, effective_time, announce_time,
@@ -238,6 +259,11 @@ async def taken(tx: Connection, price: Price) -> Price | None:
         effective_time=price.effective_time,
     )
     return row and _price(row)
+
+
+async def in_the_way(tx: Connection, prices: Sequence[Price]) -> list[Price]:
+    """The prices that have the id of a new one, or its currency and effective time."""
+    return list(map(_price, await _IN_THE_WAY.all_for(tx, prices)))
 
 
 async def prices_of_product(

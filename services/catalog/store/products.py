@@ -1,6 +1,6 @@
 """Rows of products."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from services.catalog.domain.products import (
     Item,
@@ -13,7 +13,8 @@ from services.catalog.store import capacities
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
-_INSERT_PRODUCT = Command("""
+_INSERT_PRODUCTS = Query(
+    """
     INSERT INTO products (merchant, product, title, increase_notice_days, stock_tracked,
                           low_stock_threshold, state, create_time, tax_category,
                           part_products, part_quantities, capacity_by_day)
@@ -31,10 +32,14 @@ _INSERT_PRODUCT = Command("""
                   state, create_time, tax_category, part_products, part_quantities,
                   capacity_by_day)
     ON CONFLICT (product, merchant) DO NOTHING
-""")
+    RETURNING merchant, product
+    """,
+    ProductKey,
+)
 
 _INSERT_STOCK = Command("""
-    INSERT INTO stock (merchant, product) VALUES (:merchant, :product)
+    INSERT INTO stock (merchant, product)
+    SELECT * FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
     ON CONFLICT (product, merchant) DO NOTHING
 """)
 
@@ -134,27 +139,26 @@ _UPDATE = Query(
         increase_notice_days = :increase_notice_days, low_stock_threshold = :low_stock_threshold
     WHERE product = :product AND merchant = :merchant
     RETURNING merchant, product, title, increase_notice_days, stock_tracked, low_stock_threshold,
-              state, create_time, version, tax_category, part_products, part_quantities
+              state, create_time, version, tax_category, part_products, part_quantities, capacity_by_day
     """,
     Product,
 )
 
 
-async def insert_product(tx: Connection, product: Product) -> bool:
-    """Create a product with its empty stock; False if the id is taken."""
+async def insert_products(tx: Connection, products: Sequence[Product]) -> set[ProductKey]:
+    """Create products with their empty stock; returns those whose id was free."""
     # Arrays of arrays must be rectangular, so those of a bundle's parts are lines of a text.
-    inserted = await _INSERT_PRODUCT.run_for(
+    inserted = await _INSERT_PRODUCTS.all_for(
         tx,
-        [product],
-        part_products=["\n".join(product.part_products)],
-        part_quantities=["\n".join(map(str, product.part_quantities))],
+        products,
+        part_products=["\n".join(product.part_products) for product in products],
+        part_quantities=["\n".join(map(str, product.part_quantities)) for product in products],
     )
-    if not inserted:
-        return False
-    await _INSERT_STOCK.run(tx, **product.key._asdict())
-    if product.capacity_by_day:
-        await capacities.insert(tx, [product.key])
-    return True
+    await _INSERT_STOCK.run_for(tx, inserted)
+    services = {product.key for product in products if product.capacity_by_day}
+    if new_services := [key for key in inserted if key in services]:
+        await capacities.insert(tx, new_services)
+    return set(inserted)
 
 
 async def product(tx: Connection, key: ProductKey, *, lock: bool = False) -> Product | None:

@@ -15,6 +15,7 @@ from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem
 from services.runtime.mutations import Applied, Apply, Decide, run_checked_mutation, run_mutation
 from services.runtime.rpc.conversions import read_timestamp
+from services.runtime.rpc.imports import import_limiter, never_idle, slot
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
@@ -55,9 +56,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self._database = database
         self._clock = clock
         self._clients = clients
-        self._import_limiter = ConcurrencyLimiter(
-            imports.IMPORTS_AT_ONCE_MAX, imports.IMPORTS_OF_MERCHANT_MAX
-        )
+        self._import_limiter = import_limiter()
         self._forecast_limiter = ConcurrencyLimiter(
             forecasts.FORECASTS_AT_ONCE_MAX, forecasts.FORECASTS_OF_MERCHANT_MAX
         )
@@ -224,10 +223,10 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def ImportStandingOrders(
         self, requests: import_requests.Requests, _context: object
     ) -> pb.ImportStandingOrdersResponse:
-        sent = import_requests.never_idle(requests)
+        sent = never_idle(requests)
         config = await import_requests.read_config(sent)
         merchant = names.MERCHANT.key(config.parent)
-        async with imports.slot(self._import_limiter, merchant):
+        async with slot(self._import_limiter, merchant):
             book = imports.Book(
                 merchant,
                 partial(import_requests.read_row, merchant, self._database.keyring),

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -16,7 +16,6 @@ from services.runtime.errors import FieldViolation, Violations, already_exists
 from services.runtime.messaging import outbox
 from services.runtime.resource_names import ID_PATTERN
 from services.runtime.rpc import validation
-from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
 from services.scheduler import names, publishers
 from services.scheduler.application import previews
 from services.scheduler.application.previews import CyclePreview
@@ -29,15 +28,6 @@ from services.scheduler.domain.standing_order import StandingOrder, under_rule_l
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import purchases, sign_ups
 
-# All rows of an import are in memory until they are stored: 48 MiB as they came, and what lists them.
-IMPORTS_AT_ONCE_MAX = 2
-# So that one merchant does not keep all others out.
-IMPORTS_OF_MERCHANT_MAX = 1
-# An import that broke off keeps its slot until the service has heard of it and undone what it began:
-# whoever sends the book again at once waits for that slot rather than be sent away.
-IMPORTS_WAIT_SECONDS = 5.0
-# When a slot may be free again.
-IMPORTS_RETRY_SECONDS = 10.0
 PROBLEMS_MAX = 1000
 SHADOW_MAX_ROWS = 1000
 _ID_MAX_CHARACTERS = 63
@@ -149,22 +139,6 @@ class Book:
     def accepted_count(self) -> int:
         """How many rows are good."""
         return sum(map(len, self.batches))
-
-
-@asynccontextmanager
-async def slot(limiter: ConcurrencyLimiter, merchant: MerchantId) -> AsyncIterator[None]:
-    """Wait for a slot for an import of a merchant. Raises RESOURCE_EXHAUSTED IMPORTS_BUSY."""
-    async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.timeout(IMPORTS_WAIT_SECONDS):
-                await stack.enter_async_context(limiter.of(merchant))
-        except TimeoutError:
-            message = (
-                f"{IMPORTS_OF_MERCHANT_MAX} import of the merchant"
-                f" or {IMPORTS_AT_ONCE_MAX} in all are running"
-            )
-            raise exhausted("IMPORTS_BUSY", message, IMPORTS_RETRY_SECONDS) from None
-        yield
 
 
 async def import_book(

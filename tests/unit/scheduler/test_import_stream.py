@@ -7,6 +7,7 @@ import pytest
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Problem
+from services.runtime.rpc import imports
 from services.scheduler.api.requests import imports as import_stream
 
 Request = scheduler_pb2.ImportStandingOrdersRequest
@@ -57,17 +58,24 @@ async def test_a_book_that_is_too_large_is_refused_with_the_limit(
     assert most in refusal.value.message
 
 
+async def test_a_caller_of_too_large_a_book_has_sent_all_of_it_when_it_is_refused() -> None:
+    sent = same_rows(210, row_of(title="x" * 250_000))
+    with pytest.raises(Problem):
+        _ = [batch async for batch in import_stream.batches(sent)]
+    assert [row async for row in sent] == []
+
+
 async def test_a_caller_who_sends_nothing_any_more_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(import_stream, "IMPORT_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(imports, "IMPORT_IDLE_SECONDS", 0.05)
 
     async def two_and_then_none() -> AsyncIterator[Request]:
         async for request in rows(2):
             yield request
         await asyncio.Event().wait()
 
-    sent = import_stream.never_idle(two_and_then_none())
+    sent = imports.never_idle(two_and_then_none())
     assert [await anext(sent), await anext(sent)] == [request async for request in rows(2)]
     with pytest.raises(Problem) as refusal:
         await anext(sent)
@@ -77,6 +85,6 @@ async def test_a_caller_who_sends_nothing_any_more_is_not_waited_for(
 async def test_what_is_done_with_a_row_may_take_longer_than_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(import_stream, "IMPORT_IDLE_SECONDS", 0.05)
-    async for _ in import_stream.never_idle(rows(2)):
+    monkeypatch.setattr(imports, "IMPORT_IDLE_SECONDS", 0.05)
+    async for _ in imports.never_idle(rows(2)):
         await asyncio.sleep(0.1)

@@ -56,6 +56,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateProductRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Product.FromString,
                 _registered_method=True)
+        self.ImportProducts = channel.stream_unary(
+                '/recurring.catalog.v1.CatalogService/ImportProducts',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsResponse.FromString,
+                _registered_method=True)
         self.DiscontinueProduct = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/DiscontinueProduct',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.DiscontinueProductRequest.SerializeToString,
@@ -70,6 +75,11 @@ class CatalogServiceStub:
                 '/recurring.catalog.v1.CatalogService/BatchCreatePrices',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.FromString,
+                _registered_method=True)
+        self.ImportPrices = channel.stream_unary(
+                '/recurring.catalog.v1.CatalogService/ImportPrices',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesResponse.FromString,
                 _registered_method=True)
         self.GetPrice = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/GetPrice',
@@ -341,6 +351,27 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportProducts(self, request_iterator, context):
+        """Takes over products from a file or another system: first one message with the `config`, then the rows in
+        order. All or nothing by default. Answered once, when the caller has sent everything: what was or would
+        be imported, and every problem with its row. Sending the same rows again changes nothing; a row whose id
+        exists with other content is a problem (PRODUCT_ALREADY_EXISTS: UpdateProduct changes it). The parts of
+        a bundle are products that exist, or that a row before has.
+
+        Problems carry the field and reason that CreateProduct would have given; and ROW_REPEATED (product_id: a
+        row before has it). A dry run finds what the import would find: it is the import, taken back.
+
+        The whole call may take 10 minutes, and ends when nothing is sent for 30 s; if it breaks off, nothing
+        is stored, and it can be made again.
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+        than 50 000 rows or 16 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY (1 import of the
+        merchant or 2 in all were running for 5 s: try again later, as its RetryInfo says).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DiscontinueProduct(self, request, context):
         """Takes a product off sale for good. Cycles that would contain it are held and the merchant and the
         customers hear of it (event ProductDiscontinued). Discontinuing it again changes nothing.
@@ -379,6 +410,22 @@ class CatalogServiceServicer:
         (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
         that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
         CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportPrices(self, request_iterator, context):
+        """Takes over dated prices of any products from a file or another system, as ImportProducts does products.
+        Each is announced as if CreatePrice had added it. A row whose id exists with other content, or whose
+        currency has another price from that instant, is a problem (PRICE_ALREADY_EXISTS). A row without an
+        `effective_time` is in force from the import on, and the same when it is sent again.
+
+        Problems carry the field and reason that BatchCreatePrices would have given, of a row; and ROW_REPEATED
+        (price_id: a row before has it).
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING, IMPORT_TOO_LARGE; RESOURCE_EXHAUSTED IMPORTS_BUSY, as those of
+        ImportProducts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -829,6 +876,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.UpdateProductRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Product.SerializeToString,
             ),
+            'ImportProducts': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportProducts,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsResponse.SerializeToString,
+            ),
             'DiscontinueProduct': grpc.unary_unary_rpc_method_handler(
                     servicer.DiscontinueProduct,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.DiscontinueProductRequest.FromString,
@@ -843,6 +895,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchCreatePrices,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.SerializeToString,
+            ),
+            'ImportPrices': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportPrices,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesResponse.SerializeToString,
             ),
             'GetPrice': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPrice,
@@ -1180,6 +1237,33 @@ class CatalogService:
             _registered_method=True)
 
     @staticmethod
+    def ImportProducts(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/recurring.catalog.v1.CatalogService/ImportProducts',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DiscontinueProduct(request,
             target,
             options=(),
@@ -1250,6 +1334,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchCreatePrices',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCreatePricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportPrices(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/recurring.catalog.v1.CatalogService/ImportPrices',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ImportPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,23 @@ class CatalogServiceStub:
     notice was to be shorter, and a price is scheduled, or was announced or took effect within the notice
     that the product has); ABORTED ETAG_MISMATCH.
     """
+    ImportProducts: _aio.StreamUnaryMultiCallable[_catalog_pb2.ImportProductsRequest, _catalog_pb2.ImportProductsResponse]
+    """Takes over products from a file or another system: first one message with the `config`, then the rows in
+    order. All or nothing by default. Answered once, when the caller has sent everything: what was or would
+    be imported, and every problem with its row. Sending the same rows again changes nothing; a row whose id
+    exists with other content is a problem (PRODUCT_ALREADY_EXISTS: UpdateProduct changes it). The parts of
+    a bundle are products that exist, or that a row before has.
+
+    Problems carry the field and reason that CreateProduct would have given; and ROW_REPEATED (product_id: a
+    row before has it). A dry run finds what the import would find: it is the import, taken back.
+
+    The whole call may take 10 minutes, and ends when nothing is sent for 30 s; if it breaks off, nothing
+    is stored, and it can be made again.
+
+    Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+    than 50 000 rows or 16 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY (1 import of the
+    merchant or 2 in all were running for 5 s: try again later, as its RetryInfo says).
+    """
     DiscontinueProduct: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DiscontinueProductRequest, _catalog_pb2.Product]
     """Takes a product off sale for good. Cycles that would contain it are held and the merchant and the
     customers hear of it (event ProductDiscontinued). Discontinuing it again changes nothing.
@@ -100,6 +117,18 @@ class CatalogServiceStub:
     (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
     that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
     CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+    """
+    ImportPrices: _aio.StreamUnaryMultiCallable[_catalog_pb2.ImportPricesRequest, _catalog_pb2.ImportPricesResponse]
+    """Takes over dated prices of any products from a file or another system, as ImportProducts does products.
+    Each is announced as if CreatePrice had added it. A row whose id exists with other content, or whose
+    currency has another price from that instant, is a problem (PRICE_ALREADY_EXISTS). A row without an
+    `effective_time` is in force from the import on, and the same when it is sent again.
+
+    Problems carry the field and reason that BatchCreatePrices would have given, of a row; and ROW_REPEATED
+    (price_id: a row before has it).
+
+    Reasons: INVALID_ARGUMENT CONFIG_MISSING, IMPORT_TOO_LARGE; RESOURCE_EXHAUSTED IMPORTS_BUSY, as those of
+    ImportProducts.
     """
     GetPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetPriceRequest, _catalog_pb2.Price]
     """Reads a price, or the one in force at any instant, past or future: in effect, it is never rewritten.
@@ -400,6 +429,29 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportProducts(
+        self,
+        request_iterator: _abc.AsyncIterator[_catalog_pb2.ImportProductsRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_catalog_pb2.ImportProductsRequest], _abc.Awaitable[_catalog_pb2.ImportProductsResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ImportProductsResponse]:
+        """Takes over products from a file or another system: first one message with the `config`, then the rows in
+        order. All or nothing by default. Answered once, when the caller has sent everything: what was or would
+        be imported, and every problem with its row. Sending the same rows again changes nothing; a row whose id
+        exists with other content is a problem (PRODUCT_ALREADY_EXISTS: UpdateProduct changes it). The parts of
+        a bundle are products that exist, or that a row before has.
+
+        Problems carry the field and reason that CreateProduct would have given; and ROW_REPEATED (product_id: a
+        row before has it). A dry run finds what the import would find: it is the import, taken back.
+
+        The whole call may take 10 minutes, and ends when nothing is sent for 30 s; if it breaks off, nothing
+        is stored, and it can be made again.
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+        than 50 000 rows or 16 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY (1 import of the
+        merchant or 2 in all were running for 5 s: try again later, as its RetryInfo says).
+        """
+
+    @_abc_1.abstractmethod
     def DiscontinueProduct(
         self,
         request: _catalog_pb2.DiscontinueProductRequest,
@@ -446,6 +498,24 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
         that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
         CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportPrices(
+        self,
+        request_iterator: _abc.AsyncIterator[_catalog_pb2.ImportPricesRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_catalog_pb2.ImportPricesRequest], _abc.Awaitable[_catalog_pb2.ImportPricesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ImportPricesResponse]:
+        """Takes over dated prices of any products from a file or another system, as ImportProducts does products.
+        Each is announced as if CreatePrice had added it. A row whose id exists with other content, or whose
+        currency has another price from that instant, is a problem (PRICE_ALREADY_EXISTS). A row without an
+        `effective_time` is in force from the import on, and the same when it is sent again.
+
+        Problems carry the field and reason that BatchCreatePrices would have given, of a row; and ROW_REPEATED
+        (price_id: a row before has it).
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING, IMPORT_TOO_LARGE; RESOURCE_EXHAUSTED IMPORTS_BUSY, as those of
+        ImportProducts.
         """
 
     @_abc_1.abstractmethod

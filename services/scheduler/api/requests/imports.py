@@ -1,17 +1,16 @@
 """What the caller of an import sends: a config, then rows."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import grpc
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.errors import Problem, Violations
 from services.runtime.rpc import validation
+from services.runtime.rpc.imports import config_missing, drain, too_large
 from services.scheduler import names
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.api.requests.standing_orders import read_standing_order
@@ -27,8 +26,6 @@ IMPORT_MAX_ROWS = 200_000
 IMPORT_MAX_ITEMS = 400_000
 # Of the rows as they are sent, which are kept until the end.
 IMPORT_MAX_BYTES = 48 * 1024**2
-# A caller that sends nothing for so long gives up its slot.
-IMPORT_IDLE_SECONDS = 30.0
 # Keeps one request to another service well below the maximum size of a message.
 BATCH_MAX_ITEMS = 5_000
 # A row may be as large as a message.
@@ -68,41 +65,14 @@ class Size:
             (self.size_bytes, IMPORT_MAX_BYTES, "bytes"),
         ):
             if has > most:
-                raise Problem(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    "IMPORT_TOO_LARGE",
-                    f"an import has at most {most} {what}; send it in parts",
-                )
-
-
-async def never_idle(requests: Requests) -> Requests:
-    """What a caller sends. Raises DEADLINE_EXCEEDED if it sends nothing for too long."""
-    sent = aiter(requests)
-    while True:
-        try:
-            async with asyncio.timeout(IMPORT_IDLE_SECONDS):
-                request = await anext(sent, None)
-        except TimeoutError:
-            raise Problem(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                "DEADLINE_EXCEEDED",
-                f"nothing came for {IMPORT_IDLE_SECONDS:g} s; nothing was imported",
-            ) from None
-        if request is None:
-            return
-        yield request
+                raise too_large(most, what)
 
 
 async def read_config(requests: Requests) -> pb.ImportConfig:
     """The first message of an import, from a caller who may import for that merchant."""
     first = await anext(requests, None)
     if first is None or first.WhichOneof("content") != "config":
-        raise Problem(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "CONFIG_MISSING",
-            "the first message must have the config",
-            (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
-        )
+        raise config_missing()
     validation.check(first)
     merchant = names.MERCHANT.key(first.config.parent)
     caller().check(merchant)
@@ -119,7 +89,11 @@ async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
         violations.require("row", f"must be set in message {whole.rows + 2}", met=is_row)
         violations.check()
         whole.add(request.row)
-        whole.check()
+        try:
+            whole.check()
+        except Problem:
+            await drain(requests)
+            raise
         if batch.is_full:
             yield rows
             rows, batch = [], Size()
