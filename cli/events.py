@@ -201,6 +201,10 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.PaymentMethodBlocked: lambda it: (
         f"{short_name(it.payment_method)}: {it.brand} {it.last4}, {it.decline_code}"
     ),
+    payments.PaymentMethodExpiring: lambda it: (
+        f"{short_name(it.payment_method)}: {it.brand} {it.last4},"
+        f" {it.expire_date.year}-{it.expire_date.month:02}"
+    ),
     payments.PaymentRequested: lambda it: (
         f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"
     ),

@@ -39,6 +39,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentRequested": ("notify",),
     "recurring.payments.v1.PaymentDeclined": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentMethodBlocked": ("notify",),
+    "recurring.payments.v1.PaymentMethodExpiring": ("notify",),
     "recurring.payments.v1.RefundSucceeded": ("notify",),
     "recurring.payments.v1.PaymentSucceeded": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentRefused": ("scheduler", "notify"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -218,6 +218,13 @@ def payment_method_blocked(message: payments_events_pb2.PaymentMethodBlocked) ->
     return Draft(message.ref.customer, message.payment_method, template)
 
 
+def payment_method_expiring(message: payments_events_pb2.PaymentMethodExpiring) -> Draft:
+    """A card is about to expire."""
+    month = date(message.expire_date.year, message.expire_date.month, 1)
+    template = kinds.PaymentMethodExpiring(message.brand, message.last4, month)
+    return Draft(message.customer, message.payment_method, template)
+
+
 def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     """Money was given back."""
     ref = message.ref
@@ -246,6 +253,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (payments_events_pb2.PaymentRequested, payment_requested),
         (payments_events_pb2.PaymentDeclined, payment_declined),
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
+        (payments_events_pb2.PaymentMethodExpiring, payment_method_expiring),
         (payments_events_pb2.RefundSucceeded, refund_succeeded),
         (payments_events_pb2.PaymentSucceeded, about_order),
         (payments_events_pb2.PaymentRefused, about_order),

@@ -1,6 +1,7 @@
 """`python -m services.payments`: settings and wiring."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
@@ -12,9 +13,10 @@ from services.payments.clients.provider import (
     REQUEST_TIMEOUT_SECONDS,
     StripeProvider,
 )
+from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
-from services.payments.workers import Workers
+from services.payments.workers import EXPIRY_NOTICE_DAYS, Workers
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
@@ -29,6 +31,8 @@ class Settings(RuntimeSettings):
     # Base address of the provider, without its `/v1`.
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
+    # So long before a payment method expires its customer is told.
+    expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's provider among it."""
@@ -48,7 +52,8 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     provider = StripeProvider(
         http, settings.provider_url, settings.provider_api_key.get_secret_value()
     )
-    workers = Workers(database, clock, provider)
+    notice_ahead = timedelta(days=settings.expiry_notice_days)
+    workers = Workers(database, clock, provider, notice_ahead)
     return Components(
         servicer=api.Servicer(database, clock, provider),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
@@ -59,6 +64,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("lookup", workers.look_up),
             DueWork("request-expiry", workers.expire_requests),
             DueWork("refund", workers.refund),
+            DueWork("method-expiry", workers.check_expiry),
         ),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,

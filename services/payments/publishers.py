@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from google.type import date_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.payments.domain.charges import Charge
@@ -131,6 +132,28 @@ def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime)
         last4=method.last4,
     )
     return _event(charge, method.key.name, message, now)
+
+
+def payment_method_expiring(method: PaymentMethod, now: datetime) -> OutboxEvent:
+    """A payment method is about to expire; once a method and month."""
+    month = method.expire_month
+    assert month is not None  # noqa: S101 - what does not expire is not announced to
+    message = events_pb2.PaymentMethodExpiring(
+        payment_method=method.key.name,
+        customer=method.customer_key.name,
+        kind=payments_pb2.PaymentMethod.Kind.Value(method.kind),
+        brand=method.brand,
+        last4=method.last4,
+        expire_date=date_pb2.Date(year=month.year, month=month.month),
+    )
+    return OutboxEvent(
+        key=f"{method.key.name}@{month:%Y-%m}",
+        message=message,
+        tenant=method.merchant,
+        partition_key=method.customer_key.name,
+        occur_time=now,
+        traceparent=tracing.current_traceparent(),
+    )
 
 
 def not_paid(

@@ -1,14 +1,16 @@
 """Due work of payments: each step reads a batch that is due and calls the use cases."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
-from services.payments.application import attempts, charges, refunds
+from services.payments.application import attempts, charges, expiry, refunds
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.store import attempts as attempt_store
+from services.payments.store import expiry as expiry_store
 from services.payments.store import refunds as refund_store
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
@@ -17,6 +19,9 @@ from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 
 BATCH_ROWS = 500
+# Unless a setting says otherwise.
+EXPIRY_NOTICE_DAYS = 30
+EXPIRY_NOTICE_AHEAD = timedelta(days=EXPIRY_NOTICE_DAYS)
 
 _ATTEMPT_COMMITTED = CrashPoint("payments.attempt_committed", "Attempts are stored and not sent.")
 _ATTEMPT_ANSWERED = CrashPoint(
@@ -38,10 +43,17 @@ _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered 
 class Workers:
     """What is done at a time, a batch at each call; returns how many rows were worked on."""
 
-    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        provider: Provider,
+        expiry_notice_ahead: timedelta = EXPIRY_NOTICE_AHEAD,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._provider = provider
+        self._expiry_notice_ahead = expiry_notice_ahead
 
     async def charge(self, batch: Batch) -> int:
         """Decide charges whose time has come, and send the attempts that the guard allows."""
@@ -107,6 +119,19 @@ class Workers:
         if expired:
             _REQUEST_EXPIRED.reached()
         return expired
+
+    async def check_expiry(self, batch: Batch) -> int:
+        """Look at payment methods that are about to expire, and tell whose are."""
+        async with self._database.read() as connection:
+            methods = await expiry_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+        if not methods:
+            return 0
+        asked, waiting = expiry.to_ask(methods, self._expiry_notice_ahead, batch.now)
+        ask = partial(expiry.ask, self._database, self._provider)
+        answers = await ask_all(asked, ask, batch.deadline)
+        async with self._database.begin() as tx:
+            await expiry.settle(tx, answers, waiting, batch.now)
+        return len(methods)
 
     async def refund(self, batch: Batch) -> int:
         """Send refunds until the provider has answered each."""

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -97,3 +98,18 @@ async def test_no_request_is_confirmed_with_a_detached_or_a_dead_card(ann: Custo
     await calls["DetachPaymentMethod"].make(ann.shop, force=True, request_id=new_id())
     assert await why(ann, confirm) == "PAYMENT_METHOD_DETACHED"
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_the_phone_is_told_once_of_a_card_that_expires(ann: Customer) -> None:
+    calls = calls_of(ann)
+    soon = await ann.suite.sandbox.now() + timedelta(days=1)
+    replacing = calls["ReplacePaymentMethod"]
+    replacing.request.payment_method.provider_token = f"pm_sandbox_expires{soon:%Y%m}"
+    await replacing.make(ann.shop, request_id=new_id())
+    await ann.suite.sandbox.settle()
+    await ann.suite.advance(timedelta(days=40))
+    notices = (await calls["ListNotices"].make(ann.shop)).notices
+    about = f"{ann.name}/paymentMethods/next"
+    [told] = [notice for notice in notices if notice.kind == notify_pb2.PAYMENT_METHOD_EXPIRING]
+    assert told.subject_resource == about
+    assert (await calls["GetPaymentMethod"].make(ann.shop, name=about)).state == Method.EXPIRED

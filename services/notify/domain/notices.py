@@ -67,6 +67,7 @@ class NoticeKind(StrEnum):
     PHONE_CHANGED = "PHONE_CHANGED"
     PRICE_CHANGE = "PRICE_CHANGE"
     PRICE_CHANGE_WITHDRAWN = "PRICE_CHANGE_WITHDRAWN"
+    PAYMENT_METHOD_EXPIRING = "PAYMENT_METHOD_EXPIRING"
 
 
 # These go by e-mail as well, where there is an address.

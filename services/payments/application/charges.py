@@ -15,6 +15,7 @@ from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
+from services.payments.store import expiry as expiry_store
 from services.payments.store import instructions as instruction_store
 from services.payments.store import notices as notice_store
 from services.payments.store import refunds as refund_store
@@ -146,6 +147,7 @@ async def keep_notices(tx: Connection, notices: Sequence[Notice], now: datetime)
     """Keep what customers were promised: the evidence that the guard requires."""
     await notice_store.keep(tx, notices)
     await charge_store.wake(tx, [notice.charge_key for notice in notices], now)
+    await expiry_store.bring_forward(tx, notices, now)
 
 
 async def _end_withdrawn(tx: Connection, keys: set[ChargeKey], now: datetime) -> set[ChargeKey]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from services.payments.domain.attempts import Attempt
+from services.payments.domain.expiry import ExpiringMethod
 from services.payments.domain.outcomes import Unknown
 from services.payments.domain.refunds import Refund
 
@@ -18,7 +19,7 @@ REQUESTS_AT_ONCE = 50
 # is then stored, and what was not is looked up later.
 STORE_SECONDS = 4.0
 
-T = TypeVar("T", Attempt, Refund)
+T = TypeVar("T", Attempt, Refund, ExpiringMethod)
 A = TypeVar("A")
 
 
@@ -54,8 +55,8 @@ async def ask_all(
     return answers
 
 
-def _name(item: Attempt | Refund) -> str:
+def _name(item: Attempt | Refund | ExpiringMethod) -> str:
     """What an operator finds an attempt or a refund by."""
-    if isinstance(item, Refund):
+    if isinstance(item, Refund | ExpiringMethod):
         return item.key.name
     return f"{item.charge_key.name} attempt {item.number}, key {item.idempotency_key}"

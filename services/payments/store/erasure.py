@@ -27,7 +27,8 @@ _OPEN_CHARGES = Query(
 
 _ERASE = (
     Command("""
-        UPDATE payment_methods SET provider_token = '', brand = '', last4 = '', provider_customer = ''
+        UPDATE payment_methods SET provider_token = '', brand = '', last4 = '', provider_customer = '',
+            expiry_check_time = NULL
         WHERE customer = :customer AND merchant = :merchant AND provider_token <> ''
     """),
     Command("""

@@ -10,6 +10,7 @@ from services.payments.domain.declines import (
     MethodUse,
     method_use,
 )
+from services.payments.domain.expiry import first_check_time
 from services.payments.domain.keys import (
     CustomerId,
     CustomerKey,
@@ -39,13 +40,14 @@ class _UseRow(NamedTuple):
 _INSERT = Command("""
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
                                  create_time, kind, expire_time, provider_customer, is_default,
-                                 fallback_order)
+                                 fallback_order, expiry_check_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:payment_method AS text[]),
         CAST(:provider_token AS bytea[]), CAST(:brand AS text[]), CAST(:last4 AS text[]),
         CAST(:create_time AS timestamptz[]), CAST(:kind AS text[]),
         CAST(:expire_time AS timestamptz[]), CAST(:provider_customer AS text[]),
-        CAST(:is_default AS boolean[]), CAST(:fallback_order AS integer[]))
+        CAST(:is_default AS boolean[]), CAST(:fallback_order AS integer[]),
+        CAST(:expiry_check_time AS timestamptz[]))
     ON CONFLICT DO NOTHING
 """)
 
@@ -175,7 +177,8 @@ _BLOCK = Query(
 
 async def insert(tx: Connection, method: PaymentMethod) -> bool:
     """Add a payment method; False if its id is taken."""
-    return await _INSERT.run_for(tx, [method]) == 1
+    check_time = first_check_time(method.expire_time)
+    return await _INSERT.run_for(tx, [method], expiry_check_time=[check_time]) == 1
 
 
 async def save(tx: Connection, methods: Sequence[PaymentMethod]) -> None:

@@ -86,6 +86,10 @@ class Process:
         work = self.workers.expire_requests
         return await due_work.step(self.database, self.clock, "request-expiry", work)
 
+    async def check_expiry(self) -> Step:
+        work = self.workers.check_expiry
+        return await due_work.step(self.database, self.clock, "method-expiry", work)
+
     async def refund(self) -> Step:
         return await due_work.step(self.database, self.clock, "refund", self.workers.refund)
 
@@ -276,8 +280,11 @@ class Payments:
         while True:
             due = self.due_work
             steps = [
-                await step() for step in (due.charge, due.look_up, due.expire_requests, due.refund)
-            ]
+                await step()
+                for step in (
+                    due.charge, due.look_up, due.expire_requests, due.refund, due.check_expiry,
+                )
+            ]  # fmt: skip
             if not any(step.worked for step in steps):
                 return min((step.wake_at for step in steps if step.wake_at), default=None)
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.message import Message
+from google.type import date_pb2
 from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
@@ -150,6 +151,14 @@ def text_of(made: Draft) -> str:
             ("Hi Ann! Your card visa ending 9987 was declined for good, so we will not try it again. "
             "No order that uses it can be paid. Please add another one in your account for your "
             "standing orders, or ask your bank."),
+        ),
+        (
+            payments.PaymentMethodExpiring(
+                customer=CUSTOMER, payment_method=f"{CUSTOMER}/paymentMethods/visa", brand="visa",
+                last4="4242", expire_date=date_pb2.Date(year=2026, month=3),
+            ),
+            ("Hi Ann! Your card visa ending 4242 is valid until the end of Mar 2026. Please replace it "
+            "in your account before then. Your standing orders go on with the new one."),
         ),
         (
             payments.RefundSucceeded(ref=CHARGE, refund_amount=to_money(1250, "EUR")),

@@ -94,6 +94,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
     PRICE_CHANGE_WITHDRAWN: _NoticeKind.ValueType  # 16
     """A price change that the customer was told of will not take place."""
+    PAYMENT_METHOD_EXPIRING: _NoticeKind.ValueType  # 17
+    """A card is about to expire; once a card and month."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -126,6 +128,8 @@ PRICE_CHANGE: NoticeKind.ValueType  # 15
 """A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
 PRICE_CHANGE_WITHDRAWN: NoticeKind.ValueType  # 16
 """A price change that the customer was told of will not take place."""
+PAYMENT_METHOD_EXPIRING: NoticeKind.ValueType  # 17
+"""A card is about to expire; once a card and month."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

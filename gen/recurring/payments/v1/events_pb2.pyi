@@ -11,6 +11,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
 import builtins as _builtins
@@ -305,6 +306,50 @@ class PaymentMethodBlocked(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentMethodBlocked: _TypeAlias = PaymentMethodBlocked  # noqa: Y015
+
+@_typing.final
+class PaymentMethodExpiring(_message.Message):
+    """A payment method that an active mandate is charged by is about to expire, and its network has not renewed
+    it. There is one such event a payment method and month.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BRAND_FIELD_NUMBER: _builtins.int
+    LAST4_FIELD_NUMBER: _builtins.int
+    EXPIRE_DATE_FIELD_NUMBER: _builtins.int
+    payment_method: _builtins.str
+    """`merchants/*/customers/*/paymentMethods/*`."""
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    kind: _payments_pb2.PaymentMethod.Kind.ValueType
+    brand: _builtins.str
+    """For the customer, for example "visa" and "4242"."""
+    last4: _builtins.str
+    @_builtins.property
+    def expire_date(self) -> _date_pb2.Date:
+        """The last month in which it is valid, with year and month only."""
+
+    def __init__(
+        self,
+        *,
+        payment_method: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        kind: _payments_pb2.PaymentMethod.Kind.ValueType = ...,
+        brand: _builtins.str = ...,
+        last4: _builtins.str = ...,
+        expire_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_date", b"expire_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "customer", b"customer", "expire_date", b"expire_date", "kind", b"kind", "last4", b"last4", "payment_method", b"payment_method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentMethodExpiring: _TypeAlias = PaymentMethodExpiring  # noqa: Y015
 
 @_typing.final
 class RefundSucceeded(_message.Message):

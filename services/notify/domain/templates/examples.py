@@ -1,7 +1,7 @@
 """Made-up data for a preview of each kind of notice."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from services.notify.domain.notices import NoticeKind
@@ -14,6 +14,7 @@ from services.notify.domain.templates.kinds import (
     OrderUpcoming,
     PaymentDeclined,
     PaymentMethodBlocked,
+    PaymentMethodExpiring,
     PaymentRequest,
     PriceChange,
     PriceChangeWithdrawn,
@@ -43,6 +44,7 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
         PaymentRequest(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=3)),
         PaymentDeclined(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=1)),
         PaymentMethodBlocked("visa", "4242"),
+        PaymentMethodExpiring("visa", "4242", date(2026, 3, 1)),
         Receipt(_TITLE, _ZONE, _AMOUNT, _DUE, _MONTH_LATER, _LINES),
         OrderSkipped(_TITLE, _ZONE, _DUE, ("SKIPPED_BY_CUSTOMER",)),
         OrderHeld(_TITLE, _ZONE, _DUE, ("OUT_OF_STOCK",)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -135,6 +135,29 @@ class PaymentMethodBlocked:
             f"{card} was declined for good, so we will not try it again.",
             "No order that uses it can be paid.",
             "Please add another one in your account for your standing orders, or ask your bank.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethodExpiring:
+    """A payment method is about to expire."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_METHOD_EXPIRING
+    brand: str
+    last4: str
+    # The first day of the last month in which it is valid.
+    month: date
+
+    def wording(self) -> Wording:
+        """Says until when it is valid, and that nothing else has to change."""
+        card = f"Your card {self.brand} ending {self.last4}".replace("  ", " ")
+        if not self.last4:
+            card = "Your payment method"
+        return say(
+            "Your payment method expires soon",
+            f"{card} is valid until the end of {self.month:%b %Y}.",
+            "Please replace it in your account before then.",
+            "Your standing orders go on with the new one.",
         )
 
 

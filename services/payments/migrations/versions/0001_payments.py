@@ -38,12 +38,17 @@ CREATE TABLE payment_methods (
     fallback_order          integer     NOT NULL DEFAULT 0 CHECK (fallback_order >= 0),
     -- When its use was ended; no attempt begins with it from then on.
     detach_time             timestamptz,
+    -- When it is looked at next whether it is about to expire; null: it is not, or not any more.
+    expiry_check_time       timestamptz,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant, payment_method),
     CHECK ((block_time IS NULL) = (decline_code = '')),
     CHECK (detach_time IS NULL OR NOT is_default)
 );
 CREATE UNIQUE INDEX payment_methods_one_default ON payment_methods (customer, merchant)
     WHERE is_default;
+CREATE INDEX payment_methods_expiring ON payment_methods (bucket, expiry_check_time)
+    WHERE expiry_check_time IS NOT NULL;
 
 CREATE TABLE mandates (
     merchant                text        NOT NULL,
@@ -286,6 +291,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_try_time AS due_time FROM refunds
         WHERE next_try_time IS NOT NULL AND refunds.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'method-expiry' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT expiry_check_time AS due_time FROM payment_methods
+        WHERE expiry_check_time IS NOT NULL AND payment_methods.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
@@ -406,5 +417,9 @@ CREATE VIEW audit_v1.due_work AS
     UNION ALL
     SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
            next_try_time, bucket
-    FROM refunds WHERE next_try_time IS NOT NULL;
+    FROM refunds WHERE next_try_time IS NOT NULL
+    UNION ALL
+    SELECT 'payment method that expires', merchant,
+           merchant || '/' || customer || '/' || payment_method, expiry_check_time, bucket
+    FROM payment_methods WHERE expiry_check_time IS NOT NULL;
 """
