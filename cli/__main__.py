@@ -18,6 +18,7 @@ from cli import (
     policies,
     preview,
     price_previews,
+    price_quotes,
     prices,
     products,
     promotions,
@@ -72,6 +73,7 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 price_previews.register(prices.prices)
+price_quotes.register(prices.prices)
 access.register(app)
 preview.register(app)
 forecast.register(app)

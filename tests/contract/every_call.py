@@ -299,6 +299,12 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ("GetRulePack", catalog_pb2.GetRulePackRequest(name=f"{name}/rulePacks/own")),
         ("UpdateRulePack", catalog_pb2.UpdateRulePackRequest(rule_pack=own)),
         ("GetBindingRules", catalog_pb2.GetBindingRulesRequest(parent=name)),
+        (
+            "PreviewQuote",
+            catalog_pb2.PreviewQuoteRequest(
+                parent=name, items=[catalog_pb2.Item(product=tea, quantity=1)]
+            ),
+        ),
     ]
 
 

@@ -113,6 +113,7 @@ async def taken(call: Awaitable[object]) -> float:
 # Names that a request may leave out, as they would be; and filters that are no names.
 OPTIONAL_NAMES = {
     "scheduler.CreateStandingOrder standing_order.mandate": "{name}/customers/ann/mandates/m1",
+    "catalog.PreviewQuote standing_order": "{name}/standingOrders/weekly",
     "scheduler.PreviewPriceChange price": "{name}/products/tea/prices/new",
     "scheduler.ListStandingOrders customer": "{name}/customers/ann",
     "scheduler.ListStandingOrders product": "{name}/products/tea",

@@ -163,6 +163,28 @@ def test_a_price_is_tried_before_it_is_added(recurring: Recurring) -> None:
     assert "after their notice" in shown.stdout
 
 
+def test_a_quote_is_explained_line_by_line(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "oolong", "--title", "Oolong")
+    ok(recurring, "prices", "add", "oolong", "10 EUR", "--id", "first", "--tier", "5=9 EUR",
+       "--tier-mode", "volume", "--subscriber-discount", "10")  # fmt: skip
+    ok(recurring, "promotions", "create", "autumn", "--title", "Autumn", "--percent-off", "10",
+       "--code", "AUTUMN")  # fmt: skip
+    ok(recurring, "tax", "add", "FR", "vat", "20")
+    shown = recurring.run("prices", "quote", "oolong=5", "--region", "FR", "--promotion", "AUTUMN")
+    lines = [re.split(r"  +", line.strip()) for line in shown.stdout.splitlines() if line.strip()]
+    assert [line[:2] for line in lines] == [
+        ["Oolong (oolong)"],
+        ["list price, 5 x 10.00 EUR", "50.00 EUR"],
+        ["quantity tier", "-5.00 EUR"],
+        ["discount for standing orders", "-4.50 EUR"],
+        ["promotion", "-4.05 EUR"],
+        ["before taxes", "30.37 EUR"],
+        ["VAT 20 %", "6.08 EUR"],
+        ["to pay", "36.45 EUR"],
+        ["36.45 EUR to pay, 13.55 EUR saved against the list prices"],
+    ]
+
+
 def test_events_are_printed_as_they_pass(recurring: Recurring) -> None:
     with recurring.running("events", "watch", "--type", "PriceChangeScheduled") as watching:
         assert watching.stdout is not None

@@ -156,7 +156,7 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
     return Cart(
         standing_order=standing_order,
         cycle=cart.cycle,
-        items=_read_items(violations, f"{field}.items", merchant, cart.items),
+        items=read_items(violations, f"{field}.items", merchant, cart.items),
         price_time=read_time(violations, field, cart, "price_time"),
         sign_up_time=(
             read_time(violations, field, cart, "sign_up_time")
@@ -165,7 +165,7 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
         ),
         region_code=cart.region_code,
         tax_id=cart.tax_id,
-        currency=_read_currency(violations, field, cart.currency),
+        currency=read_currency(violations, f"{field}.currency", cart.currency),
     )
 
 
@@ -181,7 +181,7 @@ def read_protected(violations: Violations, field: str, entry: catalog_pb2.Protec
         cycle=1,
         items=tuple(Item(key, 1) for key in dict.fromkeys(keys)),
         price_time=read_time(violations, field, entry, "sign_up_time"),
-        currency=_read_currency(violations, field, entry.currency),
+        currency=read_currency(violations, f"{field}.currency", entry.currency),
     )
 
 
@@ -212,7 +212,7 @@ def read_items_of(
 ) -> tuple[Item, ...]:
     """Items of one merchant; a product that is named twice is one sum."""
     sums: Counter[ProductKey] = Counter()
-    for item in _read_items(violations, field, merchant, items):
+    for item in read_items(violations, field, merchant, items):
         sums[item.key] += item.quantity
     return tuple(Item(key, quantity) for key, quantity in sums.items())
 
@@ -238,9 +238,10 @@ def _terms(protection: catalog_pb2.PriceProtection) -> Lock | Cap | None:
     return Cap(protection.cap.increase_limit_bps) if kind == "cap" else None
 
 
-def _read_items(
+def read_items(
     violations: Violations, field: str, merchant: MerchantId, items: Sequence[catalog_pb2.Item]
 ) -> tuple[Item, ...]:
+    """What is in a cart."""
     product_names = [item.product for item in items]
     keys = _read_products(violations, field, merchant, product_names, suffix=".product")
     return tuple(Item(key, item.quantity) for key, item in zip(keys, items, strict=True))
@@ -260,10 +261,10 @@ def _read_products(
     return keys
 
 
-def _read_currency(violations: Violations, field: str, currency: str) -> str:
+def read_currency(violations: Violations, field: str, currency: str) -> str:
     """A current currency; empty: none is named."""
     if currency and currency not in DIGITS:
-        violations.add(f"{field}.currency", "must be a current currency of ISO 4217")
+        violations.add(field, "must be a current currency of ISO 4217")
     return currency
 
 

@@ -14,6 +14,7 @@ from services.catalog.api import (
     offer_messages,
     price_requests,
     promotion_messages,
+    quote_preview_messages,
     requests,
     responses,
     tax_messages,
@@ -27,6 +28,7 @@ from services.catalog.application import (
     prices,
     products,
     promotions,
+    quote_previews,
     rule_packs,
     settings,
     stock,
@@ -119,6 +121,7 @@ ACCESS = {
     "UpdateCatalogSettings": Access(WRITE),
     "BatchProtectPrices": Access(services=("scheduler",)),
     "BatchQuote": Access(services=("scheduler",)),
+    "PreviewQuote": Access(READ),
     "BatchQuotePriceChanges": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
     "BatchBookSlots": Access(services=("scheduler",)),
@@ -720,6 +723,14 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         carts = requests.read_batch("carts", request.carts, requests.read_cart)
         async with self._database.read() as connection:
             return responses.quote_response(await prices.quote_carts(connection, carts))
+
+    async def PreviewQuote(
+        self, request: catalog_pb2.PreviewQuoteRequest, _context: object
+    ) -> catalog_pb2.PreviewQuoteResponse:
+        cart = quote_preview_messages.read_preview(request, self._clock.now())
+        async with self._database.read() as connection:
+            previewed = await quote_previews.preview(connection, cart, request.promotion_code)
+        return quote_preview_messages.preview_message(*previewed)
 
     async def BatchQuotePriceChanges(
         self, request: catalog_pb2.BatchQuotePriceChangesRequest, _context: object

@@ -231,12 +231,13 @@ async def quote_carts(connection: Connection, carts: Sequence[Cart]) -> list[Quo
     quoted = await price_carts(connection, carts)
     terms = await tax_rate_store.terms(connection, carts)
     return [
-        _quoted(cart, result, terms[cart.items[0].key.merchant])
+        with_terms(cart, result, terms[cart.items[0].key.merchant])
         for cart, result in zip(carts, quoted, strict=True)
     ]
 
 
-def _quoted(cart: Cart, result: QuoteResult, terms: MerchantTerms) -> Quoted:
+def with_terms(cart: Cart, result: QuoteResult, terms: MerchantTerms) -> Quoted:
+    """What a cart costs with its taxes, and the rules for its charge."""
     region = cart.region_code or terms.settings.region_code
     return Quoted(
         with_taxes(cart, result, terms.table),
@@ -246,7 +247,7 @@ def _quoted(cart: Cart, result: QuoteResult, terms: MerchantTerms) -> Quoted:
 
 async def price_carts(connection: Connection, carts: Sequence[Cart]) -> list[QuoteResult]:
     """Price carts, without taxes, with two statements."""
-    known = await _known(connection, carts)
+    known = await known_for(connection, carts)
     return [quote(cart, *known) for cart in carts]
 
 
@@ -255,13 +256,13 @@ async def quote_changes(
 ) -> list[ChangedAmount | list[Fault]]:
     """What price versions change for carts, with as many statements as `quote_carts`."""
     carts = [change.cart for change in changes]
-    known = await _known(connection, carts)
+    known = await known_for(connection, carts)
     terms = await tax_rate_store.terms(connection, carts)
     return [quote_change(change, *known, terms[change.price.merchant].table) for change in changes]
 
 
-async def _known(connection: Connection, carts: Sequence[Cart]) -> _Known:
-    """What decides the prices of carts."""
+async def known_for(connection: Connection, carts: Sequence[Cart]) -> _Known:
+    """What decides the prices of carts, in two statements."""
     keys = {item.key for cart in carts for item in cart.items}
     until = max(cart.price_time for cart in carts)
     products, prices = await price_store.priced_products(connection, keys, until)

@@ -111,6 +111,18 @@ _END = Query(
     _PromotionRow,
 )
 
+_OF_CODE = Query(
+    """
+    SELECT merchant, promotion, title, percent_off_bps, amount_off_minor, currency, cycle_count,
+           discount_until_time, code, products, redemption_limit, end_time, create_time,
+           redemption_count, state, version
+    FROM promotions
+    WHERE code = :code AND merchant = :merchant
+      AND (code <> '' OR (state = 'ACTIVE' AND (end_time IS NULL OR end_time > :now)))
+    """,
+    _PromotionRow,
+)
+
 # One without a code that is over is nobody's.
 _REDEEMABLE = Query(
     """
@@ -234,6 +246,13 @@ async def redeemable(
         now=now,
     )
     return list(map(_promotion, await _LOCKED.all_for(tx, keys)))
+
+
+async def of_code(
+    tx: Connection, merchant: MerchantId, code: str, now: datetime
+) -> list[Promotion]:
+    """The promotion of a code; of an empty one, all that go on without a code. Not locked."""
+    return list(map(_promotion, await _OF_CODE.all(tx, merchant=merchant, code=code, now=now)))
 
 
 async def redeemed(

@@ -3477,6 +3477,114 @@ class Cart(_message.Message):
 Global___Cart: _TypeAlias = Cart  # noqa: Y015
 
 @_typing.final
+class PreviewQuoteRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    CYCLE_FIELD_NUMBER: _builtins.int
+    PRICE_TIME_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PROMOTION_CODE_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    standing_order: _builtins.str
+    """Whose protection and promotion apply, `merchants/{merchant}/standingOrders/{standing_order}`. Default: a
+    new one's, which signs up at `price_time`.
+    """
+    cycle: _builtins.int
+    """Which cycle of it. Default: 1."""
+    region_code: _builtins.str
+    """Where it goes, as in Cart."""
+    currency: _builtins.str
+    """As in Cart."""
+    promotion_code: _builtins.str
+    """The code that the customer would sign up with. Default: none; then a promotion without a code applies."""
+    tax_id: _builtins.str
+    """As in Cart."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """1 to 100."""
+
+    @_builtins.property
+    def price_time(self) -> _timestamp_pb2.Timestamp:
+        """The instant whose prices apply. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        items: _abc.Iterable[Global___Item] | None = ...,
+        standing_order: _builtins.str = ...,
+        cycle: _builtins.int = ...,
+        price_time: _timestamp_pb2.Timestamp | None = ...,
+        region_code: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        promotion_code: _builtins.str = ...,
+        tax_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "cycle", b"cycle", "items", b"items", "parent", b"parent", "price_time", b"price_time", "promotion_code", b"promotion_code", "region_code", b"region_code", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewQuoteRequest: _TypeAlias = PreviewQuoteRequest  # noqa: Y015
+
+@_typing.final
+class PreviewQuoteResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    SAVED_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    APPLIED_TAX_RATES_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    PROMOTION_PROBLEM_FIELD_NUMBER: _builtins.int
+    promotion_problem: Global___PromotionProblem.ValueType
+    """Why the promotion code takes nothing off."""
+    @_builtins.property
+    def total(self) -> _money_pb2.Money:
+        """What the customer would pay; absent with problems."""
+
+    @_builtins.property
+    def saved_amount(self) -> _money_pb2.Money:
+        """What they save against the list prices, before taxes that are added."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteLine]:
+        """Of each item, in the same order."""
+
+    @_builtins.property
+    def applied_tax_rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedTaxRate]:
+        """The tax rates of all lines, each once."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemProblem]:
+        """Why it cannot be priced."""
+
+    def __init__(
+        self,
+        *,
+        total: _money_pb2.Money | None = ...,
+        saved_amount: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[Global___QuoteLine] | None = ...,
+        applied_tax_rates: _abc.Iterable[Global___AppliedTaxRate] | None = ...,
+        problems: _abc.Iterable[Global___ItemProblem] | None = ...,
+        promotion_problem: Global___PromotionProblem.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["saved_amount", b"saved_amount", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_tax_rates", b"applied_tax_rates", "lines", b"lines", "problems", b"problems", "promotion_problem", b"promotion_problem", "saved_amount", b"saved_amount", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewQuoteResponse: _TypeAlias = PreviewQuoteResponse  # noqa: Y015
+
+@_typing.final
 class BatchQuoteResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -211,6 +211,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteResponse.FromString,
                 _registered_method=True)
+        self.PreviewQuote = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/PreviewQuote',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteResponse.FromString,
+                _registered_method=True)
         self.BatchQuotePriceChanges = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/BatchQuotePriceChanges',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuotePriceChangesRequest.SerializeToString,
@@ -697,6 +702,19 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewQuote(self, request, context):
+        """Prices a cart as the first cycle of a new standing order would be, or as a cycle of one that there is:
+        list price, tiers, discount, notice, protection, promotion and taxes, step by step. For shops that show a
+        price before anybody signs up, and for whoever asks why a price is what it is. A cart that cannot be
+        priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
+
+        Field violations: items[i].product (of another merchant), standing_order (of another merchant),
+        promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchQuotePriceChanges(self, request, context):
         """Says what a price version changes for carts: what the units of its product cost with it and without it.
         The version is one that there is, or a draft that need not be created. A cart that cannot be priced
@@ -1030,6 +1048,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchQuote,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteResponse.SerializeToString,
+            ),
+            'PreviewQuote': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewQuote,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteResponse.SerializeToString,
             ),
             'BatchQuotePriceChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchQuotePriceChanges,
@@ -2063,6 +2086,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchQuote',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchQuoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewQuote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/PreviewQuote',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.PreviewQuoteResponse.FromString,
             options,
             channel_credentials,
             insecure,

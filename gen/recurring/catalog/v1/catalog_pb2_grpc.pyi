@@ -287,6 +287,15 @@ class CatalogServiceStub:
     is an entry with problems, never an error of the call. Answers come in the order of the request.
     Scope `suite`.
     """
+    PreviewQuote: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PreviewQuoteRequest, _catalog_pb2.PreviewQuoteResponse]
+    """Prices a cart as the first cycle of a new standing order would be, or as a cycle of one that there is:
+    list price, tiers, discount, notice, protection, promotion and taxes, step by step. For shops that show a
+    price before anybody signs up, and for whoever asks why a price is what it is. A cart that cannot be
+    priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
+
+    Field violations: items[i].product (of another merchant), standing_order (of another merchant),
+    promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
+    """
     BatchQuotePriceChanges: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuotePriceChangesRequest, _catalog_pb2.BatchQuotePriceChangesResponse]
     """Says what a price version changes for carts: what the units of its product cost with it and without it.
     The version is one that there is, or a draft that need not be created. A cart that cannot be priced
@@ -829,6 +838,21 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Prices many carts at once, each for its own time and standing order. A cart that cannot be priced
         is an entry with problems, never an error of the call. Answers come in the order of the request.
         Scope `suite`.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewQuote(
+        self,
+        request: _catalog_pb2.PreviewQuoteRequest,
+        context: _aio.ServicerContext[_catalog_pb2.PreviewQuoteRequest, _abc.Awaitable[_catalog_pb2.PreviewQuoteResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.PreviewQuoteResponse]:
+        """Prices a cart as the first cycle of a new standing order would be, or as a cycle of one that there is:
+        list price, tiers, discount, notice, protection, promotion and taxes, step by step. For shops that show a
+        price before anybody signs up, and for whoever asks why a price is what it is. A cart that cannot be
+        priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
+
+        Field violations: items[i].product (of another merchant), standing_order (of another merchant),
+        promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
         """
 
     @_abc_1.abstractmethod
