@@ -31,6 +31,7 @@ from cli import (
 from cli.command import Group, StrictCommand, run_to_exit
 from cli.demo import command as demo_command
 from cli.faults import command as faults
+from cli.imports import catalog as catalog_imports
 from cli.imports import command as imports
 from cli.prove.command import prove
 
@@ -74,6 +75,7 @@ for name, noun in {
 status.register(app)
 price_previews.register(prices.prices)
 price_quotes.register(prices.prices)
+catalog_imports.register(products.products, prices.prices)
 access.register(app)
 preview.register(app)
 forecast.register(app)

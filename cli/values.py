@@ -28,6 +28,8 @@ _MINOR_DIGITS = {
     for code, entry in iso4217.raw_table.items()
     if code and str(entry["CcyMnrUnts"]).isdigit()
 }
+YES = ("yes", "true", "1")
+NO = ("no", "false", "0")
 _PERCENT = re.compile(r"([0-9]{1,4})(?:\.([0-9]{1,2}))?")
 _BASIS_POINTS_PER_PERCENT = 100
 _TAX_RATE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?")
@@ -53,6 +55,13 @@ def parse_text(text: str) -> str:
     if not text.strip():
         raise typer.BadParameter("must not be empty")
     return text
+
+
+def parse_yes_no(text: str) -> bool:
+    """A choice in a table."""
+    if text.lower() not in {*YES, *NO}:
+        raise typer.BadParameter(f"{text!r} is neither yes nor no")
+    return text.lower() in YES
 
 
 def parse_number(text: str, low: int | None = None, high: int | None = None) -> int:

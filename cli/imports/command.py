@@ -1,29 +1,20 @@
 """`recurring import FILE`."""
 
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from recurring.scheduler.v1 import scheduler_pb2 as pb
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.errors import CommandError
-from cli.imports.rows import Book, FileRow, RowError, read_json_lines, read_text, sort_out
-from cli.imports.table import read_table
+from cli.imports.rows import RowError
+from cli.imports.sending import describe_errors, read_book, send, show_errors, summary, to_data
+from cli.imports.table import STANDING_ORDERS
 from cli.values import format_date, format_money
-
-IMPORT_DEADLINE_SECONDS = 600.0
-# More would scroll away what there is to read.
-SHOWN_ERRORS_MAX = 50
-# What shows without asking the service has no reason of its.
-UNREADABLE = "UNREADABLE"
-SUFFIXES = {".csv": "CSV", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
         All rows are imported or none, unless --partial is given. Repeating an import changes nothing.
         """
-        book = read_book(file, session.merchant)
+        book = read_book(file, session.merchant, STANDING_ORDERS)
         if book.errors and not (dry_run or partial):
             raise CommandError(describe_errors(file, book.errors))
         config = pb.ImportConfig(
@@ -69,7 +60,8 @@ def register(app: typer.Typer) -> None:
             allow_duplicate=allow_duplicate,
             shadow_cycle_count=shadow,
         )
-        response = await _send(session, config, book.rows)
+        call, request = session.scheduler.ImportStandingOrders, pb.ImportStandingOrdersRequest
+        response = await send(session, call, request, config, book.rows)
         good = len(book.rows) - response.unchanged_count - response.refused_count
         lines = [row.line for row in book.rows]
         errors = sorted([*book.errors, *_errors(response, lines)], key=lambda error: error.line)
@@ -83,83 +75,6 @@ def register(app: typer.Typer) -> None:
             session.output.say(summary(response, good, dry_run=dry_run))
         if response.refused_count:
             raise typer.Exit(FAILED)
-
-
-def read_book(file: Path, merchant: str) -> Book:
-    """All rows of a file, and what is wrong with those that cannot be read.
-
-    Raises CommandError if the file as a whole cannot be read, or has no rows.
-    """
-    kind = SUFFIXES.get(file.suffix.lower())
-    if kind is None:
-        raise CommandError(f"{file}: name it {', '.join(SUFFIXES)}, for what it contains")
-    text = read_text(file)
-    read = read_table(str(file), text, merchant) if kind == "CSV" else read_json_lines(text)
-    book = sort_out(read)
-    if not (book.rows or book.errors):
-        raise CommandError(f"{file} has no rows")
-    return book
-
-
-def describe_errors(file: Path, errors: Sequence[RowError]) -> str:
-    """What is wrong with a file that is not sent, line by line."""
-    shown = [
-        f"  line {error.line}: {error.field}: {error.description}"
-        if error.field
-        else f"  line {error.line}: {error.description}"
-        for error in sorted(errors, key=lambda error: error.line)[:SHOWN_ERRORS_MAX]
-    ]
-    if len(errors) > SHOWN_ERRORS_MAX:
-        shown.append(f"  and {len(errors) - SHOWN_ERRORS_MAX} more")
-    return "\n".join(
-        [f"{file}: nothing was sent; mend these; --dry-run shows what else is wrong", *shown]
-    )
-
-
-async def _send(
-    session: Session, config: pb.ImportConfig, rows: Sequence[FileRow]
-) -> pb.ImportStandingOrdersResponse:
-    with _new_progress() as progress:
-        task = progress.add_task("sending", total=len(rows))
-
-        def sent(count: int) -> None:
-            progress.update(task, completed=count)
-            if count == len(rows):
-                # How far the service is with them, it tells at the end only.
-                progress.add_task(
-                    "checking" if config.dry_run else "checking and storing", total=None
-                )
-
-        answer: pb.ImportStandingOrdersResponse = await session.scheduler.ImportStandingOrders(
-            _requests(config, rows, sent),
-            metadata=session.metadata,
-            timeout=IMPORT_DEADLINE_SECONDS,
-        )
-    return answer
-
-
-async def _requests(
-    config: pb.ImportConfig, rows: Sequence[FileRow], sent: Callable[[int], None]
-) -> AsyncIterator[pb.ImportStandingOrdersRequest]:
-    """The stream; of a large book, the service takes rows no faster than it checks them."""
-    yield pb.ImportStandingOrdersRequest(config=config)
-    for count, row in enumerate(rows):
-        sent(count)
-        yield pb.ImportStandingOrdersRequest(row=row.message)
-    sent(len(rows))
-
-
-def _new_progress() -> Progress:
-    """A bar over rows; beside the output, which may go into a file."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def _errors(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> Iterator[RowError]:
@@ -181,16 +96,7 @@ def _data(
     data = MessageToDict(response, always_print_fields_with_no_presence=True)
     for shadow_bill in data["shadowBills"]:
         shadow_bill["line"] = lines[shadow_bill["row"] - 1]
-    data["problems"] = [
-        {
-            "line": error.line,
-            "standingOrderId": error.standing_order,
-            "field": error.field,
-            "reason": error.reason or UNREADABLE,
-            "description": error.description,
-        }
-        for error in errors
-    ]
+    data["problems"] = to_data(errors, "standingOrderId")
     return data
 
 
@@ -200,24 +106,9 @@ def _show(
     errors: Sequence[RowError],
     lines: Sequence[int],
 ) -> None:
-    output = session.output
-    if errors:
-        output.rows(
-            ["line", "standing order", "field", "reason", "what is wrong"],
-            [
-                [
-                    str(error.line),
-                    error.standing_order,
-                    error.field,
-                    error.reason or UNREADABLE,
-                    error.description,
-                ]
-                for error in errors
-            ],
-            "",
-        )
+    show_errors(session, errors, "standing order")
     if response.shadow_bills:
-        output.rows(
+        session.output.rows(
             ["line", "standing order", "cycle", "date", "amount", "left out or not priced"],
             [
                 [str(lines[bill.row - 1]), bill.standing_order_id, *_cycle(cycle)]
@@ -236,19 +127,3 @@ def _cycle(cycle: pb.CyclePreview) -> list[str]:
         format_money(cycle.amount),
         ", ".join(map(pb.OrderReason.Name, reasons)),
     ]
-
-
-def summary(response: pb.ImportStandingOrdersResponse, good: int, *, dry_run: bool) -> str:
-    """What became of a file, in a sentence; `good` rows could be stored."""
-    would = "would be " if dry_run else ""
-    imported = response.imported_count
-    parts = [f"{imported} {would}imported"]
-    if response.unchanged_count:
-        parts.append(f"{response.unchanged_count} imported before")
-    if response.refused_count:
-        parts.append(f"{response.refused_count} refused")
-    if response.refused_count and good and not imported:
-        parts.append(
-            f"{good} good, but it is all or nothing: mend the refused ones, or say --partial"
-        )
-    return "; ".join(parts)

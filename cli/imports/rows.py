@@ -2,12 +2,14 @@
 
 import codecs
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import typer
 from google.protobuf.json_format import ParseDict, ParseError
-from recurring.scheduler.v1 import scheduler_pb2 as pb
+from google.protobuf.message import Message
 
 from cli.errors import CommandError
 from cli.json_text import REPEATED_KEY, RepeatedKeyError, load_json
@@ -27,7 +29,7 @@ class FileRow:
     """A row, and the line of the file that it begins on, from 1."""
 
     line: int
-    message: pb.ImportRow
+    message: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class RowError:
     """Something wrong with one row; without a reason, it shows without asking the service."""
 
     line: int
-    standing_order: str
+    # What the row describes, as it is written.
+    row_id: str
     # A column, or a path in the row; empty where it is the whole row.
     field: str
     description: str
@@ -116,8 +119,76 @@ def _is_windows_1252(content: bytes) -> bool:
     return True
 
 
-def read_json_lines(text: str) -> Iterator[FileRow | RowError]:
-    """The rows of a file with an ImportRow as protobuf JSON on each line; empty lines are none."""
+class CellReader:
+    """Reads the cells of one row, noting each that cannot be read."""
+
+    def __init__(self, line: int, cells: Mapping[str, str]) -> None:
+        self.errors: list[RowError] = []
+        self.cells = cells
+        self._line = line
+
+    def read(self, column: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401
+        """A cell that must be there; None, with an error, if it is not or cannot be read."""
+        if not self.cells.get(column):
+            self.note(column, "must not be empty")
+            return None
+        return self.optional(column, parse)
+
+    def optional(self, column: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401
+        """A cell that may be empty; None if it is, and, with an error, if it cannot be read."""
+        text = self.cells.get(column, "")
+        if not text:
+            return None
+        try:
+            return parse(text)
+        except typer.BadParameter as error:
+            # What reads two columns at once says which of them it means.
+            option = str(error.param_hint or "").strip("'").removeprefix("--")
+            self.note(option if option in self.cells else column, error.message)
+            return None
+
+    def note(self, column: str, description: str) -> None:
+        """An error in a column."""
+        row_id = self.cells.get("id", "")
+        self.errors.append(RowError(self._line, row_id, column, description))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the rows of a file describe, and how a table of it is written."""
+
+    noun: str
+    message: type[Message]
+    # Reads a row of a table, of a merchant; what it returns counts only without errors.
+    read_row: Callable[[str, CellReader], Message]
+    # The columns: those that must be there, and those that may.
+    required: Sequence[str]
+    optional: Sequence[str]
+    # The names of a row's id in JSON, in the message and in JSON.
+    json_ids: Sequence[str]
+    # What no other row may have, and how it is shown.
+    key_of: Callable[[Any], Hashable]
+    # The paths of fields, and the columns that they are read from, the longest path first: the service
+    # names paths. No column: it is named as the rest of the path.
+    columns_by_path: Mapping[str, str]
+    # Which columns are needed beside the required ones, by those that there are.
+    lacking: Callable[[Sequence[str]], list[str]] = lambda _: []
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns."""
+        return (*self.required, *self.optional)
+
+    def column_of(self, path: str) -> str:
+        """The column that a field is read from; the path itself if there is none."""
+        for prefix, column in self.columns_by_path.items():
+            if path == prefix or path.startswith((f"{prefix}.", f"{prefix}[")):
+                return column or path.removeprefix(prefix).lstrip(".")
+        return path
+
+
+def read_json_lines(text: str, kind: Kind) -> Iterator[FileRow | RowError]:
+    """The rows of a file with a message as protobuf JSON on each line; empty lines are none."""
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -130,15 +201,15 @@ def read_json_lines(text: str) -> Iterator[FileRow | RowError]:
             yield RowError(line, "", "", f"is not JSON: {error}")
             continue
         if not isinstance(data, dict):
-            yield RowError(line, "", "", 'is not a JSON object such as {"standingOrderId": …}')
+            example = f'such as {{"{kind.json_ids[0]}": …}}'
+            yield RowError(line, "", "", f"is not a JSON object {example}")
             continue
-        standing_order = str(data.get("standingOrderId") or data.get("standing_order_id") or "")
+        row_id = next((str(data[name]) for name in kind.json_ids if data.get(name)), "")
         try:
-            row = ParseDict(data, pb.ImportRow())
+            row = ParseDict(data, kind.message())
         except (ParseError, ValueError) as error:
-            yield RowError(
-                line, standing_order, "", f"does not fit ImportRow: {_first_line(error)}"
-            )
+            name = kind.message.DESCRIPTOR.name
+            yield RowError(line, row_id, "", f"does not fit {name}: {_first_line(error)}")
             continue
         yield FileRow(line, row)
 
@@ -147,19 +218,19 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def sort_out(read: Iterable[FileRow | RowError]) -> Book:
+def sort_out(read: Iterable[FileRow | RowError], kind: Kind) -> Book:
     """A book of what was read; a row whose id a row before has is at error."""
     book = Book([], [])
-    first: dict[str, int] = {}
+    first: dict[Hashable, int] = {}
     for row in read:
         if isinstance(row, RowError):
             book.errors.append(row)
             continue
-        standing_order = row.message.standing_order_id
-        before = first.setdefault(standing_order, row.line)
+        key = kind.key_of(row.message)
+        before = first.setdefault(key, row.line)
         if before == row.line:
             book.rows.append(row)
         else:
             description = f"line {before} has it already; keep one of them"
-            book.errors.append(RowError(row.line, standing_order, "id", description))
+            book.errors.append(RowError(row.line, str(key), "id", description))
     return book

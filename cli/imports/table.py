@@ -1,18 +1,13 @@
 """A CSV file of standing orders: a header, then a row each, in the words of the command."""
 
-import csv
-import difflib
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import typer
 from google.protobuf.message import Message
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from cli.errors import CommandError
-from cli.imports.rows import FileRow, RowError
+from cli.imports.rows import CellReader, Kind
 from cli.names import CUSTOMER, PRODUCT, full_name
 from cli.schedules import parse_recurrence, parse_rule
 from cli.standing_orders import items_of
@@ -34,121 +29,22 @@ OPTIONAL = (
     *SCHEDULE, "rrule", "mandate", "lead", "window", "lock_cycles", "lock_until", "cap_percent",
     "currency", "promotion",
 )  # fmt: skip
-COLUMNS = (*REQUIRED, *OPTIONAL)
 ITEM_SEPARATOR = ";"
-# What some programs put between columns, and what people call it.
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-Cells = Mapping[str, str]
 
 
-def read_table(file: str, text: str, merchant: str) -> Iterator[FileRow | RowError]:
-    """The rows of a file, or what is wrong with each.
-
-    Raises CommandError if the header is not one of this format.
-    """
-    # A cell may hold line breaks; a row is where it begins.
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for values in lines:
-            # Spreadsheets end a table with rows of commas; they say no more than an empty line.
-            if any(value.strip() for value in values):
-                if header is None:
-                    header = _read_header(file, values)
-                else:
-                    yield from _row(line, header, values, merchant)
-            line = lines.line_num + 1
-    except csv.Error as error:
-        raise CommandError(f"{file}, line {line}: {error}{_hint(error)}") from error
-
-
-def _hint(error: csv.Error) -> str:
-    if "field larger" in str(error):
-        return "; a quotation mark may be missing at a cell's end"
-    return "; write a quotation mark inside a quoted cell twice"
-
-
-def _read_header(file: str, values: list[str]) -> list[str]:
-    """The columns' names; empty for a column without a name, which must stay empty."""
-    marks = [mark for mark in SEPARATORS if mark in "".join(values)]
-    if marks and len(values) <= 1:
-        raise CommandError(
-            f"{file}: columns must be separated by commas, not by {SEPARATORS[marks[0]]};"
-            " save it as plain CSV"
-        )
-    header = [_column(value) for value in values]
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    if repeated:
-        raise CommandError(f"{file}: {', '.join(repeated)}: each column once; drop the others")
-    unknown = [
-        _describe_unknown(value.strip())
-        for value, name in zip(values, header, strict=True)
-        if name and name not in COLUMNS
-    ]
-    if unknown:
-        raise CommandError(
-            f"{file}: unknown columns {', '.join(unknown)}; the first line must name columns out"
-            f" of {', '.join(COLUMNS)}"
-        )
-    missing = [name for name in REQUIRED if name not in header]
-    if "rrule" not in header:
-        missing += [name for name in ("every", "start", "zone") if name not in header]
-    if missing:
-        raise CommandError(f"{file}: add the missing columns {', '.join(missing)}")
-    return header
-
-
-def _column(value: str) -> str:
-    """A column's name: capitals and blanks around it do not make it another."""
-    name = value.strip()
-    return name.lower() if name.isascii() else name
-
-
-def _describe_unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower().replace(" ", "_"), COLUMNS, 1)
-    return f"{name!r} (meant {near[0]!r}?)" if near else repr(name)
-
-
-def _row(
-    line: int, header: list[str], values: list[str], merchant: str
-) -> Iterator[FileRow | RowError]:
-    stripped = [value.strip() for value in values]
-    standing_order = stripped[header.index("id")] if header.index("id") < len(stripped) else ""
-    names = [*header, *([""] * (len(stripped) - len(header)))]
-    unnamed = [
-        f"column {place} has {value!r}, but no name in the header"
-        for place, (name, value) in enumerate(zip(names, stripped, strict=False), start=1)
-        if value and not name
-    ]
-    if unnamed:
-        more = "; quote cells that contain commas" if len(stripped) > len(header) else ""
-        yield RowError(line, standing_order, "", "; ".join(unnamed) + more)
-        return
-    if len(stripped) < len(header):
-        description = (
-            f"has {len(stripped)} columns, the header {len(header)}; write empty cells, too"
-        )
-        yield RowError(line, standing_order, "", description)
-        return
-    cells = {name: value for name, value in zip(names, stripped, strict=True) if name}
-    reader = _Reader(line, cells, merchant)
-    row = reader.row()
-    if reader.errors:
-        yield from reader.errors
-    else:
-        yield FileRow(line, row)
+def _lacking(header: Sequence[str]) -> list[str]:
+    """The columns of a schedule, unless one column has its rule."""
+    needed = () if "rrule" in header else ("every", "start", "zone")
+    return [name for name in needed if name not in header]
 
 
 class _Reader:
-    """Reads the cells of one row, noting each that cannot be read."""
+    """Reads the cells of one standing order."""
 
-    def __init__(self, line: int, cells: Cells, merchant: str) -> None:
-        self.errors: list[RowError] = []
-        self._line = line
-        self._cells = cells
+    def __init__(self, reader: CellReader, merchant: str) -> None:
         self._merchant = merchant
+        self._cells = reader.cells
+        self._read, self._optional, self._note = reader.read, reader.optional, reader.note
 
     def row(self) -> pb.ImportRow:
         """The row; meaningless if there are errors."""
@@ -218,25 +114,19 @@ class _Reader:
             self._note("cap_percent", error.message)
             return None
 
-    def _read(self, column: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401
-        """A cell that must be there; None, with a error, if it is not or cannot be read."""
-        if not self._cells.get(column):
-            self._note(column, "must not be empty")
-            return None
-        return self._optional(column, parse)
 
-    def _optional(self, column: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401
-        text = self._cells.get(column, "")
-        if not text:
-            return None
-        try:
-            return parse(text)
-        except typer.BadParameter as error:
-            # What reads two columns at once says which of them it means.
-            option = str(error.param_hint or "").strip("'").removeprefix("--")
-            self._note(option if option in SCHEDULE else column, error.message)
-            return None
+def _read_row(merchant: str, reader: CellReader) -> pb.ImportRow:
+    return _Reader(reader, merchant).row()
 
-    def _note(self, column: str, description: str) -> None:
-        standing_order = self._cells.get("id", "")
-        self.errors.append(RowError(self._line, standing_order, column, description))
+
+STANDING_ORDERS = Kind(
+    noun="standing order",
+    message=pb.ImportRow,
+    read_row=_read_row,
+    required=REQUIRED,
+    optional=OPTIONAL,
+    json_ids=("standingOrderId", "standing_order_id"),
+    key_of=lambda row: row.standing_order_id,
+    columns_by_path={},
+    lacking=_lacking,
+)

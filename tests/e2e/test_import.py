@@ -44,6 +44,30 @@ def test_a_book_is_tried_then_taken_over_then_billed(recurring: Recurring, tmp_p
     assert audited.returncode == 0, audited.stdout
 
 
+def test_products_and_prices_are_tried_then_imported_once(
+    recurring: Recurring, tmp_path: Path
+) -> None:
+    products, prices = tmp_path / "products.csv", tmp_path / "prices.csv"
+    products.write_text("id,title,stock_tracked,parts\noolong,Oolong,yes,\npot,Pot,,oolong=2\n")
+    prices.write_text(
+        "id,product,amount,tiers,tier_mode\n"
+        "list,oolong,12.50 EUR,10=11.00 EUR,volume\n"
+        "list,pot,12.505 EUR,,\n"
+    )
+    assert ok(recurring, "products", "import", str(products), "--dry-run")["importedCount"] == 2
+    assert ok(recurring, "products", "import", str(products))["importedCount"] == 2
+    assert ok(recurring, "products", "import", str(products))["unchangedCount"] == 2
+
+    refused = recurring.run("prices", "import", str(prices))
+    assert refused.returncode == 1
+    assert re.search(r"\b3 +pot/list +amount +FIELD_INVALID", refused.stdout)
+    assert ok(recurring, "prices", "list", "oolong") == []
+
+    prices.write_text(prices.read_text().replace("12.505", "12.50"))
+    assert ok(recurring, "prices", "import", str(prices))["importedCount"] == 2
+    assert ok(recurring, "prices", "import", str(prices))["unchangedCount"] == 2
+
+
 def test_a_file_with_a_wrong_header_is_not_sent(recurring: Recurring, tmp_path: Path) -> None:
     book = tmp_path / "book.csv"
     book.write_text("id,client\n1,ada\n")

@@ -8,7 +8,10 @@ from google.protobuf.json_format import MessageToJson
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.errors import CommandError
-from cli.imports.command import describe_errors, read_book, summary
+from cli.imports import sending
+from cli.imports.rows import Book
+from cli.imports.sending import describe_errors, summary
+from cli.imports.table import STANDING_ORDERS
 
 HEADER = "id,customer,title,items,every,on,start,zone,next_cycle,next_date"
 ROW = "a,ada,Tea,tea=2;milk,month,31,2025-07-31,Europe/Berlin,7,2026-01-31"
@@ -18,6 +21,10 @@ def written(folder: Path, *lines: str, name: str = "book.csv") -> Path:
     file = folder / name
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def read_book(file: Path, merchant: str) -> Book:
+    return sending.read_book(file, merchant, STANDING_ORDERS)
 
 
 def refusal(file: Path) -> str:
