@@ -16,7 +16,7 @@ from cli.values import format_money, format_rate
 KINDS = {
     "QUANTITY_TIER": "quantity tier",
     "SUBSCRIBER_DISCOUNT": "discount for standing orders",
-    "INCREASE_NOT_YET_NOTIFIED": "increase held back until its notice is over",
+    "INCREASE_NOT_YET_NOTIFIED": "increase held back for its notice",
     "PRICE_LOCK": "price lock: the price at sign-up",
     "PRICE_CAP": "price cap: the price at sign-up, and so much more",
     "PROMOTION": "promotion",

@@ -13,6 +13,7 @@ from cli.command import FAILED
 from cli.connect import Session, this_session
 from cli.demo import plan
 from cli.demo.deviations import deviations
+from cli.demo.explanations import explain, unexplained
 from cli.demo.outcome import Outcome, read_outcome
 from cli.demo.participants import Participants, ask_for_code, assemble, sign_up, stock_the_shop
 from cli.demo.plan import Plan
@@ -44,7 +45,8 @@ async def run_demo(session: Session) -> list[str]:
         for action in Scenario(session, participants, dates).actions():
             await transcript.advance(action.time)
             transcript.print_action(action.who, action.text)
-            await action.act()
+            if isinstance(said := await action.act(), str):
+                transcript.print_action(action.who, said)
         await transcript.advance(dates.end)
     outcomes = [
         await read_outcome(session, participants, participant, dates.start)
@@ -52,6 +54,9 @@ async def run_demo(session: Session) -> list[str]:
     ]
     for outcome in outcomes:
         console.print(render(outcome))
+    for outcome in outcomes:
+        if (explained := explain(outcome)) is not None:
+            console.print(explained)
     proof = await run(find_target(os.environ), full=True)
     show(session.output, proof)
     wrong = [*proof.violations, *await _deviations(session, participants, dates, outcomes)]
@@ -83,6 +88,7 @@ async def _deviations(
         for outcome in outcomes
         for sentence in deviations(outcome, expected[outcome.participant.first_name])
     ]
+    wrong += unexplained(outcomes)
     boxes = await boxes_left(session, participants)
     sold = sum(cycle.amount_minor is not None for cycle in expected["Ben"])
     wanted = plan.BOXES_AT_FIRST + plan.BOXES_RESTOCKED - sold

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -90,7 +91,9 @@ async def assemble(session: Session, dates: Plan) -> Participants:
 async def stock_the_shop(session: Session, run: int) -> None:
     """Create the three products, with prices and stock."""
     coffee = catalog_pb2.Product(
-        title="Coffee, 500 g", increase_notice_days=plan.INCREASE_NOTICE_DAYS
+        title="Coffee, 500 g",
+        increase_notice_days=plan.INCREASE_NOTICE_DAYS,
+        tax_category=f"coffee-{run}",
     )
     box = catalog_pb2.Product(
         title="Vegetable box", stock_tracked=True, low_stock_threshold=plan.BOXES_LOW
@@ -111,6 +114,45 @@ async def stock_the_shop(session: Session, run: int) -> None:
         )
         await set_price(session, made.name, "at-first", amount_minor)
     await restock(session, f"{session.parent}/products/box-{run}", plan.BOXES_AT_FIRST)
+    await _tax_coffee(session, run)
+    await _promote_coffee(session, run)
+
+
+async def _tax_coffee(session: Session, run: int) -> None:
+    """Say what VAT is in the price of coffee."""
+    rate = catalog_pb2.TaxRate(
+        region_code=plan.REGION,
+        tax="vat",
+        title="VAT",
+        rate_ppm=plan.VAT_PPM,
+        tax_category=f"coffee-{run}",
+    )
+    await session.catalog.CreateTaxRate(
+        catalog_pb2.CreateTaxRateRequest(
+            parent=session.parent,
+            tax_rate_id=f"coffee-{run}",
+            tax_rate=rate,
+            request_id=new_request_id(),
+        )
+    )
+
+
+async def _promote_coffee(session: Session, run: int) -> None:
+    """Take something off the first orders of whoever signs up with the code."""
+    promotion = catalog_pb2.Promotion(
+        title="Welcome",
+        code=f"WELCOME-{run}",
+        percent_off_bps=plan.PROMOTION_BPS,
+        cycle_count=plan.PROMOTION_CYCLES,
+    )
+    await session.catalog.CreatePromotion(
+        catalog_pb2.CreatePromotionRequest(
+            parent=session.parent,
+            promotion_id=f"welcome-{run}",
+            promotion=promotion,
+            request_id=new_request_id(),
+        )
+    )
 
 
 async def set_price(
@@ -242,6 +284,7 @@ def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ..
     ada.schedule.monthly.every_months = 1
     ada.schedule.monthly.month_days.append(plan.ADA_MONTH_DAY)
     ada.schedule.cycle_count = plan.ADA_CYCLES
+    ada.promotion_code = f"WELCOME-{run}"
 
     ben = wish("Vegetables", "box", 1, plan.BEN_FIRST_DAY)
     ben.schedule.weekly.every_weeks = plan.BEN_EVERY_WEEKS
@@ -256,9 +299,17 @@ def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ..
     dan = wish("Dan's coffee", "coffee", 1, plan.DAN_FIRST_DAY)
     dan.schedule.daily.every_days = plan.DAN_EVERY_DAYS
     dan.price_protection.lock.cycle_count = plan.DAN_LOCKED_CYCLES
+    for coffee in (ada, dan):
+        coffee.ship_to.CopyFrom(PostalAddress(region_code=plan.REGION))
 
     return (
-        Participant("Ada", 0, "pm_card_visa", "two bags on the 31st of every month, charged", ada),
+        Participant(
+            "Ada",
+            0,
+            "pm_card_visa",
+            "two bags on the 31st of every month, with a code",
+            ada,
+        ),
         Participant(
             "Ben", 1, "pm_card_mastercard", "a box every two weeks, pays each himself", ben
         ),

@@ -25,6 +25,12 @@ COFFEE_AFTER_RISE_MINOR = 13_00
 BOX_MINOR = 18_50
 LENSES_MINOR = 29_90
 REFUND_MINOR = 5_00
+# Ada signs up with a code, which takes something off her first orders.
+PROMOTION_BPS = 1000
+PROMOTION_CYCLES = 4
+# Coffee is sold with the reduced German VAT, which its price includes.
+VAT_PPM = 70_000
+REGION = "DE"
 
 # When things happen, in days after the beginning.
 PRICE_DROP_DAY = 40
@@ -34,6 +40,8 @@ PRICE_RISE_DAY = 76
 INCREASE_NOTICE_DAYS = 45
 PAUSE_DAY = 80
 REFUND_DAY = 100
+# Before the merchant announces the rise.
+PREVIEWS_BEFORE = timedelta(hours=1)
 RESUME_DAY = 110
 RESTOCK_DAY = 125
 DAN_CANCEL_DAY = 160
@@ -124,7 +132,7 @@ class Plan:
     def expected(self) -> dict[str, list[Expected]]:
         """What every cycle must have become, by the first name of its customer."""
         return {
-            "Ada": [_paid(due, ADA_BAGS * self.coffee_minor(due)) for due in self.ada_dues()],
+            "Ada": [self._ada(cycle, due) for cycle, due in enumerate(self.ada_dues(), 1)],
             "Ben": [self._ben(cycle, due) for cycle, due in enumerate(self.ben_dues(), 1)],
             "Cleo": [
                 _skipped(due) if cycle == CLEO_SKIPPED_CYCLE else _paid(due, LENSES_MINOR)
@@ -132,6 +140,11 @@ class Plan:
             ],
             "Dan": [self._dan(due) for due in self.dan_dues()],
         }
+
+    def _ada(self, cycle: int, due: datetime) -> Expected:
+        amount_minor = ADA_BAGS * self.coffee_minor(due)
+        off_bps = PROMOTION_BPS if cycle <= PROMOTION_CYCLES else 0
+        return _paid(due, amount_minor - amount_minor * off_bps // 10_000)
 
     def _ben(self, cycle: int, due: datetime) -> Expected:
         if cycle == BEN_LAPSED_CYCLE:

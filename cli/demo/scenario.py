@@ -13,7 +13,8 @@ from cli.demo import plan
 from cli.demo.participants import Participants, restock, set_price
 from cli.demo.plan import Plan
 from cli.errors import CommandError
-from cli.values import from_minor
+from cli.price_previews import TIMINGS
+from cli.values import format_date, format_money, from_minor, to_date, to_timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Action:
     time: datetime
     who: str
     text: str
+    # Says what came of it, if that is not an event.
     act: Callable[[], Awaitable[object]]
 
 
@@ -62,6 +64,12 @@ class Scenario:
                     plan.COFFEE_AFTER_RISE_MINOR,
                     from_plan=self._dates,
                 ),
+            ),
+            Action(
+                noon(plan.PRICE_RISE_ANNOUNCE_DAY) - plan.PREVIEWS_BEFORE,
+                "merchant",
+                "tries a higher price of coffee from tomorrow",
+                lambda: self._preview_rise(coffee),
             ),
             Action(
                 noon(plan.REFUND_DAY),
@@ -109,6 +117,29 @@ class Scenario:
             Action(noon(plan.RESUME_DAY), "Dan", "resumes", self._resume_dan),
             Action(noon(plan.DAN_CANCEL_DAY), "Dan", "cancels", lambda: self._cancel("Dan")),
         ]
+
+    async def _preview_rise(self, coffee: str) -> str:
+        """Say whom the rise would touch."""
+        draft = catalog_pb2.Price(
+            unit_price=from_minor(plan.COFFEE_AFTER_RISE_MINOR, plan.CURRENCY),
+            effective_time=to_timestamp(self._dates.noon(plan.PRICE_RISE_DAY)),
+        )
+        request = scheduler_pb2.PreviewPriceChangeRequest(
+            draft=catalog_pb2.DraftPrice(product=coffee, price=draft),
+            end_date=to_date(self._dates.date(plan.DEMO_DAYS)),
+        )
+        preview = await self._session.scheduler.PreviewPriceChange(request)
+        groups = [
+            f"{group.standing_order_count} {TIMINGS[group.timing]}"
+            f" (from {format_date(group.first_cycles[0].date)})"
+            for group in preview.groups
+            if group.first_cycles
+        ]
+        before, after = preview.previous_gross_revenue, preview.gross_revenue
+        return (
+            f"sees that it reaches {preview.standing_order_count} standing orders:"
+            f" {', '.join(groups)}; they will pay {format_money(after)}, not {format_money(before)}"
+        )
 
     async def _ben_pays(self) -> None:
         ben = self._cast.participant("Ben")
