@@ -120,6 +120,9 @@ class _Shop:
         set_caller(Caller("scheduler", "*"))
         later = to_timestamp(self._now + timedelta(days=90))
         entries, carts = [], []
+        agreement = catalog_pb2.PriceAgreement(
+            price_protection=LOCK, first_cycle=1, agree_time=to_timestamp(datetime.now(UTC))
+        )
         for number in range(ORDERS):
             name = f"{self._name}/standingOrders/so-{number}"
             products = [
@@ -130,8 +133,8 @@ class _Shop:
                 catalog_pb2.ProtectPrices(
                     standing_order=name,
                     products=products,
-                    sign_up_time=to_timestamp(datetime.now(UTC)),
-                    protection=LOCK if number % 3 == 0 else None,
+                    sign_up_time=agreement.agree_time,
+                    agreement=None if number % 3 else agreement,
                     first_cycle=1,
                     promotion_code="SPRING" if number % 2 else "",
                 )
@@ -142,7 +145,12 @@ class _Shop:
             ]
             carts.append(
                 catalog_pb2.Cart(
-                    standing_order=name, cycle=2, items=items, price_time=later, currency="EUR"
+                    standing_order=name,
+                    cycle=2,
+                    items=items,
+                    price_time=later,
+                    currency="EUR",
+                    agreement=entries[-1].agreement if number % 3 == 0 else None,
                 )
             )
         response = await self._servicer.BatchProtectPrices(

@@ -139,10 +139,8 @@ _CONTACTS = """
 """
 
 _PROTECT = """
-    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time, kind,
-                             lock_cycle_count)
-    SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 'price-1', $4,
-           CASE n % 3 WHEN 0 THEN 'LOCK' ELSE 'NONE' END, CASE n % 3 WHEN 0 THEN 6 END
+    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time)
+    SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 'price-1', $4
     FROM generate_series(1, $3) AS n, generate_series(0, n % 2) AS item
 """
 

@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from cli.command import naming, one_of
 from cli.conditions import HELP, METAVAR, parse_condition
 from cli.connect import Session
-from cli.names import MANDATE, PRODUCT
+from cli.names import MANDATE, PRODUCT, last_id
 from cli.values import (
     ADDRESS_HELP,
     format_duration,
@@ -150,6 +150,8 @@ def describe_protection(protection: pb.PriceProtection) -> str:
                 f"until {format_timestamp(lock.until_time)}" if lock.HasField("until_time") else "",
             ]
             return f"the price at sign-up {' and '.join(filter(None, limits))}"
+        case "offer":
+            return f"as {last_id(protection.offer)} promises"
     return ""
 
 

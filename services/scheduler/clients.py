@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 import grpc
-from google.protobuf.json_format import ParseDict
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
@@ -38,10 +37,11 @@ from services.scheduler.domain.order import (
     OrderReason,
     Quote,
 )
+from services.scheduler.domain.price_agreements import Agreed, PriceAgreement
 from services.scheduler.domain.price_changes import Holding
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import ItemAmount, Unpriced
-from services.scheduler.names import PRODUCT, order_name, product_name, standing_order_name
+from services.scheduler.names import PRICE, PRODUCT, order_name, product_name, standing_order_name
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
@@ -84,6 +84,8 @@ class Cart:
     currency: str = ""
     # The customer's, where a business orders; empty: a consumer.
     tax_id: str = ""
+    # How its prices are protected; None: they are not.
+    agreement: PriceAgreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,16 @@ class PriceEffect(NamedTuple):
     held_by: Holding | None
 
 
-class Unprotected(NamedTuple):
-    """Why the sign-up prices of a standing order are not protected; empty: they are."""
+class ProtectionAnswer(NamedTuple):
+    """How the prices of a standing order are protected, or why they are not."""
 
     # By product (id).
     problems: Mapping[str, str]
-    # Why its promotion cannot be redeemed, as the catalog names it.
+    # Why its promotion cannot be redeemed, and its offer not accepted, as the catalog names it.
     promotion: str
+    offer: str
+    # What is protected; None: nothing.
+    agreed: Agreed | None
 
 
 # By mandate, year and month (UTC): what is to be charged and has not been yet, in minor units.
@@ -234,21 +239,27 @@ class Clients:
         if catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED in reasons:
             raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
 
-    async def protect_prices(self, standing_orders: Sequence[StandingOrder]) -> list[Unprotected]:
-        """Protect the sign-up prices and redeem promotions; returns, in their order, why not."""
+    async def protect_prices(
+        self, standing_orders: Sequence[StandingOrder]
+    ) -> list[ProtectionAnswer]:
+        """Remember sign-up prices, accept offers and redeem promotions; in their order."""
 
-        async def ask(batch: Sequence[StandingOrder]) -> list[Unprotected]:
+        async def ask(batch: Sequence[StandingOrder]) -> list[ProtectionAnswer]:
             response = await self.catalog.BatchProtectPrices(
                 catalog_pb2.BatchProtectPricesRequest(
                     entries=[_protect(standing_order) for standing_order in batch]
                 )
             )
             return [
-                Unprotected(
+                ProtectionAnswer(
                     _reasons(result.problems),
                     catalog_pb2.PromotionProblem.Name(result.promotion_problem)
                     if result.promotion_problem
                     else "",
+                    catalog_pb2.OfferProblem.Name(result.offer_problem)
+                    if result.offer_problem
+                    else "",
+                    _agreed(result.agreed) if result.HasField("agreed") else None,
                 )
                 for result in response.results
             ]
@@ -435,6 +446,8 @@ def _quote_request(carts: Sequence[Cart]) -> catalog_pb2.BatchQuoteRequest:
         put_time(message.price_time, cart.price_time)
         if cart.sign_up_time is not None:
             put_time(message.sign_up_time, cart.sign_up_time)
+        if cart.agreement is not None and cart.agreement.protection is not None:
+            _put_agreement(message.agreement, cart.agreement)
         for item in cart.items:
             message.items.add(product=product_name(merchant, item.product), quantity=item.quantity)
     return request
@@ -466,22 +479,45 @@ def _passed_on(problem: Problem) -> Problem:
     return replace(problem, violations=violations)
 
 
+def _put_agreement(message: catalog_pb2.PriceAgreement, agreement: PriceAgreement) -> None:
+    message.first_cycle = agreement.first_cycle
+    put_time(message.agree_time, agreement.agree_time)
+    protection = message.price_protection
+    match agreement.protection:
+        case {"offer": str(offer)}:
+            protection.offer = offer
+        case {"cap": cap}:
+            protection.cap.increase_limit_bps = cap.get("increase_limit_bps", 0)
+        case {"lock": lock}:
+            protection.lock.cycle_count = lock.get("cycle_count", 0)
+            if "until_time" in lock:
+                protection.lock.until_time.FromJsonString(lock["until_time"])
+
+
+def _agreed(message: catalog_pb2.AgreedProtection) -> Agreed:
+    return Agreed(
+        message.last_cycle,
+        from_timestamp(message.until_time) if message.HasField("until_time") else None,
+        message.survives_schedule_changes,
+        {PRICE.key(name).product: name for name in message.prices},
+    )
+
+
 def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
     merchant = standing_order.merchant
-    protection = catalog_pb2.PriceProtection()
-    if standing_order.price_protection:
-        ParseDict(dict(standing_order.price_protection), protection)
-    return catalog_pb2.ProtectPrices(
+    entry = catalog_pb2.ProtectPrices(
         standing_order=standing_order_name(merchant, standing_order.standing_order),
         products=[product_name(merchant, item.product) for item in standing_order.items],
         # New products of an old standing order are signed up to when they are added.
         sign_up_time=to_timestamp(standing_order.update_time),
         currency=standing_order.currency,
-        protection=protection,
         # A promotion is redeemed at sign-up only.
         first_cycle=(standing_order.next_cycle or 1) if _is_new(standing_order) else 0,
         promotion_code=standing_order.promotion_code if _is_new(standing_order) else "",
     )
+    if standing_order.price_agreement is not None:
+        _put_agreement(entry.agreement, standing_order.price_agreement)
+    return entry
 
 
 def _is_new(standing_order: StandingOrder) -> bool:
@@ -615,6 +651,8 @@ def _line(line: catalog_pb2.QuoteLine, rates: Sequence[catalog_pb2.AppliedTaxRat
                 adjustment.promotion,
                 adjustment.promotion_title,
                 adjustment.rule,
+                adjustment.offer,
+                adjustment.beaten_price,
             )
             for adjustment in line.adjustments
         ),

@@ -27,6 +27,7 @@ ORDER = KeyPattern(
 )
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 PRICE = KeyPattern("merchants/{merchant}/products/{product}/prices/{price}", PriceChangeKey)
+OFFER = NamePattern("merchants/{merchant}/priceProtectionOffers/{price_protection_offer}")
 NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
 MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
 

@@ -265,6 +265,8 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
                 promotion=adjustment.promotion,
                 promotion_title=adjustment.promotion_title,
                 rule=adjustment.rule,
+                offer=adjustment.offer,
+                beaten_price=adjustment.beaten_price,
             )
             for adjustment in line.adjustments
         ],

@@ -703,10 +703,15 @@ async def test_prices_are_protected_and_quoted(suite: Suite, shop: Client) -> No
     await set_price(shop, 250)
     await set_price(shop, 300, "second", effective=now + timedelta(days=1))
     lock = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock(cycle_count=1))
-    entry = protect(shop, sign_up_time=to_timestamp(now), protection=lock)
+    agreement = catalog_pb2.PriceAgreement(
+        price_protection=lock, first_cycle=1, agree_time=to_timestamp(now)
+    )
+    entry = protect(shop, sign_up_time=to_timestamp(now), agreement=agreement)
     own = suite.suite_client().catalog
     await own.BatchProtectPrices(catalog_pb2.BatchProtectPricesRequest(entries=[entry]))
-    request = catalog_pb2.BatchQuoteRequest(carts=[cart(shop), cart(shop, cycle=2)])
+    request = catalog_pb2.BatchQuoteRequest(
+        carts=[cart(shop, cycle=cycle, agreement=agreement) for cycle in (1, 2)]
+    )
     response = await own.BatchQuote(request)
     first, second = (result.quote for result in response.results)
     assert (first.total, second.total) == (to_money(500, "EUR"), to_money(600, "EUR"))
@@ -754,13 +759,24 @@ async def test_a_hold_is_shown_and_released_by_hand(suite: Suite, shop: Client) 
     assert (stock.on_hand_units, stock.held_units, stock.available_units) == (3, 0, 3)
 
 
+def agreement(
+    first_cycle: int = 1,
+    agree_time: timestamp_pb2.Timestamp | None = None,
+    **kind: Any,  # noqa: ANN401
+) -> catalog_pb2.PriceAgreement:
+    return catalog_pb2.PriceAgreement(
+        price_protection=catalog_pb2.PriceProtection(**kind),
+        first_cycle=first_cycle,
+        agree_time=agree_time or timestamp_pb2.Timestamp(seconds=1),
+    )
+
+
 def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
     """Field -> the method and an entry that is bad in that field only."""
     foreign = catalog_pb2.Item(product="merchants/other/products/tea", quantity=1)
     none = catalog_pb2.Item(product=f"{shop.name}/products/tea")
     no_time = timestamp_pb2.Timestamp(seconds=2**62)
-    lock = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock())
-    cap = catalog_pb2.PriceProtection(cap=catalog_pb2.PriceCap(increase_limit_bps=-1))
+    cap = catalog_pb2.PriceCap(increase_limit_bps=-1)
     return {
         "carts[0].standing_order": ("BatchQuote", cart(shop, standing_order="weekly")),
         "carts[0].cycle": ("BatchQuote", cart(shop, cycle=0)),
@@ -790,10 +806,25 @@ def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
         "entries[0].products": ("BatchProtectPrices", protect(shop, products=[])),
         "entries[0].products[0]": ("BatchProtectPrices", protect(shop, products=["tea"])),
         "entries[0].sign_up_time": ("BatchProtectPrices", protect(shop, sign_up_time=None)),
-        "entries[0].protection.lock": ("BatchProtectPrices", protect(shop, protection=lock)),
-        "entries[0].protection.cap.increase_limit_bps": (
+        "entries[0].agreement.price_protection.lock": (
             "BatchProtectPrices",
-            protect(shop, protection=cap),
+            protect(shop, agreement=agreement(lock=catalog_pb2.PriceLock())),
+        ),
+        "entries[0].agreement.price_protection.cap.increase_limit_bps": (
+            "BatchProtectPrices",
+            protect(shop, agreement=agreement(cap=cap)),
+        ),
+        "entries[0].agreement.price_protection.offer": (
+            "BatchProtectPrices",
+            protect(shop, agreement=agreement(offer="merchants/other/priceProtectionOffers/o")),
+        ),
+        "carts[0].agreement.first_cycle": (
+            "BatchQuote",
+            cart(shop, agreement=agreement(first_cycle=0, cap=catalog_pb2.PriceCap())),
+        ),
+        "carts[0].agreement.agree_time": (
+            "BatchQuote",
+            cart(shop, agreement=agreement(agree_time=no_time, cap=catalog_pb2.PriceCap())),
         ),
     }
 

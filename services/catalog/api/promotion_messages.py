@@ -1,6 +1,6 @@
 """Promotions, from requests to the domain and from the domain to messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from recurring.catalog.v1 import catalog_pb2 as pb
@@ -80,7 +80,9 @@ def _read_later(
 
 
 def read_sign_ups(
-    entries: Sequence[pb.ProtectPrices], results: Sequence[Sequence[Line | Fault]]
+    entries: Sequence[pb.ProtectPrices],
+    results: Sequence[Sequence[Line | Fault]],
+    faulty: Collection[StandingOrderKey],
 ) -> list[SignUp]:
     """Of the entries that can be protected, those of new standing orders."""
     return [
@@ -94,6 +96,7 @@ def read_sign_ups(
         )
         for entry, result in zip(entries, results, strict=True)
         if entry.first_cycle
+        and STANDING_ORDER.key(entry.standing_order) not in faulty
         and len(lines := [line for line in result if isinstance(line, Line)]) == len(result)
     ]
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from recurring.catalog.v1 import catalog_pb2
 
+from services.catalog.api.offer_messages import read_agreement
 from services.catalog.api.requests import read_currency, read_items
 from services.catalog.api.responses import problem_messages, quote_response
 from services.catalog.application.prices import Quoted
@@ -33,6 +34,11 @@ def read_preview(request: catalog_pb2.PreviewQuoteRequest, now: datetime) -> Car
         region_code=request.region_code,
         currency=read_currency(violations, "currency", request.currency),
         tax_id=request.tax_id,
+        agreement=(
+            read_agreement(violations, "agreement", merchant, request.agreement)
+            if request.HasField("agreement")
+            else None
+        ),
     )
     if not request.standing_order:
         violations.check()

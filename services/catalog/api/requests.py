@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
+from services.catalog.api.offer_messages import read_agreement
 from services.catalog.domain.pricing import Cart, Line
 from services.catalog.domain.products import (
     EFFECTIVE_TIME_GRACE,
@@ -21,7 +22,7 @@ from services.catalog.domain.products import (
     ProductKey,
     ProductState,
 )
-from services.catalog.domain.protections import Cap, Lock, Protection
+from services.catalog.domain.protections import Protection
 from services.catalog.domain.stock import HoldRequest
 from services.catalog.names import MERCHANT, ORDER, PRODUCT, STANDING_ORDER
 from services.runtime.errors import Violations
@@ -165,6 +166,11 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
         ),
         region_code=cart.region_code,
         tax_id=cart.tax_id,
+        agreement=(
+            read_agreement(violations, f"{field}.agreement", merchant, cart.agreement)
+            if cart.HasField("agreement")
+            else None
+        ),
         currency=read_currency(violations, f"{field}.currency", cart.currency),
     )
 
@@ -173,15 +179,16 @@ def read_protected(violations: Violations, field: str, entry: catalog_pb2.Protec
     """A cart that is priced as a new customer's at sign-up: nothing protects it yet."""
     merchant, standing_order = STANDING_ORDER.key(entry.standing_order)
     keys = _read_products(violations, f"{field}.products", merchant, entry.products)
-    lock = entry.protection.lock
-    if lock.HasField("until_time"):
-        read_timestamp(violations, f"{field}.protection.lock.until_time", lock.until_time)
+    agreement = None
+    if entry.HasField("agreement"):
+        agreement = read_agreement(violations, f"{field}.agreement", merchant, entry.agreement)
     return Cart(
         standing_order=standing_order,
         cycle=1,
         items=tuple(Item(key, 1) for key in dict.fromkeys(keys)),
         price_time=read_time(violations, field, entry, "sign_up_time"),
         currency=read_currency(violations, f"{field}.currency", entry.currency),
+        agreement=agreement,
     )
 
 
@@ -225,17 +232,7 @@ def read_protection(entry: catalog_pb2.ProtectPrices, line: Line) -> Protection:
         product=line.item.key.product,
         sign_up_price=line.list_price,
         sign_up_time=from_timestamp(entry.sign_up_time),
-        terms=_terms(entry.protection),
     )
-
-
-def _terms(protection: catalog_pb2.PriceProtection) -> Lock | Cap | None:
-    kind = protection.WhichOneof("kind")
-    if kind == "lock":
-        lock = protection.lock
-        until_time = from_timestamp(lock.until_time) if lock.HasField("until_time") else None
-        return Lock(lock.cycle_count or None, until_time)
-    return Cap(protection.cap.increase_limit_bps) if kind == "cap" else None
 
 
 def read_items(

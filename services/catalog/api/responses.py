@@ -23,6 +23,7 @@ from services.catalog.domain.rule_packs import ChargeRules
 from services.catalog.domain.stock import HoldRequest, Stock
 from services.catalog.domain.tax import AppliedRate
 from services.catalog.names import (
+    OFFER,
     PRICE,
     PRODUCT,
     PROMOTION,
@@ -110,14 +111,21 @@ def stock_message(stock: Stock) -> catalog_pb2.Stock:
 def protection_response(
     results: Sequence[Sequence[Line | Fault]],
     promotion_problems: Sequence[catalog_pb2.PromotionProblem.ValueType],
+    offer_problems: Sequence[catalog_pb2.OfferProblem.ValueType],
+    agreed: Sequence[catalog_pb2.AgreedProtection | None],
 ) -> catalog_pb2.BatchProtectPricesResponse:
-    """What is wrong with each entry."""
+    """What is wrong with each entry, or else what is protected."""
     return catalog_pb2.BatchProtectPricesResponse(
         results=[
             catalog_pb2.ProtectPricesResult(
-                problems=problem_messages(result), promotion_problem=problem
+                problems=problem_messages(result),
+                promotion_problem=promotion_problem,
+                offer_problem=offer_problem,
+                agreed=protected,
             )
-            for result, problem in zip(results, promotion_problems, strict=True)
+            for result, promotion_problem, offer_problem, protected in zip(
+                results, promotion_problems, offer_problems, agreed, strict=True
+            )
         ]
     )
 
@@ -183,7 +191,7 @@ def _protection_change(
             for protection in protected
         ],
         "sign_up_time": entry.sign_up_time.ToJsonString(),
-        "protection": audit.masked(entry.protection),
+        "protection": audit.masked(entry.agreement.price_protection),
     }
     return audit.Change(merchant, entry.standing_order, after)
 
@@ -301,6 +309,10 @@ def _adjustment_message(
     )
     if adjustment.price:
         message.price = PRICE.format(*key, adjustment.price)
+    if adjustment.beaten_price:
+        message.beaten_price = PRICE.format(*key, adjustment.beaten_price)
+    if adjustment.offer:
+        message.offer = OFFER.format(key.merchant, adjustment.offer)
     if adjustment.promotion:
         message.promotion = PROMOTION.format(key.merchant, adjustment.promotion)
         message.promotion_title = adjustment.promotion_title

@@ -693,7 +693,9 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         carts = requests.read_batch("entries", request.entries, requests.read_protected)
         async with self._database.begin() as tx:
             results = await prices.price_carts(tx, carts)
-            sign_ups = promotion_messages.read_sign_ups(request.entries, results)
+            known = await offer_store.offers_by_key(tx, offer_messages.accepted(request.entries))
+            offer_faults = offer_messages.offer_faults(request.entries, known)
+            sign_ups = promotion_messages.read_sign_ups(request.entries, results, offer_faults)
             faults = await promotions.redeem_all(tx, sign_ups)
             problems = [
                 promotion_messages.promotion_problem(entry, faults) for entry in request.entries
@@ -703,10 +705,19 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 for entry, result, problem in zip(request.entries, results, problems, strict=True)
                 for line in result
                 if isinstance(line, Line) and not problem
+                if STANDING_ORDER.key(entry.standing_order) not in offer_faults
             ]
             new = await prices.protect(tx, wanted)
             await audit.put_all(tx, request, responses.protection_changes(request.entries, new))
-        return responses.protection_response(results, problems)
+        return responses.protection_response(
+            results,
+            problems,
+            [offer_messages.offer_problem(entry, offer_faults) for entry in request.entries],
+            [
+                offer_messages.agreed_message(entry, cart.agreement, known, result)
+                for entry, cart, result in zip(request.entries, carts, results, strict=True)
+            ],
+        )
 
     async def BatchReleasePromotions(
         self, request: catalog_pb2.BatchReleasePromotionsRequest, _context: object

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from services.catalog.domain.offers import Offer, OfferKey
 from services.catalog.domain.price_changes import ChangedAmount, PriceChange, quote_change
 from services.catalog.domain.prices import Price
 from services.catalog.domain.pricing import Cart, Line, quote, with_taxes
@@ -15,10 +16,9 @@ from services.catalog.domain.products import (
     Product,
     ProductKey,
     ProductState,
-    StandingOrderKey,
 )
 from services.catalog.domain.promotions import Redemptions
-from services.catalog.domain.protections import Protection, ProtectionKey
+from services.catalog.domain.protections import NO_OFFER, Protection, ProtectionKey
 from services.catalog.domain.rule_packs import ChargeRules
 from services.catalog.names import MERCHANT, PRICE, PRODUCT
 from services.catalog.publishers import price_change_scheduled, price_change_withdrawn
@@ -51,6 +51,7 @@ _Known = tuple[
     Mapping[ProductKey, Sequence[Price]],
     Mapping[ProtectionKey, Protection],
     Redemptions,
+    Mapping[OfferKey, Offer],
 ]
 
 
@@ -267,7 +268,12 @@ async def known_for(connection: Connection, carts: Sequence[Cart]) -> _Known:
     until = max(cart.price_time for cart in carts)
     products, prices = await price_store.priced_products(connection, keys, until)
     standing_orders = {
-        StandingOrderKey(cart.items[0].key.merchant, cart.standing_order) for cart in carts
+        protection_store.Accepted(
+            cart.items[0].key.merchant,
+            cart.standing_order,
+            cart.agreement.offer if cart.agreement else NO_OFFER,
+        )
+        for cart in carts
     }
     return products, prices, *await protection_store.signed_up(connection, standing_orders)
 

@@ -18,8 +18,8 @@ async def preview(
     connection: Connection, cart: Cart, promotion_code: str
 ) -> tuple[Quoted, PromotionFault | None]:
     """Price a cart with its taxes; of a new standing order with the promotion that it would redeem."""
-    products, prices, protections, redemptions = await known_for(connection, [cart])
-    result = quote(cart, products, prices, protections, redemptions)
+    products, prices, protections, redemptions, offers = await known_for(connection, [cart])
+    result = quote(cart, products, prices, protections, redemptions, offers)
     lines = [line for line in result if isinstance(line, Line)]
     fault = None
     merchant = cart.items[0].key.merchant
@@ -39,7 +39,7 @@ async def preview(
         discounts = {promotion.discount.promotion: promotion.discount for promotion in found}
         for redemption in redeemed:
             discount = Redeemed(discounts[redemption.promotion], redemption.first_cycle)
-            result = quote(cart, products, prices, protections, {key: discount})
+            result = quote(cart, products, prices, protections, {key: discount}, offers)
     terms = await tax_rate_store.terms(connection, [cart])
     return with_terms(cart, result, terms[merchant]), fault
 

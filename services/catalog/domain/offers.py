@@ -1,15 +1,14 @@
 """Offers of price protection, which customers accept with their standing orders. Pure functions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, NewType
+from typing import NamedTuple
 
+from services.catalog.domain.prices import Price
 from services.catalog.domain.products import MerchantId, ProductId
-from services.catalog.domain.protections import Cap, Lock
-
-OfferId = NewType("OfferId", str)
+from services.catalog.domain.protections import Agreement, Cap, Lock, OfferId, Protection
 
 
 class OfferState(StrEnum):
@@ -86,3 +85,52 @@ def fault_of(offer: Offer | None, products: Sequence[ProductId], at: datetime) -
     if not any(map(offer.is_for, products)):
         return OfferFault.OFFER_NOT_APPLICABLE
     return None
+
+
+Offers = Mapping[OfferKey, Offer]
+NO_OFFERS: Offers = {}
+
+
+def agreed(
+    protection: Protection,
+    agreement: Agreement | None,
+    offers: Offers,
+    prices: Sequence[Price],
+) -> Protection:
+    """What a product of a standing order signed up to, with what is promised of its price.
+
+    `prices` are those of its currency in force when it is priced, the oldest first.
+    """
+    if agreement is None:
+        return protection
+    terms = _terms_for(protection, agreement, offers)
+    if terms is None:
+        return protection
+    kept = protection.sign_up_price
+    if agreement.agree_time > protection.sign_up_time:
+        # As it was known then: a price can be added shortly after it takes effect.
+        known = [
+            price
+            for price in prices
+            if max(price.effective_time, price.announce_time) <= agreement.agree_time
+        ]
+        kept = known[-1].price if known else kept
+    return replace(protection, terms=terms, offer=agreement.offer, sign_up_price=kept)
+
+
+def _terms_for(protection: Protection, agreement: Agreement, offers: Offers) -> Lock | Cap | None:
+    """What is promised of a product; nothing of one that the offer is not for, or not any more."""
+    if not agreement.offer:
+        return agreement.terms
+    offer = offers.get(OfferKey(protection.merchant, agreement.offer))
+    if offer is None or not protects(offer, protection.product, agreement, protection.sign_up_time):
+        return None
+    return offer.terms_from(agreement.first_cycle)
+
+
+def protects(
+    offer: Offer, product: ProductId, agreement: Agreement, sign_up_time: datetime
+) -> bool:
+    """Whether an offer that was accepted protects a product that was signed up to at an instant."""
+    is_added = sign_up_time > agreement.agree_time
+    return offer.is_for(product) and (offer.protects_added_products or not is_added)

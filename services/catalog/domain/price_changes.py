@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.catalog.domain.increase_notices import NEVER, IncreaseNotice, announcement_of, as_told
+from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import Price, in_force
 from services.catalog.domain.pricing import (
     NO_REDEMPTIONS,
@@ -60,6 +61,7 @@ def quote_change(
     prices: Mapping[ProductKey, Sequence[Price]],
     protections: Mapping[ProtectionKey, Protection],
     redemptions: Redemptions = NO_REDEMPTIONS,
+    offers: Offers = NO_OFFERS,
     table: TaxTable | None = None,
 ) -> ChangedAmount | list[Fault]:
     """Price a cart and its taxes with a price version and without it, or say why there is no price."""
@@ -72,7 +74,7 @@ def quote_change(
     kinds: set[AdjustmentKind] = set()
     currency = ""
     for known in ({**prices, key: others}, prices):
-        priced = quote(cart, products, known, protections, redemptions)
+        priced = quote(cart, products, known, protections, redemptions, offers)
         result = with_taxes(cart, priced, table)
         faults = [line for line in result if isinstance(line, Fault)]
         if faults:
@@ -86,6 +88,9 @@ def quote_change(
     protection = protections.get(_protection_key(change))
     notice = increase_notice_of(cart, product, protection)
     own = [price for price in prices.get(key, ()) if price.currency == currency]
+    if protection is not None:
+        current = in_force(own, cart.price_time)
+        protection = agreed(protection, cart.agreement, offers, current)
     held = _held(cart, own, protection, notice)
     if AdjustmentKind.PRICE_CAP in kinds:
         held = held._replace(by=AdjustmentKind.PRICE_CAP)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, as_told
+from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import BASIS_POINTS, Price, in_force, subscriber_price
 from services.catalog.domain.products import (
     STANDARD_CATEGORY,
@@ -25,10 +26,20 @@ from services.catalog.domain.products import (
     StandingOrderKey,
 )
 from services.catalog.domain.promotions import Discount, Redemptions
-from services.catalog.domain.protections import Cap, Lock, Protection, ProtectionKey
+from services.catalog.domain.protections import (
+    NO_OFFER,
+    Agreement,
+    Cap,
+    Lock,
+    OfferId,
+    Protection,
+    ProtectionKey,
+)
 from services.catalog.domain.rule_packs import RulePackKey
 from services.catalog.domain.tax import Destination, Taxed, TaxTable, taxed
 from services.runtime.money import AMOUNT_MINOR_MAX
+
+NO_PRICE = PriceId("")
 
 
 class AdjustmentKind(StrEnum):
@@ -55,6 +66,9 @@ class Adjustment(NamedTuple):
     promotion_title: str = ""
     # INCREASE_NOT_YET_NOTIFIED: what asks for the notice; None: the product.
     rule: RulePackKey | None = None
+    # What promised it; empty: the merchant's own grant. And the price version that it beat.
+    offer: OfferId = NO_OFFER
+    beaten_price: PriceId = NO_PRICE
 
 
 class Line(NamedTuple):
@@ -107,6 +121,8 @@ class Cart:
     currency: str = ""
     # The customer's; empty: a consumer.
     tax_id: str = ""
+    # How it is protected; None: not.
+    agreement: Agreement | None = None
 
 
 class Facts(NamedTuple):
@@ -172,10 +188,12 @@ def price_protection(facts: Facts, amount_minor: int) -> Adjustment | None:
     match protection.terms:
         case Cap(increase_limit_bps):
             limit_minor = sign_up_minor * (BASIS_POINTS + increase_limit_bps) // BASIS_POINTS
-            return _at_most(amount_minor, limit_minor, AdjustmentKind.PRICE_CAP, signed_up.price)
+            step = _at_most(amount_minor, limit_minor, AdjustmentKind.PRICE_CAP, signed_up.price)
         case Lock() as lock if lock.holds(facts.cycle, facts.at):
-            return _at_most(amount_minor, sign_up_minor, AdjustmentKind.PRICE_LOCK, signed_up.price)
-    return None
+            step = _at_most(amount_minor, sign_up_minor, AdjustmentKind.PRICE_LOCK, signed_up.price)
+        case _:
+            return None
+    return step and step._replace(offer=protection.offer)
 
 
 def promotion(facts: Facts, amount_minor: int) -> Adjustment | None:
@@ -187,8 +205,8 @@ def promotion(facts: Facts, amount_minor: int) -> Adjustment | None:
     off_minor = min(share_minor + facts.amount_off_minor, amount_minor - 1)
     if not off_minor:
         return None
-    kind, no_version = AdjustmentKind.PROMOTION, PriceId("")
-    return Adjustment(kind, -off_minor, no_version, redeemed.promotion, redeemed.title)
+    kind = AdjustmentKind.PROMOTION
+    return Adjustment(kind, -off_minor, NO_PRICE, redeemed.promotion, redeemed.title)
 
 
 def _at_most(
@@ -218,6 +236,8 @@ def price_line(item: Item, title: str, facts: Facts) -> Line:
     for step in STEPS:
         adjustment = step(facts, amount_minor)
         if adjustment is not None:
+            if step is price_protection:
+                adjustment = adjustment._replace(beaten_price=price)
             adjustments.append(adjustment)
             amount_minor += adjustment.amount_minor
             price = adjustment.price or price
@@ -247,6 +267,7 @@ def quote(
     prices: Prices,
     protections: Mapping[ProtectionKey, Protection],
     redemptions: Redemptions = NO_REDEMPTIONS,
+    offers: Offers = NO_OFFERS,
 ) -> list[Line] | list[Fault]:
     """Price a cart: its lines, or everything that is wrong with it."""
     current = {item.key: _current(prices.get(item.key, ()), cart.price_time) for item in cart.items}
@@ -272,7 +293,7 @@ def quote(
                 title = _title(products, item.key)
                 faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH, title))
             continue
-        facts = _facts(cart, item, products, in_currency, protections)
+        facts = _facts(cart, item, products, in_currency, protections, offers)
         if facts is None:
             continue
         if redeemed is not None and redeemed.is_for(item.key.product):
@@ -366,12 +387,15 @@ def _facts(
     products: Mapping[ProductKey, Product],
     current: Sequence[Price],
     protections: Mapping[ProtectionKey, Protection],
+    offers: Offers,
 ) -> Facts | None:
     product = products.get(item.key)
     if product is None:
         return None
     key = ProtectionKey(item.key.merchant, cart.standing_order, item.key.product)
     protection = protections.get(key)
+    if protection is not None:
+        protection = agreed(protection, cart.agreement, offers, current)
     notice = increase_notice_of(cart, product, protection)
     if protection is not None and notice.min_days:
         current = as_told(current, protection.told, protection.sign_up_time)

@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
 from services.catalog.domain.increase_notices import NO_RULES, Announcement, MerchantRules
 from services.catalog.domain.products import MerchantId, PriceId, ProductId, StandingOrderId
 
+OfferId = NewType("OfferId", str)
+NO_OFFER = OfferId("")
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Never above the sign-up price for the first cycles or until an instant, whichever holds."""
+    """Never above the kept price up to a cycle, or until an instant."""
 
     cycle_count: int | None
     until_time: datetime | None
@@ -25,9 +28,21 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """Never above the sign-up price plus a share of it, in basis points."""
+    """Never above the kept price plus a share of it, in basis points."""
 
     increase_limit_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a standing order is protected from a cycle on."""
+
+    # None: by an offer, or not at all.
+    terms: Lock | Cap | None
+    offer: OfferId
+    first_cycle: int
+    # The prices in force then are kept.
+    agree_time: datetime
 
 
 class ProtectionKey(NamedTuple):
@@ -45,10 +60,12 @@ class Protection:
     merchant: MerchantId
     standing_order: StandingOrderId
     product: ProductId
-    # The price version in force at sign-up.
+    # The price version in force at sign-up, or the one that is kept in its place.
     sign_up_price: PriceId
     sign_up_time: datetime
-    terms: Lock | Cap | None
+    terms: Lock | Cap | None = None
+    # What promised them; empty: the merchant's own grant.
+    offer: OfferId = NO_OFFER
     # When the customer was told of price versions.
     told: Mapping[Announcement, datetime] = field(default_factory=dict)
     # What else asks for a notice of increases.

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from services.catalog.domain.offers import Offer, OfferId, OfferKey, OfferState
+from services.catalog.domain.offers import Offer, OfferKey, OfferState
 from services.catalog.domain.products import MerchantId, ProductId
-from services.catalog.domain.protections import Cap, Lock
+from services.catalog.domain.protections import Cap, Lock, OfferId
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query, scalar
 
@@ -147,6 +147,15 @@ async def offers_by_key(tx: Connection, keys: Iterable[OfferKey]) -> dict[OfferK
 async def update_state(tx: Connection, key: OfferKey, state: OfferState) -> Offer:
     """Move an existing offer to another state."""
     return offer_of(await _END.one(tx, **key._asdict(), state=state))
+
+
+_TIMES = ("lock_until_time", "start_time", "end_time", "create_time")
+
+
+def offer_of_json(row: dict[str, Any]) -> Offer:
+    """An offer from its row as JSON."""
+    times = {name: row[name] and datetime.fromisoformat(row[name]) for name in _TIMES}
+    return offer_of(OfferRow(**{**row, **times, "state": OfferState(row["state"])}))
 
 
 def offer_of(row: OfferRow) -> Offer:

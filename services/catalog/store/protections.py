@@ -1,10 +1,12 @@
 """Rows of what protects the prices of standing orders."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from services.catalog.domain.increase_notices import Announcement
+from services.catalog.domain.offers import Offer, OfferKey
 from services.catalog.domain.products import (
     MerchantId,
     PriceId,
@@ -13,9 +15,10 @@ from services.catalog.domain.products import (
     StandingOrderKey,
 )
 from services.catalog.domain.promotions import Discount, PromotionId, Redeemed
-from services.catalog.domain.protections import Cap, Lock, Protection, ProtectionKey
+from services.catalog.domain.protections import OfferId, Protection, ProtectionKey
 from services.catalog.domain.rule_pack_data import RULE_PACKS
 from services.catalog.store import rule_packs
+from services.catalog.store.offers import offer_of_json
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -27,10 +30,6 @@ class _SignedUpRow(NamedTuple):
     product: ProductId | None
     sign_up_price: PriceId
     sign_up_time: datetime
-    kind: str
-    lock_cycle_count: int | None
-    lock_until_time: datetime | None
-    cap_bps: int | None
     # None: no promotion was redeemed.
     first_cycle: int | None
     promotion: PromotionId
@@ -45,17 +44,16 @@ class _SignedUpRow(NamedTuple):
     told_announcements: Sequence[datetime]
     told_times: Sequence[datetime]
     added_rules: str | None
+    # A row of the offer that protects it, as JSON; None: none does.
+    offer_row: str | None
 
 
 _INSERT_PROTECTIONS = Query(
     """
-    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time, kind,
-                             lock_cycle_count, lock_until_time, cap_bps)
+    INSERT INTO protections (merchant, standing_order, product, sign_up_price, sign_up_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
-        CAST(:sign_up_price AS text[]), CAST(:sign_up_time AS timestamptz[]),
-        CAST(:kind AS text[]), CAST(:lock_cycle_count AS integer[]),
-        CAST(:lock_until_time AS timestamptz[]), CAST(:cap_bps AS integer[]))
+        CAST(:sign_up_price AS text[]), CAST(:sign_up_time AS timestamptz[]))
     ON CONFLICT (standing_order, merchant, product) DO NOTHING
     RETURNING merchant, standing_order, product
     """,
@@ -63,16 +61,16 @@ _INSERT_PROTECTIONS = Query(
 )
 
 # One statement for what was agreed at sign-up: a row a product with the promotion beside it, and a row
-# without a product where there is a promotion only. With what the customer was told of, and what their
-# merchant has added to rule packs.
+# without a product where there is a promotion only. With what the customer was told of, and
+# what their merchant has added to rule packs.
 _SIGNED_UP = Query(
     """
-    SELECT merchant, standing_order, product, sign_up_price, sign_up_time, kind, lock_cycle_count,
-           lock_until_time, cap_bps, redemptions.first_cycle, promotions.promotion, promotions.title,
-           percent_off_bps, amount_off_minor, currency, cycle_count, discount_until_time, products,
-           told_prices, told_announcements, told_times, added_rules
-    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS wanted (merchant, standing_order)
+    SELECT merchant, standing_order, product, sign_up_price, sign_up_time, redemptions.first_cycle,
+           promotions.promotion, promotions.title, percent_off_bps,
+           amount_off_minor, currency, cycle_count, discount_until_time, products,
+           told_prices, told_announcements, told_times, added_rules, offer_row
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:offer AS text[]))
+      AS wanted (merchant, standing_order, accepted)
     LEFT JOIN protections USING (merchant, standing_order)
     LEFT JOIN redemptions USING (merchant, standing_order)
     -- OFFSET has each promotion looked up by its key, not all of them joined.
@@ -97,7 +95,11 @@ _SIGNED_UP = Query(
         WHERE merchant = ANY (CAST(:merchant AS text[]))
           AND rule_pack = ANY (CAST(:rule_packs AS text[]))
         GROUP BY merchant) AS added USING (merchant)
-    WHERE kind IS NOT NULL OR redemptions.promotion IS NOT NULL
+    LEFT JOIN LATERAL (
+        SELECT to_jsonb(offers)::text AS offer_row FROM price_protection_offers AS offers
+        WHERE accepted <> '' AND offers.merchant = wanted.merchant AND offers.offer = accepted
+        OFFSET 0) AS accepted_offers ON true
+    WHERE product IS NOT NULL OR redemptions.promotion IS NOT NULL
     """,
     _SignedUpRow,
 )
@@ -133,49 +135,44 @@ async def insert_notices(tx: Connection, notices: Sequence[PriceNotice]) -> None
 
 async def insert_protections(tx: Connection, wanted: Sequence[Protection]) -> set[ProtectionKey]:
     """Remember what standing orders signed up to; returns which are new. What is known stays."""
-    terms = [protection.terms for protection in wanted]
-    return set(
-        await _INSERT_PROTECTIONS.all_for(
-            tx,
-            wanted,
-            kind=list(map(_kind, terms)),
-            lock_cycle_count=[t.cycle_count if isinstance(t, Lock) else None for t in terms],
-            lock_until_time=[t.until_time if isinstance(t, Lock) else None for t in terms],
-            cap_bps=[t.increase_limit_bps if isinstance(t, Cap) else None for t in terms],
-        )
-    )
+    return set(await _INSERT_PROTECTIONS.all_for(tx, wanted))
+
+
+class Accepted(NamedTuple):
+    """A standing order, and an offer that it accepted; empty: none."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    offer: OfferId
 
 
 async def signed_up(
-    tx: Connection, standing_orders: Iterable[StandingOrderKey]
-) -> tuple[dict[ProtectionKey, Protection], dict[StandingOrderKey, Redeemed]]:
-    """What protects the prices of standing orders, and the promotions that they have redeemed."""
+    tx: Connection, standing_orders: Iterable[Accepted]
+) -> tuple[
+    dict[ProtectionKey, Protection], dict[StandingOrderKey, Redeemed], dict[OfferKey, Offer]
+]:
+    """What standing orders signed up to, the promotions that they redeemed, and their offers."""
     protections: dict[ProtectionKey, Protection] = {}
     redemptions: dict[StandingOrderKey, Redeemed] = {}
+    offer_rows: set[str] = set()
     for row in await _SIGNED_UP.all_for(tx, set(standing_orders), rule_packs=list(RULE_PACKS)):
+        if row.offer_row is not None:
+            offer_rows.add(row.offer_row)
         if row.product is not None:
             key = ProtectionKey(row.merchant, row.standing_order, row.product)
             protections[key] = _protection(key, row)
         standing_order = StandingOrderKey(row.merchant, row.standing_order)
         if row.first_cycle is not None and standing_order not in redemptions:
             redemptions[standing_order] = _redeemed(row, row.first_cycle)
-    return protections, redemptions
-
-
-def _kind(terms: Lock | Cap | None) -> str:
-    return "LOCK" if isinstance(terms, Lock) else "CAP" if isinstance(terms, Cap) else "NONE"
+    offers = [offer_of_json(json.loads(row)) for row in offer_rows]
+    return protections, redemptions, {offer.key: offer for offer in offers}
 
 
 def _protection(key: ProtectionKey, row: _SignedUpRow) -> Protection:
-    terms: Lock | Cap | None = None
-    if row.kind == "LOCK":
-        terms = Lock(row.lock_cycle_count, row.lock_until_time)
-    elif row.kind == "CAP" and row.cap_bps is not None:
-        terms = Cap(row.cap_bps)
     announcements = map(Announcement, row.told_prices, row.told_announcements)
     told = dict(zip(announcements, row.told_times, strict=True))
     rules = rule_packs.merchant_rules(row.merchant, row.added_rules or "[]")
-    return Protection(*key, row.sign_up_price, row.sign_up_time, terms, told, rules)
+    return Protection(*key, row.sign_up_price, row.sign_up_time, told=told, rules=rules)
 
 
 def _redeemed(row: _SignedUpRow, first_cycle: int) -> Redeemed:

@@ -171,6 +171,7 @@ async def _check_items(
         standing_order.region_code,
         standing_order.currency,
         standing_order.tax_id,
+        standing_order.agreement_of(key.cycle),
     )
     (quote,) = await clients.quote([cart])
     if not isinstance(quote, Quote):

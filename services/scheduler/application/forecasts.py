@@ -191,6 +191,11 @@ class Tally:
     async def _priced(self, orders: Sequence[Order]) -> list[Order]:
         """Orders as announced, or else as they would be; one without a price is left out."""
         priceless = [order for order in orders if not order.lines]
+        if not priceless:
+            return list(orders)
+        keys = [order.key.standing_order_key for order in priceless]
+        async with self.database.read() as connection:
+            known = await standing_orders.by_key(connection, keys)
         carts = [
             Cart(
                 order.key,
@@ -199,6 +204,7 @@ class Tally:
                 region_code=order.region_code,
                 currency=order.currency,
                 tax_id=order.tax_id,
+                agreement=known[order.key.standing_order_key].agreement_of(order.key.cycle),
             )
             for order in priceless
         ]

@@ -19,11 +19,12 @@ from services.runtime.rpc import validation
 from services.scheduler import names, publishers
 from services.scheduler.application import previews
 from services.scheduler.application.previews import CyclePreview
-from services.scheduler.application.sign_up import checked, note_unprotected
+from services.scheduler.application.sign_up import checked, note_unprotected, protected
 from services.scheduler.application.standing_orders import give_back
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Clients
 from services.scheduler.domain.charge_rules import NO_RULE_LEAD, RuleLead
 from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
+from services.scheduler.domain.price_agreements import PriceAgreement
 from services.scheduler.domain.standing_order import StandingOrder, under_rule_lead
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import purchases, sign_ups
@@ -95,6 +96,8 @@ class Book:
     problems: list[RowProblem] = field(default_factory=list)
     # What may have redeemed a promotion.
     protected: list[StandingOrderKey] = field(default_factory=list)
+    # By standing order, how its prices are protected; of those whose are.
+    agreements: dict[StandingOrderKey, tuple[PriceAgreement, ...]] = field(default_factory=dict)
     unchanged_count: int = 0
     refused_count: int = 0
     # Id -> the number of the row that has it.
@@ -198,11 +201,13 @@ async def _protect(clients: Clients, book: Book) -> None:
     """Protect the sign-up prices, as late as can be: a product may be discontinued by now."""
     for index, rows in enumerate(book.batches):
         candidates = await _candidates(book, rows)
-        answers = await clients.protect_prices(_standing_orders(candidates))
+        answers = await protected(clients, _standing_orders(candidates))
         book.protected += [candidate.standing_order.key for candidate in candidates]
         violations = [Violations() for _ in rows]
-        for noted, candidate, answer in zip(violations, candidates, answers, strict=True):
-            note_unprotected(noted, candidate.standing_order, answer)
+        for noted, (standing_order, answer) in zip(violations, answers, strict=True):
+            note_unprotected(noted, standing_order, answer)
+            if standing_order.price_agreements:
+                book.agreements[standing_order.key] = standing_order.price_agreements
         book.batches[index] = [good.row for good in book.good(candidates, violations)]
 
 
@@ -255,7 +260,10 @@ async def _store_all(database: Database, book: Book) -> None:
 
 async def _store_batch(tx: Connection, book: Book, candidates: Sequence[Candidate]) -> None:
     """Store standing orders. Raises ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS."""
-    standing_orders = _standing_orders(candidates)
+    standing_orders = [
+        replace(one, price_agreements=book.agreements.get(one.key, ()))
+        for one in _standing_orders(candidates)
+    ]
     hashes = [candidate.row.content_hash for candidate in candidates]
     stored = await sign_ups.insert(tx, standing_orders, hashes)
     for standing_order in standing_orders:

@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, wrong_state
-from services.scheduler.clients import Cart, Clients, MandateQuestion, QuoteAnswer, Unprotected
+from services.scheduler.clients import (
+    Cart,
+    Clients,
+    MandateQuestion,
+    ProtectionAnswer,
+    QuoteAnswer,
+)
 from services.scheduler.domain.charge_rules import (
     NO_RULE_LEAD,
     RuleLead,
@@ -16,6 +22,8 @@ from services.scheduler.domain.charge_rules import (
 )
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Item, Quote
+from services.scheduler.domain.price_agreements import accepted
+from services.scheduler.domain.price_protection import at_sign_up
 from services.scheduler.domain.standing_order import StandingOrder, under_rule_lead
 from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import purchases
@@ -36,6 +44,13 @@ _PROMOTION_DESCRIPTIONS = {
     "PROMOTION_USED_UP": "is the code of a promotion that as many have redeemed as may",
     "PROMOTION_CURRENCY_MISMATCH": "is the code of a promotion in another currency",
     "PROMOTION_NOT_APPLICABLE": "is the code of a promotion for other products",
+}
+
+_OFFER_DESCRIPTIONS = {
+    "OFFER_NOT_FOUND": "does not exist",
+    "OFFER_NOT_STARTED": "cannot be accepted yet",
+    "OFFER_ENDED": "cannot be accepted any more",
+    "OFFER_NOT_APPLICABLE": "is for other products",
 }
 
 # What is wrong elsewhere and not with the request.
@@ -84,10 +99,28 @@ async def billable(clients: Clients, standing_order: StandingOrder) -> StandingO
         if violation.reason in PRECONDITION_REASONS:
             raise wrong_state(violation.reason, violation.description)
     violations.check()
-    (answer,) = await clients.protect_prices([standing_order])
+    ((standing_order, answer),) = await protected(clients, [standing_order])
     note_unprotected(violations, standing_order, answer)
     violations.check()
     return standing_order
+
+
+async def protected(
+    clients: Clients, standing_orders: Sequence[StandingOrder]
+) -> list[tuple[StandingOrder, ProtectionAnswer]]:
+    """Standing orders, in their order, with how their prices are protected, or why they are not."""
+    agreeing = [at_sign_up(standing_order) for standing_order in standing_orders]
+    answers = await clients.protect_prices(agreeing)
+    return [
+        (
+            replace(
+                standing_order,
+                price_agreements=accepted(standing_order.price_agreements, answer.agreed),
+            ),
+            answer,
+        )
+        for standing_order, answer in zip(agreeing, answers, strict=True)
+    ]
 
 
 async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) -> list[Checked]:
@@ -232,6 +265,7 @@ def _first_cart(standing_order: StandingOrder) -> Cart:
         standing_order.region_code,
         standing_order.currency,
         standing_order.tax_id,
+        standing_order.agreement_of(key.cycle),
     )
 
 
@@ -244,13 +278,16 @@ def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQue
 
 
 def note_unprotected(
-    violations: Violations, standing_order: StandingOrder, answer: Unprotected
+    violations: Violations, standing_order: StandingOrder, answer: ProtectionAnswer
 ) -> None:
     """Note why the sign-up prices of a standing order are not protected."""
     note_items(violations, "standing_order.items", standing_order.items, answer.problems)
     if answer.promotion:
         rule = _PROMOTION_DESCRIPTIONS[answer.promotion]
         violations.add("standing_order.promotion_code", rule, answer.promotion)
+    if answer.offer:
+        rule = _OFFER_DESCRIPTIONS[answer.offer]
+        violations.add("standing_order.price_protection.offer", rule, answer.offer)
 
 
 def note_items(

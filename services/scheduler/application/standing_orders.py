@@ -29,6 +29,7 @@ from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
 from services.scheduler.domain.pauses import pause_recorded, paused, reactivated, resumed
+from services.scheduler.domain.price_protection import agreed_anew, asks_anew, under_schedule
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (
     Opening,
@@ -43,7 +44,7 @@ from services.scheduler.store import standing_orders as store
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
 # After a change of these, the other services are called again.
-CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions"})
+CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions", "price_protection"})
 
 
 class Update(NamedTuple):
@@ -170,6 +171,7 @@ async def update(
     if CHECKED_FIELDS & update.fields:
         billable = await sign_up.billable(clients, wanted)
         wanted = under_rule_lead(wanted, RuleLead(billable.rule_lead, billable.notice_rule_pack))
+        wanted = replace(wanted, price_agreements=billable.price_agreements)
         opening = opening._replace(standing_order=wanted)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
@@ -231,8 +233,12 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
     )
     if changes_dates:
         changed = rescheduled(changed, wanted.schedule, _last(opening, last), now)
+        changed = under_schedule(changed, now)
     elif changed.next_cycle:
         changed = at_cycle(changed, changed.next_cycle)
+    protection = wanted.price_protection
+    if "price_protection" in update.fields and asks_anew(changed, protection):
+        changed = agreed_anew(changed, protection, now)
     return Opening(changed, opening.orders)
 
 
@@ -298,7 +304,7 @@ async def resume(
             standing_order.plan, start_date=_checked_anchor(standing_order, anchor_date, now)
         )
         going_on = rescheduled(reactivated(opening.standing_order), schedule, last, now)
-        opening = Opening(going_on, opening.orders)
+        opening = Opening(under_schedule(going_on, now), opening.orders)
     return Applied(await _store(tx, opening, "RESUMED", now), before=standing_order)
 
 

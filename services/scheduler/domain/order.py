@@ -127,6 +127,13 @@ class Adjustment(NamedTuple):
     promotion_title: str = ""
     # What asks for a notice that is not over yet: a rule pack, or the product.
     rule: str = ""
+    # The offer that promised it, and the price version that it beat.
+    offer: str = ""
+    beaten_price: str = ""
+
+
+# Steps that are what was promised, as the catalog names them.
+PROTECTIONS = frozenset({"PRICE_LOCK", "PRICE_CAP"})
 
 
 class LineTax(NamedTuple):
@@ -164,6 +171,11 @@ class Line(NamedTuple):
     # Before taxes; None: no tax is on it.
     net_minor: int | None = None
     taxes: tuple[LineTax, ...] = ()
+
+    @property
+    def protection_saved_minor(self) -> int:
+        """What a lock or a cap took off it."""
+        return sum(-step.amount_minor for step in self.adjustments if step.kind in PROTECTIONS)
 
     @property
     def tax_minor(self) -> int:

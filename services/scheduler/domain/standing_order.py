@@ -12,6 +12,11 @@ from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import Item, Order
+from services.scheduler.domain.price_agreements import (
+    ENDING_NOTICE_LEAD,
+    PriceAgreement,
+    agreement_of,
+)
 from services.scheduler.domain.purchases import RepurchaseRule
 from services.scheduler.domain.schedule import EndAfter, Schedule
 from services.scheduler.domain.terms import BillingMode, Terms
@@ -139,6 +144,10 @@ class StandingOrder:
     # How early rule packs have its charges announced, and which pack, as far as is known.
     rule_lead: timedelta = NO_LEAD
     notice_rule_pack: str = ""
+    # How its prices are protected, from a cycle on each; the last one is the present.
+    price_agreements: tuple[PriceAgreement, ...] = ()
+    # What protections have saved in all, in orders that were paid.
+    protection_saved_minor: int = 0
     version: int = 1
 
     @property
@@ -211,6 +220,42 @@ class StandingOrder:
             return None
         cycle_date = self.date(last)
         return cycle_date.due_at if cycle_date else None
+
+    @property
+    def price_agreement(self) -> PriceAgreement | None:
+        """How its prices are protected in cycles to come; None: never agreed on."""
+        return self.price_agreements[-1] if self.price_agreements else None
+
+    def agreement_of(self, cycle: int) -> PriceAgreement | None:
+        """How its prices are protected in a cycle."""
+        return agreement_of(self.price_agreements, cycle)
+
+    @property
+    def protection_end_time(self) -> datetime | None:
+        """When the last protected cycle is due, or before when cycles are; None: it does not end."""
+        agreement = self.price_agreement
+        if agreement is None or agreement.protection is None:
+            return None
+        if not agreement.last_cycle:
+            return agreement.until_time
+        cycle_date = self.date(agreement.last_cycle)
+        if cycle_date is not None:
+            return cycle_date.due_at
+        # Of a schedule before, or of none.
+        is_past = self.next_cycle is None or agreement.last_cycle < self.next_cycle
+        return agreement.agree_time if is_past else None
+
+    @property
+    def protection_notice_time(self) -> datetime | None:
+        """When its customer is told that the protection is about to end; None: is not, or was."""
+        agreement, end_time = self.price_agreement, self.protection_end_time
+        if agreement is None or end_time is None or agreement.ending_told:
+            return None
+        if agreement.last_cycle and self.date(agreement.last_cycle + 1) is None:
+            return None
+        if not agreement.last_cycle and (self.last_due_time or end_time) < end_time:
+            return None
+        return end_time - ENDING_NOTICE_LEAD
 
     @property
     def skipped_cycles(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.runtime.db.pool import Connection, to_json
+from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query, scalar
 from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
@@ -21,7 +21,8 @@ _INSERT: Query[StandingOrderId] = Query(
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
         ship_to, region_code, tax_id, price_protection, notice_lead, payment_window, currency,
-        promotion_code, rule_lead, notice_rule_pack,
+        promotion_code, rule_lead, notice_rule_pack, price_agreements, protection_end_time,
+        protection_notice_time,
         catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action, state,
         base_cycle, plan_first_cycle, last_nominal_date, first_cycle, next_cycle, next_due_time,
         prepare_time, last_cycle, resume_time, last_due_time, changes, import_hash, create_time,
@@ -35,7 +36,8 @@ _INSERT: Query[StandingOrderId] = Query(
         CAST(:price_protection AS jsonb[]), CAST(:notice_lead AS interval[]),
         CAST(:payment_window AS interval[]), CAST(:currency AS text[]),
         CAST(:promotion_code AS text[]), CAST(:rule_lead AS interval[]),
-        CAST(:notice_rule_pack AS text[]),
+        CAST(:notice_rule_pack AS text[]), CAST(:price_agreements AS jsonb[]),
+        CAST(:protection_end_time AS timestamptz[]), CAST(:protection_notice_time AS timestamptz[]),
         CAST(:catch_up_mode AS text[]),
         CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
         CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]),
@@ -109,14 +111,12 @@ def hash_aad(merchant: MerchantId, standing_order: StandingOrderId) -> tuple[str
 
 def _row(tx: Connection, standing_order: StandingOrder, import_hash: bytes) -> Mapping[str, Any]:
     # A row could be found from its hash by trying all addresses.
-    protection = standing_order.price_protection
     aad = hash_aad(standing_order.merchant, standing_order.standing_order)
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
         "currency": standing_order.currency,
         "promotion_code": standing_order.promotion_code,
-        "price_protection": to_json(protection) if protection else None,
         "first_cycle": standing_order.next_cycle or 1,
         "import_hash": tx.keyring.encrypt(import_hash, *aad),
         "create_time": standing_order.create_time,

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from services.runtime.db.pool import to_json
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import CatchUp, CatchUpMode, StandingOrder, State
 from services.scheduler.domain.terms import BillingMode
-from services.scheduler.store import conditions, schedules
+from services.scheduler.store import conditions, price_agreements, schedules
 from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 
@@ -33,6 +34,10 @@ class StandingOrderRow(NamedTuple):
     promotion_code: str
     rule_lead: timedelta
     notice_rule_pack: str
+    price_agreements: list[dict[str, Any]]
+    protection_end_time: datetime | None
+    protection_notice_time: datetime | None
+    protection_saved_minor: int
     create_time: datetime
     update_time: datetime
     state: str
@@ -81,6 +86,8 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         promotion_code=row.promotion_code,
         rule_lead=row.rule_lead,
         notice_rule_pack=row.notice_rule_pack,
+        price_agreements=price_agreements.load(row.price_agreements),
+        protection_saved_minor=row.protection_saved_minor,
         create_time=row.create_time,
         update_time=row.update_time,
         state=State[row.state],
@@ -110,7 +117,7 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
 
 def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
     """The columns that a change of a standing order can change, and its key."""
-    rule = standing_order.repurchase
+    rule, protection = standing_order.repurchase, standing_order.price_protection
     return {
         "merchant": standing_order.merchant,
         "standing_order": standing_order.standing_order,
@@ -142,6 +149,10 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "resume_time": standing_order.resume_time,
         "last_due_time": standing_order.last_due_time,
         "changes": dump_changes(standing_order.changes),
+        "price_protection": to_json(protection) if protection else None,
+        "price_agreements": price_agreements.dump(standing_order.price_agreements),
+        "protection_end_time": standing_order.protection_end_time,
+        "protection_notice_time": standing_order.protection_notice_time,
     }
 
 

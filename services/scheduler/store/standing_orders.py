@@ -85,6 +85,10 @@ _CHANGE = Query(
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = :ship_to,
         region_code = :region_code, tax_id = :tax_id,
+        price_protection = CAST(:price_protection AS jsonb),
+        price_agreements = CAST(:price_agreements AS jsonb),
+        protection_end_time = :protection_end_time,
+        protection_notice_time = :protection_notice_time,
         notice_lead = :notice_lead, rule_lead = :rule_lead,
         notice_rule_pack = :notice_rule_pack, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
@@ -133,14 +137,16 @@ _ADVANCE = Query(
 _SETTLED = Command("""
     UPDATE standing_orders
     SET paid_order_count = paid_order_count + paid.count, last_amount_minor = paid.amount_minor,
-        last_currency = paid.currency, update_time = :now
-    FROM (SELECT merchant, standing_order, count(*) AS count,
+        last_currency = paid.currency, update_time = :now,
+        protection_saved_minor = protection_saved_minor + paid.saved_minor
+    FROM (SELECT merchant, standing_order, count(*) AS count, sum(saved_minor) AS saved_minor,
                  (array_agg(amount_minor ORDER BY cycle DESC))[1] AS amount_minor,
                  (array_agg(currency ORDER BY cycle DESC))[1] AS currency
           FROM unnest(
             CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
-            CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]))
-          AS paid (merchant, standing_order, cycle, amount_minor, currency)
+            CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+            CAST(:saved_minor AS bigint[]))
+          AS paid (merchant, standing_order, cycle, amount_minor, currency, saved_minor)
           GROUP BY merchant, standing_order) AS paid
     WHERE standing_orders.standing_order = paid.standing_order
       AND standing_orders.merchant = paid.merchant
@@ -291,6 +297,7 @@ async def settled(tx: Connection, paid: Sequence[Order], now: datetime) -> None:
         cycle=[order.key.cycle for order in paid],
         amount_minor=[order.amount_minor for order in paid],
         currency=[order.currency for order in paid],
+        saved_minor=[sum(line.protection_saved_minor for line in order.lines) for order in paid],
         now=now,
     )
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -76,6 +76,8 @@ class Shop:
     database: Database
     clock: ManualClock
     api: api.Servicer
+    # By standing order (id), how it is protected.
+    agreements: dict[str, catalog_pb2.PriceAgreement] = field(default_factory=dict)
 
     async def call(self, method: str, request: Message, who: Caller = PLATFORM) -> Any:  # noqa: ANN401
         """Call an RPC; requests that need an id get one."""
@@ -161,17 +163,30 @@ class Shop:
         currency: str = "",
         **promotion: Any,  # noqa: ANN401
     ) -> list[str]:
-        """Remember sign-up prices; returns what is wrong with the products."""
+        """Remember sign-up prices; returns what is wrong with the products.
+
+        Carts of the standing order that are priced after it have the protection.
+        """
+        agreement = self.agreements.get(standing_order)
+        if protection is not None:
+            agreement = catalog_pb2.PriceAgreement(
+                price_protection=protection,
+                first_cycle=promotion.get("first_cycle") or 1,
+                agree_time=to_timestamp(signed_up),
+            )
+            self.agreements[standing_order] = agreement
         entry = catalog_pb2.ProtectPrices(
             standing_order=f"{MERCHANT}/standingOrders/{standing_order}",
             products=[name(product) for product in products],
             sign_up_time=to_timestamp(signed_up),
-            protection=protection,
+            agreement=agreement,
             currency=currency,
             **promotion,
         )
         request = catalog_pb2.BatchProtectPricesRequest(entries=[entry])
         [result] = (await self.call("BatchProtectPrices", request, SUITE)).results
+        if result.offer_problem:
+            return [catalog_pb2.OfferProblem.Name(result.offer_problem)]
         if result.promotion_problem:
             return [catalog_pb2.PromotionProblem.Name(result.promotion_problem)]
         return _reasons(result.problems)
@@ -227,6 +242,7 @@ class Shop:
             price_time=to_timestamp(at),
             sign_up_time=optional_timestamp(signed_up),
             currency=currency,
+            agreement=self.agreements.get(standing_order),
         )
         request = catalog_pb2.BatchQuoteRequest(carts=[cart])
         response: catalog_pb2.BatchQuoteResponse = await self.call("BatchQuote", request, SUITE)

@@ -28,7 +28,11 @@ async def test_five_hundred_orders_are_priced_in_three_round_trips(
             standing_order=f"{MERCHANT}/standingOrders/so-{number}",
             products=[item(f"p{number % PRODUCTS}").product],
             sign_up_time=to_timestamp(shop.clock.now()),
-            protection=LOCK,
+            agreement=catalog_pb2.PriceAgreement(
+                price_protection=LOCK,
+                first_cycle=1,
+                agree_time=to_timestamp(shop.clock.now()),
+            ),
             first_cycle=1,
             promotion_code="SPRING",
         )
@@ -47,6 +51,7 @@ async def test_five_hundred_orders_are_priced_in_three_round_trips(
             price_time=to_timestamp(day(2)),
             currency="EUR",
             region_code="CH",
+            agreement=entry.agreement,
         )
         for entry in entries
     ]

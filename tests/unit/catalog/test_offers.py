@@ -1,14 +1,17 @@
 """Offers of price protection: who can accept one, and what it then promises."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.domain.offers import Offer, OfferFault, OfferId, OfferState, fault_of
-from services.catalog.domain.products import MerchantId, ProductId
-from services.catalog.domain.protections import Cap, Lock
+from services.catalog.domain.offers import Offer, OfferFault, OfferState, agreed, fault_of
+from services.catalog.domain.prices import Price
+from services.catalog.domain.products import MerchantId, PriceId, ProductId, StandingOrderId
+from services.catalog.domain.protections import NO_OFFER, Agreement, Cap, Lock, OfferId, Protection
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -74,3 +77,45 @@ def test_a_lock_holds_for_so_many_cycles_from_the_first_that_it_applies_to(
     terms = offer(Lock(count, None)).terms_from(first)
     assert isinstance(terms, Lock)
     assert terms.holds(cycle, NOW) == (cycle < first + count)
+
+
+SIGN_UP = Protection(MerchantId("acme"), StandingOrderId("weekly"), TEA, PriceId("p0"), NOW)
+
+
+def price(name: str, days: int, announced: int | None = None) -> Price:
+    """A price version in force from a day on."""
+    announce_time = NOW + (days if announced is None else announced) * DAY
+    return Price(SIGN_UP.merchant, TEA, PriceId(name), 1000, "EUR", NOW + days * DAY, announce_time)
+
+
+PRICES = [price("p0", -9), price("p1", 2), price("p2", 4)]
+
+
+def accepted(days: int, **fields: Any) -> Protection:  # noqa: ANN401
+    """What the tea that was signed up to now is promised by an offer that was accepted on a day."""
+    present = replace(offer(), **fields)
+    agreement = Agreement(None, present.offer, 5, NOW + days * DAY)
+    return agreed(SIGN_UP, agreement, {present.key: present}, PRICES)
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, "p0"), (1, "p0"), (2, "p1"), (3, "p1"), (9, "p2")])
+def test_the_price_in_force_when_an_offer_is_accepted_is_kept(days: int, kept: str) -> None:
+    protection = accepted(days)
+    assert (protection.sign_up_price, protection.terms) == (kept, Lock(16, None))
+    assert (protection.offer, protection.sign_up_time) == ("held", NOW)
+
+
+def test_a_price_that_was_added_after_it_took_effect_was_not_known_before() -> None:
+    agreement = Agreement(Cap(0), NO_OFFER, 1, NOW + 3 * DAY)
+    late = [*PRICES[:2], price("late", 3, announced=4)]
+    assert agreed(SIGN_UP, agreement, {}, late).sign_up_price == "p1"
+
+
+def test_a_product_that_the_offer_is_not_for_is_promised_nothing() -> None:
+    assert accepted(1, products=(MUG,)) == SIGN_UP
+
+
+@pytest.mark.parametrize("protects", [True, False])
+def test_a_product_that_came_later_is_promised_what_the_offer_says(*, protects: bool) -> None:
+    added = accepted(-1, protects_added_products=protects)
+    assert (added.sign_up_price, added.terms) == ("p0", Lock(16, None) if protects else None)

@@ -66,6 +66,36 @@ MASTERCARD: PaymentScheme.ValueType  # 2
 SEPA_DIRECT_DEBIT: PaymentScheme.ValueType  # 3
 Global___PaymentScheme: _TypeAlias = PaymentScheme  # noqa: Y015
 
+class _OfferProblem:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OfferProblemEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfferProblem.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OFFER_PROBLEM_UNSPECIFIED: _OfferProblem.ValueType  # 0
+    OFFER_NOT_FOUND: _OfferProblem.ValueType  # 1
+    """The merchant has no such offer."""
+    OFFER_NOT_STARTED: _OfferProblem.ValueType  # 2
+    """It cannot be accepted yet."""
+    OFFER_ENDED: _OfferProblem.ValueType  # 3
+    """It cannot be accepted any more, or what it promises is over."""
+    OFFER_NOT_APPLICABLE: _OfferProblem.ValueType  # 4
+    """It is for none of the products."""
+
+class OfferProblem(_OfferProblem, metaclass=_OfferProblemEnumTypeWrapper):
+    """Why an offer of price protection cannot be accepted."""
+
+OFFER_PROBLEM_UNSPECIFIED: OfferProblem.ValueType  # 0
+OFFER_NOT_FOUND: OfferProblem.ValueType  # 1
+"""The merchant has no such offer."""
+OFFER_NOT_STARTED: OfferProblem.ValueType  # 2
+"""It cannot be accepted yet."""
+OFFER_ENDED: OfferProblem.ValueType  # 3
+"""It cannot be accepted any more, or what it promises is over."""
+OFFER_NOT_APPLICABLE: OfferProblem.ValueType  # 4
+"""It is for none of the products."""
+Global___OfferProblem: _TypeAlias = OfferProblem  # noqa: Y015
+
 class _PromotionProblem:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1159,6 +1189,9 @@ class PriceProtection(_message.Message):
 
     LOCK_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """What an offer promises, `merchants/{merchant}/priceProtectionOffers/{price_protection_offer}`."""
     @_builtins.property
     def lock(self) -> Global___PriceLock:
         """Never above the price at sign-up, for a while."""
@@ -1172,16 +1205,53 @@ class PriceProtection(_message.Message):
         *,
         lock: Global___PriceLock | None = ...,
         cap: Global___PriceCap | None = ...,
+        offer: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock", "offer", b"offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock", "offer", b"offer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["lock", "cap"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["lock", "cap", "offer"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___PriceProtection: _TypeAlias = PriceProtection  # noqa: Y015
+
+@_typing.final
+class PriceAgreement(_message.Message):
+    """How a standing order is protected from a cycle on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_PROTECTION_FIELD_NUMBER: _builtins.int
+    FIRST_CYCLE_FIELD_NUMBER: _builtins.int
+    AGREE_TIME_FIELD_NUMBER: _builtins.int
+    first_cycle: _builtins.int
+    """The first cycle that it applies to; the cycles of an offer count from it."""
+    @_builtins.property
+    def price_protection(self) -> Global___PriceProtection:
+        """Absent: it is not."""
+
+    @_builtins.property
+    def agree_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was agreed. The prices in force then are kept; of a product that was signed up to later, that
+        of its own sign-up.
+        """
+
+    def __init__(
+        self,
+        *,
+        price_protection: Global___PriceProtection | None = ...,
+        first_cycle: _builtins.int = ...,
+        agree_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agree_time", b"agree_time", "price_protection", b"price_protection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agree_time", b"agree_time", "first_cycle", b"first_cycle", "price_protection", b"price_protection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceAgreement: _TypeAlias = PriceAgreement  # noqa: Y015
 
 @_typing.final
 class PriceLock(_message.Message):
@@ -3264,7 +3334,7 @@ class ProtectPrices(_message.Message):
     STANDING_ORDER_FIELD_NUMBER: _builtins.int
     PRODUCTS_FIELD_NUMBER: _builtins.int
     SIGN_UP_TIME_FIELD_NUMBER: _builtins.int
-    PROTECTION_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     FIRST_CYCLE_FIELD_NUMBER: _builtins.int
     PROMOTION_CODE_FIELD_NUMBER: _builtins.int
@@ -3289,21 +3359,23 @@ class ProtectPrices(_message.Message):
         """The prices in force at this instant are the sign-up prices."""
 
     @_builtins.property
-    def protection(self) -> Global___PriceProtection: ...
+    def agreement(self) -> Global___PriceAgreement:
+        """How the standing order is protected. One of the sign-up time is new, and accepts its offer."""
+
     def __init__(
         self,
         *,
         standing_order: _builtins.str = ...,
         products: _abc.Iterable[_builtins.str] | None = ...,
         sign_up_time: _timestamp_pb2.Timestamp | None = ...,
-        protection: Global___PriceProtection | None = ...,
+        agreement: Global___PriceAgreement | None = ...,
         currency: _builtins.str = ...,
         first_cycle: _builtins.int = ...,
         promotion_code: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["protection", b"protection", "sign_up_time", b"sign_up_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "sign_up_time", b"sign_up_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "first_cycle", b"first_cycle", "products", b"products", "promotion_code", b"promotion_code", "protection", b"protection", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "currency", b"currency", "first_cycle", b"first_cycle", "products", b"products", "promotion_code", b"promotion_code", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3337,25 +3409,71 @@ class ProtectPricesResult(_message.Message):
 
     PROBLEMS_FIELD_NUMBER: _builtins.int
     PROMOTION_PROBLEM_FIELD_NUMBER: _builtins.int
+    OFFER_PROBLEM_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
     promotion_problem: Global___PromotionProblem.ValueType
     """Why the promotion could not be redeemed; then nothing was stored."""
+    offer_problem: Global___OfferProblem.ValueType
+    """Why the offer could not be accepted; then nothing was stored."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemProblem]:
         """Empty when the prices are protected. Nothing of an entry with problems was stored."""
+
+    @_builtins.property
+    def agreed(self) -> Global___AgreedProtection:
+        """What is protected; absent: nothing."""
 
     def __init__(
         self,
         *,
         problems: _abc.Iterable[Global___ItemProblem] | None = ...,
         promotion_problem: Global___PromotionProblem.ValueType = ...,
+        offer_problem: Global___OfferProblem.ValueType = ...,
+        agreed: Global___AgreedProtection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "promotion_problem", b"promotion_problem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "offer_problem", b"offer_problem", "problems", b"problems", "promotion_problem", b"promotion_problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProtectPricesResult: _TypeAlias = ProtectPricesResult  # noqa: Y015
+
+@_typing.final
+class AgreedProtection(_message.Message):
+    """What comes of an agreement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAST_CYCLE_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    SURVIVES_SCHEDULE_CHANGES_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    last_cycle: _builtins.int
+    """The last cycle that is protected, and the instant before which cycles are. Neither: it does not end."""
+    survives_schedule_changes: _builtins.bool
+    """Whether it goes on under another schedule."""
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The price versions that are kept, `merchants/*/products/*/prices/*`, of the products of the entry."""
+
+    def __init__(
+        self,
+        *,
+        last_cycle: _builtins.int = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        survives_schedule_changes: _builtins.bool = ...,
+        prices: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_cycle", b"last_cycle", "prices", b"prices", "survives_schedule_changes", b"survives_schedule_changes", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgreedProtection: _TypeAlias = AgreedProtection  # noqa: Y015
 
 @_typing.final
 class BatchReleasePromotionsRequest(_message.Message):
@@ -3429,6 +3547,7 @@ class Cart(_message.Message):
     SIGN_UP_TIME_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
     TAX_ID_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """Whose protection applies, `merchants/{merchant}/standingOrders/{standing_order}`."""
@@ -3456,6 +3575,10 @@ class Cart(_message.Message):
         and no increase reaches it before its notice is over.
         """
 
+    @_builtins.property
+    def agreement(self) -> Global___PriceAgreement:
+        """How the standing order is protected in this cycle; absent: not."""
+
     def __init__(
         self,
         *,
@@ -3466,11 +3589,12 @@ class Cart(_message.Message):
         sign_up_time: _timestamp_pb2.Timestamp | None = ...,
         region_code: _builtins.str = ...,
         currency: _builtins.str = ...,
+        agreement: Global___PriceAgreement | None = ...,
         tax_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time", "sign_up_time", b"sign_up_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "price_time", b"price_time", "sign_up_time", b"sign_up_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "cycle", b"cycle", "items", b"items", "price_time", b"price_time", "region_code", b"region_code", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "currency", b"currency", "cycle", b"cycle", "items", b"items", "price_time", b"price_time", "region_code", b"region_code", "sign_up_time", b"sign_up_time", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3487,12 +3611,13 @@ class PreviewQuoteRequest(_message.Message):
     PRICE_TIME_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    AGREEMENT_FIELD_NUMBER: _builtins.int
     PROMOTION_CODE_FIELD_NUMBER: _builtins.int
     TAX_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     standing_order: _builtins.str
-    """Whose protection and promotion apply, `merchants/{merchant}/standingOrders/{standing_order}`. Default: a
+    """Whose notices and promotion apply, `merchants/{merchant}/standingOrders/{standing_order}`. Default: a
     new one's, which signs up at `price_time`.
     """
     cycle: _builtins.int
@@ -3513,6 +3638,12 @@ class PreviewQuoteRequest(_message.Message):
     def price_time(self) -> _timestamp_pb2.Timestamp:
         """The instant whose prices apply. Default: now."""
 
+    @_builtins.property
+    def agreement(self) -> Global___PriceAgreement:
+        """How its prices are protected in that cycle, as ListPriceProtections of the scheduler has it. Default:
+        they are not.
+        """
+
     def __init__(
         self,
         *,
@@ -3523,12 +3654,13 @@ class PreviewQuoteRequest(_message.Message):
         price_time: _timestamp_pb2.Timestamp | None = ...,
         region_code: _builtins.str = ...,
         currency: _builtins.str = ...,
+        agreement: Global___PriceAgreement | None = ...,
         promotion_code: _builtins.str = ...,
         tax_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "price_time", b"price_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "cycle", b"cycle", "items", b"items", "parent", b"parent", "price_time", b"price_time", "promotion_code", b"promotion_code", "region_code", b"region_code", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "currency", b"currency", "cycle", b"cycle", "items", b"items", "parent", b"parent", "price_time", b"price_time", "promotion_code", b"promotion_code", "region_code", b"region_code", "standing_order", b"standing_order", "tax_id", b"tax_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3870,7 +4002,7 @@ class QuoteLine(_message.Message):
     quantity: _builtins.int
     price: _builtins.str
     """The price version that gave the amount, `merchants/*/products/*/prices/*`; for PRICE_LOCK and
-    PRICE_CAP the one in force at sign-up.
+    PRICE_CAP the one that is kept.
     """
     list_price: _builtins.str
     """The price version of the list price; another one than `price` where that beat it."""
@@ -4054,6 +4186,8 @@ class PriceAdjustment(_message.Message):
     PROMOTION_FIELD_NUMBER: _builtins.int
     PROMOTION_TITLE_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    BEATEN_PRICE_FIELD_NUMBER: _builtins.int
     kind: Global___PriceAdjustment.Kind.ValueType
     price: _builtins.str
     """The price version that the step is by, `merchants/*/products/*/prices/*`."""
@@ -4064,6 +4198,11 @@ class PriceAdjustment(_message.Message):
     """INCREASE_NOT_YET_NOTIFIED: what asks for the longest notice, `merchants/*/rulePacks/*`, or the product
     itself by its `increase_notice_days`.
     """
+    offer: _builtins.str
+    """PRICE_LOCK, PRICE_CAP: the offer that promised it, `merchants/*/priceProtectionOffers/*`; empty: the
+    merchant's own grant. And the price version that would have given the amount, and was beaten.
+    """
+    beaten_price: _builtins.str
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the step adds to the line; what it takes off is negative."""
@@ -4077,10 +4216,12 @@ class PriceAdjustment(_message.Message):
         promotion: _builtins.str = ...,
         promotion_title: _builtins.str = ...,
         rule: _builtins.str = ...,
+        offer: _builtins.str = ...,
+        beaten_price: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "price", b"price", "promotion", b"promotion", "promotion_title", b"promotion_title", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "beaten_price", b"beaten_price", "kind", b"kind", "offer", b"offer", "price", b"price", "promotion", b"promotion", "promotion_title", b"promotion_title", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

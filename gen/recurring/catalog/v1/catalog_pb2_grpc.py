@@ -685,7 +685,7 @@ class CatalogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchProtectPrices(self, request, context):
-        """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+        """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
         suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
         standing order redeems its promotion with it, once.
         """
@@ -709,7 +709,8 @@ class CatalogServiceServicer:
         priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
 
         Field violations: items[i].product (of another merchant), standing_order (of another merchant),
-        promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
+        promotion_code (with a standing_order, which has redeemed its own), currency, price_time,
+        agreement.price_protection.offer (of another merchant).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -278,7 +278,7 @@ class CatalogServiceStub:
     `suite`). Giving back what was not redeemed changes nothing.
     """
     BatchProtectPrices: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchProtectPricesRequest, _catalog_pb2.BatchProtectPricesResponse]
-    """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+    """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
     suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
     standing order redeems its promotion with it, once.
     """
@@ -294,7 +294,8 @@ class CatalogServiceStub:
     priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
 
     Field violations: items[i].product (of another merchant), standing_order (of another merchant),
-    promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
+    promotion_code (with a standing_order, which has redeemed its own), currency, price_time,
+    agreement.price_protection.offer (of another merchant).
     """
     BatchQuotePriceChanges: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuotePriceChangesRequest, _catalog_pb2.BatchQuotePriceChangesResponse]
     """Says what a price version changes for carts: what the units of its product cost with it and without it.
@@ -824,7 +825,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.BatchProtectPricesRequest,
         context: _aio.ServicerContext[_catalog_pb2.BatchProtectPricesRequest, _abc.Awaitable[_catalog_pb2.BatchProtectPricesResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchProtectPricesResponse]:
-        """Remembers the price versions that standing orders signed up to, and how each is protected. For the
+        """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
         suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
         standing order redeems its promotion with it, once.
         """
@@ -852,7 +853,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         priced is an answer with problems. Nothing is stored, and no promotion is redeemed.
 
         Field violations: items[i].product (of another merchant), standing_order (of another merchant),
-        promotion_code (with a standing_order, which has redeemed its own), currency, price_time.
+        promotion_code (with a standing_order, which has redeemed its own), currency, price_time,
+        agreement.price_protection.offer (of another merchant).
         """
 
     @_abc_1.abstractmethod

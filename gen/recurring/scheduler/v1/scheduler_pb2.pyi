@@ -284,7 +284,9 @@ class StandingOrder(_message.Message):
         """Where to deliver."""
 
     @_builtins.property
-    def price_protection(self) -> Global___PriceProtection: ...
+    def price_protection(self) -> Global___PriceProtection:
+        """How its prices are protected; absent: they are not."""
+
     @_builtins.property
     def notice_lead(self) -> _duration_pb2.Duration:
         """How long before the due time the customer hears of it; 1 hour to 60 days, default 72 hours. Where a rule
@@ -1071,8 +1073,9 @@ Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
 class PriceProtection(_message.Message):
-    """How the prices at sign-up protect later cycles. A price drop is always passed on, an increase applies
-    only after its advance notice, and the notified amount is a ceiling.
+    """How prices are protected: as an offer promises that the customer accepts, or as the merchant grants it. A
+    price drop is always passed on, an increase applies only after its advance notice, and the notified
+    amount is a ceiling.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1125,6 +1128,11 @@ class PriceProtection(_message.Message):
 
     LOCK_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """What the merchant offers, `merchants/{merchant}/priceProtectionOffers/{price_protection_offer}`, is
+    accepted. A lock of an offer counts its cycles from the first one that it applies to.
+    """
     @_builtins.property
     def lock(self) -> Global___PriceProtection.Lock: ...
     @_builtins.property
@@ -1134,12 +1142,13 @@ class PriceProtection(_message.Message):
         *,
         lock: Global___PriceProtection.Lock | None = ...,
         cap: Global___PriceProtection.Cap | None = ...,
+        offer: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock", "offer", b"offer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "kind", b"kind", "lock", b"lock", "offer", b"offer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["lock", "cap"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["lock", "cap", "offer"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1450,6 +1459,8 @@ class OrderLineAdjustment(_message.Message):
     PROMOTION_FIELD_NUMBER: _builtins.int
     PROMOTION_TITLE_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    BEATEN_PRICE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """What decided, as recurring.catalog.v1.PriceAdjustment.Kind names it, such as QUANTITY_TIER."""
     price: _builtins.str
@@ -1459,6 +1470,11 @@ class OrderLineAdjustment(_message.Message):
     promotion_title: _builtins.str
     rule: _builtins.str
     """INCREASE_NOT_YET_NOTIFIED: what asks for the longest notice, `merchants/*/rulePacks/*`, or the product."""
+    offer: _builtins.str
+    """PRICE_LOCK, PRICE_CAP: the offer that promised it, `merchants/*/priceProtectionOffers/*`; empty: the
+    merchant's own grant. And the price version that would have given the amount, and was beaten.
+    """
+    beaten_price: _builtins.str
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What the step adds to the line; what it takes off is negative."""
@@ -1472,10 +1488,12 @@ class OrderLineAdjustment(_message.Message):
         promotion: _builtins.str = ...,
         promotion_title: _builtins.str = ...,
         rule: _builtins.str = ...,
+        offer: _builtins.str = ...,
+        beaten_price: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "price", b"price", "promotion", b"promotion", "promotion_title", b"promotion_title", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "beaten_price", b"beaten_price", "kind", b"kind", "offer", b"offer", "price", b"price", "promotion", b"promotion", "promotion_title", b"promotion_title", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

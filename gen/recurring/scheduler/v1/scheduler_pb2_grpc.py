@@ -181,7 +181,10 @@ class SchedulerServiceServicer:
         TOTAL_TOO_LARGE (standing_order.items[i].product); CURRENCY_NEEDED (standing_order.currency: the
         products have prices in several currencies);
         PROMOTION_NOT_FOUND, PROMOTION_ENDED, PROMOTION_USED_UP, PROMOTION_CURRENCY_MISMATCH,
-        PROMOTION_NOT_APPLICABLE (standing_order.promotion_code: it is for none of the products); START_DATE_PAST,
+        PROMOTION_NOT_APPLICABLE (standing_order.promotion_code: it is for none of the products); OFFER_NOT_FOUND,
+        OFFER_NOT_STARTED, OFFER_ENDED, OFFER_NOT_APPLICABLE (standing_order.price_protection.offer: it is for
+        none of the products); LOCK_END_MISSING, LOCK_END_AMBIGUOUS (standing_order.price_protection.lock: neither
+        a number of cycles nor an instant, or both); START_DATE_PAST,
         TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
         HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
         RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
@@ -217,11 +220,13 @@ class SchedulerServiceServicer:
     def UpdateStandingOrder(self, request, context):
         """Changes the template from the next cycle that has no order yet; orders that exist stay as announced.
         A new schedule goes on after the last cycle that has an order, without a gap or an overlap. Products
-        that are new are protected at today's prices.
+        that are new are protected at today's prices, unless an offer says otherwise. Another
+        `price_protection` keeps the prices of today; without one it is dropped. The same one again changes
+        nothing, unless it is over.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        tax_id, notice_lead, payment_window, catch_up, conditions, repurchase_window, repurchase_action. Field
-        violations and reasons as in CreateStandingOrder, and:
+        tax_id, notice_lead, payment_window, catch_up, conditions, repurchase_window, repurchase_action,
+        price_protection. Field violations and reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,

@@ -61,6 +61,7 @@ CREATE TABLE prices (
 CREATE UNIQUE INDEX prices_at_an_instant ON prices (product, merchant, currency, effective_time)
     WHERE withdraw_time IS NULL;
 
+-- What standing orders signed up to. How they are protected is said by who asks what they cost.
 CREATE TABLE protections (
     merchant              text        NOT NULL,
     standing_order        text        NOT NULL,
@@ -68,10 +69,6 @@ CREATE TABLE protections (
     -- A version of the product's price: it is in effect, so it stays.
     sign_up_price         text        NOT NULL,
     sign_up_time          timestamptz NOT NULL,
-    kind                  text        NOT NULL CHECK (kind IN ('NONE', 'LOCK', 'CAP')),
-    lock_cycle_count      integer,
-    lock_until_time       timestamptz,
-    cap_bps               integer,
     PRIMARY KEY (standing_order, merchant, product)
 );
 

@@ -59,6 +59,7 @@ FORECAST_MAX_DAYS = 366
 CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "tax_id", "notice_lead",
     "payment_window", "catch_up", "conditions", "repurchase_window", "repurchase_action",
+    "price_protection",
 )  # fmt: skip
 
 DUE_FILTERS: tuple[Literal["due_from_time"], Literal["due_before_time"]] = (

@@ -86,7 +86,7 @@ def read_standing_order(
     if message.currency and message.currency not in DIGITS:
         violations.add(f"{field}.currency", "must be a current currency of ISO 4217")
     mode = _read_mode(violations, field, merchant, customer, message)
-    protection = _read_price_protection(violations, f"{field}.price_protection", message)
+    protection = _read_price_protection(violations, f"{field}.price_protection", merchant, message)
     address = read_ship_to(violations, f"{field}.ship_to", message)
     lead = _read_duration(violations, f"{field}.notice_lead", message, NOTICE_LEAD_DEFAULT)
     window = _read_duration(violations, f"{field}.payment_window", message, PAYMENT_WINDOW_DEFAULT)
@@ -244,10 +244,14 @@ def _read_duration(
 
 
 def _read_price_protection(
-    violations: Violations, field: str, message: pb.StandingOrder
+    violations: Violations, field: str, merchant: MerchantId, message: pb.StandingOrder
 ) -> Mapping[str, Any] | None:
-    if not message.HasField("price_protection"):
+    if message.price_protection.WhichOneof("kind") is None:
         return None
+    if message.price_protection.HasField("offer"):
+        owner, _ = names.OFFER.parse(message.price_protection.offer)
+        met = owner == merchant
+        violations.require(f"{field}.offer", "must be an offer of the parent merchant", met=met)
     kept = pb.PriceProtection()
     kept.CopyFrom(message.price_protection)
     if kept.lock.HasField("until_time"):

@@ -174,6 +174,7 @@ def cart_of(order: Order, standing_order: StandingOrder, now: datetime) -> Cart:
         order.region_code,
         order.currency,
         order.tax_id,
+        standing_order.agreement_of(order.key.cycle),
     )
 
 

@@ -40,6 +40,12 @@ CREATE TABLE standing_orders (
     -- How early rule packs have its charges announced, and which pack, as far as is known.
     rule_lead               interval    NOT NULL DEFAULT '0',
     notice_rule_pack        text        NOT NULL DEFAULT '',
+    -- How its prices are protected, from a cycle on each: the last is the present one.
+    price_agreements        jsonb       NOT NULL DEFAULT '[]',
+    -- When the last protected cycle is due, or before when cycles are.
+    protection_end_time     timestamptz,
+    -- When the customer is told of that; NULL: was, or is not.
+    protection_notice_time  timestamptz,
     base_cycle              integer     NOT NULL,
     -- The first cycle of all: the count that the customer gave counts from it, under any schedule.
     plan_first_cycle        integer     NOT NULL DEFAULT 1,
@@ -76,6 +82,8 @@ CREATE TABLE standing_orders (
     paid_order_count        integer     NOT NULL DEFAULT 0,
     last_amount_minor       bigint,
     last_currency           text        NOT NULL DEFAULT '',
+    -- What protections took off orders that were paid.
+    protection_saved_minor  bigint      NOT NULL DEFAULT 0,
     version                 integer     NOT NULL DEFAULT 1,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (merchant, standing_order)
@@ -88,6 +96,10 @@ CREATE INDEX standing_orders_resting
     ON standing_orders (bucket, least(resume_time, last_due_time))
     WHERE state = 'PAUSED' AND next_cycle IS NOT NULL;
 CREATE INDEX standing_orders_of_customer ON standing_orders (merchant, customer, standing_order);
+CREATE INDEX standing_orders_protected ON standing_orders (merchant, standing_order)
+    WHERE price_protection IS NOT NULL;
+CREATE INDEX standing_orders_protection_ending ON standing_orders (bucket, protection_notice_time)
+    WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL;
 
 -- Which standing orders have a product, whatever their state; the triggers below keep it. A walk over
 -- those of a product goes by when they were added, so that it finds those that come later at its end.
@@ -294,8 +306,9 @@ CREATE VIEW order_rows WITH (security_invoker = true) AS
 CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
     SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
            region_code, tax_id, price_protection, notice_lead, payment_window, currency,
-           promotion_code, rule_lead, notice_rule_pack, create_time, update_time, state, base_cycle,
-           plan_first_cycle,
+           promotion_code, rule_lead, notice_rule_pack, price_agreements, protection_end_time,
+           protection_notice_time, protection_saved_minor, create_time, update_time, state,
+           base_cycle, plan_first_cycle,
            last_nominal_date, next_cycle,
            next_due_time, prepare_time,
            catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
@@ -356,6 +369,13 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT least(resume_time, last_due_time) AS due_time FROM standing_orders
         WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND standing_orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'protection-ending' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT protection_notice_time AS due_time FROM standing_orders
+        WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
+          AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
     SELECT 'collect' AS kind, buckets.bucket, due_time
