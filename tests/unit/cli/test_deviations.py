@@ -96,8 +96,8 @@ def test_an_order_that_lapsed_is_a_deviation() -> None:
 
 
 def test_another_price_is_a_deviation() -> None:
-    dearer = first_order_but(amount=from_minor(26_00, plan.CURRENCY))
-    assert sentences(dearer) == ["Ada's order 1 cost 26.00 EUR, not 25.00 EUR"]
+    dearer = first_order_but(amount=from_minor(26_50, plan.CURRENCY))
+    assert sentences(dearer) == ["Ada's order 1 cost 26.50 EUR, not 22.50 EUR"]
 
 
 def test_a_second_attempt_is_a_deviation() -> None:
@@ -134,7 +134,7 @@ def test_the_time_line_has_everything_in_the_order_of_time() -> None:
     entries = timeline(AS_PLANNED)
     assert [(entry.kind, entry.text) for entry in entries[:4]] == [
         ("SMS", "Hi Ada!"),
-        ("card", "order 1, attempt 1 of 25.00 EUR: SUCCEEDED"),
+        ("card", "order 1, attempt 1 of 22.50 EUR: SUCCEEDED"),
         ("card", "refund of 5.00 EUR (): SUCCEEDED"),
-        ("order", "order 1: PAID 25.00 EUR"),
+        ("order", "order 1: PAID 22.50 EUR"),
     ]
