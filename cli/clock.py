@@ -140,10 +140,10 @@ async def show_mailbox(
 @command(sandbox, "outage")
 async def switch_outage(
     session: Session,
-    part: Annotated[Part, typer.Argument(metavar="PART", help="provider|sms|mail")],
+    part: Annotated[Part, typer.Argument(metavar="PART", help="provider|sms|mail|tax")],
     on: Annotated[bool, typer.Option("--on/--off", help="Start or end the outage.")] = True,
 ) -> None:
-    """Start or end an outage of the payment provider, the SMS gateway or the mail server."""
+    """Start or end an outage of the payment provider, SMS gateway, mail server or tax service."""
     await session.sandbox.switch_outage(part, on=on)
     session.output.say(f"{part}: {'an outage is on' if on else 'works again'}")
 

@@ -65,7 +65,7 @@ class Sandbox:
         return [message async for message in self.listed("/mail/v1/messages", {"to": address})]
 
     async def switch_outage(self, part: str, *, on: bool) -> None:
-        """Begin or end an outage of the provider, the SMS gateway or the mail server."""
+        """Begin or end an outage of the provider, SMS gateway, mail server or tax service."""
         await self.put(f"/outages/{part}", {"on": on})
 
     async def listed(

@@ -42,6 +42,7 @@ SETTINGS_COLUMNS: Columns[pb.CatalogSettings] = {
     "rounded": lambda it: pb.CatalogSettings.TaxRounding.Name(it.tax_rounding),
     "half goes": lambda it: pb.CatalogSettings.HalfRounding.Name(it.half_rounding),
     "merchant's region": lambda it: it.region_code,
+    "taxes by": lambda it: pb.CatalogSettings.TaxSource.Name(it.tax_source),
 }
 
 
@@ -162,12 +163,17 @@ async def set_tax_settings(
     region: Annotated[
         str | None, typer.Option(help='Where the merchant is, such as "DE"; "" is not known.')
     ] = None,
+    source: Annotated[
+        pb.CatalogSettings.TaxSource.ValueType,
+        one_of(pb.CatalogSettings.TaxSource, "Who works taxes out: own rates, or the tax service."),
+    ] = pb.CatalogSettings.TAX_SOURCE_UNSPECIFIED,
 ) -> None:
-    """Set whether prices include taxes, how taxes are rounded, and where the merchant is."""
+    """Set whether prices include taxes, how and by whom they are worked out, and where you are."""
     changed = await _settings(session)
     changed.tax_behavior = prices or changed.tax_behavior
     changed.tax_rounding = rounding or changed.tax_rounding
     changed.half_rounding = half or changed.half_rounding
+    changed.tax_source = source or changed.tax_source
     changed.region_code = changed.region_code if region is None else region
     request = pb.UpdateCatalogSettingsRequest(catalog_settings=changed, request_id=new_request_id())
     session.output.one(await session.catalog.UpdateCatalogSettings(request), SETTINGS_COLUMNS)

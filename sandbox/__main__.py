@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from sandbox import mail, provider, record, sms
+from sandbox import mail, provider, record, sms, tax
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
@@ -145,6 +145,13 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         provider.Provider(book, clock, provider_endpoint, behavior, cards).routes()
     )
 
+    # As Stripe Tax: the same account's key.
+    tax_endpoint = Endpoint(
+        "tax", settings.provider_api_key, book, clock, outages, provider.refusal_body
+    )
+    tax_app = web.Application(middlewares=[tax_endpoint.middleware])
+    tax_app.add_routes(tax.TaxService().routes())
+
     sms_endpoint = Endpoint("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
     sms_app = web.Application(middlewares=[sms_endpoint.middleware])
     sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint).routes())
@@ -165,6 +172,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     )
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/sms/v1", sms_app)
+    app.add_subapp("/tax/v1", tax_app)
     app.on_shutdown.append(end_polls)
     return app
 

@@ -297,8 +297,8 @@ def count_everything(record: Record) -> dict[str, object]:
         "sms": table("SELECT status, count(*) FROM sms GROUP BY 1"),
         "mail": {"messages": deliveries[0], "deliveries": deliveries[1]},
         "requests": {
-            part: table(f"SELECT outcome, count(*) FROM requests WHERE part = '{part}' GROUP BY 1")  # noqa: S608 - the three names below
-            for part in ("provider", "sms", "mail")
+            part: table(f"SELECT outcome, count(*) FROM requests WHERE part = '{part}' GROUP BY 1")  # noqa: S608 - the four names below
+            for part in ("provider", "sms", "mail", "tax")
         },
     }
 

@@ -99,6 +99,9 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     }
     for called in CALLS.get(service, ()):
         settings[f"{called.upper()}_TARGET"] = addresses.peer_target(called)
+    if service == "catalog":
+        settings["TAX_SERVICE_URL"] = f"{addresses.sandbox_url}/tax"
+        settings["TAX_SERVICE_API_KEY"] = keys.password("provider")
     if service == "payments":
         settings["PROVIDER_URL"] = addresses.sandbox_url
         settings["PROVIDER_API_KEY"] = keys.password("provider")

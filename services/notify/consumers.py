@@ -93,6 +93,9 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
     """An order waits."""
     if scheduler_pb2.PAYMENT_METHOD_BLOCKED in message.reasons:
         return None
+    if list(message.reasons) == [scheduler_pb2.TAX_UNAVAILABLE]:
+        # It passes by itself, and the customer can do nothing about it.
+        return None
     ref, reasons = message.ref, _reasons(message.reasons)
     if message.mandate_reasons:
         # The first of them says why; "does not cover it" alone helps nobody.

@@ -56,6 +56,7 @@ _REASONS = {
     catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.TOTAL_TOO_LARGE: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.CURRENCY_NEEDED: OrderReason.PRICE_UNAVAILABLE,
+    catalog_pb2.ItemProblem.TAX_UNAVAILABLE: OrderReason.TAX_UNAVAILABLE,
 }
 
 _FAULTS_OF_THE_QUESTION = frozenset(
@@ -399,6 +400,17 @@ class Clients:
             return [_products(result.problems) for result in response.results]
 
         return await _in_batches(orders, ask, lambda order: len(order.items))
+
+
+class TaxServiceUnreachable(ConnectionError):
+    """The tax service does not say what the taxes of a cart are; it will."""
+
+
+def refuse_untaxed(answers: Sequence[QuoteAnswer]) -> None:
+    """Raise TaxServiceUnreachable where a cart has no quote for want of its taxes alone."""
+    for answer in answers:
+        if isinstance(answer, Unpriced) and answer.reasons == (OrderReason.TAX_UNAVAILABLE,):
+            raise TaxServiceUnreachable("the tax service gives no answer")
 
 
 def is_transient(error: Exception) -> bool:

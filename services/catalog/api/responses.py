@@ -227,7 +227,7 @@ def quote_response(quoted: Sequence[Quoted]) -> catalog_pb2.BatchQuoteResponse:
     indexes: dict[Line, int] = {}
     rates: dict[tuple[MerchantId, AppliedRate], int] = {}
     rules: dict[ChargeRules, int] = {}
-    for result, charge_rules in quoted:
+    for result, charge_rules, _ in quoted:
         lines = [line for line in result if isinstance(line, Line)]
         if len(lines) < len(result):
             response.results.add().problems.problems.extend(problem_messages(result))
@@ -288,7 +288,8 @@ def _tax_messages(
 
 def _applied_message(merchant: MerchantId, rate: AppliedRate) -> catalog_pb2.AppliedTaxRate:
     return catalog_pb2.AppliedTaxRate(
-        tax_rate=TAX_RATE.format(merchant, rate.tax_rate),
+        # A tax service's rates are none of the merchant's.
+        tax_rate=TAX_RATE.format(merchant, rate.tax_rate) if rate.tax_rate else "",
         title=rate.title,
         rate_ppm=rate.rate_ppm,
         compound=rate.compound,

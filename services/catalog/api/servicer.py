@@ -34,6 +34,7 @@ from services.catalog.application import (
     stock,
     tax_rates,
 )
+from services.catalog.clients.tax_service import NO_TAX_SERVICE, TaxService
 from services.catalog.domain.pricing import Line
 from services.catalog.domain.rule_packs import binding
 from services.catalog.names import (
@@ -136,9 +137,12 @@ _HELD = CrashPoint("catalog.stock_held", "Stock is held, and the scheduler is no
 class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     """Answers recurring.catalog.v1.CatalogService."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, tax_service: TaxService = NO_TAX_SERVICE
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._tax_service = tax_service
         self._import_limiter = import_limiter()
 
     # --- products -------------------------------------------------------------------------------
@@ -733,15 +737,19 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> catalog_pb2.BatchQuoteResponse:
         carts = requests.read_batch("carts", request.carts, requests.read_cart)
         async with self._database.read() as connection:
-            return responses.quote_response(await prices.quote_carts(connection, carts))
+            quoted = await prices.quote_carts(connection, carts)
+        return responses.quote_response(await prices.with_service_taxes(self._tax_service, quoted))
 
     async def PreviewQuote(
         self, request: catalog_pb2.PreviewQuoteRequest, _context: object
     ) -> catalog_pb2.PreviewQuoteResponse:
         cart = quote_preview_messages.read_preview(request, self._clock.now())
         async with self._database.read() as connection:
-            previewed = await quote_previews.preview(connection, cart, request.promotion_code)
-        return quote_preview_messages.preview_message(*previewed)
+            previewed, fault = await quote_previews.preview(
+                connection, cart, request.promotion_code
+            )
+        [quoted] = await prices.with_service_taxes(self._tax_service, [previewed])
+        return quote_preview_messages.preview_message(quoted, fault)
 
     async def BatchQuotePriceChanges(
         self, request: catalog_pb2.BatchQuotePriceChangesRequest, _context: object

@@ -15,6 +15,7 @@ from services.catalog.domain.tax import (
     TaxRate,
     TaxRateId,
     TaxRounding,
+    TaxSource,
 )
 from services.catalog.names import MERCHANT, SETTINGS, TAX_RATE
 from services.runtime.errors import Violations
@@ -101,6 +102,7 @@ def read_settings(message: pb.CatalogSettings) -> CatalogSettings:
         tax_rounding=TaxRounding(kind.TaxRounding.Name(message.tax_rounding or kind.LINE)),
         half_rounding=HalfRounding(kind.HalfRounding.Name(message.half_rounding or kind.UP)),
         region_code=message.region_code,
+        tax_source=TaxSource(kind.TaxSource.Name(message.tax_source or kind.OWN_RATES)),
     )
 
 
@@ -113,5 +115,6 @@ def settings_message(settings: CatalogSettings) -> pb.CatalogSettings:
         tax_rounding=kind.TaxRounding.Value(settings.tax_rounding),
         half_rounding=kind.HalfRounding.Value(settings.half_rounding),
         region_code=settings.region_code,
+        tax_source=kind.TaxSource.Value(settings.tax_source),
         etag=etag(settings.version),
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from services.catalog.clients.tax_service import TaxService
 from services.catalog.domain.offers import Offer, OfferKey
 from services.catalog.domain.price_changes import ChangedAmount, PriceChange, quote_change
 from services.catalog.domain.prices import Price
@@ -20,6 +21,8 @@ from services.catalog.domain.products import (
 from services.catalog.domain.promotions import Redemptions
 from services.catalog.domain.protections import NO_OFFER, Protection, ProtectionKey
 from services.catalog.domain.rule_packs import ChargeRules
+from services.catalog.domain.service_taxes import TaxQuestion, question_of, with_answer
+from services.catalog.domain.tax import TaxSource
 from services.catalog.names import MERCHANT, PRICE, PRODUCT
 from services.catalog.publishers import price_change_scheduled, price_change_withdrawn
 from services.catalog.store import prices as price_store
@@ -60,6 +63,8 @@ class Quoted(NamedTuple):
 
     result: QuoteResult
     charge_rules: ChargeRules
+    # What a tax service is to be asked about it; None: nothing.
+    tax_question: TaxQuestion | None = None
 
 
 class Added(NamedTuple):
@@ -243,7 +248,38 @@ def with_terms(cart: Cart, result: QuoteResult, terms: MerchantTerms) -> Quoted:
     return Quoted(
         with_taxes(cart, result, terms.table),
         terms.rules.charge_rules(region, cart.price_time.date()),
+        _tax_question(cart, result, region, terms),
     )
+
+
+def _tax_question(
+    cart: Cart, result: QuoteResult, region: str, terms: MerchantTerms
+) -> TaxQuestion | None:
+    lines = [line for line in result if isinstance(line, Line)]
+    if terms.settings.tax_source is TaxSource.OWN_RATES or len(lines) < len(result):
+        return None
+    return question_of(cart, lines, region, terms.settings.tax_behavior)
+
+
+async def with_service_taxes(service: TaxService, quoted: Sequence[Quoted]) -> list[Quoted]:
+    """Quotes with the taxes that a tax service works out, asked once for all of them.
+
+    Never within a transaction: another one answers. What is not answered has no quote.
+    """
+    asked = {at: quote.tax_question for at, quote in enumerate(quoted) if quote.tax_question}
+    if not asked:
+        return list(quoted)
+    answers = dict(zip(asked, await service.taxes(list(asked.values())), strict=True))
+    return [
+        quote._replace(
+            result=with_answer(
+                [line for line in quote.result if isinstance(line, Line)], answers[at]
+            )
+        )
+        if at in answers
+        else quote
+        for at, quote in enumerate(quoted)
+    ]
 
 
 async def price_carts(connection: Connection, carts: Sequence[Cart]) -> list[QuoteResult]:

@@ -35,6 +35,7 @@ class ItemFault(StrEnum):
     OUT_OF_STOCK = "OUT_OF_STOCK"
     CURRENCY_NEEDED = "CURRENCY_NEEDED"
     NO_SLOT = "NO_SLOT"
+    TAX_UNAVAILABLE = "TAX_UNAVAILABLE"
 
 
 # Tuples, since keys and items are made and compared more often than anything else.

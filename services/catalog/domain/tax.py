@@ -38,6 +38,13 @@ class TaxBehavior(StrEnum):
     EXCLUSIVE = "EXCLUSIVE"
 
 
+class TaxSource(StrEnum):
+    """Who works out the taxes."""
+
+    OWN_RATES = "OWN_RATES"
+    TAX_SERVICE = "TAX_SERVICE"
+
+
 class TaxRounding(StrEnum):
     """What is rounded: each tax of each line, or the sum of each tax over a document."""
 
@@ -103,6 +110,7 @@ class CatalogSettings:
     # Where the merchant is, and where an order goes that has no address; empty: not known.
     region_code: str = ""
     version: int = 0
+    tax_source: TaxSource = TaxSource.OWN_RATES
 
 
 # Tuples, since lines are made and compared more often than anything else.

@@ -7,7 +7,8 @@ from services.runtime.db.statements import Command, Query
 
 _GET = Query(
     """
-    SELECT merchant, tax_behavior, tax_rounding, half_rounding, region_code, version
+    SELECT merchant, tax_behavior, tax_rounding, half_rounding, region_code, version,
+           tax_source
     FROM catalog_settings WHERE merchant = :merchant
     """,
     CatalogSettings,
@@ -16,16 +17,18 @@ _GET = Query(
 # There must be a row to lock.
 _ENSURE = Command("""
     INSERT INTO catalog_settings (merchant, tax_behavior, tax_rounding, half_rounding, region_code,
-                                  version)
+                                  version, tax_source)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:tax_behavior AS text[]), CAST(:tax_rounding AS text[]),
-        CAST(:half_rounding AS text[]), CAST(:region_code AS text[]), CAST(:version AS int[]))
+        CAST(:half_rounding AS text[]), CAST(:region_code AS text[]), CAST(:version AS int[]),
+        CAST(:tax_source AS text[]))
     ON CONFLICT (merchant) DO NOTHING
 """)
 
 _GET_LOCKED = Query(
     """
-    SELECT merchant, tax_behavior, tax_rounding, half_rounding, region_code, version
+    SELECT merchant, tax_behavior, tax_rounding, half_rounding, region_code, version,
+           tax_source
     FROM catalog_settings WHERE merchant = :merchant FOR UPDATE
     """,
     CatalogSettings,
@@ -35,9 +38,10 @@ _CHANGE = Query(
     """
     UPDATE catalog_settings
     SET tax_behavior = :tax_behavior, tax_rounding = :tax_rounding, half_rounding = :half_rounding,
-        region_code = :region_code, version = version + 1
+        region_code = :region_code, tax_source = :tax_source, version = version + 1
     WHERE merchant = :merchant
-    RETURNING merchant, tax_behavior, tax_rounding, half_rounding, region_code, version
+    RETURNING merchant, tax_behavior, tax_rounding, half_rounding, region_code, version,
+           tax_source
     """,
     CatalogSettings,
 )
@@ -60,4 +64,5 @@ async def change(tx: Connection, settings: CatalogSettings) -> CatalogSettings:
         tax_rounding=settings.tax_rounding,
         half_rounding=settings.half_rounding,
         region_code=settings.region_code,
+        tax_source=settings.tax_source,
     )

@@ -18,6 +18,7 @@ from services.catalog.domain.tax import (
     TaxRateId,
     TaxRateKey,
     TaxRounding,
+    TaxSource,
     TaxTable,
 )
 from services.catalog.store import rule_packs
@@ -44,7 +45,7 @@ class MerchantTerms(NamedTuple):
     """What is added to the prices of a merchant, and what is asked of its charges."""
 
     settings: CatalogSettings
-    # None: the merchant has no rate that may be on the lines.
+    # None: the merchant has no rate that may be on the lines, or a tax service works them out.
     table: TaxTable | None
     rules: MerchantRules
 
@@ -69,6 +70,7 @@ class _RowOfMerchant(NamedTuple):
     tax_rounding: str | None
     half_rounding: str | None
     own_region_code: str | None
+    tax_source: str | None
 
 
 _INSERT = Command("""
@@ -191,7 +193,8 @@ _TERMS = Query(
     """
     SELECT merchant, tax_rate, found.region_code, tax_category, tax, title, rate_ppm, compound,
            tax_id_treatment, effective_time, create_time, withdraw_time, added_rules,
-           tax_behavior, tax_rounding, half_rounding, settings.region_code AS own_region_code
+           tax_behavior, tax_rounding, half_rounding, settings.region_code AS own_region_code,
+           tax_source
     FROM unnest(CAST(:merchants AS text[])) AS wanted (merchant)
     LEFT JOIN catalog_settings AS settings USING (merchant)
     CROSS JOIN LATERAL (
@@ -303,7 +306,7 @@ def _terms(merchant: MerchantId, rows: Sequence[_RowOfMerchant]) -> MerchantTerm
     rates = [TaxRate(*row[:12]) for row in rows if row.tax_rate is not None]  # type: ignore[arg-type]
     return MerchantTerms(
         settings,
-        TaxTable(settings, rates) if rates else None,
+        TaxTable(settings, rates) if rates and settings.tax_source is TaxSource.OWN_RATES else None,
         rule_packs.merchant_rules(merchant, added),
     )
 
@@ -317,4 +320,5 @@ def _settings(row: _RowOfMerchant) -> CatalogSettings:
         TaxRounding(row.tax_rounding or TaxRounding.LINE),
         HalfRounding(row.half_rounding or HalfRounding.UP),
         row.own_region_code or "",
+        tax_source=TaxSource(row.tax_source or TaxSource.OWN_RATES),
     )

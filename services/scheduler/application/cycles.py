@@ -18,7 +18,7 @@ from services.scheduler.application.standing_orders import (
     locked,
     record_pause,
 )
-from services.scheduler.clients import Cart, Clients
+from services.scheduler.clients import Cart, Clients, refuse_untaxed
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import (
@@ -174,6 +174,7 @@ async def _check_items(
         standing_order.agreement_of(key.cycle),
     )
     (quote,) = await clients.quote([cart])
+    refuse_untaxed([quote])
     if not isinstance(quote, Quote):
         violations = Violations()
         sign_up.note_items(violations, "change.items", items, quote.problems)

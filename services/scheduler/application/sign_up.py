@@ -13,6 +13,7 @@ from services.scheduler.clients import (
     MandateQuestion,
     ProtectionAnswer,
     QuoteAnswer,
+    refuse_untaxed,
 )
 from services.scheduler.domain.charge_rules import (
     NO_RULE_LEAD,
@@ -132,6 +133,7 @@ async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) ->
     bound, quotes = await asyncio.gather(
         clients.phones_bound(customers), clients.quote([_first_cart(o) for o in standing_orders])
     )
+    refuse_untaxed(quotes)
     noted = [Violations() for _ in standing_orders]
     questions: dict[int, MandateQuestion] = {}
     for index, (standing_order, is_bound, quote, violations) in enumerate(

@@ -57,6 +57,7 @@ class OrderReason(StrEnum):
     PREVIOUS_UNPAID = "PREVIOUS_UNPAID"
     PAYMENT_NOT_MADE = "PAYMENT_NOT_MADE"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
+    TAX_UNAVAILABLE = "TAX_UNAVAILABLE"
 
 
 # What each reason is for people; the reference says more.
@@ -81,6 +82,7 @@ REASON_WORDS: Mapping[OrderReason, str] = {
     OrderReason.PREVIOUS_UNPAID: "the order before is not paid",
     OrderReason.PAYMENT_NOT_MADE: "the payment could not be made before its request ended",
     OrderReason.PAYMENT_METHOD_BLOCKED: "the payment method was declined for good",
+    OrderReason.TAX_UNAVAILABLE: "the tax service gives no answer",
 }
 
 # In a decision: that the order ended since its payment method was declined for good.

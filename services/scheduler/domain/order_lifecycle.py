@@ -21,6 +21,10 @@ from services.scheduler.domain.terms import BillingMode
 from services.scheduler.domain.transitions import ORDER, OrderEvent
 
 HELD_RECHECK = timedelta(hours=6)
+# An outage of somebody else ends by itself.
+TAX_RECHECK = timedelta(hours=1)
+# What an order waits for as long as it takes: it is in nobody's hands who orders or sells.
+PATIENT_REASONS = ((OrderReason.PREVIOUS_UNPAID,), (OrderReason.TAX_UNAVAILABLE,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,11 @@ def held(
 ) -> Order:
     """An order that waits for something to be put right, or LAPSED once its window is over.
 
-    One that waits for nothing but the payment of the order before waits for as long as that takes.
+    One that waits for nothing but the payment of the order before, or for a tax service that gives no
+    answer, waits for as long as that takes.
     """
     distinct = tuple(dict.fromkeys(reasons))
-    if now >= order.hold_until_time and distinct != (OrderReason.PREVIOUS_UNPAID,):
+    if now >= order.hold_until_time and distinct not in PATIENT_REASONS:
         summary = f"This was not put right: {in_words(reasons)}."
         lapsed = _reasoned(now, "LAPSED", summary, reasons, data)
         reasons = (*distinct, OrderReason.HOLD_EXPIRED)
@@ -151,13 +156,15 @@ def held(
         OrderEvent.HOLD,
         *news,
         reasons=distinct,
-        recheck_time=_recheck_time(order, now),
+        recheck_time=_recheck_time(order, distinct, now),
         held_stage=stage,
         asks_condition=asks_condition,
     )
 
 
-def _recheck_time(order: Order, now: datetime) -> datetime:
+def _recheck_time(order: Order, reasons: tuple[OrderReason, ...], now: datetime) -> datetime:
+    if reasons == (OrderReason.TAX_UNAVAILABLE,):
+        return now + TAX_RECHECK
     recheck = now + HELD_RECHECK
     return min(recheck, order.hold_until_time) if order.hold_until_time > now else recheck
 

@@ -110,6 +110,9 @@ def missing(
     `short` are the products of which there are too few.
     """
     if isinstance(answer, Unpriced):
+        if OrderReason.TAX_UNAVAILABLE in answer.reasons:
+            # It has a price; nothing else would be taxed now either.
+            return None
         names = ", ".join(title or product for product, title in answer.titles.items())
         data = {"reasons": [str(reason) for reason in answer.reasons]}
         return Missing(answer.titles, f"Not to be had: {names}.", data)

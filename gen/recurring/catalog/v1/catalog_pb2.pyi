@@ -1703,6 +1703,29 @@ class CatalogSettings(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _TaxSource:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TaxSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatalogSettings._TaxSource.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TAX_SOURCE_UNSPECIFIED: CatalogSettings._TaxSource.ValueType  # 0
+        OWN_RATES: CatalogSettings._TaxSource.ValueType  # 1
+        """The merchant's own rates, as CreateTaxRate adds them."""
+        TAX_SERVICE: CatalogSettings._TaxSource.ValueType  # 2
+        """The tax service that the catalog is configured with; the merchant's own rates and roundings do not
+        count. While it does not answer nothing is quoted (TAX_UNAVAILABLE), so nothing is charged.
+        """
+
+    class TaxSource(_TaxSource, metaclass=_TaxSourceEnumTypeWrapper): ...
+    TAX_SOURCE_UNSPECIFIED: CatalogSettings.TaxSource.ValueType  # 0
+    OWN_RATES: CatalogSettings.TaxSource.ValueType  # 1
+    """The merchant's own rates, as CreateTaxRate adds them."""
+    TAX_SERVICE: CatalogSettings.TaxSource.ValueType  # 2
+    """The tax service that the catalog is configured with; the merchant's own rates and roundings do not
+    count. While it does not answer nothing is quoted (TAX_UNAVAILABLE), so nothing is charged.
+    """
+
     class _TaxBehavior:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -1766,6 +1789,7 @@ class CatalogSettings(_message.Message):
     HALF_ROUNDING_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TAX_SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/catalogSettings`."""
     tax_behavior: Global___CatalogSettings.TaxBehavior.ValueType
@@ -1780,6 +1804,8 @@ class CatalogSettings(_message.Message):
     """
     etag: _builtins.str
     """Changes with every change of the settings (AIP-154)."""
+    tax_source: Global___CatalogSettings.TaxSource.ValueType
+    """Who works out the taxes. Default: OWN_RATES."""
     def __init__(
         self,
         *,
@@ -1789,10 +1815,11 @@ class CatalogSettings(_message.Message):
         half_rounding: Global___CatalogSettings.HalfRounding.ValueType = ...,
         region_code: _builtins.str = ...,
         etag: _builtins.str = ...,
+        tax_source: Global___CatalogSettings.TaxSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "half_rounding", b"half_rounding", "name", b"name", "region_code", b"region_code", "tax_behavior", b"tax_behavior", "tax_rounding", b"tax_rounding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "half_rounding", b"half_rounding", "name", b"name", "region_code", b"region_code", "tax_behavior", b"tax_behavior", "tax_rounding", b"tax_rounding", "tax_source", b"tax_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3887,6 +3914,8 @@ class ItemProblem(_message.Message):
         """The products have prices in several currencies, and the cart names none."""
         NO_SLOT: ItemProblem._Reason.ValueType  # 8
         """A service has too few free slots on each of the dates."""
+        TAX_UNAVAILABLE: ItemProblem._Reason.ValueType  # 20
+        """The tax service does not say what its taxes are. That passes: ask again."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: ItemProblem.Reason.ValueType  # 0
@@ -3906,6 +3935,8 @@ class ItemProblem(_message.Message):
     """The products have prices in several currencies, and the cart names none."""
     NO_SLOT: ItemProblem.Reason.ValueType  # 8
     """A service has too few free slots on each of the dates."""
+    TAX_UNAVAILABLE: ItemProblem.Reason.ValueType  # 20
+    """The tax service does not say what its taxes are. That passes: ask again."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
@@ -4113,7 +4144,7 @@ class AppliedTaxRate(_message.Message):
     COMPOUND_FIELD_NUMBER: _builtins.int
     TREATMENT_FIELD_NUMBER: _builtins.int
     tax_rate: _builtins.str
-    """`merchants/{merchant}/taxRates/{tax_rate}`."""
+    """`merchants/{merchant}/taxRates/{tax_rate}`; empty: a tax service gave it."""
     title: _builtins.str
     rate_ppm: _builtins.int
     """In parts per million: 190 000 is 19 %."""

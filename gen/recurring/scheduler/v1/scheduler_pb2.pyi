@@ -123,6 +123,10 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The customer confirmed the payment, but it could not be made before its request ended."""
     PAYMENT_METHOD_BLOCKED: _OrderReason.ValueType  # 20
     """The payment method was declined for good; the standing order needs a mandate for another one."""
+    TAX_UNAVAILABLE: _OrderReason.ValueType  # 40
+    """The tax service does not say what its taxes are. It is checked again every hour for as long as that
+    takes, and not charged before.
+    """
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -169,6 +173,10 @@ PAYMENT_NOT_MADE: OrderReason.ValueType  # 19
 """The customer confirmed the payment, but it could not be made before its request ended."""
 PAYMENT_METHOD_BLOCKED: OrderReason.ValueType  # 20
 """The payment method was declined for good; the standing order needs a mandate for another one."""
+TAX_UNAVAILABLE: OrderReason.ValueType  # 40
+"""The tax service does not say what its taxes are. It is checked again every hour for as long as that
+takes, and not charged before.
+"""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final

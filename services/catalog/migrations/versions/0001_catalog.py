@@ -312,7 +312,8 @@ CREATE TABLE catalog_settings (
     tax_rounding          text        NOT NULL CHECK (tax_rounding IN ('LINE', 'DOCUMENT')),
     half_rounding         text        NOT NULL CHECK (half_rounding IN ('UP', 'EVEN')),
     region_code           text        NOT NULL,
-    version               integer     NOT NULL
+    version               integer     NOT NULL,
+    tax_source            text        NOT NULL CHECK (tax_source IN ('OWN_RATES', 'TAX_SERVICE'))
 );
 
 -- By kind of work and bucket, when the first is due.

@@ -169,6 +169,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PREVIOUS_UNPAID": "the order before it is not paid",
     "PAYMENT_NOT_MADE": "the payment could not be made in time",
     "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
+    "TAX_UNAVAILABLE": "its taxes are not known yet",
 })  # fmt: skip
 
 
@@ -181,6 +182,8 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
     "ABOVE_CHARGE_CEILING": "it is above what you agreed to for one payment",
     "ABOVE_MONTH_CEILING": "it is above what you agreed to for a month",
     "CURRENCY_MISMATCH": "your consent to be charged is in another currency",
+    "MANDATE_LAPSED": "your consent to be charged was not used for too long",
+    "MANDATE_WITHOUT_END": "your consent to be charged has no last day, and needs one",
 })  # fmt: skip
 
 

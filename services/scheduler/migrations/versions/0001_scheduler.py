@@ -495,7 +495,7 @@ CREATE VIEW audit_v1.due_work AS
                 ELSE 'announced order' END,
            merchant, merchant || '/' || standing_order || '/' || cycle,
            CASE WHEN state = 'UPCOMING' THEN coalesce(collect_time, hold_until_time)
-                WHEN reasons = ARRAY['PREVIOUS_UNPAID'] THEN recheck_time
+                WHEN reasons IN (ARRAY['PREVIOUS_UNPAID'], ARRAY['TAX_UNAVAILABLE']) THEN recheck_time
                 ELSE least(recheck_time, hold_until_time) END, bucket
     FROM orders WHERE state IN ('UPCOMING', 'HELD')
     UNION ALL
