@@ -39,6 +39,9 @@ class Settings:
     record_file: Path
     provider_api_key: str
     sms_api_key: str
+    # Where the provider sends its webhooks, and what it signs them with; empty: it sends none.
+    webhook_url: str
+    webhook_secret: str
     start: datetime
     expected_services: frozenset[str]
     settle_timeout_seconds: float
@@ -63,6 +66,10 @@ class Reader:
         if not value:
             self.errors.append(f"{PREFIX}{name}: is not set")
         return value
+
+    def optional(self, name: str) -> str:
+        """Read a text that may be missing."""
+        return self._environment.get(PREFIX + name) or self._content(name)
 
     def _content(self, name: str) -> str:
         variable = f"{PREFIX}{name}_FILE"
@@ -117,11 +124,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         record_file=Path(reader.text("RECORD_FILE")),
         provider_api_key=reader.text("PROVIDER_API_KEY"),
         sms_api_key=reader.text("SMS_API_KEY"),
+        webhook_url=reader.optional("WEBHOOK_URL"),
+        webhook_secret=reader.optional("WEBHOOK_SECRET"),
         start=reader.time("START", datetime.now(UTC).replace(microsecond=0)),
         expected_services=reader.names("EXPECTED_SERVICES", "catalog,scheduler,payments,notify"),
         settle_timeout_seconds=reader.seconds("SETTLE_TIMEOUT_SECONDS", SETTLE_TIMEOUT_SECONDS),
         allowed_hosts=reader.names("ALLOWED_HOSTS", http_address[0] or "localhost"),
     )
+    if bool(settings.webhook_url) != bool(settings.webhook_secret):
+        reader.errors.append(f"{PREFIX}WEBHOOK_SECRET: set both this and WEBHOOK_URL, or neither")
     if reader.errors:
         raise SettingsError("\n".join(reader.errors))
     return settings
@@ -141,8 +152,12 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         lambda: behavior.key_retention,
     )
     provider_app = web.Application(middlewares=[provider_endpoint.middleware])
+    webhooks = provider.Webhooks(
+        book, clock, behavior, settings.webhook_url, settings.webhook_secret
+    )
+    clock.carry(webhooks)
     provider_app.add_routes(
-        provider.Provider(book, clock, provider_endpoint, behavior, cards).routes()
+        provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks).routes()
     )
 
     # As Stripe Tax: the same account's key.
@@ -159,20 +174,24 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
+    async def begin_sending(_: web.Application) -> None:
+        await webhooks.start()
+
     async def end_polls(_: web.Application) -> None:
         await clock.close()
+        await webhooks.close()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
-    app.add_routes(behavior.routes())
-    app.add_routes(cards.routes())
+    app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/sms/v1", sms_app)
     app.add_subapp("/tax/v1", tax_app)
+    app.on_startup.append(begin_sending)
     app.on_shutdown.append(end_polls)
     return app
 

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from aiohttp import web
 
@@ -75,6 +76,18 @@ class Participant:
         }
 
 
+class Messages(Protocol):
+    """What the outside world sends to the services by itself, at a time."""
+
+    sent_count: int
+
+    def next_due(self) -> datetime | None:
+        """When something is to be sent next."""
+
+    async def deliver(self) -> None:
+        """Send all that is due now."""
+
+
 class NotSettledError(Exception):
     """The services did not come to rest; `waiting_for` names who kept them from it."""
 
@@ -100,6 +113,7 @@ class Clock:
         self._round_begun = asyncio.Event()
         self._reported = asyncio.Event()
         self._advance: asyncio.Task[None] | None = None
+        self._messages: Messages | None = None
         self._now, self._round = start, 0
         for row in record.read("SELECT now, round FROM clock"):
             # The rounds since the last jump are not on record; skipping past all that there can
@@ -111,6 +125,10 @@ class Clock:
     def now(self) -> datetime:
         """The present simulated time, aware, in UTC."""
         return self._now
+
+    def carry(self, messages: Messages) -> None:
+        """Move only when nothing is left to be sent, and stop where something is."""
+        self._messages = messages
 
     async def keep(self) -> None:
         """Put the time on record."""
@@ -207,11 +225,11 @@ class Clock:
     async def _run(self, to: datetime, emit: Emit, abandoned: asyncio.Event) -> None:
         steps = 0
         try:
-            await self._settle()
+            await self._settle_all()
             while self._now < to and not abandoned.is_set():
                 await self._jump(self._next_wake(to))
                 steps += 1
-                await self._settle()
+                await self._settle_all()
                 emit({"now": format_time(self._now), "steps": steps})
             emit({"now": format_time(self._now), "steps": steps, "done": True})
         except NotSettledError as error:
@@ -219,6 +237,18 @@ class Clock:
         finally:
             self._advance = None
             emit(None)
+
+    async def _settle_all(self) -> None:
+        """Settle until nothing was sent to the services meanwhile, which is new work for them."""
+        await self._settle()
+        if self._messages is None:
+            return
+        while True:
+            before = self._messages.sent_count
+            await self._messages.deliver()
+            await self._settle()
+            if self._messages.sent_count == before:
+                return
 
     async def _settle(self) -> None:
         """Run rounds until two in a row show that no work is left now."""
@@ -293,7 +323,9 @@ class Clock:
         return list(self._participants.values())
 
     def _next_wake(self, to: datetime) -> datetime:
-        wakes = (participant.wake_at for participant in self._present())
+        wakes = [participant.wake_at for participant in self._present()]
+        if self._messages is not None:
+            wakes.append(self._messages.next_due())
         return min((at for at in wakes if at is not None and self._now < at < to), default=to)
 
     async def _jump(self, to: datetime) -> None:

@@ -110,6 +110,17 @@ CREATE TABLE IF NOT EXISTS refunds (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS refunds_by_payment_intent ON refunds (payment_intent);
 
+-- An event that the provider sends; `due` (unix) is null when it is not sent any more.
+CREATE TABLE IF NOT EXISTS webhooks (
+    seq   INTEGER PRIMARY KEY,
+    event TEXT NOT NULL UNIQUE,
+    type  TEXT NOT NULL,
+    body  TEXT NOT NULL,
+    due   INTEGER,
+    tries INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (due, seq) WHERE due IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS sms (
     seq       INTEGER PRIMARY KEY,
     id        TEXT NOT NULL UNIQUE,

@@ -188,6 +188,13 @@ _OWN = {
             ("max(recurring_charges_oldest_lateness_seconds)", "due and not tried"),
             ("max(recurring_charges_unknown_oldest_age_seconds)", "unknown"),
             ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
+        Panel("Webhooks", "ops", [
+            (_rate("recurring_webhooks_total", "outcome"), "{{outcome}}")]),
+        Panel("Webhooks to look at", "short", [
+            ("max(recurring_webhooks_unknown_objects)", "of what is not known here"),
+            ("max(recurring_webhooks_contradicted)", "money that is not booked")], bad_from=1),
+        Panel("Oldest webhook not handled", "s", [
+            ("max(recurring_webhooks_oldest_age_seconds)", "webhook")], bad_from=900),
     ],
     "notify": [
         Panel("Notices", "ops", [

@@ -23,6 +23,7 @@ PORT_OFFSETS = {
     **{f"{service}_metrics": 20 + index for index, service in enumerate(SERVICES)},
     **{f"{service}_peer": 30 + index for index, service in enumerate(SERVICES)},
     **{f"{service}_health": 40 + index for index, service in enumerate(SERVICES)},
+    "payments_webhook": 52,
 }
 # Part -> the variable that names a server to use in its place.
 REPLACEMENT_VARIABLES = {

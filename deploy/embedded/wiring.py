@@ -13,6 +13,8 @@ DEMO_USER = f"merchant-{DEMO_MERCHANT}"
 # Who makes the streams and the durables.
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
+WEBHOOK_PATH = "/webhooks/stripe"
+WEBHOOK_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 # Whom a service calls; its settings have their targets.
 CALLS = {"scheduler": ("catalog", "payments", "notify")}
 
@@ -53,6 +55,11 @@ def nats_url(user: str, addresses: Addresses, keys: Keys) -> str:
     return f"nats://{user}:{nats_passwords(keys)[user]}@{addresses.local('nats')}"
 
 
+def webhook_secret(keys: Keys) -> str:
+    """Return what the sandbox's provider signs its webhooks with; production refuses such a one."""
+    return f"{WEBHOOK_SECRET_PREFIX}{keys.password('webhook')}"
+
+
 def demo_token_file(keys: Keys) -> Path:
     """Return the file with the token of a platform that acts for the merchant `demo`."""
     return keys.token_file("demo-platform", merchant=DEMO_MERCHANT, scope=SCOPE_PLATFORM)
@@ -66,6 +73,8 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
         "SANDBOX_RECORD_FILE": str(home / "sandbox" / "record.sqlite"),
         "SANDBOX_PROVIDER_API_KEY": keys.password("provider"),
         "SANDBOX_SMS_API_KEY": keys.password("sms"),
+        "SANDBOX_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{WEBHOOK_PATH}",
+        "SANDBOX_WEBHOOK_SECRET": webhook_secret(keys),
     }
 
 
@@ -105,6 +114,8 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     if service == "payments":
         settings["PROVIDER_URL"] = addresses.sandbox_url
         settings["PROVIDER_API_KEY"] = keys.password("provider")
+        settings["WEBHOOK_ADDRESS"] = addresses.local("payments_webhook")
+        settings["WEBHOOK_SECRETS"] = webhook_secret(keys)
     if service == "notify":
         settings["SMS_URL"] = f"{addresses.sandbox_url}/sms"
         settings["SMS_API_KEY"] = keys.password("sms")

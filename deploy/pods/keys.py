@@ -62,6 +62,7 @@ def secrets_of(folder: Path, namespace: str) -> Secrets:
         "sandbox-secrets": {
             "provider_api_key": keys.password("provider"),
             "sms_api_key": keys.password("sms"),
+            "webhook_secret": wiring.webhook_secret(keys),
         },
         "nats-users": {
             "users.conf": nats.users(),
@@ -178,6 +179,7 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
     }
     if service == "payments":
         made["recurring_provider_api_key"] = keys.password("provider")
+        made["recurring_webhook_secrets"] = wiring.webhook_secret(keys)
     if service == "notify":
         made["recurring_sms_api_key"] = keys.password("sms")
     return made

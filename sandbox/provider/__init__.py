@@ -13,5 +13,6 @@ from sandbox.provider.api import Provider
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.cards import Cards
 from sandbox.provider.forms import refusal_body
+from sandbox.provider.webhooks import Webhooks
 
-__all__ = ["Behavior", "Cards", "Provider", "refusal_body"]
+__all__ = ["Behavior", "Cards", "Provider", "Webhooks", "refusal_body"]

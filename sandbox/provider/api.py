@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.clock import Clock
-from sandbox.endpoint import Endpoint
+from sandbox.endpoint import Endpoint, Perform, Reply
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import (
     charge,
@@ -32,6 +33,7 @@ from sandbox.provider.forms import (
     search_condition,
     split_metadata,
 )
+from sandbox.provider.webhooks import Webhooks
 from sandbox.record import Record
 
 CHARGE_PARAMETERS = frozenset(
@@ -45,13 +47,20 @@ class Provider:
     """The provider's API; every public method is one endpoint."""
 
     def __init__(
-        self, record: Record, clock: Clock, endpoint: Endpoint, behavior: Behavior, cards: Cards
+        self,
+        record: Record,
+        clock: Clock,
+        endpoint: Endpoint,
+        behavior: Behavior,
+        cards: Cards,
+        webhooks: Webhooks,
     ) -> None:
         self._record = record
         self._clock = clock
         self._endpoint = endpoint
         self._behavior = behavior
         self._cards = cards
+        self._webhooks = webhooks
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/v1`."""
@@ -90,9 +99,21 @@ class Provider:
             "payment_method": method,
             "created": self._unix_time(),
         }
-        return await self._endpoint.answer_once(
-            request, form, lambda db, tries: charge(db, row, card, metadata, tries)
-        )
+
+        def perform(db: sqlite3.Connection, tries: int) -> Reply:
+            reply = charge(db, row, card, metadata, tries)
+            self._webhooks.enter_intent(db, reply.body)
+            return reply
+
+        return await self._answer_once(request, form, perform)
+
+    async def _answer_once(
+        self, request: web.Request, form: Mapping[str, str], perform: Perform
+    ) -> web.Response:
+        try:
+            return await self._endpoint.answer_once(request, form, perform)
+        finally:
+            self._webhooks.wake()
 
     async def get_intent(self, request: web.Request) -> web.Response:
         """Return one PaymentIntent."""
@@ -164,9 +185,13 @@ class Provider:
             "created": created,
             **self._behavior.refund_times(created),
         }
-        return await self._endpoint.answer_once(
-            request, form, lambda db, _: refund(db, intent, amount, row)
-        )
+
+        def perform(db: sqlite3.Connection, _: int) -> Reply:
+            reply = refund(db, intent, amount, row)
+            self._webhooks.enter_refund(db, _refund_row(db, str(reply.body["id"])))
+            return reply
+
+        return await self._answer_once(request, form, perform)
 
     async def get_refund(self, request: web.Request) -> web.Response:
         """Return one refund."""
@@ -219,6 +244,11 @@ class Provider:
         statement = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
         rows = self._record.read(statement, *values, limit + 1)
         return rows[:limit], len(rows) > limit
+
+
+def _refund_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute("SELECT * FROM refunds WHERE id = ?", (name,)).fetchone()
+    return row
 
 
 def _list(request: web.Request, data: list[dict[str, Any]], *, has_more: bool) -> web.Response:

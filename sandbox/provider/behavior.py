@@ -1,6 +1,7 @@
 """How the provider departs from its ideal, as Stripe does.
 
-It searches late, forgets keys, gives money back late, and finds out after days that it could not.
+It searches late, forgets keys, gives money back late, and finds out after days that it could not; its
+webhooks come late, twice and out of order.
 """
 
 from datetime import timedelta
@@ -15,7 +16,14 @@ LIST_LAG = "list_lag_seconds"
 KEY_RETENTION = "keys_forgotten_after_seconds"
 REFUND_PENDING = "refunds_pending_seconds"
 REFUND_FAILURE = "refunds_fail_after_seconds"
-NAMES = (SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE)
+WEBHOOK_LAG = "webhooks_late_seconds"
+WEBHOOK_REPEAT = "webhooks_repeated_after_seconds"
+# The event that says that something was created comes so long after those that follow it.
+WEBHOOK_DISORDER = "webhooks_created_late_seconds"
+NAMES = (
+    SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, WEBHOOK_LAG, WEBHOOK_REPEAT,
+    WEBHOOK_DISORDER,
+)  # fmt: skip
 
 
 class Behavior:
@@ -43,6 +51,16 @@ class Behavior:
             "settles": created + self._seconds.get(REFUND_PENDING, 0),
             "fails": None if fails is None else created + fails,
         }
+
+    def webhook_delay_seconds(self, kind: str) -> int:
+        """How long after its time an event is sent."""
+        disorder = self._seconds.get(WEBHOOK_DISORDER, 0) if kind.endswith(".created") else 0
+        return self._seconds.get(WEBHOOK_LAG, 0) + disorder
+
+    @property
+    def webhook_repeat_seconds(self) -> int | None:
+        """How long after it was taken an event is sent again, once; None: it is not."""
+        return self._seconds.get(WEBHOOK_REPEAT)
 
     @property
     def key_retention(self) -> timedelta | None:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from recurring.payments.v1 import payments_pb2_grpc
 
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
+from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
+from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
     REQUEST_TIMEOUT_SECONDS,
@@ -18,11 +20,18 @@ from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
 from services.payments.workers import EXPIRY_NOTICE_DAYS, Workers
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Components, Runtime
+from services.runtime.app.components import Components, HttpAddress, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
+from services.runtime.db.pool import Database
 from services.runtime.http_client import HttpClient
+from services.runtime.http_server import HttpServer
+from services.runtime.workers.clock import Clock
+
+WEBHOOK_SECRETS_MAX = 2
+# Of secrets that a development stack makes.
+DEVELOPMENT_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 
 
 class Settings(RuntimeSettings):
@@ -33,6 +42,23 @@ class Settings(RuntimeSettings):
     provider_api_key: SecretStr = Field(min_length=1)
     # So long before a payment method expires its customer is told.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
+    # The address for the provider's webhooks; empty: there is none, and outcomes are looked up alone.
+    webhook_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
+    # What the provider signs them with: one secret or, while it is rotated, two, separated by a space.
+    webhook_secrets: SecretStr = SecretStr("")
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _are_at_most_two(cls, secrets: SecretStr) -> SecretStr:
+        if len(secrets.get_secret_value().split()) > WEBHOOK_SECRETS_MAX:
+            raise ValueError("must be one secret, or two separated by a space")
+        return secrets
+
+    def invalid_settings(self) -> Iterator[tuple[str, str]]:
+        """Those that contradict each other, and those that production refuses."""
+        yield from super().invalid_settings()
+        if bool(self.webhook_address) != bool(self.webhook_secrets.get_secret_value()):
+            yield "WEBHOOK_SECRETS", "set both this and RECURRING_WEBHOOK_ADDRESS, or neither"
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's provider among it."""
@@ -41,6 +67,8 @@ class Settings(RuntimeSettings):
             yield "PROVIDER_URL", "a provider of this machine or without TLS"
         if self.provider_api_key.get_secret_value().startswith("sk_test_"):
             yield "PROVIDER_API_KEY", "a test key"
+        if DEVELOPMENT_SECRET_PREFIX in self.webhook_secrets.get_secret_value():
+            yield "WEBHOOK_SECRETS", "a secret for development"
 
 
 async def assemble(runtime: Runtime[Settings]) -> Components:
@@ -65,11 +93,23 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("request-expiry", workers.expire_requests),
             DueWork("refund", workers.refund),
             DueWork("method-expiry", workers.check_expiry),
+            DueWork("webhook", workers.handle_webhooks),
         ),
+        http=_webhook_address(settings, database, clock),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )
+
+
+def _webhook_address(settings: Settings, database: Database, clock: Clock) -> HttpAddress | None:
+    if not settings.webhook_address:
+        return None
+    secrets = settings.webhook_secrets.get_secret_value().split()
+    receiver = WebhookReceiver(
+        WebhookInbox(database, clock), [secret.encode() for secret in secrets], clock
+    )
+    return HttpAddress(settings.webhook_address, HttpServer(receiver.answer, HTTP_LIMITS))
 
 
 if __name__ == "__main__":

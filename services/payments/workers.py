@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from services.payments.application import attempts, charges, expiry, refunds
+from services.payments.application import attempts, charges, expiry, refunds, webhooks
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt
@@ -145,3 +145,8 @@ class Workers:
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())
         return len(pending)
+
+    async def handle_webhooks(self, batch: Batch) -> int:
+        """Have looked up what the provider has told of."""
+        async with self._database.begin() as tx:
+            return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)

@@ -69,7 +69,8 @@ def test_platforms_come_in_at_the_gateway_alone_in_production(prod: Cluster) -> 
     callers = {edge[0] for edge in ingress(prod) if edge[2] == 7401 and edge[1] in SERVICES}
     assert callers == {"gateway"}
     assert {edge for edge in edges(prod) if edge[0] == "gateway"} == {
-        ("gateway", service, 7401) for service in SERVICES
+        *(("gateway", service, 7401) for service in SERVICES),
+        ("gateway", "payments", 7404),
     }
 
 

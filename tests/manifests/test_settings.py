@@ -130,12 +130,14 @@ def test_the_sandbox_starts_with_its_settings(
     pod = dev.pod("sandbox")
     environment = dev.environment(pod.main)
     folder = written(tmp_path / "secrets", dev_secrets["sandbox-secrets"])
-    for name in ("SANDBOX_PROVIDER_API_KEY_FILE", "SANDBOX_SMS_API_KEY_FILE"):
+    names = ("PROVIDER_API_KEY", "SMS_API_KEY", "WEBHOOK_SECRET")
+    for name in (f"SANDBOX_{name}_FILE" for name in names):
         environment[name] = environment[name].replace("/etc/sandbox", str(folder))
     settings = read_settings(environment)
     assert (
         settings.provider_api_key == dev_secrets["payments-secrets"]["recurring_provider_api_key"]
     )
+    assert settings.webhook_secret == dev_secrets["payments-secrets"]["recurring_webhook_secrets"]
     assert settings.sms_api_key == dev_secrets["notify-secrets"]["recurring_sms_api_key"]
     assert {settings.http_address[1], settings.smtp_address[1]} == set(pod.ports.values())
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from services.payments.names import CHARGE
-from services.payments.store import attempts
+from services.payments.store import attempts, webhooks
 from services.runtime.app.commands import Command, CommandContext, Line
 
 SHOWN_MAX_ATTEMPTS = 1000
+SHOWN_MAX_WEBHOOKS = 1000
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,23 @@ async def _unknown(context: CommandContext, options: argparse.Namespace) -> Asyn
         }
 
 
+async def _webhooks(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Show webhooks about what is not known here, or what contradicts the books."""
+    async with context.database.read() as connection:
+        events = await webhooks.open_events(connection, SHOWN_MAX_WEBHOOKS)
+    for event in events:
+        yield {
+            "webhook": event.event,
+            "provider": event.provider,
+            "type": event.type,
+            "object": event.object,
+            "state": event.state.value,
+            "since": event.receive_time,
+            **({"charge": CHARGE.format(*event[-3:])} if event.charge else {}),
+        }
+
+
 COMMANDS = {
+    "webhooks": Command("list webhooks that people have to look at", _webhooks),
     "unknown": Command("list charges whose outcome is unknown", _unknown, _arguments),
 }

@@ -144,11 +144,17 @@ class StripeProvider:
         return _intent_outcome(answer.body, attempt) if answer.status == _OK else _refused(answer)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
-        """Search the PaymentIntents for the attempt's key.
+        """Retrieve the PaymentIntent that a webhook has named, or search for the attempt's key.
 
         Stripe's search lags by up to a minute, and by more after its outages: what it does not find may
         be there (https://docs.stripe.com/search#data-freshness).
         """
+        if attempt.provider_payment:
+            answer = await self._ask("GET", f"/payment_intents/{attempt.provider_payment}")
+            if isinstance(answer, Unknown):
+                return answer
+            if answer.status == _OK:
+                return _intent_outcome(answer.body, attempt)
         query = {"query": f"metadata['attempt']:'{attempt.idempotency_key}'"}
         answer = await self._ask("GET", "/payment_intents/search", query=query)
         if isinstance(answer, Unknown):

@@ -2,12 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from services.payments.domain.attempts import Attempt, settled_state
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, retry_delay
+from services.payments.domain.transitions import AttemptState
+from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
+
+
+class _HintedRow(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    idempotency_key: str
+    state: AttemptState
+
 
 # Statements that are given keys compare `state || ''`, which keeps the planner from the index of a
 # state, and from all that is in it.
@@ -73,6 +85,32 @@ _LOOK_UP = Command("""
     WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
       AND attempts.charge = wanted.charge AND attempts.number = wanted.number
       AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
+""")
+
+_HINTED = Query(
+    """
+    SELECT hint.merchant, hint.customer, hint.charge, hint.idempotency_key, attempt.state
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:idempotency_key AS text[])) AS hint (customer, merchant, charge, idempotency_key)
+    CROSS JOIN LATERAL (
+        SELECT state FROM attempts
+        WHERE attempts.customer = hint.customer AND attempts.merchant = hint.merchant
+          AND attempts.charge = hint.charge AND attempts.idempotency_key = hint.idempotency_key
+        OFFSET 0) AS attempt
+""",
+    _HintedRow,
+)
+
+# One that was never looked up may still be under way, and is looked up soon enough.
+_HINT = Command("""
+    UPDATE attempts SET next_lookup_time = :now, provider_payment = hint.object
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:idempotency_key AS text[]), CAST(:object AS text[]))
+      AS hint (customer, merchant, charge, idempotency_key, object)
+    WHERE attempts.customer = hint.customer AND attempts.merchant = hint.merchant
+      AND attempts.charge = hint.charge AND attempts.idempotency_key = hint.idempotency_key
+      AND attempts.state || '' = 'UNKNOWN' AND attempts.lookup_count > 0
+      AND attempts.next_lookup_time > :now
 """)
 
 _RESEND = Query(
@@ -149,6 +187,20 @@ async def unknown(tx: Connection, started_by: datetime, limit: int) -> list[Atte
 async def look_up(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> None:
     """Have attempts looked up at once, not when their turn comes."""
     await _LOOK_UP.run_for(tx, attempts, now=now)
+
+
+async def hinted(
+    tx: Connection, events: Sequence[WebhookEvent], now: datetime
+) -> dict[tuple[ChargeKey, str], AttemptState]:
+    """Have attempts looked up at once that webhooks are about, by the payments that they name.
+
+    Returns the states of those that exist, by their charges and keys.
+    """
+    rows = await _HINTED.all_for(tx, events)
+    states = {(ChargeKey(*row[:3]), row.idempotency_key): row.state for row in rows}
+    if AttemptState.UNKNOWN in states.values():
+        await _HINT.run_for(tx, events, now=now)
+    return states
 
 
 async def resend(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:

@@ -36,7 +36,16 @@ GAUGE_QUERIES = (
                        SELECT min(create_time) FROM (
                            SELECT create_time FROM refunds WHERE state = 'PENDING' LIMIT :limit
                        ) AS pending
-                   )), 0), 0) AS refund_age
+                   )), 0), 0) AS refund_age,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'webhook'
+                   )), 0), 0) AS webhook_age,
+                   (SELECT count(*) FROM (
+                       SELECT FROM webhook_events WHERE state = 'UNKNOWN_OBJECT' LIMIT :limit
+                   ) AS counted) AS webhooks_unknown,
+                   (SELECT count(*) FROM (
+                       SELECT FROM webhook_events WHERE state = 'CONTRADICTED' LIMIT :limit
+                   ) AS counted) AS webhooks_contradicted
         """,
         {
             "due": Gauge("recurring.charges.due", "{charge}", "Charges that are due and not tried"),
@@ -57,6 +66,19 @@ GAUGE_QUERIES = (
             "refunds": Gauge("recurring.refunds.pending", "{refund}", "Refunds not yet answered"),
             "refund_age": Gauge(
                 "recurring.refunds.oldest.age", "s", "Age of the oldest refund not yet answered"
+            ),
+            "webhook_age": Gauge(
+                "recurring.webhooks.oldest.age", "s", "Age of the oldest webhook not yet handled"
+            ),
+            "webhooks_unknown": Gauge(
+                "recurring.webhooks.unknown_objects",
+                "{webhook}",
+                "Webhooks about payments and refunds that payments did not make",
+            ),
+            "webhooks_contradicted": Gauge(
+                "recurring.webhooks.contradicted",
+                "{webhook}",
+                "Webhooks by which money moved that is not booked",
             ),
         },
     ),

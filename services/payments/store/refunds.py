@@ -7,6 +7,7 @@ from typing import NamedTuple
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, retry_delay
 from services.payments.domain.refunds import Refund, next_follow_up, settled_state
+from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -88,6 +89,32 @@ _DUE = Query(
     Refund,
 )
 
+_KNOWN = Query(
+    """
+    SELECT hint.merchant, hint.customer, hint.charge, hint.refund
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[])) AS hint (customer, merchant, charge, refund)
+    CROSS JOIN LATERAL (
+        SELECT FROM refunds
+        WHERE refunds.customer = hint.customer AND refunds.merchant = hint.merchant
+          AND refunds.charge = hint.charge AND refunds.refund = hint.refund OFFSET 0) AS known
+""",
+    RefundKey,
+)
+
+# One that was never tried again may still be under way. One that succeeded may have been sent back.
+_HINT = Command("""
+    UPDATE refunds SET next_try_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]), CAST(:moved AS boolean[]))
+      AS hint (customer, merchant, charge, refund, moved)
+    WHERE refunds.customer = hint.customer AND refunds.merchant = hint.merchant
+      AND refunds.charge = hint.charge AND refunds.refund = hint.refund
+      AND ((refunds.state = 'PENDING' AND try_count > 0)
+           OR (refunds.state = 'SUCCEEDED' AND NOT hint.moved))
+      AND coalesce(next_try_time, 'infinity') > :now
+""")
+
 _SETTLE = Query(
     """
     UPDATE refunds SET state = done.state, failure_code = done.failure_code,
@@ -162,6 +189,14 @@ async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[C
 async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent, or looked at again, now."""
     return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+
+
+async def hinted(tx: Connection, events: Sequence[WebhookEvent], now: datetime) -> set[RefundKey]:
+    """Have refunds looked at at once that webhooks are about; returns those that exist."""
+    known = {RefundKey(*row) for row in await _KNOWN.all_for(tx, events)}
+    if known:
+        await _HINT.run_for(tx, events, now=now)
+    return known
 
 
 async def settle(

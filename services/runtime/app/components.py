@@ -18,6 +18,7 @@ from services.runtime.db.due_work import DueWork
 from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.leases import Lease
 from services.runtime.db.pool import CHECK_CONNECTIONS, Database, Pool
+from services.runtime.http_server import HttpServer
 from services.runtime.messaging.events import Subscriptions
 from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.rpc.channel import open_channel
@@ -28,6 +29,14 @@ S = TypeVar("S", bound=RuntimeSettings)
 
 # After the start of a process whose machine's clock is to step: it has seen the right time before.
 CLOCK_STEP_DELAY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """A server for requests by HTTP, and where it listens."""
+
+    address: str
+    server: HttpServer
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Components:
     gauge_queries: Sequence[GaugeQuery] = ()
     # The tables with its personal data.
     encrypted: Sequence[EncryptedTable] = ()
+    # Served while the process does, with its certificate.
+    http: HttpAddress | None = None
 
 
 @dataclass(frozen=True)

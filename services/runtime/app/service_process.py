@@ -14,6 +14,7 @@ from services.runtime import crash_points
 from services.runtime.app.components import (
     Assemble,
     Components,
+    HttpAddress,
     Runtime,
     S,
     Subscribe,
@@ -129,6 +130,8 @@ class ServiceProcess(Generic[S]):
                 await runtime.read_clock()
 
             await retry_until_success("database", ensure_schema)
+            if components.http is not None:
+                await _serve_http(runtime, components.http, resources)
             subscriptions = self._subscribe(runtime.clock)
             messaging = await start_messaging(service, self._name, runtime, subscriptions)
             gauges = GaugeCollector(
@@ -181,6 +184,13 @@ class ServiceProcess(Generic[S]):
                     await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         log.info("settings have changed: restarting")
         self._settings_changed.set()
+
+
+async def _serve_http(runtime: Runtime[S], http: HttpAddress, resources: AsyncExitStack) -> None:
+    settings = runtime.settings
+    tls = None if settings.grpc_plaintext else runtime.identity.server_context()
+    await http.server.start(http.address, tls)
+    resources.push_async_callback(http.server.stop, settings.drain_seconds)
 
 
 def _workers(

@@ -82,6 +82,26 @@ class Identity:
             cadata=b"".join(certificate.public_bytes(Encoding.DER) for certificate in listed)
         )
 
+    def server_context(self) -> ssl.SSLContext:
+        """What a server has that is not gRPC's; a new connection gets the certificate in use then."""
+        used, context = self.version, self._context()
+
+        def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            nonlocal used, context
+            self.current()
+            if used != self.version:
+                used, context = self.version, self._context()
+            connection.context = context
+
+        context.sni_callback = renew
+        return context
+
+    def _context(self) -> ssl.SSLContext:
+        key_file, certificate_file, _ = self._files
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate_file, key_file)
+        return context
+
     def _server_configuration(self) -> grpc.ServerCertificateConfiguration:
         key, certificate, authority = self._material
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)

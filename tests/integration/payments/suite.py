@@ -17,7 +17,7 @@ from services.payments import api
 from services.payments.clients.provider import Provider
 from services.payments.consumers import Handlers
 from services.payments.workers import Workers
-from services.runtime.auth.call_context import Caller, set_caller
+from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event
 from services.runtime.rpc import validation
@@ -93,6 +93,10 @@ class Process:
     async def refund(self) -> Step:
         return await due_work.step(self.database, self.clock, "refund", self.workers.refund)
 
+    async def handle_webhooks(self) -> Step:
+        work = self.workers.handle_webhooks
+        return await due_work.step(self.database, self.clock, "webhook", work)
+
 
 @dataclass
 class Payments:
@@ -102,6 +106,8 @@ class Payments:
     clock: ManualClock
     sandbox: Sandbox
     provider: Provider
+    # Where the provider sends its webhooks, if it does.
+    webhook_url: str = ""
 
     def __post_init__(self) -> None:
         self.api = api.Servicer(self.database, self.clock, self.provider)
@@ -277,11 +283,13 @@ class Payments:
 
     async def work(self) -> datetime | None:
         """Run all workers until none has anything to do now; returns when there will be something."""
+        act_for_all("payments")
         while True:
             due = self.due_work
             steps = [
                 await step()
                 for step in (
+                    due.handle_webhooks,
                     due.charge, due.look_up, due.expire_requests, due.refund, due.check_expiry,
                 )
             ]  # fmt: skip

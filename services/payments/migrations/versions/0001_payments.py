@@ -267,6 +267,42 @@ CREATE INDEX ledger_transfers_by_account
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
 
+-- What providers tell by themselves: which of their objects to look up.
+CREATE TABLE webhook_events (
+    provider                text        NOT NULL,
+    -- The provider's id.
+    event                   text        NOT NULL,
+    type                    text        NOT NULL,
+    subject                 text        NOT NULL
+                            CHECK (subject IN ('PAYMENT', 'REFUND', 'OTHER')),
+    -- The provider's id of what it is about, and its state there.
+    object                  text        NOT NULL,
+    object_state            text        NOT NULL,
+    moved                   boolean     NOT NULL,
+    -- What it is of ours; empty if it says nothing of it.
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    idempotency_key         text        NOT NULL,
+    refund                  text        NOT NULL,
+    state                   text        NOT NULL DEFAULT 'RECEIVED'
+                            CHECK (state IN ('RECEIVED', 'HANDLED', 'IGNORED', 'UNKNOWN_OBJECT',
+                                             'CONTRADICTED')),
+    receive_time            timestamptz NOT NULL,
+    forget_time             timestamptz,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (
+                                bucket_of(CASE customer WHEN '' THEN event ELSE customer END)) STORED,
+    PRIMARY KEY (event, provider),
+    CHECK ((state = 'RECEIVED') = (forget_time IS NULL))
+);
+CREATE INDEX webhook_events_due ON webhook_events (bucket, receive_time) WHERE state = 'RECEIVED';
+CREATE INDEX webhook_events_old ON webhook_events (forget_time) WHERE forget_time IS NOT NULL;
+CREATE INDEX webhook_events_unknown ON webhook_events (receive_time) WHERE state = 'UNKNOWN_OBJECT';
+CREATE INDEX webhook_events_contradicted ON webhook_events (receive_time)
+    WHERE state = 'CONTRADICTED';
+-- Some are of no merchant, so that no caller sees any.
+ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY;
+
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'charge' AS kind, buckets.bucket, due_time
@@ -297,6 +333,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT expiry_check_time AS due_time FROM payment_methods
         WHERE expiry_check_time IS NOT NULL AND payment_methods.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'webhook' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT receive_time AS due_time FROM webhook_events
+        WHERE state = 'RECEIVED' AND webhook_events.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
@@ -421,5 +463,8 @@ CREATE VIEW audit_v1.due_work AS
     UNION ALL
     SELECT 'payment method that expires', merchant,
            merchant || '/' || customer || '/' || payment_method, expiry_check_time, bucket
-    FROM payment_methods WHERE expiry_check_time IS NOT NULL;
+    FROM payment_methods WHERE expiry_check_time IS NOT NULL
+    UNION ALL
+    SELECT 'webhook', merchant, provider || ' ' || event, receive_time, bucket
+    FROM webhook_events WHERE state = 'RECEIVED';
 """

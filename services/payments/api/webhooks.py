@@ -1,0 +1,94 @@
+"""The HTTP address for the provider's webhooks, and nothing else."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from services.payments.application.webhooks import WebhookInbox
+from services.payments.clients.stripe_webhooks import (
+    PROVIDER,
+    SIGNATURE_HEADER,
+    WebhookRefusedError,
+    read_event,
+    verify,
+)
+from services.runtime.errors import Problem
+from services.runtime.http_server import HttpLimits, Request, Response
+from services.runtime.observability import metrics, outages
+from services.runtime.rpc.limits import Limits, RateLimit
+from services.runtime.workers.clock import Clock
+
+log = logging.getLogger(__name__)
+
+PATH = f"/webhooks/{PROVIDER}"
+# Stripe's events have a few kilobytes, its largest some hundred.
+HTTP_LIMITS = HttpLimits(
+    body_max_bytes=512 * 1024,
+    connections_max=200,
+    # Stripe gives up after some ten, and repeats.
+    request_seconds=5.0,
+)
+# Of a process; the provider repeats what is refused.
+RATE_LIMIT = RateLimit(calls_per_second=2000, burst_calls=4000, calls_at_once=200)
+
+_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED = (
+    "STORED", "REPEATED", "REFUSED", "TOO_MANY", "FAILED",
+)  # fmt: skip
+_webhooks_counter = metrics.counter(
+    "recurring.webhooks",
+    "{webhook}",
+    "Webhooks of the provider, by what became of them",
+    [{"outcome": outcome} for outcome in (_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED)],
+)
+
+
+class WebhookReceiver:
+    """Verifies webhooks and stores them, before anything is done about them."""
+
+    def __init__(self, inbox: WebhookInbox, secrets: Sequence[bytes], clock: Clock) -> None:
+        self._inbox = inbox
+        self._secrets = secrets
+        self._clock = clock
+        self._limits = Limits(RATE_LIMIT)
+        self._outage = outages.Reporter()
+
+    async def answer(self, request: Request) -> Response:
+        """Answer 200 once the event is stored; what is not verified leaves no trace but a count."""
+        if request.path != PATH:
+            return Response(HTTPStatus.NOT_FOUND, "there is nothing here")
+        if request.method != "POST":
+            return Response(HTTPStatus.METHOD_NOT_ALLOWED, "POST alone", {"allow": "POST"})
+        try:
+            call = self._limits.call(("", PROVIDER))
+        except Problem as problem:
+            _count(_TOO_MANY)
+            retry_after = {"retry-after": str(max(1, round(problem.retry_seconds)))}
+            return Response(HTTPStatus.TOO_MANY_REQUESTS, str(problem), retry_after)
+        try:
+            return await self._store(request)
+        finally:
+            call.end()
+
+    async def _store(self, request: Request) -> Response:
+        try:
+            verify(request.body, request.header(SIGNATURE_HEADER), self._secrets, self._clock.now())
+            event = read_event(request.body)
+        except WebhookRefusedError as refused:
+            _count(_REFUSED)
+            return Response(HTTPStatus.BAD_REQUEST, str(refused))
+        try:
+            is_new = await self._inbox.store(event)
+        except Exception as error:
+            if what := outages.out_of_reach(error):
+                self._outage.failed(what, error)
+            else:
+                log.exception("a webhook was not stored")
+            _count(_FAILED)
+            return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
+        self._outage.works()
+        _count(_STORED if is_new else _REPEATED)
+        return Response(HTTPStatus.OK)
+
+
+def _count(outcome: str) -> None:
+    _webhooks_counter.add(1, {"outcome": outcome})

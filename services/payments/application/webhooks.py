@@ -1,0 +1,115 @@
+"""Webhooks: stored as they arrive, in sets; handled later by having their objects looked up."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.payments.domain.keys import ChargeKey, RefundKey
+from services.payments.domain.transitions import AttemptState
+from services.payments.domain.webhooks import (
+    OPEN_STATES,
+    WebhookEvent,
+    WebhookState,
+    WebhookSubject,
+)
+from services.payments.store import attempts as attempt_store
+from services.payments.store import refunds as refund_store
+from services.payments.store import webhooks as webhook_store
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.db.pool import Connection, Database
+from services.runtime.workers.clock import Clock
+
+log = logging.getLogger(__name__)
+
+STORED_AT_ONCE_MAX = 500
+# Expired events that a batch deletes beside what it handles.
+FORGOTTEN_AT_ONCE_MAX = 1000
+
+
+class WebhookInbox:
+    """Stores events that arrive at the same time in one transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: list[tuple[WebhookEvent, asyncio.Future[bool]]] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    async def store(self, event: WebhookEvent) -> bool:
+        """Return once an event is stored; False if it was before. Raises what the database raises."""
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, stored))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_waiting())
+        return await stored
+
+    async def _store_waiting(self) -> None:
+        # Whose events they are is in them, and not in who sends them.
+        act_for_all("payments")
+        try:
+            while self._waiting:
+                batch = self._waiting[:STORED_AT_ONCE_MAX]
+                del self._waiting[:STORED_AT_ONCE_MAX]
+                await self._store_batch(batch)
+        finally:
+            self._storing = None
+
+    async def _store_batch(
+        self, batch: Sequence[tuple[WebhookEvent, asyncio.Future[bool]]]
+    ) -> None:
+        events = {event.event: event for event, _ in batch}
+        try:
+            async with self._database.begin() as tx:
+                new = await webhook_store.insert(tx, events.values(), self._clock.now())
+        except Exception as error:  # noqa: BLE001 - raised to each that waits
+            for _, stored in batch:
+                if not stored.done():
+                    stored.set_exception(error)
+            return
+        for event, stored in batch:
+            if not stored.done():
+                stored.set_result(event.event in new)
+
+
+async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
+    """Handle a batch of events: have what they are about looked up. Returns how many there were."""
+    events = await webhook_store.due(tx, buckets, now, limit)
+    payments = [event for event in events if event.subject is WebhookSubject.PAYMENT]
+    refunds = [event for event in events if event.subject is WebhookSubject.REFUND]
+    attempts = await attempt_store.hinted(tx, payments, now)
+    known_refunds = await refund_store.hinted(tx, refunds, now)
+    handled = dict.fromkeys(events, WebhookState.IGNORED)
+    handled |= {event: _of_payment(event, attempts.get(_attempt_key(event))) for event in payments}
+    handled |= {event: _of_refund(known=_refund_key(event) in known_refunds) for event in refunds}
+    await webhook_store.finish(tx, handled, now)
+    await webhook_store.forget(tx, now, FORGOTTEN_AT_ONCE_MAX)
+    for event, state in handled.items():
+        if state in OPEN_STATES:
+            log.warning(
+                "a webhook is to be looked at",
+                extra={"webhook": event.event, "type": event.type, "object": event.object,
+                       "became": state.value},
+            )  # fmt: skip
+    return len(events)
+
+
+def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookState:
+    if attempt is None:
+        return WebhookState.UNKNOWN_OBJECT
+    paid = {AttemptState.UNKNOWN, AttemptState.SUCCEEDED}
+    return (
+        WebhookState.CONTRADICTED if event.moved and attempt not in paid else WebhookState.HANDLED
+    )
+
+
+def _of_refund(*, known: bool) -> WebhookState:
+    return WebhookState.HANDLED if known else WebhookState.UNKNOWN_OBJECT
+
+
+def _attempt_key(event: WebhookEvent) -> tuple[ChargeKey, str]:
+    return ChargeKey(event.merchant, event.customer, event.charge), event.idempotency_key
+
+
+def _refund_key(event: WebhookEvent) -> RefundKey:
+    return RefundKey(event.merchant, event.customer, event.charge, event.refund)

@@ -1,0 +1,116 @@
+"""The official library of Stripe, as a client of the sandbox, finds what it finds at Stripe."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
+
+
+class Library:
+    """Its calls, in threads: it blocks."""
+
+    def __init__(self, url: str, key: str = PROVIDER_API_KEY) -> None:
+        self._client = stripe.StripeClient(key, base_addresses={"api": url}, max_network_retries=0)
+
+    async def charge(self, card: str = "pm_card_visa", key: str = "1", **changes: Any) -> Any:  # noqa: ANN401
+        params = {
+            "amount": 1250,
+            "currency": "eur",
+            "payment_method": card,
+            "confirm": True,
+            "off_session": True,
+            "metadata": {"charge": "c1", "attempt": key},
+            **changes,
+        }
+        return await asyncio.to_thread(
+            self._client.v1.payment_intents.create,
+            params,  # type: ignore[arg-type]
+            {"idempotency_key": key},
+        )
+
+    async def refund(self, intent: str, amount: int | None = None) -> Any:  # noqa: ANN401
+        params: Any = {"payment_intent": intent} | ({"amount": amount} if amount else {})
+        return await asyncio.to_thread(self._client.v1.refunds.create, params)
+
+    async def ask(self, call: Any, *arguments: Any) -> Any:  # noqa: ANN401
+        return await asyncio.to_thread(call, *arguments)
+
+    @property
+    def v1(self) -> Any:  # noqa: ANN401
+        return self._client.v1
+
+
+@pytest.fixture
+async def library(sandbox: Sandbox) -> Library:
+    return Library(sandbox.url)
+
+
+async def test_a_charge_is_a_typed_payment_intent(library: Library) -> None:
+    intent = await library.charge()
+    assert isinstance(intent, stripe.PaymentIntent)
+    assert (intent.status, intent.amount_received, intent.currency) == ("succeeded", 1250, "eur")
+    found = await library.ask(library.v1.payment_intents.retrieve, intent.id)
+    assert found.metadata["attempt"] == "1"
+
+
+async def test_a_decline_is_a_card_error_with_its_code(library: Library) -> None:
+    with pytest.raises(stripe.CardError) as declined:
+        await library.charge("pm_card_chargeDeclinedInsufficientFunds")
+    error: Any = declined.value.error
+    assert (error.code, error.decline_code) == ("card_declined", "insufficient_funds")
+    assert error.payment_intent.status == "requires_payment_method"
+
+
+async def test_the_same_key_with_other_parameters_is_an_idempotency_error(library: Library) -> None:
+    first = await library.charge()
+    assert (await library.charge()).id == first.id
+    with pytest.raises(stripe.IdempotencyError):
+        await library.charge(amount=1300)
+
+
+async def test_less_than_the_minimum_is_refused_with_its_code(library: Library) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await library.charge(amount=49)
+    assert (refused.value.code, refused.value.param) == ("amount_too_small", "amount")
+
+
+async def test_a_currency_that_the_provider_has_not_is_refused(library: Library) -> None:
+    with pytest.raises(stripe.InvalidRequestError):
+        await library.charge(currency="xau")
+
+
+async def test_a_wrong_key_is_an_authentication_error(sandbox: Sandbox) -> None:
+    with pytest.raises(stripe.AuthenticationError):
+        await Library(sandbox.url, "sk_test_wrong").charge()
+
+
+async def test_refunds_never_exceed_the_charge(library: Library) -> None:
+    intent = await library.charge()
+    refund = await library.refund(intent.id, 1000)
+    assert isinstance(refund, stripe.Refund)
+    assert (refund.status, refund.amount) == ("succeeded", 1000)
+    with pytest.raises(stripe.InvalidRequestError):
+        await library.refund(intent.id, 251)
+    listed = await library.ask(library.v1.refunds.list, {"payment_intent": intent.id})
+    assert [each.id for each in listed.data] == [refund.id]
+
+
+async def test_lists_are_paged_and_searched(library: Library) -> None:
+    made = [(await library.charge(key=str(number))).id for number in range(3)]
+
+    def page_through() -> list[str]:
+        pages = library.v1.payment_intents.list({"limit": 2})
+        return [intent.id for intent in pages.auto_paging_iter()]
+
+    assert await asyncio.to_thread(page_through) == made[::-1]
+    query = {"query": "metadata['attempt']:'1'"}
+    found = await library.ask(library.v1.payment_intents.search, query)
+    assert [intent.id for intent in found.data] == [made[1]]
+
+
+async def test_a_payment_method_is_shown_as_a_card(library: Library) -> None:
+    method = await library.ask(library.v1.payment_methods.retrieve, "pm_card_visa")
+    assert (method.card.brand, method.card.last4) == ("visa", "4242")
