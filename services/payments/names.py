@@ -16,6 +16,7 @@ ANY_CUSTOMER = "-"
 _CUSTOMER = "merchants/{merchant}/customers/{customer}"
 
 MERCHANT = KeyPattern("merchants/{merchant}", MerchantId)
+AMOUNT_RULES = KeyPattern("merchants/{merchant}/amountRules", MerchantId)
 CUSTOMER = KeyPattern(_CUSTOMER, CustomerKey)
 CUSTOMER_OR_ANY = KeyPattern(_CUSTOMER, CustomerKey, wildcard="customer")
 PAYMENT_METHOD = KeyPattern(_CUSTOMER + "/paymentMethods/{payment_method}", PaymentMethodKey)

@@ -391,12 +391,14 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
 def _payments(customer: str) -> list[tuple[str, Message]]:
     card, mandate = f"{customer}/paymentMethods/card", f"{customer}/mandates/m1"
     charge = f"{customer}/charges/weekly-1"
+    rules = f"{customer.rpartition('/customers/')[0]}/amountRules"
     method = payments_pb2.PaymentMethod(provider_token="pm_card_visa")
     evidence = payments_pb2.Mandate.Evidence(text="Yes.", accept_time=to_timestamp(FAR))
     consent = payments_pb2.Mandate(
         payment_method=card, charge_ceiling=to_money(100, "EUR"), evidence=evidence
     )
     return [
+        ("GetAmountRules", payments_pb2.GetAmountRulesRequest(name=rules)),
         (
             "CreatePaymentMethod",
             payments_pb2.CreatePaymentMethodRequest(

@@ -279,3 +279,28 @@ async def test_a_mandate_is_no_longer_valid_after_its_end(suite: Suite) -> None:
         payments_pb2.BatchCheckMandatesRequest(checks=[check])
     )
     assert payments_pb2.MANDATE_EXPIRED in response.results[0].reasons
+
+
+async def test_the_provider_s_rules_for_amounts_are_published(suite: Suite) -> None:
+    shop = suite.client()
+    request = payments_pb2.GetAmountRulesRequest(name=f"{shop.name}/amountRules")
+    published = await shop.payments.GetAmountRules(request)
+    rules = {rule.currency_code: rule for rule in published.rules}
+    assert list(rules) == sorted(rules)
+    assert (rules["EUR"].step, rules["EUR"].charge_min) == (to_money(1, "EUR"), to_money(50, "EUR"))
+    assert rules["KWD"].step == to_money(10, "KWD")
+    assert rules["MGA"].step == to_money(100, "MGA")
+    assert published.source_uri.startswith("https://")
+    assert published.read_date.year > 0
+
+
+async def test_a_mandate_below_what_the_provider_charges_is_refused(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    call = calls_of(ann)["payments.CreateMandate"]
+    call.request.mandate.charge_ceiling.CopyFrom(to_money(49, "EUR"))
+    call.request.mandate.month_ceiling.CopyFrom(to_money(1, "EUR"))
+    refusal = await refused(call.make(ann.shop, request_id=new_id()))
+    assert refusal.fields == {
+        "mandate.charge_ceiling": "AMOUNT_NOT_CHARGEABLE",
+        "mandate.month_ceiling": "AMOUNT_NOT_CHARGEABLE",
+    }

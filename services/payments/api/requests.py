@@ -19,13 +19,13 @@ from services.payments.domain.keys import (
     RefundId,
     RefundKey,
 )
-from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
+from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
 from services.payments.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
-from services.runtime.money import DIGITS, Money
+from services.runtime.money import DIGITS, Money, format_minor
 from services.runtime.rpc.conversions import from_money, read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 
@@ -111,6 +111,7 @@ def read_new_mandate(
         "must be a currency in which the payment provider charges",
         met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
     )
+    _require_chargeable(violations, "mandate.charge_ceiling", ceiling)
     month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
     valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
     evidence = wanted.evidence
@@ -140,6 +141,17 @@ def _read_method_of(
     return method
 
 
+def _require_chargeable(violations: Violations, field: str, ceiling: Money) -> None:
+    """A ceiling below the least that the provider charges is consent to nothing."""
+    if ceiling.currency not in PROVIDER_CURRENCIES or ceiling.amount_minor <= 0:
+        return
+    least = least_minor(ceiling.currency)
+    if ceiling.amount_minor < least:
+        shown = format_minor(least, ceiling.currency)
+        rule = f"must be at least {shown}: the payment provider charges no less"
+        violations.add(field, rule, "AMOUNT_NOT_CHARGEABLE")
+
+
 def _read_month_ceiling(
     violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
 ) -> int | None:
@@ -151,6 +163,7 @@ def _read_month_ceiling(
         "must be the currency of charge_ceiling",
         met=ceiling.currency == charge_ceiling.currency,
     )
+    _require_chargeable(violations, "mandate.month_ceiling", ceiling)
     return ceiling.amount_minor
 
 

@@ -12,13 +12,20 @@ from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund
 from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
+from services.runtime.rpc.conversions import (
+    etag,
+    optional_timestamp,
+    to_date,
+    to_money,
+    to_timestamp,
+)
 
 
 def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2.PaymentMethod:
@@ -38,6 +45,24 @@ def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2
         default_method=method.is_default,
         fallback_order=method.fallback_order,
         detach_time=optional_timestamp(method.detach_time),
+    )
+
+
+def amount_rules_message(name: str, rules: Iterable[AmountRule]) -> payments_pb2.AmountRules:
+    """Which amounts the provider takes."""
+    return payments_pb2.AmountRules(
+        name=name,
+        rules=[
+            payments_pb2.AmountRule(
+                currency_code=rule.currency,
+                step=to_money(rule.step_minor, rule.currency),
+                charge_min=to_money(rule.least_minor, rule.currency),
+                charge_max=to_money(rule.most_minor, rule.currency),
+            )
+            for rule in rules
+        ],
+        source_uri=SOURCE,
+        read_date=to_date(AS_OF),
     )
 
 

@@ -10,6 +10,7 @@ from services.payments.domain.consent import Mandate
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
+    AMOUNT_RULES,
     CHARGE,
     CUSTOMER,
     CUSTOMER_OR_ANY,
@@ -54,6 +55,7 @@ ACCESS = {
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
+    "GetAmountRules": Access(READ, services=("catalog",)),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -215,6 +217,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
                 tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
             ),
         )
+
+    async def GetAmountRules(
+        self, request: payments_pb2.GetAmountRulesRequest, _context: object
+    ) -> payments_pb2.AmountRules:
+        read_name(AMOUNT_RULES, request.name)
+        return responses.amount_rules_message(request.name, self._provider.amount_rules())
 
     # --- charges ------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, Paym
 lists, idempotent requests, decline codes), read on 2026-11-28.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from services.payments.domain.declines import stops_method
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.payment_methods import PaymentMethodKind, end_of_month
-from services.payments.domain.provider_amounts import to_provider
+from services.payments.domain.provider_amounts import AmountRule, amount_rules, to_provider
 from services.payments.domain.refunds import Refund
 from services.runtime.http_client import HttpClient, HttpError
 
@@ -64,6 +64,9 @@ class ProviderUnreachable(ConnectionError):
 
 class Provider(Protocol):
     """The operations of a payment provider. Only `card` raises; whatever else fails is Unknown."""
+
+    def amount_rules(self) -> Sequence[AmountRule]:
+        """Which amounts it takes, by currency. Others are refused before it is asked."""
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Charge what a token stands for, once for the attempt's key however often it is sent."""
@@ -117,6 +120,10 @@ class StripeProvider:
         self._http = http
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._authorization = f"Bearer {api_key}"
+
+    def amount_rules(self) -> Sequence[AmountRule]:
+        """What Stripe publishes."""
+        return amount_rules()
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""

@@ -9,8 +9,14 @@ HUF and TWD have a rule for payouts only, which we do not make: they are charged
 """
 
 from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import NamedTuple
 
-from services.runtime.money import DIGITS, minor_factor
+from services.runtime.money import AMOUNT_MINOR_MAX, DIGITS, minor_factor
+
+SOURCE = "https://docs.stripe.com/currencies"
+AS_OF = date(2026, 7, 10)
 
 # The largest amount of a card payment, in the provider's units.
 _DIGITS_MAX = 12
@@ -74,6 +80,38 @@ PROVIDER_CURRENCIES = {
     for code in sorted(_ZERO_DECIMAL | _WHOLE_UNITS | _THREE_DECIMAL | _TWO_DECIMAL)
     if code in DIGITS
 }
+
+
+class AmountRule(NamedTuple):
+    """What the provider takes in one currency, in minor units of ISO 4217."""
+
+    currency: str
+    # Every amount is a multiple of this.
+    step_minor: int
+    # A charge is at least and at most this much.
+    least_minor: int
+    most_minor: int
+
+
+@cache
+def amount_rules() -> tuple[AmountRule, ...]:
+    """The rules of all currencies that the provider charges in, by code."""
+    return tuple(map(_rule, PROVIDER_CURRENCIES))
+
+
+def least_minor(currency: str) -> int:
+    """The least that is charged. Raises UnsupportedCurrencyError."""
+    _known(currency)
+    return _rule(currency).least_minor
+
+
+def _rule(currency: str) -> AmountRule:
+    known, minor = PROVIDER_CURRENCIES[currency], minor_factor(currency)
+    step = step_minor(currency)
+    least = -(-known.least * minor // known.factor)
+    most = min(AMOUNT_MINOR_MAX, known.most * minor // known.factor)
+    # Both are amounts that can be charged.
+    return AmountRule(currency, step, -(-least // step) * step, most // step * step)
 
 
 class UnsupportedCurrencyError(ValueError):

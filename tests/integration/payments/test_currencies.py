@@ -13,7 +13,8 @@ Charge = payments_pb2.Charge
 async def fall_due(payments: Payments, amount_minor: int, currency: str) -> None:
     """An announced order of so much, whose mandate covers it."""
     await payments.payment_method()
-    await payments.mandate(ceiling_minor=amount_minor, currency=currency)
+    # No less than the least charge.
+    await payments.mandate(ceiling_minor=max(amount_minor, 100), currency=currency)
     notice, due = payments.notice(), payments.due()
     notice.charge_promise.amount.CopyFrom(to_money(amount_minor, currency))  # type: ignore[attr-defined]
     due.amount.CopyFrom(to_money(amount_minor, currency))

@@ -11,6 +11,7 @@ from services.payments.domain.provider_amounts import (
     PROVIDER_CURRENCIES,
     UnsupportedAmountError,
     UnsupportedCurrencyError,
+    amount_rules,
     check_charge,
     step_minor,
     to_provider,
@@ -30,6 +31,29 @@ def test_an_amount_comes_back_from_the_provider_as_it_went(
     assert amount % PROVIDER_CURRENCIES[currency].step == 0
     # The audit, which has a table of its own, reads the same.
     assert provider_minor(amount, currency) == amount_minor
+
+
+@given(amounts_minor, charged)
+def test_what_is_published_is_what_is_charged(amount_minor: int, currency: str) -> None:
+    rule = next(rule for rule in amount_rules() if rule.currency == currency)
+    is_taken = (
+        amount_minor % rule.step_minor == 0 and rule.least_minor <= amount_minor <= rule.most_minor
+    )
+    assert is_taken == (provider_reasons(amount_minor, currency) == set())
+
+
+@pytest.mark.parametrize(
+    ("currency", "step_minor", "least_minor"),
+    [
+        ("EUR", 1, 50), ("GBP", 1, 30), ("JPY", 1, 50), ("HUF", 1, 17_500), ("TWD", 1, 1),
+        ("ISK", 1, 1), ("UGX", 1, 1), ("KWD", 10, 10), ("BHD", 10, 10), ("MGA", 100, 100),
+    ],
+)  # fmt: skip
+def test_the_rules_are_in_minor_units_of_iso_4217(
+    currency: str, step_minor: int, least_minor: int
+) -> None:
+    rule = next(rule for rule in amount_rules() if rule.currency == currency)
+    assert (rule.step_minor, rule.least_minor) == (step_minor, least_minor)
 
 
 @given(amounts_minor, charged)

@@ -761,6 +761,102 @@ class LedgerEntry(_message.Message):
 Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
+class AmountRules(_message.Message):
+    """Which amounts the payment provider takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    SOURCE_URI_FIELD_NUMBER: _builtins.int
+    READ_DATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/amountRules`."""
+    source_uri: _builtins.str
+    """Where the provider publishes them."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AmountRule]:
+        """The currencies that it charges in, by code; in any other one nothing is charged."""
+
+    @_builtins.property
+    def read_date(self) -> _date_pb2.Date:
+        """When they were read there."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rules: _abc.Iterable[Global___AmountRule] | None = ...,
+        source_uri: _builtins.str = ...,
+        read_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_date", b"read_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "read_date", b"read_date", "rules", b"rules", "source_uri", b"source_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmountRules: _TypeAlias = AmountRules  # noqa: Y015
+
+@_typing.final
+class AmountRule(_message.Message):
+    """What the payment provider takes in one currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    CHARGE_MIN_FIELD_NUMBER: _builtins.int
+    CHARGE_MAX_FIELD_NUMBER: _builtins.int
+    currency_code: _builtins.str
+    """ISO 4217."""
+    @_builtins.property
+    def step(self) -> _money_pb2.Money:
+        """Every amount is a multiple of this: 0.010 KWD, 1 ISK, 0.01 EUR."""
+
+    @_builtins.property
+    def charge_min(self) -> _money_pb2.Money:
+        """The least and the most that is charged at once."""
+
+    @_builtins.property
+    def charge_max(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        currency_code: _builtins.str = ...,
+        step: _money_pb2.Money | None = ...,
+        charge_min: _money_pb2.Money | None = ...,
+        charge_max: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_max", b"charge_max", "charge_min", b"charge_min", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_max", b"charge_max", "charge_min", b"charge_min", "currency_code", b"currency_code", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmountRule: _TypeAlias = AmountRule  # noqa: Y015
+
+@_typing.final
+class GetAmountRulesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/amountRules`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAmountRulesRequest: _TypeAlias = GetAmountRulesRequest  # noqa: Y015
+
+@_typing.final
 class CreatePaymentMethodRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

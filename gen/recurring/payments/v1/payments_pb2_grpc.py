@@ -142,6 +142,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.FromString,
                 _registered_method=True)
+        self.GetAmountRules = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetAmountRules',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -229,6 +234,10 @@ class PaymentsServiceServicer:
 
     def CreateMandate(self, request, context):
         """Records a customer's consent to be charged, with its limits and its evidence.
+
+        Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (mandate.charge_ceiling,
+        mandate.month_ceiling: below the least that the payment provider charges in the currency, as
+        GetAmountRules says it).
 
         Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
         ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
@@ -351,6 +360,14 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAmountRules(self, request, context):
+        """Says which amounts the payment provider takes, by currency. Prices, mandates and charges keep to these
+        rules: a unit price is a multiple of the step, and the ceiling of a mandate reaches the least charge.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -465,6 +482,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckMandates,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.SerializeToString,
+            ),
+            'GetAmountRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAmountRules,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -1041,6 +1063,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
             recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAmountRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetAmountRules',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.FromString,
             options,
             channel_credentials,
             insecure,

@@ -88,6 +88,10 @@ class PaymentsServiceStub:
     CreateMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateMandateRequest, _payments_pb2.Mandate]
     """Records a customer's consent to be charged, with its limits and its evidence.
 
+    Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (mandate.charge_ceiling,
+    mandate.month_ceiling: below the least that the payment provider charges in the currency, as
+    GetAmountRules says it).
+
     Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
     ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
     """
@@ -145,6 +149,10 @@ class PaymentsServiceStub:
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
     of the request. What is planned beside what was charged already counts against a month's ceiling.
     Scope `suite`.
+    """
+    GetAmountRules: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetAmountRulesRequest, _payments_pb2.AmountRules]
+    """Says which amounts the payment provider takes, by currency. Prices, mandates and charges keep to these
+    rules: a unit price is a multiple of the step, and the ceiling of a mandate reaches the least charge.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
@@ -246,6 +254,10 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.CreateMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
     ) -> _abc.Awaitable[_payments_pb2.Mandate]:
         """Records a customer's consent to be charged, with its limits and its evidence.
+
+        Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (mandate.charge_ceiling,
+        mandate.month_ceiling: below the least that the payment provider charges in the currency, as
+        GetAmountRules says it).
 
         Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
         ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
@@ -382,6 +394,16 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
         of the request. What is planned beside what was charged already counts against a month's ceiling.
         Scope `suite`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAmountRules(
+        self,
+        request: _payments_pb2.GetAmountRulesRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetAmountRulesRequest, _abc.Awaitable[_payments_pb2.AmountRules]],
+    ) -> _abc.Awaitable[_payments_pb2.AmountRules]:
+        """Says which amounts the payment provider takes, by currency. Prices, mandates and charges keep to these
+        rules: a unit price is a multiple of the step, and the ceiling of a mandate reaches the least charge.
         """
 
     @_abc_1.abstractmethod
