@@ -45,6 +45,7 @@ ORDER_COLUMNS: Columns[pb.Order] = {
 ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
     **ORDER_COLUMNS,
     "cycle": lambda it: str(it.cycle),
+    "moved from": lambda it: format_date(it.moved_from_date),
     "title": lambda it: it.title,
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
     "under mandate": lambda it: last_id(it.mandate),

@@ -102,6 +102,11 @@ DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
     "region": lambda it: it.region_code,
     "tax id": lambda it: it.tax_id,
     "missed cycles": lambda it: describe_catch_up(it.catch_up),
+    "moves for a slot": lambda it: (
+        f"{it.slot_days_before} days before, {it.slot_days_after} after"
+        if it.slot_days_before or it.slot_days_after
+        else ""
+    ),
     "conditions": lambda it: "\n".join(map(describe_condition, it.conditions)),
     "changes": lambda it: "\n".join(map(describe_cycle_change, it.cycle_changes)),
     "created": lambda it: format_timestamp(it.create_time),
@@ -137,6 +142,8 @@ class Clearable(StrEnum):
 
     CONDITIONS = "conditions"
     REPURCHASE_WINDOW = "repurchase_window"
+    SLOT_DAYS_BEFORE = "slot_days_before"
+    SLOT_DAYS_AFTER = "slot_days_after"
     SHIP_TO = "ship_to"
     TAX_ID = "tax_id"
 

@@ -71,6 +71,20 @@ class TermOptions:
         ""
     )
 
+    slot_days_before: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=14,
+            help="Days that a cycle may be moved forward to a free slot of a service.",
+        ),
+    ] = None
+    slot_days_after: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=14, help="Days that a cycle may be moved back to a free slot of a service."
+        ),
+    ] = None
     conditions: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +125,8 @@ class TermOptions:
             conditions=self._conditions(session),
             repurchase_window=to_duration(self.repurchase_window),
             repurchase_action=self.repurchase_action,
+            slot_days_before=self.slot_days_before or 0,
+            slot_days_after=self.slot_days_after or 0,
         )
         if self.mandate:
             terms.billing_mode = pb.AUTOMATIC

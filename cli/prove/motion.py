@@ -84,10 +84,13 @@ _FAILED = """
            create_time < $1::timestamptz - $2::interval AS is_late
     FROM audit_v1.failed_events
 """
-# Units are held by a call, before the order is stored that they are for.
+# Units and slots are held by a call, before the order is stored that they are for.
 _HELD_JUST_NOW = """
-    SELECT DISTINCT standing_order_name FROM audit_v1.stock_holds
+    SELECT standing_order_name FROM audit_v1.stock_holds
     WHERE state = 'HELD' AND hold_time > $1::timestamptz - interval '30 seconds'
+    UNION
+    SELECT standing_order_name FROM audit_v1.slot_bookings
+    WHERE state = 'HELD' AND book_time > $1::timestamptz - interval '30 seconds'
 """
 
 

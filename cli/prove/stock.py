@@ -1,4 +1,4 @@
-"""Stock: what is held is for live orders, what left is for paid ones, and the sums agree."""
+"""Stock and slots: what is held is for live orders, what is used for paid ones; the sums agree."""
 
 from cli.prove.clauses import Agreement, LocalClause
 
@@ -59,4 +59,15 @@ BOOKED_SLOTS_ADD_UP = LocalClause(
     """,
 )
 LOCAL = (HELD_UNITS_ADD_UP, BOOKED_SLOTS_ADD_UP)
-AGREEMENTS = (STOCK_MATCHES_ORDERS,)
+# An order that is held keeps the slots that it was announced with.
+SLOTS_MATCH_ORDERS = Agreement(
+    "slots-match-orders",
+    "Every announced order of a service has its slots, on its date; used if it is paid, else held.",
+    "scheduler",
+    "catalog",
+    spare_facts="HELD",
+    spare_subjects="""
+    SELECT name AS subject FROM audit_v1.orders WHERE state = 'HELD' AND $1 IN ('', merchant)
+    """,
+)
+AGREEMENTS = (STOCK_MATCHES_ORDERS, SLOTS_MATCH_ORDERS)

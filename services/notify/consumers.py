@@ -19,7 +19,7 @@ from services.notify.names import NOTICE
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.money import Money
-from services.runtime.rpc.conversions import from_money, from_timestamp
+from services.runtime.rpc.conversions import from_date, from_money, from_timestamp
 from services.runtime.workers.clock import Clock
 
 # A tax that the customer pays, by the name that the catalog has for it.
@@ -50,6 +50,9 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             pay_on_notice=pay_on_notice,
             lines=_lines(message.lines),
             taxes=_taxes(message.lines),
+            moved_from=from_date(message.moved_from_date)
+            if message.HasField("moved_from_date")
+            else None,
         ),
         Promise(
             amount.amount_minor,

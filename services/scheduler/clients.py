@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
 import grpc
@@ -17,6 +17,7 @@ from services.runtime.rpc.conversions import (
     from_money,
     from_timestamp,
     put_time,
+    to_date,
     to_money,
     to_timestamp,
 )
@@ -39,6 +40,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.price_agreements import Agreed, PriceAgreement
 from services.scheduler.domain.price_changes import Holding
+from services.scheduler.domain.slots import SlotDate
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import ItemAmount, Unpriced
 from services.scheduler.names import PRICE, PRODUCT, order_name, product_name, standing_order_name
@@ -144,6 +146,14 @@ class PriceEffect(NamedTuple):
     notice_min_days: int
     notice_max_days: int
     held_by: Holding | None
+
+
+class SlotWish(NamedTuple):
+    """An order whose services need slots on one of some days, the best one first."""
+
+    order: Order
+    dates: Sequence[SlotDate]
+    expire_time: datetime
 
 
 class ProtectionAnswer(NamedTuple):
@@ -361,11 +371,30 @@ class Clients:
 
         return await _in_batches(orders, ask)
 
-    async def supplies(self, products: Sequence[str]) -> Mapping[str, Supply]:
-        """What there is of products (by name), and what is expected."""
+    async def book_slots(self, wishes: Sequence[SlotWish]) -> Mapping[OrderKey, date | None]:
+        """Book slots of services for orders; by order, the day that it gets, None: all are full."""
+
+        async def ask(batch: Sequence[SlotWish]) -> list[date | None]:
+            response = await self.catalog.BatchBookSlots(
+                catalog_pb2.BatchBookSlotsRequest(entries=[_slot_request(wish) for wish in batch])
+            )
+            return [
+                from_date(result.date) if result.HasField("date") else None
+                for result in response.results
+            ]
+
+        days = await _in_batches(wishes, ask)
+        return {wish.order.key: day for wish, day in zip(wishes, days, strict=True)}
+
+    async def supplies(
+        self, products: Sequence[str], first: date, last: date
+    ) -> Mapping[str, Supply]:
+        """What there is of products (by name), and what is expected; of services, day by day."""
 
         async def ask(batch: Sequence[str]) -> list[catalog_pb2.ProductSupply]:
-            request = catalog_pb2.BatchCheckSupplyRequest(products=batch)
+            request = catalog_pb2.BatchCheckSupplyRequest(
+                products=batch, start_date=to_date(first), end_date=to_date(last)
+            )
             return list((await self.catalog.BatchCheckSupply(request)).supplies)
 
         return {
@@ -376,8 +405,11 @@ class Clients:
                     (from_date(delivery.expected_date), delivery.units)
                     for delivery in supply.expected_deliveries
                 ],
-                supply.stock_tracked,
+                supply.stock_tracked or supply.capacity_by_day,
                 {part.product: part.quantity for part in supply.bundle_parts},
+                {from_date(day.date): day.slots for day in supply.service_days}
+                if supply.capacity_by_day
+                else None,
             )
             for supply in await _in_batches(products, ask)
         }
@@ -442,6 +474,20 @@ def _items(merchant: MerchantId, items: Sequence[Item]) -> list[catalog_pb2.Item
         catalog_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
         for item in items
     ]
+
+
+def _slot_request(wish: SlotWish) -> catalog_pb2.SlotRequest:
+    order = wish.order
+    return catalog_pb2.SlotRequest(
+        order=order_name(order.key),
+        announcement_count=order.announcement_count,
+        items=_items(order.key.merchant, order.items),
+        dates=[
+            catalog_pb2.SlotDate(date=to_date(day), due_time=to_timestamp(due_time))
+            for day, due_time in wish.dates
+        ],
+        expire_time=to_timestamp(wish.expire_time),
+    )
 
 
 def _quote_request(carts: Sequence[Cart]) -> catalog_pb2.BatchQuoteRequest:
@@ -593,8 +639,13 @@ def _quote_answers(
             continue
         total = from_money(result.quote.total)
         quote_lines = tuple(lines[index] for index in result.quote.line_indexes)
+        services = tuple(
+            cart.items[place].product
+            for place, index in enumerate(result.quote.line_indexes)
+            if response.lines[index].capacity_by_day
+        )
         binding = rules[result.quote.charge_rules_index]
-        answers.append(Quote(total.amount_minor, total.currency, quote_lines, binding))
+        answers.append(Quote(total.amount_minor, total.currency, quote_lines, binding, services))
     return answers
 
 

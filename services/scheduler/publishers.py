@@ -12,7 +12,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from services.scheduler.domain.cycles import next_due_time
 from services.scheduler.domain.order import (
     PAYMENT_METHOD_BLOCKED,
@@ -316,6 +316,7 @@ def _upcoming(
         lines=line_messages(order.lines, order.currency),
         charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
         notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
+        moved_from_date=to_date(order.moved_from_date) if order.moved_from_date else None,
     )
 
 

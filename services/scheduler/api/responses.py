@@ -98,6 +98,8 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         repurchase_action=(
             pb.Otherwise.Action.Value(rule.action) if rule else pb.Otherwise.ACTION_UNSPECIFIED
         ),
+        slot_days_before=standing_order.slot_days_before,
+        slot_days_after=standing_order.slot_days_after,
         skipped_cycles=standing_order.skipped_cycles,
         cycle_changes=[
             message
@@ -238,6 +240,7 @@ def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
         customer=customer_name(row.merchant, row.customer),
         cycle=row.cycle,
         local_date=to_date(row.local_date),
+        moved_from_date=to_date(row.moved_from_date) if row.moved_from_date else None,
         due_time=to_timestamp(row.due_time),
         state=pb.Order.State.Value(row.state),
         title=row.title,

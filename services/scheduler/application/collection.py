@@ -6,6 +6,7 @@ from datetime import timedelta
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.scheduler.application import settlement
+from services.scheduler.application.evaluation import slots
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import prepare, with_present_mandates
 from services.scheduler.application.evaluation.local_checks import check_locally
@@ -16,6 +17,7 @@ from services.scheduler.application.evaluation.pricing import (
     price,
     quoted,
 )
+from services.scheduler.domain.calendar import utc_to_local_date
 from services.scheduler.domain.condition_outcomes import as_charged, passed, stopped
 from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.ids import OrderKey
@@ -43,9 +45,9 @@ async def _collected(context: Context, found: Sequence[Order]) -> list[Order]:
     to_announce: list[Order] = []
     decided = list(checked.decided)
     found_prices = await _priced(context, due) if due else []
-    replaced = await _replaced(context, found_prices)
+    again = await _replaced(context, found_prices) | await _without_slot(context, found_prices)
     for priced in found_prices:
-        order = None if priced.order.key in replaced else _decide(context, priced)
+        order = None if priced.order.key in again else _decide(context, priced)
         if order is None:
             to_announce.append(priced.order)
         else:
@@ -70,6 +72,28 @@ async def _replaced(context: Context, found: Sequence[Priced]) -> set[OrderKey]:
         for before, entry in zip(short, again, strict=True)
         if entry.order.substitutes != before.substitutes
     }
+
+
+async def _without_slot(context: Context, found: Sequence[Priced]) -> set[OrderKey]:
+    """Orders that are announced again, for another day, since they have no slots on theirs.
+
+    One that was held over its day has missed it.
+    """
+    needing = [
+        entry.order
+        for entry in found
+        if isinstance(entry.answer, Quote) and entry.answer.services and not entry.outcome.action
+    ]
+    if not needing:
+        return set()
+    missed = {order.key for order in needing if _has_missed_its_day(context, order)}
+    in_time = [order for order in needing if order.key not in missed]
+    return missed | await slots.without_slot(context, in_time)
+
+
+def _has_missed_its_day(context: Context, order: Order) -> bool:
+    today = utc_to_local_date(context.now, order.terms.time_zone)
+    return order.state is OrderState.HELD and order.local_date < today
 
 
 def _decide(context: Context, priced: Priced) -> Order | None:

@@ -24,34 +24,37 @@ async def cover(
     Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
     """
     wanted: dict[str, list[CycleDemand]] = defaultdict(list)
+    # Of orders that are being paid: their units are held, and their slots are those of their day.
+    paying: dict[str, list[CycleDemand]] = defaultdict(list)
     item_count = 0
 
     def add(order: Order, _currency: str, lines: Sequence[Line]) -> None:
         nonlocal item_count
-        # The units of an order that is being paid are held.
-        if order.state is OrderState.AWAITING_PAYMENT:
-            return
+        demands = paying if order.state is OrderState.AWAITING_PAYMENT else wanted
         for line in lines:
-            wanted[line.product].append(
+            demands[line.product].append(
                 CycleDemand(order.due_time, order.key, order.local_date, line.quantity)
             )
         item_count += len(lines)
         require_at_most(item_count, COVERAGE_MAX_ITEMS, "items")
-        require_at_most(len(wanted), COVERAGE_MAX_PRODUCTS, "products")
+        require_at_most(len(demands), COVERAGE_MAX_PRODUCTS, "products")
 
     # With the orders that are late: those that wait for units are.
     await walk(database, clients, replace(span, first=span.first - HOLD_WINDOW), now, add)
-    supplies = await clients.supplies(list(wanted))
+    supplies = await clients.supplies(list({**wanted, **paying}), span.first, span.last)
+    for product, supply in supplies.items():
+        if supply.days is not None:
+            wanted[product] += paying[product]
     of_parts = _wanted_of_parts(wanted, supplies)
     lacking = [product for product in of_parts if product not in supplies]
-    supplies = {**supplies, **await clients.supplies(lacking)}
+    supplies = {**supplies, **await clients.supplies(lacking, span.first, span.last)}
     covered = [
         (
             product,
             coverage(supply, wanted[product] + of_parts[product], span.first, span.last),
         )
         for product, supply in supplies.items()
-        if supply.is_tracked
+        if supply.is_tracked and (wanted[product] or of_parts[product])
     ]
     return sorted(covered, key=_first_short)
 

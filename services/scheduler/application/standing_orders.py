@@ -229,6 +229,8 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
         catch_up=wanted.catch_up,
         conditions=wanted.conditions,
         repurchase=wanted.repurchase,
+        slot_days_before=wanted.slot_days_before,
+        slot_days_after=wanted.slot_days_after,
         update_time=now,
     )
     if changes_dates:

@@ -136,6 +136,11 @@ def is_day(day: date, time_zone: str) -> bool:
     return utc_to_local_date(midnight, time_zone) == day
 
 
+def is_allowed(schedule: Schedule, day: date) -> bool:
+    """Whether a cycle may take place on a day: in no blackout, and a business day where that counts."""
+    return _blackout(schedule, day) is None and _is_open(schedule, day)
+
+
 def is_time_zone(name: str) -> bool:
     """Whether the name is one of the IANA time zone database."""
     return name in _time_zones()

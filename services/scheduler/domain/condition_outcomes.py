@@ -69,7 +69,7 @@ def as_charged(order: Order, quote: Quote) -> Quote:
     """What an announced order will be charged at: the quote, or what was notified if that is less."""
     if order.notified_minor is None or is_cheaper(order, quote):
         return quote
-    return Quote(order.notified_minor, order.currency, order.lines, quote.rules)
+    return Quote(order.notified_minor, order.currency, order.lines, quote.rules, quote.services)
 
 
 def stopped(
@@ -103,6 +103,7 @@ def deferred_to(
         local_date=day,
         due_time=due_time,
         hold_until_time=min(hold_until, following) if following else hold_until,
+        moved_from_date=None,
     )
 
 

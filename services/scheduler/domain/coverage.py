@@ -18,6 +18,8 @@ class Supply(NamedTuple):
     is_tracked: bool = True
     # A bundle: of which products (names) how many make one unit.
     parts: Mapping[str, int] = {}
+    # A service: how many slots its days have that no paid order uses; None: it is none.
+    days: Mapping[date, int] | None = None
 
 
 class CycleDemand(NamedTuple):
@@ -45,7 +47,10 @@ def coverage(supply: Supply, demands: Iterable[CycleDemand], today: date, last: 
     """Give out the units, first come first served, each cycle whole or not at all.
 
     A delivery serves the cycles from its date on. One that should have come already may never come.
+    A service has slots by day instead, and each cycle takes those of its own date.
     """
+    if supply.days is not None:
+        return _coverage_by_day(supply, supply.days, demands)
     coming = sorted(delivery for delivery in supply.deliveries if today <= delivery[0] <= last)
     ordered = sorted(demands)
     left, arrived = supply.available_units, 0
@@ -66,3 +71,19 @@ def coverage(supply: Supply, demands: Iterable[CycleDemand], today: date, last: 
         sum(demand.units for demand in ordered),
         short,
     )
+
+
+def _coverage_by_day(
+    supply: Supply, days: Mapping[date, int], demands: Iterable[CycleDemand]
+) -> Coverage:
+    left = dict(days)
+    # What is late has missed its day, and is moved or ends.
+    ordered = sorted(demand for demand in demands if demand.local_date in left)
+    short: list[CycleDemand] = []
+    for demand in ordered:
+        if demand.units <= left[demand.local_date]:
+            left[demand.local_date] -= demand.units
+        else:
+            short.append(demand)
+    units = sum(demand.units for demand in ordered)
+    return Coverage(supply._replace(available_units=sum(days.values())), 0, units, short)

@@ -58,6 +58,7 @@ class OrderReason(StrEnum):
     PAYMENT_NOT_MADE = "PAYMENT_NOT_MADE"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
     TAX_UNAVAILABLE = "TAX_UNAVAILABLE"
+    NO_SLOT = "NO_SLOT"
 
 
 # What each reason is for people; the reference says more.
@@ -83,6 +84,7 @@ REASON_WORDS: Mapping[OrderReason, str] = {
     OrderReason.PAYMENT_NOT_MADE: "the payment could not be made before its request ended",
     OrderReason.PAYMENT_METHOD_BLOCKED: "the payment method was declined for good",
     OrderReason.TAX_UNAVAILABLE: "the tax service gives no answer",
+    OrderReason.NO_SLOT: "a service has no free slot",
 }
 
 # In a decision: that the order ended since its payment method was declined for good.
@@ -200,6 +202,8 @@ class Quote:
     lines: tuple[Line, ...]
     # What rule packs ask of its charge.
     rules: ChargeRules = NO_RULES
+    # Of its products (ids), those that are services and need slots of a day.
+    services: tuple[str, ...] = ()
 
 
 class Decision(NamedTuple):
@@ -257,6 +261,10 @@ class Order(NamedTuple):
     confirmed_reasons: tuple[OrderReason, ...] = ()
     # How often it was announced with a price.
     announcement_count: int = 0
+    # Its products (ids) that have slots booked for its date.
+    services: tuple[str, ...] = ()
+    # The date that it had before it was moved to one with free slots; None: it was not.
+    moved_from_date: date | None = None
     traceparent: str = ""
     # Of the stored order that this one was made of.
     version: int = 1

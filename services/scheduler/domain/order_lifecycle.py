@@ -198,6 +198,7 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
         Decision(now, "ORDERED_NOW", "The customer asked for it at once."),
         reasons=(),
         local_date=local_date,
+        moved_from_date=None,
         due_time=now,
         notice_lead=timedelta(),
         recheck_time=now,
@@ -208,8 +209,16 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
 def restored(order: Order, now: datetime) -> Order:
     """A cycle that the customer left out and wants again: it is prepared and announced again."""
     decision = Decision(now, "RESTORED", "The customer wants the cycle after all.")
-    again = {"recheck_time": now, "held_stage": Stage.PREPARE}
-    return moved(order, OrderEvent.RESTORE, decision, reasons=(), **again)
+    return moved(
+        order,
+        OrderEvent.RESTORE,
+        decision,
+        reasons=(),
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        # What was asked of others before it was left out is told from what is asked from now on.
+        announcement_count=order.announcement_count + 1,
+    )
 
 
 def skipped(

@@ -109,6 +109,9 @@ class StandingOrder:
     tax_id: str = ""
     catch_up: CatchUp = CatchUp()
     conditions: tuple[Condition, ...] = ()
+    # How many days before and after its date a cycle may be moved to where a service has a free slot.
+    slot_days_before: int = 0
+    slot_days_after: int = 0
     # None: what the customer buys elsewhere does not count.
     repurchase: RepurchaseRule | None = None
     # Whether, by the merchant's settings, a cycle waits until the order before is paid or over.
@@ -208,7 +211,9 @@ class StandingOrder:
 
     def prepare_at(self, cycle: int, due_time: datetime) -> datetime:
         """When a cycle that is due then is to be prepared."""
-        return due_time - self.lead(cycle) - NOTICE_HEADROOM
+        # It may be moved to an earlier day, and the customer hears of that with the whole lead.
+        earliest = due_time - timedelta(days=self.slot_days_before)
+        return earliest - self.lead(cycle) - NOTICE_HEADROOM
 
     @property
     def last_due_time(self) -> datetime | None:

@@ -19,7 +19,7 @@ from services.scheduler.domain.terms import BillingMode, Terms
 from services.scheduler.store.items import dump_items, load_items
 
 # The kinds of decisions that move the date of an order.
-_MOVES = frozenset({"ORDERED_NOW", "DEFERRED"})
+_MOVES = frozenset({"ORDERED_NOW", "DEFERRED", "MOVED"})
 
 
 class OrderRow(NamedTuple):
@@ -59,6 +59,8 @@ class OrderRow(NamedTuple):
     traceparent: str
     reasons: list[str]
     confirmed_reasons: list[str]
+    services: list[str]
+    moved_from_date: date | None
     version: int
     create_time: datetime
     update_time: datetime
@@ -111,6 +113,8 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
         order.traceparent,
         order.reasons,
         order.confirmed_reasons,
+        order.services,
+        order.moved_from_date,
         order.version,
         now,
         now,
@@ -163,6 +167,8 @@ def order_of(row: OrderRow) -> Order:
         substitutes={key: Substitute(*one) for key, one in row.substitutes.items()},
         confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
         announcement_count=row.announcement_count,
+        services=tuple(row.services),
+        moved_from_date=row.moved_from_date,
         traceparent=row.traceparent,
         version=row.version,
     )

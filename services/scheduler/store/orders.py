@@ -1,7 +1,7 @@
 """Statements about orders."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from services.runtime.db.pool import Connection, copy
@@ -46,6 +46,13 @@ class _DeclineRow(NamedTuple):
     attempt: int
 
 
+class _LocalDateRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    local_date: date
+
+
 class _NextOpenRow(NamedTuple):
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -71,7 +78,8 @@ _UPDATE = Query(
         pay_time = given.pay_time, recheck_time = given.recheck_time,
         held_stage = given.held_stage, announcement_count = given.announcement_count,
         traceparent = given.traceparent, reasons = given.reasons,
-        confirmed_reasons = given.confirmed_reasons,
+        confirmed_reasons = given.confirmed_reasons, services = given.services,
+        moved_from_date = given.moved_from_date,
         is_moved = orders.is_moved OR (CAST(:moves AS boolean[]))[given.ordinality],
         version = orders.version + 1, update_time = given.update_time
     FROM unnest(CAST(:orders AS order_rows[])) WITH ORDINALITY AS given
@@ -163,6 +171,15 @@ _LAST = Query(
     ORDER BY cycle DESC LIMIT 1
     """,
     LastOrder,
+)
+
+_LOCAL_DATES = Query(
+    """
+    SELECT merchant, standing_order, cycle, local_date FROM orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS given (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
+    """,
+    _LocalDateRow,
 )
 
 _NEXT_OPEN = Query(
@@ -314,6 +331,12 @@ async def next_open_time(
 async def last(tx: Connection, standing_order: StandingOrderKey) -> LastOrder | None:
     """The last cycle that has an order, and its date."""
     return await _LAST.one_or_none(tx, **standing_order._asdict())
+
+
+async def local_dates(tx: Connection, keys: Sequence[OrderKey]) -> dict[OrderKey, date]:
+    """The dates of those of the orders that there are."""
+    rows = await _LOCAL_DATES.all_for(tx, keys)
+    return {OrderKey(*row[:3]): row.local_date for row in rows}
 
 
 async def known_declines(

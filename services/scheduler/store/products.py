@@ -14,7 +14,7 @@ _RECHECK_OUT_OF_STOCK = Command("""
     UPDATE orders SET recheck_time = :now, version = version + 1, update_time = :now
     FROM unnest(CAST(:merchants AS text[]), CAST(:products AS text[]))
       AS restocked (of_merchant, product)
-    WHERE merchant = of_merchant AND recheck_time > :now AND 'OUT_OF_STOCK' = ANY (reasons)
+    WHERE merchant = of_merchant AND recheck_time > :now AND reasons && ARRAY['OUT_OF_STOCK', 'NO_SLOT']
       AND coalesce(recheck_time, '-infinity') > '-infinity'
       AND EXISTS (SELECT FROM jsonb_array_elements(items) AS item WHERE item ->> 0 = product)
 """)

@@ -23,8 +23,9 @@ _INSERT: Query[StandingOrderId] = Query(
         ship_to, region_code, tax_id, price_protection, notice_lead, payment_window, currency,
         promotion_code, rule_lead, notice_rule_pack, price_agreements, protection_end_time,
         protection_notice_time,
-        catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action, state,
-        base_cycle, plan_first_cycle, last_nominal_date, first_cycle, next_cycle, next_due_time,
+        catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
+        slot_days_before, slot_days_after, state, base_cycle, plan_first_cycle, last_nominal_date,
+        first_cycle, next_cycle, next_due_time,
         prepare_time, last_cycle, resume_time, last_due_time, changes, import_hash, create_time,
         update_time
     )
@@ -41,6 +42,7 @@ _INSERT: Query[StandingOrderId] = Query(
         CAST(:catch_up_mode AS text[]),
         CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
         CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]),
+        CAST(:slot_days_before AS int[]), CAST(:slot_days_after AS int[]),
         CAST(:state AS text[]), CAST(:base_cycle AS int[]), CAST(:plan_first_cycle AS int[]),
         CAST(:last_nominal_date AS date[]), CAST(:first_cycle AS int[]),
         CAST(:next_cycle AS int[]), CAST(:next_due_time AS timestamptz[]),

@@ -52,6 +52,8 @@ class StandingOrderRow(NamedTuple):
     conditions: str
     repurchase_window: timedelta | None
     repurchase_action: str
+    slot_days_before: int
+    slot_days_after: int
     last_cycle: int | None
     resume_time: datetime | None
     last_due_time: datetime | None
@@ -104,6 +106,8 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
             if row.repurchase_window is not None
             else None
         ),
+        slot_days_before=row.slot_days_before,
+        slot_days_after=row.slot_days_after,
         waits_for_payment=row.waits_for_payment,
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
@@ -138,6 +142,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "conditions": conditions.dump(standing_order.conditions),
         "repurchase_window": rule.window if rule else None,
         "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
+        "slot_days_before": standing_order.slot_days_before,
+        "slot_days_after": standing_order.slot_days_after,
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
         "plan_first_cycle": standing_order.plan_first_cycle,

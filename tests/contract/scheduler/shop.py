@@ -84,13 +84,17 @@ class Shop:
         return pb.Item(product=self.product(product), quantity=quantity)
 
     async def sell(
-        self, product: str, amount_minor: int, currency: str = "EUR", *, stock_tracked: bool = False
+        self,
+        product: str,
+        amount_minor: int,
+        currency: str = "EUR",
+        **fields: Any,  # noqa: ANN401 - fields of a product
     ) -> None:
         await self.client.catalog.CreateProduct(
             catalog_pb2.CreateProductRequest(
                 parent=self.name,
                 product_id=product,
-                product=catalog_pb2.Product(title=product.title(), stock_tracked=stock_tracked),
+                product=catalog_pb2.Product(title=product.title(), **fields),
                 request_id=new_id(),
             )
         )

@@ -147,6 +147,10 @@ CHANGES = {
         "catalog",
         "UPDATE stock_holds SET quantities = '{1}' WHERE standing_order = 'tea-1' AND cycle = 1",
     ),
+    "slots-match-orders": (
+        "scheduler",
+        "UPDATE orders SET services = '{tea}' WHERE standing_order = 'tea-1' AND cycle = 1",
+    ),
     "nothing-due-undone": (
         "scheduler",
         """

@@ -17,6 +17,7 @@ supplies = st.builds(
     st.just("Tea"),
     st.integers(0, 20),
     st.lists(st.tuples(days, st.integers(1, 10)), max_size=5),
+    days=st.none(),
 )
 
 
@@ -64,3 +65,28 @@ def test_a_delivery_serves_from_its_day_on_and_one_that_is_overdue_serves_nobody
     coming = [(TODAY - timedelta(days=1), 9), (TODAY + timedelta(days=5), 2)]
     found = coverage(Supply("Tea", 1, coming), wanted, TODAY, LAST)
     assert ([late.key.cycle for late in found.short], found.expected_units) == ([1], 2)
+
+
+@given(
+    slots=st.dictionaries(days.filter(lambda day: day >= TODAY), st.integers(0, 10)), wanted=wishes
+)
+def test_a_day_of_a_service_never_serves_more_than_its_slots_and_nothing_else_is_short(
+    slots: dict[date, int], wanted: list[CycleDemand]
+) -> None:
+    found = coverage(Supply("Visit", 0, [], days=slots), wanted, TODAY, LAST)
+    short = {each.key for each in found.short}
+    coming = [each for each in sorted(wanted) if each.local_date in slots]
+    assert found.demand_units == sum(each.units for each in coming)
+    assert found.supply.available_units == sum(slots.values())
+    left = dict(slots)
+    for each in coming:
+        assert (each.key in short) == (each.units > left[each.local_date])
+        if each.key not in short:
+            left[each.local_date] -= each.units
+
+
+def test_a_free_slot_of_another_day_serves_nobody() -> None:
+    tomorrow = TODAY + timedelta(days=1)
+    wanted = [demand(1, TODAY, 1), demand(2, TODAY, 1)]
+    found = coverage(Supply("Visit", 0, [], days={TODAY: 1, tomorrow: 5}), wanted, TODAY, LAST)
+    assert [each.key.cycle for each in found.short] == [2]

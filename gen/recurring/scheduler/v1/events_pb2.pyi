@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
@@ -84,6 +85,7 @@ class OrderUpcoming(_message.Message):
     PREVIOUS_AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
+    MOVED_FROM_DATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -104,6 +106,10 @@ class OrderUpcoming(_message.Message):
     def notice_lead(self) -> _duration_pb2.Duration:
         """No charge earlier than this long after the notice was delivered."""
 
+    @_builtins.property
+    def moved_from_date(self) -> _date_pb2.Date:
+        """The date that it was moved from, to one on which its services have a free slot; absent: it was not."""
+
     def __init__(
         self,
         *,
@@ -113,10 +119,11 @@ class OrderUpcoming(_message.Message):
         previous_amount: _money_pb2.Money | None = ...,
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
         notice_lead: _duration_pb2.Duration | None = ...,
+        moved_from_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "lines", b"lines", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "lines", b"lines", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -127,6 +127,8 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The tax service does not say what its taxes are. It is checked again every hour for as long as that
     takes, and not charged before.
     """
+    NO_SLOT: _OrderReason.ValueType  # 41
+    """A service has no free slot on the day of the cycle, nor on another that it may be moved to."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -177,6 +179,8 @@ TAX_UNAVAILABLE: OrderReason.ValueType  # 40
 """The tax service does not say what its taxes are. It is checked again every hour for as long as that
 takes, and not charged before.
 """
+NO_SLOT: OrderReason.ValueType  # 41
+"""A service has no free slot on the day of the cycle, nor on another that it may be moved to."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final
@@ -227,6 +231,8 @@ class StandingOrder(_message.Message):
     CONDITIONS_FIELD_NUMBER: _builtins.int
     REPURCHASE_WINDOW_FIELD_NUMBER: _builtins.int
     REPURCHASE_ACTION_FIELD_NUMBER: _builtins.int
+    SLOT_DAYS_BEFORE_FIELD_NUMBER: _builtins.int
+    SLOT_DAYS_AFTER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NEXT_CYCLE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
@@ -272,6 +278,13 @@ class StandingOrder(_message.Message):
     """The rule pack that asks for longer than `notice_lead`; empty if none does."""
     repurchase_action: Global___Otherwise.Action.ValueType
     """What becomes of it: SKIP or HOLD_AND_ASK. Default: SKIP. It means nothing without a window."""
+    slot_days_before: _builtins.int
+    """Of services, whose stock is slots by day: how many days before its date a cycle may be moved where that
+    day is full, and how many after it. It goes to the nearest day that is free, the later one of two; never
+    to a day in a blackout, on or past another cycle's, or too near for its notice lead. 0 to 14; default 0:
+    it stays, and is held until a slot is free. A cycle is prepared so much earlier.
+    """
+    slot_days_after: _builtins.int
     state: Global___StandingOrder.State.ValueType
     next_cycle: _builtins.int
     """The next cycle without an order; 0 when there is none."""
@@ -376,6 +389,8 @@ class StandingOrder(_message.Message):
         conditions: _abc.Iterable[Global___Condition] | None = ...,
         repurchase_window: _duration_pb2.Duration | None = ...,
         repurchase_action: Global___Otherwise.Action.ValueType = ...,
+        slot_days_before: _builtins.int = ...,
+        slot_days_after: _builtins.int = ...,
         state: Global___StandingOrder.State.ValueType = ...,
         next_cycle: _builtins.int = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
@@ -390,7 +405,7 @@ class StandingOrder(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "effective_notice_lead", b"effective_notice_lead", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "conditions", b"conditions", "create_time", b"create_time", "currency", b"currency", "customer", b"customer", "cycle_changes", b"cycle_changes", "effective_notice_lead", b"effective_notice_lead", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "notice_rule_pack", b"notice_rule_pack", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "promotion_code", b"promotion_code", "region_code", b"region_code", "repurchase_action", b"repurchase_action", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "conditions", b"conditions", "create_time", b"create_time", "currency", b"currency", "customer", b"customer", "cycle_changes", b"cycle_changes", "effective_notice_lead", b"effective_notice_lead", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "notice_rule_pack", b"notice_rule_pack", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "promotion_code", b"promotion_code", "region_code", b"region_code", "repurchase_action", b"repurchase_action", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "slot_days_after", b"slot_days_after", "slot_days_before", b"slot_days_before", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1209,6 +1224,7 @@ class Order(_message.Message):
     CUSTOMER_FIELD_NUMBER: _builtins.int
     CYCLE_FIELD_NUMBER: _builtins.int
     LOCAL_DATE_FIELD_NUMBER: _builtins.int
+    MOVED_FROM_DATE_FIELD_NUMBER: _builtins.int
     DUE_TIME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
@@ -1246,6 +1262,10 @@ class Order(_message.Message):
     @_builtins.property
     def local_date(self) -> _date_pb2.Date:
         """The cycle's date in the schedule's zone."""
+
+    @_builtins.property
+    def moved_from_date(self) -> _date_pb2.Date:
+        """Its date before it was moved to a day on which its services have a free slot; absent: it was not."""
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -1288,6 +1308,7 @@ class Order(_message.Message):
         customer: _builtins.str = ...,
         cycle: _builtins.int = ...,
         local_date: _date_pb2.Date | None = ...,
+        moved_from_date: _date_pb2.Date | None = ...,
         due_time: _timestamp_pb2.Timestamp | None = ...,
         state: Global___Order.State.ValueType = ...,
         reasons: _abc.Iterable[Global___OrderReason.ValueType] | None = ...,
@@ -1306,9 +1327,9 @@ class Order(_message.Message):
         billing_mode: Global___BillingMode.ValueType = ...,
         mandate: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "moved_from_date", b"moved_from_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "mandate", b"mandate", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "region_code", b"region_code", "ship_to", b"ship_to", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "mandate", b"mandate", "moved_from_date", b"moved_from_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "region_code", b"region_code", "ship_to", b"ship_to", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2630,7 +2651,7 @@ class StockCoverage(_message.Message):
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
     available_units: _builtins.int
-    """Now."""
+    """Now. Of a service: the slots of all days to the end that no paid order uses."""
     expected_units: _builtins.int
     """By deliveries from today to the end."""
     demand_units: _builtins.int

@@ -226,7 +226,7 @@ class SchedulerServiceServicer:
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
         tax_id, notice_lead, payment_window, catch_up, conditions, repurchase_window, repurchase_action,
-        price_protection. Field violations and reasons as in CreateStandingOrder, and:
+        price_protection, slot_days_before, slot_days_after. Field violations and reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,

@@ -13,6 +13,7 @@ from services.notify.domain.templates.wording import (
     Tax,
     Wording,
     date_text,
+    day_text,
     money_text,
     price_title,
     reasons_text,
@@ -42,15 +43,18 @@ class OrderUpcoming:
     # Its own date; None: the day of the charge.
     due_time: datetime | None = None
     taxes: tuple[Tax, ...] = ()
+    # The date that it was moved from, since that day was full; None: it was not.
+    moved_from: date | None = None
 
     def wording(self) -> Wording:
         """Names the ceiling and the earliest time, as the charge will keep them."""
         instead = substitutes_text(self.lines)
-        title = title_text(self.title, short=bool(instead))
+        is_moved = self.moved_from is not None
+        title = title_text(self.title, short=bool(instead) or is_moved)
         when = time_text(self.charge_not_before, self.time_zone)
         # Orders that are caught up together are charged on one day, and distinguished by their own.
         day = date_text(self.due_time or self.charge_not_before, self.time_zone)
-        late = day != date_text(self.charge_not_before, self.time_zone)
+        late = is_moved or day != date_text(self.charge_not_before, self.time_zone)
         what = (
             f"Your order {title}{f' of {day}' if late else ''} comes to {money_text(self.amount)}"
         )
@@ -63,6 +67,9 @@ class OrderUpcoming:
         return say(
             f"Coming up: {title}",
             f"{what}.",
+            f"It is moved from {day_text(self.moved_from)}, which is full."
+            if self.moved_from
+            else "",
             instead,
             how,
             "Skip or change it in your account before then.",

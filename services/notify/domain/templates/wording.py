@@ -6,7 +6,7 @@ names and titles are in it (3GPP TS 23.038). An e-mail says the same and adds th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -135,6 +135,11 @@ def date_text(moment: datetime, time_zone: str) -> str:
     return time_text(moment, time_zone).partition(",")[0]
 
 
+def day_text(day: date) -> str:
+    """A civil date, for example Sat 31 Jan."""
+    return f"{day:%a} {day.day} {day:%b}"
+
+
 def reasons_text(reasons: tuple[str, ...]) -> str:
     """Why, in words, for the reasons' names."""
     known = {**REASONS, **MANDATE_REASONS}
@@ -170,6 +175,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PAYMENT_NOT_MADE": "the payment could not be made in time",
     "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
     "TAX_UNAVAILABLE": "its taxes are not known yet",
+    "NO_SLOT": "no slot is free on its day",
 })  # fmt: skip
 
 

@@ -60,6 +60,7 @@ CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "tax_id", "notice_lead",
     "payment_window", "catch_up", "conditions", "repurchase_window", "repurchase_action",
     "price_protection",
+    "slot_days_before", "slot_days_after",
 )  # fmt: skip
 
 DUE_FILTERS: tuple[Literal["due_from_time"], Literal["due_before_time"]] = (

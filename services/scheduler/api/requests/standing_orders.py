@@ -117,6 +117,8 @@ def read_standing_order(
         catch_up=catch_up,
         conditions=conditions,
         repurchase=repurchase,
+        slot_days_before=message.slot_days_before,
+        slot_days_after=message.slot_days_after,
         create_time=now,
         update_time=now,
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from services.scheduler.application.evaluation import slots
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.local_checks import check_locally
 from services.scheduler.application.evaluation.pricing import (
@@ -43,6 +44,7 @@ async def prepare(context: Context, orders: Sequence[Order]) -> list[Order]:
     histories = await order_histories(context, checked.going_on)
     planned = await planned_charges(context, checked.going_on)
     evaluated = await evaluate(context, checked.going_on, histories, planned)
+    evaluated = await slots.booked(context, evaluated)
     return checked.decided + [
         prepared(*entry, context.standing_order(entry.order), context.now) for entry in evaluated
     ]

@@ -61,6 +61,9 @@ CREATE TABLE standing_orders (
     repurchase_window       interval,
     repurchase_action       text        NOT NULL
                             CHECK (repurchase_action IN ('SKIP', 'HOLD_AND_ASK')),
+    -- How many days a cycle may be moved to where a service has a free slot.
+    slot_days_before        smallint    NOT NULL DEFAULT 0 CHECK (slot_days_before BETWEEN 0 AND 14),
+    slot_days_after         smallint    NOT NULL DEFAULT 0 CHECK (slot_days_after BETWEEN 0 AND 14),
     last_cycle              integer,
     -- Whether somebody moved dates since sign-up: then the schedule alone does not give them all.
     dates_changed           boolean     NOT NULL DEFAULT false,
@@ -179,6 +182,10 @@ CREATE TABLE orders (
     announcement_count      integer     NOT NULL,
     -- Whether its date was moved after it was announced.
     is_moved                boolean     NOT NULL,
+    -- Its products that have slots booked for its date.
+    services                text[]      NOT NULL DEFAULT '{}',
+    -- The date that it had before it was moved to one with free slots.
+    moved_from_date         date,
     -- Counts the changes: what was decided about an earlier one is not stored any more.
     version                 integer     NOT NULL DEFAULT 1,
     update_time             timestamptz NOT NULL,
@@ -298,8 +305,8 @@ CREATE VIEW order_rows WITH (security_invoker = true) AS
            billing_mode, mandate, payment_window, time_zone, items, substitutes, hold_until_time,
            asks_condition, local_date, due_time, notice_lead, lines, currency, notified_minor,
            amount_minor, charge_not_before_time, notice_time, collect_time, pay_time, recheck_time,
-           held_stage, announcement_count, traceparent, reasons, confirmed_reasons, version,
-           create_time, update_time
+           held_stage, announcement_count, traceparent, reasons, confirmed_reasons, services,
+           moved_from_date, version, create_time, update_time
     FROM orders;
 -- What statements read of a standing order (store/standing_order_rows.py), and what its merchant's
 -- settings mean for it: they are found by their key, row by row, and never read as a whole.
@@ -312,7 +319,8 @@ CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
            last_nominal_date, next_cycle,
            next_due_time, prepare_time,
            catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
-           last_cycle, resume_time, last_due_time, changes, dates_changed, paid_order_count,
+           slot_days_before, slot_days_after, last_cycle, resume_time, last_due_time, changes,
+           dates_changed, paid_order_count,
            last_amount_minor, last_currency, version,
            coalesce((SELECT unpaid_policy = 'WAIT' FROM scheduler_settings AS settings
                      WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment
@@ -437,6 +445,16 @@ CREATE VIEW audit_v1.order_items AS
         SELECT item ->> 0 AS product, sum((item ->> 1)::integer) AS quantity_units
         FROM jsonb_array_elements(items) AS item GROUP BY item ->> 0) AS item
     WHERE state IN ('AWAITING_PAYMENT', 'PAID');
+-- The slots of services that are booked for an order that is announced, to be paid or paid.
+CREATE VIEW audit_v1.order_slots AS
+    SELECT merchant,
+           'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               AS order_name,
+           state, local_date, item ->> 0 AS product, (item ->> 1)::integer AS slots, due_time
+    FROM orders CROSS JOIN LATERAL jsonb_array_elements(items) AS item
+    WHERE services <> '{}' AND state IN ('UPCOMING', 'AWAITING_PAYMENT', 'PAID')
+      AND item ->> 0 = ANY (services);
 -- What payments, notify and catalog say as well, by when the order was due.
 CREATE VIEW audit_v1.compared AS
     SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, name AS subject,
@@ -457,7 +475,13 @@ CREATE VIEW audit_v1.compared AS
            ARRAY[standing_order_name], '', 0,
            CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || quantity_units, due_time,
            state = 'PAID'
-    FROM audit_v1.order_items;
+    FROM audit_v1.order_items
+    UNION ALL
+    SELECT 'slots-match-orders', merchant, product, order_name || ' ' || product,
+           ARRAY[standing_order_name], '', 0,
+           CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || slots || ' ' || local_date,
+           due_time, state = 'PAID'
+    FROM audit_v1.order_slots;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
