@@ -20,6 +20,7 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "envoy"
 CONFIGURATION = "/etc/envoy"
 CERTIFICATE, AUTHORITY = "/etc/recurring/tls", "/etc/recurring/authority"
 TIMEOUT_SECONDS = 5.0
+WEBHOOK_PORT = 7404
 MEBIBYTE = 1024**2
 _SAMPLE = re.compile(r"^(\w+\{[^}]*\}) (\S+)$", re.MULTILINE)
 
@@ -44,10 +45,12 @@ class Gateway:
             CERTIFICATE: keys.authority.ensure(folder / "tls", "gateway", (HOST, "localhost")),
             AUTHORITY: keys.authority.certificate_file.parent,
         }
-        own, metrics, admin = free_ports(3)
+        own, metrics, admin, webhooks, receiver = free_ports(5)
         self.address, self._metrics = f"{HOST}:{own}", f"http://{HOST}:{metrics}"
         self._services = services
-        self._ports = {7401: own, 9464: metrics, 9901: admin}
+        # Where webhooks come in, and where payments takes them.
+        self.webhook_address, self.receiver_address = f"{HOST}:{webhooks}", f"{HOST}:{receiver}"
+        self._ports = {7401: own, 9464: metrics, 9901: admin, WEBHOOK_PORT: webhooks}
         self.process = Process(
             name="envoy",
             command=[str(PROGRAM), *self._arguments()],
@@ -116,6 +119,9 @@ class Gateway:
             return node
         if "port_value" in node:
             own = f"{HOST}:{self._ports[node['port_value']]}"
+            if node["port_value"] == WEBHOOK_PORT and node["address"] in self._services:
+                port = self.receiver_address.partition(":")[2]
+                return {"address": HOST, "port_value": int(port)}
             host, _, port = self._services.get(node["address"], own).partition(":")
             return {"address": host, "port_value": int(port)}
         node_here = {

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from itertools import count, islice
 from typing import Any
 
+import aiohttp
 import grpc
 import psutil
 import pytest
@@ -12,6 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
+from services.payments.api.webhooks import HTTP_LIMITS, PATH
+from services.runtime.auth.tls import Identity
+from services.runtime.http_server import HttpServer, Request, Response
 from tests.integration.gateway import http2
 from tests.integration.gateway.conftest import Begin
 from tests.integration.gateway.envoy import Gateway
@@ -103,6 +108,30 @@ async def test_whoever_has_another_services_certificate_gets_no_call(
     request = payments_pb2.GetChargeRequest(name="merchants/acme/charges/one")
     call = payments.GetCharge(request, metadata=server.token(), timeout=GRACE_SECONDS)
     assert await how_it_ends(call) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_webhooks_go_to_payments_and_nothing_else_does(
+    gateway: Gateway, server: CatalogServer
+) -> None:
+    identity = Identity(server.keys.certificate_folder("payments"), production=False)
+    reached: list[Request] = []
+
+    async def receive(request: Request) -> Response:
+        reached.append(request)
+        return Response(HTTPStatus.OK)
+
+    receiver = HttpServer(receive, HTTP_LIMITS)
+    await receiver.start(gateway.receiver_address, identity.server_context())
+    url = f"https://{gateway.webhook_address}"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=identity.trust())) as http:
+        headers = {"Stripe-Signature": "t=1,v1=2"}
+        taken = await http.post(url + PATH, data=b'{"id": 1}', headers=headers)
+        elsewhere = [await http.post(url + path) for path in ("/", "/metrics", PATH + "/a")]
+    await receiver.stop(1)
+    assert taken.status == HTTPStatus.OK
+    assert {answer.status for answer in elsewhere} == {HTTPStatus.NOT_FOUND}
+    assert [(each.path, each.body) for each in reached] == [(PATH, b'{"id": 1}')]
+    assert reached[0].header("stripe-signature") == "t=1,v1=2"
 
 
 @pytest.mark.parametrize("extra", TOO_MUCH, ids=["too long", "too many"])
