@@ -22,6 +22,8 @@ IMAGE := build/protos.binpb
 BASELINE := protos/baseline.binpb
 # Comes with Prometheus; no wheel brings it.
 PROMTOOL ?= $(shell command -v promtool)
+# No wheel brings it either.
+HLEDGER ?= $(shell command -v hledger)
 CODE := $(wildcard services sandbox cli deploy protos clients examples tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
@@ -38,7 +40,7 @@ export REQUESTS_CA_BUNDLE ?= $(AUTHORITIES)
 export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
 endif
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules journals test test-suite \
 	test-servers test-parts fuzz faults soak audit contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
@@ -128,7 +130,7 @@ test-servers: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
 	@$(BIN)/pytest $(SERVER_TESTS)
 
 test-parts: $(SETUP)
-	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS) $(SERVER_TESTS))
+	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS) $(SERVER_TESTS) tests/journals)
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
@@ -177,7 +179,16 @@ rules: ## Check the alerts and fire each in a test, with promtool (Debian: prome
 		echo "rules: NOT CHECKED, since promtool is missing (apt-get install prometheus)" >&2; \
 	fi
 
-check: gen-check lint types imports manifests rules test ## Everything that must hold before a commit
+journals: $(SETUP) ## Have hledger read the ledger's journals (Debian: hledger)
+	@if [ -n "$(HLEDGER)" ]; then \
+		RECURRING_HLEDGER="$(HLEDGER)" $(BIN)/pytest tests/journals; \
+	elif [ -n "$${CI:-}" ]; then \
+		echo "journals: hledger is missing, and CI must not do without it" >&2; exit 1; \
+	else \
+		echo "journals: NOT CHECKED BY hledger, which is missing (apt-get install hledger)" >&2; \
+	fi
+
+check: gen-check lint types imports manifests rules journals test ## Everything that must hold before a commit
 
 image: $(SETUP) $(TOOLS_SETUP) ## Build the images with podman, buildah or docker, and say what is in them
 	@$(PYTHON) -m deploy.image.build $(TOOLS)/bin

@@ -123,6 +123,19 @@ _PAYMENTS = (
            due_time
     FROM book WHERE refunded
     """,
+    """
+    UPDATE ledger_closing
+    SET closed_through_date = current_date - 1, kept_through_date = current_date - 1
+    """,
+    """
+    INSERT INTO ledger_days (merchant, account, currency, book_date, debit_minor, credit_minor)
+    SELECT merchant, account, currency, book_time::date, sum(debit_minor), sum(credit_minor)
+    FROM ledger_transfers CROSS JOIN LATERAL (
+        VALUES (debit_account, amount_minor, 0), (credit_account, 0, amount_minor)
+    ) AS entry (account, debit_minor, credit_minor)
+    WHERE book_time < current_date
+    GROUP BY merchant, account, currency, book_time::date
+    """,
 )
 _NOTIFY = (
     """

@@ -1,4 +1,4 @@
-"""Payment methods, mandates, charges, refunds and the books."""
+"""Payment methods, mandates, charges and refunds."""
 
 from datetime import datetime
 from typing import Annotated
@@ -18,7 +18,6 @@ payment_methods = group("Manage the payment methods of customers.")
 mandates = group("Manage the mandates of customers, their consent to be charged.")
 charges = group("List and confirm charges, one for each order, with all attempts.")
 refunds = group("Refund charges.")
-ledger = group("Show the double-entry ledger of the merchant.")
 
 ANY_CUSTOMER = "-"
 
@@ -106,17 +105,6 @@ REFUND_COLUMNS: Columns[pb.Refund] = {
     "note": lambda it: it.note,
     "created": lambda it: format_timestamp(it.create_time),
     "updated": lambda it: format_timestamp(it.update_time),
-}
-ACCOUNT_COLUMNS: Columns[pb.LedgerAccount] = {
-    "account": lambda it: last_id(it.name),
-    "balance": lambda it: format_money(it.balance),
-}
-ENTRY_COLUMNS: Columns[pb.LedgerEntry] = {
-    "booked": lambda it: format_timestamp(it.book_time),
-    "account": lambda it: last_id(it.account),
-    "amount": lambda it: format_money(it.amount),
-    "for": lambda it: short_name(it.source),
-    "transaction": lambda it: last_id(it.transaction),
 }
 
 
@@ -387,21 +375,3 @@ async def list_refunds(session: Session, charge: ChargeArgument) -> None:
     request = pb.ListRefundsRequest(parent=session.name(CHARGE, charge))
     listed = await all_pages(session.payments.ListRefunds, request, "refunds")
     session.output.many(listed, REFUND_COLUMNS, "no refunds")
-
-
-@command(ledger, "accounts")
-async def list_accounts(session: Session) -> None:
-    """List the accounts with their balances."""
-    request = pb.ListLedgerAccountsRequest(parent=session.parent)
-    ledger_accounts = await all_pages(
-        session.payments.ListLedgerAccounts, request, "ledger_accounts"
-    )
-    session.output.many(ledger_accounts, ACCOUNT_COLUMNS, "no accounts")
-
-
-@command(ledger, "entries")
-async def list_entries(session: Session) -> None:
-    """List the entries, the oldest first."""
-    request = pb.ListLedgerEntriesRequest(parent=session.parent)
-    ledger_entries = await all_pages(session.payments.ListLedgerEntries, request, "ledger_entries")
-    session.output.many(ledger_entries, ENTRY_COLUMNS, "no entries")

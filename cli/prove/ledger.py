@@ -83,4 +83,35 @@ REFUNDS_WITHIN_CHARGE = LocalClause(
     HAVING charges.state <> 'SUCCEEDED' OR sum(refunds.amount_minor) > charges.amount_minor
     """,
 )
-LOCAL = (CAPTURED_IN_LEDGER, REFUNDS_WITHIN_CHARGE)
+LEDGER_DAYS_ADD_UP = LocalClause(
+    "ledger-days-add-up",
+    "What is kept of a day that is closed is what was booked on it, by account and currency.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.ledger_days WHERE UNSETTLED(day_time) AND $1 IN ('', merchant)",
+    """
+    SELECT coalesce(kept.merchant, booked.merchant) AS merchant,
+           format('%s %s on %s: %s debited and %s credited, %s and %s booked',
+                  coalesce(kept.account, booked.account), coalesce(kept.currency, booked.currency),
+                  coalesce(kept.book_date, booked.book_date), coalesce(kept.debit_minor, 0),
+                  coalesce(kept.credit_minor, 0), coalesce(booked.debit_minor, 0),
+                  coalesce(booked.credit_minor, 0)) AS what
+    FROM (
+        SELECT merchant, account, currency, book_date, debit_minor, credit_minor
+        FROM audit_v1.ledger_days
+        WHERE UNSETTLED(day_time) AND $1 IN ('', merchant)
+    ) AS kept
+    FULL JOIN (
+        SELECT merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date AS book_date,
+               coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS debit_minor,
+               coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0) AS credit_minor
+        FROM audit_v1.ledger_entries
+        WHERE book_time < (SELECT kept_until_time FROM audit_v1.ledger_closing)
+          AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+        GROUP BY merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date
+    ) AS booked USING (merchant, account, currency, book_date)
+    WHERE (kept.debit_minor, kept.credit_minor)
+          IS DISTINCT FROM (booked.debit_minor, booked.credit_minor)
+    """,
+    ("ledger-entries",),
+)
+LOCAL = (CAPTURED_IN_LEDGER, REFUNDS_WITHIN_CHARGE, LEDGER_DAYS_ADD_UP)

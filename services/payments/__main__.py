@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 from pydantic import Field, SecretStr, field_validator
 from recurring.payments.v1 import payments_pb2_grpc
@@ -9,6 +10,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
+from services.payments.application import ledger
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
@@ -20,7 +22,7 @@ from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
 from services.payments.workers import EXPIRY_NOTICE_DAYS, Workers
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Components, HttpAddress, Runtime
+from services.runtime.app.components import Components, HttpAddress, PeriodicWork, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
@@ -97,6 +99,14 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         ),
         http=_webhook_address(settings, database, clock),
         lease=leases.OUTSIDE,
+        periodic_work=(
+            PeriodicWork(
+                "ledger-days",
+                partial(ledger.close_days, database, clock),
+                ledger.CLOSE_POLL_SECONDS,
+                ledger.CLOSE_DEADLINE_SECONDS,
+            ),
+        ),
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )

@@ -21,12 +21,12 @@ from services.payments.domain.keys import (
 )
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
-from services.payments.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD
+from services.payments.names import CHARGE, CUSTOMER, MANDATE, MERCHANT, PAYMENT_METHOD
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
-from services.runtime.rpc.conversions import from_money, read_money, read_timestamp
+from services.runtime.rpc.conversions import from_money, read_bound, read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 
 
@@ -91,6 +91,19 @@ def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKe
     amount = read_money(violations, "refund.amount", request.refund.amount)
     violations.check()
     return key, amount
+
+
+def read_balances(
+    request: payments_pb2.ListLedgerAccountsRequest,
+) -> tuple[MerchantId, datetime | None]:
+    """Whose balances are wanted, and of when; None for now. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    if not request.HasField("as_of_time"):
+        return merchant, None
+    violations = Violations()
+    as_of_time = read_bound(violations, "as_of_time", request.as_of_time)
+    violations.check()
+    return merchant, as_of_time
 
 
 def read_new_mandate(

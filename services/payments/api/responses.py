@@ -11,6 +11,7 @@ from services.payments.application.mandates import CheckedMandate
 from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
+from services.payments.domain.ledger import ACCOUNT_TYPES
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund
@@ -166,6 +167,7 @@ def ledger_account_message(merchant: str, balance: Balance) -> payments_pb2.Ledg
     return payments_pb2.LedgerAccount(
         name=LEDGER_ACCOUNT.format(merchant, balance.account),
         balance=to_money(balance.balance_minor, balance.currency),
+        type=payments_pb2.LedgerAccount.Type.Value(ACCOUNT_TYPES[balance.account]),
     )
 
 

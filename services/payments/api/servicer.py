@@ -315,12 +315,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListLedgerAccounts(
         self, request: payments_pb2.ListLedgerAccountsRequest, _context: object
     ) -> payments_pb2.ListLedgerAccountsResponse:
-        merchant = read_name(MERCHANT, request.parent)
+        merchant, as_of_time = requests.read_balances(request)
         page = read_page(request, keys=2)
         account, currency = page.after or ("", "")
         async with self._database.read() as connection:
             listed = await ledger_store.balances(
-                connection, merchant, (account, currency), page.limit
+                connection, merchant, as_of_time, (account, currency), page.limit
             )
         shown, token = page.cut(
             listed,

@@ -1,7 +1,8 @@
 """What the ledger says of charges and refunds."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 
 from services.payments.domain.charges import Charge
 from services.payments.domain.keys import CustomerId, MerchantId, derived_key
@@ -9,6 +10,24 @@ from services.payments.domain.refunds import Refund
 
 PROVIDER_CLEARING = "provider-clearing"
 MERCHANT_PAYABLE = "merchant-payable"
+
+# A day is closed so long after its end.
+CLOSE_DELAY = timedelta(hours=1)
+
+
+class AccountType(StrEnum):
+    """On which side of the books an account stands."""
+
+    ASSET = "ASSET"
+    LIABILITY = "LIABILITY"
+    INCOME = "INCOME"
+    EXPENSE = "EXPENSE"
+
+
+ACCOUNT_TYPES = {
+    PROVIDER_CLEARING: AccountType.ASSET,
+    MERCHANT_PAYABLE: AccountType.LIABILITY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +95,8 @@ def book_refund_failure(refund: Refund, now: datetime) -> Transfer:
         refund.currency,
         now,
     )
+
+
+def last_closed_date(now: datetime) -> date:
+    """The last day (UTC) that is to be closed by now."""
+    return (now - CLOSE_DELAY).astimezone(UTC).date() - timedelta(days=1)

@@ -1,14 +1,20 @@
-"""The double-entry ledger: rows are added and never changed, which PostgreSQL enforces."""
+"""The double-entry ledger: rows are added and never changed, which PostgreSQL enforces.
+
+A day (UTC) is closed in two steps. First it is said that it is closed: from then on what has a time of
+that day is booked on the next. When every statement is over that may not have heard of it, what each
+account was debited and credited with on that day is kept. So a balance at any instant is a sum over
+days, and over the transfers of days that are not kept yet.
+"""
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from services.payments.domain.keys import MerchantId
 from services.payments.domain.ledger import Transfer
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 
 
 class Balance(NamedTuple):
@@ -33,26 +39,85 @@ class Entry(NamedTuple):
     book_time: datetime
 
 
+# No statement of the service lasts so long: the role's own limit is 30 s.
+CLOSING_SETTLE_SECONDS = 60
+
+# A closed day stays as it is: what comes late is booked on the next.
 _BOOK = Command("""
     INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
                                   credit_account, amount_minor, currency, book_time)
-    SELECT * FROM unnest(
+    SELECT merchant, customer, source, kind, transaction, debit_account, credit_account,
+           amount_minor, currency,
+           greatest(book_time, (SELECT open_from_time FROM ledger_closing)) AS book_time
+    FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
         CAST(:kind AS text[]), CAST(:transaction AS uuid[]), CAST(:debit_account AS text[]),
         CAST(:credit_account AS text[]), CAST(:amount_minor AS bigint[]),
-        CAST(:currency AS text[]), CAST(:book_time AS timestamptz[]))
+        CAST(:currency AS text[]), CAST(:book_time AS timestamptz[])
+    ) AS booked (merchant, customer, source, kind, transaction, debit_account, credit_account,
+                 amount_minor, currency, book_time)
 """)
 
+_ALLOW_TIME: Query[str] = Query(
+    "SELECT set_config('statement_timeout', :milliseconds, true) AS statement_timeout", scalar
+)
+
+_CLOSE_DAYS = Command("""
+    UPDATE ledger_closing SET closed_through_date = :through_date, close_time = clock_timestamp()
+    WHERE kept_through_date = closed_through_date AND closed_through_date < :through_date
+""")
+
+_KEEP_DAYS = Command("""
+    WITH closing AS (
+        SELECT kept_through_date, closed_through_date,
+               (kept_through_date + 1)::timestamp AT TIME ZONE 'UTC' AS from_time, open_from_time
+        FROM ledger_closing
+        WHERE kept_through_date < closed_through_date
+          AND close_time < clock_timestamp() - make_interval(secs => :settle_seconds)
+        FOR UPDATE
+    ), kept AS (
+        INSERT INTO ledger_days (merchant, account, currency, book_date, debit_minor, credit_minor)
+        SELECT merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date AS book_date,
+               sum(debit_minor) AS debit_minor, sum(credit_minor) AS credit_minor
+        FROM closing
+        JOIN ledger_transfers AS transfer
+          ON book_time >= closing.from_time AND book_time < closing.open_from_time
+        CROSS JOIN LATERAL (
+            VALUES (debit_account, amount_minor, 0), (credit_account, 0, amount_minor)
+        ) AS entry (account, debit_minor, credit_minor)
+        GROUP BY merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date
+    )
+    UPDATE ledger_closing SET kept_through_date = closing.closed_through_date FROM closing
+""")
+
+# Days that are kept, and the transfers since.
 _BALANCES = Query(
     """
+    WITH span AS (
+        SELECT least(
+            kept_through_date + 1,
+            (CAST(:as_of_time AS timestamptz) AT TIME ZONE 'UTC')::date) AS until_date
+        FROM ledger_closing
+    )
     SELECT account, currency, CAST(sum(amount_minor) AS bigint) AS balance_minor
     FROM (
-        SELECT debit_account, credit_account, currency, sum(amount_minor) AS total_minor
-        FROM ledger_transfers WHERE merchant = :merchant
-        GROUP BY debit_account, credit_account, currency) AS moved
-    CROSS JOIN LATERAL (
-        VALUES (debit_account, total_minor), (credit_account, -total_minor)
-    ) AS entry (account, amount_minor)
+        SELECT account, currency, sum(debit_minor - credit_minor) AS amount_minor
+        FROM ledger_days CROSS JOIN span
+        WHERE merchant = :merchant AND book_date < until_date
+        GROUP BY account, currency
+        UNION ALL
+        SELECT entry.account, currency, entry.amount_minor
+        FROM (
+            SELECT debit_account, credit_account, currency, sum(amount_minor) AS total_minor
+            FROM ledger_transfers
+            WHERE merchant = :merchant
+              AND book_time >= (SELECT until_date::timestamp AT TIME ZONE 'UTC' FROM span)
+              AND book_time < coalesce(:as_of_time, 'infinity')
+            GROUP BY debit_account, credit_account, currency) AS moved
+        CROSS JOIN LATERAL (
+            VALUES (debit_account, total_minor), (credit_account, -total_minor)
+        ) AS entry (account, amount_minor)
+    ) AS part
     WHERE (account, currency) > (:after_account, :after_currency)
     GROUP BY account, currency ORDER BY account, currency LIMIT :limit
 """,
@@ -83,13 +148,33 @@ async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
     await _BOOK.run_for(tx, transfers)
 
 
+async def close_days(tx: Connection, through_date: date) -> None:
+    """Close the days through that one; without effect while closed days are not kept yet."""
+    await _CLOSE_DAYS.run(tx, through_date=through_date)
+
+
+async def keep_days(tx: Connection, deadline_seconds: float) -> None:
+    """Keep what was booked on the days that are closed, once nothing is booked on them any more."""
+    await _ALLOW_TIME.one(tx, milliseconds=str(int(deadline_seconds * 1000)))
+    await _KEEP_DAYS.run(tx, settle_seconds=CLOSING_SETTLE_SECONDS)
+
+
 async def balances(
-    tx: Connection, merchant: MerchantId, after: tuple[str, str], limit: int
+    tx: Connection,
+    merchant: MerchantId,
+    as_of_time: datetime | None,
+    after: tuple[str, str],
+    limit: int,
 ) -> list[Balance]:
-    """A merchant's accounts with their balances, by account and currency."""
+    """A merchant's accounts, by account and currency, with the sums of what was booked before then."""
     account, currency = after
     return await _BALANCES.all(
-        tx, merchant=merchant, after_account=account, after_currency=currency, limit=limit
+        tx,
+        merchant=merchant,
+        as_of_time=as_of_time,
+        after_account=account,
+        after_currency=currency,
+        limit=limit,
     )
 
 

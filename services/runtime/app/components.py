@@ -39,6 +39,16 @@ class HttpAddress:
     server: HttpServer
 
 
+@dataclass(frozen=True, slots=True)
+class PeriodicWork:
+    """What each replica does at an interval; done by several at once, it is done once."""
+
+    name: str
+    work: Callable[[], Awaitable[None]]
+    poll_seconds: float
+    deadline_seconds: float
+
+
 @dataclass(frozen=True)
 class Components:
     """The parts that a service provides."""
@@ -52,6 +62,7 @@ class Components:
     due_work: Sequence[DueWork] = ()
     # How long a replica leases the buckets of its due work.
     lease: Lease = leases.SUITE
+    periodic_work: Sequence[PeriodicWork] = ()
     # The gauges of its database.
     gauge_queries: Sequence[GaugeQuery] = ()
     # The tables with its personal data.

@@ -15,6 +15,7 @@ from services.runtime.app.components import (
     Assemble,
     Components,
     HttpAddress,
+    PeriodicWork,
     Runtime,
     S,
     Subscribe,
@@ -208,6 +209,15 @@ def _workers(
         # Days to catch up with wait for the next interval, so that they do not hold up due work.
         return Step()
 
+    def periodic(each: PeriodicWork) -> PeriodicWorker:
+        async def step() -> Step:
+            await each.work()
+            return Step()
+
+        return PeriodicWorker(
+            each.name, runtime.clock, step, each.poll_seconds, each.deadline_seconds
+        )
+
     buckets.export()
     clock, deadline_seconds = runtime.clock, components.lease.step_deadline_seconds
     due_work = [
@@ -227,6 +237,7 @@ def _workers(
         PeriodicWorker(
             "digests", clock, keep_digests, digests.POLL_SECONDS, digests.DEADLINE_SECONDS
         ),
+        *map(periodic, components.periodic_work),
         PeriodicWorker("gauges", clock, gauges.step, GAUGE_INTERVAL_SECONDS),
         *messaging.consumers,
         messaging.failed_events,

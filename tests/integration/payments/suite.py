@@ -335,9 +335,12 @@ class Payments:
         """What the provider has taken from customers."""
         return sum(payment["amount_received"] for payment in await self.payments_at_provider())
 
-    async def balances(self) -> dict[str, int]:
+    async def balances(self, as_of_time: datetime | None = None) -> dict[str, int]:
         """The ledger: minor units by account, all in EUR."""
-        answer = await self.call(payments_pb2.ListLedgerAccountsRequest(parent="merchants/acme"))
+        request = payments_pb2.ListLedgerAccountsRequest(
+            parent="merchants/acme", as_of_time=to_timestamp(as_of_time) if as_of_time else None
+        )
+        answer = await self.call(request)
         return {
             account.name.rpartition("/")[2]: account.balance.units * 100
             + account.balance.nanos // 10_000_000

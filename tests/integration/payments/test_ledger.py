@@ -1,11 +1,14 @@
 """Refunds, and a ledger that nobody can bend."""
 
 import asyncio
+from datetime import UTC, datetime, time, timedelta
 
 import asyncpg
 import pytest
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.application import ledger
+from services.payments.store import ledger as store
 from services.runtime.errors import Problem
 from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, event_of
 from tests.owner import as_owner
@@ -168,3 +171,68 @@ async def test_entries_are_read_page_by_page_in_the_order_of_booking(paid: Payme
     assert [entry.source for entry in entries] == [CHARGE] * 2 + [f"{CHARGE}/refunds/spilt"] * 2
     assert second.next_page_token == ""
     assert sum(entry.amount.units for entry in entries) == 0
+
+
+async def close_days(paid: Payments) -> None:
+    """What happens within two minutes after a day has to be closed."""
+    await ledger.close_days(paid.database, paid.clock)
+    async with paid.database.begin() as tx:
+        await tx.execute("UPDATE ledger_closing SET close_time = now() - interval '61 seconds'")
+    await ledger.close_days(paid.database, paid.clock)
+
+
+async def test_a_closed_day_has_what_was_booked_on_it(paid: Payments) -> None:
+    [(book_date,)] = await paid.rows(
+        "SELECT (book_time AT TIME ZONE 'UTC')::date FROM ledger_transfers"
+    )
+    await paid.pass_time(timedelta(days=2))
+    await close_days(paid)
+
+    assert await paid.rows("SELECT * FROM ledger_days ORDER BY account") == [
+        ("acme", "merchant-payable", "EUR", book_date, 0, AMOUNT_MINOR),
+        ("acme", "provider-clearing", "EUR", book_date, AMOUNT_MINOR, 0),
+    ]
+
+
+async def test_a_day_is_kept_only_when_no_statement_may_book_on_it_any_more(paid: Payments) -> None:
+    await paid.pass_time(timedelta(days=2))
+    for _ in range(3):
+        await ledger.close_days(paid.database, paid.clock)
+    assert await paid.rows("SELECT * FROM ledger_days") == []
+
+
+async def test_what_comes_after_a_day_was_closed_is_booked_on_the_next(paid: Payments) -> None:
+    closed = datetime.combine(paid.clock.now().date(), time(), UTC) + timedelta(days=3)
+    async with paid.database.begin() as tx:
+        await store.close_days(tx, closed.date() - timedelta(days=1))
+    await paid.refund()
+    await paid.work()
+    [(book_time,)] = await paid.rows("SELECT book_time FROM ledger_transfers WHERE kind = 'REFUND'")
+    assert book_time == closed
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["days closed", "no day closed"])
+async def test_balances_of_any_instant_are_of_what_was_booked_before(
+    paid: Payments, *, closes: bool
+) -> None:
+    [(charge_time,)] = await paid.rows("SELECT book_time FROM ledger_transfers")
+    await paid.pass_time(timedelta(days=3))
+    await paid.refund("part", 250)
+    await paid.work()
+    refund_time = paid.clock.now()
+    await paid.pass_time(timedelta(days=3))
+    if closes:
+        await close_days(paid)
+    await paid.refund("rest")
+    await paid.work()
+
+    instant = timedelta(microseconds=1)
+    held = [
+        (await paid.balances(moment)).get("provider-clearing")
+        for moment in (
+            *(charge_time, charge_time + instant, charge_time + timedelta(days=1)),
+            *(refund_time, refund_time + timedelta(seconds=1), None),
+        )
+    ]
+    left = AMOUNT_MINOR - 250
+    assert held == [None, AMOUNT_MINOR, AMOUNT_MINOR, AMOUNT_MINOR, left, 0]

@@ -116,6 +116,13 @@ CHANGES = {
         VALUES ('acme', 'customer-1', 'tea-1-1', 'torn', 901, 'EUR', '', 'key', '', now(), now(), now())
         """,
     ),
+    "ledger-days-add-up": (
+        "payments",
+        """
+        INSERT INTO ledger_days (merchant, account, currency, book_date, debit_minor, credit_minor)
+        VALUES ('acme', 'provider-clearing', 'EUR', '1970-01-01', 1, 0)
+        """,
+    ),
     "receipt-sent": (
         "notify",
         "UPDATE notices SET kind = 'REFUND' WHERE notice = 'ended-tea-1-1'",

@@ -32,6 +32,7 @@ _PURGE = "once in a while, in bounded batches: any rows that are old enough will
 EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
+    "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
     "scheduler.store.products._RECHECK_OUT_OF_STOCK": "what is held, once when units arrive",
     "runtime.messaging.failed_events._DEAD_LETTERS": "an operator's question; dead letters are few",
     "runtime.messaging.failed_events._ANY_TO_RETRY": "asks whether there is any, and ends at the first",
@@ -43,6 +44,7 @@ EXEMPT = {
 # Tables that stay small.
 SMALL = {
     "alembic_version", "served_revisions", "outbox_cursor", "bucket_leases", "lease_holders",
+    "ledger_closing",
 }  # fmt: skip
 # What reads all that is below it before it gives a row, or may.
 READS_ALL = {"Sort", "Aggregate", "Hash", "Hash Join", "Merge Join", "Materialize"}

@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli import (
     contacts,
     deliveries,
+    ledger,
     offers,
     orders,
     payments,
@@ -53,8 +54,8 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Charge, payments.CHARGE_DETAIL_COLUMNS),
     (payments_pb2.Charge.Attempt, payments.ATTEMPT_COLUMNS),
     (payments_pb2.Refund, payments.REFUND_COLUMNS),
-    (payments_pb2.LedgerAccount, payments.ACCOUNT_COLUMNS),
-    (payments_pb2.LedgerEntry, payments.ENTRY_COLUMNS),
+    (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
+    (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),
     (catalog_pb2.Product, products.PRODUCT_COLUMNS),

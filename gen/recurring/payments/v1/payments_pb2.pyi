@@ -694,10 +694,41 @@ class LedgerAccount(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Type:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LedgerAccount._Type.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TYPE_UNSPECIFIED: LedgerAccount._Type.ValueType  # 0
+        ASSET: LedgerAccount._Type.ValueType  # 1
+        """What the merchant has or is owed."""
+        LIABILITY: LedgerAccount._Type.ValueType  # 2
+        """What the merchant owes."""
+        INCOME: LedgerAccount._Type.ValueType  # 3
+        """What the merchant has earned."""
+        EXPENSE: LedgerAccount._Type.ValueType  # 4
+        """What the merchant has spent."""
+
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+        """What an account is for: on which side of the books it stands."""
+
+    TYPE_UNSPECIFIED: LedgerAccount.Type.ValueType  # 0
+    ASSET: LedgerAccount.Type.ValueType  # 1
+    """What the merchant has or is owed."""
+    LIABILITY: LedgerAccount.Type.ValueType  # 2
+    """What the merchant owes."""
+    INCOME: LedgerAccount.Type.ValueType  # 3
+    """What the merchant has earned."""
+    EXPENSE: LedgerAccount.Type.ValueType  # 4
+    """What the merchant has spent."""
+
     NAME_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/ledgerAccounts/{account}`, for example `…/provider-clearing`."""
+    type: Global___LedgerAccount.Type.ValueType
     @_builtins.property
     def balance(self) -> _money_pb2.Money:
         """Debits less credits."""
@@ -707,10 +738,11 @@ class LedgerAccount(_message.Message):
         *,
         name: _builtins.str = ...,
         balance: _money_pb2.Money | None = ...,
+        type: Global___LedgerAccount.Type.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "name", b"name", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1396,21 +1428,27 @@ class ListLedgerAccountsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     page_size: _builtins.int
     """At most 1000; default 50."""
     page_token: _builtins.str
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Balances of what was booked before this instant. Default: of everything. The same for each page."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

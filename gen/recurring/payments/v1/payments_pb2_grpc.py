@@ -338,7 +338,9 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListLedgerAccounts(self, request, context):
-        """The accounts of a merchant and their balances.
+        """The accounts of a merchant and their balances, now or at an instant: a trial balance, which sums to zero
+        in each currency. Days (UTC) are closed an hour after their end; what is booked later is booked on the next
+        day, so that a balance of a closed day never changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

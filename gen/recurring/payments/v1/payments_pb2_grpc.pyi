@@ -142,7 +142,10 @@ class PaymentsServiceStub:
     `charges` of the error's metadata names the first three).
     """
     ListLedgerAccounts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerAccountsRequest, _payments_pb2.ListLedgerAccountsResponse]
-    """The accounts of a merchant and their balances."""
+    """The accounts of a merchant and their balances, now or at an instant: a trial balance, which sums to zero
+    in each currency. Days (UTC) are closed an hour after their end; what is booked later is booked on the next
+    day, so that a balance of a closed day never changes.
+    """
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerEntriesRequest, _payments_pb2.ListLedgerEntriesResponse]
     """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
@@ -375,7 +378,10 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.ListLedgerAccountsRequest,
         context: _aio.ServicerContext[_payments_pb2.ListLedgerAccountsRequest, _abc.Awaitable[_payments_pb2.ListLedgerAccountsResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListLedgerAccountsResponse]:
-        """The accounts of a merchant and their balances."""
+        """The accounts of a merchant and their balances, now or at an instant: a trial balance, which sums to zero
+        in each currency. Days (UTC) are closed an hour after their end; what is booked later is booked on the next
+        day, so that a balance of a closed day never changes.
+        """
 
     @_abc_1.abstractmethod
     def ListLedgerEntries(

@@ -261,8 +261,8 @@ CREATE TABLE ledger_transfers (
     CHECK (debit_account <> credit_account)
 );
 CREATE INDEX ledger_transfers_of_merchant ON ledger_transfers (merchant, position);
-CREATE INDEX ledger_transfers_by_account
-    ON ledger_transfers (merchant, debit_account, credit_account, currency) INCLUDE (amount_minor);
+CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
+    INCLUDE (debit_account, credit_account, currency, amount_minor);
 -- For proofs, as that of charges.
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -303,6 +303,29 @@ CREATE INDEX webhook_events_contradicted ON webhook_events (receive_time)
 -- Some are of no merchant, so that no caller sees any.
 ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY;
 
+-- What an account was debited and credited with on a day (UTC) that is closed.
+CREATE TABLE ledger_days (
+    merchant                text        NOT NULL,
+    account                 text        NOT NULL,
+    currency                text        NOT NULL,
+    book_date               date        NOT NULL,
+    debit_minor             bigint      NOT NULL CHECK (debit_minor >= 0),
+    credit_minor            bigint      NOT NULL CHECK (credit_minor >= 0),
+    PRIMARY KEY (merchant, account, currency, book_date)
+);
+-- Through which day nothing is booked any more, and through which that is kept. One row.
+CREATE TABLE ledger_closing (
+    closed_through_date     date        NOT NULL,
+    -- By the clock of the database: when that was said.
+    close_time              timestamptz NOT NULL,
+    kept_through_date       date        NOT NULL CHECK (kept_through_date <= closed_through_date),
+    open_from_time          timestamptz NOT NULL
+        GENERATED ALWAYS AS ((closed_through_date + 1)::timestamp AT TIME ZONE 'UTC') STORED
+);
+CREATE UNIQUE INDEX ledger_closing_one_row ON ledger_closing ((true));
+INSERT INTO ledger_closing (closed_through_date, close_time, kept_through_date)
+VALUES ('1970-01-01', now(), '1970-01-01');
+
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'charge' AS kind, buckets.bucket, due_time
@@ -342,8 +365,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
-    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers');
-SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers');
+    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers', 'ledger_days');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days');
+SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
@@ -434,6 +458,13 @@ CREATE VIEW audit_v1.ledger_entries AS
         VALUES (1, debit_account, transfer.amount_minor),
                (2, credit_account, -transfer.amount_minor)
     ) AS entry (leg, account, amount_minor);
+CREATE VIEW audit_v1.ledger_days AS
+    SELECT merchant, account, currency, book_date, debit_minor, credit_minor,
+           book_date::timestamp AT TIME ZONE 'UTC' AS day_time
+    FROM ledger_days;
+CREATE VIEW audit_v1.ledger_closing AS
+    SELECT kept_through_date, (kept_through_date + 1)::timestamp AT TIME ZONE 'UTC' AS kept_until_time
+    FROM ledger_closing;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
