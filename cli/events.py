@@ -198,6 +198,9 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     ),
     scheduler.SubscriberPriceChangeScheduled: lambda it: f"{it.product_title}: {_changes(it)}",
     scheduler.SubscriberPriceChangeWithdrawn: lambda it: f"{it.product_title}: not {_changes(it)}",
+    scheduler.PriceProtectionEnding: lambda it: (
+        f"{it.title}: not protected from {format_timestamp(it.first_unprotected_time)}"
+    ),
     payments.PaymentMethodBlocked: lambda it: (
         f"{short_name(it.payment_method)}: {it.brand} {it.last4}, {it.decline_code}"
     ),

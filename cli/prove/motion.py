@@ -33,6 +33,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.scheduler.v1.ItemDiscontinued": ("notify",),
     "recurring.scheduler.v1.SubscriberPriceChangeScheduled": ("notify",),
     "recurring.scheduler.v1.SubscriberPriceChangeWithdrawn": ("notify",),
+    "recurring.scheduler.v1.PriceProtectionEnding": ("notify",),
     "recurring.scheduler.v1.PaymentDue": ("payments",),
     "recurring.scheduler.v1.PaymentWithdrawn": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentMandateChanged": ("payments",),

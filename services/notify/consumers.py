@@ -191,6 +191,14 @@ def price_change_withdrawn(
     return Draft(message.customer, message.product, template, takes_back=told)
 
 
+def price_protection_ending(message: scheduler_events_pb2.PriceProtectionEnding) -> Draft:
+    """The protection of a standing order's prices is about to end."""
+    template = kinds.PriceProtectionEnding(
+        message.title, message.time_zone, from_timestamp(message.first_unprotected_time)
+    )
+    return Draft(message.customer, message.standing_order, template)
+
+
 def _first_due_time(change: scheduler_events_pb2.SubscriberPriceChange) -> datetime:
     return from_timestamp(change.first_due_time)
 
@@ -254,6 +262,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (scheduler_events_pb2.PaymentWithdrawn, about_order),
         (scheduler_events_pb2.SubscriberPriceChangeScheduled, price_change_scheduled),
         (scheduler_events_pb2.SubscriberPriceChangeWithdrawn, price_change_withdrawn),
+        (scheduler_events_pb2.PriceProtectionEnding, price_protection_ending),
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),

@@ -15,6 +15,7 @@ from services.scheduler.workers.collect import Collect
 from services.scheduler.workers.discontinue import Discontinue
 from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 from services.scheduler.workers.price_changes import PriceChanges, PriceNotices
+from services.scheduler.workers.price_protections import ProtectionEnding
 from services.scheduler.workers.resume import Resume
 
 
@@ -47,6 +48,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
             DueWork("held", Collect(database, clients, OrderState.HELD).work),
             DueWork("resume", Resume(database).work),
             DueWork("discontinue", Discontinue(database, clients).work),
+            DueWork("protection-ending", ProtectionEnding(database).work),
             DueWork("price-change", PriceChanges(database).work),
             DueWork("price-notice", PriceNotices(database, clients).work),
         ),

@@ -12,7 +12,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import optional_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.domain.cycles import next_due_time
 from services.scheduler.domain.order import (
     PAYMENT_METHOD_BLOCKED,
@@ -222,6 +222,33 @@ def price_change_withdrawn(
         partition_key=standing_order_name(*first.key),
         occur_time=now,
         traceparent=tracing.new_traceparent("notify of price change"),
+    )
+
+
+def price_protection_ending(
+    standing_order: StandingOrder, first_unprotected_time: datetime, now: datetime
+) -> OutboxEvent:
+    """The present protection of a standing order's prices is about to end."""
+    agreement = standing_order.price_agreement
+    name = standing_order_name(*standing_order.key)
+    message = events_pb2.PriceProtectionEnding(
+        standing_order=name,
+        customer=customer_name(standing_order.merchant, standing_order.customer),
+        title=standing_order.title,
+        time_zone=standing_order.schedule.time_zone,
+        offer=agreement.offer if agreement else "",
+        end_time=optional_timestamp(standing_order.protection_end_time),
+        first_unprotected_time=to_timestamp(first_unprotected_time),
+    )
+    agreed = agreement.agree_time.isoformat() if agreement else ""
+    return OutboxEvent(
+        # Once a protection.
+        key=f"{name}@{agreed}",
+        message=message,
+        tenant=standing_order.merchant,
+        partition_key=name,
+        occur_time=now,
+        traceparent=tracing.new_traceparent("notify of price protection"),
     )
 
 

@@ -339,6 +339,7 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ),
         ("GetStandingOrder", scheduler_pb2.GetStandingOrderRequest(name=weekly)),
         ("ListStandingOrders", scheduler_pb2.ListStandingOrdersRequest(parent=name)),
+        ("ListPriceProtections", scheduler_pb2.ListPriceProtectionsRequest(parent=name)),
         (
             "UpdateStandingOrder",
             scheduler_pb2.UpdateStandingOrderRequest(standing_order=renamed, update_mask=mask),

@@ -38,6 +38,7 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
         NoticeKind.PRICE_CHANGE, NoticeKind.PRICE_CHANGE_WITHDRAWN,
     }),
     "SubscriberPriceChangeWithdrawn": frozenset({NoticeKind.PRICE_CHANGE}),
+    "PriceProtectionEnding": frozenset({NoticeKind.PRICE_PROTECTION_ENDING}),
 })  # fmt: skip
 
 # After these nothing that they void is ever true again, whatever its time: clocks of services differ.

@@ -8,6 +8,7 @@ ACCESS = {
     "CreateStandingOrder": Access(WRITE),
     "GetStandingOrder": Access(READ),
     "ListStandingOrders": Access(READ),
+    "ListPriceProtections": Access(READ),
     "UpdateStandingOrder": Access(WRITE),
     "PreviewStandingOrderUpdate": Access(READ),
     "PauseStandingOrder": Access(WRITE),

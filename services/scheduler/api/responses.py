@@ -31,6 +31,7 @@ from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
 from services.scheduler.domain.price_change_previews import PriceChangePreview
+from services.scheduler.domain.price_protection import remaining_cycle_count, used_cycle_count
 from services.scheduler.domain.rrule import to_rrule
 from services.scheduler.domain.schedule import (
     BusinessDayRule,
@@ -112,6 +113,29 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         update_time=to_timestamp(standing_order.update_time),
         etag=etag(standing_order.version),
     )
+
+
+def protection_message(standing_order: StandingOrder) -> pb.StandingPriceProtection:
+    """How the prices of a standing order are protected, that are."""
+    agreement = standing_order.price_agreement
+    message = pb.StandingPriceProtection(
+        standing_order=standing_order_name(*standing_order.key),
+        customer=customer_name(standing_order.merchant, standing_order.customer),
+        price_protection=ParseDict(
+            dict(standing_order.price_protection or {}), pb.PriceProtection()
+        ),
+        end_time=_timestamp(standing_order.protection_end_time),
+        saved_amount=to_money(standing_order.protection_saved_minor, standing_order.currency),
+    )
+    if agreement is not None:
+        present = {item.product for item in standing_order.items}
+        kept = (price for product, price in agreement.prices.items() if product in present)
+        message.prices.extend(sorted(kept))
+        message.agree_time.CopyFrom(to_timestamp(agreement.agree_time))
+        message.first_cycle = agreement.first_cycle
+        message.used_cycle_count = used_cycle_count(standing_order, agreement)
+        message.remaining_cycle_count = remaining_cycle_count(standing_order, agreement)
+    return message
 
 
 def _seconds(length: timedelta) -> duration_pb2.Duration:

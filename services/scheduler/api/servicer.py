@@ -41,6 +41,7 @@ from services.scheduler.clients import Clients
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders as order_store
+from services.scheduler.store import price_protections as price_protection_store
 from services.scheduler.store import settings as settings_store
 from services.scheduler.store import standing_orders as standing_order_store
 from services.scheduler.store.order_rows import OrderRow
@@ -128,6 +129,21 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             find, self._message, lambda standing_order: (standing_order.standing_order,)
         )
         return pb.ListStandingOrdersResponse(standing_orders=shown, next_page_token=token)
+
+    async def ListPriceProtections(
+        self, request: pb.ListPriceProtectionsRequest, _context: object
+    ) -> pb.ListPriceProtectionsResponse:
+        wanted = requests.read_protection_filter(request)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await price_protection_store.standing(
+                connection, wanted, self._clock.now(), after, page.limit
+            )
+        shown, token = page.cut(
+            listed, responses.protection_message, lambda one: (one.standing_order,)
+        )
+        return pb.ListPriceProtectionsResponse(price_protections=shown, next_page_token=token)
 
     async def UpdateStandingOrder(
         self, request: pb.UpdateStandingOrderRequest, _context: object

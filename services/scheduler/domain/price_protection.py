@@ -58,6 +58,29 @@ def under_schedule(standing_order: StandingOrder, now: datetime) -> StandingOrde
     return agreed_anew(standing_order, None, now)
 
 
+def used_cycle_count(standing_order: StandingOrder, agreement: PriceAgreement) -> int:
+    """Of the cycles that an agreement applies to, how many have an order."""
+    following = standing_order.next_cycle or max(agreement.first_cycle, agreement.last_cycle + 1)
+    used = max(following - agreement.first_cycle, 0)
+    if not agreement.last_cycle:
+        return used
+    return min(used, max(agreement.last_cycle + 1 - agreement.first_cycle, 0))
+
+
+def remaining_cycle_count(standing_order: StandingOrder, agreement: PriceAgreement) -> int:
+    """How many cycles to come are protected, where that is known by their number."""
+    if not agreement.last_cycle or standing_order.next_cycle is None:
+        return 0
+    first = max(standing_order.next_cycle, agreement.first_cycle)
+    return max(agreement.last_cycle + 1 - first, 0)
+
+
+def is_over(standing_order: StandingOrder, now: datetime) -> bool:
+    """Whether no cycle to come is protected any more."""
+    agreement = standing_order.price_agreement
+    return agreement is None or agreement.is_over(standing_order.next_cycle, now)
+
+
 def first_unprotected_time(standing_order: StandingOrder) -> datetime | None:
     """When the first cycle is due that the present protection does not reach; None: there is none."""
     agreement, cycle = standing_order.price_agreement, standing_order.next_cycle

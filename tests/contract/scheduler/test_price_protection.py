@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import events_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.rpc.conversions import from_money, to_date, to_timestamp
+from services.runtime.rpc.conversions import from_money, to_date, to_money, to_timestamp
 from tests.contract.scheduler.shop import Shop
 from tests.suite import new_id, refused
 
@@ -257,3 +259,146 @@ async def test_a_preview_shows_what_an_offer_would_do(cocoa: Shop) -> None:
         for cycles in (response.before, response.after)
     )
     assert (before, after) == ([RISEN] * 3, [CENTS, CENTS, RISEN])
+
+
+async def standing(shop: Shop, **wanted: Any) -> list[pb.StandingPriceProtection]:  # noqa: ANN401
+    request = pb.ListPriceProtectionsRequest(parent=shop.name, **wanted)
+    return list((await shop.scheduler.ListPriceProtections(request)).price_protections)
+
+
+async def test_the_list_says_what_is_kept_how_long_and_what_it_has_saved(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=3)
+    mandate = await cocoa.add_card("ada")
+    made = await weekly(
+        cocoa,
+        price_protection=accepting(cocoa),
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+    )
+    kept = (await cocoa.preview(made.name, 1))[0].lines[0].price
+    await dearer(cocoa)
+    await cocoa.suite.advance(21 * DAY)
+    [protection] = await standing(cocoa)
+    due = [cycle.due_time for cycle in await cocoa.preview(made.name, 2)]
+    assert protection == pb.StandingPriceProtection(
+        standing_order=made.name,
+        customer=made.customer,
+        price_protection=accepting(cocoa),
+        agree_time=made.create_time,
+        first_cycle=1,
+        prices=[kept],
+        used_cycle_count=1,
+        remaining_cycle_count=2,
+        end_time=due[1],
+        saved_amount=to_money(RISEN - CENTS, "EUR"),
+    )
+
+
+async def test_the_list_has_what_is_asked_for(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=3)
+    short = await weekly(cocoa, price_protection=accepting(cocoa))
+    await cocoa.bind_phone("bob")
+    capped = pb.PriceProtection(cap=pb.PriceProtection.Cap(increase_limit_bps=0))
+    endless = await weekly(
+        cocoa,
+        customer=cocoa.customer("bob"),
+        items=[cocoa.item("vanilla")],
+        price_protection=capped,
+    )
+    await weekly(cocoa)
+    far = to_timestamp(await cocoa.now() + 90 * DAY)
+    asked: list[dict[str, Any]] = [
+        {},
+        {"customer": cocoa.customer("bob")},
+        {"standing_order": short.name},
+        {"product": cocoa.product("vanilla")},
+        {"end_before_time": far},
+        {"end_before_time": to_timestamp(await cocoa.now() + 9 * DAY)},
+    ]
+    found = [{it.standing_order for it in await standing(cocoa, **wanted)} for wanted in asked]
+    assert found == [
+        {short.name, endless.name},
+        {endless.name},
+        {short.name},
+        {endless.name},
+        {short.name},
+        set(),
+    ]
+
+
+async def test_protections_are_listed_page_by_page_while_they_stand(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=1)
+    made = [await weekly(cocoa, price_protection=accepting(cocoa)) for _ in range(3)]
+    request = pb.ListPriceProtectionsRequest(parent=cocoa.name, page_size=2)
+    first = await cocoa.scheduler.ListPriceProtections(request)
+    request.page_token = first.next_page_token
+    rest = await cocoa.scheduler.ListPriceProtections(request)
+    pages = [len(page.price_protections) for page in (first, rest)]
+    assert (pages, rest.next_page_token) == ([2, 1], "")
+    await cocoa.cancel(made[0].name)
+    assert len(await standing(cocoa)) == 2
+    # The only protected cycle has been due.
+    await cocoa.suite.advance(21 * DAY)
+    assert await standing(cocoa) == []
+
+
+async def endings(shop: Shop) -> list[str]:
+    """What the customer was told of protections that are about to end."""
+    await shop.suite.sandbox.settle()
+    response = await shop.client.notify.ListNotices(
+        notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
+    )
+    kind = notify_pb2.PRICE_PROTECTION_ENDING
+    return [notice.deliveries[0].text for notice in response.notices if notice.kind == kind]
+
+
+async def test_a_customer_hears_once_that_a_lock_is_about_to_end(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=2)
+    made = await weekly(cocoa, price_protection=accepting(cocoa))
+    third = (await cocoa.preview(made.name, 3))[2].due_time.ToDatetime()
+    # The last protected order is due in 27 days.
+    await cocoa.suite.advance(12 * DAY)
+    assert await endings(cocoa) == []
+    await cocoa.suite.advance(2 * DAY)
+    [text] = await endings(cocoa)
+    assert f"kept for the orders before {third:%a %-d %b %Y}." in text
+    assert "From then on you pay the price of the day." in text
+    await cocoa.update(made.name, ["title"], title="Cocoa")
+    await cocoa.suite.advance(14 * DAY)
+    assert len(await endings(cocoa)) == 1
+
+
+async def test_a_lock_until_a_day_ends_with_a_notice_too(cocoa: Shop) -> None:
+    lock = catalog_pb2.PriceLock(until_time=to_timestamp(await cocoa.now() + 30 * DAY))
+    await offer(cocoa, lock=lock)
+    await weekly(cocoa, price_protection=accepting(cocoa))
+    await cocoa.suite.advance(17 * DAY)
+    assert len(await endings(cocoa)) == 1
+
+
+async def test_who_orders_no_longer_or_is_protected_anew_hears_nothing(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=2)
+    cancelled, renewed, dropped = [
+        await weekly(cocoa, price_protection=accepting(cocoa)) for _ in range(3)
+    ]
+    # Another one ends with its protection.
+    when = await cocoa.due_in(20 * DAY, every_days=7, cycle_count=2)
+    await cocoa.create(when, items=[cocoa.item("cocoa")], price_protection=accepting(cocoa))
+    await cocoa.cancel(cancelled.name)
+    capped = pb.PriceProtection(cap=pb.PriceProtection.Cap(increase_limit_bps=0))
+    await cocoa.update(renewed.name, ["price_protection"], price_protection=capped)
+    await cocoa.update(dropped.name, ["price_protection"])
+    await cocoa.suite.advance(20 * DAY)
+    assert await endings(cocoa) == []
+
+
+async def test_the_event_names_the_offer_and_both_times(cocoa: Shop) -> None:
+    await offer(cocoa, cycles=2)
+    async with cocoa.suite.subscribe_events() as subscription:
+        made = await weekly(cocoa, price_protection=accepting(cocoa))
+        due = [cycle.due_time for cycle in await cocoa.preview(made.name, 3)]
+        await cocoa.suite.advance(14 * DAY)
+        published = await subscription.next(events_pb2.PriceProtectionEnding, cocoa.client.merchant)
+    event = published.message
+    assert (event.standing_order, event.offer) == (made.name, offer_name(cocoa))
+    assert [event.end_time, event.first_unprotected_time] == due[1:]

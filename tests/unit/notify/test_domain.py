@@ -49,7 +49,7 @@ EMAIL_ONLY = replace(BOTH, phone="")
 SMS, EMAIL = Channel.SMS, Channel.EMAIL
 COPIED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
-    NoticeKind.PRICE_CHANGE_WITHDRAWN,
+    NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
 }  # fmt: skip
 
 

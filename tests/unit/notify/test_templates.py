@@ -77,6 +77,7 @@ templates: st.SearchStrategy[Template] = st.one_of(
         kinds.PriceChange, titles, titles, zones, amounts, amounts, moments, st.integers(0, 99)
     ),
     st.builds(kinds.PriceChangeWithdrawn, titles, titles, amounts, st.integers(0, 99)),
+    st.builds(kinds.PriceProtectionEnding, titles, zones, moments),
 )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         kinds.ItemDiscontinued(long, long, long),
         kinds.PriceChange(long, long, BERLIN, most, nearly, late, 99),
         kinds.PriceChangeWithdrawn(long, long, most, 99),
+        kinds.PriceProtectionEnding(long, BERLIN, late),
         *(
             kinds.StandingOrderChanged(long, BERLIN, change, late, resume)
             for change, _ in events_pb2.StandingOrderChanged.Change.items()

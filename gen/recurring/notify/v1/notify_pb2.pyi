@@ -96,6 +96,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """A price change that the customer was told of will not take place."""
     PAYMENT_METHOD_EXPIRING: _NoticeKind.ValueType  # 17
     """A card is about to expire; once a card and month."""
+    PRICE_PROTECTION_ENDING: _NoticeKind.ValueType  # 18
+    """The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -130,6 +132,8 @@ PRICE_CHANGE_WITHDRAWN: NoticeKind.ValueType  # 16
 """A price change that the customer was told of will not take place."""
 PAYMENT_METHOD_EXPIRING: NoticeKind.ValueType  # 17
 """A card is about to expire; once a card and month."""
+PRICE_PROTECTION_ENDING: NoticeKind.ValueType  # 18
+"""The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

@@ -658,3 +658,54 @@ class SubscriberPriceChangeWithdrawn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubscriberPriceChangeWithdrawn: _TypeAlias = SubscriberPriceChangeWithdrawn  # noqa: Y015
+
+@_typing.final
+class PriceProtectionEnding(_message.Message):
+    """The protection of a standing order's prices is about to end: 14 days before its last cycle is due, or before
+    its instant. Once a protection; not where no cycle comes after it. Partition key: the standing order.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    FIRST_UNPROTECTED_TIME_FIELD_NUMBER: _builtins.int
+    standing_order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}`."""
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    title: _builtins.str
+    """The label of the standing order; it must hold no personal data."""
+    time_zone: _builtins.str
+    offer: _builtins.str
+    """The offer that was accepted, `merchants/*/priceProtectionOffers/*`; empty: the merchant's own grant."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last protected cycle is due, or before when cycles are."""
+
+    @_builtins.property
+    def first_unprotected_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first cycle is due that is not protected."""
+
+    def __init__(
+        self,
+        *,
+        standing_order: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        title: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        offer: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        first_unprotected_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "first_unprotected_time", b"first_unprotected_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "end_time", b"end_time", "first_unprotected_time", b"first_unprotected_time", "offer", b"offer", "standing_order", b"standing_order", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceProtectionEnding: _TypeAlias = PriceProtectionEnding  # noqa: Y015

@@ -1671,6 +1671,142 @@ class ListStandingOrdersResponse(_message.Message):
 Global___ListStandingOrdersResponse: _TypeAlias = ListStandingOrdersResponse  # noqa: Y015
 
 @_typing.final
+class ListPriceProtectionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    END_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    customer: _builtins.str
+    """Only those of this customer, `merchants/{merchant}/customers/{customer}`."""
+    standing_order: _builtins.str
+    """Only that of this standing order, `merchants/{merchant}/standingOrders/{standing_order}`."""
+    product: _builtins.str
+    """Only those that keep a price of this product, `merchants/{merchant}/products/{product}`."""
+    @_builtins.property
+    def end_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those that end before this instant; one that does not end is none of them."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        standing_order: _builtins.str = ...,
+        product: _builtins.str = ...,
+        end_before_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_before_time", b"end_before_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "end_before_time", b"end_before_time", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "product", b"product", "standing_order", b"standing_order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceProtectionsRequest: _TypeAlias = ListPriceProtectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPriceProtectionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_PROTECTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def price_protections(self) -> _containers.RepeatedCompositeFieldContainer[Global___StandingPriceProtection]: ...
+    def __init__(
+        self,
+        *,
+        price_protections: _abc.Iterable[Global___StandingPriceProtection] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "price_protections", b"price_protections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceProtectionsResponse: _TypeAlias = ListPriceProtectionsResponse  # noqa: Y015
+
+@_typing.final
+class StandingPriceProtection(_message.Message):
+    """How the prices of a standing order are protected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PRICE_PROTECTION_FIELD_NUMBER: _builtins.int
+    AGREE_TIME_FIELD_NUMBER: _builtins.int
+    FIRST_CYCLE_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    USED_CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    REMAINING_CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SAVED_AMOUNT_FIELD_NUMBER: _builtins.int
+    standing_order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}`."""
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    first_cycle: _builtins.int
+    used_cycle_count: _builtins.int
+    """Of the cycles that it applies to, how many have an order; those that are left out count."""
+    remaining_cycle_count: _builtins.int
+    """A lock for a number of cycles: how many to come are protected. 0 otherwise."""
+    @_builtins.property
+    def price_protection(self) -> Global___PriceProtection: ...
+    @_builtins.property
+    def agree_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was agreed on, and the first cycle that it applies to."""
+
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The price versions that it keeps, `merchants/*/products/*/prices/*`."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last protected cycle is due, as the schedule is now, or before when cycles are. Absent: it does
+        not end before the standing order.
+        """
+
+    @_builtins.property
+    def saved_amount(self) -> _money_pb2.Money:
+        """What protections have saved this standing order in all, in orders that were paid."""
+
+    def __init__(
+        self,
+        *,
+        standing_order: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        price_protection: Global___PriceProtection | None = ...,
+        agree_time: _timestamp_pb2.Timestamp | None = ...,
+        first_cycle: _builtins.int = ...,
+        prices: _abc.Iterable[_builtins.str] | None = ...,
+        used_cycle_count: _builtins.int = ...,
+        remaining_cycle_count: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        saved_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agree_time", b"agree_time", "end_time", b"end_time", "price_protection", b"price_protection", "saved_amount", b"saved_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agree_time", b"agree_time", "customer", b"customer", "end_time", b"end_time", "first_cycle", b"first_cycle", "price_protection", b"price_protection", "prices", b"prices", "remaining_cycle_count", b"remaining_cycle_count", "saved_amount", b"saved_amount", "standing_order", b"standing_order", "used_cycle_count", b"used_cycle_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingPriceProtection: _TypeAlias = StandingPriceProtection  # noqa: Y015
+
+@_typing.final
 class UpdateStandingOrderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -51,6 +51,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersResponse.FromString,
                 _registered_method=True)
+        self.ListPriceProtections = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ListPriceProtections',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsResponse.FromString,
+                _registered_method=True)
         self.UpdateStandingOrder = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/UpdateStandingOrder',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateStandingOrderRequest.SerializeToString,
@@ -212,6 +217,15 @@ class SchedulerServiceServicer:
 
     def ListStandingOrders(self, request, context):
         """Lists standing orders by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceProtections(self, request, context):
+        """Lists the price protections that stand, by standing order: with the price versions that each keeps, how
+        many of its cycles are used and left, when it ends and what was saved. One that is over, or whose standing
+        order has ended, is not listed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -530,6 +544,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersResponse.SerializeToString,
             ),
+            'ListPriceProtections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceProtections,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsResponse.SerializeToString,
+            ),
             'UpdateStandingOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateStandingOrder,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateStandingOrderRequest.FromString,
@@ -728,6 +747,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ListStandingOrders',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceProtections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ListPriceProtections',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListPriceProtectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,11 @@ class SchedulerServiceStub:
     """Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND."""
     ListStandingOrders: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListStandingOrdersRequest, _scheduler_pb2.ListStandingOrdersResponse]
     """Lists standing orders by id."""
+    ListPriceProtections: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListPriceProtectionsRequest, _scheduler_pb2.ListPriceProtectionsResponse]
+    """Lists the price protections that stand, by standing order: with the price versions that each keeps, how
+    many of its cycles are used and left, when it ends and what was saved. One that is over, or whose standing
+    order has ended, is not listed.
+    """
     UpdateStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateStandingOrderRequest, _scheduler_pb2.StandingOrder]
     """Changes the template from the next cycle that has no order yet; orders that exist stay as announced.
     A new schedule goes on after the last cycle that has an order, without a gap or an overlap. Products
@@ -322,6 +327,17 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ListStandingOrdersRequest, _abc.Awaitable[_scheduler_pb2.ListStandingOrdersResponse]],
     ) -> _abc.Awaitable[_scheduler_pb2.ListStandingOrdersResponse]:
         """Lists standing orders by id."""
+
+    @_abc_1.abstractmethod
+    def ListPriceProtections(
+        self,
+        request: _scheduler_pb2.ListPriceProtectionsRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ListPriceProtectionsRequest, _abc.Awaitable[_scheduler_pb2.ListPriceProtectionsResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ListPriceProtectionsResponse]:
+        """Lists the price protections that stand, by standing order: with the price versions that each keeps, how
+        many of its cycles are used and left, when it ends and what was saved. One that is over, or whose standing
+        order has ended, is not listed.
+        """
 
     @_abc_1.abstractmethod
     def UpdateStandingOrder(

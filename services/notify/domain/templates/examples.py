@@ -18,6 +18,7 @@ from services.notify.domain.templates.kinds import (
     PaymentRequest,
     PriceChange,
     PriceChangeWithdrawn,
+    PriceProtectionEnding,
     Receipt,
     Refund,
     StandingOrderChanged,
@@ -54,6 +55,7 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
         ItemDiscontinued(_TITLE, "Espresso, 1 kg", "Ristretto, 1 kg"),
         PriceChange("Espresso, 1 kg", _TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE),
         PriceChangeWithdrawn("Espresso, 1 kg", _TITLE, _PREVIOUS_AMOUNT),
+        PriceProtectionEnding(_TITLE, _ZONE, _MONTH_LATER),
         Refund(_TITLE, _PREVIOUS_AMOUNT, _AMOUNT),
     )
 })  # fmt: skip

@@ -440,6 +440,27 @@ class PriceChangeWithdrawn:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PriceProtectionEnding:
+    """The protection of a standing order's prices is about to end."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PRICE_PROTECTION_ENDING
+    title: str
+    time_zone: str
+    # When the first order is due that is not protected.
+    first_due_time: datetime
+
+    def wording(self) -> Wording:
+        """Says from when on the price of the day is paid, and that each order is announced."""
+        title = title_text(self.title)
+        first = date_text(self.first_due_time, self.time_zone)
+        return say(
+            f"Your price for {title} is kept until {first}",
+            f"The prices that we keep for you in {title} are kept for the orders before {first}.",
+            "From then on you pay the price of the day. We tell you of each order before.",
+        )
+
+
 def _where(title: str, others: int) -> str:
     return price_title(title) + (f" (and {others} more)" if others else "")
 

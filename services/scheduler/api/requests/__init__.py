@@ -51,6 +51,7 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.domain.validation import Reason
 from services.scheduler.store import addresses
 from services.scheduler.store.orders import OrderFilter
+from services.scheduler.store.price_protections import ProtectionFilter
 
 T = TypeVar("T")
 
@@ -164,6 +165,26 @@ def read_standing_orders_query(
     violations.check()
     state = pb.StandingOrder.State.Name(request.state) if request.state else None
     return merchant, customer, state, product
+
+
+def read_protection_filter(request: pb.ListPriceProtectionsRequest) -> ProtectionFilter:
+    """Which protections are to be listed."""
+    violations = Violations()
+    merchant = read_name(names.MERCHANT, request.parent)
+    standing_order = product = end_before_time = None
+    if request.standing_order:
+        owner, standing_order = names.STANDING_ORDER.key(request.standing_order)
+        rule = "must be a standing order of the parent merchant"
+        violations.require("standing_order", rule, met=owner == merchant)
+    if request.product:
+        owner_name, product = names.PRODUCT.parse(request.product)
+        rule = "must be a product of the parent merchant"
+        violations.require("product", rule, met=owner_name == merchant)
+    if request.HasField("end_before_time"):
+        end_before_time = read_bound(violations, "end_before_time", request.end_before_time)
+    customer = read_customer_filter(violations, merchant, request.customer)
+    violations.check()
+    return ProtectionFilter(merchant, customer, standing_order, product, end_before_time)
 
 
 def read_optional(

@@ -511,6 +511,10 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time, bucket
     FROM standing_orders WHERE state = 'PAUSED' AND resume_time IS NOT NULL
     UNION ALL
+    SELECT 'notice of price protection of', merchant, merchant || '/' || standing_order,
+           protection_notice_time, bucket
+    FROM standing_orders WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
+    UNION ALL
     SELECT 'discontinued product', merchant, merchant || '/' || product, discontinue_time, bucket
     FROM discontinued_products WHERE NOT is_done
     UNION ALL

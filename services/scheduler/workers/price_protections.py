@@ -1,0 +1,24 @@
+"""Price protections that are about to end: their customers hear of it."""
+
+from services.runtime.db.due_work import Batch
+from services.runtime.db.pool import Database
+from services.runtime.observability import tracing
+from services.scheduler.application import price_protections
+from services.scheduler.store import price_protections as store
+
+BATCH_STANDING_ORDERS = 500
+
+
+class ProtectionEnding:
+    """Has customers told whose protection is about to end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def work(self, batch: Batch) -> int:
+        """Tell a batch; nobody has to be asked, so one transaction does it."""
+        async with self._database.begin() as tx:
+            found = await store.ending(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
+            with tracing.working("protection-ending", len(found)):
+                await price_protections.tell(tx, found, batch.now)
+        return len(found)
