@@ -66,6 +66,12 @@ def describe_tax(tax: pb.OrderLineTax) -> str:
     return f"{format_money(tax.amount)} {rate}{why} ({last_id(tax.tax_rate)})"
 
 
+def _describe_step(step: pb.OrderLineAdjustment) -> str:
+    by = f" ({last_id(step.offer)})" if step.offer else ""
+    beaten = f" instead of {last_id(step.beaten_price)}" if step.beaten_price else ""
+    return f"{format_money(step.amount)} {step.promotion_title or step.kind}{by}{beaten}"
+
+
 LINE_COLUMNS: Columns[pb.OrderLine] = {
     "product": lambda it: last_id(it.product),
     "title": lambda it: it.title,
@@ -76,10 +82,7 @@ LINE_COLUMNS: Columns[pb.OrderLine] = {
     "a unit": lambda it: format_money(it.unit_price),
     "list price": lambda it: format_money(it.list_unit_price),
     "list amount": lambda it: format_money(it.list_amount),
-    "made of it": lambda it: "\n".join(
-        f"{format_money(step.amount)} {step.promotion_title or step.kind}"
-        for step in it.adjustments
-    ),
+    "made of it": lambda it: "\n".join(map(_describe_step, it.adjustments)),
     "amount": lambda it: format_money(it.amount),
     "before taxes": lambda it: format_money(it.net_amount),
     "of which taxes": lambda it: "\n".join(map(describe_tax, it.taxes)),

@@ -98,6 +98,9 @@ def _steps(
             by += f", asked for by {last_id(step.rule)}"
         elif step.rule:
             by += ", asked for by the product"
+        elif step.beaten_price:
+            by += f" instead of {last_id(step.beaten_price)}"
+            by += f", promised by {last_id(step.offer)}" if step.offer else ""
         yield PriceStep(KINDS.get(kind, kind), step.amount, by)
     if taxes:
         yield PriceStep("before taxes", line.net_amount)

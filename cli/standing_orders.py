@@ -15,7 +15,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from cli.command import command, group, naming, one_of
 from cli.conditions import describe_condition
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CUSTOMER, PRODUCT, STANDING_ORDER, last_id
+from cli.names import CUSTOMER, OFFER, PRODUCT, STANDING_ORDER, last_id
 from cli.output import Columns
 from cli.preview import SIDE_BY_SIDE, StandingOrderArgument, side_by_side
 from cli.schedules import ScheduleOptions, describe_schedule
@@ -141,6 +141,7 @@ class Clearable(StrEnum):
     """What a standing order need not have."""
 
     CONDITIONS = "conditions"
+    PRICE_PROTECTION = "price_protection"
     REPURCHASE_WINDOW = "repurchase_window"
     SLOT_DAYS_BEFORE = "slot_days_before"
     SLOT_DAYS_AFTER = "slot_days_after"
@@ -230,7 +231,9 @@ async def create_standing_order(
         items=item_options(session, items),
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
-        price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
+        price_protection=parse_protection(
+            lock_cycles, lock_until, cap_percent, terms.offer and session.name(OFFER, terms.offer)
+        ),
         currency=currency,
         promotion_code=promotion.upper(),
     )

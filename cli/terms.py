@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from cli.command import naming, one_of
 from cli.conditions import HELP, METAVAR, parse_condition
 from cli.connect import Session
-from cli.names import MANDATE, PRODUCT, last_id
+from cli.names import MANDATE, OFFER, PRODUCT, last_id
 from cli.values import (
     ADDRESS_HELP,
     format_duration,
@@ -70,6 +70,9 @@ class TermOptions:
     tax_id: Annotated[str, typer.Option(help="The customer's tax id, for example DE123456789.")] = (
         ""
     )
+    offer: Annotated[
+        str, typer.Option(metavar="ID", help="Accept this offer of price protection.")
+    ] = ""
 
     slot_days_before: Annotated[
         int | None,
@@ -128,6 +131,8 @@ class TermOptions:
             slot_days_before=self.slot_days_before or 0,
             slot_days_after=self.slot_days_after or 0,
         )
+        if self.offer:
+            terms.price_protection.offer = session.name(OFFER, self.offer)
         if self.mandate:
             terms.billing_mode = pb.AUTOMATIC
             terms.mandate = mandate_name(session.name, customer, self.mandate)
@@ -183,9 +188,14 @@ def mandate_name(name: Callable[[str, str], str], customer: str, mandate: str) -
 
 
 def parse_protection(
-    lock_cycles: int | None, lock_until: datetime | None, cap_percent: int | None
+    lock_cycles: int | None, lock_until: datetime | None, cap_percent: int | None, offer: str = ""
 ) -> pb.PriceProtection | None:
-    """A lock or a cap; None where neither is wanted."""
+    """A lock, a cap or what an offer (by name) promises; None where none is wanted."""
+    if offer:
+        if (lock_cycles, lock_until, cap_percent) != (None, None, None):
+            hint = "--offer"
+            raise typer.BadParameter("goes without a lock or a cap", param_hint=hint)
+        return pb.PriceProtection(offer=offer)
     if cap_percent is not None:
         if lock_cycles is not None or lock_until is not None:
             raise typer.BadParameter(

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.imports.rows import CellReader, Kind
-from cli.names import CUSTOMER, PRODUCT, full_name
+from cli.names import CUSTOMER, OFFER, PRODUCT, full_name
 from cli.schedules import parse_recurrence, parse_rule
 from cli.standing_orders import items_of
 from cli.terms import mandate_name, parse_protection
@@ -27,7 +27,7 @@ REQUIRED = ("id", "customer", "title", "items", "next_cycle", "next_date")
 SCHEDULE = ("every", "on", "start", "at", "zone", "count", "until")
 OPTIONAL = (
     *SCHEDULE, "rrule", "mandate", "lead", "window", "lock_cycles", "lock_until", "cap_percent",
-    "currency", "promotion",
+    "currency", "promotion", "offer",
 )  # fmt: skip
 ITEM_SEPARATOR = ";"
 
@@ -108,10 +108,11 @@ class _Reader:
         lock_cycles = self._optional("lock_cycles", parse_count)
         lock_until = self._optional("lock_until", parse_moment)
         cap_percent = self._optional("cap_percent", parse_percent)
+        offer = self._optional("offer", partial(full_name, self._merchant, OFFER)) or ""
         try:
-            return parse_protection(lock_cycles, lock_until, cap_percent)
+            return parse_protection(lock_cycles, lock_until, cap_percent, offer)
         except typer.BadParameter as error:
-            self._note("cap_percent", error.message)
+            self._note("offer" if offer else "cap_percent", error.message)
             return None
 
 
