@@ -17,6 +17,7 @@ from services.payments.clients.provider import (
     REQUEST_TIMEOUT_SECONDS,
     StripeProvider,
 )
+from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
@@ -39,6 +40,8 @@ DEVELOPMENT_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 class Settings(RuntimeSettings):
     """What payments needs to know beyond what every service does."""
 
+    # gRPC target of the catalog, such as dns:///catalog:7402: it knows the rule packs.
+    catalog_target: str
     # Base address of the provider, without its `/v1`.
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
@@ -82,10 +85,11 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     provider = StripeProvider(
         http, settings.provider_url, settings.provider_api_key.get_secret_value()
     )
+    rule_packs = RulePacks(runtime.channel(settings.catalog_target))
     notice_ahead = timedelta(days=settings.expiry_notice_days)
     workers = Workers(database, clock, provider, notice_ahead)
     return Components(
-        servicer=api.Servicer(database, clock, provider),
+        servicer=api.Servicer(database, clock, provider, rule_packs),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,

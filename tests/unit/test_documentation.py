@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from protos import contracts
+from services.catalog.__main__ import CatalogSettings
 from services.notify.__main__ import Settings as NotifySettings
 from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.app.settings import RuntimeSettings
@@ -81,7 +82,13 @@ def test_every_service_is_in_the_readme() -> None:
 
 
 def test_every_setting_of_a_service_is_in_the_architecture() -> None:
-    settings = (RuntimeSettings, SchedulerSettings, PaymentsSettings, NotifySettings)
+    settings = (
+        RuntimeSettings,
+        CatalogSettings,
+        SchedulerSettings,
+        PaymentsSettings,
+        NotifySettings,
+    )
     known = {name.upper() for setting in settings for name in setting.model_fields}
     table = (ROOT / "docs" / "architecture.md").read_text().split("## Settings")[1]
     first_cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)

@@ -112,7 +112,7 @@ ACCESS = {
     "ListRulePacks": Access(READ),
     "GetRulePack": Access(READ),
     "UpdateRulePack": Access(WRITE),
-    "GetBindingRules": Access(READ),
+    "GetBindingRules": Access(READ, services=("payments",)),
     "CreateTaxRate": Access(WRITE),
     "ImportTaxRates": Access(WRITE),
     "GetTaxRate": Access(READ),

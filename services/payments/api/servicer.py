@@ -6,6 +6,7 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from services.payments.api import requests, responses
 from services.payments.application import charges, erasure, mandates, payment_methods, refunds
 from services.payments.clients.provider import Provider
+from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import Mandate
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
@@ -63,10 +64,17 @@ ACCESS = {
 class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     """Answers recurring.payments.v1.PaymentsService."""
 
-    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        provider: Provider,
+        rule_packs: RulePacks | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._provider = provider
+        self._rule_packs = rule_packs
 
     def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
         return responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
@@ -177,14 +185,15 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def CreateMandate(
         self, request: payments_pb2.CreateMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Mandate,
-            self._mandate_message,
-            lambda tx: mandates.create(
-                tx, requests.read_new_mandate(request, self._database.keyring, self._clock.now())
-            ),
+        async def decide() -> Apply[Mandate]:
+            now = self._clock.now()
+            mandate = requests.read_new_mandate(request, self._database.keyring, now)
+            if region_code := request.mandate.region_code:
+                await mandates.check_rules(self._database, self._rule_packs, mandate, region_code)
+            return lambda tx: mandates.create(tx, mandate)
+
+        return await run_checked_mutation(
+            self._database, request, payments_pb2.Mandate, self._mandate_message, decide
         )
 
     async def GetMandate(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.application import payment_methods
+from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import (
     Mandate,
     RefusalReason,
@@ -24,8 +25,9 @@ from services.payments.domain.rules import (
     scheme_of,
 )
 from services.payments.store import mandates as store
-from services.runtime.db.pool import Connection
-from services.runtime.errors import already_exists, etag_mismatch, not_found
+from services.payments.store import payment_methods as payment_method_store
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import Violations, already_exists, etag_mismatch, not_found
 from services.runtime.money import Money
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import etag
@@ -48,6 +50,31 @@ class CheckedMandate(NamedTuple):
     reasons: tuple[RefusalReason, ...]
     # None: one that no rule pack is about.
     scheme: PaymentScheme | None
+
+
+async def check_rules(
+    database: Database, rule_packs: RulePacks | None, mandate: Mandate, region_code: str
+) -> None:
+    """Refuse a mandate that breaks what rule packs ask for where the customer is.
+
+    Raises INVALID_ARGUMENT, and ConnectionError where nobody can be asked: nothing passes unchecked.
+    """
+    if rule_packs is None:
+        raise ConnectionError("there is no catalog to ask")
+    brand = ""
+    if mandate.method_key is not None:
+        async with database.read() as connection:
+            methods = await payment_method_store.by_key(connection, [mandate.method_key])
+        brand = next((method.brand for method in methods.values()), "")
+    violations = Violations()
+    for rule in await rule_packs.binding(mandate.merchant, region_code, scheme_of(brand)):
+        if rule.mandate_ends and mandate.valid_until_time is None:
+            violations.add(
+                "mandate.valid_until_time",
+                f"must be set, since {rule.rule_pack} asks for it ({rule.source})",
+                "MANDATE_WITHOUT_END",
+            )
+    violations.check()
 
 
 async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:

@@ -9,7 +9,8 @@ from services.runtime.rpc.conversions import from_money
 def read_charge_rules(message: catalog_pb2.ChargeRules) -> ChargeRules:
     """The rules that bind a charge, by payment scheme; empty where none binds at all."""
     rules = tuple(
-        (_scheme(entry.payment_scheme), tuple(map(_rule, entry.rules))) for entry in message.schemes
+        (_scheme(entry.payment_scheme), tuple(map(read_rule, entry.rules)))
+        for entry in message.schemes
     )
     return rules if any(bound for _, bound in rules) else ()
 
@@ -23,7 +24,8 @@ def _scheme(value: catalog_pb2.PaymentScheme.ValueType) -> str:
     return catalog_pb2.PaymentScheme.Name(value) if value else ""
 
 
-def _rule(message: catalog_pb2.BindingRule) -> ChargeRule:
+def read_rule(message: catalog_pb2.BindingRule) -> ChargeRule:
+    """A rule, with what it asks of charges and mandates; other kinds ask nothing of them."""
     rule = message.rule
     found = ChargeRule(message.rule_pack, rule.id, rule.source)
     match rule.WhichOneof("kind"):

@@ -217,6 +217,18 @@ async def test_in_india_a_mandate_has_an_end_and_the_customer_confirms_what_is_l
     assert (await charge_of(shop, large)).state == payments_pb2.Charge.REQUESTED
 
 
+async def test_a_mandate_that_breaks_a_pack_is_refused_where_the_customer_is_known(
+    shop: Shop,
+) -> None:
+    await shop.add_card("ada")
+    name, card = shop.customer("ada"), f"{shop.customer('ada')}/paymentMethods/card"
+    refusal = await refused(shop.consent(name, card, 1000, "endless", region_code="IN"))
+    assert refusal.fields == {"mandate.valid_until_time": "MANDATE_WITHOUT_END"}
+    ends = to_timestamp(await shop.now() + 365 * DAY)
+    await shop.consent(name, card, 1000, "ending", region_code="IN", valid_until_time=ends)
+    await shop.consent(name, card, 1000, "german", region_code="DE")
+
+
 async def test_what_is_ordered_at_once_is_charged_when_its_scheme_allows(shop: Shop) -> None:
     mandate = await shop.add_card("ada", card=SEPA_DEBIT)
     made = await automatic(shop, 40 * DAY, mandate)

@@ -281,6 +281,7 @@ def test_production_waits_for_an_authority_that_is_only_half_written(tmp_path: P
 
 
 def test_production_refuses_the_sandbox_s_provider(production: pytest.MonkeyPatch) -> None:
+    production.setenv("RECURRING_CATALOG_TARGET", "dns:///catalog:7402")
     production.setenv("RECURRING_PROVIDER_URL", "http://127.0.0.1:17402")
     production.setenv("RECURRING_PROVIDER_API_KEY", "sk_test_1")
     assert complained_of(PaymentsSettings) == {

@@ -337,6 +337,7 @@ class Mandate(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
     payment_method: _builtins.str
@@ -347,6 +348,11 @@ class Mandate(_message.Message):
     state: Global___Mandate.State.ValueType
     etag: _builtins.str
     """Changes with every change of the mandate (AIP-154)."""
+    region_code: _builtins.str
+    """Where the customer is: a country of ISO 3166-1 (`IN`) or its part of ISO 3166-2 (`US-CA`). With it a mandate
+    is refused that breaks what the merchant's rule packs ask for there. Without it that is found out when a
+    standing order is made under the mandate.
+    """
     @_builtins.property
     def charge_ceiling(self) -> _money_pb2.Money:
         """No single charge above this; it also fixes the currency."""
@@ -385,10 +391,11 @@ class Mandate(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        region_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "month_ceiling", b"month_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "month_ceiling", b"month_ceiling", "name", b"name", "payment_method", b"payment_method", "revoke_time", b"revoke_time", "state", b"state", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "month_ceiling", b"month_ceiling", "name", b"name", "payment_method", b"payment_method", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -241,6 +241,9 @@ class PaymentsServiceServicer:
 
         Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
         ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+
+        Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
+        there for a last day of each mandate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

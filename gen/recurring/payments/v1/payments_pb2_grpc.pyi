@@ -94,6 +94,9 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
     ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+
+    Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
+    there for a last day of each mandate).
     """
     GetMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetMandateRequest, _payments_pb2.Mandate]
     """Reasons: NOT_FOUND MANDATE_NOT_FOUND."""
@@ -264,6 +267,9 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
         ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+
+        Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
+        there for a last day of each mandate).
         """
 
     @_abc_1.abstractmethod
