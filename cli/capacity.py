@@ -59,9 +59,8 @@ async def set_capacity(
     session: Session,
     product: ProductArgument,
     weekdays: Annotated[
-        list[int],
+        str,
         typer.Argument(
-            parser=parse_weekday_slots,
             metavar="MON,TUE,WED,THU,FRI,SAT,SUN",
             help='Slots of each weekday: "5,5,5,5,5,0,0".',
         ),
@@ -69,8 +68,10 @@ async def set_capacity(
 ) -> None:
     """Set the slots of each weekday; those of single dates stay."""
 
+    slots = parse_weekday_slots(weekdays)
+
     def change(found: pb.Capacity) -> None:
-        found.weekday_slots[:] = weekdays
+        found.weekday_slots[:] = slots
 
     await _change(session, product, change)
 

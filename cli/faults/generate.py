@@ -62,6 +62,8 @@ def generate(seed: int, faults: Sequence[str], *, simulated: bool = True) -> His
             "price_minor": 800,
             "stock_units": rng.choice((2, 5, 50)),
         },
+        # A service, with so many slots a day.
+        {"id": "visit", "price_minor": 700, "slots": rng.choice((1, 2, 20))},
     ]
     customers = [_customer(rng) for _ in range(rng.choice((1, 2, 2, 3)))]
     orders = [
@@ -85,7 +87,9 @@ def _customer(rng: random.Random) -> dict[str, Any]:
 
 
 def _standing_order(rng: random.Random, customer: int) -> dict[str, Any]:
-    items = {rng.choice(("tea", "coffee", "beans")): rng.choice((1, 2, 3)) for _ in range(2)}
+    items = {
+        rng.choice(("tea", "coffee", "beans", "visit")): rng.choice((1, 2, 3)) for _ in range(2)
+    }
     return {
         "customer": customer,
         "mode": rng.choice(MODES),
@@ -97,6 +101,8 @@ def _standing_order(rng: random.Random, customer: int) -> dict[str, Any]:
         "protection": rng.choice(("", "", "lock", "cap")),
         "condition": rng.choice(("", "", "in_stock", "total_ceiling", "expression", "days_since")),
         "otherwise": rng.choice(("SKIP", "HOLD_AND_ASK", "DEFER")),
+        # Either way, where a day of a service is full.
+        "slot_days": rng.choice((0, 1, 3)),
     }
 
 

@@ -97,7 +97,9 @@ class Shop:
     async def _sell(self, product: Mapping[str, Any]) -> None:
         name = self.product(product["id"])
         wanted = catalog_pb2.Product(
-            title=product["id"].title(), stock_tracked="stock_units" in product
+            title=product["id"].title(),
+            stock_tracked="stock_units" in product,
+            capacity_by_day="slots" in product,
         )
         await self.caller.call(
             self.session.catalog.CreateProduct,
@@ -110,6 +112,15 @@ class Shop:
             await self.caller.call(
                 self.session.catalog.AdjustStock,
                 catalog_pb2.AdjustStockRequest(product=name, delta_units=product["stock_units"]),
+            )
+
+        if "slots" in product:
+            capacity = catalog_pb2.Capacity(
+                name=f"{name}/capacity", weekday_slots=[product["slots"]] * 7
+            )
+            await self.caller.call(
+                self.session.catalog.UpdateCapacity,
+                catalog_pb2.UpdateCapacityRequest(capacity=capacity),
             )
 
     async def set_price(
@@ -247,6 +258,8 @@ class Shop:
             billing_mode=scheduler_pb2.BillingMode.Value(order["mode"]),
             notice_lead=to_duration(timedelta(hours=order["lead_hours"])),
             payment_window=to_duration(timedelta(hours=order["window_hours"])),
+            slot_days_before=order.get("slot_days", 0),
+            slot_days_after=order.get("slot_days", 0),
         )
         if order["mode"] == "AUTOMATIC":
             wanted.mandate = self.mandate(order["customer"])

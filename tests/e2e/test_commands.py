@@ -70,6 +70,40 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     assert recurring.run("prove", "--full").returncode == 0
 
 
+def test_a_service_is_booked_on_its_day_or_moved_off_a_full_one(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "visit", "--title", "Visit", "--capacity-by-day")
+    ok(recurring, "prices", "add", "visit", "25 EUR")
+    ok(recurring, "stock", "capacity", "set", "visit", "1,1,1,1,1,1,1")
+    today = date.fromisoformat(ok(recurring, "clock", "show")["now"][:10])
+    due, next_day = today + timedelta(days=3), today + timedelta(days=4)
+    changed = ok(
+        recurring, "stock", "capacity", "except", "visit", "--on", str(due), "--slots", "0"
+    )
+    assert changed == ok(recurring, "stock", "capacity", "show", "visit")
+    ok(recurring, "contacts", "set", "ivy", "--name", "Ivy", "--email", "ivy@example.com")
+    ok(recurring, "phone", "bind", "ivy", "+447700900777")
+    recurring.run("clock", "settle")
+    code = re.search(r"\b\d{6}\b", ok(recurring, "sandbox", "inbox", "+447700900777")[-1]["body"])
+    assert code is not None
+    ok(recurring, "phone", "confirm", "ivy", code[0])
+    ok(recurring, "standing-orders", "create", "--id", "ivy-visit", "--customer", "ivy",
+       "--title", "Cleaning", "--item", "visit", "--every", "week", "--start", str(due),
+       "--at", "12:00", "--zone", "UTC", "--lead", "1d", "--slot-days-after", "2")  # fmt: skip
+    ok(recurring, "clock", "advance", "3d")
+    [order] = ok(recurring, "orders", "list", "ivy-visit")
+    assert order["movedFromDate"] == {"year": due.year, "month": due.month, "day": due.day}
+    day, *_ = [
+        day for day in ok(recurring, "stock", "capacity", "days", "visit") if day.get("orders")
+    ]
+    assert day["date"]["day"] == next_day.day
+    assert ok(recurring, "stock", "hold", "ivy-visit/1")["booking"]["state"] == "HELD"
+    assert ok(recurring, "standing-orders", "cancel", "ivy-visit")["state"] == "CANCELLED"
+    recurring.run("clock", "settle")
+    assert ok(recurring, "stock", "hold", "ivy-visit/1")["booking"]["state"] == "ENDED"
+    proof = recurring.run("prove", "--full")
+    assert proof.returncode == 0, proof.stdout
+
+
 def test_people_get_tables(recurring: Recurring) -> None:
     shown = recurring.run("status")
     assert shown.returncode == 0
