@@ -323,6 +323,11 @@ def _is_a_day(month: int, day: int) -> bool:
     return True
 
 
+def parse_weekdays(text: str) -> list[dayofweek_pb2.DayOfWeek]:
+    """Weekdays, one by one or from one to another: "mon,thu" or "mon-fri"."""
+    return _weekdays(text.split(","))
+
+
 def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:
     """Weekdays, and all from one to another, over the weekend too ("fri-mon")."""
     weekdays: list[dayofweek_pb2.DayOfWeek] = []

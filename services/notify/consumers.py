@@ -213,8 +213,8 @@ def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
 
 
 def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
-    """An attempt was declined."""
-    if message.payment_method_blocked:
+    """An attempt was declined; of a blocked card the customer hears otherwise, but not of a retry."""
+    if message.payment_method_blocked and not message.HasField("next_attempt_time"):
         return None
     ref = message.ref
     template = kinds.PaymentDeclined(

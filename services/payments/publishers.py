@@ -47,7 +47,8 @@ def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> 
         payment_method_blocked=method_blocked,
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
     )
-    return _event(charge, f"{charge.key.name}@{charge.attempt_count}", message, now)
+    step = f"{charge.attempt_count}.{charge.retry_count}"
+    return _event(charge, f"{charge.key.name}@{step}", message, now)
 
 
 def payment_refused(charge: Charge, now: datetime) -> OutboxEvent:
@@ -115,10 +116,21 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
     return _event(charge, refund.key.name, message, now, refund.traceparent)
 
 
-def decided(charges: Sequence[Charge], now: datetime) -> list[OutboxEvent]:
-    """What the guard's decisions are to others: an attempt or a wait is not yet news."""
+def decided(
+    before: Sequence[Charge], charges: Sequence[Charge], now: datetime
+) -> list[OutboxEvent]:
+    """What the guard's decisions are to others: an attempt or a wait is not yet news.
+
+    A retry that was not made, since there is no other payment method yet, is news, as the next one is.
+    """
     publish = {ChargeState.REFUSED: payment_refused, ChargeState.ABANDONED: payment_abandoned}
-    return [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
+    ended = [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
+    put_off = [
+        payment_declined(charge, now, method_blocked=False)
+        for was, charge in zip(before, charges, strict=True)
+        if charge.state is ChargeState.SCHEDULED and charge.retry_count > was.retry_count
+    ]
+    return ended + put_off
 
 
 def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> OutboxEvent:

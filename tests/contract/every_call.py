@@ -446,6 +446,18 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
 def _ledger(name: str) -> list[tuple[str, Message]]:
     return [
         ("ListLedgerAccounts", payments_pb2.ListLedgerAccountsRequest(parent=name)),
+        (
+            "GetDunningPolicy",
+            payments_pb2.GetDunningPolicyRequest(name=f"{name}/dunningPolicy"),
+        ),
+        (
+            "UpdateDunningPolicy",
+            payments_pb2.UpdateDunningPolicyRequest(
+                dunning_policy=payments_pb2.DunningPolicy(
+                    name=f"{name}/dunningPolicy", schedule=payments_pb2.DunningPolicy.KILL_BILL
+                )
+            ),
+        ),
         ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
     ]
 

@@ -113,3 +113,12 @@ async def test_the_phone_is_told_once_of_a_card_that_expires(ann: Customer) -> N
     [told] = [notice for notice in notices if notice.kind == notify_pb2.PAYMENT_METHOD_EXPIRING]
     assert told.subject_resource == about
     assert (await calls["GetPaymentMethod"].make(ann.shop, name=about)).state == Method.EXPIRED
+
+
+async def test_the_policy_on_declines_is_got_and_set(ann: Customer) -> None:
+    calls = calls_of(ann)
+    before = await calls["GetDunningPolicy"].make(ann.shop)
+    assert list(before.retry_days) == [1, 3, 5]
+    made = await twice(ann, calls["UpdateDunningPolicy"])
+    assert list(made.retry_days) == [8, 8, 8]
+    assert await calls["GetDunningPolicy"].make(ann.shop) == made

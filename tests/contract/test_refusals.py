@@ -27,6 +27,7 @@ RESOURCES = (
     "product",
     "standing_order",
     "scheduler_settings",
+    "dunning_policy",
     "catalog_settings",
     "contact",
     "rule_pack",

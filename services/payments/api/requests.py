@@ -8,6 +8,7 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.application.mandates import MandateCheck
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import Mandate
+from services.payments.domain.dunning import PUBLISHED_DAYS, DunningPolicy, RetrySchedule
 from services.payments.domain.keys import (
     ChargeKey,
     CustomerId,
@@ -21,7 +22,14 @@ from services.payments.domain.keys import (
 )
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
-from services.payments.names import CHARGE, CUSTOMER, MANDATE, MERCHANT, PAYMENT_METHOD
+from services.payments.names import (
+    CHARGE,
+    CUSTOMER,
+    DUNNING_POLICY,
+    MANDATE,
+    MERCHANT,
+    PAYMENT_METHOD,
+)
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
@@ -69,6 +77,36 @@ def read_payment_method_update(
     )
     violations.check()
     return read_name(PAYMENT_METHOD, name), request.payment_method.fallback_order
+
+
+def read_dunning_policy(request: payments_pb2.UpdateDunningPolicyRequest) -> DunningPolicy:
+    """What a merchant's policy on declines is to be. Raises like `read_name`."""
+    wanted = request.dunning_policy
+    merchant = read_name(DUNNING_POLICY, wanted.name)
+    violations = Violations()
+    names = payments_pb2.DunningPolicy.Schedule
+    violations.require("dunning_policy.schedule", "must be set", met=bool(wanted.schedule))
+    violations.check()
+    schedule = RetrySchedule(names.Name(wanted.schedule))
+    retry_days = tuple(wanted.retry_days)
+    if schedule is not RetrySchedule.CUSTOM:
+        published = PUBLISHED_DAYS[schedule]
+        violations.require(
+            "dunning_policy.retry_days",
+            "must be empty, or those of the schedule, unless it is CUSTOM",
+            met=retry_days in {(), published},
+        )
+        retry_days = published
+    violations.check()
+    return DunningPolicy(
+        merchant,
+        schedule,
+        retry_days,
+        wanted.retry_hour if wanted.HasField("retry_hour") else None,
+        tuple(sorted(wanted.weekdays)),
+        uses_fallbacks=wanted.uses_fallbacks,
+        awaits_new_method=wanted.awaits_new_method,
+    )
 
 
 def read_confirmation(

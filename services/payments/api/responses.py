@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from google.type import date_pb2
+from google.type import date_pb2, dayofweek_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.charges import ChargeView
@@ -11,11 +11,12 @@ from services.payments.application.mandates import CheckedMandate
 from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
+from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.ledger import ACCOUNT_TYPES
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund
-from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
+from services.payments.names import DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
@@ -86,6 +87,20 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
     if mandate.month_ceiling_minor is not None:
         message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
     return message
+
+
+def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:
+    """A merchant's policy on declines."""
+    return payments_pb2.DunningPolicy(
+        name=DUNNING_POLICY.format(policy.merchant),
+        schedule=payments_pb2.DunningPolicy.Schedule.Value(policy.schedule),
+        retry_days=policy.retry_days,
+        retry_hour=policy.retry_hour,
+        weekdays=[dayofweek_pb2.DayOfWeek.Name(day) for day in policy.weekdays],
+        uses_fallbacks=policy.uses_fallbacks,
+        awaits_new_method=policy.awaits_new_method,
+        etag=etag(policy.version),
+    )
 
 
 def charge_message(view: ChargeView) -> payments_pb2.Charge:

@@ -4,7 +4,14 @@ from recurring.audit.v1 import audit_pb2
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api import requests, responses
-from services.payments.application import charges, erasure, mandates, payment_methods, refunds
+from services.payments.application import (
+    charges,
+    dunning,
+    erasure,
+    mandates,
+    payment_methods,
+    refunds,
+)
 from services.payments.clients.provider import Provider
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import Mandate
@@ -15,11 +22,13 @@ from services.payments.names import (
     CHARGE,
     CUSTOMER,
     CUSTOMER_OR_ANY,
+    DUNNING_POLICY,
     MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
     REFUND,
 )
+from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
@@ -57,6 +66,8 @@ ACCESS = {
     "ListLedgerEntries": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
     "GetAmountRules": Access(READ, services=("catalog",)),
+    "GetDunningPolicy": Access(READ),
+    "UpdateDunningPolicy": Access(WRITE),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -350,6 +361,28 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             listed, responses.ledger_entry_message, lambda row: (str(row.position), str(row.leg))
         )
         return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)
+
+    # --- dunning ------------------------------------------------------------------------------------
+
+    async def GetDunningPolicy(
+        self, request: payments_pb2.GetDunningPolicyRequest, _context: object
+    ) -> payments_pb2.DunningPolicy:
+        merchant = read_name(DUNNING_POLICY, request.name)
+        async with self._database.read() as connection:
+            return responses.dunning_policy_message(await dunning_store.get(connection, merchant))
+
+    async def UpdateDunningPolicy(
+        self, request: payments_pb2.UpdateDunningPolicyRequest, _context: object
+    ) -> payments_pb2.DunningPolicy:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.DunningPolicy,
+            responses.dunning_policy_message,
+            lambda tx: dunning.change(
+                tx, requests.read_dunning_policy(request), request.dunning_policy.etag
+            ),
+        )
 
     # --- audit --------------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import TypeGuard
 
 from services.payments import publishers
-from services.payments.application import evidence
+from services.payments.application import dunning, evidence
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, settle_attempt
 from services.payments.domain.declines import stops_method
+from services.payments.domain.dunning import STANDARD
 from services.payments.domain.idempotent_retries import resend_all
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.ledger import book_charge
@@ -16,6 +17,7 @@ from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succee
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
+from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store.encrypted import token_aad
@@ -93,8 +95,17 @@ async def _settle_known(
     charges = await charge_store.locked(tx, known)
     news = await attempt_store.settle(tx, list(known.values()), now)
     tried = {key: known[key] for key in sorted(news)}
+    policies = await dunning_store.of_merchants(tx, [key.merchant for key in tried])
+    following = await dunning.fallbacks(tx, tried, now)
     settled = [
-        settle_attempt(charges[key], attempt, outcome, now)
+        settle_attempt(
+            charges[key],
+            attempt,
+            outcome,
+            now,
+            policies.get(key.merchant, STANDARD),
+            following.get(key),
+        )
         for key, (attempt, outcome) in tried.items()
     ]
     await charge_store.save(tx, settled)

@@ -101,7 +101,7 @@ async def decide_due(
         return 0, []
     decided = list(decide_all(due, await evidence.read(tx, due, now), now))
     await charge_store.save(tx, decided)
-    await outbox.put(tx, publishers.decided(decided, now))
+    await outbox.put(tx, publishers.decided(due, decided, now))
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]

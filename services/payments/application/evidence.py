@@ -11,6 +11,7 @@ from services.payments.domain.decisions import Evidence
 from services.payments.domain.guard import binding_rules
 from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import lapsing_mandates
+from services.payments.store import dunning as dunning_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
 from services.payments.store import payment_methods as payment_method_store
@@ -35,7 +36,8 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     methods = {*filter(None, named), *chain.from_iterable(orders.values())}
     uses = await payment_method_store.uses(tx, methods, now)
     defaults = {customer: first_valid(order, uses) for customer, order in orders.items()}
-    known = replace(evidence, uses=uses, defaults=defaults)
+    policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in charges])
+    known = replace(evidence, uses=uses, defaults=defaults, orders=orders, policies=policies)
     lapsing = {
         charge.mandate_key
         for charge in charges

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.declines import stops_method
+from services.payments.domain.declines import DeclineClass, classify
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.payment_methods import PaymentMethodKind, end_of_month
@@ -24,18 +24,6 @@ CONNECTIONS_MAX = 50
 SENT_WITHIN = timedelta(minutes=2)
 LIST_PAGE_SIZE = 100
 LIST_PAGES_MAX = 50
-# Trying again is pointless or, by the rules of the card networks, forbidden.
-HARD_DECLINE_CODES = frozenset(
-    {
-        "authentication_required", "card_not_supported", "currency_not_supported", "expired_card",
-        "fraudulent", "incorrect_number", "invalid_account", "invalid_number", "lost_card",
-        "merchant_blacklist", "new_account_information_available", "not_permitted", "pickup_card",
-        "restricted_card", "revocation_of_all_authorizations", "revocation_of_authorization",
-        "security_violation", "service_not_allowed", "stolen_card", "stop_payment_order",
-        "transaction_not_allowed",
-    }
-)  # fmt: skip
-
 _OK = 200
 _BAD_REQUEST = 400
 _PAYMENT_REQUIRED = 402
@@ -363,7 +351,7 @@ def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
 def _declined(error: Mapping[str, Any], payment: str) -> Declined:
     code = str(error.get("decline_code") or error.get("code") or "generic_decline")
     advice = str(error.get("advice_code") or "")
-    hard = code in HARD_DECLINE_CODES or stops_method(code, advice)
+    hard = classify(code, advice) is not DeclineClass.LATER
     return Declined(code, hard=hard, provider_id=payment, advice=advice)
 
 

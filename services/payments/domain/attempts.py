@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.payments.domain.charges import Charge, settle
+from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
@@ -91,10 +92,15 @@ def settled_state(attempt: Attempt, outcome: Succeeded | Declined | NotMade) -> 
 
 
 def settle_attempt(
-    charge: Charge, attempt: Attempt, outcome: Succeeded | Declined | NotMade, now: datetime
+    charge: Charge,
+    attempt: Attempt,
+    outcome: Succeeded | Declined | NotMade,
+    now: datetime,
+    policy: DunningPolicy = STANDARD,
+    fallback: PaymentMethodId | None = None,
 ) -> Charge:
     """As `settle`; a payment keeps the mandate that it was made under, whatever was changed since."""
-    settled = settle(charge, outcome, now)
+    settled = settle(charge, outcome, now, policy, fallback)
     if settled.state is not ChargeState.SUCCEEDED or not attempt.mandate:
         return settled
     return settled._replace(mandate=MandateKey(*charge.customer_key, attempt.mandate).name)

@@ -15,6 +15,8 @@ from services.payments.domain.consent import (
     RefusalReason,
     provider_reasons,
 )
+from services.payments.domain.declines import DeclineClass
+from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
@@ -30,8 +32,6 @@ from services.payments.domain.outcomes import Declined, NotMade, Succeeded, retr
 from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
 NO_METHOD = PaymentMethodId("")
-# A soft decline is tried again this long after it; after the last one the charge is abandoned.
-RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
 
 
 class AbandonReason(StrEnum):
@@ -88,6 +88,10 @@ class Charge(NamedTuple):
     charge_rules: str | None = "[]"
     # What the rules said that bound it when it was last decided, as JSON (`rules.load_applied`).
     applied_rules: str = "[]"
+    # How many retries there were or are to come: the steps of the merchant's policy.
+    retry_count: int = 0
+    # Id of the fallback that is tried next, after a decline of what comes before it.
+    fallback_method: PaymentMethodId = NO_METHOD
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 
@@ -143,21 +147,37 @@ def begin_attempt(
         ChargeEvent.ATTEMPT,
         now,
         payment_method=present_method(charge, mandate),
+        fallback_method=NO_METHOD,
         attempt_count=charge.attempt_count + 1,
         notice=notice.notice if notice else "",
     )
 
 
-def settle(charge: Charge, outcome: Succeeded | Declined | NotMade, now: datetime) -> Charge:
-    """What becomes of an IN_FLIGHT charge once its attempt's outcome is known."""
+def settle(
+    charge: Charge,
+    outcome: Succeeded | Declined | NotMade,
+    now: datetime,
+    policy: DunningPolicy = STANDARD,
+    fallback: PaymentMethodId | None = None,
+) -> Charge:
+    """What becomes of an IN_FLIGHT charge once its attempt's outcome is known.
+
+    `fallback` is what the customer would have charged next, if there is anything.
+    """
     if isinstance(outcome, Succeeded):
         return _changed(charge, ChargeEvent.SUCCEED, now)
     if isinstance(outcome, NotMade):
         return _after_not_made(charge, now)
-    return _after_decline(charge, outcome, now)
+    return _after_decline(charge, outcome, now, policy, fallback)
 
 
-def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
+def _after_decline(
+    charge: Charge,
+    outcome: Declined,
+    now: datetime,
+    policy: DunningPolicy,
+    fallback: PaymentMethodId | None,
+) -> Charge:
     declined = charge._replace(decline_code=outcome.code)
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
@@ -165,11 +185,37 @@ def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
         if is_expired(charge, now):
             return abandon(declined, AbandonReason.DECLINED, now)
         return _changed(declined, ChargeEvent.REQUEST, now, payment_method=NO_METHOD)
-    decline_count = charge.attempt_count - charge.not_made_count
-    if outcome.hard or decline_count > len(RETRY_DELAYS):
+    return _dun(declined, outcome.following, policy, fallback, now)
+
+
+def _dun(
+    declined: Charge,
+    following: DeclineClass,
+    policy: DunningPolicy,
+    fallback: PaymentMethodId | None,
+    now: datetime,
+) -> Charge:
+    """What the merchant's policy makes of a declined automatic charge."""
+    if following is DeclineClass.NEVER:
         return abandon(declined, AbandonReason.DECLINED, now)
-    retry_time = now + RETRY_DELAYS[decline_count - 1]
-    return _changed(declined, ChargeEvent.RETRY, now, next_attempt_time=retry_time)
+    if fallback is not None and policy.uses_fallbacks:
+        return _changed(
+            declined, ChargeEvent.RETRY, now, next_attempt_time=now, fallback_method=fallback
+        )
+    if following is not DeclineClass.LATER and not policy.awaits_new_method:
+        return abandon(declined, AbandonReason.DECLINED, now)
+    return retry_later(declined, policy, now)
+
+
+def retry_later(charge: Charge, policy: DunningPolicy, now: datetime) -> Charge:
+    """A declined charge at the next retry of the policy; over after the last one."""
+    retry_time = policy.retry_time(charge.retry_count, charge.time_zone, now)
+    if retry_time is None:
+        return abandon(charge, AbandonReason.DECLINED, now)
+    counted = charge._replace(retry_count=charge.retry_count + 1)
+    if charge.state is ChargeState.SCHEDULED:
+        return counted._replace(next_attempt_time=retry_time, update_time=now)
+    return _changed(counted, ChargeEvent.RETRY, now, next_attempt_time=retry_time)
 
 
 def _after_not_made(charge: Charge, now: datetime) -> Charge:

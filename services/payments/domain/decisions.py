@@ -1,7 +1,7 @@
 """What becomes of SCHEDULED charges whose time has come."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -16,14 +16,24 @@ from services.payments.domain.charges import (
     method_key,
     present_method,
     refuse,
+    retry_later,
 )
-from services.payments.domain.consent import Mandate, Notice, RefusalReason
-from services.payments.domain.declines import DAY, NO_METHOD_USE, UNUSED, MethodUse
+from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason
+from services.payments.domain.declines import (
+    DAY,
+    NO_METHOD_USE,
+    UNUSED,
+    DeclineClass,
+    MethodUse,
+    classify,
+)
+from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.guard import binding_rules, guard, rules_applied
 from services.payments.domain.keys import (
     ChargeKey,
     CustomerKey,
     MandateKey,
+    MerchantId,
     PaymentMethodId,
     PaymentMethodKey,
 )
@@ -33,6 +43,11 @@ from services.payments.domain.transitions import ChargeState
 
 # How long a charge waits for word that its notice was delivered, from when it was first decided.
 NOTICE_WAIT = timedelta(hours=24)
+# What another payment method of the customer would put right.
+_LACKS_METHOD = frozenset({
+    RefusalReason.PAYMENT_METHOD_BLOCKED, RefusalReason.PAYMENT_METHOD_MISSING,
+    RefusalReason.PAYMENT_METHOD_EXHAUSTED,
+})  # fmt: skip
 # What a charge that has its notice only has to wait for.
 _TOO_EARLY = frozenset({RefusalReason.EARLIER_THAN_NOTIFIED, RefusalReason.NOTICE_TOO_RECENT})
 
@@ -45,6 +60,7 @@ def decide(
     now: datetime,
     use: MethodUse = UNUSED,
     last_charge_time: datetime | None = None,
+    policy: DunningPolicy = STANDARD,
 ) -> Charge:
     """What becomes of a SCHEDULED charge whose time has come.
 
@@ -62,9 +78,27 @@ def decide(
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:
         return waiting
+    if _awaits_method(charge, mandate, reasons, policy):
+        return retry_later(charge, policy, now)
     if not reasons:
         return begin_attempt(charge, notice, mandate, now)
     return refuse(charge, reasons, notice, now)
+
+
+def _awaits_method(
+    charge: Charge,
+    mandate: Mandate | None,
+    reasons: tuple[RefusalReason, ...],
+    policy: DunningPolicy,
+) -> bool:
+    """Whether a declined charge lacks another payment method, and nothing else, and may wait for it."""
+    declined = charge.decline_code != "" and charge.billing_mode is BillingMode.AUTOMATIC
+    if not declined or not policy.awaits_new_method or not _LACKS_METHOD.issuperset(reasons):
+        return False
+    # What nobody has put in its place would be declined again.
+    unfit = classify(charge.decline_code) is not DeclineClass.LATER
+    same_method = present_method(charge, mandate) == charge.payment_method
+    return bool(reasons) or (unfit and same_method)
 
 
 def _waiting(
@@ -114,13 +148,27 @@ class Evidence:
     defaults: Mapping[CustomerKey, PaymentMethodId | None] = field(default_factory=dict)
     # When a charge under a mandate succeeded last, where a rule asks for that.
     last_charge_times: Mapping[MandateKey, datetime] = field(default_factory=dict)
+    # All that customers are charged by under such mandates, in their order.
+    orders: Mapping[CustomerKey, Sequence[PaymentMethodKey]] = field(default_factory=dict)
+    # What follows a decline, where merchants have said so.
+    policies: Mapping[MerchantId, DunningPolicy] = field(default_factory=dict)
 
     def mandate_of(self, charge: Charge) -> Mandate | None:
         """The mandate that a charge is made under, with the method that is charged now."""
         mandate = self.mandates.get(charge.mandate_key) if charge.mandate_key else None
         if mandate is None or mandate.payment_method is not None:
             return mandate
-        return replace(mandate, payment_method=self.defaults.get(charge.customer_key))
+        return replace(mandate, payment_method=self._method_of(charge))
+
+    def _method_of(self, charge: Charge) -> PaymentMethodId | None:
+        """What makes a charge under a mandate without a method: its fallback, or the first valid."""
+        customer, fallback = charge.customer_key, charge.fallback_method
+        key = PaymentMethodKey(*customer, fallback)
+        if fallback and key in self.orders.get(customer, ()):
+            use = self.uses.get(key, UNUSED)
+            if not (use.blocked or use.missing or use.exhausted_until):
+                return fallback
+        return self.defaults.get(customer)
 
     def use_of(self, charge: Charge) -> MethodUse:
         """The use of what a charge would be made by."""
@@ -153,7 +201,8 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
         use = use_of(uses, method, mandate)
         month_minor = spent_minor[charge.mandate_key]
         last_charge_time = evidence.last_charge_time_of(charge)
-        decided = decide(charge, notice, mandate, month_minor, now, use, last_charge_time)
+        policy = evidence.policies.get(charge.merchant, STANDARD)
+        decided = decide(charge, notice, mandate, month_minor, now, use, last_charge_time, policy)
         if decided.state is ChargeState.IN_FLIGHT:
             spent_minor[charge.mandate_key] += decided.amount_minor
             if method in uses:

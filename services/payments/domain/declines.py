@@ -1,21 +1,27 @@
-"""Declines after which a payment method is never tried again, and how often others may be. Pure.
+"""Declines, sorted by what can follow them, and how often a payment method may be declined. Pure.
 
 Sources, read on 2026-11-28: https://docs.stripe.com/declines/codes and
 https://docs.stripe.com/declines/card (codes, `advice_code`); the networks' rules on authorization
 reattempts as https://support.checkout.com/hc/en-us/articles/25482040901394 and
 https://developers.tabapay.com/docs/excessive-retry-rules give them (Visa category 1; from 19 May 2025
-20 reattempts in 30 days; Mastercard 10 in 24 hours and 35 in 30 days, advice 03 and 21). Of the two
-networks the stricter rule holds, whatever the brand and the amount.
+20 reattempts in 30 days; Mastercard 10 in 24 hours and 35 in 30 days, advice 03 and 21). For any other
+brand the stricter rule of the two holds; whatever the amount.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-# So many declines of one payment method, over all orders, in so long a time, and no more attempts.
-DAY_DECLINES_MAX = 10
 DAY = timedelta(hours=24)
-MONTH_DECLINES_MAX = 20
 MONTH = timedelta(days=30)
+# So many declines of one payment method, over all orders, in so long a time, and no more attempts.
+_VISA_DECLINES = ((20, MONTH),)
+_MASTERCARD_DECLINES = ((10, DAY), (35, MONTH))
+_STRICTEST = ((10, DAY), (20, MONTH))
+_CAPS = {"visa": _VISA_DECLINES, "mastercard": _MASTERCARD_DECLINES}
+# The numbers of declines that any of them asks about.
+COUNTED_DECLINES = (10, 20, 35)
 # The card or account is gone, or its holder has ended our permission: no order will ever be paid by it.
 STOPPING_CODES = frozenset({
     "card_not_supported", "do_not_try_again", "expired_card", "fraudulent", "incorrect_number",
@@ -25,6 +31,36 @@ STOPPING_CODES = frozenset({
     "stolen_card", "stop_payment_order", "transaction_not_allowed",
 })  # fmt: skip
 NEVER_AGAIN_ADVICE = "do_not_try_again"
+# The holder ended our permission, or the charge makes no sense with any card.
+_NEVER_CODES = frozenset({
+    "amount_not_chargeable", "currency_not_supported", "fraudulent", "merchant_blacklist",
+    "not_permitted", "revocation_of_all_authorizations", "revocation_of_authorization",
+    "security_violation", "service_not_allowed", "stop_payment_order",
+})  # fmt: skip
+# The card is good, but its issuer wants to hear from its holder.
+_ASK_CODES = frozenset({"authentication_required"})
+
+
+class DeclineClass(StrEnum):
+    """What can follow a decline."""
+
+    # No attempt, with whatever payment method.
+    NEVER = "NEVER"
+    # Another attempt with the same payment method.
+    LATER = "LATER"
+    # An attempt with another payment method.
+    NEW_METHOD = "NEW_METHOD"
+    # An attempt once the customer has acted, or with another payment method.
+    ASK_CUSTOMER = "ASK_CUSTOMER"
+
+
+def classify(code: str, advice: str = "") -> DeclineClass:
+    """What can follow a decline, by the names that the provider has for it."""
+    if code in _NEVER_CODES:
+        return DeclineClass.NEVER
+    if stops_method(code, advice):
+        return DeclineClass.NEW_METHOD
+    return DeclineClass.ASK_CUSTOMER if code in _ASK_CODES else DeclineClass.LATER
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +90,7 @@ def method_use(
     *,
     blocked: bool,
     busy_until: datetime | None,
-    day_limit_time: datetime | None,
-    month_limit_time: datetime | None,
+    decline_times: Sequence[datetime | None],
     now: datetime,
     missing: bool = False,
     expire_time: datetime | None = None,
@@ -63,12 +98,13 @@ def method_use(
 ) -> MethodUse:
     """The use of a method.
 
-    The limit times are those of its last declines but DAY_DECLINES_MAX - 1 and MONTH_DECLINES_MAX - 1.
+    The decline times are those of its tenth last decline and so on, as COUNTED_DECLINES says.
     """
+    times = dict(zip(COUNTED_DECLINES, decline_times, strict=True))
     ends = [
         declined + window
-        for declined, window in ((day_limit_time, DAY), (month_limit_time, MONTH))
-        if declined is not None and declined + window > now
+        for count, window in _CAPS.get(brand, _STRICTEST)
+        if (declined := times[count]) is not None and declined + window > now
     ]
     expired = expire_time is not None and now >= expire_time
     exhausted_until = max(ends, default=None)

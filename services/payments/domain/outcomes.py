@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.payments.domain.declines import DeclineClass, classify
+
 # An unknown outcome is looked up again this long afterwards, then later and later.
 RETRY_DELAY_FIRST = timedelta(seconds=30)
 RETRY_DELAY_MAX = timedelta(hours=1)
@@ -28,6 +30,13 @@ class Declined:
     provider_id: str = ""
     # What the issuer advises, as the provider names it.
     advice: str = ""
+
+    @property
+    def following(self) -> DeclineClass:
+        """What can follow it; after a request that makes no sense, nothing."""
+        following = classify(self.code, self.advice)
+        senseless = self.hard and following is DeclineClass.LATER
+        return DeclineClass.NEVER if senseless else following
 
 
 @dataclass(frozen=True, slots=True)

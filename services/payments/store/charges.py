@@ -39,7 +39,8 @@ _SAVE = Command("""
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
         refusal_reasons = string_to_array(new.refusal_reasons, ','),
         abandon_reason = new.abandon_reason, decline_code = new.decline_code,
-        applied_rules = new.applied_rules,
+        applied_rules = new.applied_rules, retry_count = new.retry_count,
+        fallback_method = new.fallback_method,
         update_time = new.update_time
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
@@ -48,10 +49,12 @@ _SAVE = Command("""
         CAST(:notice AS text[]), CAST(:refusal_reasons AS text[]), CAST(:abandon_reason AS text[]),
         CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]),
         CAST(:not_made_count AS integer[]), CAST(:mandate AS text[]),
-        CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]))
+        CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]),
+        CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
-              update_time, not_made_count, mandate, awaited_method, applied_rules)
+              update_time, not_made_count, mandate, awaited_method, applied_rules, retry_count,
+              fallback_method)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -62,7 +65,7 @@ _BY_KEY = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text
+           charge_rules::text, applied_rules::text, retry_count, fallback_method
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -78,7 +81,7 @@ _LOCKED = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text
+           charge_rules::text, applied_rules::text, retry_count, fallback_method
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -117,7 +120,7 @@ _OF_CUSTOMER = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text
+           charge_rules::text, applied_rules::text, retry_count, fallback_method
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -132,7 +135,7 @@ _OF_MERCHANT = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text
+           charge_rules::text, applied_rules::text, retry_count, fallback_method
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.declines import (
-    DAY_DECLINES_MAX,
-    MONTH_DECLINES_MAX,
+    COUNTED_DECLINES,
     MethodUse,
     method_use,
 )
@@ -31,8 +30,7 @@ class _UseRow(NamedTuple):
     missing: bool
     expire_time: datetime | None
     busy_until: datetime | None
-    day_limit_time: datetime | None
-    month_limit_time: datetime | None
+    decline_times: Sequence[datetime | None]
     brand: str
 
 
@@ -129,14 +127,16 @@ _USES = Query(
             WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
               AND attempts.payment_method = wanted.payment_method AND state = 'UNKNOWN'
               AND mismatch = '') AS busy_until,
-           (SELECT end_time FROM attempts
-            WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-              AND attempts.payment_method = wanted.payment_method AND state = 'DECLINED'
-            ORDER BY end_time DESC OFFSET :day_max - 1 LIMIT 1) AS day_limit_time,
-           (SELECT end_time FROM attempts
-            WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-              AND attempts.payment_method = wanted.payment_method AND state = 'DECLINED'
-            ORDER BY end_time DESC OFFSET :month_max - 1 LIMIT 1) AS month_limit_time,
+           -- Those of the last declines that the networks' limits count.
+           ARRAY(
+               SELECT declined.end_time FROM unnest(CAST(:counted AS integer[])) AS counts (number)
+               LEFT JOIN LATERAL (
+                   SELECT end_time FROM attempts
+                   WHERE attempts.customer = wanted.customer
+                     AND attempts.merchant = wanted.merchant
+                     AND attempts.payment_method = wanted.payment_method AND state = 'DECLINED'
+                   ORDER BY end_time DESC OFFSET counts.number - 1 LIMIT 1) AS declined ON true
+               ORDER BY counts.number) AS decline_times,
            brand
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS wanted (customer, merchant, payment_method)
@@ -240,13 +240,12 @@ async def uses(
     """
     methods = set(keys)
     await _LOCK.run_for(tx, methods)
-    rows = await _USES.all_for(tx, methods, day_max=DAY_DECLINES_MAX, month_max=MONTH_DECLINES_MAX)
+    rows = await _USES.all_for(tx, methods, counted=list(COUNTED_DECLINES))
     return {
         PaymentMethodKey(row.merchant, row.customer, row.payment_method): method_use(
             blocked=row.blocked,
             busy_until=row.busy_until,
-            day_limit_time=row.day_limit_time,
-            month_limit_time=row.month_limit_time,
+            decline_times=row.decline_times,
             brand=row.brand,
             now=now,
             missing=row.missing,

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.domain.declines import DAY_DECLINES_MAX, MONTH_DECLINES_MAX
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (
@@ -79,17 +78,24 @@ async def test_orders_that_wait_for_one_card_are_looked_at_one_after_the_other(
     assert [(await payments.due_work.charge()).worked for _ in range(41)] == [40, *[1] * 39, 0]
 
 
-async def test_a_card_is_not_declined_more_often_than_the_networks_allow(
-    payments: Payments,
+@pytest.mark.parametrize(
+    ("card", "first_day_max", "month_max"),
+    [("pm_card_visa", 20, 20), ("pm_card_mastercard", 10, 35), ("pm_sandbox_sepaDebit", 10, 20)],
+)
+async def test_a_method_is_not_declined_more_often_than_its_network_allows(
+    payments: Payments, card: str, first_day_max: int, month_max: int
 ) -> None:
-    await payments.consent("pm_card_chargeDeclinedInsufficientFunds")
-    await all_due(payments, range(1, 31))
+    await payments.sandbox.ask(
+        "PUT", f"/provider/cards/{card}", json={"decline_code": "insufficient_funds"}
+    )
+    await payments.consent(card)
+    await all_due(payments, range(1, 41))
     await payments.work()
-    assert len(await payments.payments_at_provider()) == DAY_DECLINES_MAX
+    assert len(await payments.payments_at_provider()) == first_day_max
     await payments.pass_time(29 * DAY)
 
-    assert len(await payments.payments_at_provider()) == MONTH_DECLINES_MAX
-    refused = await payments.charge(charge_name(30))
+    assert len(await payments.payments_at_provider()) == month_max
+    refused = await payments.charge(charge_name(40))
     assert refused.refusal_reasons == [payments_pb2.PAYMENT_METHOD_EXHAUSTED]
 
 

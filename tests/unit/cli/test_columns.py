@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli import (
     contacts,
     deliveries,
+    dunning,
     ledger,
     offers,
     orders,
@@ -37,7 +38,7 @@ UNSHOWN = {"etag", "provider_token", "rrule"}
 ELSEWHERE = {"Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name"}
 # Of a oneof, whose last member is what a filled message has.
 REPLACED = {"Promotion.amount_off", "PriceProtectionOffer.cap"}
-OBVIOUS = {"SchedulerSettings.name", "CatalogSettings.name"}
+OBVIOUS = {"SchedulerSettings.name", "DunningPolicy.name", "CatalogSettings.name"}
 
 SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (scheduler_pb2.StandingOrder, standing_orders.DETAIL_COLUMNS),
@@ -55,6 +56,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Mandate, payments.MANDATE_DETAIL_COLUMNS),
     (payments_pb2.Charge, payments.CHARGE_DETAIL_COLUMNS),
     (payments_pb2.Charge.Attempt, payments.ATTEMPT_COLUMNS),
+    (payments_pb2.DunningPolicy, dunning.POLICY_COLUMNS),
     (payments_pb2.Refund, payments.REFUND_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),

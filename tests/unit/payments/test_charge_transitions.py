@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from services.payments.domain.attempts import present_attempt
 from services.payments.domain.charges import (
-    RETRY_DELAYS,
     AbandonReason,
     Charge,
     confirm_request,
@@ -17,6 +16,7 @@ from services.payments.domain.charges import (
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.decisions import Evidence, decide, decide_all
+from services.payments.domain.dunning import STANDARD
 from services.payments.domain.keys import ChargeId
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
@@ -48,6 +48,7 @@ def in_flight(charge: Charge = CHARGE, attempt_count: int = 1) -> Charge:
     return charge._replace(
         state=ChargeState.IN_FLIGHT,
         attempt_count=attempt_count,
+        retry_count=attempt_count - 1,
         next_attempt_time=None,
         payment_method=VISA,
     )
@@ -96,14 +97,14 @@ def test_a_confirmed_request_does_not_wait_beyond_its_end() -> None:
     assert ended.abandon_reason is AbandonReason.NOT_MADE
 
 
-@pytest.mark.parametrize("made", range(1, len(RETRY_DELAYS) + 1))
+@pytest.mark.parametrize("made", range(1, len(STANDARD.retry_days) + 1))
 def test_a_soft_decline_is_tried_again_later(made: int) -> None:
     charge = settle(in_flight(attempt_count=made), SOFT, NOW)
     assert charge.state is ChargeState.SCHEDULED
-    assert charge.next_attempt_time == NOW + RETRY_DELAYS[made - 1]
+    assert charge.next_attempt_time == NOW + STANDARD.retry_days[made - 1] * DAY
 
 
-@pytest.mark.parametrize(("made", "outcome"), [(len(RETRY_DELAYS) + 1, SOFT), (1, HARD)])
+@pytest.mark.parametrize(("made", "outcome"), [(len(STANDARD.retry_days) + 1, SOFT), (1, HARD)])
 def test_the_last_soft_decline_or_the_first_hard_one_ends_it(made: int, outcome: Declined) -> None:
     charge = settle(in_flight(attempt_count=made), outcome, NOW)
     assert charge.abandon_reason is AbandonReason.DECLINED

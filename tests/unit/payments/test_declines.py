@@ -7,28 +7,67 @@ import pytest
 
 from services.payments.domain.consent import RefusalReason
 from services.payments.domain.decisions import Evidence, decide, decide_all
-from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
+from services.payments.domain.declines import (
+    DAY,
+    MONTH,
+    DeclineClass,
+    MethodUse,
+    classify,
+    method_use,
+    stops_method,
+)
 from services.payments.domain.keys import ChargeId, PaymentMethodKey
+from services.payments.domain.outcomes import Declined
 from services.payments.domain.transitions import ChargeState
 from tests.unit.payments.strategies import CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW, VISA
 
 HOUR = timedelta(hours=1)
 
 
-def test_a_method_is_free_again_once_its_declines_are_past_the_window() -> None:
-    def until(day_limit_age: timedelta, month_limit_age: timedelta) -> object:
-        use = method_use(
-            blocked=False,
-            busy_until=None,
-            day_limit_time=NOW - day_limit_age,
-            month_limit_time=NOW - month_limit_age,
-            now=NOW,
-        )
-        return use.exhausted_until
+def until(brand: str, tenth: timedelta, twentieth: timedelta, last: timedelta) -> object:
+    """Until when a method is exhausted whose tenth, twentieth and 35th last declines are so old."""
+    times = [NOW - age for age in (tenth, twentieth, last)]
+    use = method_use(blocked=False, busy_until=None, decline_times=times, now=NOW, brand=brand)
+    return use.exhausted_until
 
-    assert until(DAY - HOUR, MONTH) == NOW + HOUR
-    assert until(DAY, MONTH - HOUR) == NOW + HOUR
-    assert until(DAY, MONTH) is None
+
+def test_a_method_is_free_again_once_its_declines_are_past_the_window() -> None:
+    assert until("amex", DAY - HOUR, MONTH, MONTH) == NOW + HOUR
+    assert until("amex", DAY, MONTH - HOUR, MONTH) == NOW + HOUR
+    assert until("amex", DAY, MONTH, MONTH) is None
+
+
+def test_each_network_has_its_own_limits() -> None:
+    assert until("visa", HOUR, MONTH, MONTH) is None
+    assert until("visa", DAY, MONTH - HOUR, MONTH) == NOW + HOUR
+    assert until("mastercard", DAY, DAY, MONTH - HOUR) == NOW + HOUR
+    assert until("mastercard", DAY - HOUR, DAY, MONTH) == NOW + HOUR
+    assert until("mastercard", DAY, DAY, MONTH) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "advice", "following"),
+    [
+        ("insufficient_funds", "", DeclineClass.LATER),
+        ("a_code_of_next_year", "", DeclineClass.LATER),
+        ("generic_decline", "", DeclineClass.LATER),
+        ("lost_card", "", DeclineClass.NEW_METHOD),
+        ("expired_card", "", DeclineClass.NEW_METHOD),
+        ("do_not_honor", "do_not_try_again", DeclineClass.NEW_METHOD),
+        ("authentication_required", "", DeclineClass.ASK_CUSTOMER),
+        ("revocation_of_all_authorizations", "", DeclineClass.NEVER),
+        ("stop_payment_order", "", DeclineClass.NEVER),
+        ("currency_not_supported", "", DeclineClass.NEVER),
+    ],
+)
+def test_declines_are_sorted_by_what_can_follow(
+    code: str, advice: str, following: DeclineClass
+) -> None:
+    assert classify(code, advice) is following
+
+
+def test_nothing_follows_a_request_that_made_no_sense() -> None:
+    assert Declined("parameter_unknown", hard=True).following is DeclineClass.NEVER
 
 
 @pytest.mark.parametrize(

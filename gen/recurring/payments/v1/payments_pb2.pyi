@@ -34,6 +34,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
+from google.type import dayofweek_pb2 as _dayofweek_pb2
 from google.type import money_pb2 as _money_pb2
 from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 import builtins as _builtins
@@ -75,8 +76,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     PAYMENT_METHOD_BLOCKED: _RefusalReason.ValueType  # 14
     """The payment method was declined for good, for this order or another."""
     PAYMENT_METHOD_EXHAUSTED: _RefusalReason.ValueType  # 15
-    """The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
-    hours or 20 times in 30 days.
+    """The payment method was declined as often as the card networks allow, over all orders: for Visa 20 times in
+    30 days, for Mastercard 10 times in 24 hours or 35 in 30 days, else 10 in 24 hours or 20 in 30 days.
     """
     PAYMENT_METHOD_MISSING: _RefusalReason.ValueType  # 16
     """The customer has no payment method under the mandate: it was detached."""
@@ -122,8 +123,8 @@ BILLING_MODE_NOT_ANNOUNCED: RefusalReason.ValueType  # 13
 PAYMENT_METHOD_BLOCKED: RefusalReason.ValueType  # 14
 """The payment method was declined for good, for this order or another."""
 PAYMENT_METHOD_EXHAUSTED: RefusalReason.ValueType  # 15
-"""The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
-hours or 20 times in 30 days.
+"""The payment method was declined as often as the card networks allow, over all orders: for Visa 20 times in
+30 days, for Mastercard 10 times in 24 hours or 35 in 30 days, else 10 in 24 hours or 20 in 30 days.
 """
 PAYMENT_METHOD_MISSING: RefusalReason.ValueType  # 16
 """The customer has no payment method under the mandate: it was detached."""
@@ -622,6 +623,101 @@ class AppliedRule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppliedRule: _TypeAlias = AppliedRule  # noqa: Y015
+
+@_typing.final
+class DunningPolicy(_message.Message):
+    """What follows a decline of an automatic charge. No policy has a payment method declined more often than the
+    card networks allow, or has anything tried after the mandate was revoked or the order withdrawn.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Schedule:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DunningPolicy._Schedule.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCHEDULE_UNSPECIFIED: DunningPolicy._Schedule.ValueType  # 0
+        STANDARD: DunningPolicy._Schedule.ValueType  # 1
+        """After 1, 3 and 5 days."""
+        KILL_BILL: DunningPolicy._Schedule.ValueType  # 2
+        """Three times, 8 days apart: the default of Kill Bill."""
+        PAYFORIT: DunningPolicy._Schedule.ValueType  # 3
+        """Three times, 7 days apart: Payforit's for monthly subscriptions."""
+        CUSTOM: DunningPolicy._Schedule.ValueType  # 4
+        """As `retry_days` says."""
+
+    class Schedule(_Schedule, metaclass=_ScheduleEnumTypeWrapper):
+        """When a declined charge is tried again. After the last retry it is over: the order lapses."""
+
+    SCHEDULE_UNSPECIFIED: DunningPolicy.Schedule.ValueType  # 0
+    STANDARD: DunningPolicy.Schedule.ValueType  # 1
+    """After 1, 3 and 5 days."""
+    KILL_BILL: DunningPolicy.Schedule.ValueType  # 2
+    """Three times, 8 days apart: the default of Kill Bill."""
+    PAYFORIT: DunningPolicy.Schedule.ValueType  # 3
+    """Three times, 7 days apart: Payforit's for monthly subscriptions."""
+    CUSTOM: DunningPolicy.Schedule.ValueType  # 4
+    """As `retry_days` says."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    RETRY_DAYS_FIELD_NUMBER: _builtins.int
+    RETRY_HOUR_FIELD_NUMBER: _builtins.int
+    WEEKDAYS_FIELD_NUMBER: _builtins.int
+    USES_FALLBACKS_FIELD_NUMBER: _builtins.int
+    AWAITS_NEW_METHOD_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/dunningPolicy`."""
+    schedule: Global___DunningPolicy.Schedule.ValueType
+    """Default: STANDARD."""
+    retry_hour: _builtins.int
+    """The hour of the day, 0 to 23 in the customer's zone, at which it is tried again; absent: that of the decline."""
+    uses_fallbacks: _builtins.bool
+    """Whether the next of the customer's fallbacks is charged at once after a decline, where the mandate names no
+    payment method. Each is, once a charge; retries begin with the default again.
+    """
+    awaits_new_method: _builtins.bool
+    """Whether a charge that was declined for good (lost, expired …), or whose bank asks for the customer, stays
+    open for another payment method: at each retry it is charged if there is one. Otherwise it is over at once.
+    """
+    etag: _builtins.str
+    """Changes with every change of the policy (AIP-154)."""
+    @_builtins.property
+    def retry_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Days from each decline to the retry after it, 1 to 60; at most 10, and none: it is not tried again. Given
+        for CUSTOM only; shown for all.
+        """
+
+    @_builtins.property
+    def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_dayofweek_pb2.DayOfWeek.ValueType]:
+        """The only weekdays on which it is tried again, in the customer's zone: a retry moves to the next of them.
+        None: any.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        schedule: Global___DunningPolicy.Schedule.ValueType = ...,
+        retry_days: _abc.Iterable[_builtins.int] | None = ...,
+        retry_hour: _builtins.int | None = ...,
+        weekdays: _abc.Iterable[_dayofweek_pb2.DayOfWeek.ValueType] | None = ...,
+        uses_fallbacks: _builtins.bool = ...,
+        awaits_new_method: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "retry_hour", b"retry_hour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_hour: _TypeAlias = _typing.Literal["retry_hour"]  # noqa: Y015
+    _WhichOneofArgType__retry_hour: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_hour) -> _WhichOneofReturnType__retry_hour | None: ...
+
+Global___DunningPolicy: _TypeAlias = DunningPolicy  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
@@ -1584,6 +1680,50 @@ class EraseCustomerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseCustomerResponse: _TypeAlias = EraseCustomerResponse  # noqa: Y015
+
+@_typing.final
+class GetDunningPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDunningPolicyRequest: _TypeAlias = GetDunningPolicyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDunningPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUNNING_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def dunning_policy(self) -> Global___DunningPolicy:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        dunning_policy: Global___DunningPolicy | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dunning_policy", b"dunning_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dunning_policy", b"dunning_policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDunningPolicyRequest: _TypeAlias = UpdateDunningPolicyRequest  # noqa: Y015
 
 @_typing.final
 class BatchCheckMandatesRequest(_message.Message):

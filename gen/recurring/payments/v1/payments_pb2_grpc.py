@@ -147,6 +147,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.FromString,
                 _registered_method=True)
+        self.GetDunningPolicy = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetDunningPolicy',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDunningPolicyRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
+                _registered_method=True)
+        self.UpdateDunningPolicy = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdateDunningPolicy',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -373,6 +383,22 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDunningPolicy(self, request, context):
+        """What follows a decline of the merchant's automatic charges; each merchant has one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDunningPolicy(self, request, context):
+        """Changes the policy as a whole; it counts from the next decline, or the next retry that is due.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -492,6 +518,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.GetAmountRules,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.SerializeToString,
+            ),
+            'GetDunningPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDunningPolicy,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDunningPolicyRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.SerializeToString,
+            ),
+            'UpdateDunningPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDunningPolicy,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -1095,6 +1131,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/GetAmountRules',
             recurring_dot_payments_dot_v1_dot_payments__pb2.GetAmountRulesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.AmountRules.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDunningPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetDunningPolicy',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetDunningPolicyRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDunningPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdateDunningPolicy',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
             options,
             channel_credentials,
             insecure,

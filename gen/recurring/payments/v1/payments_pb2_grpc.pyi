@@ -160,6 +160,13 @@ class PaymentsServiceStub:
     """Says which amounts the payment provider takes, by currency. Prices, mandates and charges keep to these
     rules: a unit price is a multiple of the step, and the ceiling of a mandate reaches the least charge.
     """
+    GetDunningPolicy: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDunningPolicyRequest, _payments_pb2.DunningPolicy]
+    """What follows a decline of the merchant's automatic charges; each merchant has one."""
+    UpdateDunningPolicy: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdateDunningPolicyRequest, _payments_pb2.DunningPolicy]
+    """Changes the policy as a whole; it counts from the next decline, or the next retry that is due.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -416,6 +423,25 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_pb2.AmountRules]:
         """Says which amounts the payment provider takes, by currency. Prices, mandates and charges keep to these
         rules: a unit price is a multiple of the step, and the ceiling of a mandate reaches the least charge.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDunningPolicy(
+        self,
+        request: _payments_pb2.GetDunningPolicyRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetDunningPolicyRequest, _abc.Awaitable[_payments_pb2.DunningPolicy]],
+    ) -> _abc.Awaitable[_payments_pb2.DunningPolicy]:
+        """What follows a decline of the merchant's automatic charges; each merchant has one."""
+
+    @_abc_1.abstractmethod
+    def UpdateDunningPolicy(
+        self,
+        request: _payments_pb2.UpdateDunningPolicyRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdateDunningPolicyRequest, _abc.Awaitable[_payments_pb2.DunningPolicy]],
+    ) -> _abc.Awaitable[_payments_pb2.DunningPolicy]:
+        """Changes the policy as a whole; it counts from the next decline, or the next retry that is due.
+
+        Reasons: ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -50,6 +50,19 @@ CREATE UNIQUE INDEX payment_methods_one_default ON payment_methods (customer, me
 CREATE INDEX payment_methods_expiring ON payment_methods (bucket, expiry_check_time)
     WHERE expiry_check_time IS NOT NULL;
 
+-- What follows a decline. Few rows, rarely changed: a copy on each shard.
+CREATE TABLE dunning_policies (
+    merchant                text        NOT NULL PRIMARY KEY,
+    schedule                text        NOT NULL
+                            CHECK (schedule IN ('STANDARD', 'KILL_BILL', 'PAYFORIT', 'CUSTOM')),
+    retry_days              integer[]   NOT NULL,
+    retry_hour              integer     CHECK (retry_hour BETWEEN 0 AND 23),
+    weekdays                integer[]   NOT NULL,
+    uses_fallbacks          boolean     NOT NULL,
+    awaits_new_method       boolean     NOT NULL,
+    version                 integer     NOT NULL
+);
+
 CREATE TABLE mandates (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
@@ -144,6 +157,9 @@ CREATE TABLE charges (
     decline_code            text        NOT NULL DEFAULT '',
     -- What the rules said that bound it when it was last decided.
     applied_rules           jsonb       NOT NULL DEFAULT '[]',
+    -- Retries of the merchant's policy, and the fallback that is tried next without waiting for one.
+    retry_count             integer     NOT NULL DEFAULT 0,
+    fallback_method         text        NOT NULL DEFAULT '',
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
@@ -364,8 +380,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'RECEIVED' AND webhook_events.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
-SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
-    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers', 'ledger_days');
+SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
+    'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers',
+    'ledger_days');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days');
 SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing');
 

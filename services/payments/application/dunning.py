@@ -1,0 +1,66 @@
+"""Dunning: a merchant's policy, and what a declined charge is tried with next."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from services.payments.domain.attempts import Attempt
+from services.payments.domain.dunning import DunningPolicy
+from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodId
+from services.payments.domain.outcomes import Declined, Outcome
+from services.payments.domain.payment_methods import PaymentMethodState
+from services.payments.names import DUNNING_POLICY
+from services.payments.store import attempts as attempt_store
+from services.payments.store import dunning as store
+from services.payments.store import mandates as mandate_store
+from services.payments.store import payment_methods as payment_method_store
+from services.runtime.db.pool import Connection
+from services.runtime.errors import etag_mismatch
+from services.runtime.mutations import Applied
+from services.runtime.rpc.conversions import etag
+
+
+async def change(
+    tx: Connection, wanted: DunningPolicy, present_etag: str
+) -> Applied[DunningPolicy]:
+    """Change a merchant's policy as a whole. Raises ABORTED ETAG_MISMATCH."""
+    present = await store.get(tx, wanted.merchant, lock=True)
+    if present_etag and present_etag != etag(present.version):
+        raise etag_mismatch(DUNNING_POLICY.format(wanted.merchant))
+    return Applied(await store.change(tx, replace(wanted, version=present.version)), present)
+
+
+async def fallbacks(
+    tx: Connection, tried: Mapping[ChargeKey, tuple[Attempt, Outcome]], now: datetime
+) -> dict[ChargeKey, PaymentMethodId]:
+    """By declined charge, the customer's next payment method that was not tried for it, if any.
+
+    Only under a mandate that names none: any other allows its own method alone.
+    """
+    declined = {
+        key: MandateKey(*key[:2], attempt.mandate)
+        for key, (attempt, outcome) in tried.items()
+        if isinstance(outcome, Declined) and attempt.mandate
+    }
+    if not declined:
+        return {}
+    mandates = await mandate_store.by_key(tx, declined.values())
+    open_to_all = {
+        key
+        for key, mandate in declined.items()
+        if mandate in mandates and mandates[mandate].payment_method is None
+    }
+    if not open_to_all:
+        return {}
+    orders = await payment_method_store.in_order(tx, {CustomerKey(*key[:2]) for key in open_to_all})
+    methods = await payment_method_store.by_key(tx, {m for order in orders.values() for m in order})
+    attempts = await attempt_store.of_charges(tx, open_to_all)
+    following = {}
+    for key in open_to_all:
+        used = {attempt.payment_method for attempt in attempts[key]}
+        for method in orders.get(CustomerKey(*key[:2]), ()):
+            is_valid = methods[method].state(now) is PaymentMethodState.ACTIVE
+            if is_valid and method.payment_method not in used:
+                following[key] = method.payment_method
+                break
+    return following
