@@ -1,7 +1,6 @@
 """How long before an increase its notice comes, and whose rule asks for that. Pure functions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -92,18 +91,16 @@ class MerchantRules:
 NO_RULES = MerchantRules(())
 
 
-def as_told(
+def told_times(
     prices: Sequence[Price], told: Mapping[Announcement, datetime], sign_up_time: datetime
-) -> Sequence[Price]:
-    """The price versions as a subscriber knows them: announced when they were told, if they were.
+) -> list[datetime]:
+    """When a subscriber was told of each price version, if they were.
 
-    What was in force at sign-up needs no notice.
+    What was in force at sign-up needs no notice: it counts from its announcement.
     """
-    if prices[-1].effective_time <= sign_up_time:
-        return prices
     return [
-        price
+        price.announce_time
         if price.effective_time <= sign_up_time
-        else replace(price, announce_time=told.get(announcement_of(price), NEVER))
+        else told.get(announcement_of(price), NEVER)
         for price in prices
     ]

@@ -5,7 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from services.catalog.domain.increase_notices import NEVER, IncreaseNotice, announcement_of, as_told
+from services.catalog.domain.increase_notices import (
+    NEVER,
+    IncreaseNotice,
+    announcement_of,
+    told_times,
+)
 from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import Price, in_force
 from services.catalog.domain.pricing import (
@@ -124,14 +129,16 @@ def _held(
     A lock keeps an amount from rising above that at sign-up: below it, a notice comes first.
     """
     current = in_force(prices, cart.price_time)
+    announce_times = [price.announce_time for price in current]
     if protection is not None:
         signed_up = protection.sign_up_time
-        current = [
-            price
-            for price in as_told(current, protection.told, signed_up)
+        times = told_times(current, protection.told, signed_up)
+        announce_times = [
+            announce_time
+            for price, announce_time in zip(current, times, strict=True)
             if price.effective_time > signed_up
         ]
-    ends = [price.announce_time + notice.period for price in current]
+    ends = [announce_time + notice.period for announce_time in announce_times]
     waiting = [end for end in ends if cart.price_time < end < NEVER]
     if waiting and notice.min_days:
         return Held(until_time=min(waiting), by=AdjustmentKind.INCREASE_NOT_YET_NOTIFIED)

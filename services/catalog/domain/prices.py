@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.catalog.domain.products import MerchantId, PriceId, PriceKey, ProductId
@@ -82,9 +83,12 @@ class Price:
         return tiered_minor - self.discount_minor(tiered_minor)
 
 
+_EFFECTIVE_TIME = attrgetter("effective_time")
+
+
 def in_force(prices: Sequence[Price], at: datetime) -> list[Price]:
     """The prices that have taken effect by an instant, the oldest first."""
-    return sorted((p for p in prices if p.effective_time <= at), key=lambda p: p.effective_time)
+    return sorted([p for p in prices if p.effective_time <= at], key=_EFFECTIVE_TIME)
 
 
 def subscriber_price(
@@ -93,22 +97,35 @@ def subscriber_price(
     notice: timedelta,
     sign_up_time: datetime | None,
     at: datetime,
-) -> Price:
-    """The price for somebody who subscribed at `sign_up_time`: drops at once, rises after notice.
+    announce_times: Sequence[datetime] = (),
+) -> tuple[Price, int]:
+    """The price for somebody who subscribed at `sign_up_time`, and what the units cost by it.
+
+    Drops apply at once, rises after notice.
 
     Of the newest price whose notice period is over (or the one that the subscriber signed up to, if
     that is newer) and all later ones in force, it is the lowest for the quantity: each of them has been
     the subscriber's right, and a rise takes none of it away before its own notice is over.
 
-    `prices` are those in force at `at`, the oldest first, and not empty.
+    `prices` are those in force at `at`, the oldest first, and not empty. `announce_times` are when the
+    subscriber was told of each; without them, they count from their announcements.
     """
+    last = len(prices) - 1
     settled = 0
-    for index, price in enumerate(prices):
+    for index in range(last, 0, -1):
+        price = prices[index]
+        announce_time = announce_times[index] if announce_times else price.announce_time
         signed_up_to = sign_up_time is not None and price.effective_time <= sign_up_time
-        if signed_up_to or price.announce_time + notice <= at:
+        if signed_up_to or announce_time + notice <= at:
             settled = index
+            break
+    lowest, lowest_minor = prices[last], prices[last].subscriber_minor(quantity)
     # Of equal prices the newest is named.
-    return min(reversed(prices[settled:]), key=lambda p: p.subscriber_minor(quantity))
+    for index in range(last - 1, settled - 1, -1):
+        amount_minor = prices[index].subscriber_minor(quantity)
+        if amount_minor < lowest_minor:
+            lowest, lowest_minor = prices[index], amount_minor
+    return lowest, lowest_minor
 
 
 def is_dearer(price: Price, previous: Price) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, as_told
+from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, told_times
 from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import BASIS_POINTS, Price, in_force, subscriber_price
 from services.catalog.domain.products import (
@@ -36,7 +36,7 @@ from services.catalog.domain.protections import (
     ProtectionKey,
 )
 from services.catalog.domain.rule_packs import RulePackKey
-from services.catalog.domain.tax import Destination, Taxed, TaxTable, taxed
+from services.catalog.domain.tax import Destination, Taxed, TaxTable
 from services.runtime.money import AMOUNT_MINOR_MAX
 
 NO_PRICE = PriceId("")
@@ -142,6 +142,8 @@ class Facts(NamedTuple):
     amount_off_minor: int = 0
     # What asks for the notice of an increase; None: the product.
     notice_rule: RulePackKey | None = None
+    # When the subscriber was told of each price version; empty: when it was announced.
+    announce_times: Sequence[datetime] = ()
 
 
 # What a step makes of the amount that a line has come to; None: it changes nothing.
@@ -166,11 +168,18 @@ def subscriber_discount(facts: Facts, amount_minor: int) -> Adjustment | None:
 
 def increase_notice(facts: Facts, amount_minor: int) -> Adjustment | None:
     """An increase applies to those who have subscribed only after its notice."""
-    price = subscriber_price(
-        facts.prices, facts.quantity, facts.increase_notice, facts.sign_up_time, facts.at
+    if len(facts.prices) == 1:
+        # The steps before have come to its amount.
+        return None
+    price, limit_minor = subscriber_price(
+        facts.prices,
+        facts.quantity,
+        facts.increase_notice,
+        facts.sign_up_time,
+        facts.at,
+        facts.announce_times,
     )
     kind = AdjustmentKind.INCREASE_NOT_YET_NOTIFIED
-    limit_minor = price.subscriber_minor(facts.quantity)
     held = _at_most(amount_minor, limit_minor, kind, price.price)
     return held and held._replace(rule=facts.notice_rule)
 
@@ -293,13 +302,17 @@ def quote(
                 title = _title(products, item.key)
                 faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH, title))
             continue
-        facts = _facts(cart, item, products, in_currency, protections, offers)
-        if facts is None:
+        product = products.get(item.key)
+        if product is None:
             continue
-        if redeemed is not None and redeemed.is_for(item.key.product):
-            facts = facts._replace(discount=redeemed, amount_off_minor=amount_off_minor)
-        line = _line_of(products[item.key], item, facts)
-        amount_off_minor -= min(amount_off_minor, _taken_off_minor(line))
+        is_discounted = redeemed is not None and redeemed.is_for(item.key.product)
+        discount = redeemed if is_discounted else None
+        facts = _facts(
+            cart, item, product, in_currency, protections, offers, discount, amount_off_minor
+        )
+        line = _line_of(product, item, facts)
+        if amount_off_minor:
+            amount_off_minor -= min(amount_off_minor, _taken_off_minor(line))
         if item.key in off_sale:
             at = off_sale[item.key]
             faults[at] = replace(faults[at], amount_minor=line.amount_minor, currency=line.currency)
@@ -384,21 +397,21 @@ def increase_notice_of(
 def _facts(
     cart: Cart,
     item: Item,
-    products: Mapping[ProductKey, Product],
+    product: Product,
     current: Sequence[Price],
     protections: Mapping[ProtectionKey, Protection],
     offers: Offers,
-) -> Facts | None:
-    product = products.get(item.key)
-    if product is None:
-        return None
+    discount: Discount | None,
+    amount_off_minor: int,
+) -> Facts:
     key = ProtectionKey(item.key.merchant, cart.standing_order, item.key.product)
     protection = protections.get(key)
     if protection is not None:
         protection = agreed(protection, cart.agreement, offers, current)
     notice = increase_notice_of(cart, product, protection)
-    if protection is not None and notice.min_days:
-        current = as_told(current, protection.told, protection.sign_up_time)
+    announce_times: Sequence[datetime] = ()
+    if protection is not None and notice.min_days and len(current) > 1:
+        announce_times = told_times(current, protection.told, protection.sign_up_time)
     return Facts(
         item.quantity,
         current,
@@ -407,7 +420,10 @@ def _facts(
         protection.sign_up_time if protection else cart.sign_up_time,
         cart.cycle,
         cart.price_time,
-        notice_rule=notice.rule_pack,
+        discount,
+        amount_off_minor if discount else 0,
+        notice.rule_pack,
+        announce_times,
     )
 
 
@@ -423,7 +439,7 @@ def with_taxes(
     if not any(rates):
         return lines
     amounts_minor = [line.amount_minor for line in lines]
-    taxes = taxed(amounts_minor, rates, table.settings)
+    taxes = table.taxed(amounts_minor, rates)
     if sum(line.gross_minor for line in taxes) > AMOUNT_MINOR_MAX:
         last = lines[-1]
         return [Fault(last.item.key, ItemFault.TOTAL_TOO_LARGE, last.title)]

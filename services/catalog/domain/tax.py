@@ -166,6 +166,9 @@ class TaxTable:
         for rate in sorted(rates, key=lambda it: it.effective_time, reverse=True):
             place = self._versions.setdefault((rate.region_code, rate.tax_category), {})
             place.setdefault(rate.tax, []).append(rate)
+        # A table is of one batch, whose lines have few of these.
+        self._applying: dict[tuple[Destination, str, datetime], tuple[AppliedRate, ...]] = {}
+        self._taxed: dict[tuple[int, tuple[AppliedRate, ...]], Taxed] = {}
 
     def __bool__(self) -> bool:
         return bool(self._versions)
@@ -173,7 +176,31 @@ class TaxTable:
     def applying(
         self, destination: Destination, tax_category: str, at: datetime
     ) -> tuple[AppliedRate, ...]:
-        """The taxes on a line at an instant: those that are due on others come last.
+        """The taxes on a line at an instant: those that are due on others come last."""
+        asked = (destination, tax_category, at)
+        found = self._applying.get(asked)
+        if found is None:
+            found = self._applying[asked] = self._find(destination, tax_category, at)
+        return found
+
+    def taxed(
+        self, amounts_minor: Sequence[int], rates: Sequence[tuple[AppliedRate, ...]]
+    ) -> list[Taxed]:
+        """What the lines of a document come to before taxes, and their taxes."""
+        if self.settings.tax_rounding is not TaxRounding.LINE:
+            return taxed(amounts_minor, rates, self.settings)
+        # No line depends on another one, and most customers pay the same.
+        lines = list(zip(amounts_minor, rates, strict=True))
+        for amount_minor, applied in lines:
+            if (amount_minor, applied) not in self._taxed:
+                [line] = taxed([amount_minor], [applied], self.settings)
+                self._taxed[amount_minor, applied] = line
+        return [self._taxed[line] for line in lines]
+
+    def _find(
+        self, destination: Destination, tax_category: str, at: datetime
+    ) -> tuple[AppliedRate, ...]:
+        """The taxes on a line.
 
         Tax by tax, what is said of a part of a country replaces what is said of the country, and what
         is said there of the category replaces what is said of the standard one.

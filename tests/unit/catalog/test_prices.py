@@ -55,7 +55,7 @@ def price(amount_minor: int, effective: int, announced: int | None = None) -> Pr
 def paid(prices: Sequence[Price], at: int, notice_days: int = 30, signed_up: int = 0) -> int:
     current = in_force(prices, day(at))
     notice = timedelta(days=notice_days)
-    return subscriber_price(current, 1, notice, day(signed_up), day(at)).unit_price_minor
+    return subscriber_price(current, 1, notice, day(signed_up), day(at))[0].unit_price_minor
 
 
 @st.composite
