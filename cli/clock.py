@@ -21,6 +21,7 @@ class Part(StrEnum):
     PROVIDER = "provider"
     SMS = "sms"
     MAIL = "mail"
+    TAX = "tax"
 
 
 clock = group("Show and advance the sandbox's simulated clock, which stands still otherwise.")
