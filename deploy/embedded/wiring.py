@@ -114,6 +114,8 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     if service == "payments":
         settings["PROVIDER_URL"] = addresses.sandbox_url
         settings["PROVIDER_API_KEY"] = keys.password("provider")
+        # The sandbox takes what comes.
+        settings["PROVIDER_TURNS_PER_SECOND"] = "20000"
         settings["WEBHOOK_ADDRESS"] = addresses.local("payments_webhook")
         settings["WEBHOOK_SECRETS"] = webhook_secret(keys)
     if service == "notify":

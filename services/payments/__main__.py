@@ -17,6 +17,7 @@ from services.payments.clients.provider import (
     REQUEST_TIMEOUT_SECONDS,
     StripeProvider,
 )
+from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
@@ -45,6 +46,8 @@ class Settings(RuntimeSettings):
     # Base address of the provider, without its `/v1`.
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
+    # How many payments, look-ups and refunds a process begins with it in a second.
+    provider_turns_per_second: float = Field(default=100, gt=0, le=100_000)
     # So long before a payment method expires its customer is told.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
     # The address for the provider's webhooks; empty: there is none, and outcomes are looked up alone.
@@ -83,7 +86,10 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
     )
     provider = StripeProvider(
-        http, settings.provider_url, settings.provider_api_key.get_secret_value()
+        http,
+        settings.provider_url,
+        settings.provider_api_key.get_secret_value(),
+        RequestLimits(clock, settings.provider_turns_per_second),
     )
     rule_packs = RulePacks(runtime.channel(settings.catalog_target))
     notice_ahead = timedelta(days=settings.expiry_notice_days)

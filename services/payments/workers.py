@@ -63,7 +63,7 @@ class Workers:
             return taken
         _ATTEMPT_COMMITTED.reached()
         with tracing.working("charging", len(begun)):
-            outcomes = await ask_all(begun, self._charge, batch.deadline)
+            outcomes = await ask_all(begun, self._charge, self._provider.turn, batch.deadline)
             _ATTEMPT_ANSWERED.reached()
             async with self._database.begin() as tx:
                 await attempts.settle(tx, outcomes, self._clock.now())
@@ -93,7 +93,7 @@ class Workers:
 
         What is sent once more has the same key, so the money moves once however often it is sent.
         """
-        found = await ask_all(unknown, self._provider.find, deadline)
+        found = await ask_all(unknown, self._provider.find, self._provider.turn, deadline)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
         outcomes += [(a, Unknown("the answer was false")) for a in missing if a.mismatch]
@@ -110,7 +110,7 @@ class Workers:
                 return await self._charge(attempt)
             return await self._provider.close(attempt, now)
 
-        return outcomes + await ask_all(lost, ask, deadline)
+        return outcomes + await ask_all(lost, ask, self._provider.turn, deadline)
 
     async def expire_requests(self, batch: Batch) -> int:
         """Abandon requests to pay that nobody confirmed in time."""
@@ -128,7 +128,7 @@ class Workers:
             return 0
         asked, waiting = expiry.to_ask(methods, self._expiry_notice_ahead, batch.now)
         ask = partial(expiry.ask, self._database, self._provider)
-        answers = await ask_all(asked, ask, batch.deadline)
+        answers = await ask_all(asked, ask, self._provider.turn, batch.deadline)
         async with self._database.begin() as tx:
             await expiry.settle(tx, answers, waiting, batch.now)
         return len(methods)
@@ -140,7 +140,8 @@ class Workers:
         if not pending:
             return 0
         _REFUND_READ.reached()
-        outcomes = await ask_all(pending, partial(refunds.send, self._provider), batch.deadline)
+        send = partial(refunds.send, self._provider)
+        outcomes = await ask_all(pending, send, self._provider.turn, batch.deadline)
         _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())

@@ -24,10 +24,14 @@ A = TypeVar("A")
 
 
 async def ask_all(
-    items: Iterable[T], ask: Callable[[T], Awaitable[A]], deadline: float
+    items: Iterable[T],
+    ask: Callable[[T], Awaitable[A]],
+    turn: Callable[[], Awaitable[None]],
+    deadline: float,
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask the provider about all items, REQUESTS_AT_ONCE at a time, until a deadline at the latest.
+    """Ask the provider about all items, each in its turn, until a deadline at the latest.
 
+    REQUESTS_AT_ONCE are asked about at a time.
     No question begins after the deadline, however long the process has stood still before: its buckets
     may be another's by then.
     """
@@ -38,6 +42,7 @@ async def ask_all(
     async def ask_one(item: T) -> tuple[T, A | Unknown]:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end), limit:
+                await turn()
                 if loop.time() < end:
                     return item, await ask(item)
         return item, Unknown("no answer within the time of the batch")

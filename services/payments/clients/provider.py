@@ -7,8 +7,10 @@ lists, idempotent requests, decline codes), read on 2026-11-28.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
+from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import DeclineClass, classify
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
@@ -24,6 +26,7 @@ CONNECTIONS_MAX = 50
 SENT_WITHIN = timedelta(minutes=2)
 LIST_PAGE_SIZE = 100
 LIST_PAGES_MAX = 50
+_CHARGE = ("POST", "/payment_intents")
 _OK = 200
 _BAD_REQUEST = 400
 _PAYMENT_REQUIRED = 402
@@ -52,6 +55,9 @@ class ProviderUnreachable(ConnectionError):
 
 class Provider(Protocol):
     """The operations of a payment provider. Only `card` raises; whatever else fails is Unknown."""
+
+    async def turn(self) -> None:
+        """Wait until the provider may be asked about one more; how often it is asked is limited."""
 
     def amount_rules(self) -> Sequence[AmountRule]:
         """Which amounts it takes, by currency. Others are refused before it is asked."""
@@ -104,14 +110,27 @@ class _Answer:
 class StripeProvider:
     """Speaks to Stripe, or to what looks like it."""
 
-    def __init__(self, http: HttpClient, base_url: str, api_key: str) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        base_url: str,
+        api_key: str,
+        limits: RequestLimits | None = None,
+    ) -> None:
+        """Without limits, it is asked as often as there is something to ask."""
         self._http = http
+        self._limits = limits
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._authorization = f"Bearer {api_key}"
 
     def amount_rules(self) -> Sequence[AmountRule]:
         """What Stripe publishes."""
         return amount_rules()
+
+    async def turn(self) -> None:
+        """As the rate of its requests allows."""
+        if self._limits is not None:
+            await self._limits.turn()
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""
@@ -128,7 +147,7 @@ class StripeProvider:
             "metadata[charge]": attempt.charge_key.name,
             "metadata[attempt]": attempt.idempotency_key,
         }
-        answer = await self._ask("POST", "/payment_intents", form=form, key=attempt.idempotency_key)
+        answer = await self._ask(*_CHARGE, form=form, key=attempt.idempotency_key)
         if isinstance(answer, Unknown):
             return answer
         if answer.status == _PAYMENT_REQUIRED:
@@ -277,9 +296,19 @@ class StripeProvider:
         headers = {"Authorization": self._authorization}
         if key is not None:
             headers["Idempotency-Key"] = key
+        request = partial(
+            self._http.request,
+            method,
+            self._base_url + path,
+            form=form,
+            query=query,
+            headers=headers,
+        )
         try:
-            answer = await self._http.request(
-                method, self._base_url + path, form=form, query=query, headers=headers
+            # Charges alone are held back. Look-ups go on, so that they find out when it is back.
+            holds_back = (method, path) == _CHARGE
+            answer = await (
+                self._limits.send(request, holds_back=holds_back) if self._limits else request()
             )
             body = answer.json()
         except (HttpError, ValueError) as error:
