@@ -156,9 +156,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         book, clock, behavior, settings.webhook_url, settings.webhook_secret
     )
     clock.carry(webhooks)
-    provider_app.add_routes(
-        provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks).routes()
-    )
+    stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
+    provider_app.add_routes(stripe.routes())
 
     # As Stripe Tax: the same account's key.
     tax_endpoint = Endpoint(
@@ -185,6 +184,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
+    app.add_routes([web.post(f"{provider.AUTHENTICATIONS}/{{id}}", stripe.authenticate)])
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )

@@ -9,10 +9,10 @@ keys are kept for ever, unless `behavior.py` is set otherwise.
 Amounts are integers in the units of `currencies`, `created` is simulated unix time.
 """
 
-from sandbox.provider.api import Provider
+from sandbox.provider.api import AUTHENTICATIONS, Provider
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.cards import Cards
 from sandbox.provider.forms import refusal_body
 from sandbox.provider.webhooks import Webhooks
 
-__all__ = ["Behavior", "Cards", "Provider", "Webhooks", "refusal_body"]
+__all__ = ["AUTHENTICATIONS", "Behavior", "Cards", "Provider", "Webhooks", "refusal_body"]

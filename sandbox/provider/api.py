@@ -2,15 +2,19 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.clock import Clock
-from sandbox.endpoint import Endpoint, Perform, Reply
+from sandbox.endpoint import Endpoint, Perform, RefusedError, Reply
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import (
+    authenticate,
+    cancel,
     charge,
     describe_card,
     describe_intent,
@@ -34,11 +38,22 @@ from sandbox.provider.forms import (
     split_metadata,
 )
 from sandbox.provider.webhooks import Webhooks
-from sandbox.record import Record
+from sandbox.record import Record, bad_request
 
 CHARGE_PARAMETERS = frozenset(
-    {"amount", "currency", "payment_method", "customer", "confirm", "off_session", "description"}
+    {
+        "amount",
+        "currency",
+        "payment_method",
+        "customer",
+        "confirm",
+        "off_session",
+        "description",
+        "return_url",
+    }
 )
+# Where the holder of a card confirms a payment.
+AUTHENTICATIONS = "/provider/authentications"
 REFUND_PARAMETERS = frozenset({"payment_intent", "amount", "reason"})
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -69,6 +84,7 @@ class Provider:
             web.get("/payment_intents", self.list_intents),
             web.get("/payment_intents/search", self.search_intents),
             web.get("/payment_intents/{id}", self.get_intent),
+            web.post("/payment_intents/{id}/cancel", self.cancel_intent),
             web.get("/payment_methods/{id}", self.get_payment_method),
             web.post("/setup_intents", self.create_setup_intent),
             web.post("/refunds", self.create_refund),
@@ -82,15 +98,18 @@ class Provider:
         parameters, metadata = split_metadata(form, CHARGE_PARAMETERS)
         currency = read_currency(parameters)
         amount = read_charge_amount(parameters, currency)
-        for flag in ("confirm", "off_session"):
-            if parameters.get(flag) != "true":
-                raise invalid(f"Only {flag}=true is supported here.", param=flag)
+        if parameters.get("confirm") != "true":
+            raise invalid("Only confirm=true is supported here.", param="confirm")
+        off_session = parameters.get("off_session", "false")
+        if off_session not in {"true", "false"}:
+            raise invalid(f"Invalid boolean: {off_session}", param="off_session")
         method = parameters.get("payment_method", "")
         card = self._cards.get(method)
         if card is None:
             raise missing("PaymentMethod", method, param="payment_method")
         if card.customer not in {None, parameters.get("customer")}:
             raise invalid("The PaymentMethod is not the customer's.", param="customer")
+        return_url = parameters.get("return_url")
         row = {
             "amount": amount,
             "currency": currency,
@@ -101,11 +120,44 @@ class Provider:
         }
 
         def perform(db: sqlite3.Connection, tries: int) -> Reply:
-            reply = charge(db, row, card, metadata, tries)
+            reply = charge(db, row, card, metadata, tries, off_session=off_session == "true")
+            reply = replace(reply, body=_with_action(request, reply.body, return_url))
             self._webhooks.enter_intent(db, reply.body)
             return reply
 
         return await self._answer_once(request, form, perform)
+
+    async def cancel_intent(self, request: web.Request) -> web.Response:
+        """Give up a payment that has not been made."""
+        form = await read_form(request) if request.body_exists else {}
+        split_metadata(form, frozenset({"cancellation_reason"}))
+        return await self._answer_once(request, form, self._changing(request, cancel))
+
+    async def authenticate(self, request: web.Request) -> web.Response:
+        """Confirm a payment, or fail to, as the holder of the card does on a page of their bank."""
+        try:
+            succeeds = (await request.json())["succeeds"]
+        except (ValueError, TypeError, KeyError):
+            succeeds = None
+        if type(succeeds) is not bool:
+            raise bad_request('body: give {"succeeds": true} or {"succeeds": false}')
+        perform = self._changing(request, partial(authenticate, succeeds=succeeds))
+        try:
+            reply = await self._record.write(lambda db: perform(db, 1))
+        except RefusedError as refused:
+            raise bad_request(refused.message) from None
+        self._webhooks.wake()
+        return web.json_response(reply.body, status=reply.status)
+
+    def _changing(
+        self, request: web.Request, change: Callable[[sqlite3.Connection, str], Reply]
+    ) -> Perform:
+        def perform(db: sqlite3.Connection, _: int) -> Reply:
+            reply = change(db, request.match_info["id"])
+            self._webhooks.enter_intent(db, reply.body, int(self._unix_time()))
+            return reply
+
+        return perform
 
     async def _answer_once(
         self, request: web.Request, form: Mapping[str, str], perform: Perform
@@ -117,7 +169,8 @@ class Provider:
 
     async def get_intent(self, request: web.Request) -> web.Response:
         """Return one PaymentIntent."""
-        return web.json_response(describe_intent(self._intent(request.match_info["id"], 404)))
+        intent = describe_intent(self._intent(request.match_info["id"], 404))
+        return web.json_response(_with_action(request, intent))
 
     async def list_intents(self, request: web.Request) -> web.Response:
         """List PaymentIntents, newest first."""
@@ -249,6 +302,17 @@ class Provider:
 def _refund_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
     row: sqlite3.Row = db.execute("SELECT * FROM refunds WHERE id = ?", (name,)).fetchone()
     return row
+
+
+def _with_action(
+    request: web.Request, body: Mapping[str, object], return_url: str | None = None
+) -> Mapping[str, object]:
+    """A PaymentIntent with what its customer has to do, if there is something."""
+    if body.get("status") != "requires_action":
+        return body
+    url = f"{request.url.origin()}{AUTHENTICATIONS}/{body['id']}"
+    redirect = {"url": url, "return_url": return_url}
+    return {**body, "next_action": {"type": "redirect_to_url", "redirect_to_url": redirect}}
 
 
 def _list(request: web.Request, data: list[dict[str, Any]], *, has_more: bool) -> web.Response:

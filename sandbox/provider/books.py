@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbox.endpoint import Reply
 from sandbox.provider.cards import (
+    AUTHENTICATION_REQUIRED,
     DECLINE_FIRST_ATTEMPT,
     DECLINE_MESSAGES,
     FOREIGN_PAYMENT,
@@ -21,20 +22,32 @@ from sandbox.provider.cards import (
 from sandbox.provider.forms import check_step, invalid, missing
 
 Row = Mapping[str, Any] | sqlite3.Row
+# Declines for which Stripe has a code of their own; all others here are `card_declined`.
+_OWN_CODES = frozenset({"expired_card", AUTHENTICATION_REQUIRED})
+_CANCELABLE = frozenset({"requires_action", "requires_payment_method"})
 
 
 def charge(
-    db: sqlite3.Connection, row: Row, card: Card, metadata: dict[str, str], tries: int
+    db: sqlite3.Connection,
+    row: Row,
+    card: Card,
+    metadata: dict[str, str],
+    tries: int,
+    *,
+    off_session: bool = True,
 ) -> Reply:
     """Enter a PaymentIntent and the issuer's answer to it."""
     method = row["payment_method"]
     if method == TIMEOUT_BEFORE_CHARGE and tries == 1:
         return Reply(504, {}, keep=False, drop=True)
-    error = _decline(db, row, card, metadata)
+    error = _decline(db, row, card, metadata, off_session=off_session)
+    action = card.authenticated and not error
     values = {
         **row,
         "id": f"pi_{secrets.token_hex(12)}",
-        "status": "requires_payment_method" if error else "succeeded",
+        "status": "requires_payment_method"
+        if error
+        else ("requires_action" if action else "succeeded"),
         "metadata": json.dumps(metadata),
         "error": json.dumps(error) if error else None,
     }
@@ -47,6 +60,45 @@ def charge(
     if error:
         return Reply(402, {"error": {**error, "payment_intent": intent}})
     return Reply(200, intent, drop=method == TIMEOUT_AFTER_CHARGE)
+
+
+def authenticate(db: sqlite3.Connection, name: str, *, succeeds: bool) -> Reply:
+    """Enter what the holder of a card made of a payment that they were to confirm."""
+    error = None if succeeds else _AUTHENTICATION_FAILED
+    status = "succeeded" if succeeds else "requires_payment_method"
+    return _change(db, name, status, error, frozenset({"requires_action"}))
+
+
+def cancel(db: sqlite3.Connection, name: str) -> Reply:
+    """Enter that a payment is given up that has not been made."""
+    return _change(db, name, "canceled", None, _CANCELABLE)
+
+
+_AUTHENTICATION_FAILED = {
+    "type": "invalid_request_error",
+    "code": "payment_intent_authentication_failure",
+    "message": "The provided PaymentMethod has failed authentication.",
+}
+
+
+def _change(
+    db: sqlite3.Connection,
+    name: str,
+    status: str,
+    error: Mapping[str, str] | None,
+    allowed: frozenset[str],
+) -> Reply:
+    row = db.execute("SELECT * FROM payment_intents WHERE id = ?", (name,)).fetchone()
+    if row is None:
+        raise missing("payment_intent", name, status=404)
+    if row["status"] not in allowed:
+        message = f"This PaymentIntent's status is {row['status']}."
+        raise invalid(message, code="payment_intent_unexpected_state")
+    kept = json.dumps(error) if error else row["error"] if status == "canceled" else None
+    db.execute(
+        "UPDATE payment_intents SET status = ?, error = ? WHERE id = ?", (status, kept, name)
+    )
+    return Reply(200, describe_intent({**dict(row), "status": status, "error": kept}))
 
 
 def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row) -> Reply:
@@ -178,7 +230,12 @@ def describe_card(name: str, card: Card) -> dict[str, Any]:
 
 
 def _decline(
-    db: sqlite3.Connection, row: Row, card: Card, metadata: Mapping[str, str]
+    db: sqlite3.Connection,
+    row: Row,
+    card: Card,
+    metadata: Mapping[str, str],
+    *,
+    off_session: bool,
 ) -> dict[str, str] | None:
     decline_code = card.decline_code
     method = row["payment_method"]
@@ -186,12 +243,13 @@ def _decline(
         decline_code = "insufficient_funds"
     if decline_code is None and card.is_expired(row["created"]):
         decline_code = "expired_card"
+    if decline_code is None and card.authenticated and off_session:
+        decline_code = AUTHENTICATION_REQUIRED
     if decline_code is None:
         return None
     return {
         "type": "card_error",
-        # Stripe has a code of its own for an expired card, and one for all other declines here.
-        "code": "expired_card" if decline_code == "expired_card" else "card_declined",
+        "code": decline_code if decline_code in _OWN_CODES else "card_declined",
         "decline_code": decline_code,
         **({"advice_code": card.advice_code} if card.advice_code else {}),
         "message": DECLINE_MESSAGES.get(decline_code, "Your card was declined."),

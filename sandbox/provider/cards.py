@@ -10,6 +10,7 @@ from aiohttp import web
 from sandbox.record import Record, bad_request
 
 MONTHS = 12
+AUTHENTICATION_REQUIRED = "authentication_required"
 DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"
 TIMEOUT_AFTER_CHARGE = "pm_sandbox_timeoutAfterCharge"
 TIMEOUT_BEFORE_CHARGE = "pm_sandbox_timeoutBeforeCharge"
@@ -33,6 +34,8 @@ class Card:
     # Whose it is at the provider, who wants both named in a charge.
     customer: str | None = None
     advice_code: str | None = None
+    # Its holder has to confirm each payment (3-D Secure).
+    authenticated: bool = False
 
     def is_expired(self, unix_time: int) -> bool:
         """Whether its last month is over at a time."""
@@ -45,6 +48,7 @@ class Card:
 CARDS = {
     "pm_card_visa": Card("visa", "4242"),
     "pm_card_mastercard": Card("mastercard", "4444"),
+    "pm_card_authenticationRequired": Card("visa", "3184", authenticated=True),
     "pm_card_chargeDeclined": Card("visa", "0002", "generic_decline"),
     "pm_card_chargeDeclinedInsufficientFunds": Card("visa", "9995", "insufficient_funds"),
     "pm_card_chargeDeclinedLostCard": Card("visa", "9987", "lost_card"),
@@ -62,6 +66,7 @@ CARDS = {
 DECLINE_MESSAGES = {
     "insufficient_funds": "Your card has insufficient funds.",
     "expired_card": "Your card has expired.",
+    AUTHENTICATION_REQUIRED: "Your card was declined. This transaction requires authentication.",
 }
 # A card that is valid until the end of a month, and one that is declined for a reason.
 _EXPIRING = re.compile(r"pm_sandbox_expires(?P<year>20[0-9]{2})(?P<month>0[1-9]|1[0-2])")

@@ -34,7 +34,9 @@ RETRY_MAX_SECONDS = 6 * 3600
 TRIES_MAX = 16
 
 Row = Mapping[str, Any] | sqlite3.Row
-_TYPES = {"succeeded": "payment_intent.succeeded", "canceled": "payment_intent.canceled"}
+_TYPES = {
+    status: f"payment_intent.{status}" for status in ("succeeded", "canceled", "requires_action")
+}
 
 
 class Webhooks:
@@ -57,11 +59,16 @@ class Webhooks:
 
     # What happened, entered with it
 
-    def enter_intent(self, db: sqlite3.Connection, body: Mapping[str, Any]) -> None:
-        """Enter what became of a PaymentIntent, as the answer to its request shows it."""
+    def enter_intent(
+        self, db: sqlite3.Connection, body: Mapping[str, Any], now: int | None = None
+    ) -> None:
+        """Enter what became of a PaymentIntent, as the answer to its request shows it.
+
+        Without a time, it became so when it was created.
+        """
         intent = body.get("error", {}).get("payment_intent") or body
         if intent.get("object") == "payment_intent":
-            created = int(intent["created"])
+            created = int(intent["created"]) if now is None else now
             kind = _TYPES.get(str(intent["status"]), "payment_intent.payment_failed")
             self._enter(db, kind, created, intent)
 

@@ -114,3 +114,46 @@ async def test_lists_are_paged_and_searched(library: Library) -> None:
 async def test_a_payment_method_is_shown_as_a_card(library: Library) -> None:
     method = await library.ask(library.v1.payment_methods.retrieve, "pm_card_visa")
     assert (method.card.brand, method.card.last4) == ("visa", "4242")
+
+
+async def test_a_card_that_wants_authentication_is_declined_off_session(library: Library) -> None:
+    with pytest.raises(stripe.CardError) as declined:
+        await library.charge("pm_card_authenticationRequired")
+    error: Any = declined.value.error
+    assert (error.code, error.decline_code) == (
+        "authentication_required",
+        "authentication_required",
+    )
+    assert error.payment_intent.status == "requires_payment_method"
+
+
+@pytest.mark.parametrize(
+    ("succeeds", "status", "received"),
+    [(True, "succeeded", 1250), (False, "requires_payment_method", 0)],
+)
+async def test_with_the_customer_there_it_waits_for_their_confirmation(
+    library: Library, sandbox: Sandbox, *, succeeds: bool, status: str, received: int
+) -> None:
+    intent = await library.charge(
+        "pm_card_authenticationRequired", off_session=False, return_url="https://shop.test/back"
+    )
+    assert (intent.status, intent.amount_received) == ("requires_action", 0)
+    redirect = intent.next_action.redirect_to_url
+    assert redirect.return_url == "https://shop.test/back"
+    path = redirect.url.removeprefix(sandbox.url)
+    assert (await sandbox.ask("POST", path, json={"succeeds": succeeds})).status == 200
+    after = await library.ask(library.v1.payment_intents.retrieve, intent.id)
+    assert (after.status, after.amount_received) == (status, received)
+    assert (await sandbox.ask("POST", path, json={"succeeds": True})).status == 400
+
+
+async def test_a_payment_that_waits_can_be_canceled_and_one_that_succeeded_cannot(
+    library: Library,
+) -> None:
+    waiting = await library.charge("pm_card_authenticationRequired", off_session=False)
+    canceled = await library.ask(library.v1.payment_intents.cancel, waiting.id)
+    assert canceled.status == "canceled"
+    paid = await library.charge(key="2")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await library.ask(library.v1.payment_intents.cancel, paid.id)
+    assert refused.value.code == "payment_intent_unexpected_state"

@@ -283,7 +283,7 @@ async def test_a_payment_method_shows_its_card_and_no_more(sandbox: Sandbox) -> 
         ({"currency": "ghs"}, "currency"),
         ({"payment_method": "pm_nobody"}, "payment_method"),
         ({"confirm": "false"}, "confirm"),
-        ({"off_session": "false"}, "off_session"),
+        ({"off_session": "yes"}, "off_session"),
         ({"capture_method": "manual"}, "capture_method"),
         ({"metadata[x]": "y" * 501}, "metadata[x]"),
     ],
