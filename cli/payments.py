@@ -63,6 +63,7 @@ MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
     "agreed to": lambda it: it.evidence.text,
     "accepted": lambda it: format_timestamp(it.evidence.accept_time),
     "where": lambda it: it.evidence.source,
+    "region": lambda it: it.region_code,
     "created": lambda it: format_timestamp(it.create_time),
 }
 CHARGE_COLUMNS: Columns[pb.Charge] = {

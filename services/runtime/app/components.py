@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
@@ -18,12 +18,15 @@ from services.runtime.db.due_work import DueWork
 from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.leases import Lease
 from services.runtime.db.pool import CHECK_CONNECTIONS, Database, Pool
-from services.runtime.http_server import HttpServer
 from services.runtime.messaging.events import Subscriptions
 from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, DatabaseClock, Machine, SandboxClock
 from services.runtime.workers.retry import retry_until_success
+
+# A service without an address for requests by HTTP does without the library that reads them.
+if TYPE_CHECKING:
+    from services.runtime.http_server import HttpServer
 
 S = TypeVar("S", bound=RuntimeSettings)
 
@@ -36,7 +39,7 @@ class HttpAddress:
     """A server for requests by HTTP, and where it listens."""
 
     address: str
-    server: HttpServer
+    server: "HttpServer"
 
 
 @dataclass(frozen=True, slots=True)

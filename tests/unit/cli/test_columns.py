@@ -35,7 +35,10 @@ from cli.output import Columns
 # What is for programs: an etag, a secret that is never answered, and what a rule says in other words.
 UNSHOWN = {"etag", "provider_token", "rrule"}
 # What people read elsewhere in the same answer.
-ELSEWHERE = {"Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name"}
+ELSEWHERE = {
+    "Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name",
+    "StandingOrder.notice_lead",
+}  # fmt: skip
 # Of a oneof, whose last member is what a filled message has.
 REPLACED = {"Promotion.amount_off", "PriceProtectionOffer.cap"}
 OBVIOUS = {"SchedulerSettings.name", "DunningPolicy.name", "CatalogSettings.name"}

@@ -39,7 +39,7 @@ SERVING = {
 OF_ONE_SERVICE = {
     "catalog": set[str](),
     "scheduler": {"re2"},
-    "payments": set[str](),
+    "payments": {"h11"},
     "notify": {"aiosmtplib", "phonenumbers"},
 }
 # Small ones that others import if they are installed, as they are where tests run.

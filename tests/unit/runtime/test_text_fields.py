@@ -109,9 +109,7 @@ def test_a_text_reaches_its_method_in_one_form() -> None:
     assert request.product.title == "Café"
 
 
-@pytest.mark.parametrize(
-    "title", [" ", "\u202eTea", "\x1b[2J", "4242 4242 4242 4242", "x" * 101, ""]
-)
+@pytest.mark.parametrize("title", [" ", "\u202eTea", "\x1b[2J", "4242 4242 4242 4242", "x" * 101])
 def test_a_title_that_breaks_the_rule_is_refused_once_by_its_path(title: str) -> None:
     assert fields_refused(product(title=title)) == ["product.title"]
 
