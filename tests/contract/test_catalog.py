@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from recurring.catalog.v1 import catalog_pb2, events_pb2
 from services.runtime.rpc.conversions import (
     from_timestamp,
     optional_timestamp,
+    to_date,
     to_money,
     to_timestamp,
 )
@@ -618,6 +619,16 @@ def hold(shop: Client, **fields: Any) -> catalog_pb2.StockHoldRequest:  # noqa: 
     return catalog_pb2.StockHoldRequest(**{**good, **fields})
 
 
+def slot(shop: Client) -> catalog_pb2.SlotRequest:
+    wanted = hold(shop)
+    return catalog_pb2.SlotRequest(
+        order=wanted.order,
+        items=wanted.items,
+        dates=[catalog_pb2.SlotDate(date=to_date(date(2029, 12, 1)), due_time=wanted.due_time)],
+        expire_time=wanted.expire_time,
+    )
+
+
 def protect(shop: Client, **fields: Any) -> catalog_pb2.ProtectPrices:  # noqa: ANN401
     good = {
         "standing_order": f"{shop.name}/standingOrders/weekly",
@@ -838,6 +849,7 @@ BATCHES: dict[str, tuple[Any, str, Callable[[Client], Any]]] = {
         price_change,
     ),
     "BatchHoldStock": (catalog_pb2.BatchHoldStockRequest, "entries", hold),
+    "BatchBookSlots": (catalog_pb2.BatchBookSlotsRequest, "entries", slot),
     "BatchProtectPrices": (catalog_pb2.BatchProtectPricesRequest, "entries", protect),
 }
 
