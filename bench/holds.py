@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from recurring.catalog.v1 import catalog_pb2
 
 from bench.measure import Aim, Figure, check
+from bench.provider_table import ProviderTable
 from bench.stack import Stack
 from services.catalog import api
 from services.runtime.auth.call_context import Caller, set_caller
@@ -42,7 +43,7 @@ async def measure(stack: Stack) -> list[Figure]:
             keyring=stack.keyring("catalog"),
         )
     )
-    shop = _Shop(api.Servicer(database, SystemClock()))
+    shop = _Shop(api.Servicer(database, SystemClock(), ProviderTable()))
     try:
         spread = await shop.hold("spread", PRODUCTS, ORDERS, BATCH_ORDERS, WORKERS)
         hot = await shop.hold("hot", 1, ORDERS, BATCH_ORDERS, WORKERS)

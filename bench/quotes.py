@@ -14,6 +14,7 @@ from asyncpg.connection import LoggedQuery
 from recurring.catalog.v1 import catalog_pb2
 
 from bench.measure import Aim, Figure, check
+from bench.provider_table import ProviderTable
 from bench.stack import Stack
 from services.catalog import api
 from services.runtime.auth.call_context import Caller, set_caller
@@ -43,7 +44,7 @@ async def measure(stack: Stack) -> list[Figure]:
     )
     merchant = f"bench-quotes-{uuid.uuid4().hex[:8]}"
     try:
-        shop = _Shop(api.Servicer(database, SystemClock()), merchant)
+        shop = _Shop(api.Servicer(database, SystemClock(), ProviderTable()), merchant)
         await shop.stock_up()
         request = await shop.sign_up()
         # What is cached is cached.

@@ -16,7 +16,11 @@ SCOPE_PLATFORM = "platform"
 WEBHOOK_PATH = "/webhooks/stripe"
 WEBHOOK_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 # Whom a service calls; its settings have their targets.
-CALLS = {"scheduler": ("catalog", "payments", "notify"), "payments": ("catalog",)}
+CALLS = {
+    "scheduler": ("catalog", "payments", "notify"),
+    "catalog": ("payments",),
+    "payments": ("catalog",),
+}
 
 
 def role(service: str) -> str:

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 from recurring.catalog.v1 import catalog_pb2_grpc
 
 from services.catalog import api, consumers, workers
+from services.catalog.clients.payments import PublishedAmountRules
 from services.catalog.clients.tax_service import (
     CONNECTIONS_MAX,
     NO_TAX_SERVICE,
@@ -23,6 +24,9 @@ from services.runtime.http_client import HttpClient
 
 class CatalogSettings(RuntimeSettings):
     """What the catalog needs to know beyond what every service does."""
+
+    # Payments, which says what amounts can be charged: a gRPC target such as dns:///payments:7402.
+    payments_target: str
 
     # Base address of a tax service, for merchants who want its taxes; empty: there is none.
     tax_service_url: str = Field(default="", pattern=r"^(https?://.+)?$")
@@ -46,7 +50,12 @@ async def assemble(runtime: Runtime[CatalogSettings]) -> Components:
         api_key = settings.tax_service_api_key.get_secret_value()
         tax_service = HttpTaxService(http, settings.tax_service_url, api_key)
     return Components(
-        servicer=api.Servicer(runtime.database, runtime.clock, tax_service),
+        servicer=api.Servicer(
+            runtime.database,
+            runtime.clock,
+            PublishedAmountRules(runtime.channel(settings.payments_target)),
+            tax_service,
+        ),
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,

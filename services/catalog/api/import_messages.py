@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from recurring.catalog.v1 import catalog_pb2 as pb
@@ -11,6 +12,7 @@ from recurring.catalog.v1 import catalog_pb2 as pb
 from services.catalog.api.price_requests import read_price
 from services.catalog.api.requests import read_product
 from services.catalog.application.imports import BATCH_ROWS, Book, NewPrice, Row
+from services.catalog.domain.prices import AmountSteps
 from services.catalog.domain.products import (
     MerchantId,
     PriceId,
@@ -105,8 +107,10 @@ def product_rows(merchant: MerchantId, now: datetime) -> ReadRow[pb.NewProduct, 
     return read
 
 
-def price_rows(merchant: MerchantId, now: datetime) -> ReadRow[pb.NewPrice, NewPrice]:
-    """What reads the rows of prices of a merchant's products."""
+def price_rows(
+    steps: AmountSteps, merchant: MerchantId, now: datetime
+) -> ReadRow[pb.NewPrice, NewPrice]:
+    """What reads the rows of prices of a merchant's products, in amounts that can be charged."""
 
     def read(number: int, row: pb.NewPrice) -> Row[NewPrice]:
         violations = Violations()
@@ -118,7 +122,7 @@ def price_rows(merchant: MerchantId, now: datetime) -> ReadRow[pb.NewPrice, NewP
             violations.require("parent", "must be a product of the same merchant", met=met)
             key = PriceKey(*product, PriceId(row.price_id))
             # Of a row that was imported before, the time is past by now.
-            price = read_price(violations, "price", key, row.price, now, may_be_past=True)
+            price = read_price(violations, "price", key, row.price, now, steps, may_be_past=True)
         shown = f"{row.parent.rpartition('/')[2]}/{row.price_id}"
         is_dated = row.price.HasField("effective_time")
         new = None if price is None else NewPrice(price, is_dated)
@@ -166,4 +170,8 @@ def _problems(book: Book) -> list[pb.ImportProblem]:
 
 
 PRODUCTS = Importer(pb.ImportProductsRequest(), product_rows, products_response)
-PRICES = Importer(pb.ImportPricesRequest(), price_rows, prices_response)
+
+
+def price_importer(steps: AmountSteps) -> Importer[pb.NewPrice, NewPrice, pb.ImportPricesResponse]:
+    """How prices are imported, in amounts that can be charged."""
+    return Importer(pb.ImportPricesRequest(), partial(price_rows, steps), prices_response)

@@ -10,11 +10,11 @@ from recurring.catalog.v1 import catalog_pb2
 from services.catalog.api.requests import read_cart, read_effective_time, read_time
 from services.catalog.api.responses import price_message
 from services.catalog.domain.price_changes import DRAFT, PriceChange
-from services.catalog.domain.prices import Price, Tier, TierMode
+from services.catalog.domain.prices import AmountSteps, Price, Tier, TierMode
 from services.catalog.domain.products import PriceId, PriceKey
 from services.catalog.names import MERCHANT, PRICE, PRODUCT
 from services.runtime.errors import Violations
-from services.runtime.money import Money
+from services.runtime.money import DIGITS, Money, format_minor
 from services.runtime.rpc.conversions import read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 
@@ -29,16 +29,20 @@ CORRECTABLE_FIELDS = (
 )
 
 
-def read_new_price(request: catalog_pb2.CreatePriceRequest, now: datetime) -> Price:
+def read_new_price(
+    request: catalog_pb2.CreatePriceRequest, now: datetime, steps: AmountSteps
+) -> Price:
     """The price to add."""
     violations = Violations()
     key = PriceKey(*read_name(PRODUCT, request.parent), PriceId(request.price_id))
-    price = read_price(violations, "price", key, request.price, now)
+    price = read_price(violations, "price", key, request.price, now, steps)
     violations.check()
     return price
 
 
-def read_new_prices(request: catalog_pb2.BatchCreatePricesRequest, now: datetime) -> list[Price]:
+def read_new_prices(
+    request: catalog_pb2.BatchCreatePricesRequest, now: datetime, steps: AmountSteps
+) -> list[Price]:
     """The prices to add."""
     violations = Violations()
     merchant = read_name(MERCHANT, request.parent)
@@ -48,7 +52,8 @@ def read_new_prices(request: catalog_pb2.BatchCreatePricesRequest, now: datetime
         if product.merchant != merchant:
             violations.add(f"entries[{index}].parent", "must be a product of the same merchant")
         key = PriceKey(*product, PriceId(entry.price_id))
-        prices.append(read_price(violations, f"entries[{index}].price", key, entry.price, now))
+        field = f"entries[{index}].price"
+        prices.append(read_price(violations, field, key, entry.price, now, steps))
     violations.check()
     return prices
 
@@ -70,7 +75,7 @@ def read_price_name(request: catalog_pb2.UpdatePriceRequest) -> PriceKey:
 
 
 def read_correction(
-    request: catalog_pb2.UpdatePriceRequest, now: datetime
+    request: catalog_pb2.UpdatePriceRequest, now: datetime, steps: AmountSteps
 ) -> Callable[[Price], Price]:
     """What a correction makes of a price that has not taken effect."""
     paths: Sequence[str] = request.update_mask.paths
@@ -86,7 +91,10 @@ def read_correction(
         mask.MergeMessage(
             request.price, merged, replace_message_field=True, replace_repeated_field=True
         )
-        price = read_price(violations, "price", present.key, merged, now)
+        # Another currency is refused anyway.
+        is_own = merged.unit_price.currency_code == present.currency
+        own_steps = steps if is_own else None
+        price = read_price(violations, "price", present.key, merged, now, own_steps)
         if price.currency != present.currency:
             rule = f"must be {present.currency}: another currency is another price"
             violations.add("price.unit_price.currency_code", rule, "CURRENCY_MISMATCH")
@@ -120,15 +128,17 @@ def read_price(
     key: PriceKey,
     message: catalog_pb2.Price,
     now: datetime,
+    steps: AmountSteps | None = None,
     *,
     may_be_past: bool = False,
 ) -> Price:
-    """A price that is announced now."""
+    """A price that is announced now, of amounts that can be charged unless there are no `steps`."""
     amount = NO_MONEY
     if violations.require(
         f"{field}.unit_price", "must be given", met=message.HasField("unit_price")
     ):
         amount = read_money(violations, f"{field}.unit_price", message.unit_price)
+        _require_chargeable(violations, f"{field}.unit_price", amount, steps)
     effective_time = read_effective_time(
         violations, f"{field}.effective_time", message, now, may_be_past=may_be_past
     )
@@ -139,7 +149,7 @@ def read_price(
         effective_time,
         now,
         tier_mode=_tier_mode(message),
-        tiers=_read_tiers(violations, field, message, amount),
+        tiers=_read_tiers(violations, field, message, amount, steps),
         subscriber_discount_bps=message.subscriber_discount_bps,
     )
 
@@ -150,8 +160,28 @@ def _tier_mode(price: catalog_pb2.Price) -> TierMode | None:
     return TierMode(catalog_pb2.Price.TierMode.Name(price.tier_mode))
 
 
+def _require_chargeable(
+    violations: Violations, field: str, amount: Money, steps: AmountSteps | None
+) -> None:
+    """A unit price is what can be charged, but for the least charge: ten units are one charge, too."""
+    if steps is None or amount.currency not in DIGITS or amount.amount_minor <= 0:
+        return
+    step_minor = steps.get(amount.currency)
+    if step_minor is None:
+        rule = "must be a currency in which the payment provider charges"
+        violations.add(f"{field}.currency_code", rule, "CURRENCY_NOT_CHARGEABLE")
+    elif amount.amount_minor % step_minor:
+        step = format_minor(step_minor, amount.currency)
+        rule = f"must be a multiple of {step}, which the payment provider counts in"
+        violations.add(field, rule, "AMOUNT_NOT_CHARGEABLE")
+
+
 def _read_tiers(
-    violations: Violations, field: str, price: catalog_pb2.Price, first: Money
+    violations: Violations,
+    field: str,
+    price: catalog_pb2.Price,
+    first: Money,
+    steps: AmountSteps | None,
 ) -> tuple[Tier, ...]:
     """The tiers of a price, in order and without a gap; none is dearer than the one before."""
     violations.require(
@@ -173,7 +203,9 @@ def _read_tiers(
         if amount.currency != first.currency:
             rule = f"must be {first.currency}, as the price"
             violations.add(f"{place}.unit_price.currency_code", rule, "CURRENCY_MISMATCH")
-        elif tier.unit_price_minor > before.unit_price_minor:
+        else:
+            _require_chargeable(violations, f"{place}.unit_price", amount, steps)
+        if amount.currency == first.currency and tier.unit_price_minor > before.unit_price_minor:
             rule = "must not be above that of the tier before"
             violations.add(f"{place}.unit_price", rule, "TIER_DEARER")
         tiers.append(tier)

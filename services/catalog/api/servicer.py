@@ -1,6 +1,6 @@
 """The catalog's RPCs: request, use case, response; each method's contract is in its proto."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,7 +34,9 @@ from services.catalog.application import (
     stock,
     tax_rates,
 )
+from services.catalog.clients.payments import AmountRules
 from services.catalog.clients.tax_service import NO_TAX_SERVICE, TaxService
+from services.catalog.domain.prices import Price
 from services.catalog.domain.pricing import Line
 from services.catalog.domain.rule_packs import binding
 from services.catalog.names import (
@@ -65,7 +67,7 @@ from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
-from services.runtime.mutations import run_mutation
+from services.runtime.mutations import Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.imports import import_limiter, never_idle, slot
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
@@ -138,10 +140,15 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     """Answers recurring.catalog.v1.CatalogService."""
 
     def __init__(
-        self, database: Database, clock: Clock, tax_service: TaxService = NO_TAX_SERVICE
+        self,
+        database: Database,
+        clock: Clock,
+        amount_rules: AmountRules,
+        tax_service: TaxService = NO_TAX_SERVICE,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._amount_rules = amount_rules
         self._tax_service = tax_service
         self._import_limiter = import_limiter()
 
@@ -240,33 +247,38 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def CreatePrice(
         self, request: catalog_pb2.CreatePriceRequest, _context: object
     ) -> catalog_pb2.Price:
-        return await run_mutation(
-            self._database,
-            request,
-            catalog_pb2.Price,
-            responses.price_message,
-            lambda tx: prices.add(tx, price_requests.read_new_price(request, self._clock.now())),
+        async def decide() -> Apply[Price]:
+            steps = await self._amount_rules.steps()
+            price = price_requests.read_new_price(request, self._clock.now(), steps)
+            return lambda tx: prices.add(tx, price)
+
+        return await run_checked_mutation(
+            self._database, request, catalog_pb2.Price, responses.price_message, decide
         )
 
     async def BatchCreatePrices(
         self, request: catalog_pb2.BatchCreatePricesRequest, _context: object
     ) -> catalog_pb2.BatchCreatePricesResponse:
-        return await run_mutation(
+        merchant = read_name(MERCHANT, request.parent)
+
+        async def decide() -> Apply[Sequence[Price]]:
+            steps = await self._amount_rules.steps()
+            new = price_requests.read_new_prices(request, self._clock.now(), steps)
+            return lambda tx: prices.add_batch(tx, merchant, new)
+
+        return await run_checked_mutation(
             self._database,
             request,
             catalog_pb2.BatchCreatePricesResponse,
             responses.batch_message,
-            lambda tx: prices.add_batch(
-                tx,
-                read_name(MERCHANT, request.parent),
-                price_requests.read_new_prices(request, self._clock.now()),
-            ),
+            decide,
         )
 
     async def ImportPrices(
         self, requests: AsyncIterator[catalog_pb2.ImportPricesRequest], _context: object
     ) -> catalog_pb2.ImportPricesResponse:
-        return await self._import(requests, import_messages.PRICES, imports.store_prices)
+        importer = import_messages.price_importer(await self._amount_rules.steps())
+        return await self._import(requests, importer, imports.store_prices)
 
     async def GetPrice(
         self, request: catalog_pb2.GetPriceRequest, _context: object
@@ -283,18 +295,15 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.UpdatePriceRequest, _context: object
     ) -> catalog_pb2.Price:
         now = self._clock.now()
-        return await run_mutation(
-            self._database,
-            request,
-            catalog_pb2.Price,
-            responses.price_message,
-            lambda tx: prices.correct(
-                tx,
-                price_requests.read_price_name(request),
-                request.price.etag,
-                price_requests.read_correction(request, now),
-                now,
-            ),
+
+        async def decide() -> Apply[Price]:
+            key = price_requests.read_price_name(request)
+            steps = await self._amount_rules.steps()
+            merge = price_requests.read_correction(request, now, steps)
+            return lambda tx: prices.correct(tx, key, request.price.etag, merge, now)
+
+        return await run_checked_mutation(
+            self._database, request, catalog_pb2.Price, responses.price_message, decide
         )
 
     async def WithdrawPrice(

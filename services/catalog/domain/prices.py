@@ -1,6 +1,6 @@
 """Price versions of a product, and which of them a subscriber pays by. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,8 @@ from typing import NamedTuple
 from services.catalog.domain.products import MerchantId, PriceId, PriceKey, ProductId
 
 BASIS_POINTS = 10_000
+# By currency in which anything can be charged at all, of how many minor units an amount is a multiple.
+AmountSteps = Mapping[str, int]
 QUANTITY_MAX = 10_000
 
 

@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bench.provider_table import ProviderTable
 from services.catalog import api
 from services.runtime.db.pool import Database, Pool
 from tests.conftest import KEYRING, ServiceDatabase
@@ -14,5 +15,5 @@ async def shop(service_database: ServiceDatabase) -> AsyncIterator[Shop]:
         Pool(service_database("catalog"), application="test", size=8, keyring=KEYRING)
     )
     clock = ManualClock()
-    yield Shop(database, clock, api.Servicer(database, clock))
+    yield Shop(database, clock, api.Servicer(database, clock, ProviderTable()))
     await database.close()

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
+from bench.provider_table import ProviderTable
 from services.catalog import api
 from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
@@ -46,7 +47,7 @@ steps = st.lists(
 async def opened(url: str, connections: int) -> AsyncIterator[Shop]:
     database = Database(Pool(url, application="test", size=connections, keyring=KEYRING))
     clock = ManualClock()
-    yield Shop(database, clock, api.Servicer(database, clock))
+    yield Shop(database, clock, api.Servicer(database, clock, ProviderTable()))
     await database.close()
 
 

@@ -396,7 +396,11 @@ class CatalogServiceServicer:
         Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
         of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
         does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
-        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price),
+        AMOUNT_NOT_CHARGEABLE (price.unit_price, price.tiers[i].unit_price: no multiple of what the payment
+        provider counts in), CURRENCY_NOT_CHARGEABLE (price.unit_price.currency_code: it does not charge in it;
+        GetAmountRules of payments has both). UNAVAILABLE is answered where payments has not said yet what can be
+        charged.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
         has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
@@ -414,7 +418,8 @@ class CatalogServiceServicer:
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
         (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
         that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
-        CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        CURRENCY_MISMATCH, AMOUNT_NOT_CHARGEABLE, CURRENCY_NOT_CHARGEABLE (fields of entries[i].price, as in a
+        price of its own).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -455,7 +460,8 @@ class CatalogServiceServicer:
         `increase_notice_days` after the correction.
 
         Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
-        (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+        (price.unit_price.currency_code: another currency is another price; fields of price.tiers),
+        AMOUNT_NOT_CHARGEABLE (price.unit_price, fields of price.tiers).
 
         Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
         PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective

@@ -102,7 +102,11 @@ class CatalogServiceStub:
     Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
     of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
     does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
-    CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+    CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price),
+    AMOUNT_NOT_CHARGEABLE (price.unit_price, price.tiers[i].unit_price: no multiple of what the payment
+    provider counts in), CURRENCY_NOT_CHARGEABLE (price.unit_price.currency_code: it does not charge in it;
+    GetAmountRules of payments has both). UNAVAILABLE is answered where payments has not said yet what can be
+    charged.
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
     has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
@@ -116,7 +120,8 @@ class CatalogServiceStub:
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
     (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
     that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
-    CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+    CURRENCY_MISMATCH, AMOUNT_NOT_CHARGEABLE, CURRENCY_NOT_CHARGEABLE (fields of entries[i].price, as in a
+    price of its own).
     """
     ImportPrices: _aio.StreamUnaryMultiCallable[_catalog_pb2.ImportPricesRequest, _catalog_pb2.ImportPricesResponse]
     """Takes over dated prices of any products from a file or another system, as ImportProducts does products.
@@ -145,7 +150,8 @@ class CatalogServiceStub:
     `increase_notice_days` after the correction.
 
     Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
-    (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+    (price.unit_price.currency_code: another currency is another price; fields of price.tiers),
+    AMOUNT_NOT_CHARGEABLE (price.unit_price, fields of price.tiers).
 
     Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
     PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective
@@ -487,7 +493,11 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         Field violations beside the syntactic ones: TIER_FALLS (price.tiers[i].first_quantity: not above that
         of the tier before, or its last is below it), TIER_SKIPS (price.tiers[i].last_quantity: the next tier
         does not begin where it ends), TIER_DEARER (price.tiers[i].unit_price: above the tier before),
-        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price).
+        CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price),
+        AMOUNT_NOT_CHARGEABLE (price.unit_price, price.tiers[i].unit_price: no multiple of what the payment
+        provider counts in), CURRENCY_NOT_CHARGEABLE (price.unit_price.currency_code: it does not charge in it;
+        GetAmountRules of payments has both). UNAVAILABLE is answered where payments has not said yet what can be
+        charged.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
         has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
@@ -507,7 +517,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED, PRICES_TOO_MANY
         (entries[i].parent); PRICE_ALREADY_EXISTS (entries[i].price_id: the id is taken, or the currency at
         that instant, by a stored price or by an entry before); TIER_FALLS, TIER_SKIPS, TIER_DEARER,
-        CURRENCY_MISMATCH (fields of entries[i].price.tiers, as in a price of its own).
+        CURRENCY_MISMATCH, AMOUNT_NOT_CHARGEABLE, CURRENCY_NOT_CHARGEABLE (fields of entries[i].price, as in a
+        price of its own).
         """
 
     @_abc_1.abstractmethod
@@ -554,7 +565,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         `increase_notice_days` after the correction.
 
         Field violations beside the syntactic ones: TIER_FALLS, TIER_SKIPS, TIER_DEARER, CURRENCY_MISMATCH
-        (price.unit_price.currency_code: another currency is another price; fields of price.tiers).
+        (price.unit_price.currency_code: another currency is another price; fields of price.tiers),
+        AMOUNT_NOT_CHARGEABLE (price.unit_price, fields of price.tiers).
 
         Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (add another price),
         PRICE_WITHDRAWN; ALREADY_EXISTS PRICE_ALREADY_EXISTS (another price of that currency has that effective
