@@ -50,6 +50,8 @@ BEHAVIORS = (
     *(("search_lag_seconds", 5400), ("list_lag_seconds", 5400)),
     ("keys_forgotten_after_seconds", 86400),
     *(("refunds_pending_seconds", 21_600), ("refunds_fail_after_seconds", 108_000)),
+    *(("webhooks_late_seconds", 7200), ("webhooks_repeated_after_seconds", 3600)),
+    ("webhooks_created_late_seconds", 86400),
 )
 
 

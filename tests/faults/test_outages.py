@@ -5,6 +5,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import nats
 import pytest
 from recurring.notify.v1 import notify_pb2
@@ -168,3 +169,22 @@ async def test_what_is_cancelled_during_an_outage_is_not_paid_after_it(
     [charge] = await charges(ann)
     assert [attempt.state for attempt in charge.attempts] == [payments_pb2.Charge.Attempt.NOT_MADE]
     assert await operator.prove()
+
+
+async def test_webhooks_of_the_provider_are_about_what_is_known_here(
+    operator: Operator, ann: Customer
+) -> None:
+    tea = (await ann.subscribe()).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    await operator.suite.advance(UNTIL_PAID)
+    assert await state(ann, tea, 1) == PAID
+    [charge] = await charges(ann)
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{operator.suite.deployment.sandbox_url}/provider/webhooks") as answer,
+    ):
+        sent = [event for event in (await answer.json())["data"] if charge.name in event["body"]]
+    # The clock does not move while one is to be sent; each was taken at once.
+    assert [(event["type"], event["due"]) for event in sent] == [("payment_intent.succeeded", None)]
+    open_ids = {line["webhook"] for line in await operator.types("payments", "webhooks")}
+    assert open_ids.isdisjoint({event["id"] for event in sent})
