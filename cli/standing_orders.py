@@ -79,6 +79,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
             ],
         )
     ),
+    "lead asked for": lambda it: format_duration(it.notice_lead),
     "bought elsewhere": describe_repurchase,
     "state": lambda it: pb.StandingOrder.State.Name(it.state),
     "next": lambda it: (
