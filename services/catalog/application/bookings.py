@@ -156,7 +156,7 @@ async def book(tx: Connection, wanted: Sequence[BookingRequest], now: datetime) 
         request._replace(items=tuple(item for item in request.items if item.key in services))
         for request in wanted
     ]
-    new, outdated = to_book([request for request in requests if request.items], known)
+    new, outdated = to_book(requests, known)
     freed = await booking_store.settle(tx, outdated, HoldEvent.RELEASE)
     granted, short = allocate(new, services, await _booked(tx, new))
     await booking_store.insert(tx, granted, services)
@@ -167,7 +167,9 @@ async def book(tx: Connection, wanted: Sequence[BookingRequest], now: datetime) 
     kept = {
         order: booking.date.day
         for order, booking in known.items()
-        if booking.date and booking.state in (HoldState.HELD, HoldState.COMMITTED)
+        if order not in outdated
+        and booking.date
+        and booking.state in (HoldState.HELD, HoldState.COMMITTED)
         if order not in short
     }
     days = {**kept, **{entry.request.order: entry.date.day for entry in granted}}

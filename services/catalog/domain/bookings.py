@@ -115,13 +115,18 @@ def to_book(
     on a day that will do keeps them, whichever day that is: a repeated request changes nothing.
     """
     wanted = {request.order: request for request in requests}
-    new = [
+    changed = [
         request
         for order, request in wanted.items()
         if order not in known or _may_book(request, known[order])
     ]
-    outdated = [r.order for r in new if r.order in known and known[r.order].state is HoldState.HELD]
-    return new, outdated
+    outdated = [
+        request.order
+        for request in changed
+        if request.order in known and known[request.order].state is HoldState.HELD
+    ]
+    # An order that takes something else instead of a service only gives up what it has.
+    return [request for request in changed if request.items], outdated
 
 
 def _may_book(request: BookingRequest, known: Booking) -> bool:

@@ -74,6 +74,14 @@ async def test_an_order_on_another_date_gives_its_slot_up(shop: Shop) -> None:
     assert (await shop.slots(3), await shop.slots(8)) == ((1, 0, 0), (1, 1, 0))
 
 
+async def test_an_order_that_takes_something_else_instead_gives_its_slot_up(shop: Shop) -> None:
+    await shop.sell("tea", 100)
+    await shop.serve()
+    await shop.book(order(), 3)
+    assert await shop.book(order(), 3, items=[item("tea")], announcement=1) is None
+    assert await shop.slots(3) == (1, 0, 0)
+
+
 async def test_64_callers_at_once_never_over_book_a_day(shop: Shop) -> None:
     await shop.serve(weekday=20)
     answers = await asyncio.gather(

@@ -133,6 +133,12 @@ def test_an_order_whose_day_will_not_do_any_more_gives_it_up_for_another() -> No
     assert to_book([wanted], {"a": booking(HoldState.HELD)}) == ([wanted], ["a"])
 
 
+def test_an_order_without_a_service_any_more_gives_its_slot_up_for_nothing() -> None:
+    wanted = request()._replace(items=())
+    assert to_book([wanted], {"a": booking(HoldState.HELD)}) == ([], ["a"])
+    assert to_book([wanted], {}) == ([], [])
+
+
 def test_what_an_earlier_announcement_asked_for_takes_no_slot_from_a_later_one() -> None:
     known = {"a": booking(HoldState.HELD, 1, count=2)}
     assert to_book([request(days=(0,), count=1)], known) == ([], [])

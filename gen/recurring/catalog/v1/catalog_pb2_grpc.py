@@ -746,7 +746,8 @@ class CatalogServiceServicer:
         """Books slots of services for many orders at once, in the order of the request: each order gets the first
         of its dates on which all its services have slots, or none. Items that are no services take none. An
         order that has slots on one of its dates keeps them; it gets others instead where it has not, or for
-        other items. For an order that ended at that announcement or later, nothing is booked. Scope `suite`.
+        other items, and gives them up where none of its items is a service any more. For an order that ended
+        at that announcement or later, nothing is booked. Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,8 +25,11 @@ async def booked(context: Context, evaluated: Sequence["Evaluated"]) -> list["Ev
 
     Whoever has been a subscriber for longer is served first.
     """
+    # With those that had slots, and take something else instead of the service now.
     wanting = {
-        entry.order.key: entry for entry in evaluated if _services(entry) and _goes_on(entry)
+        entry.order.key: entry
+        for entry in evaluated
+        if (_services(entry) or entry.order.services) and _goes_on(entry)
     }
     if not wanting:
         return list(evaluated)
@@ -117,6 +120,8 @@ def _on_its_day(
     days: Mapping[OrderKey, date | None],
 ) -> "Evaluated":
     order, day = entry.order, days.get(entry.order.key)
+    if not _services(entry):
+        return entry._replace(order=order._replace(services=()))
     slot = next((one for one in dates if one.day == day), None)
     if slot is None:
         problems = (*entry.evaluation.problems, OrderReason.NO_SLOT)
