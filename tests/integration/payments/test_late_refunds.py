@@ -90,7 +90,7 @@ async def test_a_refund_is_asked_about_for_a_month_and_then_no_more(paid: Paymen
     await paid.refund()
     await paid.pass_time(40 * DAY)
     assert (await refund_of(paid)).state == Refund.SUCCEEDED
-    assert await paid.work() is None
+    assert await paid.rows("SELECT next_try_time FROM refunds") == [(None,)]
     requests = (await paid.sandbox.ask("GET", "/record/requests?part=provider&limit=1000")).body
     asked = [
         each
