@@ -11,6 +11,8 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.rpc.conversions import to_date, to_money
 from tests.contract.customer import TEA_CENTS, Customer, new_customer
+from tests.contract.test_offers import YEAR
+from tests.contract.test_offers import offer as make_offer
 from tests.suite import Client, Suite, new_id, refused
 
 Config = scheduler_pb2.ImportConfig
@@ -115,6 +117,20 @@ async def test_an_import_is_audited_by_its_merchant_and_how_many_rows(ann: Custo
     [entry] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
     assert (entry.method, entry.request_id) == ("ImportStandingOrders", "")
     assert dict(entry.after) == {"imported_count": 1, "refused_count": 1}
+
+
+async def test_an_imported_standing_order_accepts_an_offer_that_there_is(ann: Customer) -> None:
+    offer = f"{ann.shop.name}/priceProtectionOffers/held"
+    rows = [await row(ann, price_protection=scheduler_pb2.PriceProtection(offer=offer))]
+    field = "standing_order.price_protection.offer"
+    assert found(await send(ann.shop, rows)) == [(1, field, "OFFER_NOT_FOUND")]
+    await make_offer(ann.shop)
+    assert counts(await send(ann.shop, rows)) == (1, 0, 0)
+    request = scheduler_pb2.ListPriceProtectionsRequest(parent=ann.shop.name)
+    [kept] = (await ann.shop.scheduler.ListPriceProtections(request)).price_protections
+    [made] = await listed(ann.shop)
+    assert (kept.price_protection.offer, kept.first_cycle) == (offer, made.next_cycle)
+    assert kept.remaining_cycle_count == YEAR.cycle_count
 
 
 async def test_an_imported_standing_order_is_published(suite: Suite, ann: Customer) -> None:
