@@ -149,12 +149,17 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
         rate = calls["catalog.CreateTaxRate"]
         rate.request.tax_rate.tax = f"tax-{number}"
         await rate.make(ann.shop, tax_rate_id=f"r{number}", request_id=new_id())
-        for method, resource in (("CreateDelivery", "delivery"), ("CreatePromotion", "promotion")):
+        for method, resource in (
+            ("CreateDelivery", "delivery"),
+            ("CreatePromotion", "promotion"),
+            ("CreatePriceProtectionOffer", "price_protection_offer"),
+        ):
             given = {f"{resource}_id": f"r{number}", "request_id": new_id()}
             await calls[f"catalog.{method}"].make(ann.shop, **given)
     for name in ("weekly", "other"):
         request = await ann.ask()
         request.standing_order_id, request.allow_duplicate = name, True
+        request.standing_order.price_protection.cap.increase_limit_bps = 500
         await ann.shop.scheduler.CreateStandingOrder(request)
     await suite.advance(DUE)
     for number in range(2):
