@@ -126,8 +126,8 @@ _OPEN_DUE = Query(
         SELECT * FROM order_rows
         WHERE standing_order = of_standing_order AND merchant = of_merchant
           AND state || '' = ANY (CAST(:states AS text[]))
-          AND due_time >= :due_from AND due_time < :due_before
         OFFSET 0) AS found
+    WHERE due_time >= :due_from AND due_time < :due_before
     """,
     OrderRow,
 )
