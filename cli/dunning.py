@@ -6,15 +6,14 @@ import typer
 from google.type import dayofweek_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
-from cli.command import command, group, one_of
+from cli.command import command, group, naming, one_of
 from cli.connect import Session, new_request_id
 from cli.output import Columns
 from cli.schedules import parse_weekdays
 
 dunning = group("Show and change what follows a declined charge.")
 
-Days = list[int]
-Weekdays = list[dayofweek_pb2.DayOfWeek]
+WEEK_DAYS = 7
 
 POLICY_COLUMNS: Columns[pb.DunningPolicy] = {
     "schedule": lambda it: pb.DunningPolicy.Schedule.Name(it.schedule),
@@ -31,7 +30,7 @@ def _short_name(day: dayofweek_pb2.DayOfWeek) -> str:
     return name[:3].lower()
 
 
-def parse_days(text: str) -> Days:
+def parse_days(text: str) -> list[int]:
     """Days between retries, for example 1,3,5; an empty text is no retry."""
     try:
         return [int(number) for number in text.split(",")] if text else []
@@ -54,10 +53,8 @@ async def set_policy(
         one_of(pb.DunningPolicy.Schedule, "A published schedule.", but=("CUSTOM",)),
     ] = pb.DunningPolicy.SCHEDULE_UNSPECIFIED,
     retry_days: Annotated[
-        Days | None,
-        typer.Option(
-            parser=parse_days, metavar="DAYS", help="Days between retries, for example 1,3,5."
-        ),
+        str | None,
+        typer.Option(metavar="DAYS", help="Days between retries, for example 1,3,5."),
     ] = None,
     hour: Annotated[
         int | None, typer.Option(min=0, max=23, help="The hour of the customer's day.")
@@ -66,8 +63,7 @@ async def set_policy(
         bool, typer.Option("--any-hour", help="At the hour of the decline.")
     ] = False,
     weekdays: Annotated[
-        Weekdays | None,
-        typer.Option(parser=parse_weekdays, metavar="DAYS", help="The only weekdays: mon-fri."),
+        str | None, typer.Option(metavar="DAYS", help="The only weekdays: mon-fri.")
     ] = None,
     fallbacks: Annotated[
         bool | None,
@@ -90,16 +86,17 @@ async def set_policy(
         del policy.retry_days[:]
     if retry_days is not None:
         policy.schedule = pb.DunningPolicy.CUSTOM
-        policy.retry_days[:] = retry_days
+        with naming("--retry-days"):
+            policy.retry_days[:] = parse_days(retry_days)
     if hour is not None:
         policy.retry_hour = hour
     if any_hour:
         policy.ClearField("retry_hour")
     if weekdays is not None:
+        with naming("--weekdays"):
+            days = parse_weekdays(weekdays)
         # All of them are no restriction.
-        policy.weekdays[:] = (
-            weekdays if len(weekdays) < len(dayofweek_pb2.DayOfWeek.keys()) - 1 else []
-        )
+        policy.weekdays[:] = days if len(days) < WEEK_DAYS else []
     if fallbacks is not None:
         policy.uses_fallbacks = fallbacks
     if await_new_method is not None:

@@ -325,7 +325,11 @@ def _is_a_day(month: int, day: int) -> bool:
 
 def parse_weekdays(text: str) -> list[dayofweek_pb2.DayOfWeek]:
     """Weekdays, one by one or from one to another: "mon,thu" or "mon-fri"."""
-    return _weekdays(text.split(","))
+    try:
+        return _weekdays(text.split(","))
+    except typer.BadParameter as error:
+        # Under the name of the option that has them.
+        raise typer.BadParameter(error.message) from None
 
 
 def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:

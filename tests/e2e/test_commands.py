@@ -237,3 +237,20 @@ def test_what_callers_changed_is_shown_and_a_token_is_made_for_whom_it_may(
     assert (entry["method"], entry["subject"]) == ("CreateProduct", "demo-platform")
     token = ok(recurring, "token", "--scope", "products:read", "--subject", "auditor")
     assert token.count(".") == 2
+
+
+def test_a_card_is_replaced_and_declines_follow_the_policy(recurring: Recurring) -> None:
+    sign_up(recurring, "ivy")
+    ok(recurring, "payment-methods", "add", "ivy", "spare", "--token", "pm_card_mastercard")
+    spare = ok(recurring, "payment-methods", "set-fallback", "ivy/spare", "1")
+    assert spare["fallbackOrder"] == 1
+    ok(recurring, "payment-methods", "replace", "ivy/card", "next", "--token", "pm_card_visa")
+    assert ok(recurring, "mandates", "get", "ivy/consent")["paymentMethod"].endswith("/next")
+    assert ok(recurring, "payment-methods", "set-default", "ivy/spare")["defaultMethod"]
+    assert ok(recurring, "payment-methods", "detach", "ivy/spare")["state"] == "DETACHED"
+    policy = ok(recurring, "dunning", "set", "--retry-days", "2,4", "--weekdays", "mon-fri",
+                "--hour", "9", "--await-new-method")  # fmt: skip
+    assert (policy["schedule"], policy["retryDays"], policy["retryHour"]) == ("CUSTOM", [2, 4], 9)
+    restored = ok(recurring, "dunning", "set", "--schedule", "standard", "--weekdays", "mon-sun",
+                  "--any-hour", "--no-await-new-method")  # fmt: skip
+    assert (restored["retryDays"], "weekdays" in restored) == ([1, 3, 5], False)
