@@ -18,7 +18,8 @@ from services.scheduler.application.standing_orders import (
     locked,
     record_pause,
 )
-from services.scheduler.clients import Cart, Clients, refuse_untaxed
+from services.scheduler.clients import Clients, refuse_untaxed
+from services.scheduler.clients.questions import Cart
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import (

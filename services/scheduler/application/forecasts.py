@@ -12,7 +12,8 @@ from services.runtime.errors import FieldViolation, Problem
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import project
-from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
+from services.scheduler.clients import Clients
+from services.scheduler.clients.questions import BATCH_MAX_ENTRIES, Cart, PlannedCharges
 from services.scheduler.domain.forecast import Forecast, coming_orders
 from services.scheduler.domain.ids import MerchantId, StandingOrderKey
 from services.scheduler.domain.order import (

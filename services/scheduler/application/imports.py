@@ -21,7 +21,8 @@ from services.scheduler.application import previews
 from services.scheduler.application.previews import CyclePreview
 from services.scheduler.application.sign_up import checked, note_unprotected, protected
 from services.scheduler.application.standing_orders import give_back
-from services.scheduler.clients import BATCH_MAX_ENTRIES, Clients
+from services.scheduler.clients import Clients
+from services.scheduler.clients.questions import BATCH_MAX_ENTRIES
 from services.scheduler.domain.charge_rules import NO_RULE_LEAD, RuleLead
 from services.scheduler.domain.ids import MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.price_agreements import PriceAgreement

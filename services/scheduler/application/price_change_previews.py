@@ -18,7 +18,8 @@ from services.scheduler.application.forecasts import (
     require_at_most,
 )
 from services.scheduler.application.price_changes import Concern, assess
-from services.scheduler.clients import Clients, PriceVersion
+from services.scheduler.clients import Clients
+from services.scheduler.clients.questions import PriceVersion
 from services.scheduler.domain.ids import CustomerId, OrderKey, StandingOrderKey
 from services.scheduler.domain.order import Line, Order, OrderState
 from services.scheduler.domain.price_change_previews import PriceChangePreview, Timings

@@ -12,7 +12,8 @@ from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.pricing import cart_of
-from services.scheduler.clients import Clients, PriceEffect, Version
+from services.scheduler.clients import Clients
+from services.scheduler.clients.questions import PriceEffect, Version
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.price_changes import (

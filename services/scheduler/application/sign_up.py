@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, wrong_state
-from services.scheduler.clients import (
+from services.scheduler.clients import Clients, refuse_untaxed
+from services.scheduler.clients.questions import (
     Cart,
-    Clients,
     MandateQuestion,
     ProtectionAnswer,
     QuoteAnswer,
-    refuse_untaxed,
 )
 from services.scheduler.domain.charge_rules import (
     NO_RULE_LEAD,

@@ -33,7 +33,7 @@ from services.scheduler.api.requests.standing_orders import (
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.application.forecasts import Span
 from services.scheduler.application.standing_orders import Update
-from services.scheduler.clients import PriceVersion, Version
+from services.scheduler.clients.questions import PriceVersion, Version
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,

@@ -15,7 +15,7 @@ from services.scheduler import names
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.api.requests.standing_orders import read_standing_order
 from services.scheduler.application.imports import Row
-from services.scheduler.clients import BATCH_MAX_ENTRIES
+from services.scheduler.clients.questions import BATCH_MAX_ENTRIES
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.imports import continued, nearest_dates

@@ -13,7 +13,8 @@ from services.scheduler.application.evaluation.pricing import (
     order_histories,
     price,
 )
-from services.scheduler.clients import Clients, MandateAnswer, MandateQuestion, PlannedCharges
+from services.scheduler.clients import Clients
+from services.scheduler.clients.questions import MandateAnswer, MandateQuestion, PlannedCharges
 from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm
 from services.scheduler.domain.condition_outcomes import prepared
 from services.scheduler.domain.conditions import Action, Outcome

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.scheduler.application.evaluation.context import Context
-from services.scheduler.clients import Cart, QuoteAnswer
+from services.scheduler.clients.questions import Cart, QuoteAnswer
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,
     NO_OUTCOME,

@@ -10,7 +10,7 @@ from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import evaluate_ahead
 from services.scheduler.application.evaluation.local_checks import check_locally
 from services.scheduler.application.evaluation.pricing import EXPECTED, order_histories
-from services.scheduler.clients import PlannedCharges
+from services.scheduler.clients.questions import PlannedCharges
 from services.scheduler.domain.condition_outcomes import prepared
 from services.scheduler.domain.conditions import NO_OUTCOME, Outcome
 from services.scheduler.domain.order import (

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from services.scheduler.application.evaluation.context import Context
-from services.scheduler.clients import SlotWish
+from services.scheduler.clients.questions import SlotWish
 from services.scheduler.domain.charge_rules import rule_lead
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason
