@@ -36,6 +36,8 @@ from services.scheduler.store import standing_orders
 from services.scheduler.store.price_changes import Assessed, Told
 
 WALK_STANDING_ORDERS = 500
+# So many are looked at in a step: at midnight all come due that are ahead.
+WALKS_MAX = 500
 # A lock ends, then the notice of one increase, then that of the next: more often nobody looks.
 ROUNDS_MAX = 8
 _LIVE = (State.ACTIVE, State.PAUSED)
@@ -44,7 +46,17 @@ _LIVE = (State.ACTIVE, State.PAUSED)
 # --- the walk over the standing orders of a product ------------------------------------------------
 
 
-async def walk(tx: Connection, change: PriceChange, now: datetime) -> int:
+async def walk_due(tx: Connection, buckets: Sequence[int], now: datetime) -> int:
+    """Have all walks rest that are at their end, and go on with one that is not."""
+    changes = await store.due(tx, buckets, now, WALKS_MAX)
+    resting = [(change, next_walk_time(change, now)) for change in changes if change.is_at_end]
+    if resting:
+        await store.rest(tx, resting)
+    going_on = next((change for change in changes if not change.is_at_end), None)
+    return len(resting) + (await _walk(tx, going_on, now) if going_on else 0)
+
+
+async def _walk(tx: Connection, change: PriceChange, now: datetime) -> int:
     """Go on with a walk: over the product's standing orders, or over those who were told."""
     if change.withdraw_time is not None:
         return await _walk_told(tx, change, now)

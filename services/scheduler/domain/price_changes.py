@@ -67,6 +67,8 @@ class PriceChange:
     after_time: datetime
     after_key: str
     version: int
+    # Whether there is nobody to look at: no standing order with the product was added since.
+    is_at_end: bool = False
 
     @property
     def key(self) -> PriceChangeKey:

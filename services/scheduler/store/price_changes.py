@@ -101,14 +101,21 @@ _WITHDRAW = Command("""
 
 _DUE = Query(
     """
-    SELECT merchant, product, price, title, effective_time, announce_time, withdraw_time, after_time,
-           after_key, version
-    FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-    CROSS JOIN LATERAL (
-        SELECT * FROM price_changes
-        WHERE price_changes.bucket = leased.bucket AND due_time <= :now
-        ORDER BY due_time LIMIT 1) AS due
-    LIMIT 1
+    SELECT due.merchant, due.product, price, title, effective_time, announce_time, withdraw_time,
+           after_time, after_key, version,
+           withdraw_time IS NULL AND added.product IS NULL AS is_at_end
+    FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT * FROM price_changes
+            WHERE price_changes.bucket = leased.bucket AND due_time <= :now
+            ORDER BY due_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    LEFT JOIN LATERAL (
+        SELECT product FROM standing_order_products
+        WHERE merchant = due.merchant AND product = due.product
+          AND (add_time, standing_order) > (after_time, after_key)
+        LIMIT 1) AS added ON true
     """,
     PriceChange,
 )
@@ -155,6 +162,19 @@ _MOVE = Command("""
             ELSE CAST(:after_time AS timestamptz) END,
         after_key = :after_key, due_time = :due_time, version = version + 1
     WHERE merchant = :merchant AND product = :product AND price = :price AND version = :version
+""")
+
+# As `_MOVE`, of walks that are at their end.
+_REST = Command("""
+    UPDATE price_changes
+    SET after_time = least(after_time, now() - interval '1 minute'), due_time = resting.due_time,
+        version = price_changes.version + 1
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
+        CAST(:version AS integer[]), CAST(:due_time AS timestamptz[])
+    ) AS resting (merchant, product, price, version, due_time)
+    WHERE price_changes.merchant = resting.merchant AND price_changes.product = resting.product
+      AND price_changes.price = resting.price AND price_changes.version = resting.version
 """)
 
 _RECIPIENTS = Query(
@@ -278,9 +298,11 @@ async def withdraw(tx: Connection, changes: Sequence[NewPriceChange], now: datet
     await _WITHDRAW.run_for(tx, changes, due_time=[now] * len(changes))
 
 
-async def due(tx: Connection, buckets: Sequence[int], now: datetime) -> PriceChange | None:
-    """A price change whose walk is to go on."""
-    return await _DUE.one_or_none(tx, buckets=buckets, now=now)
+async def due(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[PriceChange]:
+    """Price changes whose walks are to go on."""
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
 
 
 async def add_recipients(
@@ -331,6 +353,18 @@ async def move(
         at_end=at_end,
     )
     return moved == 1
+
+
+async def rest(tx: Connection, changes: Sequence[tuple[PriceChange, datetime | None]]) -> None:
+    """Store when walks that are at their end go on; what changed meanwhile goes on now."""
+    await _REST.run(
+        tx,
+        merchant=[change.merchant for change, _ in changes],
+        product=[change.product for change, _ in changes],
+        price=[change.price for change, _ in changes],
+        version=[change.version for change, _ in changes],
+        due_time=[due_time for _, due_time in changes],
+    )
 
 
 async def recipients(

@@ -25,10 +25,9 @@ class PriceChanges:
         self._database = database
 
     async def work(self, batch: Batch) -> int:
-        """Go on with one walk; nobody has to be asked, so one transaction does it."""
+        """Go on with walks; nobody has to be asked, so one transaction does it."""
         async with self._database.begin() as tx:
-            change = await store.due(tx, batch.buckets, batch.now)
-            return await price_changes.walk(tx, change, batch.now) if change else 0
+            return await price_changes.walk_due(tx, batch.buckets, batch.now)
 
 
 class PriceNotices:
