@@ -75,9 +75,10 @@ class Recorder:
             self.answers |= {(name, reason) for reason in self._reasons(error)}
         else:
             self.answers.add((name, OK))
-            # An import is answered with what is wrong with its rows.
+            # An import is answered with what is wrong with its rows. Elsewhere reasons are values.
             for problem in getattr(answer, "problems", ()):
-                self.answers.add((name, problem.reason))
+                if isinstance(problem.reason, str):
+                    self.answers.add((name, problem.reason))
             return answer
         return None
 

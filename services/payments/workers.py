@@ -128,9 +128,10 @@ class Workers:
             return 0
         asked, waiting = expiry.to_ask(methods, self._expiry_notice_ahead, batch.now)
         ask = partial(expiry.ask, self._database, self._provider)
-        answers = await ask_all(asked, ask, self._provider.turn, batch.deadline)
-        async with self._database.begin() as tx:
-            await expiry.settle(tx, answers, waiting, batch.now)
+        with tracing.working("method-expiry", len(methods)):
+            answers = await ask_all(asked, ask, self._provider.turn, batch.deadline)
+            async with self._database.begin() as tx:
+                await expiry.settle(tx, answers, waiting, batch.now)
         return len(methods)
 
     async def refund(self, batch: Batch) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
@@ -24,6 +25,9 @@ CONTRACTS: dict[str, Any] = {
     "payments": payments_pb2,
     "notify": notify_pb2,
 }
+
+STREAM_TRIES = 5
+LOST_ANSWER = "Internal error from Core"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Call:
             setattr(request, name, value)
         method = getattr(getattr(client, self.service), self.method)
         if self.sends_stream:
-            return method(_stream(request), metadata=client.metadata, timeout=CALL_TIMEOUT_SECONDS)
+            return _answer_of(method, request, client)
         return method(request)
 
     def emptied(self) -> "Call":
@@ -71,6 +75,23 @@ class Call:
 
     def takes(self, field: str) -> bool:
         return field in self.request.DESCRIPTOR.fields_by_name
+
+
+async def _answer_of(method: Any, request: Message, client: Client) -> Any:  # noqa: ANN401
+    """The answer to a stream of one message.
+
+    If a server answers while the client is still sending, grpc.aio may lose the answer and say that of
+    itself; the call is made again then (https://github.com/grpc/grpc/issues/36066).
+    """
+    for tries_left in reversed(range(STREAM_TRIES)):
+        try:
+            return await method(
+                _stream(request), metadata=client.metadata, timeout=CALL_TIMEOUT_SECONDS
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.details() != LOST_ANSWER or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 async def _stream(request: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - a message or bytes

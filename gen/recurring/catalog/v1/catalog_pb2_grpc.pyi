@@ -105,8 +105,8 @@ class CatalogServiceStub:
     CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price),
     AMOUNT_NOT_CHARGEABLE (price.unit_price, price.tiers[i].unit_price: no multiple of what the payment
     provider counts in), CURRENCY_NOT_CHARGEABLE (price.unit_price.currency_code: it does not charge in it;
-    GetAmountRules of payments has both). UNAVAILABLE is answered where payments has not said yet what can be
-    charged.
+    GetAmountRules of payments has both). Where payments has not said yet what can be charged,
+    the call fails for now, and nothing is stored.
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
     has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
@@ -497,8 +497,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         CURRENCY_MISMATCH (price.tiers[i].unit_price: of another currency than the price),
         AMOUNT_NOT_CHARGEABLE (price.unit_price, price.tiers[i].unit_price: no multiple of what the payment
         provider counts in), CURRENCY_NOT_CHARGEABLE (price.unit_price.currency_code: it does not charge in it;
-        GetAmountRules of payments has both). UNAVAILABLE is answered where payments has not said yet what can be
-        charged.
+        GetAmountRules of payments has both). Where payments has not said yet what can be charged,
+        the call fails for now, and nothing is stored.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED, PRICES_TOO_MANY (it
         has 1000, with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product
