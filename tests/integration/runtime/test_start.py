@@ -42,10 +42,12 @@ class Process:
         self.secrets.mkdir()
         self.keys = Keys(folder / "keys")
         self._log = folder / "log"
-        own, peer, health, metrics = (f"{HOST}:{port}" for port in free_ports(4))
+        *ports, port_of_nobody = free_ports(5)
+        own, peer, health, metrics = (f"{HOST}:{port}" for port in ports)
         self.grpc_address, self.health_address = own, health
         self.settings = {
             "ENVIRONMENT": "sandbox",
+            "PAYMENTS_TARGET": f"{HOST}:{port_of_nobody}",
             "NATS_URL": nats_url,
             "MIGRATION_NATS_URL": nats_url,
             "DATA_KEYS": DATA_KEYS,
