@@ -48,11 +48,11 @@ def test_products_and_prices_are_tried_then_imported_once(
     recurring: Recurring, tmp_path: Path
 ) -> None:
     products, prices = tmp_path / "products.csv", tmp_path / "prices.csv"
-    products.write_text("id,title,stock_tracked,parts\noolong,Oolong,yes,\npot,Pot,,oolong=2\n")
+    products.write_text("id,title,stock_tracked,parts\ngyokuro,Gyokuro,yes,\npot-of-two,Pot,,gyokuro=2\n")
     prices.write_text(
         "id,product,amount,tiers,tier_mode\n"
-        "list,oolong,12.50 EUR,10=11.00 EUR,volume\n"
-        "list,pot,12.505 EUR,,\n"
+        "list,gyokuro,12.50 EUR,10=11.00 EUR,volume\n"
+        "list,pot-of-two,12.505 EUR,,\n"
     )
     assert ok(recurring, "products", "import", str(products), "--dry-run")["importedCount"] == 2
     assert ok(recurring, "products", "import", str(products))["importedCount"] == 2
@@ -60,8 +60,8 @@ def test_products_and_prices_are_tried_then_imported_once(
 
     refused = recurring.run("prices", "import", str(prices))
     assert refused.returncode == 1
-    assert re.search(r"\b3 +pot/list +amount +FIELD_INVALID", refused.stdout)
-    assert ok(recurring, "prices", "list", "oolong") == []
+    assert re.search(r"\b3 +pot-of-two/list +amount +FIELD_INVALID", refused.stdout)
+    assert ok(recurring, "prices", "list", "gyokuro") == []
 
     prices.write_text(prices.read_text().replace("12.505", "12.50"))
     assert ok(recurring, "prices", "import", str(prices))["importedCount"] == 2

@@ -11,9 +11,9 @@ pytestmark = [pytest.mark.e2e]
 
 RATES = """\
 id,region,tax,percent,title,category,from
-t-vat,DE,vat,19,VAT,,
-t-food,DE,vat,7,VAT,food,
-t-next,DE,vat,20,VAT,,2090-01-01T00:00Z
+t-vat,AT,vat,19,VAT,,
+t-food,AT,vat,7,VAT,food,
+t-next,AT,vat,20,VAT,,2090-01-01T00:00Z
 """
 
 
@@ -23,7 +23,7 @@ def ok(recurring: Recurring, *arguments: str) -> str:
     return done.stdout
 
 
-def quoted(recurring: Recurring, region: str = "DE") -> tuple[str, list[str]]:
+def quoted(recurring: Recurring, region: str = "AT") -> tuple[str, list[str]]:
     """What a unit costs in a region, and the titles of its taxes."""
     answer = json.loads(ok(recurring, "prices", "quote", "taxed=1", "--region", region, "--json"))
     total = answer["total"]
@@ -36,7 +36,7 @@ def test_a_merchant_imports_lists_withdraws_and_quotes_taxes(
 ) -> None:
     ok(recurring, "products", "create", "taxed", "--title", "Taxed tea")
     ok(recurring, "prices", "add", "taxed", "10 EUR")
-    ok(recurring, "tax", "set", "--prices", "exclusive", "--region", "DE")
+    ok(recurring, "tax", "set", "--prices", "exclusive", "--region", "AT")
     assert quoted(recurring) == ("10.00", [])
 
     rates = tmp_path / "rates.csv"
@@ -48,7 +48,7 @@ def test_a_merchant_imports_lists_withdraws_and_quotes_taxes(
     assert "3" in ok(recurring, "tax", "import", str(rates), "--dry-run")
     assert "t-vat" not in ok(recurring, "tax", "list")
     ok(recurring, "tax", "import", str(rates))
-    listed = ok(recurring, "tax", "list", "--region", "DE")
+    listed = ok(recurring, "tax", "list", "--region", "AT")
     assert all(rate in listed for rate in ("t-vat", "t-food", "t-next"))
     assert quoted(recurring) == ("11.90", ["VAT"])
 

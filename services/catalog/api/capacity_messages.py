@@ -84,8 +84,10 @@ def _read_span(
     violations = Violations()
     first = _read_day(violations, request, "start_date", today)
     violations.check()
-    last = _read_day(violations, request, "end_date", first + timedelta(days=default_days))
-    met = first <= last <= first + timedelta(days=most_days)
+    # The calendar ends with the year 9999.
+    default = first + min(timedelta(days=default_days), date.max - first)
+    last = _read_day(violations, request, "end_date", default)
+    met = 0 <= (last - first).days <= most_days
     violations.require(
         "end_date", f"must be the first day or at most {most_days} days after it", met=met
     )

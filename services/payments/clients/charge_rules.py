@@ -21,7 +21,11 @@ def scheme_value(scheme: PaymentScheme | None) -> catalog_pb2.PaymentScheme.Valu
 
 
 def _scheme(value: catalog_pb2.PaymentScheme.ValueType) -> str:
-    return catalog_pb2.PaymentScheme.Name(value) if value else ""
+    if not value:
+        return ""
+    # A later one of the catalog has no name here, and no method is of it.
+    known = value in catalog_pb2.PaymentScheme.values()
+    return catalog_pb2.PaymentScheme.Name(value) if known else str(value)
 
 
 def read_rule(message: catalog_pb2.BindingRule) -> ChargeRule:

@@ -242,7 +242,9 @@ def _charge_rules(message: catalog_pb2.ChargeRules) -> ChargeRules:
 
 def scheme_of(value: catalog_pb2.PaymentScheme.ValueType) -> str:
     """A payment scheme by its name; empty: none that a rule pack is about."""
-    return catalog_pb2.PaymentScheme.Name(value) if value else ""
+    # A later one of payments has no name here, and no rules of its own.
+    known = value in catalog_pb2.PaymentScheme.values()
+    return catalog_pb2.PaymentScheme.Name(value) if value and known else ""
 
 
 def _charge_rule(message: catalog_pb2.BindingRule) -> ChargeRule:
