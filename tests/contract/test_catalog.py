@@ -817,10 +817,6 @@ def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
         "entries[0].products": ("BatchProtectPrices", protect(shop, products=[])),
         "entries[0].products[0]": ("BatchProtectPrices", protect(shop, products=["tea"])),
         "entries[0].sign_up_time": ("BatchProtectPrices", protect(shop, sign_up_time=None)),
-        "entries[0].agreement.price_protection.lock": (
-            "BatchProtectPrices",
-            protect(shop, agreement=agreement(lock=catalog_pb2.PriceLock())),
-        ),
         "entries[0].agreement.price_protection.cap.increase_limit_bps": (
             "BatchProtectPrices",
             protect(shop, agreement=agreement(cap=cap)),
@@ -861,10 +857,23 @@ async def test_a_bad_entry_of_a_batch_is_refused_by_its_field(suite: Suite, shop
         request_type, name, _ = BATCHES[method]
         call = getattr(own.catalog, method)(request_type(**{name: [entry]}))
         refusal = await refused(call)
-        assert refusal.code == "INVALID_ARGUMENT"
-        assert refusal.reason in {"FIELD_INVALID", "LOCK_END_MISSING"}
+        assert kind(refusal) == ("INVALID_ARGUMENT", "FIELD_INVALID")
         errors[field] = list(refusal.fields)
     assert errors == {field: [field] for field in errors}
+
+
+async def test_a_lock_that_is_kept_for_a_standing_order_has_one_end(
+    suite: Suite, shop: Client
+) -> None:
+    both = catalog_pb2.PriceLock(cycle_count=3)
+    both.until_time.FromSeconds(2_000_000_000)
+    locks = {"LOCK_END_MISSING": catalog_pb2.PriceLock(), "LOCK_END_AMBIGUOUS": both}
+    for reason, lock in locks.items():
+        request = catalog_pb2.BatchProtectPricesRequest(
+            entries=[protect(shop, agreement=agreement(lock=lock))]
+        )
+        refusal = await refused(suite.suite_client().catalog.BatchProtectPrices(request))
+        assert refusal.fields == {"entries[0].agreement.price_protection.lock": reason}
 
 
 @pytest.mark.parametrize("method", BATCHES)

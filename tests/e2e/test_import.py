@@ -48,7 +48,9 @@ def test_products_and_prices_are_tried_then_imported_once(
     recurring: Recurring, tmp_path: Path
 ) -> None:
     products, prices = tmp_path / "products.csv", tmp_path / "prices.csv"
-    products.write_text("id,title,stock_tracked,parts\ngyokuro,Gyokuro,yes,\npot-of-two,Pot,,gyokuro=2\n")
+    products.write_text(
+        "id,title,stock_tracked,parts\ngyokuro,Gyokuro,yes,\npot-of-two,Pot,,gyokuro=2\n"
+    )
     prices.write_text(
         "id,product,amount,tiers,tier_mode\n"
         "list,gyokuro,12.50 EUR,10=11.00 EUR,volume\n"

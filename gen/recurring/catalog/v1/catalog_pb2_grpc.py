@@ -694,6 +694,9 @@ class CatalogServiceServicer:
         """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
         suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
         standing order redeems its promotion with it, once.
+
+        Field violations: LOCK_END_MISSING (entries[i].agreement.price_protection.lock: neither a number of cycles
+        nor an instant), LOCK_END_AMBIGUOUS (the same: both).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -287,6 +287,9 @@ class CatalogServiceStub:
     """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
     suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
     standing order redeems its promotion with it, once.
+
+    Field violations: LOCK_END_MISSING (entries[i].agreement.price_protection.lock: neither a number of cycles
+    nor an instant), LOCK_END_AMBIGUOUS (the same: both).
     """
     BatchQuote: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchQuoteRequest, _catalog_pb2.BatchQuoteResponse]
     """Prices many carts at once, each for its own time and standing order. A cart that cannot be priced
@@ -841,6 +844,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Remembers the price versions that standing orders signed up to, and accepts offers of protection. For the
         suite only (scope `suite`). Protecting the same standing order and product again changes nothing. A new
         standing order redeems its promotion with it, once.
+
+        Field violations: LOCK_END_MISSING (entries[i].agreement.price_protection.lock: neither a number of cycles
+        nor an instant), LOCK_END_AMBIGUOUS (the same: both).
         """
 
     @_abc_1.abstractmethod
