@@ -186,7 +186,8 @@ async def test_waiting_for_a_connection_counts_for_the_time_out(
         timeout=4,
     )
     assert all(isinstance(result, TimeoutError) for result in results)
-    assert len(outside.connections) <= 2
+    # Had each its time-out from when it had a connection, all six would have had one.
+    assert len(outside.connections) < 6
 
 
 async def test_a_cancelled_request_closes_its_connection(

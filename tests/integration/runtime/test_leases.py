@@ -69,7 +69,8 @@ async def test_replicas_that_start_at_once_come_to_fair_shares(
     database: Database, count: int, expected: list[int]
 ) -> None:
     some = replicas(database, count)
-    await renew(some)
+    # How often some take the same bucket at once depends on the machine.
+    await renew(some, times=10)
 
     assert shares(some) == expected
 
