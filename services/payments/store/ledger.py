@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from services.payments.domain.keys import MerchantId
 from services.payments.domain.ledger import Transfer
+from services.runtime.db import statement_timeout
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 
 class Balance(NamedTuple):
@@ -57,10 +58,6 @@ _BOOK = Command("""
     ) AS booked (merchant, customer, source, kind, transaction, debit_account, credit_account,
                  amount_minor, currency, book_time)
 """)
-
-_ALLOW_TIME: Query[str] = Query(
-    "SELECT set_config('statement_timeout', :milliseconds, true) AS statement_timeout", scalar
-)
 
 _CLOSE_DAYS = Command("""
     UPDATE ledger_closing SET closed_through_date = :through_date, close_time = clock_timestamp()
@@ -155,7 +152,7 @@ async def close_days(tx: Connection, through_date: date) -> None:
 
 async def keep_days(tx: Connection, deadline_seconds: float) -> None:
     """Keep what was booked on the days that are closed, once nothing is booked on them any more."""
-    await _ALLOW_TIME.one(tx, milliseconds=str(int(deadline_seconds * 1000)))
+    await statement_timeout.extend(tx, deadline_seconds)
     await _KEEP_DAYS.run(tx, settle_seconds=CLOSING_SETTLE_SECONDS)
 
 

@@ -1,5 +1,6 @@
 """Digests of settled days, which proofs compare in place of rows (docs/reliability.md)."""
 
+from services.runtime.db import statement_timeout
 from services.runtime.db.pool import Database
 from services.runtime.db.statements import Query, scalar
 from services.runtime.workers.clock import Clock
@@ -8,9 +9,6 @@ POLL_SECONDS = 60.0
 # A busy day has millions of rows, which are read once.
 DEADLINE_SECONDS = 300.0
 
-_ALLOW_TIME: Query[str] = Query(
-    "SELECT set_config('statement_timeout', :milliseconds, true)", scalar
-)
 # It acts as the owner: the service itself may not write digests.
 _KEEP: Query[int] = Query(
     "SELECT keep_proof_digests(CAST(CAST(:now AS timestamptz) AT TIME ZONE 'UTC' AS date))", scalar
@@ -23,5 +21,5 @@ async def keep(database: Database, clock: Clock) -> int:
     Most calls do nothing.
     """
     async with database.begin(wake_workers=False) as tx:
-        await _ALLOW_TIME.one(tx, milliseconds=str(int(DEADLINE_SECONDS * 1000)))
+        await statement_timeout.extend(tx, DEADLINE_SECONDS)
         return await _KEEP.one(tx, now=clock.now())
