@@ -51,7 +51,7 @@ async def walk_due(tx: Connection, buckets: Sequence[int], now: datetime) -> int
     changes = await store.due(tx, buckets, now, WALKS_MAX)
     resting = [(change, next_walk_time(change, now)) for change in changes if change.is_at_end]
     if resting:
-        await store.rest(tx, resting)
+        await store.move(tx, resting, at_end=True)
     going_on = next((change for change in changes if not change.is_at_end), None)
     return len(resting) + (await _walk(tx, going_on, now) if going_on else 0)
 
@@ -65,7 +65,8 @@ async def _walk(tx: Connection, change: PriceChange, now: datetime) -> int:
     if added:
         after_time, standing_order = added[-1]
         change = replace(change, after_time=after_time, after_key=standing_order)
-    await store.move(tx, change, next_walk_time(change, now) if at_end else now, at_end=at_end)
+    due_time = next_walk_time(change, now) if at_end else now
+    await store.move(tx, [(change, due_time)], at_end=at_end)
     return max(len(added), 1)
 
 
@@ -73,7 +74,7 @@ async def _walk_told(tx: Connection, change: PriceChange, now: datetime) -> int:
     told = await store.told(tx, change, WALK_STANDING_ORDERS)
     at_end = len(told) < WALK_STANDING_ORDERS
     reached = replace(change, after_key=told[-1].customer) if told else change
-    if await store.move(tx, reached, None if at_end else now, at_end=at_end):
+    if await store.move(tx, [(reached, None if at_end else now)], at_end=at_end):
         by_key = await standing_orders.by_key(tx, [one.key for one in told])
         live = [one for one in told if one.key in by_key and by_key[one.key].state in _LIVE]
         await outbox.put(tx, _withdrawn_events(live, by_key, change, now))

@@ -158,23 +158,16 @@ _ADD_RECIPIENTS = Query(
 _MOVE = Command("""
     UPDATE price_changes
     SET after_time = CASE WHEN CAST(:at_end AS boolean)
-            THEN least(CAST(:after_time AS timestamptz), now() - interval '1 minute')
-            ELSE CAST(:after_time AS timestamptz) END,
-        after_key = :after_key, due_time = :due_time, version = version + 1
-    WHERE merchant = :merchant AND product = :product AND price = :price AND version = :version
-""")
-
-# As `_MOVE`, of walks that are at their end.
-_REST = Command("""
-    UPDATE price_changes
-    SET after_time = least(after_time, now() - interval '1 minute'), due_time = resting.due_time,
-        version = price_changes.version + 1
+            THEN least(moved.after_time, now() - interval '1 minute')
+            ELSE moved.after_time END,
+        after_key = moved.after_key, due_time = moved.due_time, version = price_changes.version + 1
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
-        CAST(:version AS integer[]), CAST(:due_time AS timestamptz[])
-    ) AS resting (merchant, product, price, version, due_time)
-    WHERE price_changes.merchant = resting.merchant AND price_changes.product = resting.product
-      AND price_changes.price = resting.price AND price_changes.version = resting.version
+        CAST(:version AS integer[]), CAST(:after_time AS timestamptz[]),
+        CAST(:after_key AS text[]), CAST(:due_time AS timestamptz[])
+    ) AS moved (merchant, product, price, version, after_time, after_key, due_time)
+    WHERE price_changes.merchant = moved.merchant AND price_changes.product = moved.product
+      AND price_changes.price = moved.price AND price_changes.version = moved.version
 """)
 
 _RECIPIENTS = Query(
@@ -340,30 +333,22 @@ async def repeating(
 
 
 async def move(
-    tx: Connection, change: PriceChange, due_time: datetime | None, *, at_end: bool
-) -> bool:
-    """Store how far a walk has come; False if it went on or was withdrawn meanwhile."""
-    moved = await _MOVE.run(
-        tx,
-        **change.key._asdict(),
-        version=change.version,
-        after_time=change.after_time,
-        after_key=change.after_key,
-        due_time=due_time,
-        at_end=at_end,
-    )
-    return moved == 1
+    tx: Connection, changes: Sequence[tuple[PriceChange, datetime | None]], *, at_end: bool
+) -> int:
+    """Store how far walks have come, and when they go on; returns of how many.
 
-
-async def rest(tx: Connection, changes: Sequence[tuple[PriceChange, datetime | None]]) -> None:
-    """Store when walks that are at their end go on; what changed meanwhile goes on now."""
-    await _REST.run(
+    One that went on or was withdrawn meanwhile stays as it is.
+    """
+    return await _MOVE.run(
         tx,
         merchant=[change.merchant for change, _ in changes],
         product=[change.product for change, _ in changes],
         price=[change.price for change, _ in changes],
         version=[change.version for change, _ in changes],
+        after_time=[change.after_time for change, _ in changes],
+        after_key=[change.after_key for change, _ in changes],
         due_time=[due_time for _, due_time in changes],
+        at_end=at_end,
     )
 
 
