@@ -342,29 +342,19 @@ async def priced_products(
                 capacity_by_day=row.capacity_by_day,
             )
         if row.price is not None:
-            prices[key].append(
-                Price(
-                    *key,
-                    row.price,
-                    row.unit_price_minor,
-                    row.currency,
-                    row.effective_time,
-                    row.announce_time,
-                    row.withdraw_time,
-                    TierMode(row.tier_mode) if row.tier_mode else None,
-                    tuple(Tier(*tier) for tier in row.tiers),
-                    row.subscriber_discount_bps,
-                    row.version,
-                )
-            )
+            prices[key].append(_version(row, row.price))
     return products, prices
 
 
 def _price(row: _PriceRow) -> Price:
+    return _version(row, row.price)
+
+
+def _version(row: _PriceRow | _PricedProductRow, price: PriceId) -> Price:
     return Price(
         row.merchant,
         row.product,
-        row.price,
+        price,
         row.unit_price_minor,
         row.currency,
         row.effective_time,
