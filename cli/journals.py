@@ -67,7 +67,7 @@ class Journal:
         yield f"; {self._merchant}\n\n"
         if self._form is Format.HLEDGER:
             for currency in sorted({it.currency for it in self._accounts}):
-                # The decimal mark is told by an amount that has one.
+                # An amount with a decimal mark declares the mark.
                 sample = _amount(10 ** minor_digits(currency) * 1000, currency)
                 yield f"commodity {sample if '.' in sample else sample + '.'} {currency}\n"
             for name in sorted(set(self._full_names.values())):

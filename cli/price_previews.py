@@ -1,4 +1,4 @@
-"""Whom a change of a price would touch, before anybody is told."""
+"""Whom a change of a price would touch, before anybody is notified."""
 
 from datetime import datetime
 from typing import Annotated

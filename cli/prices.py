@@ -173,7 +173,7 @@ async def correct_price(
         ),
     ] = None,
 ) -> None:
-    """Correct a price that has not taken effect yet. It is announced anew."""
+    """Correct a price that has not taken effect yet. It is announced again."""
     wanted = pb.Price(
         name=session.name(PRICE, price),
         unit_price=unit_price,

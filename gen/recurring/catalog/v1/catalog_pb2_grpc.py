@@ -455,7 +455,7 @@ class CatalogServiceServicer:
 
     def UpdatePrice(self, request, context):
         """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
-        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced again (event
         PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
         `increase_notice_days` after the correction.
 

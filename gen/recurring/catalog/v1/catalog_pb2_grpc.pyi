@@ -145,7 +145,7 @@ class CatalogServiceStub:
     """
     UpdatePrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdatePriceRequest, _catalog_pb2.Price]
     """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
-    `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+    `subscriber_discount_bps` or `effective_time`; not its currency. It is announced again (event
     PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
     `increase_notice_days` after the correction.
 
@@ -564,7 +564,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.UpdatePriceRequest, _abc.Awaitable[_catalog_pb2.Price]],
     ) -> _abc.Awaitable[_catalog_pb2.Price]:
         """Corrects a price that has not taken effect yet: `unit_price`, `tiers`, `tier_mode`,
-        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced anew (event
+        `subscriber_discount_bps` or `effective_time`; not its currency. It is announced again (event
         PriceChangeScheduled), so an increase reaches subscribers no earlier than the product's
         `increase_notice_days` after the correction.
 
