@@ -27,11 +27,11 @@ from services.catalog.store import bookings as booking_store
 from services.catalog.store import capacities as capacity_store
 from services.catalog.store import products as product_store
 from services.runtime.db.pool import Connection
-from services.runtime.errors import Problem, etag_mismatch, wrong_state
+from services.runtime.errors import Problem, wrong_state
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 # That one refusal names.
 OVER_BOOKED_MAX_DAYS = 20
@@ -81,8 +81,7 @@ async def change(
     another version's.
     """
     present = await capacity_of(tx, wanted.key, lock=True)
-    if present_etag and present_etag != etag(present.version):
-        raise etag_mismatch(CAPACITY.format(*wanted.key))
+    check_etag(present_etag, present.version, CAPACITY.format(*wanted.key))
     booked = await capacity_store.booked_days(tx, [wanted.key], now.date(), date.max)
     over = over_booked(wanted, booked)
     if over:

@@ -5,9 +5,9 @@ from services.catalog.domain.transitions import OFFER, OfferEvent
 from services.catalog.names import OFFER as OFFER_NAME
 from services.catalog.store import offers
 from services.runtime.db.pool import Connection
-from services.runtime.errors import already_exists, etag_mismatch, not_found
+from services.runtime.errors import already_exists, not_found
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 async def create(tx: Connection, offer: Offer) -> Applied[Offer]:
@@ -32,8 +32,7 @@ async def end(tx: Connection, key: OfferKey, wanted_etag: str) -> Applied[Offer]
     Raises NOT_FOUND PRICE_PROTECTION_OFFER_NOT_FOUND, and ABORTED if the etag is another version's.
     """
     offer = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(offer.version):
-        raise etag_mismatch(OFFER_NAME.format(*key))
+    check_etag(wanted_etag, offer.version, OFFER_NAME.format(*key))
     if OFFER.is_terminal(offer.state):
         return Applied(offer, before=offer)
     state = OFFER.to(offer.state, OfferEvent.END)

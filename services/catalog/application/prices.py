@@ -35,13 +35,12 @@ from services.runtime.errors import (
     Problem,
     Violations,
     already_exists,
-    etag_mismatch,
     not_found,
     wrong_state,
 )
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 PRICES_MAX = 1000
 PRICE_ALREADY_EXISTS = "PRICE_ALREADY_EXISTS"
@@ -222,8 +221,7 @@ async def _locked(tx: Connection, key: PriceKey, wanted_etag: str) -> tuple[Prod
     if product is None:
         raise not_found("PRICE_NOT_FOUND", PRICE.format(*key))
     price = await existing(tx, key)
-    if wanted_etag and wanted_etag != etag(price.version):
-        raise etag_mismatch(PRICE.format(*key))
+    check_etag(wanted_etag, price.version, PRICE.format(*key))
     return product, price
 
 

@@ -23,13 +23,12 @@ from services.runtime.db.pool import Connection
 from services.runtime.errors import (
     Violations,
     already_exists,
-    etag_mismatch,
     not_found,
     wrong_state,
 )
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 # However far ahead prices are scheduled.
 ALL_TIME = datetime.max.replace(tzinfo=UTC)
@@ -94,8 +93,7 @@ async def change(
     ABORTED if the etag is another version's.
     """
     present = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(present.version):
-        raise etag_mismatch(PRODUCT_NAME.format(*key))
+    check_etag(wanted_etag, present.version, PRODUCT_NAME.format(*key))
     if PRODUCT.is_terminal(present.state):
         raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
     wanted = merge(present)
@@ -138,8 +136,7 @@ async def discontinue(
     Raises NOT_FOUND PRODUCT_NOT_FOUND, and ABORTED if the etag is another version's.
     """
     product = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(product.version):
-        raise etag_mismatch(PRODUCT_NAME.format(*key))
+    check_etag(wanted_etag, product.version, PRODUCT_NAME.format(*key))
     if PRODUCT.is_terminal(product.state):
         return Applied(product, before=product)
     state = PRODUCT.to(product.state, ProductEvent.DISCONTINUE)

@@ -14,9 +14,9 @@ from services.catalog.domain.transitions import PROMOTION, PromotionEvent
 from services.catalog.names import PROMOTION as PROMOTION_NAME
 from services.catalog.store import promotions
 from services.runtime.db.pool import Connection
-from services.runtime.errors import already_exists, etag_mismatch, not_found, wrong_state
+from services.runtime.errors import already_exists, not_found, wrong_state
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 # Of a merchant, that were not ended: all of those without a code are read at a sign-up.
 ACTIVE_MAX = 100
@@ -50,8 +50,7 @@ async def end(tx: Connection, key: PromotionKey, wanted_etag: str) -> Applied[Pr
     Raises NOT_FOUND PROMOTION_NOT_FOUND, and ABORTED if the etag is another version's.
     """
     promotion = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(promotion.version):
-        raise etag_mismatch(PROMOTION_NAME.format(*key))
+    check_etag(wanted_etag, promotion.version, PROMOTION_NAME.format(*key))
     if PROMOTION.is_terminal(promotion.state):
         return Applied(promotion, before=promotion)
     state = PROMOTION.to(promotion.state, PromotionEvent.END)

@@ -7,9 +7,9 @@ from services.catalog.domain.rule_packs import MerchantRulePack, Rule, RulePackK
 from services.catalog.names import RULE_PACK
 from services.catalog.store import rule_packs
 from services.runtime.db.pool import Connection
-from services.runtime.errors import etag_mismatch, not_found
+from services.runtime.errors import not_found
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 async def existing(connection: Connection, key: RulePackKey) -> MerchantRulePack:
@@ -32,8 +32,7 @@ async def change(
     """
     _check_known(key)
     present = await rule_packs.locked(tx, key)
-    if present_etag and present_etag != etag(present.version):
-        raise etag_mismatch(RULE_PACK.format(*key))
+    check_etag(present_etag, present.version, RULE_PACK.format(*key))
     return Applied(await rule_packs.change(tx, present.changed(extra_regions, rules)), present)
 
 

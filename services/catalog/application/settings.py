@@ -6,9 +6,8 @@ from services.catalog.domain.tax import CatalogSettings
 from services.catalog.names import SETTINGS
 from services.catalog.store import settings
 from services.runtime.db.pool import Connection
-from services.runtime.errors import etag_mismatch
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 async def change(
@@ -16,7 +15,6 @@ async def change(
 ) -> Applied[CatalogSettings]:
     """Change a merchant's settings as a whole. Raises ABORTED ETAG_MISMATCH."""
     present = await settings.get(tx, wanted.merchant, lock=True)
-    if present_etag and present_etag != etag(present.version):
-        raise etag_mismatch(SETTINGS.format(wanted.merchant))
+    check_etag(present_etag, present.version, SETTINGS.format(wanted.merchant))
     changed = replace(wanted, version=present.version)
     return Applied(await settings.change(tx, changed), present)

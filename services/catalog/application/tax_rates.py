@@ -14,12 +14,11 @@ from services.runtime.db.pool import Connection
 from services.runtime.errors import (
     Violations,
     already_exists,
-    etag_mismatch,
     not_found,
     wrong_state,
 )
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 # Of one region, with those that were withdrawn.
 RATES_MAX = 1000
@@ -131,8 +130,7 @@ async def withdraw(
     is another version's.
     """
     rate = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(rate.version):
-        raise etag_mismatch(TAX_RATE.format(*key))
+    check_etag(wanted_etag, rate.version, TAX_RATE.format(*key))
     if rate.withdraw_time is not None:
         return Applied(rate, before=rate)
     if rate.effective_time <= now:

@@ -9,9 +9,9 @@ from services.notify.names import CONTACT
 from services.notify.store import codes, contacts, deliveries
 from services.runtime.db.idempotency import forget_answers
 from services.runtime.db.pool import Connection
-from services.runtime.errors import Violations, etag_mismatch, not_found
+from services.runtime.errors import Violations, not_found
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,7 @@ async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applie
     Raises ABORTED ETAG_MISMATCH, NOT_FOUND CONTACT_NOT_FOUND, INVALID_ARGUMENT without a display name.
     """
     present = await contacts.one(tx, wanted.key, lock=True)
-    if wanted.etag and wanted.etag != (etag(present.version) if present else None):
-        raise etag_mismatch(CONTACT.format(*wanted.key))
+    check_etag(wanted.etag, present.version if present else None, CONTACT.format(*wanted.key))
     if present is None and not wanted.allow_missing:
         raise not_found("CONTACT_NOT_FOUND", CONTACT.format(*wanted.key))
     # A contact that is created takes all that is given, whatever the mask (AIP-134).

@@ -15,9 +15,8 @@ from services.payments.store import dunning as store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection
-from services.runtime.errors import etag_mismatch
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 async def change(
@@ -25,8 +24,7 @@ async def change(
 ) -> Applied[DunningPolicy]:
     """Change a merchant's policy as a whole. Raises ABORTED ETAG_MISMATCH."""
     present = await store.get(tx, wanted.merchant, lock=True)
-    if present_etag and present_etag != etag(present.version):
-        raise etag_mismatch(DUNNING_POLICY.format(wanted.merchant))
+    check_etag(present_etag, present.version, DUNNING_POLICY.format(wanted.merchant))
     return Applied(await store.change(tx, replace(wanted, version=present.version)), present)
 
 

@@ -27,10 +27,10 @@ from services.payments.domain.rules import (
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection, Database
-from services.runtime.errors import Violations, already_exists, etag_mismatch, not_found
+from services.runtime.errors import Violations, already_exists, not_found
 from services.runtime.money import Money
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 
 
 class MandateCheck(NamedTuple):
@@ -97,8 +97,7 @@ async def revoke(
     Raises NOT_FOUND MANDATE_NOT_FOUND, and ABORTED if the etag is another version's.
     """
     mandate = await existing(tx, key, lock=True)
-    if wanted_etag and wanted_etag != etag(mandate.version):
-        raise etag_mismatch(key.name)
+    check_etag(wanted_etag, mandate.version, key.name)
     if mandate.revoke_time is not None:
         return Applied(mandate, before=mandate)
     return Applied(await store.revoke(tx, key, now), before=mandate)

@@ -11,7 +11,7 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 from google.type import date_pb2, money_pb2
 
-from services.runtime.errors import Violations
+from services.runtime.errors import Violations, etag_mismatch
 from services.runtime.money import AMOUNT_MINOR_MAX, DIGITS, Money, format_minor, minor_factor
 
 NANOS_PER_UNIT = 1_000_000_000
@@ -167,3 +167,12 @@ def read_uuid(violations: Violations, field: str, text: str) -> uuid.UUID:
 def etag(version: int) -> str:
     """The etag of a version of a resource (AIP-154)."""
     return f'"{version}"'
+
+
+def check_etag(given: str, version: int | None, name: str) -> None:
+    """See that a change is of the present version of a resource, of None if there is none.
+
+    Raises ABORTED ETAG_MISMATCH. Without an etag, a change is of whatever version there is.
+    """
+    if given and (version is None or given != etag(version)):
+        raise etag_mismatch(name)

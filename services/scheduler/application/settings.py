@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 from services.runtime.db.pool import Connection
-from services.runtime.errors import etag_mismatch
 from services.runtime.mutations import Applied
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag
 from services.scheduler import names
 from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
@@ -17,6 +16,5 @@ async def change(
 ) -> Applied[SchedulerSettings]:
     """Change a merchant's settings as a whole. Raises ABORTED ETAG_MISMATCH."""
     present = await settings.get(tx, merchant, lock=True)
-    if present_etag and present_etag != etag(present.version):
-        raise etag_mismatch(names.SETTINGS.format(merchant))
+    check_etag(present_etag, present.version, names.SETTINGS.format(merchant))
     return Applied(await settings.change(tx, replace(present, unpaid_policy=policy)), present)

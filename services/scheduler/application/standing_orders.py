@@ -10,7 +10,6 @@ from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import (
     Violations,
     already_exists,
-    etag_mismatch,
     not_found,
     wrong_state,
 )
@@ -18,7 +17,7 @@ from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied, Apply
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import etag
+from services.runtime.rpc.conversions import check_etag, etag
 from services.scheduler import publishers
 from services.scheduler.application import settlement, sign_up
 from services.scheduler.clients import Clients
@@ -75,8 +74,7 @@ def check_present(
 ) -> StandingOrder:
     """Refuse a change that is decided on another version, or that its state does not allow."""
     name = standing_order_name(*standing_order.key)
-    if present_etag and present_etag != etag(standing_order.version):
-        raise etag_mismatch(name)
+    check_etag(present_etag, standing_order.version, name)
     if standing_order.state not in states:
         raise wrong_state("STANDING_ORDER_STATE", f"{name} is {standing_order.state}")
     return standing_order
