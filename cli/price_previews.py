@@ -1,6 +1,5 @@
 """Whom a change of a price would touch, before anybody is notified."""
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -9,19 +8,16 @@ from google.type import date_pb2, money_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from cli.command import command, one_of
+from cli.command import command
 from cli.connect import Session
 from cli.forecast import FORECAST_TIMEOUT_SECONDS
 from cli.names import PRICE, PRODUCT
-from cli.prices import parse_tier
+from cli.prices import PriceOptions
 from cli.values import (
     format_date,
     format_money,
-    parse_basis_points,
     parse_date,
-    parse_moment,
     parse_money,
-    to_timestamp,
 )
 
 # Of one group, in one table.
@@ -49,37 +45,11 @@ async def preview_change(
             help="Ids or resource name: a price that is scheduled, or a product and an AMOUNT.",
         ),
     ],
+    options: PriceOptions,
     unit_price: Annotated[
         money_pb2.Money | None,
         typer.Argument(metavar="[AMOUNT]", parser=parse_money, help='For example "12.50 EUR".'),
     ] = None,
-    effective: Annotated[
-        datetime | None,
-        typer.Option(
-            "--from",
-            parser=parse_moment,
-            metavar="TIME",
-            help="When it takes effect. Default: now.",
-        ),
-    ] = None,
-    tiers: Annotated[
-        list[str] | None,
-        typer.Option("--tier", metavar="QUANTITY=AMOUNT", help="As in `prices add`. Repeatable."),
-    ] = None,
-    tier_mode: Annotated[
-        catalog_pb2.Price.TierMode.ValueType,
-        one_of(catalog_pb2.Price.TierMode, "How its tiers count."),
-    ] = catalog_pb2.Price.TIER_MODE_UNSPECIFIED,
-    discount_bps: Annotated[
-        int,
-        typer.Option(
-            "--subscriber-discount",
-            parser=parse_basis_points,
-            metavar="PERCENT",
-            help="What standing orders are given off.",
-            show_default=False,
-        ),
-    ] = 0,
     start: Annotated[
         date_pb2.Date | None,
         typer.Option(
@@ -101,13 +71,7 @@ async def preview_change(
     if unit_price is None:
         request.price = session.name(PRICE, price)
     else:
-        draft = catalog_pb2.Price(
-            unit_price=unit_price,
-            effective_time=to_timestamp(effective),
-            tiers=map(parse_tier, tiers or ()),
-            tier_mode=tier_mode,
-            subscriber_discount_bps=discount_bps,
-        )
+        draft = options.price_of(unit_price)
         product = session.name(PRODUCT, price)
         request.draft.CopyFrom(catalog_pb2.DraftPrice(product=product, price=draft))
     response = await session.scheduler.PreviewPriceChange(request, timeout=FORECAST_TIMEOUT_SECONDS)

@@ -1,5 +1,6 @@
 """The dated prices of products."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -55,14 +56,10 @@ def parse_tier(text: str) -> pb.PriceTier:
     )
 
 
-@command(prices, "add")
-async def add_price(
-    session: Session,
-    product: ProductArgument,
-    unit_price: Annotated[
-        money_pb2.Money,
-        typer.Argument(metavar="AMOUNT", parser=parse_money, help='For example "12.50 EUR".'),
-    ],
+@dataclass(frozen=True)
+class PriceOptions:
+    """What is said of a new price beside its amount."""
+
     effective: Annotated[
         datetime | None,
         typer.Option(
@@ -71,7 +68,7 @@ async def add_price(
             metavar="TIME",
             help="When it takes effect. Default: now.",
         ),
-    ] = None,
+    ] = None
     tiers: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,14 +76,14 @@ async def add_price(
             metavar="QUANTITY=AMOUNT",
             help='What a unit costs from so many on, for example "10=9.00 EUR". Repeatable.',
         ),
-    ] = None,
+    ] = None
     tier_mode: Annotated[
         pb.Price.TierMode.ValueType,
         one_of(
             pb.Price.TierMode,
             "Whether the tier of their number counts for all units, or for each its own.",
         ),
-    ] = pb.Price.TIER_MODE_UNSPECIFIED,
+    ] = pb.Price.TIER_MODE_UNSPECIFIED
     discount_bps: Annotated[
         int,
         typer.Option(
@@ -96,7 +93,28 @@ async def add_price(
             help="What standing orders are given off, for example 7.5.",
             show_default=False,
         ),
-    ] = 0,
+    ] = 0
+
+    def price_of(self, unit_price: money_pb2.Money) -> pb.Price:
+        """The price with this amount."""
+        return pb.Price(
+            unit_price=unit_price,
+            effective_time=to_timestamp(self.effective),
+            tiers=map(parse_tier, self.tiers or ()),
+            tier_mode=self.tier_mode,
+            subscriber_discount_bps=self.discount_bps,
+        )
+
+
+@command(prices, "add")
+async def add_price(
+    session: Session,
+    product: ProductArgument,
+    unit_price: Annotated[
+        money_pb2.Money,
+        typer.Argument(metavar="AMOUNT", parser=parse_money, help='For example "12.50 EUR".'),
+    ],
+    options: PriceOptions,
     price: Annotated[
         str, typer.Option("--id", help="The id of the new price. Default: generated.")
     ] = "",
@@ -106,13 +124,7 @@ async def add_price(
     request = pb.CreatePriceRequest(
         parent=session.name(PRODUCT, product),
         price_id=price or f"p-{request_id[:8]}",
-        price=pb.Price(
-            unit_price=unit_price,
-            effective_time=to_timestamp(effective),
-            tiers=map(parse_tier, tiers or ()),
-            tier_mode=tier_mode,
-            subscriber_discount_bps=discount_bps,
-        ),
+        price=options.price_of(unit_price),
         request_id=request_id,
     )
     session.output.one(await session.catalog.CreatePrice(request), PRICE_COLUMNS)
