@@ -47,7 +47,7 @@ class PeriodicWork:
     """What each replica does at an interval; done by several at once, it is done once."""
 
     name: str
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[object]]
     poll_seconds: float
     deadline_seconds: float
 

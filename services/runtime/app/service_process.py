@@ -204,20 +204,22 @@ def _workers(
     async def purge() -> Step:
         return await outbox.purge(runtime.database, runtime.settings.outbox_retention_days)
 
-    async def keep_digests() -> Step:
-        await digests.keep(runtime.database, runtime.clock)
-        # Days to catch up with wait for the next interval, so that they do not hold up due work.
-        return Step()
-
     def periodic(each: PeriodicWork) -> PeriodicWorker:
         async def step() -> Step:
             await each.work()
+            # What is left waits for the next interval, so that it does not hold up due work.
             return Step()
 
         return PeriodicWorker(
             each.name, runtime.clock, step, each.poll_seconds, each.deadline_seconds
         )
 
+    keep_digests = PeriodicWork(
+        "digests",
+        partial(digests.keep, runtime.database, runtime.clock),
+        digests.POLL_SECONDS,
+        digests.DEADLINE_SECONDS,
+    )
     buckets.export()
     clock, deadline_seconds = runtime.clock, components.lease.step_deadline_seconds
     due_work = [
@@ -234,10 +236,7 @@ def _workers(
         *due_work,
         WorkerLoop("relay", clock, messaging.relay.step, deadline_seconds=STEP_DEADLINE_SECONDS),
         PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
-        PeriodicWorker(
-            "digests", clock, keep_digests, digests.POLL_SECONDS, digests.DEADLINE_SECONDS
-        ),
-        *map(periodic, components.periodic_work),
+        *map(periodic, (keep_digests, *components.periodic_work)),
         PeriodicWorker("gauges", clock, gauges.step, GAUGE_INTERVAL_SECONDS),
         *messaging.consumers,
         messaging.failed_events,
