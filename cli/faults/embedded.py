@@ -16,7 +16,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy
 
 from cli.connect import Session, find_stack
-from cli.faults.crashes import Crashes, in_thread
+from cli.faults.crashes import SETTINGS, Crashes, in_thread
 from cli.faults.databases import DURABLES, DatabaseFaults
 from cli.faults.poison import PoisonedEvents
 from cli.faults.target import Fault, does, nothing
@@ -67,7 +67,7 @@ class EmbeddedTarget:
         self._replicas: list[Program] = []
         # Stream -> how many bytes it may hold, as its service made it.
         self._stream_sizes: dict[str, int] = {}
-        self.stack = EmbeddedStack(home, Addresses.free())
+        self.stack = EmbeddedStack(home, Addresses.free(), settings=SETTINGS)
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)

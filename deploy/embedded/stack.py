@@ -73,9 +73,17 @@ class Status:
 class EmbeddedStack:
     """The stack in a home folder. Every method raises PartError, with a message for people."""
 
-    def __init__(self, home: Path, addresses: Addresses, parts: Sequence[str] = PARTS) -> None:
+    def __init__(
+        self,
+        home: Path,
+        addresses: Addresses,
+        parts: Sequence[str] = PARTS,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`settings`: of every service, beside those that the stack gives it."""
         self.home = home.resolve()
         self.addresses = addresses
+        self._settings = settings
         self._names = [name for name in parts if name not in addresses.replaced]
         # Services that were started with settings of their own.
         self._special: dict[str, Program] = {}
@@ -178,7 +186,7 @@ class EmbeddedStack:
             f"{name}-{number}",
             f"services.{name}",
             self.home,
-            {**environment, **(settings or {})},
+            {**environment, **self._settings, **(settings or {})},
             lambda: answers_grpc(target),
         )
 
@@ -229,7 +237,7 @@ class EmbeddedStack:
 
     def _service(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Program:
         environment = wiring.service_environment(name, self.addresses, self._keys)
-        environment |= settings
+        environment |= {**self._settings, **settings}
         target = self.addresses.target(name)
         module = f"services.{name}"
         return Program(name, module, self.home, environment, lambda: answers_grpc(target))

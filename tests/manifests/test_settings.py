@@ -32,6 +32,7 @@ LEFT_OUT = {
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
     "RECURRING_CLOCK_URL": "production has none",
     "RECURRING_CLOCK_STEP_SECONDS": "no deployment steps its own clocks",
+    "RECURRING_LEASE_SECONDS": "the defaults differ by service, and are what a cluster needs",
     "RECURRING_CRASH_POINT": "no deployment ends its own processes",
     "RECURRING_PHONE_TEST_PREFIXES": "production has no numbers that nobody has",
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",

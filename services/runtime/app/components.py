@@ -63,7 +63,7 @@ class Components:
     # Method name -> who may call it.
     access: Mapping[str, Access]
     due_work: Sequence[DueWork] = ()
-    # How long a replica leases the buckets of its due work.
+    # How long a replica leases the buckets of its due work, unless the settings say otherwise.
     lease: Lease = leases.SUITE
     periodic_work: Sequence[PeriodicWork] = ()
     # The gauges of its database.
@@ -86,6 +86,11 @@ class Runtime(Generic[S]):
     identity: Identity
     # Closed when the process ends, the newest first.
     resources: AsyncExitStack
+
+    def lease(self, usual: Lease) -> Lease:
+        """How long buckets are leased, where the work of the service needs as long as `usual`."""
+        seconds = self.settings.lease_seconds
+        return usual if seconds is None else Lease(seconds)
 
     async def read_clock(self) -> None:
         """Set the clock by the database's. Raises if the database is away."""

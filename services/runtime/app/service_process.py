@@ -140,7 +140,7 @@ class ServiceProcess(Generic[S]):
                 messaging.broker, service, subscriptions,
             )  # fmt: skip
             gauges.export()
-            buckets = BucketLeases(runtime.database, components.lease, self._name)
+            buckets = BucketLeases(runtime.database, runtime.lease(components.lease), self._name)
             workers = _workers(runtime, components, messaging, gauges, buckets)
             runtime.database.on_commit(workers.wake)
             if isinstance(runtime.clock, SandboxClock):
@@ -221,7 +221,7 @@ def _workers(
         digests.DEADLINE_SECONDS,
     )
     buckets.export()
-    clock, deadline_seconds = runtime.clock, components.lease.step_deadline_seconds
+    clock, deadline_seconds = runtime.clock, buckets.lease.step_deadline_seconds
     due_work = [
         WorkerLoop(
             due.worker,

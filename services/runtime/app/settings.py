@@ -25,6 +25,7 @@ from services.runtime import crash_points
 from services.runtime.auth import tls
 from services.runtime.auth.key_sets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.crypto.encryption import Keyring
+from services.runtime.db.leases import LEASE_MAX_SECONDS, LEASE_MIN_SECONDS
 from services.runtime.errors import SettingsError
 from services.runtime.resource_names import ID_PATTERN
 
@@ -142,6 +143,8 @@ class RuntimeSettings(_StreamSettings, HealthSettings):
     drain_seconds: float = Field(default=10, ge=0, le=300)
     # Replicas restart at a random moment within this time after their files have changed.
     restart_jitter_seconds: float = Field(default=0, ge=0, le=600)
+    # How long buckets of due work are leased; None: as long as the service's work needs.
+    lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
     # At most as long as the partitions of the outbox last before their turn comes again.
     outbox_retention_days: int = Field(default=30, ge=1, le=42)
     # Where a fault suite ends this process.

@@ -40,6 +40,10 @@ RENEWED_WITHIN_SECONDS = 5
 # What is left of a lease when a step under it is cut off, for the last statement to end.
 MARGIN_SECONDS = 3
 LEAVE_TIMEOUT_SECONDS = 3.0
+# A shorter one leaves a step no time to ask anybody. A longer one ends after what it has begun with a
+# provider is looked up.
+LEASE_MIN_SECONDS = 15
+LEASE_MAX_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,10 @@ class Lease:
         return self.seconds - RENEWED_WITHIN_SECONDS - MARGIN_SECONDS
 
 
-# For steps that call other services, each call at most 10 s.
+# For steps that call other services, each call at most 10 s, unless the settings say otherwise.
 SUITE = Lease(20)
 # For steps that call a provider or a gateway.
-OUTSIDE = Lease(30)
+OUTSIDE = Lease(LEASE_MAX_SECONDS)
 
 
 class Assignment(NamedTuple):

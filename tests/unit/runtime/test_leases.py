@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.faults import crashes
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.runtime.db import leases
 from services.runtime.db.leases import BUCKETS, assign
@@ -73,11 +74,15 @@ def test_replicas_that_come_at_once_ask_for_different_buckets(replicas: list[uui
 
 
 def test_a_step_is_cut_off_before_its_lease_runs_out() -> None:
-    for lease in (leases.SUITE, leases.OUTSIDE):
+    for lease in (leases.SUITE, leases.OUTSIDE, leases.Lease(leases.LEASE_MIN_SECONDS)):
         ends_seconds = leases.RENEWED_WITHIN_SECONDS + lease.step_deadline_seconds
         assert 0 < ends_seconds + leases.MARGIN_SECONDS <= lease.seconds
     assert leases.RENEW_SECONDS < leases.RENEWED_WITHIN_SECONDS
 
 
 def test_an_attempt_is_not_looked_up_while_the_step_may_still_send_it() -> None:
-    assert leases.OUTSIDE.seconds <= RETRY_DELAY_FIRST.total_seconds()
+    assert RETRY_DELAY_FIRST.total_seconds() >= leases.LEASE_MAX_SECONDS
+
+
+def test_fault_suites_lease_as_shortly_as_a_service_accepts() -> None:
+    assert crashes.LEASE_SECONDS == leases.LEASE_MIN_SECONDS
