@@ -8,7 +8,7 @@ from cli.prove.clauses import Agreement, Clause, JointClauses, LocalClause
 
 CHECKED = """
     SELECT count(*) FROM audit_v1.attempts
-    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time) AND $1 IN ('', merchant)
+    WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND UNSETTLED(start_time) AND $1 IN ('', merchant)
 """
 SETTLED_BY = ("attempts",)
 NOTICE_BEFORE_CHARGE = Clause(
@@ -47,7 +47,7 @@ _ATTEMPTS = """
         LEFT JOIN audit_v1.mandates
           ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
           AND mandates.mandate = attempts.mandate
-        WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time)
+        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND UNSETTLED(start_time)
           AND $1 IN ('', attempts.merchant))
 """
 _NOT_ANNOUNCED = "billing_mode = 'AUTOMATIC' AND notice IS NULL"
@@ -128,7 +128,7 @@ MONTH_CEILING = LocalClause(
                             sum(amount_minor), attempts.currency, min(start_time), month_ceiling_minor)
                AS what
     FROM audit_v1.attempts JOIN audit_v1.mandates USING (merchant, customer, mandate)
-    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC'
+    WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
       AND month_ceiling_minor IS NOT NULL AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
     GROUP BY merchant, mandate_name, attempts.currency, month_ceiling_minor,
              date_trunc('month', start_time, 'UTC')
@@ -145,7 +145,7 @@ NO_CHARGE_AFTER_WITHDRAWAL = LocalClause(
     SELECT merchant, format('attempt %s of %s was made %s, it was withdrawn %s', number,
                             attempts.charge_name, start_time, withdraw_time) AS what
     FROM audit_v1.attempts JOIN audit_v1.withdrawals USING (merchant, customer, charge)
-    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND start_time > withdraw_time + interval '30 seconds'
+    WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND start_time > withdraw_time + interval '30 seconds'
       AND UNSETTLED(start_time) AND $1 IN ('', merchant)
     """,
     SETTLED_BY,

@@ -9,6 +9,7 @@ from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome, Unknown
+from services.payments.domain.transitions import AttemptState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import expiry as expiry_store
 from services.payments.store import refunds as refund_store
@@ -96,8 +97,10 @@ class Workers:
         found = await ask_all(unknown, self._provider.find, self._provider.turn, deadline)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
-        outcomes += [(a, Unknown("the answer was false")) for a in missing if a.mismatch]
-        lost = [attempt for attempt in missing if not attempt.mismatch]
+        # It was there before: what says otherwise now is not believed.
+        known = [a for a in missing if a.mismatch or a.state is not AttemptState.UNKNOWN]
+        outcomes += [(attempt, Unknown("it is not found any more")) for attempt in known]
+        lost = [attempt for attempt in missing if attempt not in known]
         if not lost:
             return outcomes
         now = self._clock.now()

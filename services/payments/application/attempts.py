@@ -13,7 +13,15 @@ from services.payments.domain.dunning import STANDARD
 from services.payments.domain.idempotent_retries import resend_all
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.ledger import book_charge
-from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
+from services.payments.domain.outcomes import (
+    Declined,
+    FinalOutcome,
+    NotMade,
+    Outcome,
+    Pending,
+    Succeeded,
+    Unknown,
+)
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
@@ -30,6 +38,7 @@ _OUTCOMES: dict[type[Outcome], str] = {
     Succeeded: "SUCCEEDED",
     Declined: "DECLINED",
     NotMade: "NOT_MADE",
+    Pending: "PENDING",
     Unknown: "UNKNOWN",
 }
 _outcomes_counter = metrics.counter(
@@ -79,17 +88,18 @@ async def settle(
     """Write what the provider said. An outcome that is known already is not written again."""
     for _, outcome in outcomes:
         _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
-    known = {a.charge_key: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
+    known = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, FinalOutcome)}
     if known:
         await _settle_known(tx, known, now)
     # Last, so that everybody locks charges before attempts.
+    await attempt_store.submit(tx, [(a, o) for a, o in outcomes if isinstance(o, Pending)], now)
     unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
     await attempt_store.postpone(tx, unknown, now)
 
 
 async def _settle_known(
     tx: Connection,
-    known: Mapping[ChargeKey, tuple[Attempt, Succeeded | Declined | NotMade]],
+    known: Mapping[ChargeKey, tuple[Attempt, FinalOutcome]],
     now: datetime,
 ) -> None:
     charges = await charge_store.locked(tx, known)

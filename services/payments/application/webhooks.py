@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.payments.domain.keys import ChargeKey, RefundKey
-from services.payments.domain.transitions import AttemptState
+from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.domain.webhooks import (
     OPEN_STATES,
     WebhookEvent,
@@ -97,7 +97,7 @@ async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: i
 def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookState:
     if attempt is None:
         return WebhookState.UNKNOWN_OBJECT
-    paid = {AttemptState.UNKNOWN, AttemptState.SUCCEEDED}
+    paid = OPEN_ATTEMPTS | {AttemptState.SUCCEEDED}
     return (
         WebhookState.CONTRADICTED if event.moved and attempt not in paid else WebhookState.HANDLED
     )

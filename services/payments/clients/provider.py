@@ -14,7 +14,14 @@ from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import DeclineClass, classify
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
-from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
+from services.payments.domain.outcomes import (
+    Declined,
+    NotMade,
+    Outcome,
+    Pending,
+    Succeeded,
+    Unknown,
+)
 from services.payments.domain.payment_methods import PaymentMethodKind, end_of_month
 from services.payments.domain.provider_amounts import AmountRule, amount_rules, to_provider
 from services.payments.domain.refunds import Refund
@@ -367,6 +374,9 @@ def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
     name, status = intent["id"], intent.get("status")
     if status == "succeeded":
         return Succeeded(name)
+    if status == "processing":
+        # Of a bank debit, for days.
+        return Pending(name)
     if status == "requires_payment_method":
         return _declined(intent.get("last_payment_error") or {}, name)
     if status == "requires_action":

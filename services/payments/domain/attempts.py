@@ -16,7 +16,15 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     derived_key,
 )
-from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, retry_delay
+from services.payments.domain.outcomes import (
+    Declined,
+    FinalOutcome,
+    NotMade,
+    Outcome,
+    Pending,
+    Succeeded,
+    retry_delay,
+)
 from services.payments.domain.transitions import ATTEMPT, AttemptEvent, AttemptState, ChargeState
 
 NO_MANDATE = MandateId("")
@@ -24,6 +32,7 @@ _EVENTS: dict[type[Outcome], AttemptEvent] = {
     Succeeded: AttemptEvent.SUCCEED,
     Declined: AttemptEvent.DECLINE,
     NotMade: AttemptEvent.CLOSE,
+    Pending: AttemptEvent.SUBMIT,
 }
 
 
@@ -86,15 +95,15 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
     )
 
 
-def settled_state(attempt: Attempt, outcome: Succeeded | Declined | NotMade) -> AttemptState:
-    """The state of an attempt once its outcome is known."""
+def state_after(attempt: Attempt, outcome: FinalOutcome | Pending) -> AttemptState:
+    """The state of an attempt once the provider has said something of it."""
     return ATTEMPT.to(attempt.state, _EVENTS[type(outcome)])
 
 
 def settle_attempt(
     charge: Charge,
     attempt: Attempt,
-    outcome: Succeeded | Declined | NotMade,
+    outcome: FinalOutcome,
     now: datetime,
     policy: DunningPolicy = STANDARD,
     fallback: PaymentMethodId | None = None,

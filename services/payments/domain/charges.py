@@ -28,7 +28,13 @@ from services.payments.domain.keys import (
     PaymentMethodId,
     PaymentMethodKey,
 )
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded, retry_delay
+from services.payments.domain.outcomes import (
+    Declined,
+    FinalOutcome,
+    NotMade,
+    Succeeded,
+    retry_delay,
+)
 from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
 NO_METHOD = PaymentMethodId("")
@@ -155,7 +161,7 @@ def begin_attempt(
 
 def settle(
     charge: Charge,
-    outcome: Succeeded | Declined | NotMade,
+    outcome: FinalOutcome,
     now: datetime,
     policy: DunningPolicy = STANDARD,
     fallback: PaymentMethodId | None = None,

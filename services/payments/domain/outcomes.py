@@ -8,6 +8,8 @@ from services.payments.domain.declines import DeclineClass, classify
 # An unknown outcome is looked up again this long afterwards, then later and later.
 RETRY_DELAY_FIRST = timedelta(seconds=30)
 RETRY_DELAY_MAX = timedelta(hours=1)
+# What a bank decides over days is looked up so often, if no webhook comes before.
+PENDING_LOOKUP_DELAY = timedelta(days=1)
 # Enough to come to the longest delay; an outage may well bring more questions than that.
 _DOUBLINGS_MAX = 7
 
@@ -45,6 +47,13 @@ class NotMade:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """The provider has the payment, and says over days whether the money moved."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Nobody knows whether the money moved."""
 
@@ -53,7 +62,9 @@ class Unknown:
     mismatch: str = ""
 
 
-Outcome = Succeeded | Declined | NotMade | Unknown
+# What ends an attempt.
+FinalOutcome = Succeeded | Declined | NotMade
+Outcome = FinalOutcome | Pending | Unknown
 
 
 def retry_delay(try_count: int) -> timedelta:

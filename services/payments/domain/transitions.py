@@ -38,6 +38,8 @@ class AttemptState(StrEnum):
     """What is known of an attempt."""
 
     UNKNOWN = "UNKNOWN"
+    # The provider has it, and says over days what comes of it.
+    PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
     DECLINED = "DECLINED"
     # It never reached the provider, and never will.
@@ -47,6 +49,8 @@ class AttemptState(StrEnum):
 class AttemptEvent(StrEnum):
     """What becomes known of an attempt."""
 
+    # The provider has taken it, and its outcome comes later.
+    SUBMIT = "SUBMIT"
     SUCCEED = "SUCCEED"
     DECLINE = "DECLINE"
     # Its key was closed before the provider got it.
@@ -84,11 +88,17 @@ CHARGE = Transitions(
 )
 ATTEMPT = Transitions(
     {
+        (AttemptState.UNKNOWN, AttemptEvent.SUBMIT): AttemptState.PENDING,
         (AttemptState.UNKNOWN, AttemptEvent.SUCCEED): AttemptState.SUCCEEDED,
         (AttemptState.UNKNOWN, AttemptEvent.DECLINE): AttemptState.DECLINED,
         (AttemptState.UNKNOWN, AttemptEvent.CLOSE): AttemptState.NOT_MADE,
+        (AttemptState.PENDING, AttemptEvent.SUBMIT): AttemptState.PENDING,
+        (AttemptState.PENDING, AttemptEvent.SUCCEED): AttemptState.SUCCEEDED,
+        (AttemptState.PENDING, AttemptEvent.DECLINE): AttemptState.DECLINED,
     }
 )
+# Those whose outcome is not known, and which may have taken money.
+OPEN_ATTEMPTS = frozenset({AttemptState.UNKNOWN, AttemptState.PENDING})
 REFUND = Transitions(
     {
         (RefundState.PENDING, RefundEvent.SUCCEED): RefundState.SUCCEEDED,

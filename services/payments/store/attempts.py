@@ -4,10 +4,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.payments.domain.attempts import Attempt, settled_state
+from services.payments.domain.attempts import Attempt, state_after
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, retry_delay
-from services.payments.domain.transitions import AttemptState
+from services.payments.domain.outcomes import (
+    PENDING_LOOKUP_DELAY,
+    Declined,
+    FinalOutcome,
+    NotMade,
+    Pending,
+    Unknown,
+    retry_delay,
+)
+from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -22,7 +30,7 @@ class _HintedRow(NamedTuple):
 
 
 # Statements that are given keys compare `state || ''`, which keeps the planner from the index of a
-# state, and from all that is in it.
+# state, and from all that is in it. What has no end has an outcome that is looked up.
 
 # Stored with their keys before they are sent, with the tokens that they are sent by.
 _BEGIN = Query(
@@ -58,7 +66,7 @@ _DUE = Query(
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, charge, number FROM attempts
-            WHERE state = 'UNKNOWN' AND bucket = leased.bucket AND next_lookup_time <= :now
+            WHERE bucket = leased.bucket AND next_lookup_time <= :now
             ORDER BY next_lookup_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN attempts USING (customer, merchant, charge, number)
@@ -84,7 +92,7 @@ _LOOK_UP = Command("""
                 CAST(:number AS integer[])) AS wanted (customer, merchant, charge, number)
     WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
       AND attempts.charge = wanted.charge AND attempts.number = wanted.number
-      AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
+      AND attempts.end_time IS NULL AND attempts.next_lookup_time > :now
 """)
 
 _HINTED = Query(
@@ -109,8 +117,8 @@ _HINT = Command("""
       AS hint (customer, merchant, charge, idempotency_key, object)
     WHERE attempts.customer = hint.customer AND attempts.merchant = hint.merchant
       AND attempts.charge = hint.charge AND attempts.idempotency_key = hint.idempotency_key
-      AND attempts.state || '' = 'UNKNOWN' AND attempts.lookup_count > 0
-      AND attempts.next_lookup_time > :now
+      AND attempts.end_time IS NULL AND attempts.next_lookup_time > :now
+      AND (attempts.state <> 'UNKNOWN' OR attempts.lookup_count > 0)
 """)
 
 _RESEND = Query(
@@ -137,11 +145,23 @@ _SETTLE = Query(
       AS done (customer, merchant, charge, number, state, decline_code, provider_payment)
     WHERE attempts.customer = done.customer AND attempts.merchant = done.merchant
       AND attempts.charge = done.charge AND attempts.number = done.number
-      AND attempts.state || '' = 'UNKNOWN'
+      AND attempts.end_time IS NULL
     RETURNING attempts.merchant, attempts.customer, attempts.charge
 """,
     ChargeKey,
 )
+
+# One that is pending already is looked up again.
+_SUBMIT = Command("""
+    UPDATE attempts SET state = taken.state, provider_payment = taken.provider_payment,
+                        next_lookup_time = :next_lookup_time, lookup_count = 0, mismatch = ''
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:provider_payment AS text[]))
+      AS taken (customer, merchant, charge, number, state, provider_payment)
+    WHERE attempts.customer = taken.customer AND attempts.merchant = taken.merchant
+      AND attempts.charge = taken.charge AND attempts.number = taken.number
+      AND attempts.end_time IS NULL
+""")
 
 _POSTPONE = Command("""
     UPDATE attempts SET next_lookup_time = later.next_lookup_time,
@@ -152,7 +172,7 @@ _POSTPONE = Command("""
       AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch)
     WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
       AND attempts.charge = later.charge AND attempts.number = later.number
-      AND attempts.state || '' = 'UNKNOWN'
+      AND attempts.end_time IS NULL
 """)
 
 _OF_CHARGES = Query(
@@ -198,7 +218,7 @@ async def hinted(
     """
     rows = await _HINTED.all_for(tx, events)
     states = {(ChargeKey(*row[:3]), row.idempotency_key): row.state for row in rows}
-    if AttemptState.UNKNOWN in states.values():
+    if not OPEN_ATTEMPTS.isdisjoint(states.values()):
         await _HINT.run_for(tx, events, now=now)
     return states
 
@@ -210,7 +230,7 @@ async def resend(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> 
 
 async def settle(
     tx: Connection,
-    outcomes: Sequence[tuple[Attempt, Succeeded | Declined | NotMade]],
+    outcomes: Sequence[tuple[Attempt, FinalOutcome]],
     now: datetime,
 ) -> set[ChargeKey]:
     """Write outcomes; returns the charges whose outcome was not known before."""
@@ -219,11 +239,23 @@ async def settle(
         await _SETTLE.all_for(
             tx,
             [attempt for attempt, _ in outcomes],
-            state=[settled_state(attempt, outcome) for attempt, outcome in outcomes],
+            state=[state_after(attempt, outcome) for attempt, outcome in outcomes],
             decline_code=[o.code if isinstance(o, Declined) else "" for o in known],
             provider_payment=["" if isinstance(o, NotMade) else o.provider_id for o in known],
             now=now,
         )
+    )
+
+
+async def submit(tx: Connection, pending: Sequence[tuple[Attempt, Pending]], now: datetime) -> None:
+    """Note that the provider has attempts, and when it is asked again what came of them."""
+    attempts = [attempt for attempt, _ in pending]
+    await _SUBMIT.run_for(
+        tx,
+        attempts,
+        state=[state_after(attempt, outcome) for attempt, outcome in pending],
+        provider_payment=[outcome.provider_id for _, outcome in pending],
+        next_lookup_time=now + PENDING_LOOKUP_DELAY,
     )
 
 

@@ -24,7 +24,8 @@ GAUGE_QUERIES = (
                        ) AS unknown
                    )), 0), 0) AS unknown_age,
                    (SELECT count(*) FROM (
-                       SELECT FROM attempts WHERE state = 'UNKNOWN' AND mismatch <> '' LIMIT :limit
+                       SELECT FROM attempts
+                       WHERE next_lookup_time IS NOT NULL AND mismatch <> '' LIMIT :limit
                    ) AS counted) + (SELECT count(*) FROM (
                        SELECT FROM refunds WHERE next_try_time IS NOT NULL AND mismatch <> ''
                        ORDER BY create_time LIMIT :limit

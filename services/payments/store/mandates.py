@@ -153,7 +153,7 @@ _MONTH_TOTALS = Query(
     CROSS JOIN LATERAL (
         SELECT CAST(coalesce(sum(amount_minor), 0) AS bigint) AS total_minor FROM attempts
         WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-          AND attempts.mandate = wanted.mandate AND state IN ('UNKNOWN', 'SUCCEEDED')
+          AND attempts.mandate = wanted.mandate AND state NOT IN ('DECLINED', 'NOT_MADE')
           AND start_time >= CAST(:first AS timestamptz) - CAST(:resent_within AS interval)
           AND start_time < :following
           AND (start_time >= :first OR resend_time >= :first AND resend_time < :following)
@@ -171,7 +171,7 @@ _LAST_CHARGES = Query(
     CROSS JOIN LATERAL (
         SELECT start_time FROM attempts
         WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-          AND attempts.mandate = wanted.mandate AND state IN ('UNKNOWN', 'SUCCEEDED')
+          AND attempts.mandate = wanted.mandate AND state NOT IN ('DECLINED', 'NOT_MADE')
           AND state = 'SUCCEEDED'
         ORDER BY start_time DESC LIMIT 1
     ) AS last
@@ -189,7 +189,8 @@ _WITH_TOTALS = Query(
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-                 AND attempts.mandate = wanted.mandate AND attempts.state IN ('UNKNOWN', 'SUCCEEDED')
+                 AND attempts.mandate = wanted.mandate
+                 AND attempts.state NOT IN ('DECLINED', 'NOT_MADE')
                  AND attempts.start_time >= wanted.first - CAST(:resent_within AS interval)
                  AND attempts.start_time < wanted.following
                  AND (attempts.start_time >= wanted.first

@@ -16,6 +16,7 @@ from services.payments.domain.outcomes import Declined, NotMade, Succeeded
 from services.payments.domain.transitions import (
     ATTEMPT,
     CHARGE,
+    OPEN_ATTEMPTS,
     REFUND,
     AttemptEvent,
     AttemptState,
@@ -52,8 +53,16 @@ def test_a_charge_ends_in_three_states() -> None:
 
 @given(st.lists(st.sampled_from(AttemptEvent), min_size=1))
 def test_the_first_outcome_of_an_attempt_stays(events: list[AttemptEvent]) -> None:
-    state = ATTEMPT.to(AttemptState.UNKNOWN, events[0])
-    assert not any(state in ATTEMPT.sources(event) for event in events)
+    state, outcomes = AttemptState.UNKNOWN, 0
+    for event in events:
+        if state in ATTEMPT.sources(event):
+            state = ATTEMPT.to(state, event)
+            outcomes += event is not AttemptEvent.SUBMIT
+    assert outcomes == (state not in OPEN_ATTEMPTS)
+
+
+def test_an_attempt_that_the_provider_has_was_made() -> None:
+    assert AttemptState.PENDING not in ATTEMPT.sources(AttemptEvent.CLOSE)
 
 
 @given(st.lists(st.sampled_from(RefundEvent), min_size=1))

@@ -462,6 +462,10 @@ class Charge(_message.Message):
             DECLINED: Charge.Attempt._State.ValueType  # 3
             NOT_MADE: Charge.Attempt._State.ValueType  # 4
             """It never reached the provider, and never will; the charge goes on without it."""
+            PENDING: Charge.Attempt._State.ValueType  # 5
+            """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
+            daily, or when the provider tells.
+            """
 
         class State(_State, metaclass=_StateEnumTypeWrapper): ...
         STATE_UNSPECIFIED: Charge.Attempt.State.ValueType  # 0
@@ -471,6 +475,10 @@ class Charge(_message.Message):
         DECLINED: Charge.Attempt.State.ValueType  # 3
         NOT_MADE: Charge.Attempt.State.ValueType  # 4
         """It never reached the provider, and never will; the charge goes on without it."""
+        PENDING: Charge.Attempt.State.ValueType  # 5
+        """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
+        daily, or when the provider tells.
+        """
 
         NUMBER_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int

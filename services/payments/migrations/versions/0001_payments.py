@@ -192,7 +192,8 @@ CREATE TABLE attempts (
     start_time              timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
-                            CHECK (state IN ('UNKNOWN', 'SUCCEEDED', 'DECLINED', 'NOT_MADE')),
+                            CHECK (state IN ('UNKNOWN', 'PENDING', 'SUCCEEDED', 'DECLINED',
+                                             'NOT_MADE')),
     decline_code            text        NOT NULL DEFAULT '',
     provider_payment        text        NOT NULL DEFAULT '',
     -- When it was sent once more under its key, never more often.
@@ -204,16 +205,16 @@ CREATE TABLE attempts (
     next_lookup_time        timestamptz,
     -- Its charge and payment method are there: what begins it has read them, and none is ever deleted.
     PRIMARY KEY (customer, merchant, charge, number),
-    CHECK ((state = 'UNKNOWN') = (next_lookup_time IS NOT NULL)),
-    CHECK ((state = 'UNKNOWN') = (end_time IS NULL)),
+    CHECK ((state IN ('SUCCEEDED', 'DECLINED', 'NOT_MADE')) = (end_time IS NOT NULL)),
+    CHECK ((end_time IS NULL) = (next_lookup_time IS NOT NULL)),
     CHECK (resend_time >= start_time)
 )
 -- As that of charges.
 WITH (fillfactor = 50);
--- No attempt begins while one has an unknown outcome, and none after one that succeeded.
+-- No attempt begins while one has an open outcome, and none after one that succeeded.
 CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
-    WHERE state IN ('UNKNOWN', 'SUCCEEDED');
-CREATE INDEX attempts_unknown ON attempts (bucket, next_lookup_time) WHERE state = 'UNKNOWN';
+    WHERE state NOT IN ('DECLINED', 'NOT_MADE');
+CREATE INDEX attempts_open ON attempts (bucket, next_lookup_time) WHERE next_lookup_time IS NOT NULL;
 CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN';
 CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, end_time)
@@ -221,7 +222,7 @@ CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, 
 CREATE INDEX attempts_start_time ON attempts USING brin (coalesce(resend_time, start_time))
     WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
-    WHERE state IN ('UNKNOWN', 'SUCCEEDED');
+    WHERE state NOT IN ('DECLINED', 'NOT_MADE');
 
 CREATE TABLE refunds (
     merchant                text        NOT NULL,
@@ -359,7 +360,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'lookup' AS kind, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_lookup_time AS due_time FROM attempts
-        WHERE state = 'UNKNOWN' AND attempts.bucket = buckets.bucket
+        WHERE next_lookup_time IS NOT NULL AND attempts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
     SELECT 'refund' AS kind, buckets.bucket, due_time
@@ -489,7 +490,7 @@ CREATE VIEW audit_v1.digested AS
     UNION ALL
     SELECT 'attempts', merchant, '', charge_name || ' ' || number, currency, amount_minor,
            format('%s %s %s %s', state, start_time, billing_mode, mandate), start_time,
-           state <> 'UNKNOWN'
+           end_time IS NOT NULL
     FROM audit_v1.attempts
     UNION ALL
     SELECT 'ledger-entries', merchant, '', transaction || ' ' || leg, currency, amount_minor,
@@ -501,9 +502,9 @@ CREATE VIEW audit_v1.due_work AS
     FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
       AND coalesce(next_attempt_time, expire_time) IS NOT NULL
     UNION ALL
-    SELECT 'attempt of unknown outcome', merchant, merchant || '/' || customer || '/' || charge,
+    SELECT 'attempt of open outcome', merchant, merchant || '/' || customer || '/' || charge,
            next_lookup_time, bucket
-    FROM attempts WHERE state = 'UNKNOWN'
+    FROM attempts WHERE next_lookup_time IS NOT NULL
     UNION ALL
     SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
            next_try_time, bucket
