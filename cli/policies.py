@@ -64,7 +64,7 @@ async def set_settings(
         pb.SchedulerSettings.UnpaidPolicy.ValueType,
         one_of(
             pb.SchedulerSettings.UnpaidPolicy,
-            "Order it anyway, hold it, or pause the standing order.",
+            "Order it anyway, hold it, or pause or cancel the standing order.",
         ),
     ],
 ) -> None:

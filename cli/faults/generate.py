@@ -172,7 +172,7 @@ def _action(
         "order": rng.randrange(orders),
         "product": rng.choice(("tea", "coffee", "beans")),
         "number": rng.randint(1, 5),
-        "word": rng.choice(("GO_ON", "WAIT", "PAUSE")),
+        "word": rng.choice(("GO_ON", "WAIT", "PAUSE", "CANCEL")),
         "schedule": _schedule(rng),
         # As after a time-out: the same request again, at the same moment.
         "twice": rng.random() < 0.2,  # noqa: PLR2004 - one in five

@@ -125,7 +125,7 @@ def standing_order_changed(
     """A standing order was created, paused, resumed, cancelled or came to its end.
 
     `next_open_time` is when the next cycle is due whose order is open already, if there is one;
-    `reason` is why it was paused by itself.
+    `reason` is why it was paused or cancelled by itself.
     """
     name = standing_order_name(standing_order.merchant, standing_order.standing_order)
     message = events_pb2.StandingOrderChanged(

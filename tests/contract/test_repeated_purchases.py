@@ -344,3 +344,18 @@ async def test_an_order_that_ends_unpaid_pauses_its_standing_order(ann: Customer
         notify_pb2.ListNoticesRequest(parent=ann.name, subject_resource=slow.name)
     )
     assert len(notices.notices) == 2  # that it was created, and that it is paused
+
+
+async def test_an_order_that_ends_unpaid_cancels_its_standing_order(ann: Customer) -> None:
+    await set_policy(ann, Settings.CANCEL)
+    slow = await ann.subscribe(**pay_on_notice(5 * DAY))
+
+    await ann.suite.advance(SECOND_COLLECTED)
+
+    standing_order = await ann.shop.scheduler.GetStandingOrder(
+        scheduler_pb2.GetStandingOrderRequest(name=slow.name)
+    )
+    assert state_of(await order(ann, slow, 1)) == ("LAPSED", ["PAYMENT_REQUEST_EXPIRED"])
+    assert state_of(await order(ann, slow, 2)) == ("CANCELLED", ["STANDING_ORDER_CANCELLED"])
+    assert standing_order.state == StandingOrder.CANCELLED
+    assert not standing_order.HasField("next_due_time")

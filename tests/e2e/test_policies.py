@@ -39,7 +39,7 @@ def test_a_policy_is_said_in_so_many_words(recurring: Recurring) -> None:
     refused = recurring.run("settings", "set", "--unpaid", "sometimes")
 
     assert refused.returncode == 2
-    assert "GO_ON, WAIT, PAUSE" in refused.stderr
+    assert "GO_ON, WAIT, PAUSE, CANCEL" in refused.stderr
 
 
 def test_an_order_that_does_not_exist_cannot_be_confirmed(recurring: Recurring) -> None:

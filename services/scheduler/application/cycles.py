@@ -12,12 +12,7 @@ from services.runtime.messaging import outbox
 from services.runtime.mutations import Applied, Apply
 from services.scheduler import publishers
 from services.scheduler.application import settlement, sign_up
-from services.scheduler.application.standing_orders import (
-    LIVE_STATES,
-    existing,
-    locked,
-    record_pause,
-)
+from services.scheduler.application.standing_orders import existing, locked, record_pause
 from services.scheduler.clients import Clients, refuse_untaxed
 from services.scheduler.clients.questions import Cart
 from services.scheduler.domain import calendar
@@ -34,6 +29,7 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.order_lifecycle import brought_forward, restored, skipped
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
+    LIVE_STATES,
     CycleChange,
     StandingOrder,
     State,

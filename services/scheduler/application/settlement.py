@@ -1,16 +1,18 @@
 """What follows when orders come into another state: counts, pauses, and the end of a standing order."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
+from services.scheduler.domain.cycles import ended as cancelled_at_once
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled, skipped
-from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.publishers import order_events, standing_order_changed
+from services.scheduler.domain.standing_order import LIVE_STATES, StandingOrder
+from services.scheduler.publishers import order_events, payment_withdrawn, standing_order_changed
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
@@ -63,7 +65,9 @@ async def settle(
     ]
     # What was never to be paid yet (a hold that ran out) is not unpaid.
     unpaid = [o for o in moved if o.state is OrderState.LAPSED and o.amount_minor is not None]
-    events += await _pause_unpaid(tx, unpaid, now) if unpaid else []
+    if unpaid:
+        events += await _pause_unpaid(tx, unpaid, now)
+        events += await _cancel_unpaid(tx, unpaid, now)
     await outbox.put(tx, events)
     await end_finished(tx, keys, now)
 
@@ -75,6 +79,26 @@ async def _pause_unpaid(
     keys = [order.key.standing_order_key for order in unpaid]
     paused = await standing_order_rows.pause(tx, keys, now, by_policy=True)
     return await _paused(tx, paused, None, now)
+
+
+async def _cancel_unpaid(
+    tx: Connection, unpaid: Sequence[Order], now: datetime
+) -> list[OutboxEvent]:
+    """Cancel the standing orders of orders that ended unpaid, where the merchant wants that."""
+    reasons = {order.key.standing_order_key: order.reasons[0] for order in unpaid}
+    present = await standing_order_rows.to_cancel(tx, list(reasons))
+    events = []
+    for state in LIVE_STATES:
+        openings = [cancelled_at_once(one, now) for one in present if one.state is state]
+        if openings:
+            await standing_order_rows.advance(tx, openings, state, now)
+            await order_rows.insert(tx, [o for opening in openings for o in opening.orders], now)
+        for opening in openings:
+            stored = opening.standing_order
+            stored = replace(stored, version=stored.version + 1)
+            reason = reasons[stored.key]
+            events.append(standing_order_changed(stored, str(stored.state), now, reason=reason))
+    return events + await _orders_ended(tx, present, OrderReason.STANDING_ORDER_CANCELLED, now)
 
 
 async def pause_discontinued(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
@@ -118,17 +142,33 @@ async def _paused(
     now: datetime,
 ) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
-    by_key = {standing_order.key: standing_order for standing_order in paused}
     events = [
         standing_order_changed(standing_order, str(standing_order.state), now, reason=reason)
         for standing_order in paused
     ]
-    open_orders = (
-        await order_rows.open_orders(tx, list(by_key), WITHDRAWABLE_STATES) if by_key else []
-    )
+    return events + await _orders_ended(tx, paused, OrderReason.PAUSED, now)
+
+
+async def _orders_ended(
+    tx: Connection, ended: Sequence[StandingOrder], reason: OrderReason, now: datetime
+) -> list[OutboxEvent]:
+    """End the open orders of standing orders that were paused or cancelled by themselves.
+
+    What awaits its payment goes on during a pause; by a cancellation it is not wanted any more.
+    """
+    if not ended:
+        return []
+    by_key = {standing_order.key: standing_order for standing_order in ended}
+    open_orders = await order_rows.open_orders(tx, list(by_key))
+    events = []
     for state in WITHDRAWABLE_STATES:
-        ending = [cancelled(o, OrderReason.PAUSED, now) for o in open_orders if o.state is state]
+        ending = [cancelled(order, reason, now) for order in open_orders if order.state is state]
         for order in await order_rows.update(tx, ending, state, now):
-            standing_order = by_key[order.key.standing_order_key]
-            events += order_events(order, standing_order, now)
+            events += order_events(order, by_key[order.key.standing_order_key], now)
+    if reason is OrderReason.STANDING_ORDER_CANCELLED:
+        events += [
+            payment_withdrawn(order, now)
+            for order in open_orders
+            if order.state is OrderState.AWAITING_PAYMENT
+        ]
     return events

@@ -31,6 +31,7 @@ from services.scheduler.domain.pauses import pause_recorded, paused, reactivated
 from services.scheduler.domain.price_protection import agreed_anew, asks_anew, under_schedule
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (
+    LIVE_STATES,
     Opening,
     StandingOrder,
     State,
@@ -41,7 +42,6 @@ from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups
 from services.scheduler.store import standing_orders as store
 
-LIVE_STATES = (State.ACTIVE, State.PAUSED)
 # After a change of these, the other services are called again.
 CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions", "price_protection"})
 

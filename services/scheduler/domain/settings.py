@@ -12,6 +12,7 @@ class UnpaidPolicy(StrEnum):
     GO_ON = "GO_ON"
     WAIT = "WAIT"
     PAUSE = "PAUSE"
+    CANCEL = "CANCEL"
 
 
 @dataclass(frozen=True, slots=True)

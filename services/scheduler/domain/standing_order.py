@@ -39,6 +39,10 @@ class State(StrEnum):
     COMPLETED = "COMPLETED"
 
 
+# In which it has cycles to come.
+LIVE_STATES = (State.ACTIVE, State.PAUSED)
+
+
 class CatchUpMode(StrEnum):
     """Which of the cycles that passed unbilled are billed late."""
 

@@ -191,6 +191,20 @@ _PAUSE = Query(
     StandingOrderRow,
 )
 
+# Those that an unpaid order cancels, where the merchant wants that. Locked in the order of their keys.
+_TO_CANCEL = Query(
+    """
+    SELECT standing_order_rows.* FROM standing_order_rows
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS given (merchant, standing_order) USING (merchant, standing_order)
+    JOIN scheduler_settings AS settings USING (merchant)
+    WHERE settings.unpaid_policy = 'CANCEL' AND next_cycle IS NOT NULL
+      AND state || '' IN ('ACTIVE', 'PAUSED')
+    ORDER BY merchant, standing_order FOR UPDATE OF standing_order_rows
+    """,
+    StandingOrderRow,
+)
+
 
 async def get(
     tx: Connection,
@@ -319,4 +333,10 @@ async def pause(
     With `by_policy`, those whose merchant wants it where an order ended unpaid.
     """
     rows = await _PAUSE.all(tx, **arrays_of(sorted(set(keys))), now=now, by_policy=by_policy)
+    return [standing_order_of(row) for row in rows]
+
+
+async def to_cancel(tx: Connection, keys: Sequence[StandingOrderKey]) -> list[StandingOrder]:
+    """Those that an unpaid order cancels, by the policy of their merchant, locked."""
+    rows = await _TO_CANCEL.all(tx, **arrays_of(sorted(set(keys))))
     return [standing_order_of(row) for row in rows]

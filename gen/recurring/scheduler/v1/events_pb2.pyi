@@ -486,7 +486,7 @@ class StandingOrderChanged(_message.Message):
     state: _scheduler_pb2.StandingOrder.State.ValueType
     time_zone: _builtins.str
     reason: _scheduler_pb2.OrderReason.ValueType
-    """PAUSED by itself: why, for example PRODUCT_UNAVAILABLE."""
+    """PAUSED or CANCELLED by itself: why, for example PRODUCT_UNAVAILABLE or PAYMENT_DECLINED."""
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When the next order is due that is not left out; absent when there is none."""

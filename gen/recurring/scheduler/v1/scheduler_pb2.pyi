@@ -662,6 +662,10 @@ class SchedulerSettings(_message.Message):
         """When an order lapses whose payment was asked for, its standing order is paused, and the orders of
         it that are announced or HELD are cancelled; the customer is notified.
         """
+        CANCEL: SchedulerSettings._UnpaidPolicy.ValueType  # 4
+        """When an order lapses whose payment was asked for, its standing order is cancelled as by
+        CancelStandingOrder: its open orders are cancelled, too; the customer is notified.
+        """
 
     class UnpaidPolicy(_UnpaidPolicy, metaclass=_UnpaidPolicyEnumTypeWrapper):
         """What the next cycle does."""
@@ -674,6 +678,10 @@ class SchedulerSettings(_message.Message):
     PAUSE: SchedulerSettings.UnpaidPolicy.ValueType  # 3
     """When an order lapses whose payment was asked for, its standing order is paused, and the orders of
     it that are announced or HELD are cancelled; the customer is notified.
+    """
+    CANCEL: SchedulerSettings.UnpaidPolicy.ValueType  # 4
+    """When an order lapses whose payment was asked for, its standing order is cancelled as by
+    CancelStandingOrder: its open orders are cancelled, too; the customer is notified.
     """
 
     NAME_FIELD_NUMBER: _builtins.int

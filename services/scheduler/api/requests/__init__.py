@@ -364,7 +364,7 @@ def read_settings(message: pb.SchedulerSettings) -> tuple[MerchantId, UnpaidPoli
     violations = Violations()
     violations.require(
         "scheduler_settings.unpaid_policy",
-        "must be GO_ON, WAIT or PAUSE",
+        "must be GO_ON, WAIT, PAUSE or CANCEL",
         met=message.unpaid_policy != 0,
     )
     violations.check()

@@ -290,7 +290,7 @@ CREATE INDEX price_change_notices_told
 CREATE TABLE scheduler_settings (
     merchant                text        NOT NULL PRIMARY KEY,
     unpaid_policy           text        NOT NULL
-                            CHECK (unpaid_policy IN ('GO_ON', 'WAIT', 'PAUSE')),
+                            CHECK (unpaid_policy IN ('GO_ON', 'WAIT', 'PAUSE', 'CANCEL')),
     version                 integer     NOT NULL
 );
 
