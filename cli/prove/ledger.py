@@ -114,4 +114,32 @@ LEDGER_DAYS_ADD_UP = LocalClause(
     """,
     ("ledger-entries",),
 )
-LOCAL = (CAPTURED_IN_LEDGER, REFUNDS_WITHIN_CHARGE, LEDGER_DAYS_ADD_UP)
+CREDIT_ADDS_UP = LocalClause(
+    "credit-adds-up",
+    "A customer has of credit what was given less what was used, as the ledger has it.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.credit_balances WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant,
+           format('%s has %s %s of credit, its transactions come to %s and the ledger to %s',
+                  'merchants/' || merchant || '/customers/' || customer, coalesce(balance_minor, 0),
+                  currency, coalesce(added_minor, 0), coalesce(booked_minor, 0)) AS what
+    FROM (
+        SELECT merchant, customer, currency, balance_minor FROM audit_v1.credit_balances
+        WHERE $1 IN ('', merchant)
+    ) AS kept
+    FULL JOIN (
+        SELECT merchant, customer, currency, sum(amount_minor) AS added_minor
+        FROM audit_v1.credit_transactions WHERE $1 IN ('', merchant)
+        GROUP BY merchant, customer, currency
+    ) AS added USING (merchant, customer, currency)
+    FULL JOIN (
+        SELECT merchant, customer, currency, -sum(amount_minor) AS booked_minor
+        FROM audit_v1.ledger_entries WHERE account = 'customer-credit' AND $1 IN ('', merchant)
+        GROUP BY merchant, customer, currency
+    ) AS booked USING (merchant, customer, currency)
+    WHERE coalesce(balance_minor, 0) <> coalesce(added_minor, 0)
+       OR coalesce(balance_minor, 0) <> coalesce(booked_minor, 0)
+    """,
+)
+LOCAL = (CAPTURED_IN_LEDGER, REFUNDS_WITHIN_CHARGE, LEDGER_DAYS_ADD_UP, CREDIT_ADDS_UP)

@@ -3,6 +3,7 @@
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
+    CreditTransactionKey,
     CustomerKey,
     MandateKey,
     MerchantId,
@@ -24,6 +25,10 @@ DUNNING_POLICY = KeyPattern("merchants/{merchant}/dunningPolicy", MerchantId)
 MANDATE = KeyPattern(_CUSTOMER + "/mandates/{mandate}", MandateKey)
 CHARGE = KeyPattern(_CUSTOMER + "/charges/{charge}", ChargeKey, derived="charge")
 REFUND = KeyPattern(_CUSTOMER + "/charges/{charge}/refunds/{refund}", RefundKey, derived="charge")
+CREDIT_BALANCE = KeyPattern(_CUSTOMER + "/creditBalance", CustomerKey)
+CREDIT_TRANSACTION = KeyPattern(
+    _CUSTOMER + "/creditTransactions/{credit_transaction}", CreditTransactionKey
+)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")

@@ -461,6 +461,21 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
         ("EraseCustomer", payments_pb2.EraseCustomerRequest(name=customer)),
         ("GetRefund", payments_pb2.GetRefundRequest(name=f"{charge}/refunds/r1")),
         ("ListRefunds", payments_pb2.ListRefundsRequest(parent=charge)),
+        (
+            "CreateCreditTransaction",
+            payments_pb2.CreateCreditTransactionRequest(
+                parent=customer,
+                credit_transaction_id="gift",
+                credit_transaction=payments_pb2.CreditTransaction(
+                    amount=to_money(500, "EUR"), type=payments_pb2.CreditTransaction.GOODWILL
+                ),
+            ),
+        ),
+        (
+            "GetCreditBalance",
+            payments_pb2.GetCreditBalanceRequest(name=f"{customer}/creditBalance"),
+        ),
+        ("ListCreditTransactions", payments_pb2.ListCreditTransactionsRequest(parent=customer)),
     ]
 
 

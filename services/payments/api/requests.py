@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import MandateCheck
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import Mandate
+from services.payments.domain.credit import (
+    GIVING_TYPES,
+    TAKING_TYPES,
+    CreditTransaction,
+    CreditType,
+)
 from services.payments.domain.dunning import PUBLISHED_DAYS, DunningPolicy, RetrySchedule
 from services.payments.domain.keys import (
     ChargeKey,
+    CreditTransactionId,
     CustomerId,
     MandateId,
     MandateKey,
@@ -129,6 +137,38 @@ def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKe
     amount = read_money(violations, "refund.amount", request.refund.amount)
     violations.check()
     return key, amount
+
+
+def read_new_credit_transaction(
+    request: payments_pb2.CreateCreditTransactionRequest, now: datetime
+) -> CreditTransaction:
+    """What is to be given to a customer, or taken. Raises like `read_name`."""
+    wanted = request.credit_transaction
+    violations = Violations()
+    taken = wanted.amount.units < 0 or wanted.amount.nanos < 0
+    size = money_pb2.Money(
+        currency_code=wanted.amount.currency_code,
+        units=-wanted.amount.units if taken else wanted.amount.units,
+        nanos=-wanted.amount.nanos if taken else wanted.amount.nanos,
+    )
+    amount = read_money(violations, "credit_transaction.amount", size)
+    violations.check()
+    type_ = CreditType(payments_pb2.CreditTransaction.Type.Name(wanted.type))
+    if type_ not in (TAKING_TYPES if taken else GIVING_TYPES):
+        rule = (
+            "must be PAYOUT or CORRECTION if the amount is below 0, and not PAYOUT if it is above"
+        )
+        violations.add("credit_transaction.type", rule, "NOT_OF_THIS_SIGN")
+    violations.check()
+    return CreditTransaction(
+        *read_name(CUSTOMER, request.parent),
+        CreditTransactionId(request.credit_transaction_id),
+        type_,
+        -amount.amount_minor if taken else amount.amount_minor,
+        amount.currency,
+        source="",
+        create_time=now,
+    )
 
 
 def read_balances(

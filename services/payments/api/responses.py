@@ -11,6 +11,7 @@ from services.payments.application.mandates import CheckedMandate
 from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
+from services.payments.domain.credit import Credit, CreditTransaction
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.ledger import ACCOUNT_TYPES
 from services.payments.domain.payment_methods import PaymentMethod
@@ -87,6 +88,33 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
     if mandate.month_ceiling_minor is not None:
         message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
     return message
+
+
+def credit_transaction_message(transaction: CreditTransaction) -> payments_pb2.CreditTransaction:
+    """A change of a customer's credit."""
+    currency = transaction.currency
+    return payments_pb2.CreditTransaction(
+        name=transaction.key.name,
+        amount=to_money(transaction.amount_minor, currency),
+        type=payments_pb2.CreditTransaction.Type.Value(transaction.type),
+        source=transaction.source,
+        balance_after=to_money(transaction.balance_after_minor, currency),
+        create_time=to_timestamp(transaction.create_time),
+    )
+
+
+def credit_balance_message(name: str, held: Iterable[Credit]) -> payments_pb2.CreditBalance:
+    """What a customer has of credit."""
+    return payments_pb2.CreditBalance(
+        name=name,
+        amounts=[
+            payments_pb2.CreditBalance.Amount(
+                balance=to_money(credit.balance_minor, credit.currency),
+                reserved=to_money(credit.reserved_minor, credit.currency),
+            )
+            for credit in held
+        ],
+    )
 
 
 def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:

@@ -6,6 +6,7 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from services.payments.api import requests, responses
 from services.payments.application import (
     charges,
+    credit,
     dunning,
     erasure,
     mandates,
@@ -20,6 +21,7 @@ from services.payments.domain.refunds import Refund
 from services.payments.names import (
     AMOUNT_RULES,
     CHARGE,
+    CREDIT_BALANCE,
     CUSTOMER,
     CUSTOMER_OR_ANY,
     DUNNING_POLICY,
@@ -28,6 +30,7 @@ from services.payments.names import (
     PAYMENT_METHOD,
     REFUND,
 )
+from services.payments.store import credit as credit_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
@@ -61,6 +64,9 @@ ACCESS = {
     "CreateRefund": Access(WRITE),
     "GetRefund": Access(READ),
     "ListRefunds": Access(READ),
+    "CreateCreditTransaction": Access(WRITE),
+    "GetCreditBalance": Access(READ),
+    "ListCreditTransactions": Access(READ),
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
@@ -316,6 +322,43 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             listed = await refund_store.of_charge(connection, key, after, page.limit)
         shown, token = page.cut(listed, self._refund_message, lambda refund: (refund.refund,))
         return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
+
+    # --- credit -------------------------------------------------------------------------------------
+
+    async def CreateCreditTransaction(
+        self, request: payments_pb2.CreateCreditTransactionRequest, _context: object
+    ) -> payments_pb2.CreditTransaction:
+        now = self._clock.now()
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.CreditTransaction,
+            responses.credit_transaction_message,
+            lambda tx: credit.create(tx, requests.read_new_credit_transaction(request, now), now),
+        )
+
+    async def GetCreditBalance(
+        self, request: payments_pb2.GetCreditBalanceRequest, _context: object
+    ) -> payments_pb2.CreditBalance:
+        owner = read_name(CREDIT_BALANCE, request.name)
+        async with self._database.read() as connection:
+            held = await credit_store.of_customer(connection, owner)
+        return responses.credit_balance_message(request.name, held)
+
+    async def ListCreditTransactions(
+        self, request: payments_pb2.ListCreditTransactionsRequest, _context: object
+    ) -> payments_pb2.ListCreditTransactionsResponse:
+        owner = read_name(CUSTOMER, request.parent)
+        page = read_page(request, keys=1)
+        after = page.after_position()
+        async with self._database.read() as connection:
+            listed = await credit_store.transactions(connection, owner, after, page.limit)
+        shown, token = page.cut(
+            listed, responses.credit_transaction_message, lambda it: (str(it.position),)
+        )
+        return payments_pb2.ListCreditTransactionsResponse(
+            credit_transactions=shown, next_page_token=token
+        )
 
     # --- erasure ------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ PaymentMethodId = NewType("PaymentMethodId", str)
 MandateId = NewType("MandateId", str)
 ChargeId = NewType("ChargeId", str)
 RefundId = NewType("RefundId", str)
+CreditTransactionId = NewType("CreditTransactionId", str)
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
@@ -83,6 +84,27 @@ class RefundKey(NamedTuple):
     def name(self) -> str:
         """The resource name."""
         return f"{self.charge_key.name}/refunds/{self.refund}"
+
+
+class CreditTransactionKey(NamedTuple):
+    """Which change of a customer's credit."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    credit_transaction: CreditTransactionId
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"{CustomerKey(*self[:2]).name}/creditTransactions/{self.credit_transaction}"
+
+
+class CreditKey(NamedTuple):
+    """Which customer's credit in one currency."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    currency: str
 
 
 def derived_key(*parts: str) -> str:

@@ -5,11 +5,16 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from services.payments.domain.charges import Charge
+from services.payments.domain.credit import CreditTransaction, CreditType
 from services.payments.domain.keys import CustomerId, MerchantId, derived_key
 from services.payments.domain.refunds import Refund
 
 PROVIDER_CLEARING = "provider-clearing"
 MERCHANT_PAYABLE = "merchant-payable"
+# What customers have of credit; what a customer has is the part of it with the customer's name.
+CUSTOMER_CREDIT = "customer-credit"
+# What credit that nobody paid for has cost the merchant.
+CREDIT_GRANTED = "credit-granted"
 
 # A day is closed so long after its end.
 CLOSE_DELAY = timedelta(hours=1)
@@ -27,7 +32,11 @@ class AccountType(StrEnum):
 ACCOUNT_TYPES = {
     PROVIDER_CLEARING: AccountType.ASSET,
     MERCHANT_PAYABLE: AccountType.LIABILITY,
+    CUSTOMER_CREDIT: AccountType.LIABILITY,
+    CREDIT_GRANTED: AccountType.EXPENSE,
 }
+# Credit that no money stands for; for all other, the merchant has the money, or had it.
+_UNFUNDED = frozenset({CreditType.GOODWILL, CreditType.CORRECTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,24 @@ def book_refund_failure(refund: Refund, now: datetime) -> Transfer:
         MERCHANT_PAYABLE,
         refund.amount_minor,
         refund.currency,
+        now,
+    )
+
+
+def book_credit(transaction: CreditTransaction, now: datetime) -> Transfer:
+    """A change of what is owed to a customer as credit, against what it was given or used for."""
+    unfunded = transaction.type in _UNFUNDED
+    other = CREDIT_GRANTED if unfunded else MERCHANT_PAYABLE
+    given = transaction.amount_minor > 0
+    return Transfer(
+        transaction.merchant,
+        transaction.customer,
+        transaction.source or transaction.key.name,
+        "CREDIT",
+        other if given else CUSTOMER_CREDIT,
+        CUSTOMER_CREDIT if given else other,
+        abs(transaction.amount_minor),
+        transaction.currency,
         now,
     )
 

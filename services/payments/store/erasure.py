@@ -74,6 +74,9 @@ _RESOURCES: Query[str] = Query(
     UNION ALL
     SELECT 'charges/' || charge || '/refunds/' || refund FROM refunds
     WHERE customer = :customer AND merchant = :merchant
+    UNION ALL
+    SELECT 'creditTransactions/' || credit_transaction FROM credit_transactions
+    WHERE customer = :customer AND merchant = :merchant
 """,
     scalar,
 )

@@ -123,6 +123,13 @@ CHANGES = {
         VALUES ('acme', 'provider-clearing', 'EUR', '1970-01-01', 1, 0)
         """,
     ),
+    "credit-adds-up": (
+        "payments",
+        """
+        INSERT INTO credit_balances (merchant, customer, currency, balance_minor)
+        VALUES ('acme', 'customer-1', 'EUR', 1)
+        """,
+    ),
     "receipt-sent": (
         "notify",
         "UPDATE notices SET kind = 'REFUND' WHERE notice = 'ended-tea-1-1'",

@@ -878,7 +878,7 @@ class LedgerEntry(_message.Message):
     account: _builtins.str
     """`merchants/{merchant}/ledgerAccounts/{account}`."""
     source: _builtins.str
-    """The charge or refund that it books."""
+    """The charge, refund or credit transaction that it books."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Positive is a debit, negative a credit."""
@@ -1641,6 +1641,249 @@ class ListLedgerEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLedgerEntriesResponse: _TypeAlias = ListLedgerEntriesResponse  # noqa: Y015
+
+@_typing.final
+class CreditTransaction(_message.Message):
+    """A change of a customer's credit; it is never changed or deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Type:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CreditTransaction._Type.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TYPE_UNSPECIFIED: CreditTransaction._Type.ValueType  # 0
+        GOODWILL: CreditTransaction._Type.ValueType  # 1
+        """A present of the merchant's: an expense in the books."""
+        OVERPAYMENT: CreditTransaction._Type.ValueType  # 2
+        """The customer paid the merchant too much, by a bank transfer for example."""
+        REFUND_KEPT: CreditTransaction._Type.ValueType  # 3
+        """Money that the merchant owes the customer back, and keeps for the next order."""
+        CORRECTION: CreditTransaction._Type.ValueType  # 4
+        """A mistake is put right, in either direction."""
+        PAYOUT: CreditTransaction._Type.ValueType  # 5
+        """The merchant paid it out to the customer."""
+        CHARGE: CreditTransaction._Type.ValueType  # 6
+        """It paid a charge, or a part of one."""
+        REFUND: CreditTransaction._Type.ValueType  # 7
+        """A refund of a charge, or a part of one."""
+
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+        """Why the credit changed."""
+
+    TYPE_UNSPECIFIED: CreditTransaction.Type.ValueType  # 0
+    GOODWILL: CreditTransaction.Type.ValueType  # 1
+    """A present of the merchant's: an expense in the books."""
+    OVERPAYMENT: CreditTransaction.Type.ValueType  # 2
+    """The customer paid the merchant too much, by a bank transfer for example."""
+    REFUND_KEPT: CreditTransaction.Type.ValueType  # 3
+    """Money that the merchant owes the customer back, and keeps for the next order."""
+    CORRECTION: CreditTransaction.Type.ValueType  # 4
+    """A mistake is put right, in either direction."""
+    PAYOUT: CreditTransaction.Type.ValueType  # 5
+    """The merchant paid it out to the customer."""
+    CHARGE: CreditTransaction.Type.ValueType  # 6
+    """It paid a charge, or a part of one."""
+    REFUND: CreditTransaction.Type.ValueType  # 7
+    """A refund of a charge, or a part of one."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/creditTransactions/{credit_transaction}`."""
+    type: Global___CreditTransaction.Type.ValueType
+    """A caller gives one of the first five."""
+    source: _builtins.str
+    """The charge that it paid, or the refund that it was given for; empty for what a caller made."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Above 0: given to the customer. Below 0: used, or taken away."""
+
+    @_builtins.property
+    def balance_after(self) -> _money_pb2.Money:
+        """What the customer had in its currency after it."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        type: Global___CreditTransaction.Type.ValueType = ...,
+        source: _builtins.str = ...,
+        balance_after: _money_pb2.Money | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time", "name", b"name", "source", b"source", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditTransaction: _TypeAlias = CreditTransaction  # noqa: Y015
+
+@_typing.final
+class CreditBalance(_message.Message):
+    """What a customer has of credit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Amount(_message.Message):
+        """What there is in one currency."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        BALANCE_FIELD_NUMBER: _builtins.int
+        RESERVED_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def balance(self) -> _money_pb2.Money: ...
+        @_builtins.property
+        def reserved(self) -> _money_pb2.Money:
+            """What of the balance a charge whose outcome is not known yet would use. It is used if that charge
+            succeeds, and free again if not.
+            """
+
+        def __init__(
+            self,
+            *,
+            balance: _money_pb2.Money | None = ...,
+            reserved: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "reserved", b"reserved"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "reserved", b"reserved"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AMOUNTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/creditBalance`."""
+    @_builtins.property
+    def amounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreditBalance.Amount]:
+        """By currency code, one each."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        amounts: _abc.Iterable[Global___CreditBalance.Amount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditBalance: _TypeAlias = CreditBalance  # noqa: Y015
+
+@_typing.final
+class CreateCreditTransactionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CREDIT_TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    CREDIT_TRANSACTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    credit_transaction_id: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def credit_transaction(self) -> Global___CreditTransaction: ...
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        credit_transaction_id: _builtins.str = ...,
+        credit_transaction: Global___CreditTransaction | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_transaction", b"credit_transaction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_transaction", b"credit_transaction", "credit_transaction_id", b"credit_transaction_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCreditTransactionRequest: _TypeAlias = CreateCreditTransactionRequest  # noqa: Y015
+
+@_typing.final
+class GetCreditBalanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCreditBalanceRequest: _TypeAlias = GetCreditBalanceRequest  # noqa: Y015
+
+@_typing.final
+class ListCreditTransactionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCreditTransactionsRequest: _TypeAlias = ListCreditTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCreditTransactionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDIT_TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def credit_transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreditTransaction]: ...
+    def __init__(
+        self,
+        *,
+        credit_transactions: _abc.Iterable[Global___CreditTransaction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_transactions", b"credit_transactions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCreditTransactionsResponse: _TypeAlias = ListCreditTransactionsResponse  # noqa: Y015
 
 @_typing.final
 class EraseCustomerRequest(_message.Message):

@@ -122,6 +122,21 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
                 _registered_method=True)
+        self.CreateCreditTransaction = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/CreateCreditTransaction',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreateCreditTransactionRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreditTransaction.FromString,
+                _registered_method=True)
+        self.GetCreditBalance = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetCreditBalance',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetCreditBalanceRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreditBalance.FromString,
+                _registered_method=True)
+        self.ListCreditTransactions = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListCreditTransactions',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.FromString,
+                _registered_method=True)
         self.EraseCustomer = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/EraseCustomer',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
@@ -335,6 +350,34 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateCreditTransaction(self, request, context):
+        """Gives a customer credit, or takes some away: what of it is left pays the customer's charges in its currency
+        before a payment method does.
+
+        Field violations beside the syntactic ones: credit_transaction.type NOT_OF_THIS_SIGN (an amount above 0 is
+        GOODWILL, OVERPAYMENT, REFUND_KEPT or CORRECTION, one below 0 is PAYOUT or CORRECTION).
+
+        Reasons: ALREADY_EXISTS CREDIT_TRANSACTION_ALREADY_EXISTS; FAILED_PRECONDITION CREDIT_TOO_LOW (more would be
+        taken than is available), CREDIT_TOO_HIGH (the balance would have more than 12 digits).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCreditBalance(self, request, context):
+        """What a customer has of credit, by currency; that of a customer who never had any is empty.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCreditTransactions(self, request, context):
+        """Lists what changed a customer's credit, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseCustomer(self, request, context):
         """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
         brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -493,6 +536,21 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListRefunds,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.SerializeToString,
+            ),
+            'CreateCreditTransaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCreditTransaction,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreateCreditTransactionRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreditTransaction.SerializeToString,
+            ),
+            'GetCreditBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCreditBalance,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetCreditBalanceRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreditBalance.SerializeToString,
+            ),
+            'ListCreditTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCreditTransactions,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.SerializeToString,
             ),
             'EraseCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseCustomer,
@@ -996,6 +1054,87 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListRefunds',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCreditTransaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/CreateCreditTransaction',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.CreateCreditTransactionRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.CreditTransaction.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCreditBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetCreditBalance',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetCreditBalanceRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.CreditBalance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCreditTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListCreditTransactions',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

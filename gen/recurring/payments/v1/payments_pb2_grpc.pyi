@@ -133,6 +133,20 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND.
     """
+    CreateCreditTransaction: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateCreditTransactionRequest, _payments_pb2.CreditTransaction]
+    """Gives a customer credit, or takes some away: what of it is left pays the customer's charges in its currency
+    before a payment method does.
+
+    Field violations beside the syntactic ones: credit_transaction.type NOT_OF_THIS_SIGN (an amount above 0 is
+    GOODWILL, OVERPAYMENT, REFUND_KEPT or CORRECTION, one below 0 is PAYOUT or CORRECTION).
+
+    Reasons: ALREADY_EXISTS CREDIT_TRANSACTION_ALREADY_EXISTS; FAILED_PRECONDITION CREDIT_TOO_LOW (more would be
+    taken than is available), CREDIT_TOO_HIGH (the balance would have more than 12 digits).
+    """
+    GetCreditBalance: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetCreditBalanceRequest, _payments_pb2.CreditBalance]
+    """What a customer has of credit, by currency; that of a customer who never had any is empty."""
+    ListCreditTransactions: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListCreditTransactionsRequest, _payments_pb2.ListCreditTransactionsResponse]
+    """Lists what changed a customer's credit, the oldest first."""
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_payments_pb2.EraseCustomerRequest, _payments_pb2.EraseCustomerResponse]
     """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
     brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -367,6 +381,38 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def CreateCreditTransaction(
+        self,
+        request: _payments_pb2.CreateCreditTransactionRequest,
+        context: _aio.ServicerContext[_payments_pb2.CreateCreditTransactionRequest, _abc.Awaitable[_payments_pb2.CreditTransaction]],
+    ) -> _abc.Awaitable[_payments_pb2.CreditTransaction]:
+        """Gives a customer credit, or takes some away: what of it is left pays the customer's charges in its currency
+        before a payment method does.
+
+        Field violations beside the syntactic ones: credit_transaction.type NOT_OF_THIS_SIGN (an amount above 0 is
+        GOODWILL, OVERPAYMENT, REFUND_KEPT or CORRECTION, one below 0 is PAYOUT or CORRECTION).
+
+        Reasons: ALREADY_EXISTS CREDIT_TRANSACTION_ALREADY_EXISTS; FAILED_PRECONDITION CREDIT_TOO_LOW (more would be
+        taken than is available), CREDIT_TOO_HIGH (the balance would have more than 12 digits).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCreditBalance(
+        self,
+        request: _payments_pb2.GetCreditBalanceRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetCreditBalanceRequest, _abc.Awaitable[_payments_pb2.CreditBalance]],
+    ) -> _abc.Awaitable[_payments_pb2.CreditBalance]:
+        """What a customer has of credit, by currency; that of a customer who never had any is empty."""
+
+    @_abc_1.abstractmethod
+    def ListCreditTransactions(
+        self,
+        request: _payments_pb2.ListCreditTransactionsRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListCreditTransactionsRequest, _abc.Awaitable[_payments_pb2.ListCreditTransactionsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListCreditTransactionsResponse]:
+        """Lists what changed a customer's credit, the oldest first."""
 
     @_abc_1.abstractmethod
     def EraseCustomer(

@@ -284,6 +284,43 @@ CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
 
+-- What customers have of credit. A charge whose outcome is not known yet reserves what it would use.
+CREATE TABLE credit_balances (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    currency                text        NOT NULL,
+    balance_minor           bigint      NOT NULL DEFAULT 0
+                            CHECK (balance_minor BETWEEN 0 AND 999999999999),
+    reserved_minor          bigint      NOT NULL DEFAULT 0 CHECK (reserved_minor >= 0),
+    PRIMARY KEY (customer, merchant, currency),
+    CHECK (reserved_minor <= balance_minor)
+)
+-- A balance changes with each charge that it pays a part of, and no index has what changes.
+WITH (fillfactor = 50);
+-- What changed them.
+CREATE TABLE credit_transactions (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    credit_transaction      text        NOT NULL,
+    type                    text        NOT NULL
+                            CHECK (type IN ('GOODWILL', 'OVERPAYMENT', 'REFUND_KEPT', 'CORRECTION',
+                                            'PAYOUT', 'CHARGE', 'REFUND')),
+    amount_minor            bigint      NOT NULL CHECK (amount_minor <> 0),
+    currency                text        NOT NULL,
+    -- The charge that it paid, or the refund that it was given for, either once; else empty.
+    source                  text        NOT NULL,
+    create_time             timestamptz NOT NULL,
+    balance_after_minor     bigint      NOT NULL CHECK (balance_after_minor >= 0),
+    -- Callers see it, as that of a transfer.
+    position                uuid        NOT NULL DEFAULT uuidv7(),
+    PRIMARY KEY (customer, merchant, credit_transaction),
+    CHECK ((type IN ('CHARGE', 'REFUND')) = (source <> '')),
+    CHECK ((amount_minor < 0) = (type IN ('CHARGE', 'PAYOUT')) OR type = 'CORRECTION')
+);
+CREATE UNIQUE INDEX credit_transactions_one_a_source ON credit_transactions (customer, merchant, source)
+    WHERE source <> '';
+CREATE INDEX credit_transactions_listed ON credit_transactions (customer, merchant, position);
+
 -- What providers tell by themselves: which of their objects to look up.
 CREATE TABLE webhook_events (
     provider                text        NOT NULL,
@@ -383,8 +420,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers',
-    'ledger_days');
-SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days');
+    'ledger_days', 'credit_balances', 'credit_transactions');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'credit_transactions');
+SELECT revoke_privileges('DELETE', 'credit_balances');
 SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
@@ -398,6 +436,9 @@ BEGIN
 END $$;
 CREATE TRIGGER ledger_transfers_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transfers
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER credit_transactions_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 CREATE VIEW audit_v1.charges AS
@@ -476,6 +517,16 @@ CREATE VIEW audit_v1.ledger_entries AS
         VALUES (1, debit_account, transfer.amount_minor),
                (2, credit_account, -transfer.amount_minor)
     ) AS entry (leg, account, amount_minor);
+CREATE VIEW audit_v1.credit_balances AS
+    SELECT merchant, customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
+           currency, balance_minor, reserved_minor
+    FROM credit_balances;
+CREATE VIEW audit_v1.credit_transactions AS
+    SELECT merchant, customer,
+           'merchants/' || merchant || '/customers/' || customer || '/creditTransactions/'
+               || credit_transaction AS name,
+           type, amount_minor, currency, source, create_time, balance_after_minor
+    FROM credit_transactions;
 CREATE VIEW audit_v1.ledger_days AS
     SELECT merchant, account, currency, book_date, debit_minor, credit_minor,
            book_date::timestamp AT TIME ZONE 'UTC' AS day_time

@@ -1,0 +1,45 @@
+"""Customers' credit: given, taken, used before a payment method."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.payments.domain.credit import CreditTransaction
+from services.payments.domain.ledger import book_credit
+from services.payments.store import credit as store
+from services.payments.store import ledger as ledger_store
+from services.runtime.db.pool import Connection
+from services.runtime.errors import already_exists, wrong_state
+from services.runtime.money import AMOUNT_MINOR_MAX, format_minor
+from services.runtime.mutations import Applied
+
+
+async def create(
+    tx: Connection, wanted: CreditTransaction, now: datetime
+) -> Applied[CreditTransaction]:
+    """Give a customer credit, or take some away, as the merchant's platform wants it.
+
+    Raises ALREADY_EXISTS CREDIT_TRANSACTION_ALREADY_EXISTS, FAILED_PRECONDITION CREDIT_TOO_LOW or
+    CREDIT_TOO_HIGH.
+    """
+    await store.ensure(tx, [wanted.credit_key])
+    # Whoever creates one of the same name waits here.
+    [credit] = (await store.locked(tx, [wanted.credit_key])).values()
+    if await store.exists(tx, wanted.key):
+        raise already_exists("CREDIT_TRANSACTION_ALREADY_EXISTS", wanted.key.name)
+    if credit.available_minor + wanted.amount_minor < 0:
+        left = format_minor(credit.available_minor, wanted.currency)
+        raise wrong_state("CREDIT_TOO_LOW", f"{left} of the customer's credit are available")
+    if credit.is_too_high(wanted.amount_minor):
+        most = format_minor(AMOUNT_MINOR_MAX, wanted.currency)
+        raise wrong_state("CREDIT_TOO_HIGH", f"a customer has at most {most} of credit")
+    [added] = await add(tx, [wanted], now)
+    return Applied(added)
+
+
+async def add(
+    tx: Connection, transactions: Sequence[CreditTransaction], now: datetime
+) -> list[CreditTransaction]:
+    """Change credits that are locked, and book it; returns the transactions as they are stored."""
+    added = await store.add(tx, transactions)
+    await ledger_store.book(tx, [book_credit(transaction, now) for transaction in added])
+    return added

@@ -1,0 +1,49 @@
+"""Credit of a customer, as a platform gives and takes it."""
+
+from recurring.payments.v1 import payments_pb2
+
+from services.runtime.money import AMOUNT_MINOR_MAX
+from services.runtime.rpc.conversions import to_money
+from tests.contract.customer import Customer, new_customer
+from tests.suite import Suite, new_id, refused
+
+Transaction = payments_pb2.CreditTransaction
+
+
+def change(
+    ann: Customer,
+    amount_minor: int,
+    kind: payments_pb2.CreditTransaction.Type.ValueType,
+    name: str = "gift",
+) -> payments_pb2.CreateCreditTransactionRequest:
+    return payments_pb2.CreateCreditTransactionRequest(
+        parent=ann.name,
+        credit_transaction_id=name,
+        credit_transaction=Transaction(amount=to_money(amount_minor, "EUR"), type=kind),
+        request_id=new_id(),
+    )
+
+
+async def test_a_platform_gives_credit_once_and_takes_no_more_than_is_there(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    create = ann.shop.payments.CreateCreditTransaction
+    request = change(ann, 500, Transaction.GOODWILL)
+    made = await create(request)
+    assert await create(request) == made
+    again = await refused(create(change(ann, 500, Transaction.GOODWILL)))
+    assert again.reason == "CREDIT_TRANSACTION_ALREADY_EXISTS"
+    too_low = await refused(create(change(ann, -501, Transaction.PAYOUT, "out")))
+    assert too_low.reason == "CREDIT_TOO_LOW"
+    too_high = await refused(create(change(ann, AMOUNT_MINOR_MAX, Transaction.GOODWILL, "much")))
+    assert too_high.reason == "CREDIT_TOO_HIGH"
+    wrong = await refused(create(change(ann, 500, Transaction.PAYOUT, "wrong")))
+    assert wrong.fields == {"credit_transaction.type": "NOT_OF_THIS_SIGN"}
+
+    balance = await ann.shop.payments.GetCreditBalance(
+        payments_pb2.GetCreditBalanceRequest(name=f"{ann.name}/creditBalance")
+    )
+    assert [each.balance for each in balance.amounts] == [to_money(500, "EUR")]
+    listed = await ann.shop.payments.ListCreditTransactions(
+        payments_pb2.ListCreditTransactionsRequest(parent=ann.name)
+    )
+    assert list(listed.credit_transactions) == [made]
