@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 SETTING = "RECURRING_CRASH_POINT"
 POLL_SECONDS = 0.02
-# The shortest lease that a service accepts, so that histories wait for it as little as they can.
-LEASE_SECONDS = 15
+# The shortest lease that every service accepts, so that histories wait for it as little as they can.
+LEASE_SECONDS = 24
 SETTINGS = {"RECURRING_LEASE_SECONDS": str(LEASE_SECONDS)}
 # Longer than a lease, and for the other one to do the work.
 BEYOND_LEASE_SECONDS = LEASE_SECONDS + 7.0

@@ -19,8 +19,10 @@ from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
+from services.runtime.db.leases import LEASE_MAX_SECONDS
 from services.runtime.resource_names import ID_PATTERN
 
+LEASE_MIN_SECONDS = 24
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
 _COUNTRIES = r"^([A-Z]{2}( [A-Z]{2})*)?$"
 _LISTED = rf"{ID_PATTERN.pattern}=[A-Z]{{2}}( [A-Z]{{2}})*"
@@ -30,6 +32,8 @@ _MERCHANT_COUNTRIES = rf"^({_LISTED}(, ?{_LISTED})*)?$"
 class Settings(RuntimeSettings):
     """What notify needs to know beyond what every service does."""
 
+    # Shorter, a step would have hardly any time in which a message may be sent.
+    lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
     # Base address of the SMS gateway; messages go to <SMS_URL>/v1/messages.
     sms_url: str = Field(pattern=r"^https?://.+")
     sms_api_key: SecretStr = Field(min_length=1)

@@ -28,11 +28,13 @@ from services.runtime.app.components import Components, HttpAddress, PeriodicWor
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
+from services.runtime.db.leases import LEASE_MAX_SECONDS
 from services.runtime.db.pool import Database
 from services.runtime.http_client import HttpClient
 from services.runtime.http_server import HttpServer
 from services.runtime.workers.clock import Clock
 
+LEASE_MIN_SECONDS = 22
 WEBHOOK_SECRETS_MAX = 2
 # Of secrets that a development stack makes.
 DEVELOPMENT_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
@@ -46,6 +48,8 @@ class Settings(RuntimeSettings):
     # Base address of the provider, without its `/v1`.
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
+    # Shorter, a step would not wait for an answer that takes as long as it may.
+    lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
     # How many payments, look-ups and refunds a process begins with it in a second.
     provider_turns_per_second: float = Field(default=100, gt=0, le=100_000)
     # So long before a payment method expires its customer is told.

@@ -40,8 +40,8 @@ RENEWED_WITHIN_SECONDS = 5
 # What is left of a lease when a step under it is cut off, for the last statement to end.
 MARGIN_SECONDS = 3
 LEAVE_TIMEOUT_SECONDS = 3.0
-# A shorter one leaves a step no time to ask anybody. A longer one ends after what it has begun with a
-# provider is looked up.
+# A shorter one leaves a step no time to ask other services; whoever calls a provider or a gateway needs
+# more. A longer one ends after what was begun with a provider is looked up.
 LEASE_MIN_SECONDS = 15
 LEASE_MAX_SECONDS = 30
 

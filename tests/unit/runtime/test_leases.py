@@ -8,6 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.faults import crashes
+from services.notify import __main__ as notify
+from services.notify import workers as deliveries
+from services.payments import __main__ as payments
+from services.payments.clients import batches, provider
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.runtime.db import leases
 from services.runtime.db.leases import BUCKETS, assign
@@ -84,5 +88,13 @@ def test_an_attempt_is_not_looked_up_while_the_step_may_still_send_it() -> None:
     assert RETRY_DELAY_FIRST.total_seconds() >= leases.LEASE_MAX_SECONDS
 
 
-def test_fault_suites_lease_as_shortly_as_a_service_accepts() -> None:
-    assert crashes.LEASE_SECONDS == leases.LEASE_MIN_SECONDS
+def test_a_step_that_asks_outside_has_time_for_an_answer_under_the_shortest_lease() -> None:
+    payments_step = leases.Lease(payments.LEASE_MIN_SECONDS).step_deadline_seconds
+    assert payments_step >= batches.STORE_SECONDS + provider.REQUEST_TIMEOUT_SECONDS
+    notify_step = leases.Lease(notify.LEASE_MIN_SECONDS).step_deadline_seconds
+    assert notify_step > deliveries.SEND_SECONDS
+
+
+def test_fault_suites_lease_as_shortly_as_every_service_accepts() -> None:
+    shortest = (leases.LEASE_MIN_SECONDS, payments.LEASE_MIN_SECONDS, notify.LEASE_MIN_SECONDS)
+    assert max(shortest) == crashes.LEASE_SECONDS
