@@ -158,6 +158,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     clock.carry(webhooks)
     stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
     provider_app.add_routes(stripe.routes())
+    disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
+    provider_app.add_routes(disputes.routes())
 
     # As Stripe Tax: the same account's key.
     tax_endpoint = Endpoint(
@@ -184,6 +186,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
+    app.add_routes(disputes.bank_routes())
     app.add_routes([web.post(f"{provider.AUTHENTICATIONS}/{{id}}", stripe.authenticate)])
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]

@@ -110,6 +110,24 @@ CREATE TABLE IF NOT EXISTS refunds (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS refunds_by_payment_intent ON refunds (payment_intent);
 
+-- `withdrawn` and `reinstated` say when the money went and came back.
+CREATE TABLE IF NOT EXISTS disputes (
+    seq            INTEGER PRIMARY KEY,
+    id             TEXT NOT NULL UNIQUE,
+    payment_intent TEXT NOT NULL REFERENCES payment_intents (id),
+    amount         INTEGER NOT NULL CHECK (amount > 0),
+    currency       TEXT NOT NULL,
+    reason         TEXT NOT NULL,
+    status         TEXT NOT NULL,
+    evidence       TEXT NOT NULL,
+    submissions    INTEGER NOT NULL,
+    created        INTEGER NOT NULL,
+    due_by         INTEGER NOT NULL,
+    withdrawn      INTEGER,
+    reinstated     INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS disputes_by_payment_intent ON disputes (payment_intent);
+
 -- An event that the provider sends; `due` (unix) is null when it is not sent any more.
 CREATE TABLE IF NOT EXISTS webhooks (
     seq   INTEGER PRIMARY KEY,
@@ -305,6 +323,7 @@ def count_everything(record: Record) -> dict[str, object]:
         ),
         "refunds": record.read("SELECT count(*) FROM refunds")[0][0],
         "refunded_minor": table("SELECT currency, sum(amount) FROM refunds GROUP BY 1"),
+        "disputes": record.read("SELECT count(*) FROM disputes")[0][0],
         "sms": table("SELECT status, count(*) FROM sms GROUP BY 1"),
         "mail": {"messages": deliveries[0], "deliveries": deliveries[1]},
         "requests": {

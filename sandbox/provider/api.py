@@ -23,6 +23,7 @@ from sandbox.provider.books import (
     setup,
 )
 from sandbox.provider.cards import Cards
+from sandbox.provider.disputes import disputed, open_dispute
 from sandbox.provider.forms import (
     Condition,
     created_condition,
@@ -123,6 +124,12 @@ class Provider:
             reply = charge(db, row, card, metadata, tries, off_session=off_session == "true")
             reply = replace(reply, body=_with_action(request, reply.body, return_url))
             self._webhooks.enter_intent(db, reply.body)
+            if card.dispute_reason and reply.body.get("status") == "succeeded":
+                dispute = open_dispute(
+                    db, str(reply.body["id"]), self._unix_time(),
+                    reason=card.dispute_reason, inquiry=card.inquiry,
+                )  # fmt: skip
+                self._webhooks.enter_new_dispute(db, dispute)
             return reply
 
         return await self._answer_once(request, form, perform)
@@ -240,7 +247,11 @@ class Provider:
         }
 
         def perform(db: sqlite3.Connection, _: int) -> Reply:
-            reply = refund(db, intent, amount, row)
+            is_disputed, lost = disputed(db, intent, created)
+            if is_disputed:
+                message = "The charge you're attempting to refund has been charged back."
+                raise invalid(message, code="charge_disputed")
+            reply = refund(db, intent, amount, row, lost)
             self._webhooks.enter_refund(db, _refund_row(db, str(reply.body["id"])))
             return reply
 

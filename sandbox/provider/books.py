@@ -51,7 +51,7 @@ def charge(
         "metadata": json.dumps(metadata),
         "error": json.dumps(error) if error else None,
     }
-    seq = _insert(db, "payment_intents", values)
+    seq = insert(db, "payment_intents", values)
     db.executemany(
         "INSERT INTO payment_intent_metadata (name, value, seq) VALUES (?, ?, ?)",
         [(name, value, seq) for name, value in metadata.items()],
@@ -101,8 +101,13 @@ def _change(
     return Reply(200, describe_intent({**dict(row), "status": status, "error": kept}))
 
 
-def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row) -> Reply:
-    """Enter a refund, of all that is left when no amount is given; never more than was captured."""
+def refund(
+    db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row, lost: int = 0
+) -> Reply:
+    """Enter a refund, of all that is left when no amount is given; never more than was captured.
+
+    What was lost by disputes is not left.
+    """
     intent = db.execute(
         "SELECT p.*, (SELECT coalesce(sum(r.amount), 0) FROM refunds r"
         " WHERE r.payment_intent = p.id AND coalesce(r.fails > ?, true)) AS refunded"
@@ -114,8 +119,8 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
     if intent["status"] != "succeeded":
         message = f"This PaymentIntent has no captured charge: its status is {intent['status']}."
         raise invalid(message, code="payment_intent_unexpected_state")
-    left = intent["amount"] - intent["refunded"]
-    if left == 0:
+    left = intent["amount"] - intent["refunded"] - lost
+    if left <= 0:
         raise invalid("This charge has already been refunded.", code="charge_already_refunded")
     if amount is not None and amount > left:
         message = f"The refund ({amount}) is greater than the unrefunded amount ({left})."
@@ -129,7 +134,7 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
         "amount": left if amount is None else amount,
         "currency": intent["currency"],
     }
-    _insert(db, "refunds", values)
+    insert(db, "refunds", values)
     answer = describe_refund(values, row["created"])
     if intent["payment_method"] == REFUND_WRONG_AMOUNT:
         answer["amount"] += 1
@@ -266,7 +271,8 @@ def _was_attempted(db: sqlite3.Connection, method: str, metadata: Mapping[str, s
     )
 
 
-def _insert(db: sqlite3.Connection, table: str, values: Mapping[str, object]) -> int:
+def insert(db: sqlite3.Connection, table: str, values: Mapping[str, object]) -> int:
+    """Enter a row; returns its place among all of its table."""
     columns, marks = ", ".join(values), ", ".join("?" * len(values))
     # Table and columns are fixed words of this module.
     statement = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608

@@ -36,6 +36,10 @@ class Card:
     advice_code: str | None = None
     # Its holder has to confirm each payment (3-D Secure).
     authenticated: bool = False
+    # Its holder disputes each payment at once, for this reason.
+    dispute_reason: str | None = None
+    # What they do is only an inquiry.
+    inquiry: bool = False
 
     def is_expired(self, unix_time: int) -> bool:
         """Whether its last month is over at a time."""
@@ -53,6 +57,11 @@ CARDS = {
     "pm_card_chargeDeclinedInsufficientFunds": Card("visa", "9995", "insufficient_funds"),
     "pm_card_chargeDeclinedLostCard": Card("visa", "9987", "lost_card"),
     "pm_card_chargeDeclinedExpiredCard": Card("visa", "0069", "expired_card"),
+    "pm_card_createDispute": Card("visa", "0259", dispute_reason="fraudulent"),
+    "pm_card_createDisputeProductNotReceived": Card(
+        "visa", "2685", dispute_reason="product_not_received"
+    ),
+    "pm_card_createDisputeInquiry": Card("visa", "1976", dispute_reason="fraudulent", inquiry=True),
     DECLINE_FIRST_ATTEMPT: Card("visa", "7001"),
     TIMEOUT_AFTER_CHARGE: Card("visa", "7002"),
     TIMEOUT_BEFORE_CHARGE: Card("visa", "7003"),

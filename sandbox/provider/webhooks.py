@@ -23,6 +23,7 @@ from aiohttp import web
 from sandbox.clock import Clock
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import describe_refund
+from sandbox.provider.disputes import NEEDS_RESPONSE, describe_dispute
 from sandbox.record import Record, page_size
 
 SENT_AT_ONCE = 20
@@ -80,6 +81,36 @@ class Webhooks:
             self._enter(db, "refund.updated", settles, describe_refund(row, settles))
         if fails is not None:
             self._enter(db, "refund.failed", fails, describe_refund(row, fails))
+
+    def enter_new_dispute(self, db: sqlite3.Connection, row: Row) -> None:
+        """Enter that a payment is disputed, and what becomes of that if nobody answers."""
+        self._enter_dispute(db, "created", row, row["created"])
+        if row["withdrawn"] is not None:
+            self._enter_dispute(db, "funds_withdrawn", row, row["created"])
+        self._enter_dispute(db, "closed", row, row["due_by"])
+
+    def enter_dispute_change(
+        self, db: sqlite3.Connection, before: Row, after: Row, now: int
+    ) -> None:
+        """Enter what a dispute has become, in place of what it would have become."""
+        db.execute(
+            "DELETE FROM webhooks WHERE type = 'charge.dispute.closed' AND due > ?"
+            " AND tries = 0 AND json_extract(body, '$.data.object.id') = ?",
+            (now, after["id"]),
+        )
+        is_over = after["status"] in {"won", "lost", "warning_closed"}
+        for kind, happened in (
+            ("funds_withdrawn", after["withdrawn"] and not before["withdrawn"]),
+            ("funds_reinstated", after["reinstated"] and not before["reinstated"]),
+            ("closed" if is_over else "updated", True),
+        ):
+            if happened:
+                self._enter_dispute(db, kind, after, now)
+        if after["status"] in NEEDS_RESPONSE:
+            self._enter_dispute(db, "closed", after, after["due_by"])
+
+    def _enter_dispute(self, db: sqlite3.Connection, kind: str, row: Row, at: int) -> None:
+        self._enter(db, f"charge.dispute.{kind}", at, describe_dispute(row, at))
 
     def _enter(
         self, db: sqlite3.Connection, kind: str, created: int, shown: Mapping[str, Any]
