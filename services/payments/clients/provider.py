@@ -1,6 +1,6 @@
 """The payment provider: what payments needs of any, and the adapter for Stripe's API and its like.
 
-Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, PaymentMethods, search,
+Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, PaymentMethods,
 lists, idempotent requests, decline codes), read on 2026-11-28.
 """
 
@@ -33,6 +33,9 @@ CONNECTIONS_MAX = 50
 SENT_WITHIN = timedelta(minutes=2)
 LIST_PAGE_SIZE = 100
 LIST_PAGES_MAX = 50
+# Of the payments of one customer, or of all where the method is nobody's. An attempt that is not among
+# them is sent again under its key, which finds it as well.
+FIND_PAGES_MAX = 5
 _CHARGE = ("POST", "/payment_intents")
 _OK = 200
 _BAD_REQUEST = 400
@@ -58,6 +61,10 @@ class Card:
 
 class ProviderUnreachable(ConnectionError):
     """The provider did not answer a question."""
+
+
+class _ListTooLongError(Exception):
+    """More payments were made at the time than are looked through."""
 
 
 class Provider(Protocol):
@@ -148,7 +155,7 @@ class StripeProvider:
         form = {
             **amount,
             "payment_method": token,
-            **({"customer": attempt.provider_customer} if attempt.provider_customer else {}),
+            **_customer_of(attempt),
             "confirm": "true",
             "off_session": "true",
             "metadata[charge]": attempt.charge_key.name,
@@ -165,10 +172,10 @@ class StripeProvider:
         return _intent_outcome(answer.body, attempt) if answer.status == _OK else _refused(answer)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
-        """Retrieve the PaymentIntent that a webhook has named, or search for the attempt's key.
+        """Retrieve the PaymentIntent that a webhook has named, or look for the attempt's key in a list.
 
-        Stripe's search lags by up to a minute, and by more after its outages: what it does not find may
-        be there (https://docs.stripe.com/search#data-freshness).
+        The list does not lag, as the search does (https://docs.stripe.com/search#data-freshness). If it
+        is too long to be looked through, the attempt counts as not found.
         """
         if attempt.provider_payment:
             answer = await self._ask("GET", f"/payment_intents/{attempt.provider_payment}")
@@ -176,16 +183,10 @@ class StripeProvider:
                 return answer
             if answer.status == _OK:
                 return _intent_outcome(answer.body, attempt)
-        query = {"query": f"metadata['attempt']:'{attempt.idempotency_key}'"}
-        answer = await self._ask("GET", "/payment_intents/search", query=query)
-        if isinstance(answer, Unknown):
-            return answer
-        if answer.status != _OK:
-            return Unknown(f"search answered {answer.status}")
-        intents = answer.body.get("data")
-        if not isinstance(intents, list):
-            return Unknown("search answered without a list")
-        return _intent_outcome(intents[0], attempt) if intents else None
+        try:
+            return await self._listed(attempt, FIND_PAGES_MAX)
+        except _ListTooLongError:
+            return None
 
     async def close(self, attempt: Attempt, now: datetime) -> Outcome:
         """Use the attempt's key for something that moves no money.
@@ -202,7 +203,10 @@ class StripeProvider:
             return NotMade()
         if answer.status != _OK and not answer.key_used_otherwise:
             return Unknown(f"closing the key was answered {answer.status}")
-        listed = await self._listed(attempt)
+        try:
+            listed = await self._listed(attempt, LIST_PAGES_MAX)
+        except _ListTooLongError:
+            return Unknown("more payments were made at the time than are looked through")
         if listed is not None:
             return listed
         return (
@@ -211,10 +215,18 @@ class StripeProvider:
             else Unknown("the key was used, for what is not found")
         )
 
-    async def _listed(self, attempt: Attempt) -> Outcome | None:
-        """Look for the attempt's key in the list of all payments made when it was sent."""
+    async def _listed(self, attempt: Attempt, pages_max: int) -> Outcome | None:
+        """Look for the attempt's key in the list of the payments made when it was sent.
+
+        Raises _ListTooLongError.
+        """
         for sent in filter(None, (attempt.start_time, attempt.resend_time)):
-            async for page in self._payments(sent - SENT_WITHIN, sent + SENT_WITHIN):
+            query = {
+                "created[gte]": str(int((sent - SENT_WITHIN).timestamp())),
+                "created[lte]": str(int((sent + SENT_WITHIN).timestamp())),
+                **_customer_of(attempt),
+            }
+            async for page in self._payments(query, pages_max):
                 if isinstance(page, Unknown):
                     return page
                 for intent in page:
@@ -223,16 +235,15 @@ class StripeProvider:
         return None
 
     async def _payments(
-        self, since: datetime, until: datetime
+        self, query: Mapping[str, str], pages_max: int
     ) -> AsyncIterator[list[Mapping[str, Any]] | Unknown]:
-        """The PaymentIntents made in a time, page by page; Unknown where the provider fails."""
-        query = {
-            "created[gte]": str(int(since.timestamp())),
-            "created[lte]": str(int(until.timestamp())),
-            "limit": str(LIST_PAGE_SIZE),
-        }
-        for _ in range(LIST_PAGES_MAX):
-            answer = await self._ask("GET", "/payment_intents", query=query)
+        """The PaymentIntents of a query, page by page; Unknown where the provider fails.
+
+        Raises _ListTooLongError.
+        """
+        page = {**query, "limit": str(LIST_PAGE_SIZE)}
+        for _ in range(pages_max):
+            answer = await self._ask("GET", "/payment_intents", query=page)
             if isinstance(answer, Unknown):
                 yield answer
                 return
@@ -243,8 +254,8 @@ class StripeProvider:
             yield intents
             if not answer.body.get("has_more"):
                 return
-            query["starting_after"] = str(intents[-1]["id"])
-        yield Unknown("more payments were made at the time than are looked through")
+            page["starting_after"] = str(intents[-1]["id"])
+        raise _ListTooLongError
 
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a PaymentIntent."""
@@ -345,6 +356,11 @@ def _amount_form(attempt: Attempt | Refund) -> dict[str, str]:
     """Amount and currency as the provider writes them. Raises ValueError if it has no such amount."""
     amount = to_provider(attempt.amount_minor, attempt.currency)
     return {"amount": str(amount), "currency": attempt.currency.lower()}
+
+
+def _customer_of(attempt: Attempt) -> dict[str, str]:
+    """Whose the charged payment method is at the provider, if it is anybody's."""
+    return {"customer": attempt.provider_customer} if attempt.provider_customer else {}
 
 
 def _key_of(intent: object) -> object:
