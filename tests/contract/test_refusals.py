@@ -1,6 +1,5 @@
 """Reasons that many methods share: not found, changed meanwhile, ended, out of range, cut off."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import Any
@@ -20,8 +19,7 @@ from tests.suite import Refusal, Suite, new_id, refused
 
 STALE = '"999"'
 PRICES_MAX = 1000
-# Calls that a test makes at once.
-AT_ONCE = 10
+PRICES_AT_ONCE = 100
 # Where an update has its etag.
 RESOURCES = (
     "product",
@@ -259,15 +257,21 @@ async def test_a_product_has_so_many_prices_and_no_more(suite: Suite) -> None:
     await calls["catalog.CreateProduct"].make(merchant)
     now = await suite.sandbox.now()
 
-    def add(number: int) -> Awaitable[Any]:
-        price = calls["catalog.CreatePrice"].request.price
-        price.effective_time.CopyFrom(to_timestamp(now + timedelta(days=1 + number)))
-        call = calls["catalog.CreatePrice"]
-        made: Awaitable[Any] = call.make(merchant, price_id=f"p{number}", request_id=new_id())
-        return made
+    def entry(number: int) -> catalog_pb2.NewPrice:
+        [price] = calls["catalog.BatchCreatePrices"].request.entries
+        new = catalog_pb2.NewPrice()
+        new.CopyFrom(price)
+        new.price_id = f"p{number}"
+        new.price.effective_time.CopyFrom(to_timestamp(now + timedelta(days=1 + number)))
+        return new
 
-    for first in range(0, PRICES_MAX, AT_ONCE):
-        await asyncio.gather(*(add(number) for number in range(first, first + AT_ONCE)))
-    assert (await refused(add(PRICES_MAX))).reason == "PRICES_TOO_MANY"
+    for first in range(0, PRICES_MAX, PRICES_AT_ONCE):
+        entries = [entry(number) for number in range(first, first + PRICES_AT_ONCE)]
+        many = catalog_pb2.BatchCreatePricesRequest(
+            parent=merchant.name, entries=entries, request_id=new_id()
+        )
+        await merchant.catalog.BatchCreatePrices(many)
+    one_more = calls["catalog.CreatePrice"].make(merchant, price_id="one-more", request_id=new_id())
+    assert (await refused(one_more)).reason == "PRICES_TOO_MANY"
     batch = await refused(calls["catalog.BatchCreatePrices"].make(merchant, request_id=new_id()))
     assert batch.fields == {"entries[0].parent": "PRICES_TOO_MANY"}
