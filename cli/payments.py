@@ -57,6 +57,12 @@ MANDATE_COLUMNS: Columns[pb.Mandate] = {
     "until": lambda it: format_timestamp(it.valid_until_time),
     "payment method": lambda it: last_id(it.payment_method) or "the default",
     "revoked": lambda it: format_timestamp(it.revoke_time),
+    "paused": lambda it: (
+        f"{format_timestamp(it.pause_time)} {pb.Mandate.PauseReason.Name(it.pause_reason)}"
+        if it.pause_reason
+        else ""
+    ),
+    "lapsed": lambda it: format_timestamp(it.lapse_time),
 }
 MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
     **MANDATE_COLUMNS,
@@ -126,6 +132,10 @@ def payment_method_name(session: Session, customer: str, payment_method: str) ->
         return f"{customer}/paymentMethods/{payment_method}"
     with naming("--payment-method"):
         return session.name(PAYMENT_METHOD, payment_method)
+
+
+def _evidence(text: str, accept_time: datetime, source: str) -> pb.Mandate.Evidence:
+    return pb.Mandate.Evidence(text=text, accept_time=to_timestamp(accept_time), source=source)
 
 
 def any_money(charge: pb.Charge) -> bool:
@@ -239,7 +249,9 @@ async def create_mandate(
     customer: CustomerArgument,
     mandate: Annotated[str, typer.Argument(metavar="ID", help="The id of the new mandate.")],
     ceiling: Annotated[money_pb2.Money, Amount],
-    text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
+    text: Annotated[
+        str, typer.Option(help="The exact text that they agreed to. Default: they confirm later.")
+    ] = "",
     payment_method: Annotated[
         str,
         typer.Option(
@@ -268,9 +280,8 @@ async def create_mandate(
             charge_ceiling=ceiling,
             month_ceiling=month_ceiling,
             valid_until_time=to_timestamp(valid_until),
-            evidence=pb.Mandate.Evidence(
-                text=text, accept_time=to_timestamp(accept_time), source=source
-            ),
+            evidence=_evidence(text, accept_time, source) if text else None,
+            await_confirmation=not text,
         ),
         request_id=new_request_id(),
     )
@@ -290,6 +301,44 @@ async def get_mandate(session: Session, mandate: MandateArgument) -> None:
     """Show a mandate, with the text that the customer agreed to."""
     request = pb.GetMandateRequest(name=session.name(MANDATE, mandate))
     session.output.one(await session.payments.GetMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "confirm")
+async def confirm_mandate(
+    session: Session,
+    mandate: MandateArgument,
+    text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
+    accepted: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
+) -> None:
+    """Store a customer's consent to a mandate that awaits it."""
+    request = pb.ConfirmMandateRequest(
+        name=session.name(MANDATE, mandate),
+        evidence=_evidence(text, accepted or await session.now(), source),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.ConfirmMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "pause")
+async def pause_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Stop charges under a mandate until it is resumed."""
+    request = pb.PauseMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.PauseMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "resume")
+async def resume_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Let a paused mandate be charged again."""
+    request = pb.ResumeMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.ResumeMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(mandates, "revoke")

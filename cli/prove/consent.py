@@ -39,7 +39,8 @@ _ATTEMPTS = """
                evidence.notice, deliver_time, evidence.amount_minor AS notice_minor,
                evidence.currency AS notice_currency, charge_not_before_time,
                evidence.billing_mode AS notice_mode, mandates.name AS found, charge_ceiling_minor,
-               mandates.currency AS mandate_currency, valid_from_time, valid_until_time, revoke_time
+               mandates.currency AS mandate_currency, valid_from_time, valid_until_time, is_pending,
+               least(revoke_time, pause_time, lapse_time) AS stop_time
         FROM audit_v1.attempts
         LEFT JOIN audit_v1.notice_evidence AS evidence
           ON evidence.customer = attempts.customer AND evidence.merchant = attempts.merchant
@@ -57,7 +58,8 @@ _ANNOUNCED_OTHERWISE = "billing_mode = 'AUTOMATIC' AND notice_mode <> 'AUTOMATIC
 _NOT_COVERED = """
     billing_mode = 'AUTOMATIC' AND (
         found IS NULL OR start_time < valid_from_time OR start_time >= valid_until_time
-        OR start_time > revoke_time + interval '30 seconds' OR currency <> mandate_currency)
+        OR is_pending OR start_time > stop_time + interval '30 seconds'
+        OR currency <> mandate_currency)
 """
 _ABOVE_CEILING = "billing_mode = 'AUTOMATIC' AND amount_minor > charge_ceiling_minor"
 # The attempts are read once. Which notice is the last is asked only of what would break a clause.
@@ -99,7 +101,8 @@ _VIOLATIONS = f"""
                WHEN start_time < valid_from_time THEN 'was made before its mandate was valid'
                WHEN start_time >= valid_until_time THEN 'was made after its mandate had expired'
                WHEN currency <> mandate_currency THEN 'was in another currency than its mandate'
-               ELSE 'was made after its mandate was revoked' END)
+               WHEN is_pending THEN 'was made before its mandate was confirmed'
+               ELSE 'was made after its mandate was revoked, paused or lapsed' END)
     FROM suspected WHERE {_NOT_COVERED}
     UNION ALL
     SELECT DISTINCT 'charge-ceiling', merchant,

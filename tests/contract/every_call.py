@@ -450,6 +450,12 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
         ),
         ("GetMandate", payments_pb2.GetMandateRequest(name=mandate)),
         ("ListMandates", payments_pb2.ListMandatesRequest(parent=customer)),
+        (
+            "ConfirmMandate",
+            payments_pb2.ConfirmMandateRequest(name=mandate, evidence=evidence),
+        ),
+        ("PauseMandate", payments_pb2.PauseMandateRequest(name=mandate)),
+        ("ResumeMandate", payments_pb2.ResumeMandateRequest(name=mandate)),
         ("RevokeMandate", payments_pb2.RevokeMandateRequest(name=mandate)),
         ("GetCharge", payments_pb2.GetChargeRequest(name=charge)),
         ("ListCharges", payments_pb2.ListChargesRequest(parent=customer)),

@@ -305,6 +305,15 @@ async def test_a_stale_etag_of_a_mandate(ann: Customer) -> None:
     await ann.shop.payments.RevokeMandate(request)
     request.request_id = new_id()
     assert await why(ann.shop.payments.RevokeMandate(request)) == STALE
+    name, etag, stub = made.name, made.etag, ann.shop.payments
+    pause = payments_pb2.PauseMandateRequest(name=name, etag=etag, request_id=new_id())
+    resume = payments_pb2.ResumeMandateRequest(name=name, etag=etag, request_id=new_id())
+    confirm = payments_pb2.ConfirmMandateRequest(
+        name=name, etag=etag, evidence=made.evidence, request_id=new_id()
+    )
+    assert await why(stub.PauseMandate(pause)) == STALE
+    assert await why(stub.ResumeMandate(resume)) == STALE
+    assert await why(stub.ConfirmMandate(confirm)) == STALE
 
 
 async def test_a_stale_etag_of_a_contact(ann: Customer) -> None:

@@ -116,6 +116,9 @@ NOT_FOUND = {
     "payments.DetachPaymentMethod": "PAYMENT_METHOD_NOT_FOUND",
     "payments.CreateMandate": "PAYMENT_METHOD_NOT_FOUND",
     "payments.GetMandate": "MANDATE_NOT_FOUND",
+    "payments.ConfirmMandate": "MANDATE_NOT_FOUND",
+    "payments.PauseMandate": "MANDATE_NOT_FOUND",
+    "payments.ResumeMandate": "MANDATE_NOT_FOUND",
     "payments.RevokeMandate": "MANDATE_NOT_FOUND",
     "payments.GetCharge": "CHARGE_NOT_FOUND",
     "payments.ConfirmPaymentRequest": "CHARGE_NOT_FOUND",
@@ -239,8 +242,15 @@ async def test_consent_has_one_name_once(ann: Customer) -> None:
     assert (await refused(mandate.make(ann.shop))).reason == "MANDATE_ALREADY_EXISTS"
     got = await calls["payments.GetMandate"].make(ann.shop)
     assert got.state == payments_pb2.Mandate.ACTIVE
+    paused = await calls["payments.PauseMandate"].make(ann.shop, request_id=new_id())
+    assert paused.state == payments_pb2.Mandate.PAUSED
+    resumed = await calls["payments.ResumeMandate"].make(ann.shop, request_id=new_id())
+    assert resumed.state == payments_pb2.Mandate.ACTIVE
     revoked = await calls["payments.RevokeMandate"].make(ann.shop, request_id=new_id())
     assert revoked.state == payments_pb2.Mandate.REVOKED
+    late = ["payments.ConfirmMandate", "payments.PauseMandate", "payments.ResumeMandate"]
+    refusals = await whys(ann, [calls[call] for call in late])
+    assert refusals == dict.fromkeys(late, "MANDATE_STATE")
 
 
 async def test_a_time_of_day_is_to_the_minute(ann: Customer) -> None:

@@ -205,8 +205,15 @@ def read_new_mandate(
     _require_chargeable(violations, "mandate.charge_ceiling", ceiling)
     month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
     valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
-    evidence = wanted.evidence
-    read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
+    pending = wanted.await_confirmation
+    violations.require(
+        "mandate.evidence",
+        "must be set, or await_confirmation, and not both",
+        met=wanted.HasField("evidence") is not pending,
+    )
+    evidence = b""
+    if not pending:
+        evidence = _read_evidence(violations, "mandate.evidence", wanted.evidence, key, keyring)
     violations.check()
     return Mandate(
         *key,
@@ -216,11 +223,32 @@ def read_new_mandate(
         currency=ceiling.currency,
         valid_from_time=valid_from_time,
         valid_until_time=valid_until_time,
-        evidence=keyring.encrypt(
-            evidence.SerializeToString(deterministic=True), *evidence_aad(key)
-        ),
+        evidence=evidence,
         create_time=now,
+        is_pending=pending,
     )
+
+
+def read_consent(
+    request: payments_pb2.ConfirmMandateRequest, keyring: Keyring
+) -> tuple[MandateKey, bytes]:
+    """The mandate that a customer consents to, and the evidence, encrypted. Raises like `read_name`."""
+    key = read_name(MANDATE, request.name)
+    violations = Violations()
+    evidence = _read_evidence(violations, "evidence", request.evidence, key, keyring)
+    violations.check()
+    return key, evidence
+
+
+def _read_evidence(
+    violations: Violations,
+    field: str,
+    evidence: payments_pb2.Mandate.Evidence,
+    key: MandateKey,
+    keyring: Keyring,
+) -> bytes:
+    read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
+    return keyring.encrypt(evidence.SerializeToString(deterministic=True), *evidence_aad(key))
 
 
 def _read_method_of(

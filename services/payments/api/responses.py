@@ -81,7 +81,11 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
         etag=etag(mandate.version),
         valid_until_time=optional_timestamp(mandate.valid_until_time),
         revoke_time=optional_timestamp(mandate.revoke_time),
+        pause_time=optional_timestamp(mandate.pause_time),
+        lapse_time=optional_timestamp(mandate.lapse_time),
     )
+    if mandate.pause_reason is not None:
+        message.pause_reason = payments_pb2.Mandate.PauseReason.Value(mandate.pause_reason)
     if mandate.evidence:
         opened = keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key))
         message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))

@@ -57,6 +57,9 @@ ACCESS = {
     "CreateMandate": Access(WRITE),
     "GetMandate": Access(READ),
     "ListMandates": Access(READ),
+    "ConfirmMandate": Access(WRITE),
+    "PauseMandate": Access(WRITE),
+    "ResumeMandate": Access(WRITE),
     "RevokeMandate": Access(WRITE),
     "GetCharge": Access(READ, services=("scheduler",)),
     "ListCharges": Access(READ),
@@ -230,6 +233,48 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             listed = await mandate_store.of_customer(connection, owner, after, page.limit)
         shown, token = page.cut(listed, self._mandate_message, lambda mandate: (mandate.mandate,))
         return payments_pb2.ListMandatesResponse(mandates=shown, next_page_token=token)
+
+    async def ConfirmMandate(
+        self, request: payments_pb2.ConfirmMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Mandate,
+            self._mandate_message,
+            lambda tx: mandates.confirm(
+                tx,
+                *requests.read_consent(request, self._database.keyring),
+                request.etag,
+                self._clock.now(),
+            ),
+        )
+
+    async def PauseMandate(
+        self, request: payments_pb2.PauseMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Mandate,
+            self._mandate_message,
+            lambda tx: mandates.pause(
+                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
+            ),
+        )
+
+    async def ResumeMandate(
+        self, request: payments_pb2.ResumeMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Mandate,
+            self._mandate_message,
+            lambda tx: mandates.resume(
+                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
+            ),
+        )
 
     async def RevokeMandate(
         self, request: payments_pb2.RevokeMandateRequest, _context: object

@@ -9,7 +9,7 @@ from services.payments.application import evidence, payment_methods
 from services.payments.domain.attempts import Attempt, present_attempt
 from services.payments.domain.charges import AbandonReason, Charge, abandon, confirm_request, expire
 from services.payments.domain.consent import Notice
-from services.payments.domain.decisions import decide_all
+from services.payments.domain.decisions import decide_all, lapsed_mandates
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
@@ -17,6 +17,7 @@ from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import expiry as expiry_store
 from services.payments.store import instructions as instruction_store
+from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
 from services.payments.store import refunds as refund_store
 from services.runtime.db.pool import Connection
@@ -99,8 +100,10 @@ async def decide_due(
     due = await charge_store.take_due(tx, buckets, now, limit)
     if not due:
         return 0, []
-    decided = list(decide_all(due, await evidence.read(tx, due, now), now))
+    known = await evidence.read(tx, due, now)
+    decided = list(decide_all(due, known, now))
     await charge_store.save(tx, decided)
+    await mandate_store.save(tx, lapsed_mandates(decided, known.mandates, now))
     await outbox.put(tx, publishers.decided(due, decided, now))
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT

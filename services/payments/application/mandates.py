@@ -1,7 +1,8 @@
 """Mandates: consents recorded, checked and ended."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from services.payments.application import payment_methods
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import (
     Mandate,
+    PauseReason,
     RefusalReason,
     mandate_reasons,
     month_of,
@@ -24,10 +26,11 @@ from services.payments.domain.rules import (
     mandate_rules,
     scheme_of,
 )
+from services.payments.domain.transitions import MandateEvent, MandateState
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection, Database
-from services.runtime.errors import Violations, already_exists, not_found
+from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.money import Money
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import check_etag
@@ -89,18 +92,84 @@ async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
     return Applied(mandate)
 
 
+async def confirm(
+    tx: Connection, key: MandateKey, evidence: bytes, wanted_etag: str, now: datetime
+) -> Applied[Mandate]:
+    """Record a customer's consent to a PENDING mandate. Raises as `_allowing`."""
+    before = await _allowing(tx, key, wanted_etag, MandateEvent.CONFIRM, now)
+    if not before.is_pending:
+        return Applied(before, before=before)
+    return await _saved(tx, before, replace(before, is_pending=False, evidence=evidence))
+
+
+async def pause(
+    tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
+) -> Applied[Mandate]:
+    """Stop charges under a mandate until it is resumed. Raises as `_allowing`."""
+    before = await _allowing(tx, key, wanted_etag, MandateEvent.PAUSE, now)
+    if before.pause_time is not None:
+        return Applied(before, before=before)
+    return await _saved(tx, before, _paused(before, PauseReason.REQUESTED, now))
+
+
+async def pause_all(
+    tx: Connection, keys: Iterable[MandateKey], reason: PauseReason, now: datetime
+) -> set[MandateKey]:
+    """Stop charges under those of the mandates that are ACTIVE; returns which.
+
+    Locks mandates: after charges, and before payment methods and attempts.
+    """
+    mandates = await store.by_key(tx, keys, lock=True)
+    active = [mandate for mandate in mandates.values() if mandate.state(now) is MandateState.ACTIVE]
+    await store.save(tx, [_paused(mandate, reason, now) for mandate in active])
+    return {mandate.key for mandate in active}
+
+
+async def resume(
+    tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
+) -> Applied[Mandate]:
+    """Let a PAUSED mandate be charged again. Raises as `_allowing`."""
+    before = await _allowing(tx, key, wanted_etag, MandateEvent.RESUME, now)
+    if before.pause_time is None:
+        return Applied(before, before=before)
+    return await _saved(tx, before, replace(before, pause_time=None, pause_reason=None))
+
+
 async def revoke(
     tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
 ) -> Applied[Mandate]:
     """End a consent: whoever begins an attempt holds the lock that this waits for.
 
-    Raises NOT_FOUND MANDATE_NOT_FOUND, and ABORTED if the etag is another version's.
+    Raises as `_allowing`, but for MANDATE_STATE.
+    """
+    before = await _allowing(tx, key, wanted_etag, MandateEvent.REVOKE, now)
+    if before.revoke_time is not None:
+        return Applied(before, before=before)
+    return await _saved(tx, before, replace(before, revoke_time=now))
+
+
+def _paused(mandate: Mandate, reason: PauseReason, now: datetime) -> Mandate:
+    return replace(mandate, pause_time=now, pause_reason=reason)
+
+
+async def _saved(tx: Connection, before: Mandate, after: Mandate) -> Applied[Mandate]:
+    [saved] = await store.save(tx, [after])
+    return Applied(saved, before=before)
+
+
+async def _allowing(
+    tx: Connection, key: MandateKey, wanted_etag: str, event: MandateEvent, now: datetime
+) -> Mandate:
+    """A mandate to which something may happen, locked.
+
+    Raises NOT_FOUND MANDATE_NOT_FOUND, ABORTED if the etag is another version's, FAILED_PRECONDITION
+    MANDATE_STATE.
     """
     mandate = await existing(tx, key, lock=True)
     check_etag(wanted_etag, mandate.version, key.name)
-    if mandate.revoke_time is not None:
-        return Applied(mandate, before=mandate)
-    return Applied(await store.revoke(tx, key, now), before=mandate)
+    if not mandate.may(event, now):
+        raise wrong_state("MANDATE_STATE", f"it is {mandate.state(now)}")
+    return mandate
 
 
 async def existing(connection: Connection, key: MandateKey, *, lock: bool = False) -> Mandate:

@@ -21,6 +21,7 @@ from services.payments.domain.provider_amounts import (
     UnsupportedCurrencyError,
     check_charge,
 )
+from services.payments.domain.transitions import MANDATE, MandateEvent, MandateState
 
 _CACHED_MONTHS = 1024
 # How long after a charge its payer can say that they never agreed to it: 13 months (Article 71 of
@@ -35,12 +36,11 @@ class BillingMode(StrEnum):
     PAY_ON_NOTICE = "PAY_ON_NOTICE"
 
 
-class MandateState(StrEnum):
-    """Where a mandate stands."""
+class PauseReason(StrEnum):
+    """What paused a mandate."""
 
-    ACTIVE = "ACTIVE"
-    REVOKED = "REVOKED"
-    EXPIRED = "EXPIRED"
+    REQUESTED = "REQUESTED"
+    DISPUTED = "DISPUTED"
 
 
 class RefusalReason(StrEnum):
@@ -67,6 +67,8 @@ class RefusalReason(StrEnum):
     MANDATE_LAPSED = "MANDATE_LAPSED"
     MANDATE_WITHOUT_END = "MANDATE_WITHOUT_END"
     RULES_UNKNOWN = "RULES_UNKNOWN"
+    MANDATE_PENDING = "MANDATE_PENDING"
+    MANDATE_PAUSED = "MANDATE_PAUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,15 @@ class Mandate:
     currency: str
     valid_from_time: datetime
     valid_until_time: datetime | None
-    # Encrypted: only who shows it opens it. Empty once it was erased.
+    # Encrypted: only who shows it opens it. Empty before the customer consents and once it is erased.
     evidence: bytes
     create_time: datetime
     revoke_time: datetime | None = None
+    # The customer has not consented yet.
+    is_pending: bool = False
+    pause_time: datetime | None = None
+    pause_reason: PauseReason | None = None
+    lapse_time: datetime | None = None
     version: int = 1
 
     @property
@@ -107,12 +114,19 @@ class Mandate:
         return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
 
     def state(self, now: datetime) -> MandateState:
-        """Whether it still allows charges; one that begins later is ACTIVE."""
-        if self.revoke_time is not None:
-            return MandateState.REVOKED
-        if self.valid_until_time is not None and now >= self.valid_until_time:
-            return MandateState.EXPIRED
-        return MandateState.ACTIVE
+        """Where it stands; one that begins later is ACTIVE."""
+        state = MandateState.PENDING if self.is_pending else MandateState.ACTIVE
+        if self.pause_time is not None:
+            state = MANDATE.to(state, MandateEvent.PAUSE)
+        if self.lapse_time is not None:
+            state = MANDATE.to(state, MandateEvent.LAPSE)
+        elif self.valid_until_time is not None and now >= self.valid_until_time:
+            state = MANDATE.to(state, MandateEvent.EXPIRE)
+        return MANDATE.to(state, MandateEvent.REVOKE) if self.revoke_time is not None else state
+
+    def may(self, event: MandateEvent, now: datetime) -> bool:
+        """Whether something may happen to it now."""
+        return self.state(now) in MANDATE.sources(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +159,7 @@ def mandate_reasons(
     """
     if mandate is None:
         return {RefusalReason.MANDATE_NOT_FOUND}
-    reasons = set()
-    if mandate.revoke_time is not None:
-        reasons.add(RefusalReason.MANDATE_REVOKED)
+    reasons = _state_reasons(mandate)
     if at < mandate.valid_from_time:
         reasons.add(RefusalReason.MANDATE_NOT_YET_VALID)
     if mandate.valid_until_time is not None and at >= mandate.valid_until_time:
@@ -160,6 +172,17 @@ def mandate_reasons(
     if month_ceiling is not None and month_minor + amount_minor > month_ceiling:
         reasons.add(RefusalReason.ABOVE_MONTH_CEILING)
     return reasons | provider_reasons(amount_minor, currency)
+
+
+def _state_reasons(mandate: Mandate) -> set[RefusalReason]:
+    """Why a mandate allows nothing, whatever the amount and the time."""
+    stopped = {
+        RefusalReason.MANDATE_REVOKED: mandate.revoke_time is not None,
+        RefusalReason.MANDATE_PENDING: mandate.is_pending,
+        RefusalReason.MANDATE_PAUSED: mandate.pause_time is not None,
+        RefusalReason.MANDATE_LAPSED: mandate.lapse_time is not None,
+    }
+    return {reason for reason, holds in stopped.items() if holds}
 
 
 def provider_reasons(amount_minor: int, currency: str) -> set[RefusalReason]:

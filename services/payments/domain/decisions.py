@@ -39,7 +39,7 @@ from services.payments.domain.keys import (
 )
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.payments.domain.rules import dump_applied, notice_over_time
-from services.payments.domain.transitions import ChargeState
+from services.payments.domain.transitions import ChargeState, MandateEvent
 
 # How long a charge waits for word that its notice was delivered, from when it was first decided.
 NOTICE_WAIT = timedelta(hours=24)
@@ -189,6 +189,23 @@ def use_of(
     if method is None:
         return UNUSED if mandate is None else NO_METHOD_USE
     return uses.get(method, UNUSED)
+
+
+def lapsed_mandates(
+    decided: Iterable[Charge], mandates: Mapping[MandateKey, Mandate], now: datetime
+) -> list[Mandate]:
+    """The mandates that have lapsed, as the decisions have found out: they stay so."""
+    found = {
+        charge.mandate_key
+        for charge in decided
+        if charge.state is ChargeState.REFUSED
+        and RefusalReason.MANDATE_LAPSED in charge.refusal_reasons
+    }
+    return [
+        replace(mandate, lapse_time=now)
+        for key, mandate in mandates.items()
+        if key in found and mandate.may(MandateEvent.LAPSE, now)
+    ]
 
 
 def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Charge]:

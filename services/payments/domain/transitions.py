@@ -1,4 +1,4 @@
-"""What may happen to charges, attempts and refunds, and where it leads.
+"""What may happen to mandates, charges, attempts and refunds, and where it leads.
 
 The database has guards of its own: the CHECK of each table allows these states, and its trigger refuses
 whatever leads out of a final one.
@@ -57,6 +57,30 @@ class AttemptEvent(StrEnum):
     CLOSE = "CLOSE"
 
 
+class MandateState(StrEnum):
+    """Where a mandate stands; only an ACTIVE one is charged."""
+
+    # The customer has not consented yet.
+    PENDING = "PENDING"
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+    # By a rule pack it was not used for too long.
+    LAPSED = "LAPSED"
+
+
+class MandateEvent(StrEnum):
+    """What happens to a mandate."""
+
+    CONFIRM = "CONFIRM"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    REVOKE = "REVOKE"
+    EXPIRE = "EXPIRE"
+    LAPSE = "LAPSE"
+
+
 class RefundState(StrEnum):
     """Where a refund stands; only a failure is final, since a bank may send money back."""
 
@@ -72,6 +96,24 @@ class RefundEvent(StrEnum):
     FAIL = "FAIL"
 
 
+# What happens again changes nothing, and a consent can be withdrawn in any state.
+MANDATE = Transitions(
+    {
+        (MandateState.PENDING, MandateEvent.CONFIRM): MandateState.ACTIVE,
+        (MandateState.ACTIVE, MandateEvent.CONFIRM): MandateState.ACTIVE,
+        (MandateState.PAUSED, MandateEvent.CONFIRM): MandateState.PAUSED,
+        (MandateState.ACTIVE, MandateEvent.PAUSE): MandateState.PAUSED,
+        (MandateState.PAUSED, MandateEvent.PAUSE): MandateState.PAUSED,
+        (MandateState.PAUSED, MandateEvent.RESUME): MandateState.ACTIVE,
+        (MandateState.ACTIVE, MandateEvent.RESUME): MandateState.ACTIVE,
+        (MandateState.PENDING, MandateEvent.EXPIRE): MandateState.EXPIRED,
+        (MandateState.ACTIVE, MandateEvent.EXPIRE): MandateState.EXPIRED,
+        (MandateState.PAUSED, MandateEvent.EXPIRE): MandateState.EXPIRED,
+        (MandateState.ACTIVE, MandateEvent.LAPSE): MandateState.LAPSED,
+        (MandateState.PAUSED, MandateEvent.LAPSE): MandateState.LAPSED,
+        **{(state, MandateEvent.REVOKE): MandateState.REVOKED for state in MandateState},
+    }
+)
 CHARGE = Transitions(
     {
         (ChargeState.SCHEDULED, ChargeEvent.REQUEST): ChargeState.REQUESTED,

@@ -18,7 +18,7 @@ _DUE = Query(
                SELECT FROM mandates
                WHERE mandates.customer = payment_methods.customer
                  AND mandates.merchant = payment_methods.merchant
-                 AND revoke_time IS NULL
+                 AND revoke_time IS NULL AND lapse_time IS NULL
                  AND (valid_until_time IS NULL OR valid_until_time > :now)
                  AND CASE WHEN mandates.payment_method IS NULL THEN is_default OR fallback_order > 0
                           ELSE mandates.payment_method = payment_methods.payment_method END

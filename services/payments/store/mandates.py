@@ -1,7 +1,7 @@
 """Mandates, and what was charged under them in a month."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -62,13 +62,14 @@ class _LastChargeRow(NamedTuple):
 _INSERT = Command("""
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
                           month_ceiling_minor, currency, valid_from_time, valid_until_time,
-                          evidence, create_time)
+                          evidence, create_time, is_pending)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
         CAST(:payment_method AS text[]), CAST(:charge_ceiling_minor AS bigint[]),
         CAST(:month_ceiling_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:valid_from_time AS timestamptz[]), CAST(:valid_until_time AS timestamptz[]),
-        CAST(:evidence AS bytea[]), CAST(:create_time AS timestamptz[]))
+        CAST(:evidence AS bytea[]), CAST(:create_time AS timestamptz[]),
+        CAST(:is_pending AS boolean[]))
     ON CONFLICT (customer, merchant, mandate) DO NOTHING
 """)
 
@@ -76,7 +77,7 @@ _BY_KEY = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           version
+           is_pending, pause_time, pause_reason, lapse_time, version
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -89,7 +90,7 @@ _LOCKED = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           version
+           is_pending, pause_time, pause_reason, lapse_time, version
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -102,7 +103,7 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           version
+           is_pending, pause_time, pause_reason, lapse_time, version
     FROM mandates
     WHERE customer = :customer AND merchant = :merchant AND mandate > :after
     ORDER BY mandate LIMIT :limit
@@ -110,16 +111,22 @@ _OF_CUSTOMER = Query(
     Mandate,
 )
 
-_REVOKE = Query(
-    """
-    UPDATE mandates SET revoke_time = :now, version = version + 1
-    WHERE customer = :customer AND merchant = :merchant AND mandate = :mandate
-    RETURNING merchant, customer, mandate, payment_method, charge_ceiling_minor,
-              month_ceiling_minor, currency, valid_from_time, valid_until_time, evidence,
-              create_time, revoke_time, version
-""",
-    Mandate,
-)
+_SAVE = Command("""
+    UPDATE mandates SET
+        evidence = new.evidence, is_pending = new.is_pending, pause_time = new.pause_time,
+        pause_reason = new.pause_reason, lapse_time = new.lapse_time,
+        revoke_time = new.revoke_time, version = new.version
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
+        CAST(:evidence AS bytea[]), CAST(:is_pending AS boolean[]),
+        CAST(:pause_time AS timestamptz[]), CAST(:pause_reason AS text[]),
+        CAST(:lapse_time AS timestamptz[]), CAST(:revoke_time AS timestamptz[]),
+        CAST(:version AS integer[]))
+      AS new (merchant, customer, mandate, evidence, is_pending, pause_time, pause_reason,
+              lapse_time, revoke_time, version)
+    WHERE mandates.customer = new.customer AND mandates.merchant = new.merchant
+      AND mandates.mandate = new.mandate
+""")
 
 _OF_METHOD = Query(
     """
@@ -184,7 +191,7 @@ _WITH_TOTALS = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
-           revoke_time, version,
+           revoke_time, is_pending, pause_time, pause_reason, lapse_time, version,
            wanted.ordinal, scope.method_missing, scope.method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
@@ -260,9 +267,11 @@ async def of_customer(
     return await _OF_CUSTOMER.all(tx, **customer._asdict(), after=after, limit=limit)
 
 
-async def revoke(tx: Connection, key: MandateKey, now: datetime) -> Mandate:
-    """End the consent of an existing mandate."""
-    return await _REVOKE.one(tx, **key._asdict(), now=now)
+async def save(tx: Connection, mandates: Sequence[Mandate]) -> list[Mandate]:
+    """Write what has changed of mandates that are locked; returns them as they are then."""
+    changed = [replace(mandate, version=mandate.version + 1) for mandate in mandates]
+    await _SAVE.run_for(tx, changed)
+    return changed
 
 
 async def month_totals_minor(

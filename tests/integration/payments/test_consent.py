@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.application.mandates import pause_all
+from services.payments.domain.consent import PauseReason
+from services.payments.domain.keys import CustomerId, MandateId, MandateKey, MerchantId
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (
@@ -108,6 +111,68 @@ async def test_a_consent_without_evidence_is_refused(payments: Payments) -> None
     with pytest.raises(Problem) as refused:
         await payments.call(request)
     assert [violation.field for violation in refused.value.violations] == ["mandate.evidence"]
+
+
+async def test_nothing_is_charged_until_the_customer_has_confirmed(payments: Payments) -> None:
+    await payments.payment_method()
+    request = payments_pb2.CreateMandateRequest(
+        parent=ANN,
+        mandate_id="coffee",
+        mandate=payments_pb2.Mandate(
+            payment_method=VISA, charge_ceiling=to_money(10_000, "EUR"), await_confirmation=True
+        ),
+    )
+    created = await payments.call(request)
+    assert (created.state, created.HasField("evidence")) == (payments_pb2.Mandate.PENDING, False)
+    await payments.announce(payments.notice(order(1)), payments.notice(order(2)))
+    await payments.fall_due(payments.due(order(1)))
+    await payments.work()
+    evidence = payments_pb2.Mandate.Evidence(text="Yes.", accept_time=to_timestamp(NOW))
+    confirm = payments_pb2.ConfirmMandateRequest(name=MANDATE, evidence=evidence)
+    confirmed = await payments.call(confirm)
+    await payments.fall_due(payments.due(order(2)))
+    await payments.work()
+
+    refused, paid = [await payments.charge(charge_name(number)) for number in (1, 2)]
+    assert refused.refusal_reasons == [payments_pb2.MANDATE_PENDING]
+    assert (confirmed.state, confirmed.evidence) == (payments_pb2.Mandate.ACTIVE, evidence)
+    assert paid.state == State.SUCCEEDED
+
+
+async def test_a_paused_mandate_is_charged_again_once_it_is_resumed(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce(payments.notice(order(1)), payments.notice(order(2)))
+    paused = await payments.call(payments_pb2.PauseMandateRequest(name=MANDATE))
+    assert paused.pause_reason == payments_pb2.Mandate.REQUESTED
+    await payments.fall_due(payments.due(order(1)))
+    await payments.work()
+    resumed = await payments.call(payments_pb2.ResumeMandateRequest(name=MANDATE))
+    assert (resumed.state, resumed.pause_reason) == (payments_pb2.Mandate.ACTIVE, 0)
+    await payments.fall_due(payments.due(order(2)))
+    await payments.work()
+
+    refused, paid = [await payments.charge(charge_name(number)) for number in (1, 2)]
+    assert refused.refusal_reasons == [payments_pb2.MANDATE_PAUSED]
+    assert paid.state == State.SUCCEEDED
+
+
+async def test_a_dispute_pauses_what_is_active_and_nothing_else(payments: Payments) -> None:
+    await payments.consent()
+    other = f"{ANN}/mandates/other"
+    await payments.mandate(other)
+    await payments.call(payments_pb2.RevokeMandateRequest(name=other))
+    keys = [MandateKey(MerchantId("acme"), CustomerId("ann"), MandateId(name))
+            for name in ("coffee", "other", "gone")]  # fmt: skip
+    async with payments.database.begin() as tx:
+        assert await pause_all(tx, keys, PauseReason.DISPUTED, NOW) == {keys[0]}
+    async with payments.database.begin() as tx:
+        assert await pause_all(tx, keys, PauseReason.DISPUTED, NOW) == set()
+
+    states = [
+        (await payments.call(payments_pb2.GetMandateRequest(name=name))).state
+        for name in (MANDATE, other)
+    ]
+    assert states == [payments_pb2.Mandate.PAUSED, payments_pb2.Mandate.REVOKED]
 
 
 async def test_a_mandate_needs_a_payment_method_that_exists(payments: Payments) -> None:

@@ -4,7 +4,15 @@ from google.protobuf.duration_pb2 import Duration
 from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 
-from tests.integration.payments.suite import DAY, Payments, State, charge_name, event_of, order
+from tests.integration.payments.suite import (
+    DAY,
+    MANDATE,
+    Payments,
+    State,
+    charge_name,
+    event_of,
+    order,
+)
 
 SEPA = "merchants/acme/rulePacks/sepa-core"
 SOURCE = "EPC016-06, SEPA Direct Debit Core Scheme Rulebook"
@@ -80,3 +88,5 @@ async def test_a_mandate_lapses_so_long_after_its_last_debit(payments: Payments)
     assert list(refused.reasons) == [payments_pb2.MANDATE_LAPSED]
     [rule] = refused.applied_rules
     assert (rule.source, rule.refusal_reason) == (SOURCE, payments_pb2.MANDATE_LAPSED)
+    lapsed = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert lapsed.state == payments_pb2.Mandate.LAPSED

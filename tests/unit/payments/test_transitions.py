@@ -22,8 +22,13 @@ from services.payments.domain.transitions import (
     AttemptState,
     ChargeEvent,
     ChargeState,
+    MandateEvent,
+    MandateState,
     RefundEvent,
     RefundState,
+)
+from services.payments.domain.transitions import (
+    MANDATE as MANDATE_TABLE,
 )
 from tests.unit.payments.strategies import MANDATE, NOTICE, NOW, VISA, charges
 
@@ -44,6 +49,15 @@ def test_a_charge_succeeds_once_and_only_by_an_attempt(events: list[ChargeEvent]
             successes += event is ChargeEvent.SUCCEED
     assert successes == (state is ChargeState.SUCCEEDED)
     assert attempts >= successes
+
+
+@given(st.lists(st.sampled_from(MandateEvent)))
+def test_a_mandate_is_never_charged_again_once_it_was_revoked(events: list[MandateEvent]) -> None:
+    state = MandateState.PENDING
+    for event in events:
+        if state in MANDATE_TABLE.sources(event):
+            state = MANDATE_TABLE.to(state, event)
+    assert (state is MandateState.REVOKED) == (MandateEvent.REVOKE in events)
 
 
 def test_a_charge_ends_in_three_states() -> None:

@@ -92,11 +92,14 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     CONFIRMATION_REQUIRED: _RefusalReason.ValueType  # 21
     """By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
     MANDATE_LAPSED: _RefusalReason.ValueType  # 22
-    """By a rule pack the mandate lapsed: it was not used for too long."""
+    """By a rule pack the mandate lapsed, now or before: it was not used for too long."""
     MANDATE_WITHOUT_END: _RefusalReason.ValueType  # 23
     """By a rule pack each mandate has a day on which it ends, and this one has none."""
     RULES_UNKNOWN: _RefusalReason.ValueType  # 24
     """It was not said which rules bind the charge."""
+    MANDATE_PENDING: _RefusalReason.ValueType  # 30
+    """The customer has not confirmed the mandate yet."""
+    MANDATE_PAUSED: _RefusalReason.ValueType  # 31
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why the guard does not allow a charge."""
@@ -139,11 +142,14 @@ NOTICE_TOO_RECENT: RefusalReason.ValueType  # 20
 CONFIRMATION_REQUIRED: RefusalReason.ValueType  # 21
 """By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
 MANDATE_LAPSED: RefusalReason.ValueType  # 22
-"""By a rule pack the mandate lapsed: it was not used for too long."""
+"""By a rule pack the mandate lapsed, now or before: it was not used for too long."""
 MANDATE_WITHOUT_END: RefusalReason.ValueType  # 23
 """By a rule pack each mandate has a day on which it ends, and this one has none."""
 RULES_UNKNOWN: RefusalReason.ValueType  # 24
 """It was not said which rules bind the charge."""
+MANDATE_PENDING: RefusalReason.ValueType  # 30
+"""The customer has not confirmed the mandate yet."""
+MANDATE_PAUSED: RefusalReason.ValueType  # 31
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final
@@ -286,18 +292,53 @@ class Mandate(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Mandate._State.ValueType  # 0
         ACTIVE: Mandate._State.ValueType  # 1
-        """Not revoked, and not expired; it may begin later."""
+        """It is charged; it may begin later."""
         REVOKED: Mandate._State.ValueType  # 2
+        """Final: the consent was withdrawn."""
         EXPIRED: Mandate._State.ValueType  # 3
         """`valid_until_time` is over."""
+        PENDING: Mandate._State.ValueType  # 4
+        """The customer has not consented yet: nothing is charged."""
+        PAUSED: Mandate._State.ValueType  # 5
+        """Nothing is charged until it is resumed."""
+        LAPSED: Mandate._State.ValueType  # 6
+        """By a rule pack it was not used for too long: nothing is charged, and a new mandate is needed."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Mandate.State.ValueType  # 0
     ACTIVE: Mandate.State.ValueType  # 1
-    """Not revoked, and not expired; it may begin later."""
+    """It is charged; it may begin later."""
     REVOKED: Mandate.State.ValueType  # 2
+    """Final: the consent was withdrawn."""
     EXPIRED: Mandate.State.ValueType  # 3
     """`valid_until_time` is over."""
+    PENDING: Mandate.State.ValueType  # 4
+    """The customer has not consented yet: nothing is charged."""
+    PAUSED: Mandate.State.ValueType  # 5
+    """Nothing is charged until it is resumed."""
+    LAPSED: Mandate.State.ValueType  # 6
+    """By a rule pack it was not used for too long: nothing is charged, and a new mandate is needed."""
+
+    class _PauseReason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PauseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Mandate._PauseReason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PAUSE_REASON_UNSPECIFIED: Mandate._PauseReason.ValueType  # 0
+        REQUESTED: Mandate._PauseReason.ValueType  # 1
+        """PauseMandate."""
+        DISPUTED: Mandate._PauseReason.ValueType  # 2
+        """A charge under it was disputed, and the merchant's policy is to stop then."""
+
+    class PauseReason(_PauseReason, metaclass=_PauseReasonEnumTypeWrapper):
+        """What paused a mandate."""
+
+    PAUSE_REASON_UNSPECIFIED: Mandate.PauseReason.ValueType  # 0
+    REQUESTED: Mandate.PauseReason.ValueType  # 1
+    """PauseMandate."""
+    DISPUTED: Mandate.PauseReason.ValueType  # 2
+    """A charge under it was disputed, and the merchant's policy is to stop then."""
 
     @_typing.final
     class Evidence(_message.Message):
@@ -338,6 +379,10 @@ class Mandate(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    AWAIT_CONFIRMATION_FIELD_NUMBER: _builtins.int
+    PAUSE_TIME_FIELD_NUMBER: _builtins.int
+    PAUSE_REASON_FIELD_NUMBER: _builtins.int
+    LAPSE_TIME_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
@@ -349,6 +394,9 @@ class Mandate(_message.Message):
     state: Global___Mandate.State.ValueType
     etag: _builtins.str
     """Changes with every change of the mandate (AIP-154)."""
+    await_confirmation: _builtins.bool
+    """Create it PENDING and without evidence: the customer is still to consent, by ConfirmMandate."""
+    pause_reason: Global___Mandate.PauseReason.ValueType
     region_code: _builtins.str
     """Where the customer is: a country of ISO 3166-1 (`IN`) or its part of ISO 3166-2 (`US-CA`). With it a mandate
     is refused that breaks what the merchant's rule packs ask for there. Without it that is found out when a
@@ -371,12 +419,22 @@ class Mandate(_message.Message):
         """Default: until revoked."""
 
     @_builtins.property
-    def evidence(self) -> Global___Mandate.Evidence: ...
+    def evidence(self) -> Global___Mandate.Evidence:
+        """Required, unless its confirmation is awaited."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """When the consent was withdrawn."""
+
+    @_builtins.property
+    def pause_time(self) -> _timestamp_pb2.Timestamp:
+        """PAUSED: since when, and why."""
+
+    @_builtins.property
+    def lapse_time(self) -> _timestamp_pb2.Timestamp:
+        """LAPSED: since when."""
 
     def __init__(
         self,
@@ -392,11 +450,15 @@ class Mandate(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        await_confirmation: _builtins.bool = ...,
+        pause_time: _timestamp_pb2.Timestamp | None = ...,
+        pause_reason: Global___Mandate.PauseReason.ValueType = ...,
+        lapse_time: _timestamp_pb2.Timestamp | None = ...,
         region_code: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "month_ceiling", b"month_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "month_ceiling", b"month_ceiling", "pause_time", b"pause_time", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "month_ceiling", b"month_ceiling", "name", b"name", "payment_method", b"payment_method", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "month_ceiling", b"month_ceiling", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1304,6 +1366,90 @@ class ListMandatesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMandatesResponse: _TypeAlias = ListMandatesResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmMandateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    etag: _builtins.str
+    """If set, it must be the mandate's present etag."""
+    request_id: _builtins.str
+    @_builtins.property
+    def evidence(self) -> Global___Mandate.Evidence:
+        """How the customer consented."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        evidence: Global___Mandate.Evidence | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmMandateRequest: _TypeAlias = ConfirmMandateRequest  # noqa: Y015
+
+@_typing.final
+class PauseMandateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    etag: _builtins.str
+    """If set, it must be the mandate's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseMandateRequest: _TypeAlias = PauseMandateRequest  # noqa: Y015
+
+@_typing.final
+class ResumeMandateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    etag: _builtins.str
+    """If set, it must be the mandate's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeMandateRequest: _TypeAlias = ResumeMandateRequest  # noqa: Y015
 
 @_typing.final
 class RevokeMandateRequest(_message.Message):

@@ -87,6 +87,21 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesResponse.FromString,
                 _registered_method=True)
+        self.ConfirmMandate = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ConfirmMandate',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+                _registered_method=True)
+        self.PauseMandate = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/PauseMandate',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PauseMandateRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+                _registered_method=True)
+        self.ResumeMandate = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ResumeMandate',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ResumeMandateRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+                _registered_method=True)
         self.RevokeMandate = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/RevokeMandate',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.RevokeMandateRequest.SerializeToString,
@@ -288,8 +303,41 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmMandate(self, request, context):
+        """The customer has consented to a PENDING mandate: it is ACTIVE from now on. Confirming an ACTIVE or PAUSED one
+        again changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
+        expired or lapsed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseMandate(self, request, context):
+        """Stops charges under a mandate until it is resumed: no attempt begins after this returns. What is due meanwhile
+        is refused. Pausing a PAUSED one again changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeMandate(self, request, context):
+        """Lets a PAUSED mandate be charged again, whatever paused it. Resuming an ACTIVE one changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeMandate(self, request, context):
-        """Ends the consent at once: no attempt begins after this returns. Revoking it again changes nothing.
+        """Ends the consent at once, whatever its state: no attempt begins after this returns. Revoking it again changes
+        nothing.
 
         Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH.
         """
@@ -501,6 +549,21 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListMandates,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesResponse.SerializeToString,
+            ),
+            'ConfirmMandate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmMandate,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.SerializeToString,
+            ),
+            'PauseMandate': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseMandate,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PauseMandateRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.SerializeToString,
+            ),
+            'ResumeMandate': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeMandate,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ResumeMandateRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.SerializeToString,
             ),
             'RevokeMandate': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeMandate,
@@ -865,6 +928,87 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListMandates',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListMandatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmMandate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ConfirmMandate',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseMandate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/PauseMandate',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PauseMandateRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeMandate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ResumeMandate',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ResumeMandateRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
             options,
             channel_credentials,
             insecure,

@@ -102,8 +102,29 @@ class PaymentsServiceStub:
     """Reasons: NOT_FOUND MANDATE_NOT_FOUND."""
     ListMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListMandatesRequest, _payments_pb2.ListMandatesResponse]
     """Lists mandates by id."""
+    ConfirmMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.ConfirmMandateRequest, _payments_pb2.Mandate]
+    """The customer has consented to a PENDING mandate: it is ACTIVE from now on. Confirming an ACTIVE or PAUSED one
+    again changes nothing.
+
+    Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
+    expired or lapsed).
+    """
+    PauseMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.PauseMandateRequest, _payments_pb2.Mandate]
+    """Stops charges under a mandate until it is resumed: no attempt begins after this returns. What is due meanwhile
+    is refused. Pausing a PAUSED one again changes nothing.
+
+    Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+    revoked, expired or lapsed).
+    """
+    ResumeMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.ResumeMandateRequest, _payments_pb2.Mandate]
+    """Lets a PAUSED mandate be charged again, whatever paused it. Resuming an ACTIVE one changes nothing.
+
+    Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+    revoked, expired or lapsed).
+    """
     RevokeMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.RevokeMandateRequest, _payments_pb2.Mandate]
-    """Ends the consent at once: no attempt begins after this returns. Revoking it again changes nothing.
+    """Ends the consent at once, whatever its state: no attempt begins after this returns. Revoking it again changes
+    nothing.
 
     Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH.
     """
@@ -310,12 +331,51 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists mandates by id."""
 
     @_abc_1.abstractmethod
+    def ConfirmMandate(
+        self,
+        request: _payments_pb2.ConfirmMandateRequest,
+        context: _aio.ServicerContext[_payments_pb2.ConfirmMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
+    ) -> _abc.Awaitable[_payments_pb2.Mandate]:
+        """The customer has consented to a PENDING mandate: it is ACTIVE from now on. Confirming an ACTIVE or PAUSED one
+        again changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
+        expired or lapsed).
+        """
+
+    @_abc_1.abstractmethod
+    def PauseMandate(
+        self,
+        request: _payments_pb2.PauseMandateRequest,
+        context: _aio.ServicerContext[_payments_pb2.PauseMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
+    ) -> _abc.Awaitable[_payments_pb2.Mandate]:
+        """Stops charges under a mandate until it is resumed: no attempt begins after this returns. What is due meanwhile
+        is refused. Pausing a PAUSED one again changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed).
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeMandate(
+        self,
+        request: _payments_pb2.ResumeMandateRequest,
+        context: _aio.ServicerContext[_payments_pb2.ResumeMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
+    ) -> _abc.Awaitable[_payments_pb2.Mandate]:
+        """Lets a PAUSED mandate be charged again, whatever paused it. Resuming an ACTIVE one changes nothing.
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed).
+        """
+
+    @_abc_1.abstractmethod
     def RevokeMandate(
         self,
         request: _payments_pb2.RevokeMandateRequest,
         context: _aio.ServicerContext[_payments_pb2.RevokeMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
     ) -> _abc.Awaitable[_payments_pb2.Mandate]:
-        """Ends the consent at once: no attempt begins after this returns. Revoking it again changes nothing.
+        """Ends the consent at once, whatever its state: no attempt begins after this returns. Revoking it again changes
+        nothing.
 
         Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH.
         """

@@ -190,6 +190,8 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
     "CURRENCY_MISMATCH": "your consent to be charged is in another currency",
     "MANDATE_LAPSED": "your consent to be charged was not used for too long",
     "MANDATE_WITHOUT_END": "your consent to be charged has no last day, and needs one",
+    "MANDATE_PENDING": "your consent to be charged is not confirmed yet",
+    "MANDATE_PAUSED": "your consent to be charged is paused",
 })  # fmt: skip
 
 

@@ -78,7 +78,15 @@ CREATE TABLE mandates (
     evidence                bytea       NOT NULL,
     create_time             timestamptz NOT NULL,
     revoke_time             timestamptz,
+    -- The customer has not consented yet.
+    is_pending              boolean     NOT NULL DEFAULT false,
+    pause_time              timestamptz,
+    pause_reason            text        CHECK (pause_reason IN ('REQUESTED', 'DISPUTED')),
+    -- Since when it was, by a rule pack, not used for too long.
+    lapse_time              timestamptz,
     version                 integer     NOT NULL DEFAULT 1,
+    CHECK ((pause_time IS NULL) = (pause_reason IS NULL)),
+    CHECK (NOT is_pending OR pause_time IS NULL AND lapse_time IS NULL),
     PRIMARY KEY (customer, merchant, mandate),
     FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods
 );
@@ -471,7 +479,7 @@ CREATE VIEW audit_v1.mandates AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
            charge_ceiling_minor, month_ceiling_minor, currency, valid_from_time, valid_until_time,
-           revoke_time
+           revoke_time, is_pending, pause_time, pause_reason, lapse_time
     FROM mandates;
 CREATE VIEW audit_v1.notice_evidence AS
     SELECT merchant, customer, charge,
