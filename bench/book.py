@@ -69,8 +69,8 @@ _SCHEDULER = (
 _PAYMENTS = (
     """
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
-                                 create_time)
-    SELECT merchant, customer, 'card', 'x', 'visa', '4242', last_due_time FROM named
+                                 create_time, provider)
+    SELECT merchant, customer, 'card', 'x', 'visa', '4242', last_due_time, 'stripe' FROM named
     """,
     """
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,

@@ -126,8 +126,8 @@ _STATEMENTS = {
 
 _CARDS = """
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
-                                 create_time)
-    SELECT $1, 'customer-' || n, 'card', token, 'visa', '4242', $3
+                                 create_time, provider)
+    SELECT $1, 'customer-' || n, 'card', token, 'visa', '4242', $3, 'stripe'
     FROM unnest($2::bytea[]) WITH ORDINALITY AS encrypted (token, n)
 """
 

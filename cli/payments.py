@@ -32,11 +32,15 @@ PaymentMethodArgument = Annotated[
     str,
     typer.Argument(metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD, for example ada/card."),
 ]
+ProviderOption = Annotated[
+    str, typer.Option(help="Which provider knows the token; left out, the deployment's first.")
+]
 Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
 
 PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "payment method": lambda it: short_name(it.name),
     "kind": lambda it: pb.PaymentMethod.Kind.Name(it.kind),
+    "provider": lambda it: it.provider,
     "brand": lambda it: it.brand,
     "ends with": lambda it: it.last4,
     "expires": lambda it: format_month(it.expire_date),
@@ -151,12 +155,13 @@ async def add_payment_method(
     token: Annotated[
         str, typer.Option(help="The payment provider's token, for example pm_card_visa.")
     ],
+    provider: ProviderOption = "",
 ) -> None:
     """Store the payment provider's token of a card or bank account."""
     request = pb.CreatePaymentMethodRequest(
         parent=session.name(CUSTOMER, customer),
         payment_method_id=method,
-        payment_method=pb.PaymentMethod(provider_token=token),
+        payment_method=pb.PaymentMethod(provider_token=token, provider=provider),
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.CreatePaymentMethod(request), PAYMENT_METHOD_COLUMNS)
@@ -214,12 +219,13 @@ async def replace_payment_method(
     payment_method: PaymentMethodArgument,
     method: Annotated[str, typer.Argument(metavar="ID", help="The id of the new payment method.")],
     token: Annotated[str, typer.Option(help="The payment provider's token of the new one.")],
+    provider: ProviderOption = "",
 ) -> None:
     """Put a new card or account in the place of a payment method, for all mandates that name it."""
     request = pb.ReplacePaymentMethodRequest(
         name=session.name(PAYMENT_METHOD, payment_method),
         payment_method_id=method,
-        payment_method=pb.PaymentMethod(provider_token=token),
+        payment_method=pb.PaymentMethod(provider_token=token, provider=provider),
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.ReplacePaymentMethod(request), PAYMENT_METHOD_COLUMNS)

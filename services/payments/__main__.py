@@ -17,6 +17,7 @@ from services.payments.clients.provider import (
     REQUEST_TIMEOUT_SECONDS,
     StripeProvider,
 )
+from services.payments.clients.providers import Providers
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
@@ -89,17 +90,18 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     http = await runtime.resources.enter_async_context(
         HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
     )
-    provider = StripeProvider(
+    stripe = StripeProvider(
         http,
         settings.provider_url,
         settings.provider_api_key.get_secret_value(),
         RequestLimits(clock, settings.provider_turns_per_second),
     )
+    providers = Providers([stripe])
     rule_packs = RulePacks(runtime.channel(settings.catalog_target))
     notice_ahead = timedelta(days=settings.expiry_notice_days)
-    workers = Workers(database, clock, provider, notice_ahead)
+    workers = Workers(database, clock, providers, notice_ahead)
     return Components(
-        servicer=api.Servicer(database, clock, provider, rule_packs),
+        servicer=api.Servicer(database, clock, providers, rule_packs),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,

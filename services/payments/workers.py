@@ -1,14 +1,18 @@
 """Due work of payments: each step reads a batch that is due and calls the use cases."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from services.payments.application import attempts, charges, expiry, refunds, webhooks
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
+from services.payments.clients.providers import Providers, by_provider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome, Unknown
+from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import expiry as expiry_store
@@ -41,6 +45,9 @@ _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
 
 
+T = TypeVar("T", Attempt, Refund)
+
+
 class Workers:
     """What is done at a time, a batch at each call; returns how many rows were worked on."""
 
@@ -48,12 +55,12 @@ class Workers:
         self,
         database: Database,
         clock: Clock,
-        provider: Provider,
+        providers: Providers,
         expiry_notice_ahead: timedelta = EXPIRY_NOTICE_AHEAD,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._provider = provider
+        self._providers = providers
         self._expiry_notice_ahead = expiry_notice_ahead
 
     async def charge(self, batch: Batch) -> int:
@@ -64,28 +71,34 @@ class Workers:
             return taken
         _ATTEMPT_COMMITTED.reached()
         with tracing.working("charging", len(begun)):
-            outcomes = await ask_all(begun, self._charge, self._provider.turn, batch.deadline)
-            _ATTEMPT_ANSWERED.reached()
-            async with self._database.begin() as tx:
-                await attempts.settle(tx, outcomes, self._clock.now())
-        _ATTEMPT_SETTLED.reached()
+            await _of_each_provider(begun, lambda sent: self._send(sent, batch.deadline))
         return taken
 
-    async def _charge(self, attempt: Attempt) -> Outcome:
-        return await attempts.charge(self._database, self._provider, attempt)
+    async def _send(self, begun: Sequence[Attempt], deadline: float) -> None:
+        outcomes = await ask_all(begun, self._charge, self._providers, deadline)
+        _ATTEMPT_ANSWERED.reached()
+        async with self._database.begin() as tx:
+            await attempts.settle(tx, outcomes, self._clock.now())
+        _ATTEMPT_SETTLED.reached()
+
+    async def _charge(self, provider: Provider, attempt: Attempt) -> Outcome:
+        return await attempts.charge(self._database, provider, attempt)
 
     async def look_up(self, batch: Batch) -> int:
         """Find out what became of attempts; one that is not found is sent once more, or closed."""
         async with self._database.read() as connection:
-            unknown = await attempt_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
-        if not unknown:
+            due = await attempt_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+        if not due:
             return 0
         _LOOKUP_READ.reached()
-        outcomes = await self._find(unknown, batch.deadline)
+        await _of_each_provider(due, lambda asked: self._look_up(asked, batch.deadline))
+        return len(due)
+
+    async def _look_up(self, asked: Sequence[Attempt], deadline: float) -> None:
+        outcomes = await self._find(asked, deadline)
         _LOOKUP_FOUND.reached()
         async with self._database.begin() as tx:
             await attempts.settle(tx, outcomes, self._clock.now())
-        return len(unknown)
 
     async def _find(
         self, unknown: Sequence[Attempt], deadline: float
@@ -94,7 +107,7 @@ class Workers:
 
         What is sent once more has the same key, so the money moves once however often it is sent.
         """
-        found = await ask_all(unknown, self._provider.find, self._provider.turn, deadline)
+        found = await ask_all(unknown, _find, self._providers, deadline)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
         # It was there before: what says otherwise now is not believed.
@@ -108,12 +121,12 @@ class Workers:
             resent = await attempts.resend_allowed(tx, lost, now)
         _RESEND_COMMITTED.reached()
 
-        async def ask(attempt: Attempt) -> Outcome:
+        async def ask(provider: Provider, attempt: Attempt) -> Outcome:
             if attempt.charge_key in resent:
-                return await self._charge(attempt)
-            return await self._provider.close(attempt, now)
+                return await self._charge(provider, attempt)
+            return await provider.close(attempt, now)
 
-        return outcomes + await ask_all(lost, ask, self._provider.turn, deadline)
+        return outcomes + await ask_all(lost, ask, self._providers, deadline)
 
     async def expire_requests(self, batch: Batch) -> int:
         """Abandon requests to pay that nobody confirmed in time."""
@@ -130,9 +143,9 @@ class Workers:
         if not methods:
             return 0
         asked, waiting = expiry.to_ask(methods, self._expiry_notice_ahead, batch.now)
-        ask = partial(expiry.ask, self._database, self._provider)
+        ask = partial(expiry.ask, self._database)
         with tracing.working("method-expiry", len(methods)):
-            answers = await ask_all(asked, ask, self._provider.turn, batch.deadline)
+            answers = await ask_all(asked, ask, self._providers, batch.deadline)
             async with self._database.begin() as tx:
                 await expiry.settle(tx, answers, waiting, batch.now)
         return len(methods)
@@ -144,14 +157,34 @@ class Workers:
         if not pending:
             return 0
         _REFUND_READ.reached()
-        send = partial(refunds.send, self._provider)
-        outcomes = await ask_all(pending, send, self._provider.turn, batch.deadline)
+        await _of_each_provider(pending, lambda sent: self._give_back(sent, batch.deadline))
+        return len(pending)
+
+    async def _give_back(self, pending: Sequence[Refund], deadline: float) -> None:
+        outcomes = await ask_all(pending, refunds.send, self._providers, deadline)
         _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())
-        return len(pending)
 
     async def handle_webhooks(self, batch: Batch) -> int:
         """Have looked up what the provider has told of."""
         async with self._database.begin() as tx:
             return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
+
+
+async def _find(provider: Provider, attempt: Attempt) -> Outcome | None:
+    return await provider.find(attempt)
+
+
+async def _of_each_provider(
+    items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[None]]
+) -> None:
+    """Work on the items of each provider by themselves: one that hangs keeps no other's waiting.
+
+    All are waited for, so that nothing goes on when the step has ended; then the first error is raised.
+    """
+    groups = by_provider(items)
+    ended = await asyncio.gather(*map(work, groups), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error

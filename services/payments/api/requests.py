@@ -7,6 +7,7 @@ from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import MandateCheck
+from services.payments.application.payment_methods import WantedToken
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import Mandate
 from services.payments.domain.credit import (
@@ -28,6 +29,7 @@ from services.payments.domain.keys import (
     RefundId,
     RefundKey,
 )
+from services.payments.domain.payment_methods import PaymentMethodKind
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
 from services.payments.names import (
@@ -45,10 +47,12 @@ from services.runtime.money import DIGITS, Money, format_minor
 from services.runtime.rpc.conversions import from_money, read_bound, read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 
+_KINDS = payments_pb2.PaymentMethod.Kind
+
 
 def read_new_payment_method(
     request: payments_pb2.CreatePaymentMethodRequest,
-) -> tuple[PaymentMethodKey, str]:
+) -> tuple[PaymentMethodKey, WantedToken]:
     """The payment method that is to be registered, and its token. Raises like `read_name`."""
     method = PaymentMethodId(request.payment_method_id)
     key = PaymentMethodKey(*read_name(CUSTOMER, request.parent), method)
@@ -57,18 +61,19 @@ def read_new_payment_method(
 
 def read_replacement(
     request: payments_pb2.ReplacePaymentMethodRequest,
-) -> tuple[PaymentMethodKey, PaymentMethodId, str]:
+) -> tuple[PaymentMethodKey, PaymentMethodId, WantedToken]:
     """What is replaced, and the id and token of what takes its place. Raises like `read_name`."""
     old = read_name(PAYMENT_METHOD, request.name)
     return old, PaymentMethodId(request.payment_method_id), _read_token(request.payment_method)
 
 
-def _read_token(method: payments_pb2.PaymentMethod) -> str:
+def _read_token(method: payments_pb2.PaymentMethod) -> WantedToken:
     violations = Violations()
     token = method.provider_token
     violations.require("payment_method.provider_token", "must be set", met=bool(token))
     violations.check()
-    return token
+    kind = PaymentMethodKind(_KINDS.Name(method.kind)) if method.kind else None
+    return WantedToken(token, method.provider, kind)
 
 
 def read_payment_method_update(

@@ -37,6 +37,7 @@ def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2
     return payments_pb2.PaymentMethod(
         name=method.key.name,
         kind=payments_pb2.PaymentMethod.Kind.Value(method.kind),
+        provider=method.provider,
         brand=method.brand,
         last4=method.last4,
         create_time=to_timestamp(method.create_time),

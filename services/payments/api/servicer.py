@@ -13,7 +13,7 @@ from services.payments.application import (
     payment_methods,
     refunds,
 )
-from services.payments.clients.provider import Provider
+from services.payments.clients.providers import Providers
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import Mandate
 from services.payments.domain.payment_methods import PaymentMethod
@@ -88,12 +88,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self,
         database: Database,
         clock: Clock,
-        provider: Provider,
+        providers: Providers,
         rule_packs: RulePacks | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._provider = provider
+        self._providers = providers
         self._rule_packs = rule_packs
 
     def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
@@ -113,8 +113,8 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         key, token = requests.read_new_payment_method(request)
 
         async def decide() -> Apply[PaymentMethod]:
-            card = await payment_methods.known_card(self._provider, token)
-            return lambda tx: payment_methods.create(tx, key, token, card, self._clock.now())
+            found = await payment_methods.find_token(self._providers, token)
+            return lambda tx: payment_methods.create(tx, key, found, self._clock.now())
 
         return await run_checked_mutation(
             self._database,
@@ -174,10 +174,8 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         old, new, token = requests.read_replacement(request)
 
         async def decide() -> Apply[PaymentMethod]:
-            card = await payment_methods.known_card(self._provider, token)
-            return lambda tx: payment_methods.replace_method(
-                tx, old, new, token, card, self._clock.now()
-            )
+            found = await payment_methods.find_token(self._providers, token)
+            return lambda tx: payment_methods.replace_method(tx, old, new, found, self._clock.now())
 
         return await run_checked_mutation(
             self._database,
@@ -293,7 +291,9 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.GetAmountRulesRequest, _context: object
     ) -> payments_pb2.AmountRules:
         read_name(AMOUNT_RULES, request.name)
-        return responses.amount_rules_message(request.name, self._provider.amount_rules())
+        return responses.amount_rules_message(
+            request.name, self._providers.default.capabilities.amount_rules
+        )
 
     # --- charges ------------------------------------------------------------------------------------
 

@@ -2,38 +2,92 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from services.payments.clients.provider import Card, Provider
+from services.payments.clients.providers import Providers
 from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import CustomerKey, PaymentMethodId, PaymentMethodKey
-from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.domain.payment_methods import PaymentMethod, PaymentMethodKind
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection
-from services.runtime.errors import Problem, already_exists, not_found, wrong_state
+from services.runtime.errors import Problem, Violations, already_exists, not_found, wrong_state
 from services.runtime.mutations import Applied
 
 NAMED_MAX_MANDATES = 3
 
 
-async def known_card(provider: Provider, token: str) -> Card:
-    """What a token stands for. Raises FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN."""
-    card = await provider.card(token)
+class WantedToken(NamedTuple):
+    """A token that is to be registered, and what its caller says of it."""
+
+    token: str
+    # Empty: that of the kind.
+    provider: str
+    kind: PaymentMethodKind | None
+
+
+class FoundToken(NamedTuple):
+    """A token, and what its provider shows of it."""
+
+    token: str
+    provider: str
+    card: Card
+
+
+async def find_token(providers: Providers, wanted: WantedToken) -> FoundToken:
+    """What a token stands for, at the provider that it is of.
+
+    Raises FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN, INVALID_ARGUMENT for a provider that there is
+    not or that does not take the kind, and for a token of another kind.
+    """
+    provider = _provider(providers, wanted)
+    card = await provider.card(wanted.token)
     if card is None:
         raise wrong_state("PROVIDER_TOKEN_UNKNOWN", "the provider does not know the token")
-    return card
+    violations = Violations()
+    violations.require(
+        "payment_method.kind",
+        f"must be {card.kind}, as the provider says of the token, or left out",
+        met=wanted.kind in {None, card.kind},
+    )
+    violations.check()
+    return FoundToken(wanted.token, provider.name, card)
+
+
+def _provider(providers: Providers, wanted: WantedToken) -> Provider:
+    """The provider that a token is of: the one that is named, or what takes the kind."""
+    violations = Violations()
+    named = providers.get(wanted.provider) if wanted.provider else None
+    names = ", ".join(providers.names)
+    violations.require(
+        "payment_method.provider",
+        f"must be one of {names}, or left out",
+        met=named is not None or not wanted.provider,
+    )
+    violations.check()
+    found = named or (providers.of_kind(wanted.kind) if wanted.kind else providers.default)
+    takes_kind = found is not None and wanted.kind in {None, *found.capabilities.kinds}
+    violations.require(
+        "payment_method.kind",
+        f"must be a kind that {wanted.provider or 'a provider of this deployment'} takes",
+        met=takes_kind,
+    )
+    violations.check()
+    assert found is not None  # noqa: S101 - it takes the kind
+    return found
 
 
 async def create(
-    tx: Connection, key: PaymentMethodKey, token: str, card: Card, now: datetime
+    tx: Connection, key: PaymentMethodKey, found: FoundToken, now: datetime
 ) -> Applied[PaymentMethod]:
     """Register a payment method, the default if the customer has none.
 
     Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
     """
-    method = _new(tx, key, token, card, now)
+    method = _new(tx, key, found, now)
     for candidate in (replace(method, is_default=True), method):
         if await store.insert(tx, candidate):
             return Applied(candidate)
@@ -74,8 +128,7 @@ async def replace_method(
     tx: Connection,
     old: PaymentMethodKey,
     new: PaymentMethodId,
-    token: str,
-    card: Card,
+    found: FoundToken,
     now: datetime,
 ) -> Applied[PaymentMethod]:
     """Register another token in the place of a payment method, which is detached.
@@ -88,7 +141,7 @@ async def replace_method(
     key = old._replace(payment_method=new)
     await store.save(tx, [replace(former, is_default=False, detach_time=now)])
     successor = replace(
-        _new(tx, key, token, card, now),
+        _new(tx, key, found, now),
         is_default=former.is_default,
         fallback_order=former.fallback_order,
     )
@@ -180,12 +233,12 @@ async def _check_not_needed(
         )
 
 
-def _new(
-    tx: Connection, key: PaymentMethodKey, token: str, card: Card, now: datetime
-) -> PaymentMethod:
+def _new(tx: Connection, key: PaymentMethodKey, found: FoundToken, now: datetime) -> PaymentMethod:
+    card = found.card
     return PaymentMethod(
         *key,
-        provider_token=encrypt(tx, token, *token_aad(key)),
+        provider=found.provider,
+        provider_token=encrypt(tx, found.token, *token_aad(key)),
         brand=card.brand,
         last4=card.last4,
         create_time=now,

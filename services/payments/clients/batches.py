@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TypeVar
 
+from services.payments.clients.provider import Provider
+from services.payments.clients.providers import Providers
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.expiry import ExpiringMethod
 from services.payments.domain.outcomes import Unknown
@@ -25,26 +27,31 @@ A = TypeVar("A")
 
 async def ask_all(
     items: Iterable[T],
-    ask: Callable[[T], Awaitable[A]],
-    turn: Callable[[], Awaitable[None]],
+    ask: Callable[[Provider, T], Awaitable[A]],
+    providers: Providers,
     deadline: float,
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask the provider about all items, each in its turn, until a deadline at the latest.
+    """Ask providers about all items, each its own in its turn, until a deadline at the latest.
 
-    REQUESTS_AT_ONCE are asked about at a time.
+    Each provider is asked about REQUESTS_AT_ONCE at a time.
     No question begins after the deadline, however long the process has stood still before: its buckets
     may be another's by then.
     """
-    limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
+    limits: defaultdict[str, asyncio.Semaphore] = defaultdict(
+        lambda: asyncio.Semaphore(REQUESTS_AT_ONCE)
+    )
     end = deadline - STORE_SECONDS
     loop = asyncio.get_running_loop()
 
     async def ask_one(item: T) -> tuple[T, A | Unknown]:
+        provider = providers.get(item.provider)
+        if provider is None:
+            return item, Unknown(f"no provider {item.provider} is set")
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(end), limit:
-                await turn()
+            async with asyncio.timeout_at(end), limits[item.provider]:
+                await provider.turn()
                 if loop.time() < end:
-                    return item, await ask(item)
+                    return item, await ask(provider, item)
         return item, Unknown("no answer within the time of the batch")
 
     answers = list(await asyncio.gather(*(ask_one(item) for item in items)))

@@ -4,7 +4,7 @@ Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, Paym
 lists, idempotent requests, decline codes), read on 2026-11-28.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,10 +23,12 @@ from services.payments.domain.outcomes import (
     Unknown,
 )
 from services.payments.domain.payment_methods import PaymentMethodKind, end_of_month
-from services.payments.domain.provider_amounts import AmountRule, amount_rules, to_provider
+from services.payments.domain.provider_amounts import amount_rules, to_provider
+from services.payments.domain.providers import Capabilities
 from services.payments.domain.refunds import Refund
 from services.runtime.http_client import HttpClient, HttpError
 
+STRIPE = "stripe"
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
 # A payment was made this long before or after we said that we send it: clocks differ, requests queue.
@@ -36,6 +38,14 @@ LIST_PAGES_MAX = 50
 # Of the payments of one customer, or of all where the method is nobody's. An attempt that is not among
 # them is sent again under its key, which finds it as well.
 FIND_PAGES_MAX = 5
+_CAPABILITIES = Capabilities(
+    kinds=frozenset(PaymentMethodKind),
+    amount_rules=amount_rules(),
+    off_session=True,
+    refunds=True,
+    decides_later=False,
+    webhooks=True,
+)
 _CHARGE = ("POST", "/payment_intents")
 _OK = 200
 _BAD_REQUEST = 400
@@ -70,11 +80,16 @@ class _ListTooLongError(Exception):
 class Provider(Protocol):
     """The operations of a payment provider. Only `card` raises; whatever else fails is Unknown."""
 
+    @property
+    def name(self) -> str:
+        """How payment methods, webhooks and settings call it; never changed."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do. What it cannot is refused before it is asked."""
+
     async def turn(self) -> None:
         """Wait until the provider may be asked about one more; how often it is asked is limited."""
-
-    def amount_rules(self) -> Sequence[AmountRule]:
-        """Which amounts it takes, by currency. Others are refused before it is asked."""
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Charge what a token stands for, once for the attempt's key however often it is sent."""
@@ -137,9 +152,15 @@ class StripeProvider:
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._authorization = f"Bearer {api_key}"
 
-    def amount_rules(self) -> Sequence[AmountRule]:
+    @property
+    def name(self) -> str:
+        """As its webhooks are called too."""
+        return STRIPE
+
+    @property
+    def capabilities(self) -> Capabilities:
         """What Stripe publishes."""
-        return amount_rules()
+        return _CAPABILITIES
 
     async def turn(self) -> None:
         """As the rate of its requests allows."""

@@ -67,6 +67,8 @@ class Attempt:
     provider_token: bytes = b""
     # Whose the payment method is at the provider; empty if nobody's.
     provider_customer: str = ""
+    # Which provider that is.
+    provider: str = ""
 
     @property
     def charge_key(self) -> ChargeKey:

@@ -58,6 +58,8 @@ class PaymentMethod:
     fallback_order: int = 0
     # When its use was ended.
     detach_time: datetime | None = None
+    # Which provider knows the token.
+    provider: str = ""
 
     @property
     def key(self) -> PaymentMethodKey:

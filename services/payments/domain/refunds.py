@@ -38,6 +38,8 @@ class Refund:
     traceparent: str = ""
     # The provider's id of the payment that it gives back.
     provider_payment: str = ""
+    # Which provider made that.
+    provider: str = ""
 
     @property
     def key(self) -> RefundKey:

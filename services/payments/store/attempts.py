@@ -49,7 +49,7 @@ _BEGIN = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, begun.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           provider_token, provider_customer
+           provider_token, provider_customer, provider
     FROM begun
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
@@ -61,7 +61,7 @@ _DUE = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, attempts.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           provider_token, provider_customer
+           provider_token, provider_customer, provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (

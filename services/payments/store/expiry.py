@@ -13,7 +13,7 @@ _DUE = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
            block_time, decline_code, kind, expire_time, provider_customer, is_default,
-           fallback_order, detach_time, expiry_check_time,
+           fallback_order, detach_time, provider, expiry_check_time,
            EXISTS (
                SELECT FROM mandates
                WHERE mandates.customer = payment_methods.customer

@@ -38,14 +38,14 @@ class _UseRow(NamedTuple):
 _INSERT = Command("""
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
                                  create_time, kind, expire_time, provider_customer, is_default,
-                                 fallback_order, expiry_check_time)
+                                 fallback_order, provider, expiry_check_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:payment_method AS text[]),
         CAST(:provider_token AS bytea[]), CAST(:brand AS text[]), CAST(:last4 AS text[]),
         CAST(:create_time AS timestamptz[]), CAST(:kind AS text[]),
         CAST(:expire_time AS timestamptz[]), CAST(:provider_customer AS text[]),
         CAST(:is_default AS boolean[]), CAST(:fallback_order AS integer[]),
-        CAST(:expiry_check_time AS timestamptz[]))
+        CAST(:provider AS text[]), CAST(:expiry_check_time AS timestamptz[]))
     ON CONFLICT DO NOTHING
 """)
 
@@ -53,7 +53,7 @@ _BY_KEY = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
            block_time, decline_code, kind, expire_time, provider_customer, is_default,
-           fallback_order, detach_time
+           fallback_order, detach_time, provider
     FROM payment_methods
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS wanted (customer, merchant, payment_method)
@@ -67,7 +67,7 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
            block_time, decline_code, kind, expire_time, provider_customer, is_default,
-           fallback_order, detach_time
+           fallback_order, detach_time, provider
     FROM payment_methods
     WHERE customer = :customer AND merchant = :merchant AND payment_method > :after
       AND provider_token <> ''
@@ -100,7 +100,7 @@ _DEFAULT = Query(
     """
     SELECT merchant, customer, payment_method, provider_token, brand, last4, create_time,
            block_time, decline_code, kind, expire_time, provider_customer, is_default,
-           fallback_order, detach_time
+           fallback_order, detach_time, provider
     FROM payment_methods
     WHERE customer = :customer AND merchant = :merchant AND is_default AND provider_token <> ''
 """,
@@ -169,7 +169,7 @@ _BLOCK = Query(
     RETURNING payment_methods.merchant, payment_methods.customer, payment_methods.payment_method,
               provider_token, brand, last4, create_time, block_time,
               payment_methods.decline_code, kind, expire_time, provider_customer, is_default,
-              fallback_order, detach_time
+              fallback_order, detach_time, provider
 """,
     PaymentMethod,
 )

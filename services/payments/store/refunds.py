@@ -72,11 +72,8 @@ _DUE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note,
            state, idempotency_key, create_time, update_time, try_count, mismatch, failure_code,
-           traceparent,
-           (SELECT provider_payment FROM attempts
-            WHERE attempts.customer = refunds.customer AND attempts.merchant = refunds.merchant
-              AND attempts.charge = refunds.charge AND attempts.state = 'SUCCEEDED')
-             AS provider_payment
+           traceparent, coalesce(paid.provider_payment, '') AS provider_payment,
+           coalesce(paid.provider, '') AS provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -85,6 +82,12 @@ _DUE = Query(
             ORDER BY next_try_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN refunds USING (customer, merchant, charge, refund)
+    LEFT JOIN LATERAL (
+        SELECT provider_payment, provider FROM attempts
+        JOIN payment_methods USING (customer, merchant, payment_method)
+        WHERE attempts.customer = refunds.customer AND attempts.merchant = refunds.merchant
+          AND attempts.charge = refunds.charge AND attempts.state = 'SUCCEEDED' OFFSET 0
+    ) AS paid ON true
 """,
     Refund,
 )

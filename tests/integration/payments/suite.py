@@ -15,6 +15,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments import api
 from services.payments.clients.provider import Provider
+from services.payments.clients.providers import Providers
 from services.payments.consumers import Handlers
 from services.payments.workers import Workers
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
@@ -110,7 +111,7 @@ class Payments:
     webhook_url: str = ""
 
     def __post_init__(self) -> None:
-        self.api = api.Servicer(self.database, self.clock, self.provider)
+        self.api = api.Servicer(self.database, self.clock, Providers([self.provider]))
         self.handlers = Handlers(self.clock)
         self.due_work = self.process()
 
@@ -119,7 +120,7 @@ class Payments:
         return Process(
             self.database,
             self.clock,
-            Workers(self.database, self.clock, provider or self.provider),
+            Workers(self.database, self.clock, Providers([provider or self.provider])),
         )
 
     # --- calls ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.clients.providers import Providers
 from services.payments.workers import Workers
 from tests.integration.payments.suite import ANN, DAY, MANDATE, NOW, VISA, Payments, Process
 from tests.integration.payments.test_payment_methods import detach, get, replace, set_fallback
@@ -95,7 +96,7 @@ async def test_a_charge_that_is_announced_for_later_brings_the_notice_forward(
     payments.due_work = Process(
         payments.database,
         payments.clock,
-        Workers(payments.database, payments.clock, payments.provider, DAY),
+        Workers(payments.database, payments.clock, Providers([payments.provider]), DAY),
     )
     await payments.consent(MARCH)
     await until(payments, MARCH_ENDS - 14 * DAY)

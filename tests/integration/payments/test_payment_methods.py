@@ -321,3 +321,31 @@ async def test_a_default_that_changes_while_charges_are_decided_leaves_none_with
     )
     await payments.work()
     assert (await payments.charge()).state == State.SUCCEEDED
+
+
+async def refused(payments: Payments, **fields: Any) -> dict[str, str]:  # noqa: ANN401
+    """By field, why a payment method is not registered."""
+    request = payments_pb2.CreatePaymentMethodRequest(
+        parent=ANN,
+        payment_method_id="other",
+        payment_method=payments_pb2.PaymentMethod(provider_token="pm_card_visa", **fields),
+    )
+    with pytest.raises(Problem) as problem:
+        await payments.call(request)
+    return {each.field: each.description for each in problem.value.violations}
+
+
+async def test_a_payment_method_says_which_provider_it_belongs_to(payments: Payments) -> None:
+    assert (await payments.payment_method()).provider == "stripe"
+
+
+async def test_a_provider_that_there_is_not_is_refused(payments: Payments) -> None:
+    assert await refused(payments, provider="paypal") == {
+        "payment_method.provider": "must be one of stripe, or left out"
+    }
+
+
+async def test_a_token_of_another_kind_is_refused(payments: Payments) -> None:
+    assert await refused(payments, kind=payments_pb2.PaymentMethod.BANK_DEBIT) == {
+        "payment_method.kind": "must be CARD, as the provider says of the token, or left out"
+    }

@@ -220,6 +220,7 @@ class PaymentMethod(_message.Message):
     DEFAULT_METHOD_FIELD_NUMBER: _builtins.int
     FALLBACK_ORDER_FIELD_NUMBER: _builtins.int
     DETACH_TIME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}`."""
     provider_token: _builtins.str
@@ -230,6 +231,7 @@ class PaymentMethod(_message.Message):
     state: Global___PaymentMethod.State.ValueType
     decline_code: _builtins.str
     kind: Global___PaymentMethod.Kind.ValueType
+    """When it is registered, it may say of which kind the token is: a provider that takes the kind knows it."""
     provider_customer_id: _builtins.str
     """Whose it is at the provider, for example "cus_9s6XKzkNRiz8i3"; empty if nobody's."""
     default_method: _builtins.bool
@@ -237,6 +239,10 @@ class PaymentMethod(_message.Message):
     fallback_order: _builtins.int
     """The place among those that are charged if the default can't be, the smallest number first and equal ones
     by id; 0: it is charged as the default or where a mandate names it, and nowhere else.
+    """
+    provider: _builtins.str
+    """The provider that knows the token, "stripe" or "bank-debit", at which every attempt with it is made. Left
+    out when it is registered, it is the one for the kind; without a kind, the deployment's first.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -269,10 +275,11 @@ class PaymentMethod(_message.Message):
         default_method: _builtins.bool = ...,
         fallback_order: _builtins.int = ...,
         detach_time: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "create_time", b"create_time", "detach_time", b"detach_time", "expire_date", b"expire_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "create_time", b"create_time", "decline_code", b"decline_code", "default_method", b"default_method", "detach_time", b"detach_time", "expire_date", b"expire_date", "fallback_order", b"fallback_order", "kind", b"kind", "last4", b"last4", "name", b"name", "provider_customer_id", b"provider_customer_id", "provider_token", b"provider_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "create_time", b"create_time", "decline_code", b"decline_code", "default_method", b"default_method", "detach_time", b"detach_time", "expire_date", b"expire_date", "fallback_order", b"fallback_order", "kind", b"kind", "last4", b"last4", "name", b"name", "provider", b"provider", "provider_customer_id", b"provider_customer_id", "provider_token", b"provider_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,7 +201,7 @@ class PaymentsServiceServicer:
 
     def CreatePaymentMethod(self, request, context):
         """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
-        customer is their default.
+        customer is their default. A provider that there is not, or that does not take the kind, is refused.
 
         Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
         PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).

@@ -44,7 +44,7 @@ class PaymentsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePaymentMethod: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreatePaymentMethodRequest, _payments_pb2.PaymentMethod]
     """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
-    customer is their default.
+    customer is their default. A provider that there is not, or that does not take the kind, is refused.
 
     Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
     PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).
@@ -217,7 +217,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.CreatePaymentMethodRequest, _abc.Awaitable[_payments_pb2.PaymentMethod]],
     ) -> _abc.Awaitable[_payments_pb2.PaymentMethod]:
         """Registers a provider's token of a card or account. No card number ever comes here. The first one of a
-        customer is their default.
+        customer is their default. A provider that there is not, or that does not take the kind, is refused.
 
         Reasons: ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS; FAILED_PRECONDITION
         PROVIDER_TOKEN_UNKNOWN (the provider does not know the token).

@@ -19,6 +19,8 @@ CREATE TABLE payment_methods (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
     payment_method          text        NOT NULL,
+    -- Which provider knows it: every attempt with it is made there.
+    provider                text        NOT NULL,
     -- What it is charged by, encrypted by the service. Empty once it was erased.
     provider_token          bytea       NOT NULL,
     brand                   text        NOT NULL,
@@ -469,12 +471,17 @@ CREATE VIEW audit_v1.attempts AS
            number, idempotency_key, attempts.state, charges.billing_mode, attempts.amount_minor,
            attempts.currency, provider_payment,
            -- The guard decides again before it is sent once more.
-           coalesce(resend_time, start_time) AS start_time, end_time, attempts.mandate,
+           coalesce(resend_time, start_time) AS start_time, end_time, payment_methods.provider,
+           attempts.mandate,
            CASE WHEN attempts.mandate = '' THEN '' ELSE
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
                    || attempts.mandate
            END AS mandate_name
-    FROM attempts LEFT JOIN charges USING (customer, merchant, charge);
+    FROM attempts LEFT JOIN charges USING (customer, merchant, charge)
+    LEFT JOIN payment_methods
+      ON payment_methods.customer = attempts.customer
+      AND payment_methods.merchant = attempts.merchant
+      AND payment_methods.payment_method = attempts.payment_method;
 CREATE VIEW audit_v1.mandates AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
