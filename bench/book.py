@@ -115,13 +115,20 @@ _PAYMENTS = (
     INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
                                   credit_account, amount_minor, currency, book_time)
     SELECT merchant, customer, customer_name || '/charges/' || charge, 'CHARGE',
-           md5(charge)::uuid, 'provider-clearing', 'merchant-payable', 900, 'EUR', due_time
+           md5(charge)::uuid, 'provider-clearing', 'receivable', 900, 'EUR', due_time
     FROM book WHERE NOT refused
     UNION ALL
-    SELECT merchant, customer, customer_name || '/charges/' || charge || '/refunds/torn', 'REFUND',
-           md5(charge || '/refunds/torn')::uuid, 'merchant-payable', 'provider-clearing', 400, 'EUR',
+    SELECT merchant, customer, customer_name || '/charges/' || charge, 'SALE',
+           md5(charge || ' sale')::uuid, 'receivable', 'revenue', 900, 'EUR', due_time
+    FROM book WHERE NOT refused
+    UNION ALL
+    SELECT merchant, customer, customer_name || '/charges/' || charge || '/refunds/torn', kind,
+           md5(charge || '/refunds/torn ' || kind)::uuid, debit_account, credit_account, 400, 'EUR',
            due_time
-    FROM book WHERE refunded
+    FROM book CROSS JOIN (
+        VALUES ('REFUND', 'receivable', 'provider-clearing'), ('CREDIT_NOTE', 'refunds', 'receivable')
+    ) AS booked (kind, debit_account, credit_account)
+    WHERE refunded
     """,
     """
     UPDATE ledger_closing

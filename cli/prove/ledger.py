@@ -7,8 +7,8 @@ _MOVED_AND_BOOKED = """
         SELECT merchant, source, count(*) AS leg_count, sum(amount_minor) AS amount_minor,
                min(currency) AS currency
         FROM audit_v1.ledger_entries
-        WHERE account = 'provider-clearing' AND $1 IN ('', merchant)
-          AND OF_SOURCE
+        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+          AND $1 IN ('', merchant) AND OF_SOURCE
         GROUP BY merchant, source
         -- A refund that came back is booked back, and nothing has moved.
         HAVING (count(*), count(*) FILTER (WHERE kind = 'REFUND'),
@@ -29,7 +29,8 @@ _TOUCHED = """
         WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
         UNION
         SELECT merchant, customer, split_part(source, '/', 6) FROM audit_v1.ledger_entries
-        WHERE account = 'provider-clearing' AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+          AND UNSETTLED(book_time) AND $1 IN ('', merchant)
         UNION
         SELECT merchant, customer, charge FROM audit_v1.refunds
         WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant))
@@ -142,4 +143,28 @@ CREDIT_ADDS_UP = LocalClause(
        OR coalesce(balance_minor, 0) <> coalesce(booked_minor, 0)
     """,
 )
-LOCAL = (CAPTURED_IN_LEDGER, REFUNDS_WITHIN_CHARGE, LEDGER_DAYS_ADD_UP, CREDIT_ADDS_UP)
+SALES_IN_LEDGER = LocalClause(
+    "sales-in-ledger",
+    "What is booked as paid or given back is booked as sold or credited, with its taxes, to the cent.",
+    ("payments",),
+    """
+    SELECT count(*) FROM audit_v1.ledger_entries
+    WHERE account = 'receivable' AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+    """,
+    """
+    SELECT merchant, format('%s: %s %s are left of what is owed', source, sum(amount_minor), currency)
+               AS what
+    FROM audit_v1.ledger_entries
+    WHERE account = 'receivable' AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+    GROUP BY merchant, source, currency, (book_time AT TIME ZONE 'UTC')::date
+    HAVING sum(amount_minor) <> 0
+    """,
+    ("ledger-entries",),
+)
+LOCAL = (
+    CAPTURED_IN_LEDGER,
+    SALES_IN_LEDGER,
+    REFUNDS_WITHIN_CHARGE,
+    LEDGER_DAYS_ADD_UP,
+    CREDIT_ADDS_UP,
+)

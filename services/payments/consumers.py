@@ -9,10 +9,12 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments.application import charges
+from services.payments.clients.charge_lines import read_lines
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.charges import Charge, ask_customer
 from services.payments.domain.consent import BillingMode, Notice
 from services.payments.domain.keys import ChargeKey
+from services.payments.domain.lines import checked_lines, dump_lines
 from services.payments.domain.rules import dump_rules
 from services.payments.domain.transitions import ChargeState
 from services.payments.names import CUSTOMER, charge_key
@@ -106,6 +108,8 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
             if message.HasField("charge_rules")
             else None
         ),
+        lines=dump_lines(checked_lines(read_lines(message.lines), amount.amount_minor)),
+        region_code=message.region_code,
     )
     if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
         return charge

@@ -304,18 +304,33 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
         net_amount=to_money(line.gross_minor - line.tax_minor, currency),
         tax_amount=to_money(line.tax_minor, currency),
         gross_amount=to_money(line.gross_minor, currency),
-        taxes=[
-            scheduler_pb2.OrderLineTax(
-                tax_rate=tax.tax_rate,
-                title=tax.title,
-                rate_ppm=tax.rate_ppm,
-                compound=tax.compound,
-                treatment=tax.treatment,
-                amount=to_money(tax.amount_minor, currency),
-            )
-            for tax in line.taxes
-        ],
+        taxes=_tax_messages(line, currency),
     )
+
+
+# As those of an order's lines.
+@lru_cache(maxsize=_CACHED_LINES)
+def _payment_line(line: Line, currency: str) -> events_pb2.PaymentLine:
+    return events_pb2.PaymentLine(
+        product=line.product,
+        quantity=line.quantity,
+        net_amount=to_money(line.gross_minor - line.tax_minor, currency),
+        taxes=_tax_messages(line, currency),
+    )
+
+
+def _tax_messages(line: Line, currency: str) -> list[scheduler_pb2.OrderLineTax]:
+    return [
+        scheduler_pb2.OrderLineTax(
+            tax_rate=tax.tax_rate,
+            title=tax.title,
+            rate_ppm=tax.rate_ppm,
+            compound=tax.compound,
+            treatment=tax.treatment,
+            amount=to_money(tax.amount_minor, currency),
+        )
+        for tax in line.taxes
+    ]
 
 
 def _ref(order: Order) -> events_pb2.OrderRef:
@@ -359,6 +374,8 @@ def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> event
             if order.charge_rules
             else None
         ),
+        lines=[_payment_line(line, order.currency) for line in order.lines],
+        region_code=order.region_code,
     )
 
 

@@ -15,7 +15,7 @@ CURRENCIES = ("EUR", "JPY", "KWD")
 FIRST, LAST = (datetime(year, 1, 1) for year in (2020, 2100))  # noqa: DTZ001
 ACCOUNTS = [
     Account(account, type_name, currency)
-    for account, type_name in (("provider-clearing", "ASSET"), ("merchant-payable", "LIABILITY"))
+    for account, type_name in (("provider-clearing", "ASSET"), ("tax-payable-de-19", "LIABILITY"))
     for currency in CURRENCIES
 ]
 TRANSFERS = st.lists(
@@ -32,7 +32,7 @@ TRANSFERS = st.lists(
 def entries(transfers: Sequence[tuple[str, int, datetime, bool]]) -> list[Entry]:
     made = []
     for number, (currency, amount_minor, book_time, is_charge) in enumerate(transfers):
-        debit, credit = ("provider-clearing", "merchant-payable")[:: 1 if is_charge else -1]
+        debit, credit = ("provider-clearing", "tax-payable-de-19")[:: 1 if is_charge else -1]
         for account, signed_minor in ((debit, amount_minor), (credit, -amount_minor)):
             source = f"merchants/acme/customers/ada/charges/tea-{number}"
             made.append(Entry(f"t-{number}", account, signed_minor, currency, source, book_time))

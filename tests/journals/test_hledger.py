@@ -14,7 +14,7 @@ from tests.journals import TRANSFERS, balances_of, entries, written
 HLEDGER = os.environ.get("RECURRING_HLEDGER") or "hledger"
 NAMES = {
     "assets:provider-clearing": "provider-clearing",
-    "liabilities:merchant-payable": "merchant-payable",
+    "liabilities:tax-payable-de-19": "tax-payable-de-19",
 }
 
 

@@ -9,11 +9,11 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.application.charges import ChargeView
 from services.payments.application.mandates import CheckedMandate
 from services.payments.clients.charge_rules import scheme_value
+from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.credit import Credit, CreditTransaction
 from services.payments.domain.dunning import DunningPolicy
-from services.payments.domain.ledger import ACCOUNT_TYPES
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund
@@ -215,7 +215,7 @@ def ledger_account_message(merchant: str, balance: Balance) -> payments_pb2.Ledg
     return payments_pb2.LedgerAccount(
         name=LEDGER_ACCOUNT.format(merchant, balance.account),
         balance=to_money(balance.balance_minor, balance.currency),
-        type=payments_pb2.LedgerAccount.Type.Value(ACCOUNT_TYPES[balance.account]),
+        type=payments_pb2.LedgerAccount.Type.Value(account_type(balance.account)),
     )
 
 

@@ -124,7 +124,7 @@ async def _settle_known(
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
     blocked = await payment_method_store.block(tx, stopped, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
-    await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
+    await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
     cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])
     events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
     for charge in settled:

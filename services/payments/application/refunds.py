@@ -1,14 +1,15 @@
 """Refunds: sent to the provider and settled."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from services.payments import publishers
 from services.payments.application import charges
 from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
-from services.payments.domain.keys import RefundKey, derived_key
-from services.payments.domain.ledger import Transfer, book_refund, book_refund_failure
+from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
+from services.payments.domain.ledger import Transfer, book_refund, given_back_by
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import step_minor
 from services.payments.domain.refunds import Refund, settled_state
@@ -100,32 +101,40 @@ async def send(provider: Provider, refund: Refund) -> Outcome:
 async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now: datetime) -> None:
     """Write what the provider said. An outcome that is known already is not written again."""
     known = [(r, o) for r, o in outcomes if isinstance(o, Succeeded | Declined)]
+    news = [(r, o) for r, o in known if settled_state(r, o) is not r.state]
+    # First, so that everybody locks charges before refunds. What is booked of a refund depends on those
+    # of its charge that came before.
+    of_charges = await charge_store.locked(tx, {refund.key.charge_key for refund, _ in news})
     unknown = [(r, o) for r, o in outcomes if isinstance(o, Unknown)]
     await refund_store.postpone(tx, unknown, now)
     confirmed = [
         refund for refund, outcome in known if settled_state(refund, outcome) is refund.state
     ]
     await refund_store.follow_up(tx, confirmed, now)
-    news = [(r, o) for r, o in known if settled_state(r, o) is not r.state]
     settled = await refund_store.settle(tx, news, now)
-    came_back = {refund.key for refund, _ in news if refund.state is RefundState.SUCCEEDED}
-    await ledger_store.book(tx, [*_bookings(settled, came_back, now)])
-    charges_by_key = await charge_store.by_key(tx, {refund.key.charge_key for refund in settled})
+    await _book(tx, settled, of_charges, now)
     await outbox.put(
         tx,
         [
-            publishers.refund_settled(refund, charges_by_key[refund.key.charge_key], now)
+            publishers.refund_settled(refund, of_charges[refund.key.charge_key], now)
             for refund in settled
         ],
     )
 
 
-def _bookings(
-    settled: Iterable[Refund], came_back: Collection[RefundKey], now: datetime
-) -> Iterator[Transfer]:
-    """What the ledger says of refunds whose state has changed; one that never went has none."""
-    for refund in settled:
-        if refund.state is RefundState.SUCCEEDED:
-            yield book_refund(refund, now)
-        elif refund.key in came_back:
-            yield book_refund_failure(refund, now)
+async def _book(
+    tx: Connection, settled: Sequence[Refund], of_charges: Mapping[ChargeKey, Charge], now: datetime
+) -> None:
+    """Book refunds whose state has changed. What was booked of one that came back is booked back."""
+    succeeded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
+    given_back = await ledger_store.given_back(tx, {refund.key.charge_key for refund in succeeded})
+    transfers: list[Transfer] = []
+    for refund in succeeded:
+        key = refund.key.charge_key
+        before = given_back.setdefault(key, Counter())
+        booked = list(book_refund(refund, of_charges[key], before, now))
+        before.update(given_back_by(booked))
+        transfers += booked
+    await ledger_store.book(tx, transfers)
+    failed = [refund for refund in settled if refund.state is RefundState.FAILED]
+    await ledger_store.book_back(tx, [refund.key for refund in failed], now)

@@ -98,6 +98,9 @@ class Charge(NamedTuple):
     retry_count: int = 0
     # Id of the fallback that is tried next, after a decline of what comes before it.
     fallback_method: PaymentMethodId = NO_METHOD
+    # What it is for, as JSON (`lines.load_lines`), and where that is delivered to.
+    lines: str = "[]"
+    region_code: str = ""
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 

@@ -1,42 +1,47 @@
-"""What the ledger says of charges and refunds."""
+"""What the ledger says of charges and refunds.
 
-from dataclasses import dataclass
+A transfer debits one account and credits another with the same amount, so that whatever is booked
+balances.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 
+from services.payments.domain.accounts import (
+    BANK,
+    CREDIT_GRANTED,
+    CUSTOMER_CREDIT,
+    PROVIDER_CLEARING,
+    RECEIVABLE,
+    REFUNDS,
+    REVENUE,
+    tax_account,
+)
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import CreditTransaction, CreditType
 from services.payments.domain.keys import CustomerId, MerchantId, derived_key
+from services.payments.domain.lines import load_lines
 from services.payments.domain.refunds import Refund
 
-PROVIDER_CLEARING = "provider-clearing"
-MERCHANT_PAYABLE = "merchant-payable"
-# What customers have of credit; what a customer has is the part of it with the customer's name.
-CUSTOMER_CREDIT = "customer-credit"
-# What credit that nobody paid for has cost the merchant.
-CREDIT_GRANTED = "credit-granted"
-
+# What comes after the kind of what is booked back.
+_FAILURE = "_FAILURE"
+# What credit is given for, or used for.
+_CREDIT_FOR = {
+    # No money stands for it.
+    CreditType.GOODWILL: CREDIT_GRANTED,
+    CreditType.CORRECTION: CREDIT_GRANTED,
+    # The merchant has the money, or had it.
+    CreditType.OVERPAYMENT: BANK,
+    CreditType.PAYOUT: BANK,
+    CreditType.REFUND_KEPT: REFUNDS,
+    # It pays what a customer owes, or is what is owed to them.
+    CreditType.CHARGE: RECEIVABLE,
+    CreditType.REFUND: RECEIVABLE,
+}
 # A day is closed so long after its end.
 CLOSE_DELAY = timedelta(hours=1)
-
-
-class AccountType(StrEnum):
-    """On which side of the books an account stands."""
-
-    ASSET = "ASSET"
-    LIABILITY = "LIABILITY"
-    INCOME = "INCOME"
-    EXPENSE = "EXPENSE"
-
-
-ACCOUNT_TYPES = {
-    PROVIDER_CLEARING: AccountType.ASSET,
-    MERCHANT_PAYABLE: AccountType.LIABILITY,
-    CUSTOMER_CREDIT: AccountType.LIABILITY,
-    CREDIT_GRANTED: AccountType.EXPENSE,
-}
-# Credit that no money stands for; for all other, the merchant has the money, or had it.
-_UNFUNDED = frozenset({CreditType.GOODWILL, CreditType.CORRECTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Transfer:
 
     merchant: MerchantId
     customer: CustomerId
-    # Name of the charge or refund.
+    # Name of the charge or refund that is booked.
     source: str
     # What is booked of the source, which is booked once.
     kind: str
@@ -61,55 +66,78 @@ class Transfer:
         return derived_key(self.source, self.kind)
 
 
-def book_charge(charge: Charge, now: datetime) -> Transfer:
-    """The provider owes us what the customer paid; we owe it to the merchant."""
-    return Transfer(
-        charge.merchant,
-        charge.customer,
-        charge.key.name,
-        "CHARGE",
-        PROVIDER_CLEARING,
-        MERCHANT_PAYABLE,
-        charge.amount_minor,
-        charge.currency,
-        now,
+def book_charge(charge: Charge, now: datetime) -> Iterator[Transfer]:
+    """What was sold is owed, and is paid: the provider holds it for the merchant.
+
+    The sale is whatever of the amount is no tax, so that both sides balance whatever the lines say.
+    """
+    owner = (charge.merchant, charge.customer, charge.key.name)
+    amount, currency = charge.amount_minor, charge.currency
+    taxes = taxes_of(charge)
+    net_minor = amount - sum(taxes.values())
+    yield Transfer(*owner, "CHARGE", PROVIDER_CLEARING, RECEIVABLE, amount, currency, now)
+    if net_minor:
+        yield Transfer(*owner, "SALE", RECEIVABLE, REVENUE, net_minor, currency, now)
+    for account, tax_minor in taxes.items():
+        kind = f"SALE {account}"
+        yield Transfer(*owner, kind, RECEIVABLE, account, tax_minor, currency, now)
+
+
+def book_refund(
+    refund: Refund, charge: Charge, given_back: Mapping[str, int], now: datetime
+) -> Iterator[Transfer]:
+    """The reverse of a charge, for the part that is given back, of the sale and of each tax.
+
+    `given_back` is what was given back of the charge before, by account. Of each tax the same part has
+    been given back then as of the amount, so that nothing is left of any once all is given back.
+    """
+    owner = (refund.merchant, refund.customer, refund.key.name)
+    left_minor, currency = refund.amount_minor, refund.currency
+    all_minor = sum(given_back.values()) + left_minor
+    yield Transfer(*owner, "REFUND", RECEIVABLE, PROVIDER_CLEARING, left_minor, currency, now)
+    for account, tax_minor in taxes_of(charge).items():
+        due_minor = tax_minor * all_minor // charge.amount_minor - given_back.get(account, 0)
+        if (back_minor := min(max(due_minor, 0), left_minor)) > 0:
+            left_minor -= back_minor
+            kind = f"CREDIT_NOTE {account}"
+            yield Transfer(*owner, kind, account, RECEIVABLE, back_minor, currency, now)
+    if left_minor:
+        yield Transfer(*owner, "CREDIT_NOTE", REFUNDS, RECEIVABLE, left_minor, currency, now)
+
+
+def reverse(transfer: Transfer, now: datetime) -> Transfer:
+    """What was booked, the other way round: what it was booked of came back."""
+    return replace(
+        transfer,
+        kind=f"{transfer.kind}{_FAILURE}",
+        debit_account=transfer.credit_account,
+        credit_account=transfer.debit_account,
+        book_time=now,
     )
 
 
-def book_refund(refund: Refund, now: datetime) -> Transfer:
-    """The reverse of a charge, for the part that was given back."""
-    return Transfer(
-        refund.merchant,
-        refund.customer,
-        refund.key.name,
-        "REFUND",
-        MERCHANT_PAYABLE,
-        PROVIDER_CLEARING,
-        refund.amount_minor,
-        refund.currency,
-        now,
-    )
+def given_back_by(transfers: Iterable[Transfer]) -> Counter[str]:
+    """What transfers give back of a sale and its taxes, by account."""
+    given_back: Counter[str] = Counter()
+    for transfer in transfers:
+        if transfer.credit_account == RECEIVABLE:
+            given_back[transfer.debit_account] += transfer.amount_minor
+    return given_back
 
 
-def book_refund_failure(refund: Refund, now: datetime) -> Transfer:
-    """The reverse of a refund that came back: the provider owes us again what it took for it."""
-    return Transfer(
-        refund.merchant,
-        refund.customer,
-        refund.key.name,
-        "REFUND_FAILURE",
-        PROVIDER_CLEARING,
-        MERCHANT_PAYABLE,
-        refund.amount_minor,
-        refund.currency,
-        now,
-    )
+def taxes_of(charge: Charge) -> dict[str, int]:
+    """What is charged of each tax, by account."""
+    taxes: Counter[str] = Counter()
+    for line in load_lines(charge.lines):
+        for tax in line.taxes:
+            account = tax_account(charge.region_code, tax.tax_rate, tax.rate_ppm)
+            taxes[account] += tax.amount_minor
+    return {account: minor for account, minor in taxes.items() if minor}
 
 
 def book_credit(transaction: CreditTransaction, now: datetime) -> Transfer:
     """A change of what is owed to a customer as credit, against what it was given or used for."""
-    unfunded = transaction.type in _UNFUNDED
-    other = CREDIT_GRANTED if unfunded else MERCHANT_PAYABLE
+    other = _CREDIT_FOR[transaction.type]
     given = transaction.amount_minor > 0
     return Transfer(
         transaction.merchant,

@@ -14,7 +14,8 @@ _INSERT = Query(
     """
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
-                         next_attempt_time, expire_time, charge_rules, create_time, update_time)
+                         next_attempt_time, expire_time, charge_rules, lines, region_code, create_time,
+                         update_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
@@ -22,7 +23,7 @@ _INSERT = Query(
         CAST(:currency AS text[]), CAST(:mandate AS text[]), CAST(:title AS text[]),
         CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
-        CAST(:charge_rules AS jsonb[]),
+        CAST(:charge_rules AS jsonb[]), CAST(:lines AS jsonb[]), CAST(:region_code AS text[]),
         CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
@@ -65,7 +66,8 @@ _BY_KEY = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text, retry_count, fallback_method
+           charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
+           region_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -81,7 +83,8 @@ _LOCKED = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text, retry_count, fallback_method
+           charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
+           region_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -120,7 +123,8 @@ _OF_CUSTOMER = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text, retry_count, fallback_method
+           charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
+           region_code
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -135,7 +139,8 @@ _OF_MERCHANT = Query(
            mandate, title, time_zone, traceparent, state, create_time, update_time, payment_method,
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
-           charge_rules::text, applied_rules::text, retry_count, fallback_method
+           charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
+           region_code
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

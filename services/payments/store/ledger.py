@@ -7,12 +7,13 @@ days, and over the transfers of days that are not kept yet.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
-from services.payments.domain.keys import MerchantId
-from services.payments.domain.ledger import Transfer
+from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
+from services.payments.domain.ledger import Transfer, reverse
 from services.runtime.db import statement_timeout
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -40,6 +41,14 @@ class Entry(NamedTuple):
     book_time: datetime
 
 
+class _GivenBackRow(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    account: str
+    amount_minor: int
+
+
 # No statement of the service lasts so long: the role's own limit is 30 s.
 CLOSING_SETTLE_SECONDS = 60
 
@@ -58,6 +67,45 @@ _BOOK = Command("""
     ) AS booked (merchant, customer, source, kind, transaction, debit_account, credit_account,
                  amount_minor, currency, book_time)
 """)
+
+# What was booked of refunds that came back, the other way round. The id of a transfer is derived from
+# what it books, as `Transfer.transaction` is.
+_OF_SOURCES = Query(
+    """
+    SELECT merchant, customer, source, kind, debit_account, credit_account, amount_minor, currency,
+           book_time
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:source AS text[]))
+      AS wanted (customer, merchant, source)
+    CROSS JOIN LATERAL (
+        SELECT kind, debit_account, credit_account, amount_minor, currency, book_time
+        FROM ledger_transfers AS booked
+        WHERE booked.customer = wanted.customer AND booked.merchant = wanted.merchant
+          AND booked.source = wanted.source
+        OFFSET 0) AS booked
+""",
+    Transfer,
+)
+
+# By account, less what came back. The names of a charge's refunds begin with its own.
+_GIVEN_BACK = Query(
+    """
+    SELECT merchant, customer, charge, account, CAST(sum(minor) AS bigint) AS amount_minor
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refunds_from AS text[]), CAST(:refunds_until AS text[]))
+      AS wanted (customer, merchant, charge, refunds_from, refunds_until)
+    CROSS JOIN LATERAL (
+        SELECT CASE 'receivable' WHEN credit_account THEN debit_account ELSE credit_account END
+                 AS account,
+               CASE 'receivable' WHEN credit_account THEN amount_minor ELSE -amount_minor END AS minor
+        FROM ledger_transfers AS booked
+        WHERE booked.customer = wanted.customer AND booked.merchant = wanted.merchant
+          AND booked.source > wanted.refunds_from AND booked.source < wanted.refunds_until
+          AND kind LIKE 'CREDIT_NOTE%' AND 'receivable' IN (credit_account, debit_account)
+        OFFSET 0) AS part
+    GROUP BY merchant, customer, charge, account
+""",
+    _GivenBackRow,
+)
 
 _CLOSE_DAYS = Command("""
     UPDATE ledger_closing SET closed_through_date = :through_date, close_time = clock_timestamp()
@@ -143,6 +191,30 @@ _ENTRIES = Query(
 async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
     """Add transfers. PostgreSQL refuses one whose source is booked already."""
     await _BOOK.run_for(tx, transfers)
+
+
+async def book_back(tx: Connection, refunds: Sequence[RefundKey], now: datetime) -> None:
+    """Book back whatever was booked of refunds that came back; without effect for others."""
+    booked = await _OF_SOURCES.all_for(tx, refunds, source=[refund.name for refund in refunds])
+    await book(tx, [reverse(transfer, now) for transfer in booked])
+
+
+async def given_back(
+    tx: Connection, charges: Collection[ChargeKey]
+) -> dict[ChargeKey, Counter[str]]:
+    """What was given back of charges of which something was, by account."""
+    rows = await _GIVEN_BACK.all_for(
+        tx,
+        charges,
+        refunds_from=[f"{charge.name}/refunds/" for charge in charges],
+        # The next character.
+        refunds_until=[f"{charge.name}/refunds0" for charge in charges],
+    )
+    found: dict[ChargeKey, Counter[str]] = {}
+    for row in rows:
+        key = ChargeKey(row.merchant, row.customer, row.charge)
+        found.setdefault(key, Counter())[row.account] = row.amount_minor
+    return found
 
 
 async def close_days(tx: Connection, through_date: date) -> None:

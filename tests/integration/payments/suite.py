@@ -230,12 +230,15 @@ class Payments:
         customer: str = ANN,
         mandate: str = MANDATE,
         rules: catalog_pb2.ChargeRules | None = NO_RULES,
+        lines: Sequence[scheduler_events_pb2.PaymentLine] = (),
     ) -> scheduler_events_pb2.PaymentDue:
         return scheduler_events_pb2.PaymentDue(
             ref=self._ref(order, customer, scheduler_pb2.AUTOMATIC),
             amount=to_money(amount_minor, "EUR"),
             mandate=mandate,
             charge_rules=rules,
+            lines=lines,
+            region_code="DE",
         )
 
     def due_on_notice(self, lasts: timedelta = DAY) -> scheduler_events_pb2.PaymentDue:

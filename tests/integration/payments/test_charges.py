@@ -36,8 +36,9 @@ async def test_a_due_order_is_charged_once_and_everybody_learns_of_it(payments: 
     assert (succeeded.ref.order, succeeded.ref.charge) == (ORDER, CHARGE)
     assert (succeeded.brand, succeeded.last4, succeeded.attempt_count) == ("visa", "4242", 1)
     assert await payments.balances() == {
-        "merchant-payable": -AMOUNT_MINOR,
         "provider-clearing": AMOUNT_MINOR,
+        "receivable": 0,
+        "revenue": -AMOUNT_MINOR,
     }
 
 

@@ -60,9 +60,9 @@ async def test_what_is_given_and_taken_adds_up_in_the_books(payments: Payments) 
         to_money(minor, "EUR") for minor in (1000, 250, -400)
     ]
     assert await payments.balances() == {
+        "bank": -150,
         "credit-granted": 1000,
         "customer-credit": -850,
-        "merchant-payable": -150,
     }
 
 

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, time, timedelta
 import asyncpg
 import pytest
 from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments.application import ledger
 from services.payments.store import ledger as store
 from services.runtime.errors import Problem
+from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, event_of
 from tests.owner import as_owner
 
@@ -25,6 +28,51 @@ async def paid(payments: Payments) -> Payments:
     return payments
 
 
+def line(net_minor: int, tax_minor: int) -> scheduler_events_pb2.PaymentLine:
+    """A line with a tax of a rate of the merchant's."""
+    rate = "merchants/acme/taxRates/de-vat"
+    tax = scheduler_pb2.OrderLineTax(tax_rate=rate, amount=to_money(tax_minor, "EUR"))
+    return scheduler_events_pb2.PaymentLine(
+        product="merchants/acme/products/coffee",
+        quantity=1,
+        net_amount=to_money(net_minor, "EUR"),
+        taxes=[tax],
+    )
+
+
+async def test_taxes_are_owed_until_they_are_given_back(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due(payments.due(lines=[line(1000, 190), line(50, 10)]))
+    await payments.work()
+    sold = {"provider-clearing": 1250, "receivable": 0, "revenue": -1050}
+    assert await payments.balances() == {**sold, "tax-payable-de-vat": -200}
+
+    await payments.refund("part", 333)
+    await payments.work()
+    assert await payments.balances() == {
+        "provider-clearing": 917,
+        "receivable": 0,
+        "refunds": 280,
+        "revenue": -1050,
+        "tax-payable-de-vat": -147,
+    }
+    await payments.refund("rest")
+    await payments.work()
+    assert await payments.balances() == {
+        "provider-clearing": 0,
+        "receivable": 0,
+        "refunds": 1050,
+        "revenue": -1050,
+        "tax-payable-de-vat": 0,
+    }
+
+
+async def test_lines_that_do_not_add_up_are_charged_to_nobody(payments: Payments) -> None:
+    with pytest.raises(ValueError, match="add up"):
+        await payments.fall_due(payments.due(lines=[line(1000, 190)]))
+
+
 async def refund_state(payments: Payments, refund_id: str = "spilt") -> int:
     request = payments_pb2.GetRefundRequest(name=f"{CHARGE}/refunds/{refund_id}")
     refund: Refund = await payments.call(request)
@@ -38,7 +86,12 @@ async def test_a_refund_gives_back_and_books_what_is_left(paid: Payments) -> Non
 
     charge = await paid.charge()
     assert charge.refunded_amount == charge.amount
-    assert set((await paid.balances()).values()) == {0}
+    assert await paid.balances() == {
+        "provider-clearing": 0,
+        "receivable": 0,
+        "refunds": AMOUNT_MINOR,
+        "revenue": -AMOUNT_MINOR,
+    }
     refunded = [
         event for event in await paid.events() if event.DESCRIPTOR.name == "RefundSucceeded"
     ]
@@ -108,7 +161,7 @@ async def test_postgresql_refuses_to_change_the_books(paid: Payments, statement:
 
 @pytest.mark.parametrize(
     ("credit_account", "amount_minor"),
-    [("merchant-payable", 0), ("merchant-payable", -1), ("provider-clearing", 1)],
+    [("receivable", 0), ("receivable", -1), ("provider-clearing", 1)],
 )
 async def test_postgresql_refuses_a_transfer_that_moves_nothing_from_one_account_to_another(
     paid: Payments, credit_account: str, amount_minor: int
@@ -122,7 +175,7 @@ async def test_postgresql_refuses_a_transfer_that_moves_nothing_from_one_account
                          credit_account, amount_minor, currency, book_time)
                     SELECT merchant, customer, source, 'CORRECTION', gen_random_uuid(),
                            'provider-clearing', $1, $2, currency, book_time
-                    FROM ledger_transfers
+                    FROM ledger_transfers WHERE kind = 'CHARGE'
                 """,
                 credit_account,
                 amount_minor,
@@ -162,13 +215,13 @@ async def test_postgresql_refuses_a_second_attempt_after_a_success(paid: Payment
 async def test_entries_are_read_page_by_page_in_the_order_of_booking(paid: Payments) -> None:
     await paid.refund()
     await paid.work()
-    request = payments_pb2.ListLedgerEntriesRequest(parent="merchants/acme", page_size=3)
+    request = payments_pb2.ListLedgerEntriesRequest(parent="merchants/acme", page_size=5)
     first = await paid.call(request)
     request.page_token = first.next_page_token
     second = await paid.call(request)
 
     entries = [*first.ledger_entries, *second.ledger_entries]
-    assert [entry.source for entry in entries] == [CHARGE] * 2 + [f"{CHARGE}/refunds/spilt"] * 2
+    assert [entry.source for entry in entries] == [CHARGE] * 4 + [f"{CHARGE}/refunds/spilt"] * 4
     assert second.next_page_token == ""
     assert sum(entry.amount.units for entry in entries) == 0
 
@@ -183,14 +236,15 @@ async def close_days(paid: Payments) -> None:
 
 async def test_a_closed_day_has_what_was_booked_on_it(paid: Payments) -> None:
     [(book_date,)] = await paid.rows(
-        "SELECT (book_time AT TIME ZONE 'UTC')::date FROM ledger_transfers"
+        "SELECT DISTINCT (book_time AT TIME ZONE 'UTC')::date FROM ledger_transfers"
     )
     await paid.pass_time(timedelta(days=2))
     await close_days(paid)
 
     assert await paid.rows("SELECT * FROM ledger_days ORDER BY account") == [
-        ("acme", "merchant-payable", "EUR", book_date, 0, AMOUNT_MINOR),
         ("acme", "provider-clearing", "EUR", book_date, AMOUNT_MINOR, 0),
+        ("acme", "receivable", "EUR", book_date, AMOUNT_MINOR, AMOUNT_MINOR),
+        ("acme", "revenue", "EUR", book_date, 0, AMOUNT_MINOR),
     ]
 
 
@@ -215,7 +269,7 @@ async def test_what_comes_after_a_day_was_closed_is_booked_on_the_next(paid: Pay
 async def test_balances_of_any_instant_are_of_what_was_booked_before(
     paid: Payments, *, closes: bool
 ) -> None:
-    [(charge_time,)] = await paid.rows("SELECT book_time FROM ledger_transfers")
+    [(charge_time,)] = await paid.rows("SELECT DISTINCT book_time FROM ledger_transfers")
     await paid.pass_time(timedelta(days=3))
     await paid.refund("part", 250)
     await paid.work()

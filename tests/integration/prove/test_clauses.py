@@ -106,7 +106,14 @@ CHANGES = {
     ),
     "captured-in-ledger": (
         "payments",
-        "UPDATE ledger_transfers SET source = source || '0' WHERE source LIKE '%/tea-1-1'",
+        "UPDATE ledger_transfers SET kind = 'PAID' WHERE source LIKE '%/tea-1-1' AND kind = 'CHARGE'",
+    ),
+    "sales-in-ledger": (
+        "payments",
+        """
+        UPDATE ledger_transfers SET source = source || '0'
+        WHERE source LIKE '%/tea-1-1' AND kind = 'SALE'
+        """,
     ),
     "refunds-within-charge": (
         "payments",

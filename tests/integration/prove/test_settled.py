@@ -33,7 +33,7 @@ CHANGED_ROWS = (
     (
         "payments",
         """
-        UPDATE ledger_transfers SET source = source || '0' WHERE transaction = md5('tea-2-{}')::uuid
+        UPDATE ledger_transfers SET kind = 'PAID' WHERE transaction = md5('tea-2-{}')::uuid
         """,
         "captured-in-ledger",
     ),

@@ -14,7 +14,7 @@ from tests.journals import TRANSFERS, balances_of, entries, written
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 NAMES = {
     "provider-clearing": "Assets:Provider-Clearing",
-    "merchant-payable": "Liabilities:Merchant-Payable",
+    "tax-payable-de-19": "Liabilities:Tax-Payable-De-19",
 }
 
 
@@ -57,10 +57,10 @@ def test_a_journal_for_hledger_declares_what_it_names() -> None:
     assert written(Format.HLEDGER, listed) == (
         "; acme\n\n"
         "commodity 1000.00 EUR\ncommodity 1000. JPY\ncommodity 1000.000 KWD\n"
-        "account assets:provider-clearing\naccount liabilities:merchant-payable\n"
+        "account assets:provider-clearing\naccount liabilities:tax-payable-de-19\n"
         "\n2026-11-29 (t-0) merchants/acme/customers/ada/charges/tea-0\n"
         "    assets:provider-clearing  12.50 EUR\n"
-        "    liabilities:merchant-payable  -12.50 EUR\n"
+        "    liabilities:tax-payable-de-19  -12.50 EUR\n"
     )
 
 
@@ -68,7 +68,7 @@ def test_a_spreadsheet_has_a_row_for_each_entry() -> None:
     listed = entries([("JPY", 1250, NOON, False)])
     assert written(Format.CSV, listed) == (
         "date,time,transaction,account,amount,currency,source\n"
-        "2026-11-29,12:00:00Z,t-0,merchant-payable,1250,JPY,"
+        "2026-11-29,12:00:00Z,t-0,tax-payable-de-19,1250,JPY,"
         "merchants/acme/customers/ada/charges/tea-0\n"
         "2026-11-29,12:00:00Z,t-0,provider-clearing,-1250,JPY,"
         "merchants/acme/customers/ada/charges/tea-0\n"

@@ -18,7 +18,6 @@ from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.decisions import Evidence, decide, decide_all
 from services.payments.domain.dunning import STANDARD
 from services.payments.domain.keys import ChargeId
-from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
     RETRY_DELAY_MAX,
     Declined,
@@ -159,10 +158,3 @@ def test_each_attempt_has_a_key_of_its_own_and_keeps_it() -> None:
 def test_questions_without_answer_come_later_and_later_but_never_stop(times: int) -> None:
     delay = retry_delay(times)
     assert retry_delay(max(times - 1, 0)) <= delay <= RETRY_DELAY_MAX
-
-
-@given(charges)
-def test_a_charge_is_booked_with_its_amount_between_two_accounts(charge: Charge) -> None:
-    transfer = book_charge(charge, NOW)
-    assert (transfer.amount_minor, transfer.currency) == (charge.amount_minor, charge.currency)
-    assert transfer.debit_account != transfer.credit_account

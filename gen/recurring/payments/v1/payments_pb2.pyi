@@ -907,7 +907,7 @@ class LedgerAccount(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`merchants/{merchant}/ledgerAccounts/{account}`, for example `…/provider-clearing`."""
+    """`merchants/{merchant}/ledgerAccounts/{account}`, for example `…/provider-clearing`; docs/books.md lists them."""
     type: Global___LedgerAccount.Type.ValueType
     @_builtins.property
     def balance(self) -> _money_pb2.Money:

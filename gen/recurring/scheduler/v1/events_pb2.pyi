@@ -140,8 +140,12 @@ class PaymentDue(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CHARGE_RULES_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; empty for PAY_ON_NOTICE."""
+    region_code: _builtins.str
+    """Where it is delivered to: a country of ISO 3166-1 (`DE`) or its part of ISO 3166-2; empty: not known."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -158,6 +162,10 @@ class PaymentDue(_message.Message):
         charge is refused.
         """
 
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentLine]:
+        """What is paid for; the net amounts and taxes of all lines are the amount."""
+
     def __init__(
         self,
         *,
@@ -166,14 +174,53 @@ class PaymentDue(_message.Message):
         mandate: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         charge_rules: _catalog_pb2.ChargeRules | None = ...,
+        lines: _abc.Iterable[Global___PaymentLine] | None = ...,
+        region_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "mandate", b"mandate", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "lines", b"lines", "mandate", b"mandate", "ref", b"ref", "region_code", b"region_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentDue: _TypeAlias = PaymentDue  # noqa: Y015
+
+@_typing.final
+class PaymentLine(_message.Message):
+    """What a payment is for, as the merchant's books need it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAXES_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    quantity: _builtins.int
+    @_builtins.property
+    def net_amount(self) -> _money_pb2.Money:
+        """The amount before taxes."""
+
+    @_builtins.property
+    def taxes(self) -> _containers.RepeatedCompositeFieldContainer[_scheduler_pb2.OrderLineTax]:
+        """The taxes on it; those that are not charged have an amount of zero."""
+
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        net_amount: _money_pb2.Money | None = ...,
+        taxes: _abc.Iterable[_scheduler_pb2.OrderLineTax] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount", "product", b"product", "quantity", b"quantity", "taxes", b"taxes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentLine: _TypeAlias = PaymentLine  # noqa: Y015
 
 @_typing.final
 class PaymentWithdrawn(_message.Message):

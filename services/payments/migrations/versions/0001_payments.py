@@ -146,6 +146,9 @@ CREATE TABLE charges (
     expire_time             timestamptz,
     -- What rule packs ask of it, by payment scheme; NULL: nobody said.
     charge_rules            jsonb,
+    -- What it is for: products with their net amounts and taxes; and where that is delivered to.
+    lines                   jsonb       NOT NULL DEFAULT '[]',
+    region_code             text        NOT NULL DEFAULT '',
     create_time             timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
@@ -559,9 +562,9 @@ CREATE VIEW audit_v1.digested AS
            end_time IS NOT NULL
     FROM audit_v1.attempts
     UNION ALL
-    SELECT 'ledger-entries', merchant, '', transaction || ' ' || leg, currency, amount_minor,
-           format('%s %s %s', kind, account, source), book_time, true
-    FROM audit_v1.ledger_entries;
+    SELECT 'ledger-entries', merchant, '', transaction::text, currency, amount_minor,
+           format('%s %s %s %s', kind, debit_account, credit_account, source), book_time, true
+    FROM ledger_transfers;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
            coalesce(next_attempt_time, expire_time) AS due_time, bucket
