@@ -47,12 +47,18 @@ class DatabaseFaults:
         stack: EmbeddedStack,
         locks: Mapping[str, asyncio.Lock],
         publish_again: Callable[[str, datetime], Awaitable[None]],
+        operate: Callable[..., Awaitable[None]],
+        customers_now: Callable[[], Awaitable[datetime]],
     ) -> None:
         self._stack = stack
         self._locks = locks
         self._publish_again = publish_again
+        self._operate = operate
+        self._customers_now = customers_now
         # Service -> when the standby of its database saw it last.
         self._backup_times: dict[str, datetime] = {}
+        # As that of the catalog, by the clock of the customers.
+        self._catalog_lost_since: datetime | None = None
 
     @property
     def _keys(self) -> Keys:
@@ -83,12 +89,12 @@ class DatabaseFaults:
                 faults[f"lock {table} of {service}"] = Fault(
                     does(self._lock, service, table), nothing
                 )
-        # Not the catalog: what it held for orders nobody holds again (docs/runbooks/restore.md).
-        for service in ("scheduler", "payments", "notify"):
+        for service in SERVICES:
             faults[f"lose the last second of {service}"] = Fault(
                 does(self._back_up, service),
                 partial(self._fail_over, service),
                 forgets=service,
+                settle=self._ask_again if service == "catalog" else None,
             )
         return faults
 
@@ -121,16 +127,22 @@ class DatabaseFaults:
     async def _back_up(self, service: str) -> None:
         """Keep what a standby of a service's database would have by now."""
         backup = self._backup_file(service)
-        since = datetime.now(UTC)
+        since, customers_since = datetime.now(UTC), await self._customers_now()
         options = ("--format=custom", f"--file={backup}")
         if not await self._run_on_database("pg_dump", service, *options):
             self._backup_times[service] = since
+            if service == "catalog":
+                self._catalog_lost_since = customers_since
 
     async def _fail_over(self, service: str) -> None:
         """Go on with the standby, and do what the runbook says: others publish again what it lost."""
         since = self._backup_times.pop(service, None)
         if since is None:
             return
+        if service == "catalog":
+            # Before it has asked for what the catalog held, it holds nothing for others.
+            async with self._locks["scheduler"]:
+                await in_thread(self._stack.kill, "scheduler")
         async with self._locks[service]:
             await in_thread(self._stack.kill, service)
             await self._end_sessions("datname", service)
@@ -140,6 +152,15 @@ class DatabaseFaults:
             stream.lower() for stream, durable in DURABLES if durable == service
         ):
             await self._publish_again(publisher, since)
+
+    async def _ask_again(self) -> None:
+        """Have the scheduler ask for what the catalog held, and start it."""
+        if self._catalog_lost_since is None:
+            return
+        since = self._catalog_lost_since.isoformat()
+        await self._operate("scheduler", "restore-catalog", "--since", since)
+        async with self._locks["scheduler"]:
+            await in_thread(self._stack.start, "scheduler")
 
     async def _restore(self, service: str) -> None:
         for tries_left in reversed(range(EXECUTE_TRIES)):

@@ -71,7 +71,9 @@ class EmbeddedTarget:
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)
-        databases = DatabaseFaults(self.stack, self._locks, self._publish_again)
+        databases = DatabaseFaults(
+            self.stack, self._locks, self._publish_again, self._operate, self._sandbox.now
+        )
         self._poison = PoisonedEvents(databases.ask, self._operate)
         self.faults = {
             **self._all_faults(),

@@ -162,6 +162,8 @@ class _Run:
             await fault.heal()
         if fault.forgets:
             await self._shop.caller.repeat(fault.forgets, begun)
+        if fault.settle:
+            await fault.settle()
 
     async def _count_down(self) -> None:
         for name in list(self._lasting):

@@ -17,6 +17,8 @@ class Fault:
     lasting: bool = False
     # A service that loses what was acknowledged meanwhile; platforms send it again.
     forgets: str = ""
+    # What operators do once platforms have.
+    settle: Callable[[], Awaitable[None]] | None = None
 
 
 class Target(Protocol):

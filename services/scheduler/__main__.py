@@ -7,6 +7,7 @@ from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
 from services.runtime.db.due_work import DueWork
 from services.scheduler import api, consumers
+from services.scheduler.api.commands import COMMANDS
 from services.scheduler.clients import Clients
 from services.scheduler.domain.order import OrderState
 from services.scheduler.store import gauges
@@ -54,8 +55,9 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
         ),
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
+        clients=clients,
     )
 
 
 if __name__ == "__main__":
-    main("scheduler", SchedulerSettings, assemble, consumers.subscriptions)
+    main("scheduler", SchedulerSettings, assemble, consumers.subscriptions, COMMANDS)

@@ -8,13 +8,14 @@ from pathlib import Path
 import aiohttp
 import nats
 import pytest
+from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.stack import EmbeddedStack
 from services.runtime.messaging.broker import DOMAIN
-from tests.contract.customer import Customer
+from tests.contract.customer import TEA_CENTS, Customer, add_product
 from tests.faults.conftest import Operator
 from tests.suite import new_id
 
@@ -25,6 +26,7 @@ UNTIL_ANNOUNCED = timedelta(days=3)
 UNTIL_PAID = timedelta(days=3)
 WEEK = timedelta(weeks=1)
 PAID = scheduler_pb2.Order.PAID
+EMPTY_SCHEMAS = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA public"
 
 
 async def state(
@@ -78,8 +80,7 @@ async def test_a_database_from_a_backup_receives_again_what_it_has_lost(
     taken = await captured(operator)
 
     await asyncio.to_thread(operator.stack.kill, "payments")
-    empty = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA public"
-    await operator.postgres("psql", "payments", f"--command={empty}")
+    await operator.postgres("psql", "payments", f"--command={EMPTY_SCHEMAS}")
     await operator.postgres("pg_restore", "payments", "--no-owner", "--single-transaction", backup)
     await forget_what_came_lately(operator, "scheduler", "notify")
     await asyncio.to_thread(operator.stack.up)
@@ -96,6 +97,50 @@ async def test_a_database_from_a_backup_receives_again_what_it_has_lost(
     await operator.suite.advance(WEEK)
     assert await state(ann, tea, 2) == PAID
     assert await operator.prove()
+
+
+async def test_a_catalog_from_a_backup_is_asked_again_for_what_it_had_held(
+    operator: Operator, ann: Customer, tmp_path: Path
+) -> None:
+    backup = str(tmp_path / "catalog.dump")
+    await add_product(ann.shop, "beans", TEA_CENTS, stock_tracked=True)
+    beans = f"{ann.shop.name}/products/beans"
+    adjust = catalog_pb2.AdjustStockRequest(product=beans, delta_units=5, request_id=new_id())
+    await ann.shop.catalog.AdjustStock(adjust)
+    items = [scheduler_pb2.Item(product=beans, quantity=2)]
+    standing_order = (await ann.subscribe(items=items)).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    since, lost_since = (
+        (await operator.types("catalog", "status"))[0]["time"],
+        await operator.suite.sandbox.now(),
+    )
+    await operator.postgres("pg_dump", "catalog", "--format=custom", f"--file={backup}")
+    await operator.suite.advance(UNTIL_PAID)
+    assert await state(ann, standing_order, 1) == PAID
+
+    for service in ("scheduler", "catalog"):
+        await asyncio.to_thread(operator.stack.kill, service)
+    await operator.postgres("psql", "catalog", f"--command={EMPTY_SCHEMAS}")
+    await operator.postgres("pg_restore", "catalog", "--no-owner", "--single-transaction", backup)
+    await forget_what_came_lately(operator, "scheduler", "notify")
+    await asyncio.to_thread(operator.stack.start, "catalog")
+    assert await units(ann, beans) == (5, 0)
+    for publisher in ("scheduler", "notify"):
+        await operator.types(publisher, "replay", "--since", since)
+    asked = await operator.types("scheduler", "restore-catalog", "--since", lost_since.isoformat())
+    assert asked[-1]["problems"] == 0
+    await asyncio.to_thread(operator.stack.up)
+    await operator.suite.sandbox.settle()
+
+    assert await units(ann, beans) == (3, 2)
+    assert await operator.prove()
+
+
+async def units(ann: Customer, product: str) -> tuple[int, int]:
+    """Those on hand, and those that are gone for paid orders."""
+    request = catalog_pb2.GetStockRequest(product=product)
+    stock = await ann.shop.catalog.GetStock(request)
+    return stock.on_hand_units, stock.committed_units
 
 
 async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(

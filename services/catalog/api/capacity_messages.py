@@ -133,6 +133,7 @@ def read_booking(violations: Violations, field: str, entry: pb.SlotRequest) -> B
             for index, one in enumerate(entry.dates)
         ),
         expire_time=read_timestamp(violations, f"{field}.expire_time", entry.expire_time),
+        paid=entry.paid,
     )
 
 

@@ -203,6 +203,7 @@ def read_hold(
         items=read_items_of(violations, f"{field}.items", merchant, entry.items),
         expire_time=read_time(violations, field, entry, "expire_time"),
         due_time=read_time(violations, field, entry, "due_time"),
+        paid=entry.paid,
     )
 
 

@@ -143,7 +143,10 @@ def _days(first: date, last: date) -> list[date]:
 
 
 async def book(tx: Connection, wanted: Sequence[BookingRequest], now: datetime) -> Booked:
-    """Book slots for orders, in their order; items that are no services need none."""
+    """Book slots for orders, in their order; items that are no services need none.
+
+    Those of an order that is paid count as used at once.
+    """
     orders = [request.order for request in wanted]
     known = await booking_store.bookings_of(tx, orders)
     keys = {item.key for request in wanted for item in request.items}
@@ -159,6 +162,9 @@ async def book(tx: Connection, wanted: Sequence[BookingRequest], now: datetime) 
     freed = await booking_store.settle(tx, outdated, HoldEvent.RELEASE)
     granted, short = allocate(new, services, await _booked(tx, new))
     await booking_store.insert(tx, granted, services)
+    paid = [request.order for request in wanted if request.paid]
+    if paid:
+        await booking_store.settle(tx, paid, HoldEvent.COMMIT)
     events = await _freed(tx, freed, now)
     await capacity_store.set_awaited(
         tx, (fault.key for faults in short.values() for fault in faults)

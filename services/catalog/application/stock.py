@@ -77,7 +77,8 @@ async def hold(
 ) -> tuple[list[HoldRequest], dict[str, list[Fault]], list[OutboxEvent]]:
     """Hold stock for orders, each whole or not at all; an order that has its hold keeps it.
 
-    An order that was announced again gets a new hold. Returns the holds that are new, what each
+    An order that was announced again gets a new hold; the units of one that is paid leave the stock at
+    once. Returns the holds that are new, what each
     other order lacks, and the events to publish.
     """
     orders = [request.order for request in wanted]
@@ -96,6 +97,9 @@ async def hold(
     granted, short = allocate(new, _available(present))
     granted = [held_as_ordered(request, bundles, present) for request in granted]
     changed += await hold_store.insert_holds(tx, granted)
+    paid = [request.order for request in wanted if request.paid]
+    if paid:
+        changed += await hold_store.settle_holds(tx, paid, HoldEvent.COMMIT)
     await stock_store.set_awaited(
         tx, (fault.key for faults in short.values() for fault in faults), is_awaited=True
     )

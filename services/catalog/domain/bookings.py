@@ -85,6 +85,8 @@ class BookingRequest(NamedTuple):
     items: tuple[Item, ...]
     dates: tuple[SlotDate, ...]
     expire_time: datetime
+    # The order is paid, and what was booked for it was lost.
+    paid: bool = False
 
 
 class Booking(NamedTuple):

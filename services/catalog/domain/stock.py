@@ -56,6 +56,8 @@ class HoldRequest(NamedTuple):
     due_time: datetime
     # With bundles, where `items` has their parts; empty: those are what was ordered.
     ordered_items: tuple[Item, ...] = ()
+    # The order is paid, and what was held for it was lost.
+    paid: bool = False
 
 
 class Hold(NamedTuple):

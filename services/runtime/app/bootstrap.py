@@ -149,5 +149,6 @@ async def _operate(
             subscribe(runtime.clock),
             components.gauge_queries,
             components.encrypted,
+            components.clients,
         )
         await commands.run(context, own_commands, options)

@@ -50,6 +50,8 @@ class CommandContext:
     subscriptions: Subscriptions
     gauge_queries: Sequence[GaugeQuery]
     encrypted: Sequence[EncryptedTable]
+    # As the servicer of the service calls others; None: it calls none.
+    clients: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ async def _status(context: CommandContext, _options: argparse.Namespace) -> Asyn
 
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--since", type=_moment, metavar="TIME",
+        "--since", type=moment, metavar="TIME",
         help="events stored since then, for example 2026-11-24T08:00:00Z",
     )  # fmt: skip
     parser.add_argument(
@@ -213,11 +215,12 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _moment(written: str) -> datetime:
-    moment = datetime.fromisoformat(written)
-    if moment.tzinfo is None:
+def moment(written: str) -> datetime:
+    """An instant as people write it, for the arguments of commands."""
+    read = datetime.fromisoformat(written)
+    if read.tzinfo is None:
         raise argparse.ArgumentTypeError("add the time zone: …Z or …+02:00")
-    return moment
+    return read
 
 
 RUNTIME: Mapping[str, Command] = {

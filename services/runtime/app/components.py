@@ -70,6 +70,8 @@ class Components:
     gauge_queries: Sequence[GaugeQuery] = ()
     # The tables with its personal data.
     encrypted: Sequence[EncryptedTable] = ()
+    # What it calls other services with, for its commands.
+    clients: object = None
     # Served while the process does, with its certificate.
     http: HttpAddress | None = None
 

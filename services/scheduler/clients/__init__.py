@@ -45,6 +45,7 @@ from services.scheduler.domain.order import (
     Item,
     Order,
     OrderReason,
+    OrderState,
 )
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import Unpriced
@@ -253,6 +254,7 @@ class Clients:
                             items=messages.item_messages(order.key.merchant, order.items),
                             expire_time=to_timestamp(expire_time),
                             due_time=to_timestamp(order.due_time),
+                            paid=order.state is OrderState.PAID,
                         )
                         for order in batch
                     ]

@@ -25,6 +25,7 @@ from services.scheduler.domain.order import (
     Line,
     LineTax,
     OrderReason,
+    OrderState,
     Quote,
 )
 from services.scheduler.domain.price_agreements import Agreed, PriceAgreement
@@ -64,6 +65,7 @@ def slot_request(wish: SlotWish) -> catalog_pb2.SlotRequest:
             for day, due_time in wish.dates
         ],
         expire_time=to_timestamp(wish.expire_time),
+        paid=order.state is OrderState.PAID,
     )
 
 

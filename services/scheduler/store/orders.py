@@ -164,6 +164,19 @@ _BY_KEY_LOCKED = Query(
     OrderRow,
 )
 
+# By the key, and read to its end: what an operator asks after the catalog has lost its database.
+_CHANGED_SINCE = Query(
+    """
+    SELECT * FROM order_rows
+    WHERE (merchant, standing_order, cycle) > (:merchant, :standing_order, :cycle)
+      AND update_time >= :since
+      AND (state || '' IN ('AWAITING_PAYMENT', 'PAID')
+           OR (state || '' = 'UPCOMING' AND services <> '{}'))
+    ORDER BY merchant, standing_order, cycle LIMIT :limit
+    """,
+    OrderRow,
+)
+
 _LAST = Query(
     """
     SELECT cycle, local_date FROM orders
@@ -326,6 +339,14 @@ async def next_open_time(
     """When the next order of a standing order is due that is announced or held already."""
     key = OrderKey(*standing_order, 0)
     return (await next_open_times(tx, [key], now)).get(key)
+
+
+async def changed_since(
+    tx: Connection, since: datetime, after: OrderKey, limit: int
+) -> list[Order]:
+    """Orders after a key that have units or slots in the catalog, and have changed since an instant."""
+    rows = await _CHANGED_SINCE.all(tx, **after._asdict(), since=since, limit=limit)
+    return [order_of(row) for row in rows]
 
 
 async def last(tx: Connection, standing_order: StandingOrderKey) -> LastOrder | None:

@@ -53,6 +53,17 @@ _LIVE_OF_CUSTOMERS = Query(
     StandingOrderRow,
 )
 
+# As that of orders.
+_CHANGED_SINCE = Query(
+    """
+    SELECT * FROM standing_order_rows
+    WHERE (merchant, standing_order) > (:merchant, :standing_order)
+      AND update_time >= :since AND state || '' IN ('ACTIVE', 'PAUSED')
+    ORDER BY merchant, standing_order LIMIT :limit
+    """,
+    StandingOrderRow,
+)
+
 _GET = Query(
     """
     SELECT * FROM standing_order_rows
@@ -267,6 +278,14 @@ async def by_key(
     return {
         StandingOrderKey(row.merchant, row.standing_order): standing_order_of(row) for row in rows
     }
+
+
+async def changed_since(
+    tx: Connection, since: datetime, after: StandingOrderKey, limit: int
+) -> list[StandingOrder]:
+    """Live standing orders after a key that have changed since an instant."""
+    rows = await _CHANGED_SINCE.all(tx, **after._asdict(), since=since, limit=limit)
+    return [standing_order_of(row) for row in rows]
 
 
 async def change(tx: Connection, standing_order: StandingOrder, now: datetime) -> StandingOrder:

@@ -277,6 +277,7 @@ class Shop:
         *wanted: tuple[str, Sequence[catalog_pb2.Item]],
         until: datetime | None = None,
         announcement: int = 1,
+        paid: bool = False,
     ) -> list[list[str]]:
         """Hold stock for orders in one call; returns what each lacks."""
         request = catalog_pb2.BatchHoldStockRequest(
@@ -287,6 +288,7 @@ class Shop:
                     items=items,
                     expire_time=to_timestamp(until or day(3)),
                     due_time=to_timestamp(NOW),
+                    paid=paid,
                 )
                 for who, items in wanted
             ]
@@ -378,6 +380,7 @@ class Shop:
         items: Sequence[catalog_pb2.Item] = (),
         announcement: int = 0,
         until: datetime | None = None,
+        paid: bool = False,
     ) -> int | list[str] | None:
         """Book slots for an order on one of some days; the day that it gets, or what is wrong."""
         entry = catalog_pb2.SlotRequest(
@@ -391,6 +394,7 @@ class Shop:
                 for number in days
             ],
             expire_time=to_timestamp(until or day(60)),
+            paid=paid,
         )
         request = catalog_pb2.BatchBookSlotsRequest(entries=[entry])
         [result] = (await self.call("BatchBookSlots", request, SUITE)).results

@@ -58,6 +58,13 @@ async def test_booking_twice_is_one_booking(shop: Shop) -> None:
     assert after == {**booked, "date": "2026-01-04"}
 
 
+async def test_the_slots_of_an_order_that_is_paid_already_are_used_once(shop: Shop) -> None:
+    await shop.serve(weekday=5)
+    for _ in range(2):
+        assert await shop.book(order(), 3, paid=True) == 3
+    assert await shop.slots(3) == (5, 1, 1)
+
+
 async def test_an_order_that_was_moved_keeps_its_day_while_it_will_do(shop: Shop) -> None:
     await shop.serve()
     await shop.book(order("other"), 3)

@@ -50,6 +50,18 @@ async def test_holding_twice_is_one_hold(shop: Shop) -> None:
     assert await shop.units("tea") == (10, 4, 6)
 
 
+@pytest.mark.parametrize("is_held", [False, True], ids=["lost", "held"])
+async def test_the_units_of_an_order_that_is_paid_already_leave_the_stock_once(
+    shop: Shop, *, is_held: bool
+) -> None:
+    await shop.sell("tea", 100, units=10)
+    if is_held:
+        await shop.hold((order(), [item("tea", 4)]))
+    for _ in range(2):
+        assert await shop.hold((order(), [item("tea", 4)]), paid=True) == [[]]
+    assert await shop.units("tea") == (6, 0, 6)
+
+
 async def test_an_order_twice_in_one_call_is_one_hold(shop: Shop) -> None:
     await shop.sell("tea", 100, units=5)
     assert await shop.hold((order(), [item("tea", 4)]), (order(), [item("tea", 4)])) == [[], []]

@@ -33,6 +33,8 @@ EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
+    "scheduler.store.orders._CHANGED_SINCE": "an operator's walk, after the catalog was restored",
+    "scheduler.store.standing_orders._CHANGED_SINCE": "an operator's walk, as that of orders",
     "scheduler.store.products._RECHECK_OUT_OF_STOCK": "what is held, once when units arrive",
     "runtime.messaging.failed_events._DEAD_LETTERS": "an operator's question; dead letters are few",
     "runtime.messaging.failed_events._ANY_TO_RETRY": "asks whether there is any, and ends at the first",

@@ -4477,10 +4477,15 @@ class StockHoldRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ANNOUNCEMENT_COUNT_FIELD_NUMBER: _builtins.int
     DUE_TIME_FIELD_NUMBER: _builtins.int
+    PAID_FIELD_NUMBER: _builtins.int
     order: _builtins.str
     """Who it is for, `merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     announcement_count: _builtins.int
     """How often the order was announced so far: its items are those of that announcement. From 1 on."""
+    paid: _builtins.bool
+    """Whether the order is paid: its units leave the stock at once. For orders whose holds were lost with the
+    database of the catalog.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """1 to 100."""
@@ -4501,10 +4506,11 @@ class StockHoldRequest(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         announcement_count: _builtins.int = ...,
         due_time: _timestamp_pb2.Timestamp | None = ...,
+        paid: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "due_time", b"due_time", "expire_time", b"expire_time", "items", b"items", "order", b"order", "paid", b"paid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4585,10 +4591,15 @@ class SlotRequest(_message.Message):
     DATES_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ANNOUNCEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    PAID_FIELD_NUMBER: _builtins.int
     order: _builtins.str
     """Who it is for, `merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     announcement_count: _builtins.int
     """How often the order was announced so far."""
+    paid: _builtins.bool
+    """Whether the order is paid: its slots are used at once. For orders whose bookings were lost with the
+    database of the catalog.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """What is ordered; 1 to 100."""
@@ -4609,10 +4620,11 @@ class SlotRequest(_message.Message):
         dates: _abc.Iterable[Global___SlotDate] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         announcement_count: _builtins.int = ...,
+        paid: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "dates", b"dates", "expire_time", b"expire_time", "items", b"items", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "dates", b"dates", "expire_time", b"expire_time", "items", b"items", "order", b"order", "paid", b"paid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -37,7 +37,7 @@ async def booked(context: Context, evaluated: Sequence["Evaluated"]) -> list["Ev
     dates = await _dates(context, [_with_lead(wanting[key]) for key in keys])
     days = await context.clients.book_slots(
         [
-            SlotWish(wanting[key].order, dates[key], _expire_time(context, dates[key][-1]))
+            SlotWish(wanting[key].order, dates[key], expire_time_of(dates[key][-1], context.now))
             for key in keys
             if dates[key]
         ]
@@ -53,7 +53,7 @@ async def booked(context: Context, evaluated: Sequence["Evaluated"]) -> list["Ev
 async def without_slot(context: Context, orders: Sequence[Order]) -> set[OrderKey]:
     """Announced orders whose slots are gone, released by hand or run out, and can't be had again."""
     wishes = [
-        SlotWish(order, [own], _expire_time(context, own))
+        SlotWish(order, [own], expire_time_of(own, context.now))
         for order in orders
         for own in [SlotDate(order.local_date, order.due_time)]
     ]
@@ -81,8 +81,9 @@ def _seniority(context: Context, order: Order) -> tuple[object, ...]:
     return standing_order.create_time, standing_order.standing_order, order.key.cycle
 
 
-def _expire_time(context: Context, last: SlotDate) -> datetime:
-    return max(last.due_time, context.now) + BOOKING
+def expire_time_of(last: SlotDate, now: datetime) -> datetime:
+    """When a booking ends if nobody settles the order, whose last date that is."""
+    return max(last.due_time, now) + BOOKING
 
 
 async def _dates(context: Context, orders: Sequence[Order]) -> dict[OrderKey, list[SlotDate]]:
