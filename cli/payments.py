@@ -107,6 +107,8 @@ ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
     "began": lambda it: format_timestamp(it.start_time),
     "ended": lambda it: format_timestamp(it.end_time),
     "at the provider": lambda it: it.provider_payment,
+    "to be confirmed at": lambda it: it.action_uri,
+    "until": lambda it: format_timestamp(it.action_expire_time),
 }
 REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),

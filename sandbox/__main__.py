@@ -187,7 +187,10 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
     app.add_routes(disputes.bank_routes())
-    app.add_routes([web.post(f"{provider.AUTHENTICATIONS}/{{id}}", stripe.authenticate)])
+    bank_page = f"{provider.AUTHENTICATIONS}/{{id}}"
+    app.add_routes(
+        [web.get(bank_page, stripe.show_authentication), web.post(bank_page, stripe.authenticate)]
+    )
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )

@@ -118,6 +118,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     if service == "payments":
         settings["PROVIDER_URL"] = addresses.sandbox_url
         settings["PROVIDER_API_KEY"] = keys.password("provider")
+        settings["PAYMENT_PAGE_URL"] = f"{addresses.sandbox_url}/pay/{{merchant}}"
         # The sandbox takes what comes.
         settings["PROVIDER_TURNS_PER_SECOND"] = "20000"
         settings["WEBHOOK_ADDRESS"] = addresses.local("payments_webhook")

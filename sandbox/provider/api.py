@@ -16,6 +16,7 @@ from sandbox.provider.books import (
     authenticate,
     cancel,
     charge,
+    confirm,
     describe_card,
     describe_intent,
     describe_refund,
@@ -55,6 +56,15 @@ CHARGE_PARAMETERS = frozenset(
 )
 # Where the holder of a card confirms a payment.
 AUTHENTICATIONS = "/provider/authentications"
+# What a customer sees there. Amounts are in units of the currency's API amount.
+AUTHENTICATION_PAGE = """<!doctype html><html lang="en"><title>Your bank</title>
+<p>Pay {amount} {currency}?</p>
+<form method="post"><button name="succeeds" value="yes">Confirm</button>
+<button name="succeeds" value="no">Refuse</button></form></html>
+"""
+OVER_PAGE = """<!doctype html><html lang="en"><title>Your bank</title>
+<p>This payment of {amount} {currency} waits for nobody.</p></html>
+"""
 REFUND_PARAMETERS = frozenset({"payment_intent", "amount", "reason"})
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -85,6 +95,7 @@ class Provider:
             web.get("/payment_intents", self.list_intents),
             web.get("/payment_intents/search", self.search_intents),
             web.get("/payment_intents/{id}", self.get_intent),
+            web.post("/payment_intents/{id}/confirm", self.confirm_intent),
             web.post("/payment_intents/{id}/cancel", self.cancel_intent),
             web.get("/payment_methods/{id}", self.get_payment_method),
             web.post("/setup_intents", self.create_setup_intent),
@@ -134,16 +145,40 @@ class Provider:
 
         return await self._answer_once(request, form, perform)
 
+    async def confirm_intent(self, request: web.Request) -> web.Response:
+        """Try a declined payment once more with its customer there, who can be asked by their bank."""
+        form = await read_form(request)
+        parameters, _ = split_metadata(form, frozenset({"return_url"}))
+        return_url = parameters.get("return_url")
+
+        def change(db: sqlite3.Connection, name: str) -> Reply:
+            reply = confirm(db, name, self._cards.get)
+            return replace(reply, body=_with_action(request, reply.body, return_url))
+
+        return await self._answer_once(request, form, self._changing(request, change))
+
     async def cancel_intent(self, request: web.Request) -> web.Response:
         """Give up a payment that has not been made."""
         form = await read_form(request) if request.body_exists else {}
         split_metadata(form, frozenset({"cancellation_reason"}))
         return await self._answer_once(request, form, self._changing(request, cancel))
 
+    async def show_authentication(self, request: web.Request) -> web.Response:
+        """The page of the bank on which a customer confirms a payment, or refuses."""
+        intent = self._intent(request.match_info["id"], 404)
+        page = AUTHENTICATION_PAGE if intent["status"] == "requires_action" else OVER_PAGE
+        amount, currency = intent["amount"], str(intent["currency"]).upper()
+        return web.Response(
+            text=page.format(amount=amount, currency=currency), content_type="text/html"
+        )
+
     async def authenticate(self, request: web.Request) -> web.Response:
         """Confirm a payment, or fail to, as the holder of the card does on a page of their bank."""
         try:
-            succeeds = (await request.json())["succeeds"]
+            if request.content_type == "application/json":
+                succeeds = (await request.json())["succeeds"]
+            else:
+                succeeds = {"yes": True, "no": False}[str((await request.post())["succeeds"])]
         except (ValueError, TypeError, KeyError):
             succeeds = None
         if type(succeeds) is not bool:

@@ -3,7 +3,7 @@
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.endpoint import Reply
@@ -67,6 +67,15 @@ def authenticate(db: sqlite3.Connection, name: str, *, succeeds: bool) -> Reply:
     error = None if succeeds else _AUTHENTICATION_FAILED
     status = "succeeded" if succeeds else "requires_payment_method"
     return _change(db, name, status, error, frozenset({"requires_action"}))
+
+
+def confirm(db: sqlite3.Connection, name: str, card_of: Callable[[str], Card | None]) -> Reply:
+    """Enter that a payment is tried again with its customer there, as their bank has wanted."""
+    row = db.execute("SELECT payment_method FROM payment_intents WHERE id = ?", (name,)).fetchone()
+    card = card_of(row["payment_method"]) if row else None
+    if row is not None and (card is None or not card.authenticated):
+        raise invalid("Only a payment whose customer is asked by their bank can be confirmed here.")
+    return _change(db, name, "requires_action", None, frozenset({"requires_payment_method"}))
 
 
 def cancel(db: sqlite3.Connection, name: str) -> Reply:

@@ -212,6 +212,19 @@ def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
     return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
 
 
+def payment_action_required(message: payments_events_pb2.PaymentActionRequired) -> Draft:
+    """The customer has to confirm a payment with their bank."""
+    ref = message.ref
+    template = kinds.PaymentActionRequired(
+        ref.title,
+        ref.time_zone,
+        from_money(ref.amount),
+        from_timestamp(message.expire_time),
+        message.action_uri,
+    )
+    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+
+
 def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
     """An attempt was declined; of a blocked card the customer hears otherwise, but not of a retry."""
     if message.payment_method_blocked and not message.HasField("next_attempt_time"):
@@ -266,6 +279,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),
+        (payments_events_pb2.PaymentActionRequired, payment_action_required),
         (payments_events_pb2.PaymentDeclined, payment_declined),
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
         (payments_events_pb2.PaymentMethodExpiring, payment_method_expiring),

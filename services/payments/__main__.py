@@ -55,6 +55,9 @@ class Settings(RuntimeSettings):
     provider_turns_per_second: float = Field(default=100, gt=0, le=100_000)
     # So long before a payment method expires its customer is told.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
+    # Where customers act on payments: they are sent links to it, and come back to it from their bank.
+    # `{merchant}` stands for the merchant's id. Empty: there is no such page.
+    payment_page_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     # The address for the provider's webhooks; empty: there is none, and outcomes are looked up alone.
     webhook_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
     # What the provider signs them with: one secret or, while it is rotated, two, separated by a space.
@@ -78,6 +81,8 @@ class Settings(RuntimeSettings):
         yield from super().production_violations()
         if is_for_development(self.provider_url):
             yield "PROVIDER_URL", "a provider of this machine or without TLS"
+        if self.payment_page_url.startswith("http://"):
+            yield "PAYMENT_PAGE_URL", "a page without TLS"
         if self.provider_api_key.get_secret_value().startswith("sk_test_"):
             yield "PROVIDER_API_KEY", "a test key"
         if DEVELOPMENT_SECRET_PREFIX in self.webhook_secrets.get_secret_value():
@@ -95,6 +100,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         settings.provider_url,
         settings.provider_api_key.get_secret_value(),
         RequestLimits(clock, settings.provider_turns_per_second),
+        settings.payment_page_url,
     )
     providers = Providers([stripe])
     rule_packs = RulePacks(runtime.channel(settings.catalog_target))

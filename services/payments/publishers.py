@@ -7,6 +7,7 @@ from typing import Any
 from google.type import date_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 
+from services.payments.domain.attempts import Attempt
 from services.payments.domain.charges import Charge
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
@@ -36,6 +37,19 @@ def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> O
         last4=method.last4,
     )
     return _event(charge, charge.key.name, message, now)
+
+
+def payment_action_required(
+    charge: Charge, attempt: Attempt, url: str, now: datetime
+) -> OutboxEvent:
+    """The customer has to confirm an attempt with their bank."""
+    message = events_pb2.PaymentActionRequired(
+        ref=_ref(charge),
+        attempt=attempt.number,
+        action_uri=url,
+        expire_time=optional_timestamp(attempt.action_expire_time),
+    )
+    return _event(charge, f"{charge.key.name}@{attempt.number}", message, now)
 
 
 def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> OutboxEvent:

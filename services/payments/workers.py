@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ from services.payments.application import attempts, charges, expiry, refunds, we
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
 from services.payments.clients.providers import Providers, by_provider
-from services.payments.domain.attempts import Attempt
+from services.payments.domain.attempts import Attempt, is_over
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
@@ -107,7 +107,8 @@ class Workers:
 
         What is sent once more has the same key, so the money moves once however often it is sent.
         """
-        found = await ask_all(unknown, _find, self._providers, deadline)
+        now = self._clock.now()
+        found = await ask_all(unknown, partial(_find, now), self._providers, deadline)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
         # It was there before: what says otherwise now is not believed.
@@ -116,7 +117,6 @@ class Workers:
         lost = [attempt for attempt in missing if attempt not in known]
         if not lost:
             return outcomes
-        now = self._clock.now()
         async with self._database.begin() as tx:
             resent = await attempts.resend_allowed(tx, lost, now)
         _RESEND_COMMITTED.reached()
@@ -172,8 +172,10 @@ class Workers:
             return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
 
 
-async def _find(provider: Provider, attempt: Attempt) -> Outcome | None:
-    return await provider.find(attempt)
+async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:
+    """What became of an attempt; one that its customer has not confirmed in time is given up."""
+    given_up = attempt.state is AttemptState.REQUIRES_ACTION and is_over(attempt, now)
+    return await (provider.give_up(attempt) if given_up else provider.find(attempt))
 
 
 async def _of_each_provider(

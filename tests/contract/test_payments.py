@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import aiohttp
 import pytest
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -111,6 +112,33 @@ async def test_a_customer_pays_on_notice_with_a_card_of_their_own(suite: Suite) 
     assert order.state == scheduler_pb2.Order.PAID
     explained = await calls["scheduler.ExplainOrder"].make(ann.shop)
     assert "PAID" in {decision.kind for decision in explained.decisions}
+    await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_a_customer_confirms_with_their_bank_by_the_link_on_their_phone(
+    suite: Suite,
+) -> None:
+    ann = await new_customer(suite)
+    calls = calls_of(ann)
+    card = calls["payments.ReplacePaymentMethod"]
+    card.request.payment_method.provider_token = "pm_card_authenticationRequired"
+    await card.make(ann.shop, name=ann.card, request_id=new_id())
+    request = await ann.ask()
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE)
+    charge = await calls["payments.GetCharge"].make(ann.shop)
+    [uri] = [attempt.action_uri for attempt in charge.attempts]
+    assert uri in str((await suite.sandbox.inbox(ann.phone))[-1]["body"])
+
+    async with (
+        aiohttp.ClientSession() as browser,
+        browser.post(uri, data={"succeeds": "yes"}) as page,
+    ):
+        assert page.status == 200
+    await suite.sandbox.settle()
+    paid = await calls["payments.GetCharge"].make(ann.shop)
+    assert paid.state == payments_pb2.Charge.SUCCEEDED
     await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 

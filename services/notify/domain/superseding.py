@@ -12,9 +12,11 @@ from services.notify.domain.notices import NoticeKind
 
 _UNTIL_PAID = frozenset({
     NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_HELD, NoticeKind.PAYMENT_REQUEST,
-    NoticeKind.PAYMENT_DECLINED,
+    NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
 })  # fmt: skip
-_ATTEMPTS = frozenset({NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_DECLINED})
+_ATTEMPTS = frozenset({
+    NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
+})  # fmt: skip
 
 # The name of an event -> the kinds of notices about its subject that it voids. A hold does not void
 # the announcement: an order that is held before its payment goes on with it.
@@ -28,7 +30,10 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "OrderLapsed": _UNTIL_PAID,
     "OrderCancelled": _UNTIL_PAID,
     "PaymentRequested": frozenset({NoticeKind.ORDER_HELD}) | _ATTEMPTS,
-    "PaymentDeclined": frozenset({NoticeKind.PAYMENT_DECLINED}),
+    "PaymentActionRequired": _ATTEMPTS,
+    "PaymentDeclined": frozenset({
+        NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
+    }),
     "PaymentRefused": _ATTEMPTS,
     "PaymentSucceeded": _UNTIL_PAID,
     "PaymentAbandoned": _ATTEMPTS,

@@ -166,6 +166,10 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
         provider_payment=attempt.provider_payment,
         payment_method=attempt.method_key.name,
         end_time=optional_timestamp(attempt.end_time),
+        action_uri=attempt.action_url,
+        action_expire_time=optional_timestamp(
+            attempt.action_expire_time if attempt.action_url else None
+        ),
     )
 
 

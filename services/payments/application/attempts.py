@@ -7,11 +7,12 @@ from typing import TypeGuard
 from services.payments import publishers
 from services.payments.application import dunning, evidence
 from services.payments.clients.provider import Provider
-from services.payments.domain.attempts import Attempt, settle_attempt
+from services.payments.domain.attempts import Attempt, ask_customer, is_over, settle_attempt
+from services.payments.domain.charges import Charge
 from services.payments.domain.declines import stops_method
 from services.payments.domain.dunning import STANDARD
 from services.payments.domain.idempotent_retries import resend_all
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeKey, MandateKey
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
     Declined,
@@ -19,14 +20,16 @@ from services.payments.domain.outcomes import (
     NotMade,
     Outcome,
     Pending,
+    RequiresAction,
     Succeeded,
     Unknown,
 )
-from services.payments.domain.transitions import ChargeState
+from services.payments.domain.transitions import AttemptState, ChargeState, MandateState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
+from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
@@ -39,6 +42,7 @@ _OUTCOMES: dict[type[Outcome], str] = {
     Declined: "DECLINED",
     NotMade: "NOT_MADE",
     Pending: "PENDING",
+    RequiresAction: "REQUIRES_ACTION",
     Unknown: "UNKNOWN",
 }
 _outcomes_counter = metrics.counter(
@@ -89,20 +93,58 @@ async def settle(
     for _, outcome in outcomes:
         _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
     known = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, FinalOutcome)}
-    if known:
-        await _settle_known(tx, known, now)
+    asked = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, RequiresAction)}
+    if known or asked:
+        charges = await charge_store.locked(tx, [*known, *asked])
+        await _ask_customers(tx, charges, list(asked.values()), now)
+        await _settle_known(tx, charges, known, now)
     # Last, so that everybody locks charges before attempts.
     await attempt_store.submit(tx, [(a, o) for a, o in outcomes if isinstance(o, Pending)], now)
     unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
     await attempt_store.postpone(tx, unknown, now)
 
 
+async def _ask_customers(
+    tx: Connection,
+    charges: Mapping[ChargeKey, Charge],
+    asked: Sequence[tuple[Attempt, RequiresAction]],
+    now: datetime,
+) -> None:
+    """Have customers confirm attempts with their banks; each is asked once an attempt.
+
+    Mandates are locked: whoever revokes one gives up what it finds waiting, or is heeded here.
+    """
+    if not asked:
+        return
+    under = {a.charge_key: MandateKey(*a.charge_key[:2], a.mandate) for a, _ in asked if a.mandate}
+    mandates = await mandate_store.by_key(tx, under.values(), lock=True)
+    waiting = []
+    for attempt, outcome in asked:
+        key = under.get(attempt.charge_key)
+        is_active = key in mandates and mandates[key].state(now) is MandateState.ACTIVE
+        wanted = key is None or is_active
+        present = ask_customer(charges[attempt.charge_key], attempt, wanted=wanted, now=now)
+        waiting.append((present, outcome))
+    is_open = await attempt_store.ask(tx, waiting)
+    await charge_store.wake_awaiting(tx, [attempt.method_key for attempt, _ in waiting], now)
+    events = [
+        publishers.payment_action_required(charges[attempt.charge_key], attempt, outcome.url, now)
+        for attempt, outcome in waiting
+        if attempt.charge_key in is_open
+        and attempt.state is AttemptState.UNKNOWN
+        and not is_over(attempt, now)
+    ]
+    await outbox.put(tx, events)
+
+
 async def _settle_known(
     tx: Connection,
+    charges: Mapping[ChargeKey, Charge],
     known: Mapping[ChargeKey, tuple[Attempt, FinalOutcome]],
     now: datetime,
 ) -> None:
-    charges = await charge_store.locked(tx, known)
+    if not known:
+        return
     news = await attempt_store.settle(tx, list(known.values()), now)
     tried = {key: known[key] for key in sorted(news)}
     policies = await dunning_store.of_merchants(tx, [key.merchant for key in tried])

@@ -135,6 +135,7 @@ async def withdraw(tx: Connection, keys: set[ChargeKey], now: datetime) -> None:
     """Withdraw charges: what has not been sent to the provider never will be."""
     await instruction_store.insert_withdrawals(tx, keys, now)
     await _end_withdrawn(tx, keys, now)
+    await attempt_store.end_actions(tx, keys, now)
 
 
 async def change_mandates(

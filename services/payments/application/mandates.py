@@ -27,6 +27,7 @@ from services.payments.domain.rules import (
     scheme_of,
 )
 from services.payments.domain.transitions import MandateEvent, MandateState
+from services.payments.store import attempts as attempt_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection, Database
@@ -109,6 +110,7 @@ async def pause(
     before = await _allowing(tx, key, wanted_etag, MandateEvent.PAUSE, now)
     if before.pause_time is not None:
         return Applied(before, before=before)
+    await attempt_store.end_actions_under(tx, [key], now)
     return await _saved(tx, before, _paused(before, PauseReason.REQUESTED, now))
 
 
@@ -121,6 +123,7 @@ async def pause_all(
     """
     mandates = await store.by_key(tx, keys, lock=True)
     active = [mandate for mandate in mandates.values() if mandate.state(now) is MandateState.ACTIVE]
+    await attempt_store.end_actions_under(tx, [mandate.key for mandate in active], now)
     await store.save(tx, [_paused(mandate, reason, now) for mandate in active])
     return {mandate.key for mandate in active}
 
@@ -145,6 +148,7 @@ async def revoke(
     before = await _allowing(tx, key, wanted_etag, MandateEvent.REVOKE, now)
     if before.revoke_time is not None:
         return Applied(before, before=before)
+    await attempt_store.end_actions_under(tx, [key], now)
     return await _saved(tx, before, replace(before, revoke_time=now))
 
 

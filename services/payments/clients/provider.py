@@ -12,13 +12,15 @@ from typing import Any, Protocol
 
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.declines import DeclineClass, classify
+from services.payments.domain.declines import AUTHENTICATION_REQUIRED, DeclineClass, classify
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
+from services.payments.domain.keys import derived_key
 from services.payments.domain.outcomes import (
     Declined,
     NotMade,
     Outcome,
     Pending,
+    RequiresAction,
     Succeeded,
     Unknown,
 )
@@ -26,6 +28,7 @@ from services.payments.domain.payment_methods import PaymentMethodKind, end_of_m
 from services.payments.domain.provider_amounts import amount_rules, to_provider
 from services.payments.domain.providers import Capabilities
 from services.payments.domain.refunds import Refund
+from services.payments.domain.transitions import AttemptState
 from services.runtime.http_client import HttpClient, HttpError
 
 STRIPE = "stripe"
@@ -38,6 +41,8 @@ LIST_PAGES_MAX = 50
 # Of the payments of one customer, or of all where the method is nobody's. An attempt that is not among
 # them is sent again under its key, which finds it as well.
 FIND_PAGES_MAX = 5
+# Of the address at which a customer confirms a payment.
+URL_MAX_CHARACTERS = 2000
 _CAPABILITIES = Capabilities(
     kinds=frozenset(PaymentMethodKind),
     amount_rules=amount_rules(),
@@ -100,6 +105,9 @@ class Provider(Protocol):
     async def close(self, attempt: Attempt, now: datetime) -> Outcome:
         """Have the attempt's key refused from now on; NotMade only if it surely never was used."""
 
+    async def give_up(self, attempt: Attempt) -> Outcome | None:
+        """Wait no longer for the customer to confirm an attempt; what became of it before counts."""
+
     async def refund(self, refund: Refund) -> Outcome:
         """Give back, once for the refund's key while the provider remembers it."""
 
@@ -145,8 +153,14 @@ class StripeProvider:
         base_url: str,
         api_key: str,
         limits: RequestLimits | None = None,
+        return_url: str = "",
     ) -> None:
-        """Without limits, it is asked as often as there is something to ask."""
+        """Without limits, it is asked as often as there is something to ask.
+
+        With a `return_url`, to which customers come back from their bank, they are asked to confirm
+        what their bank wants them to confirm; without one that is a decline.
+        """
+        self._return_url = return_url
         self._http = http
         self._limits = limits
         self._base_url = f"{base_url.rstrip('/')}/v1"
@@ -168,7 +182,7 @@ class StripeProvider:
             await self._limits.turn()
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
-        """Create and confirm a PaymentIntent off session."""
+        """Create and confirm a PaymentIntent; off session, unless the customer has just confirmed."""
         try:
             amount = _amount_form(attempt)
         except ValueError:
@@ -178,7 +192,7 @@ class StripeProvider:
             "payment_method": token,
             **_customer_of(attempt),
             "confirm": "true",
-            "off_session": "true",
+            **self._session(attempt),
             "metadata[charge]": attempt.charge_key.name,
             "metadata[attempt]": attempt.idempotency_key,
         }
@@ -189,8 +203,42 @@ class StripeProvider:
             intent = answer.error.get("payment_intent") or {}
             if _key_of(intent) not in {attempt.idempotency_key, None}:
                 return _mismatched(f"a decline of another payment: {intent.get('id')}")
-            return _declined(answer.error, str(intent.get("id", "")))
+            return await self._asked(_declined(answer.error, str(intent.get("id", ""))), attempt)
         return _intent_outcome(answer.body, attempt) if answer.status == _OK else _refused(answer)
+
+    def _session(self, attempt: Attempt) -> dict[str, str]:
+        """Whether the customer is there: one who has just confirmed can be sent to their bank."""
+        if attempt.mandate or not self._return_url:
+            return {"off_session": "true"}
+        return {"off_session": "false", "return_url": self._return_to(attempt)}
+
+    def _return_to(self, attempt: Attempt) -> str:
+        return self._return_url.replace("{merchant}", attempt.merchant)
+
+    async def _asked(self, declined: Declined, attempt: Attempt) -> Outcome:
+        """Have the provider wait for the customer, where a bank has declined for want of them."""
+        wants_customer = declined.code == AUTHENTICATION_REQUIRED and declined.provider_id
+        if not wants_customer or not self._return_url:
+            return declined
+        answer = await self._ask(
+            "POST",
+            f"/payment_intents/{declined.provider_id}/confirm",
+            form={"return_url": self._return_to(attempt)},
+            key=derived_key(attempt.idempotency_key, "confirm"),
+        )
+        if isinstance(answer, Unknown):
+            return answer
+        if answer.status == _OK:
+            return _intent_outcome(answer.body, attempt)
+        return declined if answer.refused else Unknown(f"confirming was answered {answer.status}")
+
+    async def give_up(self, attempt: Attempt) -> Outcome | None:
+        """Cancel the PaymentIntent, unless it has come to an end before."""
+        path = f"/payment_intents/{attempt.provider_payment}/cancel"
+        answer = await self._ask("POST", path, form={"cancellation_reason": "abandoned"})
+        if isinstance(answer, Unknown):
+            return answer
+        return await self.find(attempt)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
         """Retrieve the PaymentIntent that a webhook has named, or look for the attempt's key in a list.
@@ -404,7 +452,14 @@ def _intent_outcome(intent: object, attempt: Attempt) -> Outcome:
         return Unknown("the answer is no payment")
     if difference := _difference(intent, attempt):
         return _mismatched(difference)
+    if intent.get("status") == "canceled" and attempt.state is AttemptState.REQUIRES_ACTION:
+        # By `give_up`: the customer did not confirm it.
+        return _unconfirmed(intent["id"])
     return _outcome_of_status(intent)
+
+
+def _unconfirmed(payment: str) -> Declined:
+    return Declined(AUTHENTICATION_REQUIRED, hard=True, provider_id=payment)
 
 
 def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
@@ -417,11 +472,19 @@ def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
     if status == "requires_payment_method":
         return _declined(intent.get("last_payment_error") or {}, name)
     if status == "requires_action":
-        # The customer would have to be there, and is not: an off-session payment ends here.
-        return Declined("authentication_required", hard=True, provider_id=name)
+        # Without an address there is nothing that the customer could do.
+        url = _redirect_of(intent)
+        return RequiresAction(name, url) if url else _unconfirmed(name)
     if status == "canceled":
         return Declined("canceled", hard=False, provider_id=name)
     return Unknown(f"the payment is {status}")
+
+
+def _redirect_of(intent: Mapping[str, Any]) -> str:
+    """Where the customer confirms a payment; empty if nowhere."""
+    redirect = (intent.get("next_action") or {}).get("redirect_to_url") or {}
+    url = str(redirect.get("url") or "")
+    return url if url.startswith("http") and len(url) <= URL_MAX_CHARACTERS else ""
 
 
 def _declined(error: Mapping[str, Any], payment: str) -> Declined:

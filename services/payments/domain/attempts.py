@@ -1,6 +1,6 @@
 """Attempts: single tries of charges at the provider."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.payments.domain.charges import Charge, settle
@@ -17,11 +17,14 @@ from services.payments.domain.keys import (
     derived_key,
 )
 from services.payments.domain.outcomes import (
+    ACTION_LOOKUP_DELAY,
+    ACTION_WINDOW,
     Declined,
     FinalOutcome,
     NotMade,
     Outcome,
     Pending,
+    RequiresAction,
     Succeeded,
     retry_delay,
 )
@@ -33,6 +36,7 @@ _EVENTS: dict[type[Outcome], AttemptEvent] = {
     Declined: AttemptEvent.DECLINE,
     NotMade: AttemptEvent.CLOSE,
     Pending: AttemptEvent.SUBMIT,
+    RequiresAction: AttemptEvent.ASK,
 }
 
 
@@ -63,6 +67,9 @@ class Attempt:
     next_lookup_time: datetime | None = None
     # How the provider's answer differs from the request; such an attempt is never sent again.
     mismatch: str = ""
+    # REQUIRES_ACTION: where the customer confirms it, and until when they can.
+    action_url: str = ""
+    action_expire_time: datetime | None = None
     # What the provider knows the payment method by; decrypted only where it is sent.
     provider_token: bytes = b""
     # Whose the payment method is at the provider; empty if nobody's.
@@ -97,9 +104,30 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
     )
 
 
-def state_after(attempt: Attempt, outcome: FinalOutcome | Pending) -> AttemptState:
+def state_after(attempt: Attempt, outcome: FinalOutcome | Pending | RequiresAction) -> AttemptState:
     """The state of an attempt once the provider has said something of it."""
     return ATTEMPT.to(attempt.state, _EVENTS[type(outcome)])
+
+
+def ask_customer(charge: Charge, attempt: Attempt, *, wanted: bool, now: datetime) -> Attempt:
+    """An attempt that its customer has to confirm: for a time, not beyond that of their request.
+
+    What is not wanted any more is given up at once.
+    """
+    expire_time = min(now + ACTION_WINDOW, charge.expire_time or now + ACTION_WINDOW)
+    known = attempt.action_expire_time or expire_time
+    if charge.withdrawn or not wanted:
+        known = min(known, now)
+    return replace(
+        attempt,
+        action_expire_time=known,
+        next_lookup_time=min(now + ACTION_LOOKUP_DELAY, known),
+    )
+
+
+def is_over(attempt: Attempt, now: datetime) -> bool:
+    """Whether the time is over in which the customer can confirm an attempt, if there was one."""
+    return attempt.action_expire_time is not None and now >= attempt.action_expire_time
 
 
 def settle_attempt(

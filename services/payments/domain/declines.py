@@ -38,7 +38,8 @@ _NEVER_CODES = frozenset({
     "security_violation", "service_not_allowed", "stop_payment_order",
 })  # fmt: skip
 # The card is good, but its issuer wants to hear from its holder.
-_ASK_CODES = frozenset({"authentication_required"})
+AUTHENTICATION_REQUIRED = "authentication_required"
+_ASK_CODES = frozenset({AUTHENTICATION_REQUIRED, "payment_intent_authentication_failure"})
 
 
 class DeclineClass(StrEnum):

@@ -10,6 +10,9 @@ RETRY_DELAY_FIRST = timedelta(seconds=30)
 RETRY_DELAY_MAX = timedelta(hours=1)
 # What a bank decides over days is looked up so often, if no webhook comes before.
 PENDING_LOOKUP_DELAY = timedelta(days=1)
+# So long a customer has to confirm a payment with their bank; until then it is looked up so often.
+ACTION_WINDOW = timedelta(hours=24)
+ACTION_LOOKUP_DELAY = timedelta(hours=1)
 # Enough to come to the longest delay; an outage may well bring more questions than that.
 _DOUBLINGS_MAX = 7
 
@@ -54,6 +57,15 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class RequiresAction:
+    """The provider waits for the customer to confirm the payment with their bank."""
+
+    provider_id: str
+    # Where they do.
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Nobody knows whether the money moved."""
 
@@ -64,7 +76,7 @@ class Unknown:
 
 # What ends an attempt.
 FinalOutcome = Succeeded | Declined | NotMade
-Outcome = FinalOutcome | Pending | Unknown
+Outcome = FinalOutcome | Pending | RequiresAction | Unknown
 
 
 def retry_delay(try_count: int) -> timedelta:

@@ -40,6 +40,8 @@ class AttemptState(StrEnum):
     UNKNOWN = "UNKNOWN"
     # The provider has it, and says over days what comes of it.
     PENDING = "PENDING"
+    # The provider waits for the customer to confirm it with their bank.
+    REQUIRES_ACTION = "REQUIRES_ACTION"
     SUCCEEDED = "SUCCEEDED"
     DECLINED = "DECLINED"
     # It never reached the provider, and never will.
@@ -51,6 +53,8 @@ class AttemptEvent(StrEnum):
 
     # The provider has taken it, and its outcome comes later.
     SUBMIT = "SUBMIT"
+    # The customer has to confirm it.
+    ASK = "ASK"
     SUCCEED = "SUCCEED"
     DECLINE = "DECLINE"
     # Its key was closed before the provider got it.
@@ -137,10 +141,17 @@ ATTEMPT = Transitions(
         (AttemptState.PENDING, AttemptEvent.SUBMIT): AttemptState.PENDING,
         (AttemptState.PENDING, AttemptEvent.SUCCEED): AttemptState.SUCCEEDED,
         (AttemptState.PENDING, AttemptEvent.DECLINE): AttemptState.DECLINED,
+        (AttemptState.UNKNOWN, AttemptEvent.ASK): AttemptState.REQUIRES_ACTION,
+        (AttemptState.REQUIRES_ACTION, AttemptEvent.ASK): AttemptState.REQUIRES_ACTION,
+        (AttemptState.REQUIRES_ACTION, AttemptEvent.SUBMIT): AttemptState.PENDING,
+        (AttemptState.REQUIRES_ACTION, AttemptEvent.SUCCEED): AttemptState.SUCCEEDED,
+        (AttemptState.REQUIRES_ACTION, AttemptEvent.DECLINE): AttemptState.DECLINED,
     }
 )
 # Those whose outcome is not known, and which may have taken money.
-OPEN_ATTEMPTS = frozenset({AttemptState.UNKNOWN, AttemptState.PENDING})
+OPEN_ATTEMPTS = frozenset(
+    {AttemptState.UNKNOWN, AttemptState.PENDING, AttemptState.REQUIRES_ACTION}
+)
 REFUND = Transitions(
     {
         (RefundState.PENDING, RefundEvent.SUCCEED): RefundState.SUCCEEDED,

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.attempts import Attempt, state_after
-from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId
+from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MandateKey, MerchantId
 from services.payments.domain.outcomes import (
     PENDING_LOOKUP_DELAY,
     Declined,
     FinalOutcome,
     NotMade,
     Pending,
+    RequiresAction,
     Unknown,
     retry_delay,
 )
@@ -49,7 +50,7 @@ _BEGIN = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, begun.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           provider_token, provider_customer, provider
+           action_url, action_expire_time, provider_token, provider_customer, provider
     FROM begun
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
@@ -61,7 +62,7 @@ _DUE = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, attempts.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           provider_token, provider_customer, provider
+           action_url, action_expire_time, provider_token, provider_customer, provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -79,7 +80,8 @@ _UNKNOWN = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch
+           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           action_url, action_expire_time
     FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
     ORDER BY start_time LIMIT :limit
 """,
@@ -138,7 +140,7 @@ _SETTLE = Query(
     """
     UPDATE attempts SET state = done.state, decline_code = done.decline_code,
                         provider_payment = done.provider_payment, end_time = :now,
-                        next_lookup_time = NULL
+                        next_lookup_time = NULL, action_url = ''
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:decline_code AS text[]),
                 CAST(:provider_payment AS text[]))
@@ -154,7 +156,8 @@ _SETTLE = Query(
 # One that is pending already is looked up again.
 _SUBMIT = Command("""
     UPDATE attempts SET state = taken.state, provider_payment = taken.provider_payment,
-                        next_lookup_time = :next_lookup_time, lookup_count = 0, mismatch = ''
+                        next_lookup_time = :next_lookup_time, lookup_count = 0, mismatch = '',
+                        action_url = ''
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:provider_payment AS text[]))
       AS taken (customer, merchant, charge, number, state, provider_payment)
@@ -163,13 +166,52 @@ _SUBMIT = Command("""
       AND attempts.end_time IS NULL
 """)
 
+# Of one that waits already the time alone changes; the others are news.
+_ASK = Query(
+    """
+    UPDATE attempts SET state = asked.state, provider_payment = asked.provider_payment,
+                        next_lookup_time = asked.next_lookup_time, lookup_count = 0, mismatch = '',
+                        action_url = asked.action_url, action_expire_time = asked.action_expire_time
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:provider_payment AS text[]),
+                CAST(:next_lookup_time AS timestamptz[]), CAST(:action_url AS text[]),
+                CAST(:action_expire_time AS timestamptz[]))
+      AS asked (customer, merchant, charge, number, state, provider_payment, next_lookup_time,
+                action_url, action_expire_time)
+    WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+      AND attempts.charge = asked.charge AND attempts.number = asked.number
+      AND attempts.end_time IS NULL
+    RETURNING attempts.merchant, attempts.customer, attempts.charge
+""",
+    ChargeKey,
+)
+
+_END_ACTIONS_OF_CHARGES = Command("""
+    UPDATE attempts SET action_expire_time = :now, next_lookup_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS given (customer, merchant, charge)
+    WHERE attempts.customer = given.customer AND attempts.merchant = given.merchant
+      AND attempts.charge = given.charge AND attempts.state || '' = 'REQUIRES_ACTION'
+      AND attempts.action_expire_time > :now
+""")
+
+_END_ACTIONS_OF_MANDATES = Command("""
+    UPDATE attempts SET action_expire_time = :now, next_lookup_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS given (customer, merchant, mandate)
+    WHERE attempts.customer = given.customer AND attempts.merchant = given.merchant
+      AND attempts.mandate = given.mandate AND attempts.state = 'REQUIRES_ACTION'
+      AND attempts.action_expire_time > :now
+""")
+
 _POSTPONE = Command("""
     UPDATE attempts SET next_lookup_time = later.next_lookup_time,
                         lookup_count = later.lookup_count, mismatch = later.mismatch
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:lookup_count AS integer[]),
                 CAST(:next_lookup_time AS timestamptz[]), CAST(:mismatch AS text[]))
-      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch)
+      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch,
+           action_url, action_expire_time)
     WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
       AND attempts.charge = later.charge AND attempts.number = later.number
       AND attempts.end_time IS NULL
@@ -179,7 +221,8 @@ _OF_CHARGES = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, resend_time, state, decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch
+           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           action_url, action_expire_time
     FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -257,6 +300,30 @@ async def submit(tx: Connection, pending: Sequence[tuple[Attempt, Pending]], now
         provider_payment=[outcome.provider_id for _, outcome in pending],
         next_lookup_time=now + PENDING_LOOKUP_DELAY,
     )
+
+
+async def ask(tx: Connection, asked: Sequence[tuple[Attempt, RequiresAction]]) -> set[ChargeKey]:
+    """Note that customers have to confirm attempts; returns the charges of those that are open."""
+    attempts = [attempt for attempt, _ in asked]
+    return set(
+        await _ASK.all_for(
+            tx,
+            attempts,
+            state=[state_after(attempt, outcome) for attempt, outcome in asked],
+            provider_payment=[outcome.provider_id for _, outcome in asked],
+            action_url=[outcome.url for _, outcome in asked],
+        )
+    )
+
+
+async def end_actions(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None:
+    """Give up those attempts of charges that wait for the customer: the look-up cancels them."""
+    await _END_ACTIONS_OF_CHARGES.run_for(tx, sorted(set(keys)), now=now)
+
+
+async def end_actions_under(tx: Connection, keys: Iterable[MandateKey], now: datetime) -> None:
+    """Give up those attempts under mandates that wait for the customer."""
+    await _END_ACTIONS_OF_MANDATES.run_for(tx, sorted(set(keys)), now=now)
 
 
 async def postpone(

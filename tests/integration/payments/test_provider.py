@@ -15,7 +15,7 @@ from services.payments.domain.keys import (
     MerchantId,
     PaymentMethodId,
 )
-from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
+from services.payments.domain.outcomes import Declined, Outcome, Pending, Succeeded, Unknown
 from services.runtime.http_client import HttpClient
 from tests.integration.payments.suite import NOW
 
@@ -78,7 +78,7 @@ async def answering() -> AsyncIterator[tuple[Answering, StripeProvider]]:
     ("status", "body", "outcome"),
     [
         (200, intent("succeeded"), Succeeded("pi_1")),
-        (200, intent("processing"), Unknown("the payment is processing")),
+        (200, intent("processing"), Pending("pi_1")),
         (200, intent("requires_action"),
          Declined("authentication_required", hard=True, provider_id="pi_1")),
         (402, error(decline_code="do_not_honor", payment_intent=intent("x")),

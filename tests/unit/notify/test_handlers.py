@@ -153,6 +153,16 @@ def text_of(made: Draft) -> str:
             "standing orders, or ask your bank."),
         ),
         (
+            payments.PaymentActionRequired(
+                ref=CHARGE,
+                attempt=1,
+                action_uri="https://bank.test/1",
+                expire_time=to_timestamp(DUE),
+            ),
+            ("Your bank wants you to confirm 12.50 EUR for Coffee by Sat 31 Jan 2026, 09:00: "
+            "https://bank.test/1"),
+        ),
+        (
             payments.PaymentMethodExpiring(
                 customer=CUSTOMER, payment_method=f"{CUSTOMER}/paymentMethods/visa", brand="visa",
                 last4="4242", expire_date=date_pb2.Date(year=2026, month=3),

@@ -98,6 +98,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """A card is about to expire; once a card and month."""
     PRICE_PROTECTION_ENDING: _NoticeKind.ValueType  # 18
     """The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
+    PAYMENT_ACTION_REQUIRED: _NoticeKind.ValueType  # 19
+    """Please confirm a payment with your bank."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -134,6 +136,8 @@ PAYMENT_METHOD_EXPIRING: NoticeKind.ValueType  # 17
 """A card is about to expire; once a card and month."""
 PRICE_PROTECTION_ENDING: NoticeKind.ValueType  # 18
 """The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
+PAYMENT_ACTION_REQUIRED: NoticeKind.ValueType  # 19
+"""Please confirm a payment with your bank."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

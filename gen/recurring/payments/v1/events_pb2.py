@@ -29,7 +29,7 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"r\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\"\xbe\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\x9b\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"r\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x01\n\x15PaymentActionRequired\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\naction_uri\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\"\xbe\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\x9b\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,22 +56,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGEREF']._serialized_end=437
   _globals['_PAYMENTREQUESTED']._serialized_start=439
   _globals['_PAYMENTREQUESTED']._serialized_end=553
-  _globals['_PAYMENTSUCCEEDED']._serialized_start=556
-  _globals['_PAYMENTSUCCEEDED']._serialized_end=720
-  _globals['_PAYMENTDECLINED']._serialized_start=723
-  _globals['_PAYMENTDECLINED']._serialized_end=913
-  _globals['_PAYMENTREFUSED']._serialized_start=916
-  _globals['_PAYMENTREFUSED']._serialized_end=1093
-  _globals['_PAYMENTABANDONED']._serialized_start=1096
-  _globals['_PAYMENTABANDONED']._serialized_end=1377
-  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1281
-  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1377
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=1380
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=1612
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=1615
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=1880
-  _globals['_REFUNDSUCCEEDED']._serialized_start=1883
-  _globals['_REFUNDSUCCEEDED']._serialized_end=2038
-  _globals['_REFUNDFAILED']._serialized_start=2041
-  _globals['_REFUNDFAILED']._serialized_end=2215
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_start=556
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_end=712
+  _globals['_PAYMENTSUCCEEDED']._serialized_start=715
+  _globals['_PAYMENTSUCCEEDED']._serialized_end=879
+  _globals['_PAYMENTDECLINED']._serialized_start=882
+  _globals['_PAYMENTDECLINED']._serialized_end=1072
+  _globals['_PAYMENTREFUSED']._serialized_start=1075
+  _globals['_PAYMENTREFUSED']._serialized_end=1252
+  _globals['_PAYMENTABANDONED']._serialized_start=1255
+  _globals['_PAYMENTABANDONED']._serialized_end=1536
+  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1440
+  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1536
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=1539
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=1771
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=1774
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=2039
+  _globals['_REFUNDSUCCEEDED']._serialized_start=2042
+  _globals['_REFUNDSUCCEEDED']._serialized_end=2197
+  _globals['_REFUNDFAILED']._serialized_start=2200
+  _globals['_REFUNDFAILED']._serialized_end=2374
 # @@protoc_insertion_point(module_scope)

@@ -94,6 +94,42 @@ class PaymentRequested(_message.Message):
 Global___PaymentRequested: _TypeAlias = PaymentRequested  # noqa: Y015
 
 @_typing.final
+class PaymentActionRequired(_message.Message):
+    """The customer's bank wants them to confirm an attempt (3-D Secure). There is one such event an attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ACTION_URI_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """From 1."""
+    action_uri: _builtins.str
+    """Where the customer confirms or refuses."""
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the attempt is given up."""
+
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        attempt: _builtins.int = ...,
+        action_uri: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_uri", b"action_uri", "attempt", b"attempt", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentActionRequired: _TypeAlias = PaymentActionRequired  # noqa: Y015
+
+@_typing.final
 class PaymentSucceeded(_message.Message):
     """A charge succeeded; there is one such event an order at the most."""
 

@@ -535,6 +535,10 @@ class Charge(_message.Message):
             """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
             daily, or when the provider tells.
             """
+            REQUIRES_ACTION: Charge.Attempt._State.ValueType  # 6
+            """The bank wants the customer to confirm it (3-D Secure); the customer was sent the link. It is DECLINED
+            if they refuse, or do not confirm within 24 hours.
+            """
 
         class State(_State, metaclass=_StateEnumTypeWrapper): ...
         STATE_UNSPECIFIED: Charge.Attempt.State.ValueType  # 0
@@ -548,6 +552,10 @@ class Charge(_message.Message):
         """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
         daily, or when the provider tells.
         """
+        REQUIRES_ACTION: Charge.Attempt.State.ValueType  # 6
+        """The bank wants the customer to confirm it (3-D Secure); the customer was sent the link. It is DECLINED
+        if they refuse, or do not confirm within 24 hours.
+        """
 
         NUMBER_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int
@@ -556,6 +564,8 @@ class Charge(_message.Message):
         END_TIME_FIELD_NUMBER: _builtins.int
         PROVIDER_PAYMENT_FIELD_NUMBER: _builtins.int
         PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+        ACTION_URI_FIELD_NUMBER: _builtins.int
+        ACTION_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """From 1."""
         state: Global___Charge.Attempt.State.ValueType
@@ -565,10 +575,14 @@ class Charge(_message.Message):
         """The provider's id of the payment."""
         payment_method: _builtins.str
         """What it was made with."""
+        action_uri: _builtins.str
+        """REQUIRES_ACTION: where the customer confirms it with their bank, and until when they can."""
         @_builtins.property
         def start_time(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
         def end_time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def action_expire_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
             self,
             *,
@@ -579,10 +593,12 @@ class Charge(_message.Message):
             end_time: _timestamp_pb2.Timestamp | None = ...,
             provider_payment: _builtins.str = ...,
             payment_method: _builtins.str = ...,
+            action_uri: _builtins.str = ...,
+            action_expire_time: _timestamp_pb2.Timestamp | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["action_expire_time", b"action_expire_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "payment_method", b"payment_method", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["action_expire_time", b"action_expire_time", "action_uri", b"action_uri", "decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "payment_method", b"payment_method", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.wording import (
+    LINK_MAX_CHARACTERS,
     MANDATE_REASONS,
     Line,
     Tax,
@@ -96,6 +97,31 @@ class PaymentRequest:
             f"Please confirm your payment for {title}",
             f"Please confirm your payment of {amount} for {title} in your account by {until}.",
             "If you do not, this order ends and nothing is charged.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentActionRequired:
+    """Please confirm a payment with your bank."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_ACTION_REQUIRED
+    title: str
+    time_zone: str
+    amount: Money
+    expire_time: datetime
+    action_uri: str
+
+    def wording(self) -> Wording:
+        """Says where and until when."""
+        title, amount = title_text(self.title, short=True), money_text(self.amount)
+        until = time_text(self.expire_time, self.time_zone)
+        # A longer one would leave no room for what it is for.
+        fits = len(self.action_uri) <= LINK_MAX_CHARACTERS
+        where = self.action_uri if fits else "in your account"
+        return say(
+            f"Your bank asks you to confirm: {title}",
+            f"Your bank wants you to confirm {amount} for {title} by {until}: {where}",
+            greets=False,
         )
 
 

@@ -16,6 +16,8 @@ from services.runtime.money import Money, format_minor
 from services.runtime.text import cut, one_line
 
 SMS_MAX_CHARACTERS = 320
+# Of a link in a message.
+LINK_MAX_CHARACTERS = 180
 _PPM_PER_PERCENT = 10_000
 TITLE_MAX_CHARACTERS = 60
 DISPLAY_NAME_MAX_CHARACTERS = 60

@@ -205,8 +205,8 @@ CREATE TABLE attempts (
     start_time              timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
-                            CHECK (state IN ('UNKNOWN', 'PENDING', 'SUCCEEDED', 'DECLINED',
-                                             'NOT_MADE')),
+                            CHECK (state IN ('UNKNOWN', 'PENDING', 'REQUIRES_ACTION', 'SUCCEEDED',
+                                             'DECLINED', 'NOT_MADE')),
     decline_code            text        NOT NULL DEFAULT '',
     provider_payment        text        NOT NULL DEFAULT '',
     -- When it was sent once more under its key, never more often.
@@ -216,10 +216,15 @@ CREATE TABLE attempts (
     -- How the provider's answer differs from the request.
     mismatch                text        NOT NULL DEFAULT '',
     next_lookup_time        timestamptz,
+    -- Where the customer confirms it with their bank, while they can, and until when that is.
+    action_url              text        NOT NULL DEFAULT '',
+    action_expire_time      timestamptz,
     -- Its charge and payment method are there: what begins it has read them, and none is ever deleted.
     PRIMARY KEY (customer, merchant, charge, number),
     CHECK ((state IN ('SUCCEEDED', 'DECLINED', 'NOT_MADE')) = (end_time IS NOT NULL)),
     CHECK ((end_time IS NULL) = (next_lookup_time IS NOT NULL)),
+    CHECK ((state = 'REQUIRES_ACTION') = (action_url <> '')),
+    CHECK (state <> 'REQUIRES_ACTION' OR action_expire_time IS NOT NULL),
     CHECK (resend_time >= start_time)
 )
 -- As that of charges.
