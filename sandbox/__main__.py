@@ -160,6 +160,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     provider_app.add_routes(stripe.routes())
     disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
     provider_app.add_routes(disputes.routes())
+    provider_app.add_routes(provider.Balance(book, clock).routes())
 
     # As Stripe Tax: the same account's key.
     tax_endpoint = Endpoint(

@@ -128,6 +128,31 @@ CREATE TABLE IF NOT EXISTS disputes (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS disputes_by_payment_intent ON disputes (payment_intent);
 
+-- What each movement of money left of the balance; `payout` is what it was paid out with.
+CREATE TABLE IF NOT EXISTS balance_transactions (
+    seq            INTEGER PRIMARY KEY,
+    id             TEXT NOT NULL UNIQUE,
+    type           TEXT NOT NULL,
+    category       TEXT NOT NULL,
+    source         TEXT NOT NULL,
+    payment_intent TEXT,
+    amount         INTEGER NOT NULL,
+    fee            INTEGER NOT NULL,
+    currency       TEXT NOT NULL,
+    created        INTEGER NOT NULL,
+    payout         TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS balance_transactions_by_time ON balance_transactions (created, seq);
+CREATE INDEX IF NOT EXISTS balance_transactions_by_payout ON balance_transactions (payout, created);
+
+CREATE TABLE IF NOT EXISTS payouts (
+    seq      INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    amount   INTEGER NOT NULL CHECK (amount > 0),
+    currency TEXT NOT NULL,
+    created  INTEGER NOT NULL
+) STRICT;
+
 -- An event that the provider sends; `due` (unix) is null when it is not sent any more.
 CREATE TABLE IF NOT EXISTS webhooks (
     seq   INTEGER PRIMARY KEY,

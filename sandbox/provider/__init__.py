@@ -2,14 +2,15 @@
 
 What is built is what a careful merchant of standing orders uses: PaymentIntents that are created
 and confirmed off session in one request, their retrieval, listing and search, refunds, disputes,
-and the look-up of a payment method; and SetupIntents as far as they take a key. Field names,
-statuses, error envelopes and the rules of the Idempotency-Key follow https://docs.stripe.com/api;
+the look-up of a payment method, and the balance with its payouts; and SetupIntents as far as they
+take a key. Field names, statuses, error envelopes and the rules of the Idempotency-Key follow https://docs.stripe.com/api;
 a parameter that isn't built is refused, not ignored. Unlike Stripe's, the search sees a
 PaymentIntent at once, and keys are kept for ever, unless `behavior.py` is set otherwise. Amounts
 are integers in the units of `currencies`, `created` is simulated unix time.
 """
 
 from sandbox.provider.api import AUTHENTICATIONS, Provider
+from sandbox.provider.balance import Balance
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.cards import Cards
 from sandbox.provider.dispute_api import Disputes
@@ -18,6 +19,7 @@ from sandbox.provider.webhooks import Webhooks
 
 __all__ = [
     "AUTHENTICATIONS",
+    "Balance",
     "Behavior",
     "Cards",
     "Disputes",
