@@ -80,6 +80,7 @@ CHARGE_COLUMNS: Columns[pb.Charge] = {
     "charge": lambda it: short_name(it.name),
     "amount": lambda it: format_money(it.amount),
     "state": lambda it: pb.Charge.State.Name(it.state),
+    "of credit": lambda it: format_money(it.credit_amount),
     "attempts": lambda it: ", ".join(describe_attempt(attempt) for attempt in it.attempts),
     "rules": lambda it: ", ".join(
         f"{last_id(rule.rule_pack)} {rule.rule}"

@@ -16,24 +16,35 @@ FINAL_STATES_AGREE = Agreement(
 )
 CHARGE_HAS_ONE_PAYMENT = LocalClause(
     "charge-has-one-payment",
-    "A charge that succeeded has exactly one attempt that did, of its amount; any other has none.",
+    "A charge that succeeded has one attempt that did, of what credit did not pay; any other has none.",
     ("payments",),
     "SELECT count(*) FROM audit_v1.charges WHERE UNSETTLED(due_time) AND $1 IN ('', merchant)",
     """
     SELECT merchant, format('%s is SUCCEEDED without a succeeded attempt', name) AS what
     FROM audit_v1.charges
     WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
+      AND amount_minor <> credit_minor
       AND NOT EXISTS (
           SELECT FROM audit_v1.attempts
           WHERE attempts.customer = charges.customer AND attempts.merchant = charges.merchant
             AND attempts.charge = charges.charge AND attempts.state = 'SUCCEEDED')
     UNION ALL
-    SELECT merchant, format('%s is %s of %s %s with a succeeded attempt of %s %s', charge_name,
-                            charges.state, charges.amount_minor, charges.currency,
+    SELECT merchant, format('%s is SUCCEEDED, and its %s %s of credit are not used once', name,
+                            credit_minor, currency)
+    FROM audit_v1.charges
+    WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant) AND credit_minor <> 0
+      AND NOT EXISTS (
+          SELECT FROM audit_v1.credit_transactions AS used
+          WHERE used.customer = charges.customer AND used.merchant = charges.merchant
+            AND used.source = charges.name AND used.amount_minor = -charges.credit_minor
+            AND used.currency = charges.currency)
+    UNION ALL
+    SELECT merchant, format('%s is %s of %s less %s %s with a succeeded attempt of %s %s', charge_name,
+                            charges.state, charges.amount_minor, credit_minor, charges.currency,
                             attempts.amount_minor, attempts.currency)
     FROM audit_v1.attempts LEFT JOIN audit_v1.charges USING (merchant, customer, charge)
     WHERE attempts.state = 'SUCCEEDED' AND UNSETTLED(start_time) AND $1 IN ('', merchant)
-      AND (charges.state, charges.amount_minor, charges.currency)
+      AND (charges.state, charges.amount_minor - credit_minor, charges.currency)
           IS DISTINCT FROM ('SUCCEEDED', attempts.amount_minor, attempts.currency)
     UNION ALL
     SELECT merchant, format('%s has two succeeded attempts', attempts.charge_name)

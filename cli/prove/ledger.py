@@ -15,8 +15,10 @@ _MOVED_AND_BOOKED = """
                 count(*) FILTER (WHERE kind = 'REFUND_FAILURE')) <> (2, 1, 1)
             OR sum(amount_minor) <> 0),
     moved AS (
-        SELECT merchant, name, amount_minor, currency FROM audit_v1.charges
-        WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant) AND OF_CHARGE
+        SELECT merchant, name, amount_minor - credit_minor AS amount_minor, currency
+        FROM audit_v1.charges
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
+          AND $1 IN ('', merchant) AND OF_CHARGE
         UNION ALL
         SELECT merchant, name, -amount_minor, currency FROM audit_v1.refunds
         WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant) AND OF_CHARGE)
@@ -141,6 +143,20 @@ CREDIT_ADDS_UP = LocalClause(
     ) AS booked USING (merchant, customer, currency)
     WHERE coalesce(balance_minor, 0) <> coalesce(added_minor, 0)
        OR coalesce(balance_minor, 0) <> coalesce(booked_minor, 0)
+    UNION ALL
+    SELECT merchant, format('merchants/%s/customers/%s has %s %s of credit reserved, its charges %s',
+                            merchant, customer, coalesce(reserved_minor, 0), currency,
+                            coalesce(waiting_minor, 0))
+    FROM (
+        SELECT merchant, customer, currency, reserved_minor FROM audit_v1.credit_balances
+        WHERE reserved_minor <> 0 AND $1 IN ('', merchant)
+    ) AS kept
+    FULL JOIN (
+        SELECT merchant, customer, currency, sum(credit_minor) AS waiting_minor FROM audit_v1.charges
+        WHERE state = 'IN_FLIGHT' AND credit_minor <> 0 AND $1 IN ('', merchant)
+        GROUP BY merchant, customer, currency
+    ) AS waiting USING (merchant, customer, currency)
+    WHERE coalesce(reserved_minor, 0) <> coalesce(waiting_minor, 0)
     """,
 )
 SALES_IN_LEDGER = LocalClause(

@@ -27,15 +27,17 @@ def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
     return _event(charge, charge.key.name, message, now)
 
 
-def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> OutboxEvent:
-    """The money moved."""
+def payment_succeeded(charge: Charge, method: PaymentMethod | None, now: datetime) -> OutboxEvent:
+    """The money moved, or credit was enough: then no payment method was charged."""
     message = events_pb2.PaymentSucceeded(
         ref=_ref(charge),
         pay_time=to_timestamp(now),
         attempt_count=charge.attempt_count,
-        brand=method.brand,
-        last4=method.last4,
+        brand=method.brand if method else "",
+        last4=method.last4 if method else "",
     )
+    if charge.credit_minor:
+        message.credit_amount.CopyFrom(to_money(charge.credit_minor, charge.currency))
     return _event(charge, charge.key.name, message, now)
 
 
@@ -137,7 +139,11 @@ def decided(
 
     A retry that was not made, since there is no other payment method yet, is news, as the next one is.
     """
-    publish = {ChargeState.REFUSED: payment_refused, ChargeState.ABANDONED: payment_abandoned}
+    publish = {
+        ChargeState.REFUSED: payment_refused,
+        ChargeState.ABANDONED: payment_abandoned,
+        ChargeState.SUCCEEDED: _paid_by_credit,
+    }
     ended = [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
     put_off = [
         payment_declined(charge, now, method_blocked=False)
@@ -145,6 +151,10 @@ def decided(
         if charge.state is ChargeState.SCHEDULED and charge.retry_count > was.retry_count
     ]
     return ended + put_off
+
+
+def _paid_by_credit(charge: Charge, now: datetime) -> OutboxEvent:
+    return payment_succeeded(charge, None, now)
 
 
 def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> OutboxEvent:

@@ -139,6 +139,7 @@ def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:
 def charge_message(view: ChargeView) -> payments_pb2.Charge:
     """A charge with its attempts."""
     charge, attempts, refunded_minor = view
+    credit = to_money(charge.credit_minor, charge.currency) if charge.credit_minor else None
     return payments_pb2.Charge(
         name=charge.key.name,
         order=charge.order_name,
@@ -148,6 +149,7 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         attempts=[_attempt_message(attempt) for attempt in attempts],
         refusal_reasons=reason_values(charge.refusal_reasons),
         refunded_amount=to_money(refunded_minor, charge.currency),
+        credit_amount=credit,
         create_time=to_timestamp(charge.create_time),
         update_time=to_timestamp(charge.update_time),
         notice=charge.notice,

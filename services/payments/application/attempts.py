@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from services.payments import publishers
-from services.payments.application import dunning, evidence
+from services.payments.application import credit, dunning, evidence
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, ask_customer, is_over, settle_attempt
 from services.payments.domain.charges import Charge
@@ -165,6 +165,7 @@ async def _settle_known(
     await charge_store.wake_awaiting(tx, methods.values(), now)
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
     blocked = await payment_method_store.block(tx, stopped, now)
+    await credit.settle(tx, [charges[key] for key in tried], settled, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
     await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
     cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])

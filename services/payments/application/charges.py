@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments import publishers
-from services.payments.application import evidence, payment_methods
+from services.payments.application import credit, evidence, payment_methods
 from services.payments.domain.attempts import Attempt, present_attempt
 from services.payments.domain.charges import AbandonReason, Charge, abandon, confirm_request, expire
 from services.payments.domain.consent import Notice
@@ -104,6 +104,7 @@ async def decide_due(
     decided = list(decide_all(due, known, now))
     await charge_store.save(tx, decided)
     await mandate_store.save(tx, lapsed_mandates(decided, known.mandates, now))
+    await credit.reserve(tx, decided, now)
     await outbox.put(tx, publishers.decided(due, decided, now))
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.payments.domain.credit import CreditTransaction
-from services.payments.domain.ledger import book_credit
+from services.payments.domain.charges import Charge
+from services.payments.domain.credit import CreditTransaction, use_credit
+from services.payments.domain.ledger import book_charge, book_credit
+from services.payments.domain.transitions import ChargeState
 from services.payments.store import credit as store
 from services.payments.store import ledger as ledger_store
 from services.runtime.db.pool import Connection
@@ -43,3 +45,29 @@ async def add(
     added = await store.add(tx, transactions)
     await ledger_store.book(tx, [book_credit(transaction, now) for transaction in added])
     return added
+
+
+async def reserve(tx: Connection, decided: Sequence[Charge], now: datetime) -> None:
+    """Reserve what charges use of credits that are locked; use it where nothing else pays for one."""
+    paying = [charge for charge in decided if charge.credit_minor]
+    begun = [charge for charge in paying if charge.state is ChargeState.IN_FLIGHT]
+    await store.reserve(
+        tx, [charge.credit_key for charge in begun], [charge.credit_minor for charge in begun]
+    )
+    paid = [charge for charge in paying if charge.state is ChargeState.SUCCEEDED]
+    await add(tx, [use_credit(charge, now) for charge in paid], now)
+    await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
+
+
+async def settle(
+    tx: Connection, before: Sequence[Charge], settled: Sequence[Charge], now: datetime
+) -> None:
+    """Use what charges had reserved that succeeded, and free what the others had."""
+    reserved = [charge for charge in before if charge.credit_minor]
+    if not reserved:
+        return
+    keys = [charge.credit_key for charge in reserved]
+    await store.locked(tx, keys)
+    await store.reserve(tx, keys, [-charge.credit_minor for charge in reserved])
+    used = [charge for charge in settled if charge.credit_minor]
+    await add(tx, [use_credit(charge, now) for charge in used], now)

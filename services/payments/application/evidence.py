@@ -11,6 +11,7 @@ from services.payments.domain.decisions import Evidence
 from services.payments.domain.guard import binding_rules
 from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import lapsing_mandates
+from services.payments.store import credit as credit_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
@@ -19,9 +20,9 @@ from services.runtime.db.pool import Connection
 
 
 async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evidence:
-    """Notices, mandates and their months so far, and the uses of payment methods.
+    """Notices, mandates and their months so far, the uses of payment methods, and credits.
 
-    Mandates and payment methods are locked, in this order.
+    Mandates, payment methods and credits are locked, in this order.
     """
     notices = await notice_store.latest(tx, [charge.key for charge in charges])
     keys = {charge.mandate_key for charge in charges if charge.mandate_key}
@@ -44,4 +45,6 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
         if charge.mandate_key and lapsing_mandates(binding_rules(charge, known.use_of(charge)))
     }
     last_charge_times = await mandate_store.last_charge_times(tx, lapsing)
-    return replace(known, last_charge_times=last_charge_times)
+    held = await credit_store.locked(tx, [charge.credit_key for charge in charges])
+    credit_minor = {key: credit.available_minor for key, credit in held.items()}
+    return replace(known, last_charge_times=last_charge_times, credit_minor=credit_minor)

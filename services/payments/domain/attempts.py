@@ -95,7 +95,7 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
         *charge.key,
         number=charge.attempt_count,
         idempotency_key=derived_key(charge.key.name, str(charge.attempt_count)),
-        amount_minor=charge.amount_minor,
+        amount_minor=charge.method_minor,
         currency=charge.currency,
         payment_method=charge.payment_method,
         mandate=mandate.mandate if mandate else NO_MANDATE,

@@ -20,6 +20,7 @@ from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
+    CreditKey,
     CustomerId,
     CustomerKey,
     MandateId,
@@ -101,6 +102,9 @@ class Charge(NamedTuple):
     # What it is for, as JSON (`lines.load_lines`), and where that is delivered to.
     lines: str = "[]"
     region_code: str = ""
+    # What credit pays of it, and no payment method: reserved while it is IN_FLIGHT, used once it has
+    # SUCCEEDED, and else nothing.
+    credit_minor: int = 0
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 
@@ -113,6 +117,16 @@ class Charge(NamedTuple):
     def customer_key(self) -> CustomerKey:
         """Whose it is."""
         return CustomerKey(self.merchant, self.customer)
+
+    @property
+    def credit_key(self) -> CreditKey:
+        """Which credit of the customer may pay for it."""
+        return CreditKey(self.merchant, self.customer, self.currency)
+
+    @property
+    def method_minor(self) -> int:
+        """What a payment method pays of it."""
+        return self.amount_minor - self.credit_minor
 
     @property
     def mandate_key(self) -> MandateKey | None:
@@ -162,6 +176,17 @@ def begin_attempt(
     )
 
 
+def pay_by_credit(charge: Charge, notice: Notice | None, now: datetime) -> Charge:
+    """The charge, paid by the customer's credit alone: no attempt is made."""
+    return _changed(
+        charge,
+        ChargeEvent.PAY_BY_CREDIT,
+        now,
+        fallback_method=NO_METHOD,
+        notice=notice.notice if notice else "",
+    )
+
+
 def settle(
     charge: Charge,
     outcome: FinalOutcome,
@@ -175,6 +200,8 @@ def settle(
     """
     if isinstance(outcome, Succeeded):
         return _changed(charge, ChargeEvent.SUCCEED, now)
+    # The credit is free for whatever comes next.
+    charge = charge._replace(credit_minor=0)
     if isinstance(outcome, NotMade):
         return _after_not_made(charge, now)
     return _after_decline(charge, outcome, now, policy, fallback)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.payments.domain.charges import Charge
 from services.payments.domain.keys import (
     CreditKey,
     CreditTransactionId,
@@ -92,6 +93,19 @@ class Credit:
     def is_too_high(self, given_minor: int) -> bool:
         """Whether so much more would be above the maximum of an amount."""
         return self.balance_minor + given_minor > AMOUNT_MINOR_MAX
+
+
+def use_credit(charge: Charge, now: datetime) -> CreditTransaction:
+    """What a charge that succeeded has used of its customer's credit."""
+    return CreditTransaction(
+        *charge.customer_key,
+        CreditTransactionId(str(uuid.uuid4())),
+        CreditType.CHARGE,
+        -charge.credit_minor,
+        charge.currency,
+        source=charge.key.name,
+        create_time=now,
+    )
 
 
 def credit_share(amount_minor: int, available_minor: int, currency: str) -> int:

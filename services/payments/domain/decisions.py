@@ -14,11 +14,13 @@ from services.payments.domain.charges import (
     expire,
     is_expired,
     method_key,
+    pay_by_credit,
     present_method,
     refuse,
     retry_later,
 )
 from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason
+from services.payments.domain.credit import credit_share
 from services.payments.domain.declines import (
     DAY,
     NO_METHOD_USE,
@@ -31,6 +33,7 @@ from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.guard import binding_rules, guard, rules_applied
 from services.payments.domain.keys import (
     ChargeKey,
+    CreditKey,
     CustomerKey,
     MandateKey,
     MerchantId,
@@ -61,28 +64,44 @@ def decide(
     use: MethodUse = UNUSED,
     last_charge_time: datetime | None = None,
     policy: DunningPolicy = STANDARD,
+    credit_minor: int = 0,
 ) -> Charge:
     """What becomes of a SCHEDULED charge whose time has come.
 
-    IN_FLIGHT: an attempt begins. SCHEDULED: it waits for what time alone can bring, the word that the
-    notice was delivered or the instant that the notice promised. Else it is over.
+    `credit_minor` is what the customer has of credit: it pays first. IN_FLIGHT: an attempt begins, for
+    the rest. SUCCEEDED: the credit was enough. SCHEDULED: it waits for what time alone can bring, the
+    word that the notice was delivered or the instant that the notice promised. Else it is over.
     """
     if charge.withdrawn:
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
     charge = charge._replace(awaited_method=NO_METHOD)
-    reasons = guard(charge, notice, mandate, month_minor, now, use, last_charge_time)
+    paid = charge._replace(
+        credit_minor=credit_share(charge.amount_minor, credit_minor, charge.currency)
+    )
+    if not paid.method_minor:
+        # Whatever its method is doing.
+        use = UNUSED
+    reasons = guard(paid, notice, mandate, month_minor, now, use, last_charge_time)
     applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
     charge = charge._replace(applied_rules=dump_applied(applied))
+    paid = paid._replace(applied_rules=charge.applied_rules)
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:
         return waiting
-    if _awaits_method(charge, mandate, reasons, policy):
+    if paid.method_minor and _awaits_method(charge, mandate, reasons, policy):
         return retry_later(charge, policy, now)
     if not reasons:
-        return begin_attempt(charge, notice, mandate, now)
+        return _pay(paid, notice, mandate, now)
     return refuse(charge, reasons, notice, now)
+
+
+def _pay(charge: Charge, notice: Notice | None, mandate: Mandate | None, now: datetime) -> Charge:
+    """The charge that is allowed: paid by credit alone, or with an attempt for the rest."""
+    if not charge.method_minor:
+        return pay_by_credit(charge, notice, now)
+    return begin_attempt(charge, notice, mandate, now)
 
 
 def _awaits_method(
@@ -152,6 +171,8 @@ class Evidence:
     orders: Mapping[CustomerKey, Sequence[PaymentMethodKey]] = field(default_factory=dict)
     # What follows a decline, where merchants have said so.
     policies: Mapping[MerchantId, DunningPolicy] = field(default_factory=dict)
+    # What customers have of credit, and no other charge has reserved.
+    credit_minor: Mapping[CreditKey, int] = field(default_factory=dict)
 
     def mandate_of(self, charge: Charge) -> Mandate | None:
         """The mandate that a charge is made under, with the method that is charged now."""
@@ -211,6 +232,7 @@ def lapsed_mandates(
 def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Charge]:
     """Decide charges one after the other, each against what those before it have taken."""
     spent_minor: Counter[MandateKey | None] = Counter(evidence.spent_minor)
+    credit_minor: Counter[CreditKey] = Counter(evidence.credit_minor)
     uses = dict(evidence.uses)
     for charge in charges:
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
@@ -219,9 +241,21 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
         month_minor = spent_minor[charge.mandate_key]
         last_charge_time = evidence.last_charge_time_of(charge)
         policy = evidence.policies.get(charge.merchant, STANDARD)
-        decided = decide(charge, notice, mandate, month_minor, now, use, last_charge_time, policy)
+        available_minor = credit_minor[charge.credit_key]
+        decided = decide(
+            charge,
+            notice,
+            mandate,
+            month_minor,
+            now,
+            use,
+            last_charge_time,
+            policy,
+            available_minor,
+        )
+        credit_minor[charge.credit_key] -= decided.credit_minor
         if decided.state is ChargeState.IN_FLIGHT:
-            spent_minor[charge.mandate_key] += decided.amount_minor
+            spent_minor[charge.mandate_key] += decided.method_minor
             if method in uses:
                 uses[method] = replace(use, busy_until=now)
         yield decided

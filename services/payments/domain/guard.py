@@ -39,6 +39,14 @@ def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[Refusal
     return reasons
 
 
+# What says nothing of a charge that no payment method pays any of.
+_OF_METHODS = frozenset({
+    RefusalReason.CURRENCY_NOT_CHARGEABLE, RefusalReason.AMOUNT_NOT_CHARGEABLE,
+    RefusalReason.PAYMENT_METHOD_BLOCKED, RefusalReason.PAYMENT_METHOD_EXHAUSTED,
+    RefusalReason.PAYMENT_METHOD_MISSING,
+})  # fmt: skip
+
+
 def binding_rules(charge: Charge, use: MethodUse) -> Sequence[ChargeRule]:
     """The rules of rule packs that bind a charge by its payment method; none where it is confirmed."""
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE or charge.charge_rules in {None, "[]"}:
@@ -74,9 +82,10 @@ def guard(
     """Every reason why a charge must not be made now; none at all allows it.
 
     A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
-    notice did promise holds all the same. Rule packs bind what is charged without asking.
+    notice did promise holds all the same. Rule packs bind what is charged without asking. Ceilings are
+    held against the whole amount, whatever credit pays of it.
     """
-    reasons = provider_reasons(charge.amount_minor, charge.currency)
+    reasons = provider_reasons(charge.method_minor, charge.currency)
     if notice is not None:
         reasons |= notice_reasons(charge, notice, now)
     elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
@@ -93,4 +102,4 @@ def guard(
         reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
     elif use.exhausted_until is not None:
         reasons.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
-    return ordered(reasons)
+    return ordered(reasons if charge.method_minor else reasons - _OF_METHODS)

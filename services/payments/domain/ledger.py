@@ -69,13 +69,15 @@ class Transfer:
 def book_charge(charge: Charge, now: datetime) -> Iterator[Transfer]:
     """What was sold is owed, and is paid: the provider holds it for the merchant.
 
+    What credit pays of it is booked with the change of the credit.
     The sale is whatever of the amount is no tax, so that both sides balance whatever the lines say.
     """
     owner = (charge.merchant, charge.customer, charge.key.name)
-    amount, currency = charge.amount_minor, charge.currency
+    paid_minor, currency = charge.method_minor, charge.currency
     taxes = taxes_of(charge)
-    net_minor = amount - sum(taxes.values())
-    yield Transfer(*owner, "CHARGE", PROVIDER_CLEARING, RECEIVABLE, amount, currency, now)
+    net_minor = charge.amount_minor - sum(taxes.values())
+    if paid_minor:
+        yield Transfer(*owner, "CHARGE", PROVIDER_CLEARING, RECEIVABLE, paid_minor, currency, now)
     if net_minor:
         yield Transfer(*owner, "SALE", RECEIVABLE, REVENUE, net_minor, currency, now)
     for account, tax_minor in taxes.items():

@@ -30,6 +30,8 @@ class ChargeEvent(StrEnum):
     # The attempt brought no money, and another one will be made.
     RETRY = "RETRY"
     SUCCEED = "SUCCEED"
+    # The customer's credit is enough: no attempt is made.
+    PAY_BY_CREDIT = "PAY_BY_CREDIT"
     REFUSE = "REFUSE"
     ABANDON = "ABANDON"
 
@@ -122,6 +124,7 @@ CHARGE = Transitions(
     {
         (ChargeState.SCHEDULED, ChargeEvent.REQUEST): ChargeState.REQUESTED,
         (ChargeState.SCHEDULED, ChargeEvent.ATTEMPT): ChargeState.IN_FLIGHT,
+        (ChargeState.SCHEDULED, ChargeEvent.PAY_BY_CREDIT): ChargeState.SUCCEEDED,
         (ChargeState.SCHEDULED, ChargeEvent.REFUSE): ChargeState.REFUSED,
         (ChargeState.SCHEDULED, ChargeEvent.ABANDON): ChargeState.ABANDONED,
         (ChargeState.REQUESTED, ChargeEvent.CONFIRM): ChargeState.SCHEDULED,

@@ -41,7 +41,7 @@ _SAVE = Command("""
         refusal_reasons = string_to_array(new.refusal_reasons, ','),
         abandon_reason = new.abandon_reason, decline_code = new.decline_code,
         applied_rules = new.applied_rules, retry_count = new.retry_count,
-        fallback_method = new.fallback_method,
+        fallback_method = new.fallback_method, credit_minor = new.credit_minor,
         update_time = new.update_time
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
@@ -51,11 +51,12 @@ _SAVE = Command("""
         CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]),
         CAST(:not_made_count AS integer[]), CAST(:mandate AS text[]),
         CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]),
-        CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]))
+        CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]),
+        CAST(:credit_minor AS bigint[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
               update_time, not_made_count, mandate, awaited_method, applied_rules, retry_count,
-              fallback_method)
+              fallback_method, credit_minor)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -67,7 +68,7 @@ _BY_KEY = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code
+           region_code, credit_minor
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -84,7 +85,7 @@ _LOCKED = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code
+           region_code, credit_minor
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -124,7 +125,7 @@ _OF_CUSTOMER = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code
+           region_code, credit_minor
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -140,7 +141,7 @@ _OF_MERCHANT = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code
+           region_code, credit_minor
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

@@ -8,7 +8,17 @@ from recurring.payments.v1 import payments_pb2
 
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money
-from tests.integration.payments.suite import ANN, BOB, Payments
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    ANN,
+    BOB,
+    DAY,
+    Payments,
+    State,
+    charge_name,
+    event_of,
+    order,
+)
 
 Transaction = payments_pb2.CreditTransaction
 
@@ -89,3 +99,93 @@ async def test_two_who_take_the_last_of_it_do_not_both_get_it(payments: Payments
     )
     assert sum(isinstance(result, Problem) for result in results) == 1
     assert await credit(payments) == [(20, 0)]
+
+
+async def fall_due(payments: Payments, count: int = 1, card: str = "pm_card_visa") -> None:
+    """So many announced charges of 12.50 EUR, due now."""
+    await payments.consent(card, ceiling_minor=100_000)
+    numbers = range(1, count + 1)
+    await payments.announce(*(payments.notice(order(number)) for number in numbers))
+    await payments.fall_due(*(payments.due(order(number)) for number in numbers))
+
+
+async def test_credit_pays_first_and_the_card_the_rest(payments: Payments) -> None:
+    await give(payments, 1000)
+    await fall_due(payments)
+    await payments.work()
+
+    charge = await payments.charge()
+    assert (charge.state, charge.credit_amount) == (State.SUCCEEDED, to_money(1000, "EUR"))
+    assert await payments.charged_minor() == AMOUNT_MINOR - 1000
+    assert await credit(payments) == [(0, 0)]
+    [_, used] = await listed(payments)
+    assert (used.amount, used.source) == (to_money(-1000, "EUR"), charge.name)
+    paid = event_of(await payments.events(), "PaymentSucceeded")
+    assert (paid.credit_amount, paid.last4) == (to_money(1000, "EUR"), "4242")
+    assert await payments.balances() == {
+        "credit-granted": 1000,
+        "customer-credit": 0,
+        "provider-clearing": AMOUNT_MINOR - 1000,
+        "receivable": 0,
+        "revenue": -AMOUNT_MINOR,
+    }
+
+
+async def test_what_credit_pays_the_whole_of_never_goes_to_the_provider(payments: Payments) -> None:
+    await give(payments, AMOUNT_MINOR)
+    await fall_due(payments)
+    await payments.work()
+    await payments.work()
+
+    charge = await payments.charge()
+    assert (charge.state, list(charge.attempts)) == (State.SUCCEEDED, [])
+    assert await payments.payments_at_provider() == []
+    assert await credit(payments) == [(0, 0)]
+    assert (await payments.published()).count("PaymentSucceeded") == 1
+    balances = await payments.balances()
+    assert (balances["receivable"], balances["revenue"]) == (0, -AMOUNT_MINOR)
+
+
+async def test_a_decline_gives_the_credit_back_and_the_retry_uses_it(payments: Payments) -> None:
+    await give(payments, 1000)
+    await fall_due(payments, card="pm_card_chargeDeclinedInsufficientFunds")
+    await payments.work()
+    charge = await payments.charge()
+    assert (charge.state, charge.HasField("credit_amount")) == (State.SCHEDULED, False)
+    assert await credit(payments) == [(1000, 0)]
+
+    await give(payments, 250, name="more")
+    await payments.pass_time(DAY)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await credit(payments) == [(0, 0)]
+    assert await payments.charged_minor() == 0
+
+
+async def test_charges_of_one_customer_never_use_the_same_credit(payments: Payments) -> None:
+    await give(payments, 2000)
+    await fall_due(payments, count=3)
+    both = [payments.process(), payments.process()]
+    await asyncio.gather(*(process.charge() for process in both))
+    await payments.work()
+
+    charges = [await payments.charge(charge_name(number)) for number in (1, 2, 3)]
+    assert {charge.state for charge in charges} == {State.SUCCEEDED}
+    of_credit = [charge.credit_amount.units * 100 + charge.credit_amount.nanos // 10_000_000
+                 for charge in charges]  # fmt: skip
+    assert sum(of_credit) == 2000
+    assert await payments.charged_minor() == 3 * AMOUNT_MINOR - 2000
+    assert await credit(payments) == [(0, 0)]
+
+
+async def test_what_a_charge_may_still_use_is_not_taken_away(payments: Payments) -> None:
+    await give(payments, 1000)
+    await fall_due(payments, card="pm_sandbox_timeoutAfterCharge")
+    await payments.work()
+    assert await credit(payments) == [(1000, 1000)]
+    with pytest.raises(Problem) as refusal:
+        await give(payments, -1, Transaction.PAYOUT, name="out")
+    assert refusal.value.reason == "CREDIT_TOO_LOW"
+
+    await payments.pass_time(DAY)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await credit(payments) == [(0, 0)]

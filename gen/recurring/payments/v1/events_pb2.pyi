@@ -140,15 +140,20 @@ class PaymentSucceeded(_message.Message):
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
     BRAND_FIELD_NUMBER: _builtins.int
     LAST4_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     attempt_count: _builtins.int
     """How many attempts it took."""
     brand: _builtins.str
-    """For the receipt, for example "visa" and "4242"."""
+    """For the receipt, for example "visa" and "4242". Empty if the customer's credit paid the whole."""
     last4: _builtins.str
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
     def pay_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount the customer's credit paid; absent: nothing."""
+
     def __init__(
         self,
         *,
@@ -157,10 +162,11 @@ class PaymentSucceeded(_message.Message):
         attempt_count: _builtins.int = ...,
         brand: _builtins.str = ...,
         last4: _builtins.str = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_amount", b"credit_amount", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "brand", b"brand", "last4", b"last4", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "brand", b"brand", "credit_amount", b"credit_amount", "last4", b"last4", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -616,6 +616,7 @@ class Charge(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     APPLIED_RULES_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{standing_order}-{cycle}`; derived from the
     order, so an order can have one charge only.
@@ -657,6 +658,12 @@ class Charge(_message.Message):
         them said. A charge that the customer confirms is bound by none.
         """
 
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount the customer's credit pays: reserved while it is IN_FLIGHT, used once it has SUCCEEDED.
+        A charge that credit pays the whole of has no attempt that succeeded. Absent: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -674,10 +681,11 @@ class Charge(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         notice: _builtins.str = ...,
         applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

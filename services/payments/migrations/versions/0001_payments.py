@@ -173,10 +173,14 @@ CREATE TABLE charges (
     -- Retries of the merchant's policy, and the fallback that is tried next without waiting for one.
     retry_count             integer     NOT NULL DEFAULT 0,
     fallback_method         text        NOT NULL DEFAULT '',
+    -- What credit pays of it: reserved while it is IN_FLIGHT, used once it has SUCCEEDED.
+    credit_minor            bigint      NOT NULL DEFAULT 0,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
-    CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL))
+    CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL)),
+    CHECK (credit_minor = 0 OR state IN ('IN_FLIGHT', 'SUCCEEDED')),
+    CHECK (credit_minor BETWEEN 0 AND amount_minor)
 )
 -- What an attempt changes comes last, side by side: PostgreSQL logs of a row that stays on its page
 -- only what is between the first and the last changed byte. A set of rows changes at once: a page has
@@ -464,7 +468,7 @@ CREATE VIEW audit_v1.charges AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name,
            order_name, due_time, state, billing_mode, amount_minor, currency, refusal_reasons,
-           abandon_reason
+           abandon_reason, credit_minor
     FROM charges;
 CREATE VIEW audit_v1.withdrawals AS
     SELECT merchant, customer, charge,
