@@ -210,8 +210,7 @@ _POSTPONE = Command("""
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:lookup_count AS integer[]),
                 CAST(:next_lookup_time AS timestamptz[]), CAST(:mismatch AS text[]))
-      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch,
-           action_url, action_expire_time)
+      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch)
     WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
       AND attempts.charge = later.charge AND attempts.number = later.number
       AND attempts.end_time IS NULL
