@@ -22,6 +22,9 @@ POLICY_COLUMNS: Columns[pb.DunningPolicy] = {
     "on": lambda it: ", ".join(map(_short_name, it.weekdays)) or "any day",
     "fallbacks": lambda it: "charged at once" if it.uses_fallbacks else "not charged",
     "declined for good": lambda it: "waits for a new card" if it.awaits_new_method else "over",
+    "last resort": lambda it: (
+        f"asks to pay within {it.ask_to_pay_days} days" if it.ask_to_pay_days else "none"
+    ),
 }
 
 
@@ -76,6 +79,12 @@ async def set_policy(
             help="Keep a charge open for another card after a decline for good.",
         ),
     ] = None,
+    ask_to_pay: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=60, metavar="DAYS", help="The last resort: ask to pay, for so long; 0: none."
+        ),
+    ] = None,
 ) -> None:
     """Change the merchant's policy; what is not given stays as it is."""
     policy = await _present(session)
@@ -101,6 +110,8 @@ async def set_policy(
         policy.uses_fallbacks = fallbacks
     if await_new_method is not None:
         policy.awaits_new_method = await_new_method
+    if ask_to_pay is not None:
+        policy.ask_to_pay_days = ask_to_pay
     request = pb.UpdateDunningPolicyRequest(dunning_policy=policy, request_id=new_request_id())
     session.output.one(await session.payments.UpdateDunningPolicy(request), POLICY_COLUMNS)
 

@@ -395,6 +395,7 @@ async def confirm_payment_request(
     payment_method: Annotated[
         str, typer.Option(metavar="ID", help="The payment method to pay with.")
     ],
+    amount: Annotated[money_pb2.Money | None, Amount] = None,
 ) -> None:
     """Confirm a payment request on behalf of the customer."""
     name = session.name(CHARGE, charge)
@@ -403,6 +404,7 @@ async def confirm_payment_request(
         name=name,
         payment_method=payment_method_name(session, customer, payment_method),
         request_id=new_request_id(),
+        amount=amount,
     )
     session.output.one(await session.payments.ConfirmPaymentRequest(request), CHARGE_COLUMNS)
 

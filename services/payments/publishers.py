@@ -143,6 +143,7 @@ def decided(
         ChargeState.REFUSED: payment_refused,
         ChargeState.ABANDONED: payment_abandoned,
         ChargeState.SUCCEEDED: _paid_by_credit,
+        ChargeState.REQUESTED: payment_requested,
     }
     ended = [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
     put_off = [
@@ -193,17 +194,24 @@ def payment_method_expiring(method: PaymentMethod, now: datetime) -> OutboxEvent
 
 
 def not_paid(
-    charge: Charge, outcome: Declined | NotMade, now: datetime, *, method_blocked: bool
+    charge: Charge,
+    outcome: Declined | NotMade,
+    now: datetime,
+    *,
+    method_blocked: bool,
+    is_last_resort: bool = False,
 ) -> list[OutboxEvent]:
     """What a decline is to others; the last one is published once, as what it led to.
 
-    An attempt that was not made is no news while the charge goes on.
+    An attempt that was not made is no news while the charge goes on. As a last resort, an automatic
+    charge has just become a request to pay.
     """
     if charge.state is ChargeState.ABANDONED:
         return [payment_abandoned(charge, now, method_blocked=method_blocked)]
     if isinstance(outcome, NotMade):
         return []
-    return [payment_declined(charge, now, method_blocked=method_blocked)]
+    declined = [payment_declined(charge, now, method_blocked=method_blocked)]
+    return declined + ([payment_requested(charge, now)] if is_last_resort else [])
 
 
 def _ref(charge: Charge) -> events_pb2.ChargeRef:

@@ -106,6 +106,16 @@ async def test_a_customer_pays_on_notice_with_a_card_of_their_own(suite: Suite) 
     wrong = f"{ann.name}/paymentMethods/other"
     unknown = await refused(confirm.make(ann.shop, payment_method=wrong, request_id=new_id()))
     assert unknown.reason == "PAYMENT_METHOD_NOT_FOUND"
+    wrong_amounts = {
+        "PARTIAL_PAYMENT": to_money(1, "EUR"),
+        "OVER_PAYMENT": to_money(2 * TEA_CENTS + 1, "EUR"),
+        "CURRENCY_MISMATCH": to_money(2 * TEA_CENTS, "USD"),
+    }
+    for reason, amount in wrong_amounts.items():
+        confirm.request.amount.CopyFrom(amount)
+        differs = await refused(confirm.make(ann.shop, request_id=new_id()))
+        assert differs.reason == reason
+    confirm.request.amount.CopyFrom(charge.amount)
     await confirm.make(ann.shop, request_id=new_id())
     await suite.sandbox.settle()
     order = await calls["scheduler.GetOrder"].make(ann.shop)

@@ -119,18 +119,22 @@ def read_dunning_policy(request: payments_pb2.UpdateDunningPolicyRequest) -> Dun
         tuple(sorted(wanted.weekdays)),
         uses_fallbacks=wanted.uses_fallbacks,
         awaits_new_method=wanted.awaits_new_method,
+        ask_to_pay_days=wanted.ask_to_pay_days,
     )
 
 
 def read_confirmation(
     request: payments_pb2.ConfirmPaymentRequestRequest,
-) -> tuple[ChargeKey, PaymentMethodKey]:
-    """What the customer confirms, and what they pay with. Raises like `read_name`."""
+) -> tuple[ChargeKey, PaymentMethodKey, Money | None]:
+    """What the customer confirms, what with, and how much if they say. Raises like `read_name`."""
     key = read_name(CHARGE, request.name)
     violations = Violations()
     method = _read_method_of(violations, "payment_method", request.payment_method, key[:2])
+    amount = None
+    if request.HasField("amount"):
+        amount = read_money(violations, "amount", request.amount)
     violations.check()
-    return key, method
+    return key, method, amount
 
 
 def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:

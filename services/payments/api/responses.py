@@ -132,6 +132,7 @@ def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:
         weekdays=[dayofweek_pb2.DayOfWeek.Name(day) for day in policy.weekdays],
         uses_fallbacks=policy.uses_fallbacks,
         awaits_new_method=policy.awaits_new_method,
+        ask_to_pay_days=policy.ask_to_pay_days,
         etag=etag(policy.version),
     )
 

@@ -174,7 +174,13 @@ async def _settle_known(
         method = methods[charge.key]
         _, outcome = tried[charge.key]
         if not isinstance(outcome, Succeeded):
-            events += publishers.not_paid(charge, outcome, now, method_blocked=method in stopped)
+            events += publishers.not_paid(
+                charge,
+                outcome,
+                now,
+                method_blocked=method in stopped,
+                is_last_resort=charge.billing_mode is not charges[charge.key].billing_mode,
+            )
         if method in blocked:
             events.append(publishers.payment_method_blocked(blocked[method], charge, now))
     await outbox.put(tx, events)

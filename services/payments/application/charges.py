@@ -23,6 +23,7 @@ from services.payments.store import refunds as refund_store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import not_found, wrong_state
 from services.runtime.messaging import outbox
+from services.runtime.money import Money, format_minor
 from services.runtime.mutations import Applied
 
 
@@ -66,14 +67,21 @@ async def views_of(
 
 
 async def confirm(
-    tx: Connection, key: ChargeKey, method_key: PaymentMethodKey, now: datetime
+    tx: Connection,
+    key: ChargeKey,
+    method_key: PaymentMethodKey,
+    amount: Money | None,
+    now: datetime,
 ) -> Applied[ChargeView]:
     """Take the customer's confirmation; the worker that makes all charges makes this one.
 
     Raises NOT_FOUND CHARGE_NOT_FOUND or PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION
-    PAYMENT_METHOD_BLOCKED, PAYMENT_METHOD_DETACHED or PAYMENT_REQUEST_STATE.
+    PAYMENT_METHOD_BLOCKED, PAYMENT_METHOD_DETACHED, PAYMENT_REQUEST_STATE, PARTIAL_PAYMENT,
+    OVER_PAYMENT or CURRENCY_MISMATCH.
     """
     charge = await existing(tx, key, lock=True)
+    if amount is not None:
+        _check_amount(charge, amount)
     method = await payment_methods.attached(tx, method_key)
     if method.block_time is not None:
         raise wrong_state(
@@ -88,6 +96,19 @@ async def confirm(
     await charge_store.save(tx, [confirmed])
     [before] = await views(tx, [charge])
     return Applied(before._replace(charge=confirmed), before=before)
+
+
+def _check_amount(charge: Charge, amount: Money) -> None:
+    """Take neither a part of a request, nor more than it. Raises as `confirm`."""
+    wanted = Money(charge.amount_minor, charge.currency)
+    if amount == wanted:
+        return
+    shown = format_minor(wanted.amount_minor, wanted.currency)
+    if amount.currency != wanted.currency:
+        raise wrong_state("CURRENCY_MISMATCH", f"the request is over {shown}")
+    if amount.amount_minor < wanted.amount_minor:
+        raise wrong_state("PARTIAL_PAYMENT", f"the request is over {shown}, and is paid as a whole")
+    raise wrong_state("OVER_PAYMENT", f"the request is over {shown}, and no more")
 
 
 async def decide_due(

@@ -239,15 +239,34 @@ def _dun(
             declined, ChargeEvent.RETRY, now, next_attempt_time=now, fallback_method=fallback
         )
     if following is not DeclineClass.LATER and not policy.awaits_new_method:
-        return abandon(declined, AbandonReason.DECLINED, now)
+        return last_resort(declined, policy, now)
     return retry_later(declined, policy, now)
 
 
+def last_resort(declined: Charge, policy: DunningPolicy, now: datetime) -> Charge:
+    """A charge that is not tried again: over or, by the policy, a request that the customer can pay.
+
+    It is charged by what the customer confirms with, and not under the mandate any more.
+    """
+    if not policy.ask_to_pay_days:
+        return abandon(declined, AbandonReason.DECLINED, now)
+    return _changed(
+        declined,
+        ChargeEvent.REQUEST,
+        now,
+        billing_mode=BillingMode.PAY_ON_NOTICE,
+        mandate="",
+        payment_method=NO_METHOD,
+        awaited_method=NO_METHOD,
+        expire_time=now + timedelta(days=policy.ask_to_pay_days),
+    )
+
+
 def retry_later(charge: Charge, policy: DunningPolicy, now: datetime) -> Charge:
-    """A declined charge at the next retry of the policy; over after the last one."""
+    """A declined charge at the next retry of the policy; after the last one, its last resort."""
     retry_time = policy.retry_time(charge.retry_count, charge.time_zone, now)
     if retry_time is None:
-        return abandon(charge, AbandonReason.DECLINED, now)
+        return last_resort(charge, policy, now)
     counted = charge._replace(retry_count=charge.retry_count + 1)
     if charge.state is ChargeState.SCHEDULED:
         return counted._replace(next_attempt_time=retry_time, update_time=now)

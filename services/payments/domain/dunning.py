@@ -14,6 +14,8 @@ from services.payments.domain.keys import MerchantId
 
 RETRIES_MAX = 10
 RETRY_DAYS_MAX = 60
+# Of a request to pay that an automatic charge ends in.
+ASK_TO_PAY_DAYS_MAX = 60
 ONE_DAY = timedelta(days=1)
 
 
@@ -50,6 +52,8 @@ class DunningPolicy:
     uses_fallbacks: bool = True
     # Whether what needs another payment method waits for it until the last retry.
     awaits_new_method: bool = False
+    # After its last retry a charge becomes a request to pay, for so many days; 0: it is over.
+    ask_to_pay_days: int = 0
     version: int = 0
 
     def retry_time(self, retry_count: int, time_zone: str, now: datetime) -> datetime | None:

@@ -35,6 +35,7 @@ _SAVE = Command("""
     UPDATE charges SET
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
         not_made_count = new.not_made_count, mandate = new.mandate,
+        billing_mode = new.billing_mode, expire_time = new.expire_time,
         awaited_method = new.awaited_method,
         next_attempt_time = new.next_attempt_time,
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
@@ -52,11 +53,12 @@ _SAVE = Command("""
         CAST(:not_made_count AS integer[]), CAST(:mandate AS text[]),
         CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]),
         CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]),
-        CAST(:credit_minor AS bigint[]))
+        CAST(:credit_minor AS bigint[]),
+        CAST(:billing_mode AS text[]), CAST(:expire_time AS timestamptz[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
               update_time, not_made_count, mandate, awaited_method, applied_rules, retry_count,
-              fallback_method, credit_minor)
+              fallback_method, credit_minor, billing_mode, expire_time)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)

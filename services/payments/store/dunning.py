@@ -10,7 +10,7 @@ from services.runtime.db.statements import Command, Query
 _OF_MERCHANTS = Query(
     """
     SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
-           version
+           ask_to_pay_days, version
     FROM dunning_policies
     JOIN unnest(CAST(:merchants AS text[])) AS wanted (merchant) USING (merchant)
 """,
@@ -19,16 +19,16 @@ _OF_MERCHANTS = Query(
 
 _ENSURE = Command("""
     INSERT INTO dunning_policies (merchant, schedule, retry_days, retry_hour, weekdays,
-                                  uses_fallbacks, awaits_new_method, version)
+                                  uses_fallbacks, awaits_new_method, ask_to_pay_days, version)
     VALUES (:merchant, :schedule, :retry_days, :retry_hour, :weekdays, :uses_fallbacks,
-            :awaits_new_method, :version)
+            :awaits_new_method, :ask_to_pay_days, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
 _GET_LOCKED = Query(
     """
     SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
-           version
+           ask_to_pay_days, version
     FROM dunning_policies WHERE merchant = :merchant FOR UPDATE
 """,
     DunningPolicy,
@@ -39,10 +39,11 @@ _CHANGE = Query(
     UPDATE dunning_policies
     SET schedule = :schedule, retry_days = :retry_days, retry_hour = :retry_hour,
         weekdays = :weekdays, uses_fallbacks = :uses_fallbacks,
-        awaits_new_method = :awaits_new_method, version = version + 1
+        awaits_new_method = :awaits_new_method,
+        ask_to_pay_days = :ask_to_pay_days, version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks,
-              awaits_new_method, version
+              awaits_new_method, ask_to_pay_days, version
 """,
     DunningPolicy,
 )
@@ -80,5 +81,6 @@ def _columns(policy: DunningPolicy) -> dict[str, object]:
         "weekdays": list(policy.weekdays),
         "uses_fallbacks": policy.uses_fallbacks,
         "awaits_new_method": policy.awaits_new_method,
+        "ask_to_pay_days": policy.ask_to_pay_days,
         "version": policy.version,
     }

@@ -750,7 +750,7 @@ class DunningPolicy(_message.Message):
         """As `retry_days` says."""
 
     class Schedule(_Schedule, metaclass=_ScheduleEnumTypeWrapper):
-        """When a declined charge is tried again. After the last retry it is over: the order lapses."""
+        """When a declined charge is tried again. After the last retry comes the last resort."""
 
     SCHEDULE_UNSPECIFIED: DunningPolicy.Schedule.ValueType  # 0
     STANDARD: DunningPolicy.Schedule.ValueType  # 1
@@ -770,6 +770,7 @@ class DunningPolicy(_message.Message):
     USES_FALLBACKS_FIELD_NUMBER: _builtins.int
     AWAITS_NEW_METHOD_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ASK_TO_PAY_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/dunningPolicy`."""
     schedule: Global___DunningPolicy.Schedule.ValueType
@@ -786,6 +787,11 @@ class DunningPolicy(_message.Message):
     """
     etag: _builtins.str
     """Changes with every change of the policy (AIP-154)."""
+    ask_to_pay_days: _builtins.int
+    """The last resort. After the last retry, or a decline for good, the customer is asked to pay (PaymentRequested),
+    with any payment method and for so many days, 1 to 60; the order awaits payment until then. 0: the charge is
+    over, and the order lapses.
+    """
     @_builtins.property
     def retry_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Days from each decline to the retry after it, 1 to 60; at most 10, and none: it is not tried again. Given
@@ -809,10 +815,11 @@ class DunningPolicy(_message.Message):
         uses_fallbacks: _builtins.bool = ...,
         awaits_new_method: _builtins.bool = ...,
         etag: _builtins.str = ...,
+        ask_to_pay_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "retry_hour", b"retry_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "ask_to_pay_days", b"ask_to_pay_days", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_hour: _TypeAlias = _typing.Literal["retry_hour"]  # noqa: Y015
     _WhichOneofArgType__retry_hour: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour"]  # noqa: Y015
@@ -1589,21 +1596,29 @@ class ConfirmPaymentRequestRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The charge that is REQUESTED."""
     payment_method: _builtins.str
     """What to pay with, of the same customer."""
     request_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the customer agreed to pay. If set, it must be the amount of the request: no part of it is taken, and
+        nothing above it.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         payment_method: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "payment_method", b"payment_method", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "name", b"name", "payment_method", b"payment_method", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

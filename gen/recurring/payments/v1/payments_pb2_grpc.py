@@ -365,7 +365,8 @@ class PaymentsServiceServicer:
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

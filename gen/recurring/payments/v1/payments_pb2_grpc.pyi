@@ -138,7 +138,8 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
     PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
+    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
     """Gives back a charge or a part of it. The refund goes to the provider within moments.
@@ -407,7 +408,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
-        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED.
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -62,6 +62,7 @@ CREATE TABLE dunning_policies (
     weekdays                integer[]   NOT NULL,
     uses_fallbacks          boolean     NOT NULL,
     awaits_new_method       boolean     NOT NULL,
+    ask_to_pay_days         integer     NOT NULL CHECK (ask_to_pay_days >= 0),
     version                 integer     NOT NULL
 );
 
@@ -480,7 +481,9 @@ CREATE VIEW audit_v1.attempts AS
     SELECT attempts.merchant, attempts.customer, attempts.charge,
            'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/charges/'
                || attempts.charge AS charge_name,
-           number, idempotency_key, attempts.state, charges.billing_mode, attempts.amount_minor,
+           number, idempotency_key, attempts.state,
+           CASE WHEN attempts.mandate = '' THEN 'PAY_ON_NOTICE' ELSE 'AUTOMATIC' END AS billing_mode,
+           attempts.amount_minor,
            attempts.currency, provider_payment,
            -- The guard decides again before it is sent once more.
            coalesce(resend_time, start_time) AS start_time, end_time, payment_methods.provider,
