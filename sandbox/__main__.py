@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import os
+import secrets
 import signal
 import sqlite3
 import sys
@@ -15,8 +16,8 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from sandbox import mail, provider, record, sms, tax
-from sandbox.clock import SETTLE_TIMEOUT_SECONDS, Clock, parse_time
+from sandbox import bank, mail, provider, record, sms, tax
+from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
 from sandbox.outages import Outages
@@ -39,6 +40,10 @@ class Settings:
     record_file: Path
     provider_api_key: str
     sms_api_key: str
+    # Of the bank debit provider: its key, where it sends webhooks, and what it signs them with.
+    bank_api_key: str
+    bank_webhook_url: str
+    bank_webhook_secret: str
     # Where the provider sends its webhooks, and what it signs them with; empty: it sends none.
     webhook_url: str
     webhook_secret: str
@@ -124,6 +129,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         record_file=Path(reader.text("RECORD_FILE")),
         provider_api_key=reader.text("PROVIDER_API_KEY"),
         sms_api_key=reader.text("SMS_API_KEY"),
+        bank_api_key=reader.optional("BANK_API_KEY"),
+        bank_webhook_url=reader.optional("BANK_WEBHOOK_URL"),
+        bank_webhook_secret=reader.optional("BANK_WEBHOOK_SECRET"),
         webhook_url=reader.optional("WEBHOOK_URL"),
         webhook_secret=reader.optional("WEBHOOK_SECRET"),
         start=reader.time("START", datetime.now(UTC).replace(microsecond=0)),
@@ -133,6 +141,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
     if bool(settings.webhook_url) != bool(settings.webhook_secret):
         reader.errors.append(f"{PREFIX}WEBHOOK_SECRET: set both this and WEBHOOK_URL, or neither")
+    if bool(settings.bank_webhook_url) != bool(settings.bank_webhook_secret):
+        reader.errors.append(
+            f"{PREFIX}BANK_WEBHOOK_SECRET: set both this and BANK_WEBHOOK_URL, or neither"
+        )
     if reader.errors:
         raise SettingsError("\n".join(reader.errors))
     return settings
@@ -155,12 +167,29 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     webhooks = provider.Webhooks(
         book, clock, behavior, settings.webhook_url, settings.webhook_secret
     )
-    clock.carry(webhooks)
+    bank_webhooks = bank.BankWebhooks(
+        book, clock, behavior, settings.bank_webhook_url, settings.bank_webhook_secret
+    )
+    clock.carry(AllMessages([webhooks, bank_webhooks]))
     stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
     provider_app.add_routes(stripe.routes())
     disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
     provider_app.add_routes(disputes.routes())
     provider_app.add_routes(provider.Balance(book, clock).routes())
+
+    bank_endpoint = Endpoint(
+        "bank",
+        # Without a key of its own nobody comes in.
+        settings.bank_api_key or secrets.token_hex(),
+        book,
+        clock,
+        outages,
+        bank.refusal_body,
+        lambda: behavior.key_retention,
+        bank.replayed,
+    )
+    bank_app = web.Application(middlewares=[bank_endpoint.middleware])
+    bank_app.add_routes(bank.Bank(book, clock, bank_endpoint, bank_webhooks).routes())
 
     # As Stripe Tax: the same account's key.
     tax_endpoint = Endpoint(
@@ -178,10 +207,12 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
 
     async def begin_sending(_: web.Application) -> None:
         await webhooks.start()
+        await bank_webhooks.start()
 
     async def end_polls(_: web.Application) -> None:
         await clock.close()
         await webhooks.close()
+        await bank_webhooks.close()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
     app = web.Application(middlewares=[guard.middleware])
@@ -195,7 +226,9 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )
+    app.add_routes(bank_webhooks.routes())
     app.add_subapp("/v1", provider_app)
+    app.add_subapp("/bank", bank_app)
     app.add_subapp("/sms/v1", sms_app)
     app.add_subapp("/tax/v1", tax_app)
     app.on_startup.append(begin_sending)

@@ -23,7 +23,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -79,13 +79,36 @@ class Participant:
 class Messages(Protocol):
     """What the outside world sends to the services by itself, at a time."""
 
-    sent_count: int
+    @property
+    def sent_count(self) -> int:
+        """How many times anything was sent."""
 
     def next_due(self) -> datetime | None:
         """When something is to be sent next."""
 
     async def deliver(self) -> None:
         """Send all that is due now."""
+
+
+class AllMessages:
+    """What several parts of the outside world send."""
+
+    def __init__(self, parts: Sequence[Messages]) -> None:
+        self._parts = parts
+
+    @property
+    def sent_count(self) -> int:
+        """How many times anything was sent."""
+        return sum(part.sent_count for part in self._parts)
+
+    def next_due(self) -> datetime | None:
+        """When the first of them sends something next."""
+        return min(filter(None, (part.next_due() for part in self._parts)), default=None)
+
+    async def deliver(self) -> None:
+        """Send all that is due now."""
+        for part in self._parts:
+            await part.deliver()
 
 
 class NotSettledError(Exception):

@@ -87,7 +87,9 @@ class Endpoint:
         outages: Outages,
         refusal_body: RefusalBody,
         key_retention: Callable[[], timedelta | None] = lambda: None,
+        replayed: Callable[[Reply], Reply] = lambda reply: reply,
     ) -> None:
+        """`replayed` says what a request is answered whose key was used before."""
         self._part = part
         self._api_key = api_key.encode()
         self._record = record
@@ -95,6 +97,7 @@ class Endpoint:
         self._outages = outages
         self._refusal_body = refusal_body
         self._key_retention = key_retention
+        self._replayed = replayed
         self._in_flight: set[str] = set()
         # Requests on their way, whose callers may have gone.
         self._queued: set[asyncio.Task[web.StreamResponse]] = set()
@@ -231,7 +234,8 @@ class Endpoint:
                 "This Idempotency-Key was first used with another endpoint or other parameters.",
             )
         if kept:
-            reply = Reply(before["status"], json.loads(before["body"]), replayed=True)
+            kept_reply = Reply(before["status"], json.loads(before["body"]), replayed=True)
+            reply = self._replayed(kept_reply)
         else:
             reply = self._try(db, perform, tries=before["tries"] + 1 if before is not None else 1)
             if received.key is not None:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from sandbox.record import Record, bad_request
 
-PARTS = ("provider", "sms", "mail", "tax")
+PARTS = ("provider", "bank", "sms", "mail", "tax")
 
 
 class Outage(StrEnum):

@@ -160,9 +160,49 @@ CREATE TABLE IF NOT EXISTS webhooks (
     type  TEXT NOT NULL,
     body  TEXT NOT NULL,
     due   INTEGER,
-    tries INTEGER NOT NULL
+    tries INTEGER NOT NULL,
+    -- Which provider sends it, and for the bank's what it is about and when that happened (unix).
+    part    TEXT NOT NULL DEFAULT 'provider',
+    object  TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (due, seq) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhooks_due ON webhooks (part, due, seq) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhooks_of_object ON webhooks (object, created) WHERE object <> '';
+
+-- Bank debits. The times (unix) say what becomes of one; what is null does not.
+CREATE TABLE IF NOT EXISTS bank_payments (
+    seq          INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,
+    mandate      TEXT NOT NULL,
+    amount       INTEGER NOT NULL CHECK (amount > 0),
+    currency     TEXT NOT NULL,
+    description  TEXT,
+    metadata     TEXT NOT NULL,
+    -- Of the metadata.
+    charge       TEXT NOT NULL,
+    created      INTEGER NOT NULL,
+    submits      INTEGER NOT NULL,
+    charged      INTEGER NOT NULL,
+    confirms     INTEGER,
+    fails        INTEGER,
+    cause        TEXT,
+    charged_back INTEGER,
+    cancelled    INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS bank_payments_by_charge ON bank_payments (charge);
+CREATE INDEX IF NOT EXISTS bank_payments_by_time ON bank_payments (created);
+
+CREATE TABLE IF NOT EXISTS bank_refunds (
+    seq      INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    payment  TEXT NOT NULL REFERENCES bank_payments (id),
+    amount   INTEGER NOT NULL CHECK (amount > 0),
+    currency TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    created  INTEGER NOT NULL,
+    paid     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS bank_refunds_by_payment ON bank_refunds (payment);
 
 CREATE TABLE IF NOT EXISTS sms (
     seq       INTEGER PRIMARY KEY,
@@ -352,8 +392,8 @@ def count_everything(record: Record) -> dict[str, object]:
         "sms": table("SELECT status, count(*) FROM sms GROUP BY 1"),
         "mail": {"messages": deliveries[0], "deliveries": deliveries[1]},
         "requests": {
-            part: table(f"SELECT outcome, count(*) FROM requests WHERE part = '{part}' GROUP BY 1")  # noqa: S608 - the four names below
-            for part in ("provider", "sms", "mail", "tax")
+            part: table(f"SELECT outcome, count(*) FROM requests WHERE part = '{part}' GROUP BY 1")  # noqa: S608 - the names below
+            for part in ("provider", "bank", "sms", "mail", "tax")
         },
     }
 

@@ -43,6 +43,8 @@ _TYPES = {
 class Webhooks:
     """The events that are to be sent; without a URL there are none."""
 
+    part = "provider"
+
     def __init__(
         self, record: Record, clock: Clock, behavior: Behavior, url: str, secret: str
     ) -> None:
@@ -155,7 +157,9 @@ class Webhooks:
 
     def next_due(self) -> datetime | None:
         """When the next event is to be sent."""
-        due = self._record.read("SELECT min(due) FROM webhooks WHERE due IS NOT NULL")[0][0]
+        due = self._record.read(
+            "SELECT min(due) FROM webhooks WHERE due IS NOT NULL AND part = ?", self.part
+        )[0][0]
         return None if due is None else datetime.fromtimestamp(due, UTC)
 
     async def deliver(self) -> None:
@@ -182,22 +186,27 @@ class Webhooks:
 
     def _due(self) -> list[sqlite3.Row]:
         return self._record.read(
-            "SELECT seq, body, tries FROM webhooks WHERE due <= ? ORDER BY due, seq LIMIT ?",
+            "SELECT seq, body, tries FROM webhooks WHERE part = ? AND due <= ?"
+            " ORDER BY due, seq LIMIT ?",
+            self.part,
             int(self._clock.now.timestamp()),
             BATCH_EVENTS,
         )
 
     async def _send(self, row: sqlite3.Row, limit: asyncio.Semaphore) -> bool:
         body = str(row["body"]).encode()
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature(body, self._secret, self._clock.now),
-        }
+        headers = self._headers(body)
         assert self._http is not None  # noqa: S101 - started
         with suppress(aiohttp.ClientError, TimeoutError):
             async with limit, self._http.post(self._url, data=body, headers=headers) as answer:
                 return answer.ok
         return False
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(body, self._secret, self._clock.now),
+        }
 
     def _next_due(self, row: sqlite3.Row, *, taken: bool) -> int | None:
         now, tries = int(self._clock.now.timestamp()), int(row["tries"])
@@ -217,12 +226,14 @@ class Webhooks:
             limit = page_size(request)
             await self._record.catch_up()
             rows = self._record.read(
-                "SELECT event AS id, type, tries, due, body FROM webhooks ORDER BY seq DESC LIMIT ?",
+                "SELECT event AS id, type, tries, due, body FROM webhooks WHERE part = ?"
+                " ORDER BY seq DESC LIMIT ?",
+                self.part,
                 limit,
             )
             return web.json_response({"data": [dict(row) for row in rows]})
 
-        return [web.get("/provider/webhooks", show)]
+        return [web.get(f"/{self.part}/webhooks", show)]
 
 
 def _update(db: sqlite3.Connection, updates: Sequence[tuple[int | None, int, int]]) -> None:

@@ -1,0 +1,298 @@
+"""The endpoints of the bank debit provider."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.bank.books import (
+    as_reply,
+    cancel_payment,
+    create_payment,
+    describe_payment,
+    describe_refund,
+    events_of,
+    first_charge_date,
+    refund,
+)
+from sandbox.bank.errors import invalid, missing, misused, wrong_state
+from sandbox.bank.mandates import describe_account, describe_mandate, mandate_of
+from sandbox.bank.webhooks import BankWebhooks
+from sandbox.clock import Clock
+from sandbox.endpoint import Endpoint, Handler, Reply
+from sandbox.record import Record
+
+VERSION = "2015-07-06"
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 500
+METADATA_KEYS_MAX = 3
+METADATA_NAME_CHARACTERS_MAX = 50
+METADATA_VALUE_CHARACTERS_MAX = 500
+_PAYMENT_FIELDS = frozenset(
+    {"amount", "currency", "charge_date", "description", "links", "metadata", "retry_if_possible"}
+)
+_REFUND_FIELDS = frozenset({"amount", "total_amount_confirmation", "links", "metadata"})
+_COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+class Bank:
+    """The provider's API; every public method is one endpoint."""
+
+    def __init__(
+        self, record: Record, clock: Clock, endpoint: Endpoint, webhooks: BankWebhooks
+    ) -> None:
+        self._record = record
+        self._clock = clock
+        self._endpoint = endpoint
+        self._webhooks = webhooks
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes below the address of the provider."""
+        return [
+            web.get("/mandates/{id}", _versioned(self.get_mandate)),
+            web.get("/customer_bank_accounts/{id}", _versioned(self.get_account)),
+            web.post("/payments", _versioned(self.create_payment)),
+            web.get("/payments", _versioned(self.list_payments)),
+            web.get("/payments/{id}", _versioned(self.get_payment)),
+            web.post("/payments/{id}/actions/cancel", _versioned(self.cancel_payment)),
+            web.post("/refunds", _versioned(self.create_refund)),
+            web.get("/refunds", _versioned(self.list_refunds)),
+            web.get("/refunds/{id}", _versioned(self.get_refund)),
+            web.get("/events", _versioned(self.list_events)),
+        ]
+
+    async def get_mandate(self, request: web.Request) -> web.Response:
+        """Return one mandate."""
+        name = request.match_info["id"]
+        mandate = mandate_of(name)
+        if mandate is None:
+            raise missing()
+        shown = {
+            **describe_mandate(name, mandate),
+            "next_possible_charge_date": first_charge_date(self._now()).isoformat(),
+        }
+        return web.json_response({"mandates": shown})
+
+    async def get_account(self, request: web.Request) -> web.Response:
+        """Return the bank account of a mandate."""
+        name = request.match_info["id"]
+        mandate = mandate_of(name.replace("BA_", "MD_", 1))
+        if mandate is None:
+            raise missing()
+        return web.json_response({"customer_bank_accounts": describe_account(name, mandate)})
+
+    async def create_payment(self, request: web.Request) -> web.Response:
+        """Take a payment, to be submitted to the bank."""
+        wanted = await _read_body(request, "payments", _PAYMENT_FIELDS)
+        name = str((wanted.get("links") or {}).get("mandate"))
+        mandate = mandate_of(name)
+        if mandate is None:
+            raise invalid("mandate not found", "payments.links.mandate")
+        if wanted.get("currency") != mandate.currency:
+            raise invalid(f"must be {mandate.currency}", "payments.currency")
+        metadata = _read_metadata(wanted, "payments")
+        charge_date = _read_date(wanted)
+        now = self._now()
+        row = {
+            "mandate": name,
+            "amount": _read_amount(wanted, "payments.amount"),
+            "currency": mandate.currency,
+            "description": wanted.get("description"),
+            "created": now,
+        }
+
+        def perform(db: sqlite3.Connection, _: int) -> Reply:
+            if mandate.status != "active":
+                raise wrong_state("mandate_is_inactive", f"Mandate is {mandate.status}")
+            if charge_date is not None and charge_date < first_charge_date(now):
+                raise invalid("must be on or after the first day", "payments.charge_date")
+            payment = create_payment(db, row, charge_date, mandate, metadata)
+            self._webhooks.enter_payment(db, payment, now)
+            return as_reply("payments", describe_payment(payment, 0, now))
+
+        return await self._answer_once(request, perform)
+
+    async def cancel_payment(self, request: web.Request) -> web.Response:
+        """Give up a payment that was not submitted."""
+        now = self._now()
+
+        def perform(db: sqlite3.Connection, _: int) -> Reply:
+            payment = cancel_payment(db, request.match_info["id"], now)
+            self._webhooks.enter_payment(db, payment, now)
+            return Reply(200, {"payments": describe_payment(payment, 0, now)})
+
+        return await self._answer_once(request, perform)
+
+    async def get_payment(self, request: web.Request) -> web.Response:
+        """Return one payment."""
+        return web.json_response({"payments": self._payment(request.match_info["id"])})
+
+    async def list_payments(self, request: web.Request) -> web.Response:
+        """List payments, newest first."""
+        rows = self._page(request, "bank_payments", ("mandate",))
+        shown = [self._payment(row["id"]) for row in rows]
+        return _list(request, "payments", shown)
+
+    async def create_refund(self, request: web.Request) -> web.Response:
+        """Give back part of a confirmed payment, or all of it."""
+        wanted = await _read_body(request, "refunds", _REFUND_FIELDS)
+        payment = str((wanted.get("links") or {}).get("payment"))
+        amount = _read_amount(wanted, "refunds.amount")
+        total = wanted.get("total_amount_confirmation")
+        if type(total) is not int:
+            raise invalid("must be a number", "refunds.total_amount_confirmation")
+        now = self._now()
+        row = {"metadata": json.dumps(_read_metadata(wanted, "refunds")), "created": now}
+
+        def perform(db: sqlite3.Connection, _: int) -> Reply:
+            entered = refund(db, payment, amount, total, row)
+            return as_reply("refunds", describe_refund(entered, now))
+
+        return await self._answer_once(request, perform)
+
+    async def get_refund(self, request: web.Request) -> web.Response:
+        """Return one refund."""
+        rows = self._record.read(
+            "SELECT * FROM bank_refunds WHERE id = ?", request.match_info["id"]
+        )
+        if not rows:
+            raise missing()
+        return web.json_response({"refunds": describe_refund(rows[0], self._now())})
+
+    async def list_refunds(self, request: web.Request) -> web.Response:
+        """List refunds, newest first."""
+        rows = self._page(request, "bank_refunds", ("payment",))
+        now = self._now()
+        return _list(request, "refunds", [describe_refund(row, now) for row in rows])
+
+    async def list_events(self, request: web.Request) -> web.Response:
+        """List what has become of one payment, newest first."""
+        name = request.query.get("payment")
+        rows = self._record.read("SELECT * FROM bank_payments WHERE id = ?", name)
+        if not rows:
+            raise missing()
+        action = request.query.get("action")
+        events = events_of(rows[0], self._now())
+        return _list(
+            request, "events", [event for event in events if action in {None, event["action"]}]
+        )
+
+    def _payment(self, name: str) -> dict[str, Any]:
+        rows = self._record.read(
+            "SELECT p.*, (SELECT coalesce(sum(r.amount), 0) FROM bank_refunds r"
+            " WHERE r.payment = p.id) AS refunded FROM bank_payments p WHERE id = ?",
+            name,
+        )
+        if not rows:
+            raise missing()
+        return describe_payment(rows[0], rows[0]["refunded"], self._now())
+
+    def _page(self, request: web.Request, table: str, fields: tuple[str, ...]) -> list[sqlite3.Row]:
+        clauses = ["1 = 1"]
+        values: list[object] = []
+        for name, value in request.query.items():
+            if name in fields:
+                clauses.append(f"{name} = ?")
+                values.append(value)
+            elif name == "after":
+                clauses.append(f"seq < (SELECT seq FROM {table} WHERE id = ?)")  # noqa: S608
+                values.append(value)
+            elif name.startswith("created_at[") and name[11:-1] in _COMPARISONS:
+                clauses.append(f"created {_COMPARISONS[name[11:-1]]} ?")
+                values.append(_read_time(name, value))
+            elif name != "limit":
+                raise misused(f"unknown parameter {name}")
+        # Table and clauses are fixed words; all that a caller sent is among the values.
+        where = " AND ".join(clauses)
+        statement = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        return self._record.read(statement, *values, _limit(request) + 1)
+
+    async def _answer_once(
+        self, request: web.Request, perform: Callable[[sqlite3.Connection, int], Reply]
+    ) -> web.Response:
+        # The provider compares no parameters: a key is one resource.
+        try:
+            return await self._endpoint.answer_once(request, {}, perform)
+        finally:
+            self._webhooks.wake()
+
+    def _now(self) -> int:
+        return int(self._clock.now.timestamp())
+
+
+def _versioned(handler: Handler) -> Handler:
+    """Refuse a request that does not say which version of the API it speaks."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("GoCardless-Version") != VERSION:
+            raise misused(f"GoCardless-Version: give {VERSION}")
+        return await handler(request)
+
+    return checked
+
+
+def _list(request: web.Request, name: str, shown: list[Any]) -> web.Response:
+    limit = _limit(request)
+    page = shown[:limit]
+    after = page[-1]["id"] if len(shown) > limit else None
+    meta = {"cursors": {"before": None, "after": after}, "limit": limit}
+    return web.json_response({name: page, "meta": meta})
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(PAGE_SIZE_DEFAULT))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= PAGE_SIZE_MAX):
+        raise misused(f"limit: give a number from 1 to {PAGE_SIZE_MAX}")
+    return int(text)
+
+
+async def _read_body(request: web.Request, name: str, fields: frozenset[str]) -> Mapping[str, Any]:
+    if request.content_type != "application/json":
+        raise misused("Send the parameters as application/json.")
+    try:
+        wanted = (await request.json())[name]
+    except (ValueError, TypeError, KeyError):
+        wanted = None
+    if not isinstance(wanted, dict):
+        raise misused(f"Send an object with {name}.")
+    for field in wanted.keys() - fields:
+        raise invalid("is not known", f"{name}.{field}")
+    return wanted
+
+
+def _read_amount(wanted: Mapping[str, Any], field: str) -> int:
+    amount = wanted.get("amount")
+    if type(amount) is not int or amount <= 0:
+        raise invalid("must be greater than 0", field)
+    return amount
+
+
+def _read_metadata(wanted: Mapping[str, Any], name: str) -> dict[str, str]:
+    metadata = wanted.get("metadata") or {}
+    is_valid = isinstance(metadata, dict) and all(
+        type(value) is str
+        and len(key) <= METADATA_NAME_CHARACTERS_MAX
+        and len(value) <= METADATA_VALUE_CHARACTERS_MAX
+        for key, value in metadata.items()
+    )
+    if not is_valid or len(metadata) > METADATA_KEYS_MAX:
+        raise invalid(f"must be up to {METADATA_KEYS_MAX} texts", f"{name}.metadata")
+    return dict(metadata)
+
+
+def _read_date(wanted: Mapping[str, Any]) -> date | None:
+    text = wanted.get("charge_date")
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except (ValueError, TypeError):
+        raise invalid("must be a date", "payments.charge_date") from None
+
+
+def _read_time(name: str, text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        raise misused(f"{name}: give an ISO 8601 time") from None

@@ -1,0 +1,93 @@
+"""The mandates that exist here: which account is debited, and what its bank says to a payment."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# The schemes of GoCardless, and the one currency that each debits in.
+CURRENCIES = {
+    "ach": "USD", "autogiro": "SEK", "bacs": "GBP", "becs": "AUD", "becs_nz": "NZD",
+    "betalingsservice": "DKK", "pad": "CAD", "sepa_core": "EUR",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mandate:
+    """A mandate of an account, and what becomes of its payments."""
+
+    scheme: str = "sepa_core"
+    account_number_ending: str = "00"
+    bank_name: str = "SANDBOX BANK"
+    status: str = "active"
+    # Why the bank sends a payment back, days after it was submitted; None: it pays.
+    failure_cause: str | None = None
+    # Only the first payment of each charge is sent back.
+    first_alone: bool = False
+    # Whether the payer gets the money back, days after it was paid out.
+    is_charged_back: bool = False
+    # Whether the bank sends it back after the payment was confirmed.
+    fails_late: bool = False
+
+    @property
+    def currency(self) -> str:
+        """What it is debited in."""
+        return CURRENCIES[self.scheme]
+
+
+POOR = "insufficient_funds"
+MANDATES = {
+    "MD_sandbox_sepa": Mandate(),
+    "MD_sandbox_bacs": Mandate("bacs", "11"),
+    "MD_sandbox_poor": Mandate(account_number_ending="51", failure_cause=POOR),
+    "MD_sandbox_poorAtFirst": Mandate(
+        account_number_ending="52", failure_cause=POOR, first_alone=True
+    ),
+    "MD_sandbox_failsAfterConfirmation": Mandate(
+        account_number_ending="53", failure_cause=POOR, fails_late=True
+    ),
+    "MD_sandbox_chargedBack": Mandate(account_number_ending="54", is_charged_back=True),
+    "MD_sandbox_cancelled": Mandate(account_number_ending="55", status="cancelled"),
+}
+# One whose payments are sent back for a cause.
+_FAILING = re.compile(r"MD_sandbox_fails_(?P<cause>[a-z_]{1,60})")
+
+
+def mandate_of(name: str) -> Mandate | None:
+    """The mandate of an id; None if there is none."""
+    if match := _FAILING.fullmatch(name):
+        return Mandate(account_number_ending="59", failure_cause=match["cause"])
+    return MANDATES.get(name)
+
+
+def describe_mandate(name: str, mandate: Mandate) -> Mapping[str, object]:
+    """A mandate as the API shows it."""
+    suffix = name.removeprefix("MD_")
+    return {
+        "id": name,
+        "created_at": "2020-01-01T00:00:00.000Z",
+        "reference": f"REF-{suffix}"[:18],
+        "status": mandate.status,
+        "scheme": mandate.scheme,
+        "metadata": {},
+        "links": {
+            "customer_bank_account": f"BA_{suffix}",
+            "creditor": "CR_sandbox",
+            "customer": f"CU_{suffix}",
+        },
+    }
+
+
+def describe_account(name: str, mandate: Mandate) -> Mapping[str, object]:
+    """A bank account as the API shows it."""
+    suffix = name.removeprefix("BA_")
+    return {
+        "id": name,
+        "created_at": "2020-01-01T00:00:00.000Z",
+        "account_number_ending": mandate.account_number_ending,
+        "account_type": None,
+        "bank_name": mandate.bank_name,
+        "currency": mandate.currency,
+        "enabled": True,
+        "metadata": {},
+        "links": {"customer": f"CU_{suffix}"},
+    }
