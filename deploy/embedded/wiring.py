@@ -14,6 +14,7 @@ DEMO_USER = f"merchant-{DEMO_MERCHANT}"
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
 WEBHOOK_PATH = "/webhooks/stripe"
+BANK_WEBHOOK_PATH = "/webhooks/bank-debit"
 WEBHOOK_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 # Whom a service calls; its settings have their targets.
 CALLS = {
@@ -79,6 +80,9 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
         "SANDBOX_SMS_API_KEY": keys.password("sms"),
         "SANDBOX_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{WEBHOOK_PATH}",
         "SANDBOX_WEBHOOK_SECRET": webhook_secret(keys),
+        "SANDBOX_BANK_API_KEY": keys.password("provider"),
+        "SANDBOX_BANK_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{BANK_WEBHOOK_PATH}",
+        "SANDBOX_BANK_WEBHOOK_SECRET": webhook_secret(keys),
     }
 
 
@@ -123,6 +127,10 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         settings["PROVIDER_TURNS_PER_SECOND"] = "20000"
         settings["WEBHOOK_ADDRESS"] = addresses.local("payments_webhook")
         settings["WEBHOOK_SECRETS"] = webhook_secret(keys)
+        settings["BANK_DEBIT_URL"] = f"{addresses.sandbox_url}/bank"
+        settings["BANK_DEBIT_ACCESS_TOKEN"] = keys.password("provider")
+        settings["BANK_DEBIT_TURNS_PER_SECOND"] = "20000"
+        settings["BANK_DEBIT_WEBHOOK_SECRETS"] = webhook_secret(keys)
     if service == "notify":
         settings["SMS_URL"] = f"{addresses.sandbox_url}/sms"
         settings["SMS_API_KEY"] = keys.password("sms")

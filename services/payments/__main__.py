@@ -12,9 +12,12 @@ from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
 from services.payments.application import ledger
 from services.payments.application.webhooks import WebhookInbox
+from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
     REQUEST_TIMEOUT_SECONDS,
+    STRIPE,
+    Provider,
     StripeProvider,
 )
 from services.payments.clients.providers import Providers
@@ -58,12 +61,18 @@ class Settings(RuntimeSettings):
     # Where customers act on payments: they are sent links to it, and come back to it from their bank.
     # `{merchant}` stands for the merchant's id. Empty: there is no such page.
     payment_page_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    # The address for the provider's webhooks; empty: there is none, and outcomes are looked up alone.
+    # Base address of the bank debit provider; empty: there is none.
+    bank_debit_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    bank_debit_access_token: SecretStr = SecretStr("")
+    bank_debit_turns_per_second: float = Field(default=15, gt=0, le=100_000)
+    # As `webhook_secrets`, of that provider.
+    bank_debit_webhook_secrets: SecretStr = SecretStr("")
+    # The address for the providers' webhooks; empty: there is none, and outcomes are looked up alone.
     webhook_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
     # What the provider signs them with: one secret or, while it is rotated, two, separated by a space.
     webhook_secrets: SecretStr = SecretStr("")
 
-    @field_validator("webhook_secrets")
+    @field_validator("webhook_secrets", "bank_debit_webhook_secrets")
     @classmethod
     def _are_at_most_two(cls, secrets: SecretStr) -> SecretStr:
         if len(secrets.get_secret_value().split()) > WEBHOOK_SECRETS_MAX:
@@ -75,6 +84,17 @@ class Settings(RuntimeSettings):
         yield from super().invalid_settings()
         if bool(self.webhook_address) != bool(self.webhook_secrets.get_secret_value()):
             yield "WEBHOOK_SECRETS", "set both this and RECURRING_WEBHOOK_ADDRESS, or neither"
+        if bool(self.bank_debit_url) != bool(self.bank_debit_access_token.get_secret_value()):
+            yield (
+                "BANK_DEBIT_ACCESS_TOKEN",
+                "set both this and RECURRING_BANK_DEBIT_URL, or neither",
+            )
+        told = bool(self.bank_debit_webhook_secrets.get_secret_value())
+        if told and not (self.webhook_address and self.bank_debit_url):
+            yield (
+                "BANK_DEBIT_WEBHOOK_SECRETS",
+                "set RECURRING_WEBHOOK_ADDRESS and RECURRING_BANK_DEBIT_URL too",
+            )
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's provider among it."""
@@ -83,6 +103,10 @@ class Settings(RuntimeSettings):
             yield "PROVIDER_URL", "a provider of this machine or without TLS"
         if self.payment_page_url.startswith("http://"):
             yield "PAYMENT_PAGE_URL", "a page without TLS"
+        if self.bank_debit_url and is_for_development(self.bank_debit_url):
+            yield "BANK_DEBIT_URL", "a provider of this machine or without TLS"
+        if DEVELOPMENT_SECRET_PREFIX in self.bank_debit_webhook_secrets.get_secret_value():
+            yield "BANK_DEBIT_WEBHOOK_SECRETS", "a secret for development"
         if self.provider_api_key.get_secret_value().startswith("sk_test_"):
             yield "PROVIDER_API_KEY", "a test key"
         if DEVELOPMENT_SECRET_PREFIX in self.webhook_secrets.get_secret_value():
@@ -102,7 +126,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         RequestLimits(clock, settings.provider_turns_per_second),
         settings.payment_page_url,
     )
-    providers = Providers([stripe])
+    providers = Providers([stripe, *await _bank_debit(runtime)])
     rule_packs = RulePacks(runtime.channel(settings.catalog_target))
     notice_ahead = timedelta(days=settings.expiry_notice_days)
     workers = Workers(database, clock, providers, notice_ahead)
@@ -134,13 +158,37 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
 
 
+async def _bank_debit(runtime: Runtime[Settings]) -> list[Provider]:
+    """The provider of bank debits, if one is set, with connections of its own."""
+    settings = runtime.settings
+    if not settings.bank_debit_url:
+        return []
+    http = await runtime.resources.enter_async_context(
+        HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
+    )
+    return [
+        BankDebitProvider(
+            http,
+            settings.bank_debit_url,
+            settings.bank_debit_access_token.get_secret_value(),
+            RequestLimits(runtime.clock, settings.bank_debit_turns_per_second),
+        )
+    ]
+
+
 def _webhook_address(settings: Settings, database: Database, clock: Clock) -> HttpAddress | None:
     if not settings.webhook_address:
         return None
-    secrets = settings.webhook_secrets.get_secret_value().split()
-    receiver = WebhookReceiver(
-        WebhookInbox(database, clock), [secret.encode() for secret in secrets], clock
-    )
+    named = {
+        STRIPE: settings.webhook_secrets,
+        BANK_DEBIT: settings.bank_debit_webhook_secrets,
+    }
+    secrets = {
+        provider: [each.encode() for each in words.get_secret_value().split()]
+        for provider, words in named.items()
+        if words.get_secret_value()
+    }
+    receiver = WebhookReceiver(WebhookInbox(database, clock), secrets, clock)
     return HttpAddress(settings.webhook_address, HttpServer(receiver.answer, HTTP_LIMITS))
 
 

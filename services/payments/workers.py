@@ -124,7 +124,7 @@ class Workers:
         async def ask(provider: Provider, attempt: Attempt) -> Outcome:
             if attempt.charge_key in resent:
                 return await self._charge(provider, attempt)
-            return await provider.close(attempt, now)
+            return await attempts.close(self._database, provider, attempt, now)
 
         return outcomes + await ask_all(lost, ask, self._providers, deadline)
 

@@ -27,6 +27,10 @@ OTHER_NAMES = {"PGSSLROOTCERT", "OTEL_EXPORTER_OTLP_ENDPOINT", "RECURRING_SECRET
 LEFT_OUT = {
     "RECURRING_TAX_SERVICE_URL": "a deployment has a tax service only if its merchants want one",
     "RECURRING_TAX_SERVICE_API_KEY": "as its URL",
+    "RECURRING_BANK_DEBIT_URL": "a deployment debits banks only if its merchants want it",
+    "RECURRING_BANK_DEBIT_ACCESS_TOKEN": "as its URL",
+    "RECURRING_BANK_DEBIT_TURNS_PER_SECOND": "as its URL",
+    "RECURRING_BANK_DEBIT_WEBHOOK_SECRETS": "as its URL",
     "RECURRING_MIGRATION_DATABASE_URL": "the service has no such right; its migrations are told",
     "RECURRING_MIGRATION_NATS_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",

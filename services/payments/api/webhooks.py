@@ -1,17 +1,16 @@
 """The HTTP address for the provider's webhooks, and nothing else."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
+from typing import NamedTuple
 
 from services.payments.application.webhooks import WebhookInbox
-from services.payments.clients.stripe_webhooks import (
-    PROVIDER,
-    SIGNATURE_HEADER,
-    WebhookRefusedError,
-    read_event,
-    verify,
-)
+from services.payments.clients import bank_debit_webhooks, stripe_webhooks
+from services.payments.clients.stripe_webhooks import WebhookRefusedError
+from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response
 from services.runtime.observability import metrics, outages
@@ -20,7 +19,8 @@ from services.runtime.workers.clock import Clock
 
 log = logging.getLogger(__name__)
 
-PATH = f"/webhooks/{PROVIDER}"
+PATHS = "/webhooks/"
+PATH = f"{PATHS}{stripe_webhooks.PROVIDER}"
 # Stripe's events have a few kilobytes, its largest some hundred.
 HTTP_LIMITS = HttpLimits(
     body_max_bytes=512 * 1024,
@@ -42,10 +42,29 @@ _webhooks_counter = metrics.counter(
 )
 
 
+class WebhookForm(NamedTuple):
+    """How one provider signs and words its webhooks."""
+
+    signature_header: str
+    # Raises WebhookRefusedError unless a secret has signed the bytes, lately if it says when.
+    verify: Callable[[bytes, str | None, Sequence[bytes], datetime], None]
+    # Raises WebhookRefusedError if there are none.
+    read_events: Callable[[bytes], Sequence[WebhookEvent]]
+
+
+FORMS = {
+    module.PROVIDER: WebhookForm(module.SIGNATURE_HEADER, module.verify, module.read_events)
+    for module in (stripe_webhooks, bank_debit_webhooks)
+}
+
+
 class WebhookReceiver:
     """Verifies webhooks and stores them, before anything is done about them."""
 
-    def __init__(self, inbox: WebhookInbox, secrets: Sequence[bytes], clock: Clock) -> None:
+    def __init__(
+        self, inbox: WebhookInbox, secrets: Mapping[str, Sequence[bytes]], clock: Clock
+    ) -> None:
+        """`secrets` are those of each provider that sends some."""
         self._inbox = inbox
         self._secrets = secrets
         self._clock = clock
@@ -54,30 +73,33 @@ class WebhookReceiver:
 
     async def answer(self, request: Request) -> Response:
         """Answer 200 once the event is stored; what is not verified leaves no trace but a count."""
-        if request.path != PATH:
+        provider = request.path.removeprefix(PATHS)
+        if not request.path.startswith(PATHS) or provider not in self._secrets:
             return Response(HTTPStatus.NOT_FOUND, "there is nothing here")
         if request.method != "POST":
             return Response(HTTPStatus.METHOD_NOT_ALLOWED, "POST alone", {"allow": "POST"})
         try:
-            call = self._limits.call(("", PROVIDER))
+            call = self._limits.call(("", provider))
         except Problem as problem:
             _count(_TOO_MANY)
             retry_after = {"retry-after": str(max(1, round(problem.retry_seconds)))}
             return Response(HTTPStatus.TOO_MANY_REQUESTS, str(problem), retry_after)
         try:
-            return await self._store(request)
+            return await self._store(request, provider)
         finally:
             call.end()
 
-    async def _store(self, request: Request) -> Response:
+    async def _store(self, request: Request, provider: str) -> Response:
+        form, secrets = FORMS[provider], self._secrets[provider]
         try:
-            verify(request.body, request.header(SIGNATURE_HEADER), self._secrets, self._clock.now())
-            event = read_event(request.body)
+            signature = request.header(form.signature_header)
+            form.verify(request.body, signature, secrets, self._clock.now())
+            events = form.read_events(request.body)
         except WebhookRefusedError as refused:
             _count(_REFUSED)
             return Response(HTTPStatus.BAD_REQUEST, str(refused))
         try:
-            is_new = await self._inbox.store(event)
+            stored = await asyncio.gather(*map(self._inbox.store, events))
         except Exception as error:
             if what := outages.out_of_reach(error):
                 self._outage.failed(what, error)
@@ -86,7 +108,7 @@ class WebhookReceiver:
             _count(_FAILED)
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
         self._outage.works()
-        _count(_STORED if is_new else _REPEATED)
+        _count(_STORED if any(stored) else _REPEATED)
         return Response(HTTPStatus.OK)
 
 

@@ -58,13 +58,23 @@ async def charge(database: Database, provider: Provider, attempt: Attempt) -> Ou
 
     Its key may come back: so the attempt is looked up again, and its outcome is not known till then.
     """
+    token = _opened(database, attempt)
+    return token if isinstance(token, Unknown) else await provider.charge(attempt, token)
+
+
+async def close(database: Database, provider: Provider, attempt: Attempt, now: datetime) -> Outcome:
+    """Have an attempt that the provider does not have never be made there."""
+    token = _opened(database, attempt)
+    return token if isinstance(token, Unknown) else await provider.close(attempt, token, now)
+
+
+def _opened(database: Database, attempt: Attempt) -> str | Unknown:
     try:
-        token = database.keyring.decrypt(
+        return database.keyring.decrypt(
             attempt.provider_token, *token_aad(attempt.method_key)
         ).decode()
     except UnreadableError:
         return Unknown("the token does not open")
-    return await provider.charge(attempt, token)
 
 
 async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime) -> set[ChargeKey]:

@@ -9,6 +9,7 @@ from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.domain.webhooks import (
     OPEN_STATES,
+    TAKEN_BACK,
     WebhookEvent,
     WebhookState,
     WebhookSubject,
@@ -98,9 +99,10 @@ def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookSta
     if attempt is None:
         return WebhookState.UNKNOWN_OBJECT
     paid = OPEN_ATTEMPTS | {AttemptState.SUCCEEDED}
-    return (
-        WebhookState.CONTRADICTED if event.moved and attempt not in paid else WebhookState.HANDLED
-    )
+    moved_unpaid = event.moved and attempt not in paid
+    taken_back = event.object_state in TAKEN_BACK and attempt is AttemptState.SUCCEEDED
+    contradicted = moved_unpaid or taken_back
+    return WebhookState.CONTRADICTED if contradicted else WebhookState.HANDLED
 
 
 def _of_refund(*, known: bool) -> WebhookState:

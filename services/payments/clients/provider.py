@@ -102,7 +102,7 @@ class Provider(Protocol):
     async def find(self, attempt: Attempt) -> Outcome | None:
         """What became of the attempt; None if it is not found, which proves nothing yet."""
 
-    async def close(self, attempt: Attempt, now: datetime) -> Outcome:
+    async def close(self, attempt: Attempt, token: str, now: datetime) -> Outcome:
         """Have the attempt's key refused from now on; NotMade only if it surely never was used."""
 
     async def give_up(self, attempt: Attempt) -> Outcome | None:
@@ -257,7 +257,7 @@ class StripeProvider:
         except _ListTooLongError:
             return None
 
-    async def close(self, attempt: Attempt, now: datetime) -> Outcome:
+    async def close(self, attempt: Attempt, _token: str, now: datetime) -> Outcome:
         """Use the attempt's key for something that moves no money.
 
         A key works for one request: if ours had come before, the provider says so, and whatever of ours

@@ -70,7 +70,7 @@ def _parsed(header: str) -> tuple[int, list[str]]:
     return int(times[0]), signatures
 
 
-def read_event(body: bytes) -> WebhookEvent:
+def read_events(body: bytes) -> list[WebhookEvent]:
     """What a verified webhook is about. Raises WebhookRefusedError if it is no event."""
     try:
         event = orjson.loads(body)
@@ -85,16 +85,17 @@ def read_event(body: bytes) -> WebhookEvent:
     subject = _SUBJECTS.get(str(shown.get("object")), WebhookSubject.OTHER)
     metadata = shown.get("metadata")
     ours = _ours(subject, metadata if isinstance(metadata, dict) else {})
-    return WebhookEvent(
+    told = WebhookEvent(
         provider=PROVIDER,
-        event=_name(event.get("id"), "id"),
-        type=_name(event.get("type"), "type"),
+        event=read_name(event.get("id"), "id"),
+        type=read_name(event.get("type"), "type"),
         subject=subject,
-        object=_name(shown.get("id", ""), "object"),
-        object_state=_name(shown.get("status") or "", "status"),
+        object=read_name(shown.get("id", ""), "object"),
+        object_state=read_name(shown.get("status") or "", "status"),
         moved=shown.get("status") == "succeeded",
         **ours,
     )
+    return [told]
 
 
 _SUBJECTS = {
@@ -103,7 +104,7 @@ _SUBJECTS = {
 }
 
 
-def _name(value: object, what: str) -> str:
+def read_name(value: object, what: str) -> str:
     """A word of the provider's that is kept. PostgreSQL has no texts with NUL."""
     if not isinstance(value, str) or len(value) > NAME_MAX_CHARACTERS or "\0" in value:
         raise WebhookRefusedError(f"the event's {what} is no name")
@@ -115,7 +116,7 @@ def _ours(subject: WebhookSubject, metadata: Mapping[str, Any]) -> dict[str, Any
     try:
         if subject is WebhookSubject.PAYMENT:
             charge: ChargeKey = CHARGE.key(str(metadata.get("charge")))
-            key = _name(metadata.get("attempt"), "attempt")
+            key = read_name(metadata.get("attempt"), "attempt")
             return {**charge._asdict(), "idempotency_key": key}
         if subject is WebhookSubject.REFUND:
             refund: RefundKey = REFUND.key(str(metadata.get("refund")))

@@ -1,8 +1,9 @@
 """Declines, sorted by what can follow them, and how often a payment method may be declined. Pure.
 
 Sources, read on 2026-11-28: https://docs.stripe.com/declines/codes and
-https://docs.stripe.com/declines/card (codes, `advice_code`); the networks' rules on authorization
-reattempts as https://support.checkout.com/hc/en-us/articles/25482040901394 and
+https://docs.stripe.com/declines/card (codes, `advice_code`); of bank debits, the causes of failures in
+https://developer.gocardless.com/api-reference#events (read on 2026-11-30); the networks' rules on
+authorization reattempts as https://support.checkout.com/hc/en-us/articles/25482040901394 and
 https://developers.tabapay.com/docs/excessive-retry-rules give them (Visa category 1; from 19 May 2025
 20 reattempts in 30 days; Mastercard 10 in 24 hours and 35 in 30 days, advice 03 and 21). For any other
 brand the stricter rule of the two holds; whatever the amount.
@@ -24,8 +25,10 @@ _CAPS = {"visa": _VISA_DECLINES, "mastercard": _MASTERCARD_DECLINES}
 COUNTED_DECLINES = (10, 20, 35)
 # The card or account is gone, or its holder has ended our permission: no order will ever be paid by it.
 STOPPING_CODES = frozenset({
-    "card_not_supported", "do_not_try_again", "expired_card", "fraudulent", "incorrect_number",
-    "invalid_account", "invalid_number", "lost_card", "merchant_blacklist",
+    "authorisation_disputed", "bank_account_closed", "bank_account_transferred", "card_not_supported",
+    "direct_debit_not_enabled", "do_not_try_again", "expired_card", "fraudulent", "incorrect_number",
+    "invalid_account", "invalid_bank_details", "invalid_number", "lost_card", "mandate_cancelled",
+    "mandate_expired", "mandate_is_inactive", "merchant_blacklist",
     "new_account_information_available", "pickup_card", "restricted_card",
     "revocation_of_all_authorizations", "revocation_of_authorization", "security_violation",
     "stolen_card", "stop_payment_order", "transaction_not_allowed",
@@ -33,9 +36,9 @@ STOPPING_CODES = frozenset({
 NEVER_AGAIN_ADVICE = "do_not_try_again"
 # The holder ended our permission, or the charge makes no sense with any card.
 _NEVER_CODES = frozenset({
-    "amount_not_chargeable", "currency_not_supported", "fraudulent", "merchant_blacklist",
-    "not_permitted", "revocation_of_all_authorizations", "revocation_of_authorization",
-    "security_violation", "service_not_allowed", "stop_payment_order",
+    "amount_not_chargeable", "authorisation_disputed", "currency_not_supported", "fraudulent",
+    "merchant_blacklist", "not_permitted", "payment_stopped", "revocation_of_all_authorizations",
+    "revocation_of_authorization", "security_violation", "service_not_allowed", "stop_payment_order",
 })  # fmt: skip
 # The card is good, but its issuer wants to hear from its holder.
 AUTHENTICATION_REQUIRED = "authentication_required"

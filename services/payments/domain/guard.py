@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import (
     BillingMode,
@@ -96,6 +97,8 @@ def guard(
             reasons.add(RefusalReason.RULES_UNKNOWN)
         applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
         reasons |= {rule.reason for rule in applied if rule.reason}
+    if not debits_in(use.brand, charge.currency):
+        reasons.add(RefusalReason.CURRENCY_NOT_CHARGEABLE)
     if use.missing:
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif use.blocked:

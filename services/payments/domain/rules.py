@@ -31,6 +31,7 @@ _SCHEMES = {
     "visa": PaymentScheme.VISA,
     "mastercard": PaymentScheme.MASTERCARD,
     "sepa_debit": PaymentScheme.SEPA_DIRECT_DEBIT,
+    "sepa_core": PaymentScheme.SEPA_DIRECT_DEBIT,
 }
 
 

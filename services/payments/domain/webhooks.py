@@ -35,6 +35,10 @@ class WebhookState(StrEnum):
 OPEN_STATES = (WebhookState.UNKNOWN_OBJECT, WebhookState.CONTRADICTED)
 
 
+# States of a payment by which its bank took the money back, if it had come.
+TAKEN_BACK = frozenset({"charged_back", "failed"})
+
+
 class WebhookSubject(StrEnum):
     """What an event is about."""
 

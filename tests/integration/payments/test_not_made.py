@@ -199,7 +199,7 @@ async def test_a_request_that_comes_after_its_key_was_closed_moves_no_money(
         [attempt] = await attempt_store.due(tx, range(BUCKETS), NOW + HOUR, 1)
     await switch_outage(payments, on=False)
     await payments.withdraw()
-    await payments.provider.close(attempt, NOW + HOUR)
+    await payments.provider.close(attempt, "", NOW + HOUR)
     # From a process that was paused before it sent.
     late: Outcome = await payments.provider.charge(attempt, "pm_card_visa")
 

@@ -67,7 +67,7 @@ async def payments(service_database: ServiceDatabase, tmp_path: Path) -> AsyncIt
         )
         stack.push_async_callback(database.close)
         secrets = [SECRET.encode(), OLD_SECRET.encode()]
-        receiver = WebhookReceiver(WebhookInbox(database, clock), secrets, clock)
+        receiver = WebhookReceiver(WebhookInbox(database, clock), {"stripe": secrets}, clock)
         server = HttpServer(receiver.answer, HTTP_LIMITS)
         await server.start(address)
         stack.push_async_callback(server.stop, 1)

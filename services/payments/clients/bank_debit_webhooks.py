@@ -1,0 +1,90 @@
+"""Webhooks of the bank debit provider: are they its own, and what are they about.
+
+Source: https://developer.gocardless.com/api-reference#webhooks and #events, read on 2026-11-30. It
+signs the bytes alone, without a time: one that is sent again is known by the ids of its events.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from services.payments.clients.bank_debit import BANK_DEBIT
+from services.payments.clients.stripe_webhooks import WebhookRefusedError, read_name
+from services.payments.domain.keys import ChargeKey, RefundKey
+from services.payments.domain.webhooks import (
+    NO_CHARGE,
+    NO_CUSTOMER,
+    NO_MERCHANT,
+    WebhookEvent,
+    WebhookSubject,
+)
+from services.payments.names import CHARGE, REFUND
+
+PROVIDER = BANK_DEBIT
+SIGNATURE_HEADER = "webhook-signature"
+# As the provider documents it.
+EVENTS_MAX = 250
+_SUBJECTS = {"payments": WebhookSubject.PAYMENT, "refunds": WebhookSubject.REFUND}
+# By these the money came, or is to stay.
+_MOVED = frozenset({"confirmed", "paid_out", "chargeback_cancelled", "paid"})
+
+
+def verify(body: bytes, header: str | None, secrets: Sequence[bytes], _now: datetime) -> None:
+    """Check that one of the secrets has signed these bytes. Raises WebhookRefusedError."""
+    given = (header or "").encode()
+    expected = [hmac.new(secret, body, sha256).hexdigest().encode() for secret in secrets]
+    # Each in constant time.
+    if not any(hmac.compare_digest(each, given) for each in expected):
+        raise WebhookRefusedError("the signature is not of this body")
+
+
+def read_events(body: bytes) -> list[WebhookEvent]:
+    """What a verified webhook is about. Raises WebhookRefusedError if it has no events."""
+    try:
+        webhook = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise WebhookRefusedError("the body is not JSON") from None
+    events = webhook.get("events") if isinstance(webhook, dict) else None
+    if not isinstance(events, list) or len(events) > EVENTS_MAX:
+        raise WebhookRefusedError("the body has no events")
+    return [*_read(events)]
+
+
+def _read(events: Sequence[object]) -> Iterator[WebhookEvent]:
+    for event in events:
+        if not isinstance(event, dict):
+            raise WebhookRefusedError("an event is none")
+        kind, action = read_name(event.get("resource_type"), "type"), event.get("action")
+        subject = _SUBJECTS.get(kind, WebhookSubject.OTHER)
+        links = event.get("links")
+        about = (links if isinstance(links, dict) else {}).get(kind.removesuffix("s"), "")
+        yield WebhookEvent(
+            provider=PROVIDER,
+            event=read_name(event.get("id"), "id"),
+            type=read_name(f"{kind}.{action}", "type"),
+            subject=subject,
+            object=read_name(about, "object"),
+            object_state=read_name(action, "action"),
+            moved=action in _MOVED,
+            **_ours(subject, event.get("resource_metadata")),
+        )
+
+
+def _ours(subject: WebhookSubject, metadata: object) -> Mapping[str, Any]:
+    """The charge, or the refund, that a resource says that it was made for; nothing if it says none."""
+    named = metadata if isinstance(metadata, dict) else {}
+    try:
+        if subject is WebhookSubject.PAYMENT:
+            charge: ChargeKey = CHARGE.key(str(named.get("charge")))
+            key = read_name(named.get("attempt"), "attempt")
+            return {**charge._asdict(), "idempotency_key": key}
+        if subject is WebhookSubject.REFUND:
+            refund: RefundKey = REFUND.key(str(named.get("refund")))
+            return refund._asdict()
+    except (ValueError, WebhookRefusedError):
+        pass
+    return {"merchant": NO_MERCHANT, "customer": NO_CUSTOMER, "charge": NO_CHARGE}

@@ -1,0 +1,238 @@
+"""Bank debits: submitted, decided by a bank over days, sent back late, cancelled in time."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from recurring.payments.v1 import payments_pb2
+
+from deploy.embedded.ports import HOST
+from services.payments.api.webhooks import HTTP_LIMITS, PATHS, WebhookReceiver
+from services.payments.application.webhooks import WebhookInbox
+from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.db.pool import Database, Pool
+from services.runtime.errors import Problem
+from services.runtime.http_client import HttpClient
+from services.runtime.http_server import HttpServer
+from tests.conftest import KEYRING, ServiceDatabase
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    DAY,
+    NOW,
+    ManualClock,
+    Payments,
+    State,
+    event_of,
+)
+from tests.integration.sandbox.process import Sandbox, held_port
+
+TOKEN = "access_token_of_the_bank"
+SECRET = "secret_of_the_bank"
+SEPA, POOR_AT_FIRST = "MD_sandbox_sepa", "MD_sandbox_poorAtFirst"
+Attempt = payments_pb2.Charge.Attempt
+
+
+@pytest.fixture
+async def payments(service_database: ServiceDatabase, tmp_path: Path) -> AsyncIterator[Payments]:
+    """Payments with a provider of bank debits, whose webhooks come."""
+    held = held_port()
+    address = f"{HOST}:{held.getsockname()[1]}"
+    clock = ManualClock(NOW)
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        sandbox = Sandbox(
+            tmp_path / "record.sqlite3",
+            http,
+            environment={
+                "SANDBOX_EXPECTED_SERVICES": ",",
+                "SANDBOX_START": NOW.isoformat(),
+                "SANDBOX_BANK_API_KEY": TOKEN,
+                "SANDBOX_BANK_WEBHOOK_URL": f"http://{address}{PATHS}{BANK_DEBIT}",
+                "SANDBOX_BANK_WEBHOOK_SECRET": SECRET,
+            },
+        )
+        await sandbox.start()
+        stack.push_async_callback(sandbox.close)
+        database = Database(
+            Pool(service_database("payments"), application="test", size=6, keyring=KEYRING)
+        )
+        stack.push_async_callback(database.close)
+        inbox = WebhookInbox(database, clock)
+        server = HttpServer(
+            WebhookReceiver(inbox, {BANK_DEBIT: [SECRET.encode()]}, clock).answer, HTTP_LIMITS
+        )
+        await server.start(address)
+        stack.push_async_callback(server.stop, 1)
+        client = await stack.enter_async_context(HttpClient(connections_max=20, timeout_seconds=10))
+        provider = BankDebitProvider(client, f"{sandbox.url}/bank", TOKEN)
+        payments = Payments(database, clock, sandbox, provider)
+        payments.webhook_url = f"http://{address}{PATHS}{BANK_DEBIT}"
+        yield payments
+    held.close()
+
+
+async def begin(payments: Payments, mandate: str = SEPA) -> None:
+    await payments.consent(mandate)
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+
+
+async def pass_days(payments: Payments, days: int, part: timedelta = DAY) -> None:
+    """At the bank, which tells what it decided, and here."""
+    sandbox = payments.sandbox
+    for _ in range(days):
+        seconds = int(part.total_seconds())
+        async with sandbox.http.post(
+            f"{sandbox.url}/clock/advance", json={"seconds": seconds}
+        ) as done:
+            await done.read()
+        payments.clock.move(part)
+        await payments.work()
+
+
+async def at_bank(payments: Payments, path: str = "/payments") -> list[dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {TOKEN}", "GoCardless-Version": "2015-07-06"}
+    async with payments.sandbox.http.get(
+        f"{payments.sandbox.url}/bank{path}", headers=headers
+    ) as answer:
+        listed: list[dict[str, Any]] = (await answer.json())[path.strip("/")]
+        return listed
+
+
+async def switch_outage(payments: Payments, kind: str = "lost_answers", *, on: bool) -> None:
+    await payments.sandbox.ask("PUT", "/outages/bank", json={"on": on, "kind": kind})
+
+
+async def test_a_mandate_at_the_bank_is_shown_as_an_account_that_is_debited(
+    payments: Payments,
+) -> None:
+    method = await payments.payment_method(SEPA)
+    assert (method.kind, method.provider) == (payments_pb2.PaymentMethod.BANK_DEBIT, BANK_DEBIT)
+    assert (method.brand, method.last4) == ("sepa_core", "00")
+
+
+async def test_a_mandate_that_was_cancelled_at_the_bank_is_no_payment_method(
+    payments: Payments,
+) -> None:
+    with pytest.raises(Problem) as problem:
+        await payments.payment_method("MD_sandbox_cancelled")
+    assert problem.value.reason == "PROVIDER_TOKEN_UNKNOWN"
+
+
+async def test_a_bank_debit_is_pending_until_the_bank_confirms_it(payments: Payments) -> None:
+    await begin(payments)
+    charge = await payments.charge()
+    assert charge.state == State.IN_FLIGHT
+    assert [attempt.state for attempt in charge.attempts] == [Attempt.PENDING]
+    assert await payments.published() == []
+    await pass_days(payments, 4)
+    assert (await payments.charge()).state == State.IN_FLIGHT
+    await pass_days(payments, 1)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await payments.published() == ["PaymentSucceeded"]
+    assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
+
+
+async def test_a_debit_that_the_bank_sends_back_is_tried_again(payments: Payments) -> None:
+    await begin(payments, POOR_AT_FIRST)
+    await pass_days(payments, 5)
+    charge = await payments.charge()
+    assert (charge.state, charge.attempts[0].decline_code) == (
+        State.SCHEDULED,
+        "insufficient_funds",
+    )
+    assert event_of(await payments.events(), "PaymentDeclined").decline_code == "insufficient_funds"
+    await pass_days(payments, 6)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert [payment["status"] for payment in await at_bank(payments)] == ["confirmed", "failed"]
+
+
+async def test_a_debit_of_a_closed_account_ends_the_use_of_it(payments: Payments) -> None:
+    await begin(payments, "MD_sandbox_fails_bank_account_closed")
+    await pass_days(payments, 5)
+    charge = await payments.charge()
+    assert charge.state == State.ABANDONED
+    assert "PaymentMethodBlocked" in await payments.published()
+
+
+async def test_a_debit_is_found_without_any_webhook(payments: Payments) -> None:
+    await payments.sandbox.ask(
+        "PUT", "/provider/behavior", json={"webhooks_late_seconds": 90 * 86_400}
+    )
+    await begin(payments)
+    await pass_days(payments, 6)
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+
+async def test_a_debit_whose_answer_was_lost_is_made_once(payments: Payments) -> None:
+    await switch_outage(payments, on=False)
+    await payments.consent(SEPA)
+    await payments.announce()
+    await payments.fall_due()
+    await switch_outage(payments, on=True)
+    await payments.due_work.charge()
+    await switch_outage(payments, on=False)
+    assert (await payments.charge()).attempts[0].state == Attempt.UNKNOWN
+    await pass_days(payments, 1, timedelta(minutes=1))
+    assert [each.state for each in (await payments.charge()).attempts] == [Attempt.PENDING]
+    assert len(await at_bank(payments)) == 1
+
+
+async def test_a_debit_that_never_arrived_and_is_not_wanted_any_more_never_will(
+    payments: Payments,
+) -> None:
+    await payments.consent(SEPA)
+    await payments.announce()
+    await payments.fall_due()
+    await switch_outage(payments, "unavailable", on=True)
+    await payments.due_work.charge()
+    await payments.withdraw()
+    await switch_outage(payments, on=False)
+    await pass_days(payments, 1, timedelta(minutes=1))
+    charge = await payments.charge()
+    assert [each.state for each in charge.attempts] == [Attempt.NOT_MADE]
+    # What took the key is small, far away and cancelled.
+    [taken] = await at_bank(payments)
+    assert (taken["status"], taken["amount"]) == ("cancelled", 1)
+
+
+async def test_a_debit_in_a_currency_that_its_scheme_does_not_move_is_refused(
+    payments: Payments,
+) -> None:
+    await begin(payments, "MD_sandbox_bacs")
+    charge = await payments.charge()
+    assert charge.state == State.REFUSED
+    assert [*charge.refusal_reasons] == [payments_pb2.CURRENCY_NOT_CHARGEABLE]
+
+
+async def test_a_debit_that_is_given_back_is_refunded_once(payments: Payments) -> None:
+    await begin(payments)
+    await pass_days(payments, 5)
+    await payments.refund(amount_minor=100)
+    await payments.work()
+    await pass_days(payments, 3)
+    assert (await payments.charge()).refunded_amount.units == 1
+    assert [refund["amount"] for refund in await at_bank(payments, "/refunds")] == [100]
+
+
+async def test_a_debit_that_is_charged_back_is_found_by_people(payments: Payments) -> None:
+    await begin(payments, "MD_sandbox_chargedBack")
+    await pass_days(payments, 14)
+    act_for_all("payments")
+    kept = await payments.rows(
+        "SELECT type FROM webhook_events WHERE state = 'CONTRADICTED' ORDER BY receive_time"
+    )
+    assert kept == [("payments.charged_back",)]
+
+
+async def test_a_webhook_that_another_has_signed_is_refused(payments: Payments) -> None:
+    async with payments.sandbox.http.post(
+        payments.webhook_url, data=b'{"events": []}', headers={"Webhook-Signature": "0" * 64}
+    ) as answer:
+        assert answer.status == 400
