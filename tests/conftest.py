@@ -96,7 +96,9 @@ def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
 @contextmanager
 def whole_stack(folder: Path, *users: str) -> Iterator[EmbeddedStack]:
     """A suite of its own with its sandbox, on free ports, for the tests of some folders."""
-    stack = EmbeddedStack(folder, Addresses.free())
+    # Nothing is booked at a time that no test decides.
+    unasked = {"RECURRING_BALANCE_POLL_SECONDS": "0"}
+    stack = EmbeddedStack(folder, Addresses.free(), settings=unasked)
     _stacks_in_use.append((stack, frozenset(users)))
     try:
         stack.up()

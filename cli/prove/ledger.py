@@ -177,10 +177,76 @@ SALES_IN_LEDGER = LocalClause(
     """,
     ("ledger-entries",),
 )
+PAYOUTS_ADD_UP = LocalClause(
+    "payouts-add-up",
+    "What a payout brought to a merchant is what its transactions come to, to the cent.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.payouts WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant,
+           format('%s brought %s %s in %s transactions, and %s of them come to %s', payout,
+                  coalesce(amount_minor, 0), currency, coalesce(transaction_count, 0),
+                  coalesce(found_count, 0), coalesce(found_minor, 0)) AS what
+    FROM audit_v1.payouts
+    LEFT JOIN (
+        SELECT merchant, payout, currency, count(*) AS found_count,
+               sum(amount_minor - fee_minor) AS found_minor
+        FROM audit_v1.balance_transactions WHERE payout <> '' AND $1 IN ('', merchant)
+        GROUP BY merchant, payout, currency
+    ) AS found USING (merchant, payout, currency)
+    WHERE $1 IN ('', merchant)
+      AND (transaction_count, amount_minor) IS DISTINCT FROM (found_count, found_minor)
+    """,
+)
+PAYOUTS_IN_LEDGER = LocalClause(
+    "payouts-in-ledger",
+    "What payouts brought to a merchant is booked, and nothing else is booked as paid out.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.payouts WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant, format('%s %s were paid out and %s are booked', coalesce(paid_minor, 0), currency,
+                            coalesce(booked_minor, 0)) AS what
+    FROM (
+        SELECT merchant, currency, sum(amount_minor) AS paid_minor FROM audit_v1.payouts
+        WHERE $1 IN ('', merchant) GROUP BY merchant, currency
+    ) AS paid
+    FULL JOIN (
+        SELECT merchant, currency, sum(amount_minor) AS booked_minor FROM audit_v1.ledger_entries
+        WHERE account = 'bank' AND kind LIKE 'PAYOUT %' AND $1 IN ('', merchant)
+        GROUP BY merchant, currency
+    ) AS booked USING (merchant, currency)
+    WHERE coalesce(paid_minor, 0) <> coalesce(booked_minor, 0)
+    """,
+)
+FEES_IN_LEDGER = LocalClause(
+    "fees-in-ledger",
+    "What the provider keeps of a merchant's money is booked once, and nothing else is.",
+    ("payments",),
+    """
+    SELECT count(*) FROM audit_v1.balance_transactions
+    WHERE merchant <> '' AND fee_minor <> 0 AND $1 IN ('', merchant)
+    """,
+    """
+    SELECT merchant,
+           format('%s %s were kept and %s are booked as fees', coalesce(kept_minor, 0), currency,
+                  coalesce(booked_minor, 0)) AS what
+    FROM (
+        SELECT merchant, currency, sum(fee_minor) AS kept_minor FROM audit_v1.balance_transactions
+        WHERE merchant <> '' AND $1 IN ('', merchant) GROUP BY merchant, currency) AS kept
+    FULL JOIN (
+        SELECT merchant, currency, sum(amount_minor) AS booked_minor FROM audit_v1.ledger_entries
+        WHERE account = 'fees' AND kind = 'FEE' AND $1 IN ('', merchant)
+        GROUP BY merchant, currency) AS booked USING (merchant, currency)
+    WHERE coalesce(kept_minor, 0) <> coalesce(booked_minor, 0)
+    """,
+)
 LOCAL = (
     CAPTURED_IN_LEDGER,
     SALES_IN_LEDGER,
     REFUNDS_WITHIN_CHARGE,
     LEDGER_DAYS_ADD_UP,
     CREDIT_ADDS_UP,
+    FEES_IN_LEDGER,
+    PAYOUTS_ADD_UP,
+    PAYOUTS_IN_LEDGER,
 )

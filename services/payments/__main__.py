@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
-from services.payments.application import ledger
+from services.payments.application import ledger, provider_balance
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
 from services.payments.clients.provider import (
@@ -23,6 +23,7 @@ from services.payments.clients.provider import (
 from services.payments.clients.providers import Providers
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
+from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
@@ -56,6 +57,8 @@ class Settings(RuntimeSettings):
     lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
     # How many payments, look-ups and refunds a process begins with it in a second.
     provider_turns_per_second: float = Field(default=100, gt=0, le=100_000)
+    # So often what the provider keeps and pays out is read; 0: it is not.
+    balance_poll_seconds: float = Field(default=300, ge=0, le=86_400)
     # So long before a payment method expires its customer is told.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
     # Where customers act on payments: they are sent links to it, and come back to it from their bank.
@@ -152,6 +155,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 ledger.CLOSE_POLL_SECONDS,
                 ledger.CLOSE_DEADLINE_SECONDS,
             ),
+            *_balance_reading(settings, database, clock, http),
         ),
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
@@ -174,6 +178,22 @@ async def _bank_debit(runtime: Runtime[Settings]) -> list[Provider]:
             RequestLimits(runtime.clock, settings.bank_debit_turns_per_second),
         )
     ]
+
+
+def _balance_reading(
+    settings: Settings, database: Database, clock: Clock, http: HttpClient
+) -> Iterator[PeriodicWork]:
+    if not settings.balance_poll_seconds:
+        return
+    balance = StripeBalance(
+        http, settings.provider_url, settings.provider_api_key.get_secret_value()
+    )
+    yield PeriodicWork(
+        "provider-balance",
+        partial(provider_balance.read, database, balance, clock),
+        settings.balance_poll_seconds,
+        provider_balance.DEADLINE_SECONDS,
+    )
 
 
 def _webhook_address(settings: Settings, database: Database, clock: Clock) -> HttpAddress | None:

@@ -137,6 +137,17 @@ def to_provider(amount_minor: int, currency: str) -> int:
     return amount
 
 
+def from_provider(amount: int, currency: str) -> int:
+    """An amount of the provider's API, which may be negative, in minor units of ISO 4217.
+
+    Raises UnsupportedCurrencyError, or UnsupportedAmountError if it is a fraction of a minor unit.
+    """
+    minor, rest = divmod(amount * minor_factor(currency), _known(currency).factor)
+    if rest:
+        raise UnsupportedAmountError(f"{amount} of the provider's units is no amount in {currency}")
+    return minor
+
+
 def check_charge(amount_minor: int, currency: str) -> None:
     """Raise UnsupportedCurrencyError or UnsupportedAmountError if it can't be charged at all."""
     known = _known(currency)

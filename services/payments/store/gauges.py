@@ -46,7 +46,10 @@ GAUGE_QUERIES = (
                    ) AS counted) AS webhooks_unknown,
                    (SELECT count(*) FROM (
                        SELECT FROM webhook_events WHERE state = 'CONTRADICTED' LIMIT :limit
-                   ) AS counted) AS webhooks_contradicted
+                   ) AS counted) AS webhooks_contradicted,
+                   (SELECT count(*) FROM (
+                       SELECT FROM provider_payouts WHERE state = 'MISMATCHED' LIMIT :limit
+                   ) AS counted) AS payouts_mismatched
         """,
         {
             "due": Gauge("recurring.charges.due", "{charge}", "Charges that are due and not tried"),
@@ -80,6 +83,11 @@ GAUGE_QUERIES = (
                 "recurring.webhooks.contradicted",
                 "{webhook}",
                 "Webhooks by which money moved that is not booked",
+            ),
+            "payouts_mismatched": Gauge(
+                "recurring.payouts.mismatched",
+                "{payout}",
+                "Payouts that are not what their transactions come to",
             ),
         },
     ),

@@ -137,6 +137,31 @@ CHANGES = {
         VALUES ('acme', 'customer-1', 'EUR', 1)
         """,
     ),
+    "fees-in-ledger": (
+        "payments",
+        """
+        INSERT INTO balance_transactions (merchant, customer, source, balance_transaction, type,
+                                          amount_minor, fee_minor, currency, create_time)
+        VALUES ('acme', 'customer-1', '', 'txn_1', 'OTHER', 0, 1, 'EUR', now())
+        """,
+    ),
+    "payouts-add-up": (
+        "payments",
+        """
+        INSERT INTO payouts (merchant, payout, currency, charges_minor, refunds_minor, disputes_minor,
+                             others_minor, fees_minor, transaction_count, amount_minor, arrive_time)
+        VALUES ('acme', 'po_1', 'EUR', 0, 0, 0, 0, 0, 1, 0, now())
+        """,
+    ),
+    "payouts-in-ledger": (
+        "payments",
+        """
+        INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
+                                      credit_account, amount_minor, currency, book_time)
+        VALUES ('acme', '', 'po_1', 'PAYOUT EUR', gen_random_uuid(), 'bank', 'provider-clearing', 1,
+                'EUR', now())
+        """,
+    ),
     "receipt-sent": (
         "notify",
         "UPDATE notices SET kind = 'REFUND' WHERE notice = 'ended-tea-1-1'",

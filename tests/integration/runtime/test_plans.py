@@ -33,6 +33,7 @@ EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
+    "payments.store.provider_balance._SHARES": "what a payout has paid out, once a day and currency",
     "scheduler.store.orders._CHANGED_SINCE": "an operator's walk, after the catalog was restored",
     "scheduler.store.standing_orders._CHANGED_SINCE": "an operator's walk, as that of orders",
     "scheduler.store.products._RECHECK_OUT_OF_STOCK": "what is held, once when units arrive",
@@ -46,7 +47,7 @@ EXEMPT = {
 # Tables that stay small.
 SMALL = {
     "alembic_version", "served_revisions", "outbox_cursor", "bucket_leases", "lease_holders",
-    "ledger_closing",
+    "ledger_closing", "balance_reading",
 }  # fmt: skip
 # What reads all that is below it before it gives a row, or may.
 READS_ALL = {"Sort", "Aggregate", "Hash", "Hash Join", "Merge Join", "Materialize"}

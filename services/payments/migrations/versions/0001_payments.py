@@ -344,6 +344,79 @@ CREATE UNIQUE INDEX credit_transactions_one_a_source ON credit_transactions (cus
     WHERE source <> '';
 CREATE INDEX credit_transactions_listed ON credit_transactions (customer, merchant, position);
 
+-- What each movement of money left of the provider's balance.
+CREATE TABLE balance_transactions (
+    -- Empty, as the customer is: the provider's account moved it for somebody of whom we do not know.
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    -- The charge or refund; of others the provider's id of what it is about.
+    source                  text        NOT NULL,
+    -- The provider's id.
+    balance_transaction     text        NOT NULL,
+    type                    text        NOT NULL
+                            CHECK (type IN ('CHARGE', 'REFUND', 'REFUND_FAILURE', 'DISPUTE',
+                                            'DISPUTE_REVERSAL', 'OTHER')),
+    amount_minor            bigint      NOT NULL,
+    fee_minor               bigint      NOT NULL,
+    currency                text        NOT NULL,
+    create_time             timestamptz NOT NULL,
+    -- What it was paid out with, by the provider's id; empty while it was not.
+    payout                  text        NOT NULL DEFAULT '',
+    PRIMARY KEY (customer, merchant, balance_transaction)
+);
+CREATE INDEX balance_transactions_of_payout ON balance_transactions (payout) WHERE payout <> '';
+-- For proofs, as that of charges.
+CREATE INDEX balance_transactions_create_time ON balance_transactions USING brin (create_time)
+    WITH (pages_per_range = 32, autosummarize);
+
+-- What the provider has paid out, for all merchants; no caller sees any. A copy on each shard.
+CREATE TABLE provider_payouts (
+    -- The provider's id.
+    payout                  text        NOT NULL PRIMARY KEY,
+    amount_minor            bigint      NOT NULL,
+    currency                text        NOT NULL,
+    arrive_time             timestamptz NOT NULL,
+    state                   text        NOT NULL DEFAULT 'LISTED'
+                            CHECK (state IN ('LISTED', 'MATCHED', 'MISMATCHED')),
+    -- How much more it is than its transactions come to.
+    difference_minor        bigint      NOT NULL DEFAULT 0,
+    -- The last of its transactions that was read, while they are being read.
+    after                   text        NOT NULL DEFAULT '',
+    CHECK ((difference_minor <> 0) = (state = 'MISMATCHED'))
+);
+CREATE INDEX provider_payouts_listed ON provider_payouts (payout) WHERE state = 'LISTED';
+CREATE INDEX provider_payouts_mismatched ON provider_payouts (payout) WHERE state = 'MISMATCHED';
+ALTER TABLE provider_payouts ENABLE ROW LEVEL SECURITY;
+
+-- What a payout brought to a merchant.
+CREATE TABLE payouts (
+    merchant                text        NOT NULL,
+    payout                  text        NOT NULL,
+    currency                text        NOT NULL,
+    charges_minor           bigint      NOT NULL,
+    refunds_minor           bigint      NOT NULL,
+    disputes_minor          bigint      NOT NULL,
+    others_minor            bigint      NOT NULL,
+    fees_minor              bigint      NOT NULL,
+    transaction_count       integer     NOT NULL,
+    amount_minor            bigint      NOT NULL,
+    arrive_time             timestamptz NOT NULL,
+    PRIMARY KEY (merchant, payout, currency),
+    CHECK (amount_minor = charges_minor + refunds_minor + disputes_minor + others_minor - fees_minor)
+);
+
+-- Which time of the provider's balance is being read, and how far. One row.
+CREATE TABLE balance_reading (
+    since_time              timestamptz NOT NULL,
+    until_time              timestamptz NOT NULL CHECK (until_time >= since_time),
+    after                   text        NOT NULL,
+    -- By the clock of the database: when a replica last had its turn.
+    turn_time               timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX balance_reading_one_row ON balance_reading ((true));
+INSERT INTO balance_reading (since_time, until_time, after, turn_time)
+VALUES ('1970-01-01', '1970-01-01', '', '1970-01-01');
+
 -- What providers tell by themselves: which of their objects to look up.
 CREATE TABLE webhook_events (
     provider                text        NOT NULL,
@@ -443,10 +516,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers',
-    'ledger_days', 'credit_balances', 'credit_transactions');
+    'ledger_days', 'credit_balances', 'credit_transactions', 'balance_transactions', 'payouts');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
-SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing');
+SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
+SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts');
+SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
@@ -557,6 +632,14 @@ CREATE VIEW audit_v1.credit_transactions AS
                || credit_transaction AS name,
            type, amount_minor, currency, source, create_time, balance_after_minor
     FROM credit_transactions;
+CREATE VIEW audit_v1.balance_transactions AS
+    SELECT merchant, customer, source, balance_transaction, type, amount_minor, fee_minor, currency,
+           create_time, payout
+    FROM balance_transactions;
+CREATE VIEW audit_v1.payouts AS
+    SELECT merchant, payout, currency, charges_minor, refunds_minor, disputes_minor, others_minor,
+           fees_minor, transaction_count, amount_minor, arrive_time
+    FROM payouts;
 CREATE VIEW audit_v1.ledger_days AS
     SELECT merchant, account, currency, book_date, debit_minor, credit_minor,
            book_date::timestamp AT TIME ZONE 'UTC' AS day_time

@@ -1,0 +1,162 @@
+"""What the provider says of its balance: transactions and payouts, page by page.
+
+Source: https://docs.stripe.com/api/balance_transactions/list and https://docs.stripe.com/api/payouts/list,
+read on 2026-11-30. A transaction says whose it is by the metadata of the payment or refund that it is
+about, which is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from services.payments.clients.provider import ProviderUnreachable
+from services.payments.domain.provider_amounts import from_provider
+from services.payments.domain.provider_balance import (
+    NO_CUSTOMER,
+    NOBODY,
+    BalanceTransaction,
+    BalanceType,
+    ProviderPayout,
+)
+from services.payments.names import CHARGE, REFUND
+from services.runtime.http_client import HttpClient, HttpError
+
+T = TypeVar("T")
+PAGE_SIZE = 100
+_OK = 200
+# By what the provider reports them as.
+_TYPES = {
+    "charge": BalanceType.CHARGE,
+    "refund": BalanceType.REFUND,
+    "refund_failure": BalanceType.REFUND_FAILURE,
+    "dispute": BalanceType.DISPUTE,
+    "dispute_reversal": BalanceType.DISPUTE_REVERSAL,
+}
+_PAYOUT = "payout"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of a list, the newest first."""
+
+    items: Sequence[T]
+    # What the next page comes after; empty on the last one.
+    after: str
+
+
+class ProviderBalance(Protocol):
+    """What is asked of a provider's balance. Each raises ProviderUnreachable."""
+
+    async def transactions(
+        self, since: datetime, until: datetime, after: str
+    ) -> Page[BalanceTransaction]:
+        """What moved the balance in a time, without payouts."""
+
+    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
+        """What a payout has paid out."""
+
+    async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
+        """What was paid out in a time."""
+
+
+class StripeBalance:
+    """Asks Stripe, or what looks like it."""
+
+    def __init__(self, http: HttpClient, base_url: str, api_key: str) -> None:
+        self._http = http
+        self._base_url = f"{base_url.rstrip('/')}/v1"
+        self._headers = {"Authorization": f"Bearer {api_key}"}
+
+    async def transactions(
+        self, since: datetime, until: datetime, after: str
+    ) -> Page[BalanceTransaction]:
+        """By the time of their creation, which is in whole seconds."""
+        return await self._transactions(_created(since, until), after)
+
+    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
+        """By the payout's id."""
+        return await self._transactions({"payout": payout}, after)
+
+    async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
+        """By the time of their creation."""
+        listed, next_after = await self._list("/payouts", _created(since, until), after)
+        return Page([_payout(shown) for shown in listed], next_after)
+
+    async def _transactions(self, query: Mapping[str, str], after: str) -> Page[BalanceTransaction]:
+        expand = {"expand[0]": "data.source", "expand[1]": "data.source.payment_intent"}
+        listed, next_after = await self._list("/balance_transactions", {**query, **expand}, after)
+        return Page(
+            [_transaction(shown) for shown in listed if shown.get("type") != _PAYOUT], next_after
+        )
+
+    async def _list(
+        self, path: str, query: Mapping[str, str], after: str
+    ) -> tuple[Sequence[Mapping[str, Any]], str]:
+        paged = {**query, "limit": str(PAGE_SIZE), **({"starting_after": after} if after else {})}
+        try:
+            answer = await self._http.request(
+                "GET", self._base_url + path, query=paged, headers=self._headers
+            )
+            body = answer.json()
+        except (HttpError, ValueError) as error:
+            # Its class says enough, and holds nothing that was sent.
+            raise ProviderUnreachable(type(error).__name__) from None
+        listed = body.get("data") if isinstance(body, dict) else None
+        if answer.status != _OK or not isinstance(listed, list):
+            raise ProviderUnreachable(f"the list was answered {answer.status}")
+        has_more = bool(body.get("has_more")) and listed
+        return listed, str(listed[-1]["id"]) if has_more else ""
+
+
+def _created(since: datetime, until: datetime) -> dict[str, str]:
+    return {
+        "created[gte]": str(int(since.timestamp())),
+        "created[lt]": str(int(until.timestamp())),
+    }
+
+
+def _transaction(shown: Mapping[str, Any]) -> BalanceTransaction:
+    currency = str(shown["currency"]).upper()
+    kind = _TYPES.get(str(shown.get("reporting_category")), BalanceType.OTHER)
+    merchant, customer, source = _owner(shown)
+    return BalanceTransaction(
+        merchant,
+        customer,
+        source,
+        str(shown["id"]),
+        kind,
+        from_provider(int(shown["amount"]), currency),
+        from_provider(int(shown["fee"]), currency),
+        currency,
+        datetime.fromtimestamp(int(shown["created"]), UTC),
+    )
+
+
+def _owner(shown: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    """Whose a transaction is, and of which charge or refund; nobody's where it says nothing of ours."""
+    source = shown.get("source")
+    if not isinstance(source, dict):
+        return NOBODY, NO_CUSTOMER, str(source or "")
+    found = [source, source.get("payment_intent")]
+    for about in found:
+        metadata = about.get("metadata") if isinstance(about, dict) else None
+        if not isinstance(metadata, dict):
+            continue
+        for name, pattern in (("refund", REFUND), ("charge", CHARGE)):
+            try:
+                key = pattern.key(str(metadata.get(name)))
+            except ValueError:
+                continue
+            return key.merchant, key.customer, key.name
+    return NOBODY, NO_CUSTOMER, str(source.get("id", ""))
+
+
+def _payout(shown: Mapping[str, Any]) -> ProviderPayout:
+    currency = str(shown["currency"]).upper()
+    return ProviderPayout(
+        str(shown["id"]),
+        from_provider(int(shown["amount"]), currency),
+        currency,
+        datetime.fromtimestamp(int(shown["arrival_date"]), UTC),
+    )

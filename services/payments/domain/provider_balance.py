@@ -1,0 +1,132 @@
+"""The provider's balance: what each movement of money left of it, and what it has paid out. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.payments.domain.accounts import BANK, FEES, PROVIDER_CLEARING
+from services.payments.domain.keys import CustomerId, MerchantId, derived_key
+from services.payments.domain.ledger import Transfer
+
+# Nobody's of whom we know: the provider's account may be used by others, too.
+NOBODY = MerchantId("")
+# A payout is of all customers.
+NO_CUSTOMER = CustomerId("")
+
+
+class BalanceType(StrEnum):
+    """What moved the money."""
+
+    CHARGE = "CHARGE"
+    REFUND = "REFUND"
+    REFUND_FAILURE = "REFUND_FAILURE"
+    DISPUTE = "DISPUTE"
+    DISPUTE_REVERSAL = "DISPUTE_REVERSAL"
+    OTHER = "OTHER"
+
+
+class BalanceTransaction(NamedTuple):
+    """A movement of the provider's balance, in minor units of its currency."""
+
+    # Empty where it is none of a charge of ours.
+    merchant: MerchantId
+    customer: CustomerId
+    # The charge or refund that it is about, by our name; of others the provider's id.
+    source: str
+    # The provider's id.
+    balance_transaction: str
+    type: BalanceType
+    # Negative: it left the balance.
+    amount_minor: int
+    # What the provider kept for it.
+    fee_minor: int
+    currency: str
+    create_time: datetime
+
+    @property
+    def net_minor(self) -> int:
+        """What it changed the balance by."""
+        return self.amount_minor - self.fee_minor
+
+    @property
+    def name(self) -> str:
+        """What the books call it."""
+        key = derived_key("balance-transaction", self.balance_transaction)
+        return f"merchants/{self.merchant}/balanceTransactions/{key}"
+
+
+class ProviderPayout(NamedTuple):
+    """What the provider has paid out at once, for all merchants of its account."""
+
+    payout: str
+    amount_minor: int
+    currency: str
+    arrive_time: datetime
+
+
+class PayoutShare(NamedTuple):
+    """What a payout brought to one merchant."""
+
+    merchant: MerchantId
+    payout: str
+    currency: str
+    # What charges brought, and refunds, disputes and all else took; without fees.
+    charges_minor: int
+    refunds_minor: int
+    disputes_minor: int
+    others_minor: int
+    fees_minor: int
+    transaction_count: int
+
+    @property
+    def amount_minor(self) -> int:
+        """What the merchant gets."""
+        moved_minor = self.charges_minor + self.refunds_minor + self.disputes_minor
+        return moved_minor + self.others_minor - self.fees_minor
+
+    @property
+    def name(self) -> str:
+        """What the books call it."""
+        return f"merchants/{self.merchant}/payouts/{derived_key('payout', self.payout)}"
+
+
+def payout_state(payout: ProviderPayout, shares: Sequence[PayoutShare]) -> tuple[str, int]:
+    """Whether a payout is what its transactions come to, and by how much it is more than that."""
+    # What is of another currency explains nothing of it.
+    explained_minor = sum(it.amount_minor for it in shares if it.currency == payout.currency)
+    difference_minor = payout.amount_minor - explained_minor
+    return ("MISMATCHED" if difference_minor else "MATCHED"), difference_minor
+
+
+def book_fee(transaction: BalanceTransaction, now: datetime) -> Transfer:
+    """What the provider kept of a charge, or gave back."""
+    kept = transaction.fee_minor > 0
+    return Transfer(
+        transaction.merchant,
+        transaction.customer,
+        transaction.name,
+        "FEE",
+        FEES if kept else PROVIDER_CLEARING,
+        PROVIDER_CLEARING if kept else FEES,
+        abs(transaction.fee_minor),
+        transaction.currency,
+        now,
+    )
+
+
+def book_payout(share: PayoutShare, now: datetime) -> Transfer:
+    """What the provider held for a merchant is in the bank, or was taken from there."""
+    paid = share.amount_minor > 0
+    return Transfer(
+        share.merchant,
+        NO_CUSTOMER,
+        share.name,
+        # One of several currencies is booked in each.
+        f"PAYOUT {share.currency}",
+        BANK if paid else PROVIDER_CLEARING,
+        PROVIDER_CLEARING if paid else BANK,
+        abs(share.amount_minor),
+        share.currency,
+        now,
+    )

@@ -1,0 +1,223 @@
+"""What the provider said of its balance: transactions, payouts, and how far both were read."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from services.payments.domain.keys import CustomerId, MerchantId
+from services.payments.domain.provider_balance import (
+    BalanceTransaction,
+    PayoutShare,
+    ProviderPayout,
+)
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query, scalar
+
+
+class Window(NamedTuple):
+    """The time whose transactions are being read, and after which of them the next page comes."""
+
+    since_time: datetime
+    until_time: datetime
+    after: str
+
+
+class ListedPayout(NamedTuple):
+    """A payout whose transactions are being read."""
+
+    payout: str
+    amount_minor: int
+    currency: str
+    arrive_time: datetime
+    after: str
+
+    @property
+    def provider_payout(self) -> ProviderPayout:
+        """What the provider said of it."""
+        return ProviderPayout(*self[:4])
+
+
+class _Id(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    balance_transaction: str
+
+
+class _ShareId(NamedTuple):
+    merchant: MerchantId
+    payout: str
+    currency: str
+
+
+# By the clock of the database, so that replicas take turns whatever the simulated one does. A window
+# that is not read yet stays as it is.
+_TAKE_TURN = Query(
+    """
+    UPDATE balance_reading
+    SET turn_time = clock_timestamp(),
+        until_time = CASE WHEN until_time > since_time THEN until_time
+                          ELSE greatest(since_time, CAST(:until_time AS timestamptz)) END
+    WHERE turn_time < clock_timestamp() - make_interval(secs => :turn_seconds)
+    RETURNING since_time, until_time, after
+""",
+    Window,
+)
+# Guarded by where it was: a replica that was held up moves nothing.
+_ADVANCE = Command("""
+    UPDATE balance_reading SET after = :next_after
+    WHERE since_time = :since_time AND until_time = :until_time AND after = :after
+""")
+_END_WINDOW = Command("""
+    UPDATE balance_reading SET since_time = until_time, after = ''
+    WHERE since_time = :since_time AND until_time = :until_time AND after = :after
+""")
+
+_INSERT = Query(
+    """
+    INSERT INTO balance_transactions (merchant, customer, source, balance_transaction, type,
+                                      amount_minor, fee_minor, currency, create_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
+        CAST(:balance_transaction AS text[]), CAST(:type AS text[]),
+        CAST(:amount_minor AS bigint[]), CAST(:fee_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:create_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, balance_transaction) DO NOTHING
+    RETURNING merchant, customer, balance_transaction
+""",
+    _Id,
+)
+_ASSIGN = Command("""
+    UPDATE balance_transactions SET payout = :payout
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:balance_transaction AS text[]))
+      AS paid (customer, merchant, balance_transaction)
+    WHERE balance_transactions.customer = paid.customer
+      AND balance_transactions.merchant = paid.merchant
+      AND balance_transactions.balance_transaction = paid.balance_transaction
+      AND payout = ''
+""")
+
+_INSERT_PAYOUTS = Command("""
+    INSERT INTO provider_payouts (payout, amount_minor, currency, arrive_time)
+    SELECT * FROM unnest(CAST(:payout AS text[]), CAST(:amount_minor AS bigint[]),
+                         CAST(:currency AS text[]), CAST(:arrive_time AS timestamptz[]))
+    ON CONFLICT (payout) DO NOTHING
+""")
+_LISTED = Query(
+    """
+    SELECT payout, amount_minor, currency, arrive_time, after FROM provider_payouts
+    WHERE state = 'LISTED' ORDER BY payout LIMIT :limit
+""",
+    ListedPayout,
+)
+_ADVANCE_PAYOUT = Command("""
+    UPDATE provider_payouts SET after = :next_after
+    WHERE payout = :payout AND state = 'LISTED' AND after = :after
+""")
+_END_PAYOUT: Query[str] = Query(
+    """
+    UPDATE provider_payouts SET state = :state, difference_minor = :difference_minor, after = ''
+    WHERE payout = :payout AND state = 'LISTED'
+    RETURNING payout
+""",
+    scalar,
+)
+_SHARES = Query(
+    """
+    SELECT merchant, payout, currency,
+           CAST(coalesce(sum(amount_minor) FILTER (WHERE type = 'CHARGE'), 0) AS bigint)
+             AS charges_minor,
+           CAST(coalesce(sum(amount_minor) FILTER (WHERE type LIKE 'REFUND%'), 0) AS bigint)
+             AS refunds_minor,
+           CAST(coalesce(sum(amount_minor) FILTER (WHERE type LIKE 'DISPUTE%'), 0) AS bigint)
+             AS disputes_minor,
+           CAST(coalesce(sum(amount_minor) FILTER (WHERE type = 'OTHER'), 0) AS bigint)
+             AS others_minor,
+           CAST(sum(fee_minor) AS bigint) AS fees_minor,
+           CAST(count(*) AS integer) AS transaction_count
+    FROM balance_transactions WHERE payout = :payout
+    GROUP BY merchant, payout, currency ORDER BY merchant, currency
+""",
+    PayoutShare,
+)
+_INSERT_SHARES = Query(
+    """
+    INSERT INTO payouts (merchant, payout, currency, charges_minor, refunds_minor, disputes_minor,
+                         others_minor, fees_minor, transaction_count, amount_minor, arrive_time)
+    SELECT *, CAST(:arrive_time AS timestamptz) FROM unnest(
+        CAST(:merchant AS text[]), CAST(:payout AS text[]), CAST(:currency AS text[]),
+        CAST(:charges_minor AS bigint[]), CAST(:refunds_minor AS bigint[]),
+        CAST(:disputes_minor AS bigint[]), CAST(:others_minor AS bigint[]),
+        CAST(:fees_minor AS bigint[]), CAST(:transaction_count AS integer[]),
+        CAST(:amount_minor AS bigint[]))
+    ON CONFLICT (merchant, payout, currency) DO NOTHING
+    RETURNING merchant, payout, currency
+""",
+    _ShareId,
+)
+
+
+async def take_turn(tx: Connection, until_time: datetime, turn_seconds: float) -> Window | None:
+    """The time to read now; None while another replica has just had its turn."""
+    return await _TAKE_TURN.one_or_none(tx, until_time=until_time, turn_seconds=turn_seconds)
+
+
+async def advance(tx: Connection, window: Window, next_after: str) -> None:
+    """Remember that a page was read."""
+    await _ADVANCE.run(tx, **window._asdict(), next_after=next_after)
+
+
+async def end_window(tx: Connection, window: Window) -> None:
+    """Remember that a time was read as a whole."""
+    await _END_WINDOW.run(tx, **window._asdict())
+
+
+async def insert(
+    tx: Connection, transactions: Sequence[BalanceTransaction]
+) -> list[BalanceTransaction]:
+    """Keep transactions; returns which were new."""
+    new = set(await _INSERT.all_for(tx, transactions))
+    return [
+        transaction
+        for transaction in transactions
+        if _Id(transaction.merchant, transaction.customer, transaction.balance_transaction) in new
+    ]
+
+
+async def assign(tx: Connection, payout: str, transactions: Sequence[BalanceTransaction]) -> None:
+    """Remember what a payout has paid out."""
+    await _ASSIGN.run_for(tx, transactions, payout=payout)
+
+
+async def insert_payouts(tx: Connection, payouts: Collection[ProviderPayout]) -> None:
+    """Keep payouts whose transactions are to be read."""
+    await _INSERT_PAYOUTS.run_for(tx, payouts)
+
+
+async def listed_payouts(tx: Connection, limit: int) -> list[ListedPayout]:
+    """Payouts whose transactions are not all read."""
+    return await _LISTED.all(tx, limit=limit)
+
+
+async def advance_payout(tx: Connection, payout: ListedPayout, next_after: str) -> None:
+    """Remember that a page of a payout's transactions was read."""
+    await _ADVANCE_PAYOUT.run(tx, payout=payout.payout, after=payout.after, next_after=next_after)
+
+
+async def end_payout(tx: Connection, payout: str, state: str, difference_minor: int) -> bool:
+    """Remember that a payout was read as a whole; False if somebody else was quicker."""
+    ended = await _END_PAYOUT.all(tx, payout=payout, state=state, difference_minor=difference_minor)
+    return bool(ended)
+
+
+async def shares(tx: Connection, payout: str) -> list[PayoutShare]:
+    """What a payout brought to each merchant, and to nobody of whom we know."""
+    return await _SHARES.all(tx, payout=payout)
+
+
+async def insert_shares(
+    tx: Connection, found: Sequence[PayoutShare], arrive_time: datetime
+) -> list[PayoutShare]:
+    """Keep what a payout brought to merchants; returns which were new."""
+    new = set(await _INSERT_SHARES.all_for(tx, found, arrive_time=arrive_time))
+    return [share for share in found if _ShareId(*share[:3]) in new]

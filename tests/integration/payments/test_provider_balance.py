@@ -1,0 +1,159 @@
+"""What the provider keeps and pays out is booked once each, and matched to the cent."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import pytest
+
+from services.payments.application import provider_balance
+from services.payments.clients.provider import ProviderUnreachable
+from services.payments.clients.stripe_balance import Page, ProviderBalance, StripeBalance
+from services.payments.domain.provider_balance import BalanceTransaction
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.http_client import HttpClient
+from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments
+from tests.integration.sandbox.process import PROVIDER_API_KEY
+
+FEE_MINOR = 43
+
+
+@pytest.fixture
+async def balance(payments: Payments) -> AsyncIterator[StripeBalance]:
+    async with HttpClient(connections_max=2, timeout_seconds=10) as http:
+        yield StripeBalance(http, payments.sandbox.url, PROVIDER_API_KEY)
+
+
+async def days_pass(payments: Payments, days: int) -> None:
+    """At the provider, and here until the same instant."""
+    sandbox = payments.sandbox
+    advance = f"{sandbox.url}/clock/advance"
+    async with sandbox.http.post(advance, json={"seconds": days * 86_400}) as done:
+        await done.read()
+    now = datetime.fromisoformat((await sandbox.ask("GET", "/clock")).body["now"])
+    await payments.pass_time(now - payments.clock.now())
+
+
+async def read(payments: Payments, balance: ProviderBalance) -> None:
+    act_for_all("payments")
+    await provider_balance.read(payments.database, balance, payments.clock, turn_seconds=0)
+
+
+async def payouts(payments: Payments) -> list[tuple[str, int]]:
+    """What became of each payout, and by how much it is not explained."""
+    act_for_all("payments")
+    found = await payments.rows("SELECT state, difference_minor FROM provider_payouts")
+    return [(str(state), int(difference_minor)) for state, difference_minor in found]
+
+
+@pytest.fixture
+async def paid(payments: Payments) -> Payments:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    return payments
+
+
+async def test_a_fee_is_booked_once_however_often_it_is_read(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await paid.refund("part", 250)
+    await paid.work()
+    await days_pass(paid, 1)
+    for _ in range(2):
+        await read(paid, balance)
+    # As if nothing had been read before.
+    async with paid.database.begin() as tx:
+        await tx.execute("UPDATE balance_reading SET since_time = '1970-01-01'")
+    await read(paid, balance)
+
+    balances = await paid.balances()
+    assert balances["fees"] == FEE_MINOR
+    assert balances["provider-clearing"] == AMOUNT_MINOR - 250 - FEE_MINOR
+    assert await paid.rows("SELECT source, type FROM balance_transactions ORDER BY type") == [
+        (CHARGE, "CHARGE"),
+        (f"{CHARGE}/refunds/part", "REFUND"),
+    ]
+
+
+async def test_a_payout_is_matched_and_empties_what_the_provider_holds(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await paid.refund("part", 250)
+    await paid.work()
+    await days_pass(paid, 3)
+    for _ in range(2):
+        await read(paid, balance)
+
+    left_minor = AMOUNT_MINOR - 250 - FEE_MINOR
+    balances = await paid.balances()
+    assert (balances["bank"], balances["provider-clearing"]) == (left_minor, 0)
+    assert await paid.rows(
+        "SELECT charges_minor, refunds_minor, fees_minor, transaction_count, amount_minor"
+        " FROM payouts"
+    ) == [(AMOUNT_MINOR, -250, FEE_MINOR, 2, left_minor)]
+    assert await payouts(paid) == [("MATCHED", 0)]
+
+
+async def test_money_of_others_on_the_same_account_is_nobodys(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await paid.sandbox.charge("pm_card_visa", key="another shop's")
+    await days_pass(paid, 3)
+    await read(paid, balance)
+    assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
+    assert await payouts(paid) == [("MATCHED", 0)]
+    assert await paid.rows("SELECT merchant, transaction_count FROM payouts") == [("acme", 1)]
+
+
+class BrokenOff:
+    """A balance whose list of a payout ends in the middle, or leaves the charge out."""
+
+    def __init__(self, balance: StripeBalance, *, breaks: bool) -> None:
+        self._balance = balance
+        self._breaks = breaks
+        self.transactions = balance.transactions
+        self.payouts = balance.payouts
+
+    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
+        if self._breaks:
+            raise ProviderUnreachable("broken off")
+        page = await self._balance.transactions_of(payout, after)
+        return Page(page.items[1:], page.after)
+
+
+async def test_a_list_that_breaks_off_books_no_payout_and_is_read_again(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await days_pass(paid, 3)
+    with pytest.raises(ProviderUnreachable):
+        await read(paid, BrokenOff(balance, breaks=True))
+    assert "bank" not in await paid.balances()
+    await read(paid, balance)
+    assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
+
+
+async def test_a_payout_that_its_transactions_do_not_explain_is_found(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await days_pass(paid, 3)
+    await read(paid, BrokenOff(balance, breaks=False))
+    assert await payouts(paid) == [("MISMATCHED", AMOUNT_MINOR - FEE_MINOR)]
+    assert "bank" not in await paid.balances()
+
+
+async def test_a_payout_that_is_read_again_once_its_list_is_complete_adds_up(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await days_pass(paid, 3)
+    await read(paid, BrokenOff(balance, breaks=False))
+    act_for_all("payments")
+    # As the runbook says.
+    async with paid.database.begin() as tx:
+        await tx.execute(
+            "UPDATE provider_payouts SET state = 'LISTED', difference_minor = 0"
+            " WHERE state = 'MISMATCHED'"
+        )
+    await read(paid, balance)
+    assert await payouts(paid) == [("MATCHED", 0)]
+    assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
