@@ -114,6 +114,7 @@ ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
 REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),
     "amount": lambda it: format_money(it.amount),
+    "as credit": lambda it: format_money(it.credit_amount),
     "state": lambda it: pb.Refund.State.Name(it.state),
     "failure code": lambda it: it.failure_code,
     "note": lambda it: it.note,
@@ -418,13 +419,17 @@ async def create_refund(
     refund: Annotated[
         str, typer.Option("--id", help="The id of the new refund. Default: generated.")
     ] = "",
+    *,
+    to_credit: Annotated[
+        bool, typer.Option("--to-credit", help="As credit, and not to the payment method.")
+    ] = False,
 ) -> None:
     """Refund a charge, or part of it."""
     request_id = new_request_id()
     request = pb.CreateRefundRequest(
         parent=session.name(CHARGE, charge),
         refund_id=refund or f"r-{request_id[:8]}",
-        refund=pb.Refund(amount=amount, note=note),
+        refund=pb.Refund(amount=amount, note=note, to_credit=to_credit),
         request_id=request_id,
     )
     session.output.one(await session.payments.CreateRefund(request), REFUND_COLUMNS)

@@ -20,8 +20,9 @@ _MOVED_AND_BOOKED = """
         WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
           AND $1 IN ('', merchant) AND OF_CHARGE
         UNION ALL
-        SELECT merchant, name, -amount_minor, currency FROM audit_v1.refunds
-        WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant) AND OF_CHARGE)
+        SELECT merchant, name, credit_minor - amount_minor, currency FROM audit_v1.refunds
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
+          AND $1 IN ('', merchant) AND OF_CHARGE)
 """
 # The charges that were due, or of which something was booked, on a day that is not settled. Refunds are
 # few, and may be made of any charge.
@@ -73,17 +74,25 @@ CAPTURED_IN_LEDGER = LocalClause(
 )
 REFUNDS_WITHIN_CHARGE = LocalClause(
     "refunds-within-charge",
-    "No more is given back of a charge than it took.",
+    "No more is given back of a charge than it took, and no more to its payment method than that paid.",
     ("payments",),
     "SELECT count(*) FROM audit_v1.refunds WHERE $1 IN ('', merchant)",
     """
     SELECT merchant,
-           format('%s took %s %s, %s are given back', charges.name, charges.amount_minor,
-                  charges.currency, sum(refunds.amount_minor)) AS what
+           format('%s took %s %s, %s of it as credit; %s and %s as credit are given back', charges.name,
+                  charges.amount_minor, charges.currency, charges.credit_minor,
+                  sum(moved_minor), sum(refunds.credit_minor)) AS what
     FROM audit_v1.refunds JOIN audit_v1.charges USING (merchant, customer, charge)
-    WHERE refunds.state <> 'FAILED' AND $1 IN ('', merchant)
-    GROUP BY merchant, charges.name, charges.state, charges.amount_minor, charges.currency
-    HAVING charges.state <> 'SUCCEEDED' OR sum(refunds.amount_minor) > charges.amount_minor
+    CROSS JOIN LATERAL (
+        SELECT CASE refunds.state WHEN 'FAILED' THEN 0
+                                  ELSE refunds.amount_minor - refunds.credit_minor END AS moved_minor
+    ) AS moved
+    WHERE $1 IN ('', merchant)
+    GROUP BY merchant, charges.name, charges.state, charges.amount_minor, charges.credit_minor,
+             charges.currency
+    HAVING charges.state <> 'SUCCEEDED'
+        OR sum(moved_minor + refunds.credit_minor) > charges.amount_minor
+        OR sum(moved_minor) > charges.amount_minor - charges.credit_minor
     """,
 )
 LEDGER_DAYS_ADD_UP = LocalClause(

@@ -44,9 +44,9 @@ _ATTEMPTS = """
     FROM audit_v1.attempts
 """
 _REFUNDS = """
-    SELECT merchant, name, provider_refund AS key, state, amount_minor, currency,
-           follow_up_time IS NOT NULL AS may_come_back
-    FROM audit_v1.refunds
+    SELECT merchant, name, provider_refund AS key, state, amount_minor - credit_minor AS amount_minor,
+           currency, follow_up_time IS NOT NULL AS may_come_back
+    FROM audit_v1.refunds WHERE amount_minor <> credit_minor
 """
 _DELIVERIES = """
     SELECT merchant, customer, notice, kind, channel, state, bound_phone_count FROM audit_v1.deliveries

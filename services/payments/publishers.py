@@ -112,6 +112,8 @@ def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> OutboxEve
         refund=refund.key.name,
         refund_amount=to_money(refund.amount_minor, refund.currency),
     )
+    if refund.credit_minor:
+        message.credit_amount.CopyFrom(to_money(refund.credit_minor, refund.currency))
     return _event(charge, refund.key.name, message, now, refund.traceparent)
 
 
@@ -126,7 +128,7 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
     message = events_pb2.RefundFailed(
         ref=_ref(charge),
         refund=refund.key.name,
-        refund_amount=to_money(refund.amount_minor, refund.currency),
+        refund_amount=to_money(refund.method_minor, refund.currency),
         failure_code=refund.failure_code,
     )
     return _event(charge, refund.key.name, message, now, refund.traceparent)

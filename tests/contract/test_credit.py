@@ -1,10 +1,12 @@
 """Credit of a customer, as a platform gives and takes it."""
 
+from datetime import timedelta
+
 from recurring.payments.v1 import payments_pb2
 
 from services.runtime.money import AMOUNT_MINOR_MAX
 from services.runtime.rpc.conversions import to_money
-from tests.contract.customer import Customer, new_customer
+from tests.contract.customer import NOTICE_LEAD, Customer, new_customer
 from tests.suite import Suite, new_id, refused
 
 Transaction = payments_pb2.CreditTransaction
@@ -47,3 +49,27 @@ async def test_a_platform_gives_credit_once_and_takes_no_more_than_is_there(suit
         payments_pb2.ListCreditTransactionsRequest(parent=ann.name)
     )
     assert list(listed.credit_transactions) == [made]
+
+
+async def test_a_refund_that_is_too_much_credit_is_refused(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    await ann.shop.scheduler.CreateStandingOrder(await ann.ask())
+    await suite.advance(NOTICE_LEAD + timedelta(days=3))
+    charges = await ann.shop.payments.ListCharges(payments_pb2.ListChargesRequest(parent=ann.name))
+    [charge] = charges.charges
+    await ann.shop.payments.CreateCreditTransaction(
+        change(ann, AMOUNT_MINOR_MAX, Transaction.OVERPAYMENT)
+    )
+    refund = payments_pb2.CreateRefundRequest(
+        parent=charge.name,
+        refund_id="kept",
+        refund=payments_pb2.Refund(to_credit=True),
+        request_id=new_id(),
+    )
+    refusal = await refused(ann.shop.payments.CreateRefund(refund))
+    assert refusal.reason == "CREDIT_TOO_HIGH"
+    await ann.shop.payments.CreateCreditTransaction(
+        change(ann, -AMOUNT_MINOR_MAX, Transaction.PAYOUT, "out")
+    )
+    given = await ann.shop.payments.CreateRefund(refund)
+    assert (given.state, given.credit_amount) == (payments_pb2.Refund.SUCCEEDED, charge.amount)

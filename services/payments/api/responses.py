@@ -206,12 +206,14 @@ def reason_values(
 
 def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
     """A refund, its note opened."""
+    credit = to_money(refund.credit_minor, refund.currency) if refund.credit_minor else None
     return payments_pb2.Refund(
         name=refund.key.name,
         amount=to_money(refund.amount_minor, refund.currency),
         note=keyring.decrypt(refund.note, *note_aad(refund.key)).decode(),
         state=payments_pb2.Refund.State.Value(refund.state),
         failure_code=refund.failure_code,
+        credit_amount=credit,
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),
     )

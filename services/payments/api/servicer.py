@@ -345,7 +345,11 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.Refund,
             self._refund_message,
             lambda tx: refunds.create(
-                tx, *requests.read_new_refund(request), request.refund.note, self._clock.now()
+                tx,
+                *requests.read_new_refund(request),
+                request.refund.note,
+                self._clock.now(),
+                to_credit=request.refund.to_credit,
             ),
         )
 

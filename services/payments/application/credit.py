@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.payments.domain.charges import Charge
-from services.payments.domain.credit import CreditTransaction, use_credit
+from services.payments.domain.credit import Credit, CreditTransaction, use_credit
 from services.payments.domain.ledger import book_charge, book_credit
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import credit as store
@@ -31,11 +31,23 @@ async def create(
     if credit.available_minor + wanted.amount_minor < 0:
         left = format_minor(credit.available_minor, wanted.currency)
         raise wrong_state("CREDIT_TOO_LOW", f"{left} of the customer's credit are available")
+    _check_maximum(credit, wanted)
+    [added] = await add(tx, [wanted], now)
+    return Applied(added)
+
+
+async def give(tx: Connection, transaction: CreditTransaction, now: datetime) -> None:
+    """Give a customer credit. Raises FAILED_PRECONDITION CREDIT_TOO_HIGH."""
+    await store.ensure(tx, [transaction.credit_key])
+    [credit] = (await store.locked(tx, [transaction.credit_key])).values()
+    _check_maximum(credit, transaction)
+    await add(tx, [transaction], now)
+
+
+def _check_maximum(credit: Credit, wanted: CreditTransaction) -> None:
     if credit.is_too_high(wanted.amount_minor):
         most = format_minor(AMOUNT_MINOR_MAX, wanted.currency)
         raise wrong_state("CREDIT_TOO_HIGH", f"a customer has at most {most} of credit")
-    [added] = await add(tx, [wanted], now)
-    return Applied(added)
 
 
 async def add(

@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from services.payments import publishers
-from services.payments.application import charges
+from services.payments.application import charges, credit
 from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
+from services.payments.domain.credit import give_refund
 from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
-from services.payments.domain.ledger import Transfer, book_refund, given_back_by
+from services.payments.domain.ledger import (
+    Transfer,
+    book_refund,
+    book_refund_to_credit,
+    given_back_by,
+)
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import step_minor
 from services.payments.domain.refunds import Refund, settled_state
@@ -28,29 +34,43 @@ from services.runtime.observability import tracing
 
 
 async def create(
-    tx: Connection, key: RefundKey, wanted: Money | None, note: str, now: datetime
+    tx: Connection,
+    key: RefundKey,
+    wanted: Money | None,
+    note: str,
+    now: datetime,
+    *,
+    to_credit: bool = False,
 ) -> Applied[Refund]:
     """Promise to give money back; the charge stays locked, so its refunds are counted in turn.
 
-    Raises NOT_FOUND CHARGE_NOT_FOUND, FAILED_PRECONDITION CHARGE_STATE, CURRENCY_MISMATCH or
-    REFUND_ABOVE_CHARGE, INVALID_ARGUMENT for an amount that the provider has not, ALREADY_EXISTS
-    REFUND_ALREADY_EXISTS.
+    What the payment method paid goes back to it first, the rest becomes credit at once; all of it if it
+    is to. Raises NOT_FOUND CHARGE_NOT_FOUND, FAILED_PRECONDITION CHARGE_STATE, CURRENCY_MISMATCH,
+    REFUND_ABOVE_CHARGE or CREDIT_TOO_HIGH, INVALID_ARGUMENT for an amount that the provider has not,
+    ALREADY_EXISTS REFUND_ALREADY_EXISTS.
     """
     charge = await charges.existing(tx, key.charge_key, lock=True)
+    amount_minor, method_minor = await _refundable_minor(tx, charge, wanted, to_credit=to_credit)
     refund = Refund(
         *key,
-        amount_minor=await _refundable_minor(tx, charge, wanted),
+        amount_minor=amount_minor,
         currency=charge.currency,
         note=encrypt(tx, note, *note_aad(key)),
-        state=RefundState.PENDING,
+        state=RefundState.PENDING if method_minor else RefundState.SUCCEEDED,
         idempotency_key=derived_key(key.name),
         create_time=now,
         update_time=now,
         traceparent=tracing.current_traceparent(),
+        credit_minor=amount_minor - method_minor,
     )
     if not await refund_store.insert(tx, refund):
         raise already_exists("REFUND_ALREADY_EXISTS", key.name)
-    return Applied(refund)
+    if refund.credit_minor:
+        await credit.give(tx, give_refund(refund, now), now)
+        given_back = (await ledger_store.given_back(tx, [charge.key])).get(charge.key, Counter())
+        await ledger_store.book(tx, [*book_refund_to_credit(refund, charge, given_back, now)])
+    settled = [] if method_minor else [publishers.refund_succeeded(refund, charge, now)]
+    return Applied(refund, events=settled)
 
 
 async def existing(connection: Connection, key: RefundKey) -> Refund:
@@ -61,25 +81,37 @@ async def existing(connection: Connection, key: RefundKey) -> Refund:
     return refund
 
 
-async def _refundable_minor(tx: Connection, charge: Charge, wanted: Money | None) -> int:
-    """What a new refund of a charge gives back, in minor units; raises why it can't."""
+async def _refundable_minor(
+    tx: Connection, charge: Charge, wanted: Money | None, *, to_credit: bool
+) -> tuple[int, int]:
+    """What a new refund of a charge gives back, and how much of it to the payment method; raises why
+    it can't.
+    """
     if charge.state is not ChargeState.SUCCEEDED:
         raise wrong_state("CHARGE_STATE", "the charge has not succeeded")
-    left_minor = charge.amount_minor - await refund_store.promised_minor(tx, charge.key)
+    total = await refund_store.total(tx, charge.key)
+    left_minor = charge.amount_minor - total.credit_minor - total.promised_minor
     if wanted is not None and wanted.currency != charge.currency:
         raise wrong_state("CURRENCY_MISMATCH", f"the charge's currency is {charge.currency}")
     amount_minor = left_minor if wanted is None else wanted.amount_minor
     if not 0 < amount_minor <= left_minor:
         raise wrong_state("REFUND_ABOVE_CHARGE", "no more can be given back than is left")
-    step = step_minor(charge.currency)
+    of_method_minor = max(0, charge.method_minor - total.promised_minor)
+    method_minor = 0 if to_credit else min(amount_minor, of_method_minor)
+    if method_minor:
+        _require_steps(method_minor, charge.currency)
+    return amount_minor, method_minor
+
+
+def _require_steps(method_minor: int, currency: str) -> None:
+    step = step_minor(currency)
     violations = Violations()
     violations.require(
         "refund.amount",
-        f"must be a multiple of {format_minor(step, charge.currency)}, which the provider counts in",
-        met=amount_minor % step == 0,
+        f"must be a multiple of {format_minor(step, currency)}, which the provider counts in",
+        met=method_minor % step == 0,
     )
     violations.check()
-    return amount_minor
 
 
 async def send(provider: Provider, refund: Refund) -> Outcome:

@@ -184,7 +184,7 @@ class StripeProvider:
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent; off session, unless the customer has just confirmed."""
         try:
-            amount = _amount_form(attempt)
+            amount = _amount_form(attempt.amount_minor, attempt.currency)
         except ValueError:
             return _NOT_CHARGEABLE
         form = {
@@ -329,7 +329,7 @@ class StripeProvider:
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a PaymentIntent."""
         try:
-            amount = to_provider(refund.amount_minor, refund.currency)
+            amount = to_provider(refund.method_minor, refund.currency)
         except ValueError:
             return _NOT_CHARGEABLE
         form = {
@@ -421,10 +421,9 @@ def _card(body: Mapping[str, Any]) -> Card:
     return Card(str(shown.get("brand", "")), last4, expire_time=expire_time, customer=customer)
 
 
-def _amount_form(attempt: Attempt | Refund) -> dict[str, str]:
+def _amount_form(amount_minor: int, currency: str) -> dict[str, str]:
     """Amount and currency as the provider writes them. Raises ValueError if it has no such amount."""
-    amount = to_provider(attempt.amount_minor, attempt.currency)
-    return {"amount": str(amount), "currency": attempt.currency.lower()}
+    return {"amount": str(to_provider(amount_minor, currency)), "currency": currency.lower()}
 
 
 def _customer_of(attempt: Attempt) -> dict[str, str]:
@@ -499,7 +498,7 @@ def _difference(intent: Mapping[str, Any], attempt: Attempt) -> str:
     name = intent["id"]
     if _key_of(intent) != attempt.idempotency_key:
         return f"{name} is another payment"
-    if _answered(intent) != _amount_form(attempt):
+    if _answered(intent) != _amount_form(attempt.amount_minor, attempt.currency):
         return f"{name} is over {intent.get('amount')} {intent.get('currency')}"
     received = intent.get("amount_received")
     if intent.get("status") == "succeeded" and received != intent["amount"]:
@@ -516,7 +515,7 @@ def _refund_outcome(body: Mapping[str, Any], refund: Refund) -> Outcome:
         return _mismatched(f"{name} is another refund")
     if body.get("payment_intent") != refund.provider_payment:
         return _mismatched(f"{name} gives {body.get('payment_intent')} back")
-    if _answered(body) != _amount_form(refund):
+    if _answered(body) != _amount_form(refund.method_minor, refund.currency):
         return _mismatched(f"{name} is over {body.get('amount')} {body.get('currency')}")
     if status in {"failed", "canceled"}:
         return Declined(str(body.get("failure_reason") or status), hard=True, provider_id=name)

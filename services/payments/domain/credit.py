@@ -18,6 +18,7 @@ from services.payments.domain.provider_amounts import (
     least_minor,
     step_minor,
 )
+from services.payments.domain.refunds import Refund
 from services.runtime.money import AMOUNT_MINOR_MAX
 
 
@@ -104,6 +105,20 @@ def use_credit(charge: Charge, now: datetime) -> CreditTransaction:
         -charge.credit_minor,
         charge.currency,
         source=charge.key.name,
+        create_time=now,
+    )
+
+
+def give_refund(refund: Refund, now: datetime) -> CreditTransaction:
+    """What a refund gives as credit."""
+    return CreditTransaction(
+        refund.merchant,
+        refund.customer,
+        CreditTransactionId(str(uuid.uuid4())),
+        CreditType.REFUND,
+        refund.credit_minor,
+        refund.currency,
+        source=refund.key.name,
         create_time=now,
     )
 

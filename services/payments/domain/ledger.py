@@ -27,6 +27,9 @@ from services.payments.domain.refunds import Refund
 
 # What comes after the kind of what is booked back.
 _FAILURE = "_FAILURE"
+_CREDIT = "CREDIT"
+# What is given back of a sale as credit, at once; a kind begins so.
+_TO_CREDIT = "CREDIT_NOTE_TO_CREDIT"
 # What credit is given for, or used for.
 _CREDIT_FOR = {
     # No money stands for it.
@@ -88,23 +91,48 @@ def book_charge(charge: Charge, now: datetime) -> Iterator[Transfer]:
 def book_refund(
     refund: Refund, charge: Charge, given_back: Mapping[str, int], now: datetime
 ) -> Iterator[Transfer]:
-    """The reverse of a charge, for the part that is given back, of the sale and of each tax.
+    """The reverse of a charge, for what its payment method is given back, of the sale and of each tax.
 
     `given_back` is what was given back of the charge before, by account. Of each tax the same part has
     been given back then as of the amount, so that nothing is left of any once all is given back.
     """
     owner = (refund.merchant, refund.customer, refund.key.name)
-    left_minor, currency = refund.amount_minor, refund.currency
+    back_minor, currency = refund.method_minor, refund.currency
+    yield Transfer(*owner, "REFUND", RECEIVABLE, PROVIDER_CLEARING, back_minor, currency, now)
+    yield from _credit_note("CREDIT_NOTE", back_minor, refund, charge, given_back, now)
+
+
+def book_refund_to_credit(
+    refund: Refund, charge: Charge, given_back: Mapping[str, int], now: datetime
+) -> Iterator[Transfer]:
+    """The reverse of a charge, for what became credit: that is booked with the change of the credit."""
+    yield from _credit_note(_TO_CREDIT, refund.credit_minor, refund, charge, given_back, now)
+
+
+def _credit_note(
+    kind: str,
+    left_minor: int,
+    refund: Refund,
+    charge: Charge,
+    given_back: Mapping[str, int],
+    now: datetime,
+) -> Iterator[Transfer]:
+    owner, currency = (refund.merchant, refund.customer, refund.key.name), refund.currency
     all_minor = sum(given_back.values()) + left_minor
-    yield Transfer(*owner, "REFUND", RECEIVABLE, PROVIDER_CLEARING, left_minor, currency, now)
     for account, tax_minor in taxes_of(charge).items():
         due_minor = tax_minor * all_minor // charge.amount_minor - given_back.get(account, 0)
         if (back_minor := min(max(due_minor, 0), left_minor)) > 0:
             left_minor -= back_minor
-            kind = f"CREDIT_NOTE {account}"
-            yield Transfer(*owner, kind, account, RECEIVABLE, back_minor, currency, now)
+            yield Transfer(
+                *owner, f"{kind} {account}", account, RECEIVABLE, back_minor, currency, now
+            )
     if left_minor:
-        yield Transfer(*owner, "CREDIT_NOTE", REFUNDS, RECEIVABLE, left_minor, currency, now)
+        yield Transfer(*owner, kind, REFUNDS, RECEIVABLE, left_minor, currency, now)
+
+
+def comes_back(transfer: Transfer) -> bool:
+    """Whether a transfer of a refund is reversed if that comes back: what became credit stays."""
+    return transfer.kind != _CREDIT and not transfer.kind.startswith(_TO_CREDIT)
 
 
 def reverse(transfer: Transfer, now: datetime) -> Transfer:
@@ -145,7 +173,7 @@ def book_credit(transaction: CreditTransaction, now: datetime) -> Transfer:
         transaction.merchant,
         transaction.customer,
         transaction.source or transaction.key.name,
-        "CREDIT",
+        _CREDIT,
         other if given else CUSTOMER_CREDIT,
         CUSTOMER_CREDIT if given else other,
         abs(transaction.amount_minor),

@@ -36,6 +36,8 @@ class Refund:
     # Why it failed, as the provider names it.
     failure_code: str = ""
     traceparent: str = ""
+    # What of the amount was given as credit at once, and never goes to the provider.
+    credit_minor: int = 0
     # The provider's id of the payment that it gives back.
     provider_payment: str = ""
     # Which provider made that.
@@ -45,6 +47,11 @@ class Refund:
     def key(self) -> RefundKey:
         """Which it is."""
         return RefundKey(self.merchant, self.customer, self.charge, self.refund)
+
+    @property
+    def method_minor(self) -> int:
+        """What goes back to the payment method that was charged."""
+        return self.amount_minor - self.credit_minor
 
 
 def next_follow_up(settled_time: datetime, now: datetime) -> datetime | None:

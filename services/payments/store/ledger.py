@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
-from services.payments.domain.ledger import Transfer, reverse
+from services.payments.domain.ledger import Transfer, comes_back, reverse
 from services.runtime.db import statement_timeout
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -194,9 +194,9 @@ async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
 
 
 async def book_back(tx: Connection, refunds: Sequence[RefundKey], now: datetime) -> None:
-    """Book back whatever was booked of refunds that came back; without effect for others."""
+    """Book back what was booked of refunds that came back, but for what became credit."""
     booked = await _OF_SOURCES.all_for(tx, refunds, source=[refund.name for refund in refunds])
-    await book(tx, [reverse(transfer, now) for transfer in booked])
+    await book(tx, [reverse(transfer, now) for transfer in booked if comes_back(transfer)])
 
 
 async def given_back(

@@ -7,35 +7,43 @@ from typing import NamedTuple
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, retry_delay
 from services.payments.domain.refunds import Refund, next_follow_up, settled_state
+from services.payments.domain.transitions import RefundState
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
-class _TotalRow(NamedTuple):
+class RefundTotal(NamedTuple):
+    """What was given back of a charge."""
+
     merchant: MerchantId
     customer: CustomerId
     charge: ChargeId
+    # As credit, which is given at once and stays given whatever becomes of the rest.
+    credit_minor: int
+    # To the payment method: given back or on its way, and given back.
     promised_minor: int
     refunded_minor: int
 
 
 _INSERT = Command("""
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
-                         idempotency_key, traceparent, next_try_time, create_time, update_time)
+                         idempotency_key, traceparent, next_try_time, create_time, update_time,
+                         state, credit_minor)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:refund AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:note AS bytea[]), CAST(:idempotency_key AS text[]), CAST(:traceparent AS text[]),
         CAST(:next_try_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
-        CAST(:update_time AS timestamptz[]))
+        CAST(:update_time AS timestamptz[]), CAST(:state AS text[]), CAST(:credit_minor AS bigint[]))
     ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
 """)
 
 _BY_KEY = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
-           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent
+           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent,
+           credit_minor
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
 """,
@@ -45,7 +53,8 @@ _BY_KEY = Query(
 _OF_CHARGE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
-           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent
+           idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent,
+           credit_minor
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
     ORDER BY refund LIMIT :limit
@@ -56,23 +65,24 @@ _OF_CHARGE = Query(
 _TOTALS = Query(
     """
     SELECT merchant, customer, charge,
-           CAST(sum(amount_minor) AS bigint) AS promised_minor,
-           CAST(coalesce(sum(amount_minor) FILTER (WHERE state = 'SUCCEEDED'), 0) AS bigint)
-             AS refunded_minor
+           CAST(sum(credit_minor) AS bigint) AS credit_minor,
+           CAST(coalesce(sum(amount_minor - credit_minor) FILTER (WHERE state <> 'FAILED'), 0)
+                AS bigint) AS promised_minor,
+           CAST(coalesce(sum(amount_minor - credit_minor) FILTER (WHERE state = 'SUCCEEDED'), 0)
+                AS bigint) AS refunded_minor
     FROM refunds
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
-    WHERE state <> 'FAILED'
     GROUP BY customer, merchant, charge
 """,
-    _TotalRow,
+    RefundTotal,
 )
 
 _DUE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note,
            state, idempotency_key, create_time, update_time, try_count, mismatch, failure_code,
-           traceparent, coalesce(paid.provider_payment, '') AS provider_payment,
+           traceparent, credit_minor, coalesce(paid.provider_payment, '') AS provider_payment,
            coalesce(paid.provider, '') AS provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -134,7 +144,7 @@ _SETTLE = Query(
       AND refunds.state = done.state_before
     RETURNING refunds.merchant, refunds.customer, refunds.charge, refunds.refund, amount_minor,
               currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
-              mismatch, refunds.failure_code, traceparent
+              mismatch, refunds.failure_code, traceparent, credit_minor
 """,
     Refund,
 )
@@ -164,8 +174,10 @@ _POSTPONE = Command("""
 
 
 async def insert(tx: Connection, refund: Refund) -> bool:
-    """Add a refund, to be sent now; False if its id is taken."""
-    return await _INSERT.run_for(tx, [refund], next_try_time=[refund.create_time]) == 1
+    """Add a refund, to be sent now if it is PENDING; False if its id is taken."""
+    pending = refund.state is RefundState.PENDING
+    try_time = refund.create_time if pending else None
+    return await _INSERT.run_for(tx, [refund], next_try_time=[try_time]) == 1
 
 
 async def refund(tx: Connection, key: RefundKey) -> Refund | None:
@@ -178,15 +190,19 @@ async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -
     return await _OF_CHARGE.all(tx, **charge._asdict(), after=after, limit=limit)
 
 
-async def promised_minor(tx: Connection, charge: ChargeKey) -> int:
-    """What has been given back of a charge or is on its way."""
-    return sum(row.promised_minor for row in await _TOTALS.all_for(tx, [charge]))
+async def total(tx: Connection, charge: ChargeKey) -> RefundTotal:
+    """What was given back of a charge, and what is on its way."""
+    rows = await _TOTALS.all_for(tx, [charge])
+    return rows[0] if rows else RefundTotal(*charge, 0, 0, 0)
 
 
 async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
     """What has been given back of those charges that have refunds."""
     rows = await _TOTALS.all_for(tx, set(charges))
-    return {ChargeKey(row.merchant, row.customer, row.charge): row.refunded_minor for row in rows}
+    return {
+        ChargeKey(row.merchant, row.customer, row.charge): row.credit_minor + row.refunded_minor
+        for row in rows
+    }
 
 
 async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Refund]:

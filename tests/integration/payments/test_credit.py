@@ -12,6 +12,7 @@ from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     ANN,
     BOB,
+    CHARGE,
     DAY,
     Payments,
     State,
@@ -189,3 +190,76 @@ async def test_what_a_charge_may_still_use_is_not_taken_away(payments: Payments)
     await payments.pass_time(DAY)
     assert (await payments.charge()).state == State.SUCCEEDED
     assert await credit(payments) == [(0, 0)]
+
+
+async def give_back(
+    payments: Payments, amount_minor: int, name: str = "spilt", *, to_credit: bool = False
+) -> Any:  # noqa: ANN401
+    request = payments_pb2.CreateRefundRequest(parent=CHARGE, refund_id=name)
+    request.refund.amount.CopyFrom(to_money(amount_minor, "EUR"))
+    request.refund.to_credit = to_credit
+    return await payments.call(request)
+
+
+@pytest.fixture
+async def paid(payments: Payments) -> Payments:
+    """A charge of 12.50, of which credit has paid 5.00 and the card 7.50."""
+    await give(payments, 500)
+    await fall_due(payments)
+    await payments.work()
+    return payments
+
+
+async def refunded_minor(payments: Payments) -> int:
+    """What the provider's own record says was given back."""
+    listed = (await payments.sandbox.provider("GET", "/refunds")).body["data"]
+    return sum(each["amount"] for each in listed)
+
+
+async def test_a_refund_goes_to_the_card_first_and_then_becomes_credit(paid: Payments) -> None:
+    first = await give_back(paid, 700)
+    await paid.work()
+    assert not first.HasField("credit_amount")
+    assert (await refunded_minor(paid), await credit(paid)) == (700, [(0, 0)])
+
+    second = await give_back(paid, 550, "rest")
+    assert second.credit_amount == to_money(500, "EUR")
+    assert await credit(paid) == [(500, 0)]
+    await paid.work()
+    assert await refunded_minor(paid) == 750
+    assert (await paid.charge()).refunded_amount == to_money(AMOUNT_MINOR, "EUR")
+    balances = await paid.balances()
+    assert (balances["receivable"], balances["provider-clearing"]) == (0, 0)
+    with pytest.raises(Problem) as refusal:
+        await give_back(paid, 1, "more")
+    assert refusal.value.reason == "REFUND_ABOVE_CHARGE"
+
+
+async def test_a_refund_to_credit_never_goes_to_the_provider(paid: Payments) -> None:
+    made = await give_back(paid, AMOUNT_MINOR, to_credit=True)
+    assert made.state == payments_pb2.Refund.SUCCEEDED
+    assert await credit(paid) == [(AMOUNT_MINOR, 0)]
+    await paid.work()
+    assert await refunded_minor(paid) == 0
+    given = event_of(await paid.events(), "RefundSucceeded")
+    assert given.credit_amount == to_money(AMOUNT_MINOR, "EUR")
+    assert (await paid.balances())["receivable"] == 0
+
+
+async def test_credit_that_was_given_stays_when_the_bank_sends_the_rest_back(
+    paid: Payments,
+) -> None:
+    await paid.sandbox.ask("PUT", "/provider/behavior", json={"refunds_fail_after_seconds": 3600})
+    await give_back(paid, AMOUNT_MINOR)
+    await paid.work()
+    url = f"{paid.sandbox.url}/clock/advance"
+    async with paid.sandbox.http.post(url, json={"seconds": 3600}) as done:
+        await done.read()
+    await paid.pass_time(3 * DAY)
+
+    assert await credit(paid) == [(500, 0)]
+    assert (await paid.charge()).refunded_amount == to_money(500, "EUR")
+    balances = await paid.balances()
+    assert (balances["receivable"], balances["provider-clearing"]) == (0, 750)
+    again = await give_back(paid, 750, "again", to_credit=True)
+    assert again.state == payments_pb2.Refund.SUCCEEDED

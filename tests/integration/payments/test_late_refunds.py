@@ -60,7 +60,7 @@ async def test_a_refund_that_fails_before_it_is_made_books_nothing(paid: Payment
 
     refund = await refund_of(paid)
     assert (refund.state, refund.failure_code) == (Refund.FAILED, "expired_or_canceled_card")
-    assert await paid.balances() == {**before, "refunds": 0}
+    assert await paid.balances() == before
     assert "RefundSucceeded" not in await paid.published()
     assert event_of(await paid.events(), "RefundFailed").failure_code == refund.failure_code
 
@@ -77,7 +77,7 @@ async def test_a_refund_that_the_bank_sends_back_after_days_is_booked_back(paid:
     await pass_time_at_provider(paid, HOUR_SECONDS)
     await paid.pass_time(5 * DAY)
     assert (await refund_of(paid)).state == Refund.FAILED
-    assert await paid.balances() == before
+    assert await paid.balances() == {**before, "refunds": 0}
     published = await paid.published()
     assert published[-2:] == ["RefundSucceeded", "RefundFailed"]
     # The merchant can give it back in another way, and the charge shows that nothing was.

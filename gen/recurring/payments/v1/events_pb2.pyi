@@ -402,22 +402,28 @@ class RefundSucceeded(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     REFUND_FIELD_NUMBER: _builtins.int
     REFUND_AMOUNT_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     refund: _builtins.str
     """`merchants/*/customers/*/charges/*/refunds/*`."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
     def refund_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of it the customer has as credit now; absent: nothing."""
+
     def __init__(
         self,
         *,
         ref: Global___ChargeRef | None = ...,
         refund: _builtins.str = ...,
         refund_amount: _money_pb2.Money | None = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "refund_amount", b"refund_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_amount", b"credit_amount", "ref", b"ref", "refund_amount", b"refund_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "refund", b"refund", "refund_amount", b"refund_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_amount", b"credit_amount", "ref", b"ref", "refund", b"refund", "refund_amount", b"refund_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,7 +448,9 @@ class RefundFailed(_message.Message):
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
-    def refund_amount(self) -> _money_pb2.Money: ...
+    def refund_amount(self) -> _money_pb2.Money:
+        """What would have gone back to the payment method: what was given as credit stays the customer's."""
+
     def __init__(
         self,
         *,

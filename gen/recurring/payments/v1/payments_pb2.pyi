@@ -863,6 +863,8 @@ class Refund(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    TO_CREDIT_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{charge}/refunds/{refund}`."""
     note: _builtins.str
@@ -870,6 +872,8 @@ class Refund(_message.Message):
     state: Global___Refund.State.ValueType
     failure_code: _builtins.str
     """Of a failed one, as the provider names it, for example "expired_or_canceled_card"."""
+    to_credit: _builtins.bool
+    """Give all of it to the customer as credit, and nothing back to the payment method: it has SUCCEEDED at once."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Default: all that is left of the charge. A multiple of what the provider counts in (0.010 KWD)."""
@@ -878,6 +882,12 @@ class Refund(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount was given as credit, at once and for good; a refund that FAILED has not given back the
+        rest. Absent: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -888,10 +898,12 @@ class Refund(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         failure_code: _builtins.str = ...,
+        to_credit: _builtins.bool = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "failure_code", b"failure_code", "name", b"name", "note", b"note", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "failure_code", b"failure_code", "name", b"name", "note", b"note", "state", b"state", "to_credit", b"to_credit", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

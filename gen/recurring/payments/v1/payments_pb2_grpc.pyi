@@ -142,11 +142,12 @@ class PaymentsServiceStub:
     PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
-    """Gives back a charge or a part of it. The refund goes to the provider within moments.
+    """Gives back a charge or a part of it. What the payment method paid goes back to it first, through the
+    provider within moments; what credit paid becomes credit again, at once.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
     CHARGE_STATE (it has not succeeded), REFUND_ABOVE_CHARGE (more than is left of it),
-    CURRENCY_MISMATCH.
+    CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
     """
     GetRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetRefundRequest, _payments_pb2.Refund]
     """Reasons: NOT_FOUND REFUND_NOT_FOUND."""
@@ -418,11 +419,12 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.CreateRefundRequest,
         context: _aio.ServicerContext[_payments_pb2.CreateRefundRequest, _abc.Awaitable[_payments_pb2.Refund]],
     ) -> _abc.Awaitable[_payments_pb2.Refund]:
-        """Gives back a charge or a part of it. The refund goes to the provider within moments.
+        """Gives back a charge or a part of it. What the payment method paid goes back to it first, through the
+        provider within moments; what credit paid becomes credit again, at once.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
         CHARGE_STATE (it has not succeeded), REFUND_ABOVE_CHARGE (more than is left of it),
-        CURRENCY_MISMATCH.
+        CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
         """
 
     @_abc_1.abstractmethod

@@ -253,6 +253,9 @@ CREATE TABLE refunds (
     charge                  text        NOT NULL,
     refund                  text        NOT NULL,
     amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    -- What of it was given as credit, whatever becomes of the rest.
+    credit_minor            bigint      NOT NULL DEFAULT 0
+                            CHECK (credit_minor BETWEEN 0 AND amount_minor),
     currency                text        NOT NULL,
     -- Encrypted by the service.
     note                    bytea       NOT NULL,
@@ -610,7 +613,7 @@ CREATE VIEW audit_v1.refunds AS
                || '/refunds/' || refund AS name,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
-           state, amount_minor, currency, provider_refund,
+           state, amount_minor, credit_minor, currency, provider_refund,
            CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time
     FROM refunds;
 -- Both sides of each transfer.
