@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -37,7 +37,9 @@ LONG_POLL_SECONDS = 20.0
 BUSY_HOLD_SECONDS = 0.05
 """The answer to a busy process is delayed by this, so that it does not report in a tight loop."""
 PRESENCE_SECONDS = 5.0
-"""A process that does not report again within this time after an answer is gone."""
+"""A process that does not report again within this time after an answer is gone, even if its connection
+is open still."""
+CONNECTION_CHECK_SECONDS = 0.1
 PRESENCE_CHECK_SECONDS = 0.5
 SETTLE_TIMEOUT_SECONDS = 90.0
 """Long enough for the restart of a process that was killed."""
@@ -56,12 +58,21 @@ class Participant:
     quiet: bool
     activity: int
     wake_at: datetime | None
-    open_polls: int = 0
+    # All that are held open for it, of earlier reports as well.
+    open_polls: set[object] = field(default_factory=set)
     answered_at: float = -math.inf
+    # Of its last report. It is kept between reports, and closes when the process ends.
+    connection: asyncio.Transport | None = None
 
     def is_present(self) -> bool:
         """Say whether the process is there: its poll is open, or was answered just now."""
-        return self.open_polls > 0 or time.monotonic() - self.answered_at < PRESENCE_SECONDS
+        if not self.is_connected():
+            return False
+        return bool(self.open_polls) or time.monotonic() - self.answered_at < PRESENCE_SECONDS
+
+    def is_connected(self) -> bool:
+        """Say whether the connection of its last report is open."""
+        return self.connection is not None and not self.connection.is_closing()
 
     def describe(self) -> dict[str, object]:
         """Return the participant as `GET /clock` shows it."""
@@ -191,6 +202,7 @@ class Clock:
     async def _report(self, request: web.Request) -> web.Response:
         name, instance = request.match_info["service"], request.match_info["instance"]
         participant = _read_report(name, instance, await _read_object(request))
+        participant.connection = request.transport
         before = self._participants.get((name, instance))
         if before is not None:
             participant.open_polls = before.open_polls
@@ -203,18 +215,22 @@ class Clock:
     async def _hold_poll(self, reported: Participant) -> None:
         """Hold a poll open until a round begins that its process has not seen."""
         key = reported.name, reported.instance
-        reported.open_polls += 1
-        try:
-            if reported.round == self._round:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        LONG_POLL_SECONDS if reported.quiet else BUSY_HOLD_SECONDS
-                    ):
-                        await self._round_begun.wait()
-        finally:
-            # A later poll of the same process may have replaced the report in the meantime.
-            self._participants[key].open_polls -= 1
-        self._participants[key].answered_at = time.monotonic()
+        poll = object()
+        reported.open_polls.add(poll)
+        end = time.monotonic() + (LONG_POLL_SECONDS if reported.quiet else BUSY_HOLD_SECONDS)
+        while (
+            reported.round == self._round
+            and reported.is_connected()
+            and (left_seconds := end - time.monotonic()) > 0
+        ):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left_seconds, CONNECTION_CHECK_SECONDS)):
+                    await self._round_begun.wait()
+        reported.open_polls.discard(poll)
+        # A later poll of the same process may have replaced the report in the meantime, and one that
+        # is gone is forgotten.
+        if (present := self._participants.get(key)) is not None:
+            present.answered_at = time.monotonic()
 
     async def _start_advance(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, _read_target(await _read_object(request), self._now))

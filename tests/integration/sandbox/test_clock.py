@@ -246,6 +246,25 @@ async def test_the_clock_does_not_wait_for_a_killed_process_whose_heir_is_there(
     assert [participant["instance"] for participant in clock["participants"]] == ["heir", "a"]
 
 
+async def test_the_clock_does_not_wait_for_a_process_that_was_killed_at_work(
+    start_sandbox: StartSandbox, run: Run
+) -> None:
+    """Its connection tells: it would be waited for longer than the clock has patience here."""
+    sandbox = await start_sandbox(
+        SANDBOX_EXPECTED_SERVICES="scheduler", SANDBOX_SETTLE_TIMEOUT_SECONDS="4"
+    )
+    report = {"round": -1, "quiet": True, "activity": 0, "wake_at": None}
+    async with (
+        aiohttp.ClientSession() as killed,
+        killed.post(f"{sandbox.url}/clock/participants/scheduler/killed", json=report) as answer,
+    ):
+        assert answer.status == 200
+        await answer.read()
+    run(Service(sandbox, "scheduler", "heir"))
+
+    assert (await lines_of(sandbox, "advance", seconds=60))[-1]["done"] is True
+
+
 async def test_a_client_that_goes_away_stops_the_advance_after_the_step(
     pair: Sandbox, run: Run
 ) -> None:
