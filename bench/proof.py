@@ -28,6 +28,8 @@ from services.runtime.db.migrations import upgrade
 
 STANDING_ORDERS = 100_000
 CYCLES = 10
+# What all services and servers work for one cycle (docs/bench.md, `python -m bench.full_cycle`).
+LIFE_CPU_SECONDS = 6.6e-3
 PASSWORD = "only-for-this-measurement"  # noqa: S105 - the server is gone afterwards
 
 
@@ -61,8 +63,10 @@ def _measure(server: EmbeddedPostgres, size: Size, console: Console) -> None:
         asyncio.run(write_book(owned, size))
     with _measured(server, "proof without digests", console):
         asyncio.run(run(Target(urls)))
+    worked = _worked_seconds(server)
     with _measured(server, "digests of all settled days", console):
         asyncio.run(_keep_digests(owned))
+    _print_share((_worked_seconds(server) - worked) / cycles, console)
     for full in (False, True):
         with _measured(server, "full proof" if full else "proof", console):
             report = asyncio.run(run(Target(urls), full=full))
@@ -71,6 +75,14 @@ def _measure(server: EmbeddedPostgres, size: Size, console: Console) -> None:
             f"  {len(report.verdicts)} clauses, {checked:,} rows checked,"
             f" {len(report.violations)} violations"
         )
+
+
+def _print_share(seconds: float, console: Console) -> None:
+    """What the digests of a cycle cost, those that are made again of what ended later included."""
+    share = seconds / LIFE_CPU_SECONDS
+    console.print(
+        f"  {seconds * 1e6:.0f} µs a cycle, {share:.1%} of a life of {LIFE_CPU_SECONDS * 1e3:g} ms"
+    )
 
 
 @contextmanager

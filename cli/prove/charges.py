@@ -50,8 +50,9 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
     SELECT merchant, format('%s has two succeeded attempts', attempts.charge_name)
     FROM audit_v1.attempts JOIN audit_v1.attempts AS other USING (merchant, customer, charge)
     WHERE attempts.state = 'SUCCEEDED' AND other.state = 'SUCCEEDED'
-      AND other.number <> attempts.number AND UNSETTLED(attempts.start_time)
-      AND $1 IN ('', merchant)
+      -- There are few second attempts.
+      AND other.number > 1 AND other.number <> attempts.number
+      AND (UNSETTLED(attempts.start_time) OR UNSETTLED(other.start_time)) AND $1 IN ('', merchant)
     """,
     ("final-states-agree", "attempts"),
 )

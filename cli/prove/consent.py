@@ -127,15 +127,17 @@ MONTH_CEILING = LocalClause(
     CHECKED,
     # A month counts as a whole while a day of it is not settled.
     """
-    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', mandate_name,
-                            sum(amount_minor), attempts.currency, min(start_time), month_ceiling_minor)
-               AS what
-    FROM audit_v1.attempts JOIN audit_v1.mandates USING (merchant, customer, mandate)
-    WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
-      AND month_ceiling_minor IS NOT NULL AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
-    GROUP BY merchant, mandate_name, attempts.currency, month_ceiling_minor,
-             date_trunc('month', start_time, 'UTC')
-    HAVING sum(amount_minor) > month_ceiling_minor
+    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', mandates.name,
+                            taken_minor, taken.currency, first_time, month_ceiling_minor) AS what
+    FROM (
+        SELECT merchant, customer, mandate, currency, sum(amount_minor) AS taken_minor,
+               min(start_time) AS first_time
+        FROM audit_v1.attempts
+        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
+          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
+        GROUP BY merchant, customer, mandate, currency, date_trunc('month', start_time, 'UTC')
+    ) AS taken JOIN audit_v1.mandates USING (merchant, customer, mandate)
+    WHERE taken_minor > month_ceiling_minor
     """,
     SETTLED_BY,
 )

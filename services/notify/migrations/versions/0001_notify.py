@@ -216,17 +216,12 @@ CREATE VIEW audit_v1.compared AS
     FROM deliveries JOIN notices USING (customer, merchant, notice)
     WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED' AND promised_amount_minor IS NOT NULL
       AND deliveries.deliver_time IS NOT NULL
-      -- By the channel that it first arrived by. The key alone tells that there is no other channel.
+      -- By the channel that it first arrived by.
       AND NOT EXISTS (
           SELECT FROM deliveries AS other
           WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
-            AND other.notice = deliveries.notice AND other.channel < deliveries.channel
-            AND other.deliver_time <= deliveries.deliver_time)
-      AND NOT EXISTS (
-          SELECT FROM deliveries AS other
-          WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
-            AND other.notice = deliveries.notice AND other.channel > deliveries.channel
-            AND other.deliver_time < deliveries.deliver_time);
+            AND other.notice = deliveries.notice
+            AND (other.deliver_time, other.channel) < (deliveries.deliver_time, deliveries.channel));
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
