@@ -57,6 +57,8 @@ class DatabaseFaults:
         self._customers_now = customers_now
         # Service -> when the standby of its database saw it last.
         self._backup_times: dict[str, datetime] = {}
+        # Those that have gone on with their standby.
+        self._failed_over: set[str] = set()
         # As that of the catalog, by the clock of the customers.
         self._catalog_lost_since: datetime | None = None
 
@@ -147,11 +149,17 @@ class DatabaseFaults:
             await in_thread(self._stack.kill, service)
             await self._end_sessions("datname", service)
             await self._restore(service)
+            self._failed_over.add(service)
             await in_thread(self._stack.start, service)
         for publisher in sorted(
             stream.lower() for stream, durable in DURABLES if durable == service
         ):
             await self._publish_again(publisher, since)
+
+    def take_failed_over(self) -> list[str]:
+        """The services that have gone on with their standby since this was asked last."""
+        services, self._failed_over = sorted(self._failed_over), set()
+        return services
 
     async def _ask_again(self) -> None:
         """Have the scheduler ask for what the catalog held, and start it."""

@@ -71,7 +71,7 @@ class EmbeddedTarget:
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)
-        databases = DatabaseFaults(
+        self._databases = databases = DatabaseFaults(
             self.stack, self._locks, self._publish_again, self._operate, self._sandbox.now
         )
         self._poison = PoisonedEvents(databases.ask, self._operate)
@@ -114,6 +114,11 @@ class EmbeddedTarget:
             await self.crashes.disarm(service)
         await in_thread(self.stack.up)
         await self._poison.discard()
+
+    async def redrive(self) -> None:
+        """Handle dead letters of services that have lost their last seconds, as the runbook says."""
+        for service in self._databases.take_failed_over():
+            await self._operate(service, "dead-letters", "--replay")
 
     @property
     def reached(self) -> Mapping[str, int]:

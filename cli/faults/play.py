@@ -118,6 +118,8 @@ class _Run:
         if self._target.simulated:
             await self._advance(AFTERMATH)
             await self._shop.session.sandbox.settle()
+            await self._target.redrive()
+            await self._shop.session.sandbox.settle()
         else:
             await asyncio.sleep(REST_SECONDS)
         self.violations += await contract_violations(self._shop, self._actions.acknowledged)

@@ -46,6 +46,9 @@ class Target(Protocol):
     async def restore(self) -> None:
         """See that everything is as it was before the first fault."""
 
+    async def redrive(self) -> None:
+        """Handle again what a service that has lost its last seconds gave up before it caught up."""
+
 
 def does(
     work: Callable[..., Awaitable[None]], *arguments: object
