@@ -228,6 +228,13 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.RefundFailed: lambda it: (
         f"{_charge(it.ref)}: {format_money(it.refund_amount)} not given back, {it.failure_code}"
     ),
+    payments.DisputeOpened: lambda it: (
+        f"{_charge(it.ref)}: {format_money(it.dispute_amount)} disputed, {it.reason}"
+    ),
+    payments.DisputeClosed: lambda it: (
+        f"{_charge(it.ref)}: {format_money(it.dispute_amount)} "
+        + payments_pb2.Dispute.State.Name(it.state)
+    ),
     notify.ChargeNoticeDelivered: lambda it: (
         f"{short_name(it.order)}: at most {format_money(it.charge_promise.amount)}"
     ),

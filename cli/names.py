@@ -13,6 +13,7 @@ COLLECTIONS = {
     "paymentMethods",
     "mandates",
     "charges",
+    "disputes",
     "standingOrders",
     "orders",
     "rulePacks",
@@ -34,6 +35,8 @@ CONTACT = "customers/{customer}/contact"
 PAYMENT_METHOD = "customers/{customer}/paymentMethods/{payment_method}"
 MANDATE = "customers/{customer}/mandates/{mandate}"
 CHARGE = "customers/{customer}/charges/{charge}"
+REFUND = "customers/{customer}/charges/{charge}/refunds/{refund}"
+DISPUTE = "disputes/{dispute}"
 STANDING_ORDER = "standingOrders/{standing_order}"
 ORDER = "standingOrders/{standing_order}/orders/{cycle}"
 

@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, group, naming, one_of
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD, last_id, short_name
+from cli.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD, REFUND, last_id, short_name
 from cli.output import Columns
 from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
 
@@ -433,6 +433,18 @@ async def create_refund(
         request_id=request_id,
     )
     session.output.one(await session.payments.CreateRefund(request), REFUND_COLUMNS)
+
+
+@command(refunds, "get")
+async def get_refund(
+    session: Session,
+    refund: Annotated[
+        str, typer.Argument(metavar="REFUND", help="CUSTOMER/CHARGE/REFUND, or its name.")
+    ],
+) -> None:
+    """Show a refund."""
+    request = pb.GetRefundRequest(name=session.name(REFUND, refund))
+    session.output.one(await session.payments.GetRefund(request), REFUND_COLUMNS)
 
 
 @command(refunds, "list")

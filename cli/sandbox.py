@@ -112,6 +112,16 @@ class Sandbox:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._out_of_reach(error) from error
 
+    async def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Have something happen in the sandbox; returns what became of it."""
+        try:
+            async with self._client().post(f"{self._url}{path}", json=body) as response:
+                await self._check(response)
+                answer: dict[str, Any] = await response.json()
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._out_of_reach(error) from error
+
     async def _stream(self, path: str, body: Mapping[str, str]) -> AsyncIterator[Step]:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=STEP_TIMEOUT_SECONDS)
         done = False

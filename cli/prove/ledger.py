@@ -95,6 +95,34 @@ REFUNDS_WITHIN_CHARGE = LocalClause(
         OR sum(moved_minor) > charges.amount_minor - charges.credit_minor
     """,
 )
+DISPUTES_IN_LEDGER = LocalClause(
+    "disputes-in-ledger",
+    "What the provider took and gave back for a dispute is booked, once each, and nothing else.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.disputes WHERE $1 IN ('', merchant)",
+    """
+    SELECT coalesce(expected.merchant, booked.merchant) AS merchant,
+           format('%s: %s %s moved, %s %s booked', coalesce(name, source),
+                  coalesce(expected.amount_minor, 0), expected.currency,
+                  coalesce(booked.amount_minor, 0), booked.currency) AS what
+    FROM (
+        SELECT merchant, name, currency, moved.amount_minor
+        FROM audit_v1.disputes
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN withdraw_time IS NULL THEN 0 ELSE -disputes.amount_minor END
+                   + CASE WHEN reinstate_time IS NULL THEN 0 ELSE disputes.amount_minor END
+        ) AS moved (amount_minor)
+        WHERE moved.amount_minor <> 0 AND $1 IN ('', merchant)
+    ) AS expected
+    FULL JOIN (
+        SELECT merchant, source, currency, sum(amount_minor) AS amount_minor
+        FROM audit_v1.ledger_entries
+        WHERE kind LIKE 'DISPUTE%' AND account = 'provider-clearing' AND $1 IN ('', merchant)
+        GROUP BY merchant, source, currency HAVING sum(amount_minor) <> 0
+    ) AS booked ON booked.source = name AND booked.currency = expected.currency
+    WHERE expected.amount_minor IS DISTINCT FROM booked.amount_minor::bigint
+    """,
+)
 LEDGER_DAYS_ADD_UP = LocalClause(
     "ledger-days-add-up",
     "What is kept of a day that is closed is what was booked on it, by account and currency.",
@@ -253,6 +281,7 @@ LOCAL = (
     CAPTURED_IN_LEDGER,
     SALES_IN_LEDGER,
     REFUNDS_WITHIN_CHARGE,
+    DISPUTES_IN_LEDGER,
     LEDGER_DAYS_ADD_UP,
     CREDIT_ADDS_UP,
     FEES_IN_LEDGER,

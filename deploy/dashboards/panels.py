@@ -188,6 +188,9 @@ _OWN = {
             ("max(recurring_charges_oldest_lateness_seconds)", "due and not tried"),
             ("max(recurring_charges_unknown_oldest_age_seconds)", "unknown"),
             ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
+        Panel("Disputes to look at", "short", [
+            ("max(recurring_disputes_unanswered)", "to be answered within two days"),
+            ("max(recurring_disputes_findings)", "not understood")], bad_from=1),
         Panel("Webhooks", "ops", [
             (_rate("recurring_webhooks_total", "outcome"), "{{outcome}}")]),
         Panel("Webhooks to look at", "short", [

@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
-from services.payments.application import ledger, provider_balance
+from services.payments.application import disputes, ledger, provider_balance
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
 from services.payments.clients.provider import (
@@ -145,6 +145,8 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("refund", workers.refund),
             DueWork("method-expiry", workers.check_expiry),
             DueWork("webhook", workers.handle_webhooks),
+            DueWork("dispute-lookup", workers.look_up_disputes),
+            DueWork("dispute-response", workers.answer_disputes),
         ),
         http=_webhook_address(settings, database, clock),
         lease=leases.OUTSIDE,
@@ -156,6 +158,12 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 ledger.CLOSE_DEADLINE_SECONDS,
             ),
             *_balance_reading(settings, database, clock, http),
+            PeriodicWork(
+                "dispute-list",
+                partial(disputes.list_new, database, clock, providers),
+                disputes.LIST_POLL_SECONDS,
+                disputes.LIST_DEADLINE_SECONDS,
+            ),
         ),
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,

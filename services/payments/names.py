@@ -5,6 +5,7 @@ from services.payments.domain.keys import (
     ChargeKey,
     CreditTransactionKey,
     CustomerKey,
+    DisputeName,
     MandateKey,
     MerchantId,
     PaymentMethodKey,
@@ -29,6 +30,8 @@ CREDIT_BALANCE = KeyPattern(_CUSTOMER + "/creditBalance", CustomerKey)
 CREDIT_TRANSACTION = KeyPattern(
     _CUSTOMER + "/creditTransactions/{credit_transaction}", CreditTransactionKey
 )
+DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
+DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")

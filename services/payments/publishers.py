@@ -9,6 +9,7 @@ from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.charges import Charge
+from services.payments.domain.disputes import CLOSED, INQUIRIES, Dispute
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
@@ -132,6 +133,34 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
         failure_code=refund.failure_code,
     )
     return _event(charge, refund.key.name, message, now, refund.traceparent)
+
+
+def dispute_changed(
+    before: Dispute | None, dispute: Dispute, charge: Charge, now: datetime
+) -> list[OutboxEvent]:
+    """What a dispute's change is to others: it was opened, became a chargeback, or is over."""
+    events = []
+    was_inquiry = before is not None and before.state in INQUIRIES
+    if before is None or (was_inquiry and dispute.state not in INQUIRIES):
+        opened = events_pb2.DisputeOpened(
+            ref=_ref(charge),
+            dispute=dispute.name,
+            dispute_amount=to_money(dispute.amount_minor, dispute.currency),
+            reason=dispute.reason,
+            inquiry=dispute.state in INQUIRIES,
+            evidence_due_time=optional_timestamp(dispute.evidence_due_time),
+        )
+        kind = "inquiry" if dispute.state in INQUIRIES else "chargeback"
+        events.append(_event(charge, f"{dispute.name}@{kind}", opened, now))
+    if dispute.state in CLOSED and (before is None or before.state is not dispute.state):
+        closed = events_pb2.DisputeClosed(
+            ref=_ref(charge),
+            dispute=dispute.name,
+            dispute_amount=to_money(dispute.amount_minor, dispute.currency),
+            state=payments_pb2.Dispute.State.Value(dispute.state),
+        )
+        events.append(_event(charge, f"{dispute.name}@{dispute.state}", closed, now))
+    return events
 
 
 def decided(

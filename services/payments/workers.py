@@ -6,15 +6,25 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from services.payments.application import attempts, charges, expiry, refunds, webhooks
+from services.payments.application import (
+    attempts,
+    charges,
+    disputes,
+    expiry,
+    refunds,
+    webhooks,
+)
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
 from services.payments.clients.providers import Providers, by_provider
 from services.payments.domain.attempts import Attempt, is_over
+from services.payments.domain.disputes import Dispute, DisputeLookup
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import attempts as attempt_store
+from services.payments.store import dispute_lookups as dispute_lookup_store
+from services.payments.store import disputes as dispute_store
 from services.payments.store import expiry as expiry_store
 from services.payments.store import refunds as refund_store
 from services.runtime.crash_points import CrashPoint
@@ -45,7 +55,7 @@ _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
 
 
-T = TypeVar("T", Attempt, Refund)
+T = TypeVar("T", Attempt, Refund, Dispute, DisputeLookup)
 
 
 class Workers:
@@ -165,6 +175,37 @@ class Workers:
         _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())
+
+    async def look_up_disputes(self, batch: Batch) -> int:
+        """Look disputes up that the provider has told of, or that are open."""
+        async with self._database.read() as connection:
+            lookups = await dispute_lookup_store.due(
+                connection, batch.buckets, batch.now, BATCH_ROWS
+            )
+        if not lookups:
+            return 0
+        await _of_each_provider(lookups, lambda asked: self._find_disputes(asked, batch.deadline))
+        return len(lookups)
+
+    async def _find_disputes(self, lookups: Sequence[DisputeLookup], deadline: float) -> None:
+        reports = await ask_all(lookups, disputes.look_up, self._providers, deadline)
+        async with self._database.begin() as tx:
+            await disputes.settle(tx, reports, self._clock.now())
+
+    async def answer_disputes(self, batch: Batch) -> int:
+        """Send the merchants' responses until the provider has taken or refused each."""
+        async with self._database.read() as connection:
+            answered = await dispute_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+        if not answered:
+            return 0
+        await _of_each_provider(answered, lambda sent: self._respond(sent, batch.deadline))
+        return len(answered)
+
+    async def _respond(self, answered: Sequence[Dispute], deadline: float) -> None:
+        send = partial(disputes.send, self._database)
+        outcomes = await ask_all(answered, send, self._providers, deadline)
+        async with self._database.begin() as tx:
+            await disputes.settle_sent(tx, outcomes, self._clock.now())
 
     async def handle_webhooks(self, batch: Batch) -> int:
         """Have looked up what the provider has told of."""

@@ -500,6 +500,28 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
                 )
             ),
         ),
+        ("GetDispute", payments_pb2.GetDisputeRequest(name=f"{name}/disputes/d1")),
+        ("ListDisputes", payments_pb2.ListDisputesRequest(parent=name)),
+        (
+            "SubmitDisputeEvidence",
+            payments_pb2.SubmitDisputeEvidenceRequest(
+                name=f"{name}/disputes/d1", text="They signed for it."
+            ),
+        ),
+        ("AcceptDispute", payments_pb2.AcceptDisputeRequest(name=f"{name}/disputes/d1")),
+        (
+            "GetDisputePolicy",
+            payments_pb2.GetDisputePolicyRequest(name=f"{name}/disputePolicy"),
+        ),
+        (
+            "UpdateDisputePolicy",
+            payments_pb2.UpdateDisputePolicyRequest(
+                dispute_policy=payments_pb2.DisputePolicy(
+                    name=f"{name}/disputePolicy",
+                    charging=payments_pb2.DisputePolicy.STOP_WHILE_OPEN,
+                )
+            ),
+        ),
         ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
     ]
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from services.payments.names import CHARGE
-from services.payments.store import attempts, webhooks
+from services.payments.store import attempts, dispute_lookups, webhooks
 from services.runtime.app.commands import Command, CommandContext, Line
 
 SHOWN_MAX_ATTEMPTS = 1000
 SHOWN_MAX_WEBHOOKS = 1000
+SHOWN_MAX_DISPUTES = 1000
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +66,20 @@ async def _webhooks(context: CommandContext, _options: argparse.Namespace) -> As
         }
 
 
+async def _disputes(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Show disputes of payments that payments did not make, or that contradict what was known."""
+    async with context.database.read() as connection:
+        found = await dispute_lookups.findings(connection, SHOWN_MAX_DISPUTES)
+    for lookup in found:
+        yield {
+            "dispute": lookup.provider_dispute,
+            "provider": lookup.provider,
+            "finding": lookup.finding,
+        }
+
+
 COMMANDS = {
+    "disputes": Command("list disputes that were not understood", _disputes),
     "webhooks": Command("list webhooks that people have to look at", _webhooks),
     "unknown": Command("list charges whose outcome is unknown", _unknown, _arguments),
 }

@@ -16,6 +16,7 @@ from services.payments.domain.credit import (
     CreditTransaction,
     CreditType,
 )
+from services.payments.domain.disputes import ChargingPolicy, DisputePolicy
 from services.payments.domain.dunning import PUBLISHED_DAYS, DunningPolicy, RetrySchedule
 from services.payments.domain.keys import (
     ChargeKey,
@@ -35,6 +36,7 @@ from services.payments.domain.rules import ChargeRules
 from services.payments.names import (
     CHARGE,
     CUSTOMER,
+    DISPUTE_POLICY,
     DUNNING_POLICY,
     MANDATE,
     MERCHANT,
@@ -44,6 +46,7 @@ from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
+from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import from_money, read_bound, read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 
@@ -178,6 +181,26 @@ def read_new_credit_transaction(
         source="",
         create_time=now,
     )
+
+
+def read_dispute_filter(
+    request: payments_pb2.ListDisputesRequest,
+) -> tuple[MerchantId, str, ChargeKey | None]:
+    """Whose disputes are wanted, in which state and of which charge. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    state = payments_pb2.Dispute.State.Name(request.state) if request.state else ""
+    violations = Violations()
+    require_within(violations, "charge", request.charge, merchant)
+    violations.check()
+    return merchant, state, CHARGE.key(request.charge) if request.charge else None
+
+
+def read_dispute_policy(request: payments_pb2.UpdateDisputePolicyRequest) -> DisputePolicy:
+    """What is to be done about a merchant's disputes. Raises like `read_name`."""
+    wanted = request.dispute_policy
+    merchant = read_name(DISPUTE_POLICY, wanted.name)
+    charging = payments_pb2.DisputePolicy.Charging.Name(wanted.charging)
+    return DisputePolicy(merchant, ChargingPolicy(charging))
 
 
 def read_balances(

@@ -1,5 +1,6 @@
 """From the domain to the wire."""
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,13 +14,15 @@ from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.credit import Credit, CreditTransaction
+from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
+from services.payments.domain.keys import MandateKey
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund
-from services.payments.names import DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
+from services.payments.names import DISPUTE_POLICY, DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.publishers import applied_rule_messages
-from services.payments.store.encrypted import evidence_aad, note_aad
+from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import (
@@ -216,6 +219,48 @@ def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
         credit_amount=credit,
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),
+    )
+
+
+def dispute_message(keyring: Keyring, dispute: Dispute) -> payments_pb2.Dispute:
+    """A dispute, its evidence opened."""
+    message = payments_pb2.Dispute(
+        name=dispute.name,
+        charge=dispute.charge_key.name,
+        mandate=(
+            MandateKey(dispute.merchant, dispute.customer, dispute.mandate).name
+            if dispute.mandate
+            else ""
+        ),
+        amount=to_money(dispute.amount_minor, dispute.currency),
+        reason=dispute.reason,
+        state=payments_pb2.Dispute.State.Value(dispute.state),
+        provider_dispute_id=dispute.provider_dispute,
+        open_time=to_timestamp(dispute.open_time),
+        evidence_due_time=optional_timestamp(dispute.evidence_due_time),
+        withdraw_time=optional_timestamp(dispute.withdraw_time),
+        reinstate_time=optional_timestamp(dispute.reinstate_time),
+        fee=to_money(dispute.fee_minor, dispute.fee_currency) if dispute.fee_minor else None,
+        response=payments_pb2.Dispute.Response.Value(dispute.response),
+        response_time=optional_timestamp(dispute.response_time),
+        response_send_time=optional_timestamp(dispute.response_send_time),
+        response_failure=dispute.response_failure,
+        close_time=optional_timestamp(dispute.close_time),
+        update_time=to_timestamp(dispute.update_time),
+    )
+    if dispute.evidence:
+        opened = keyring.decrypt(dispute.evidence, *dispute_evidence_aad(dispute.key))
+        for field, text in json.loads(opened).items():
+            message.evidence.add(field=field, text=text)
+    return message
+
+
+def dispute_policy_message(policy: DisputePolicy) -> payments_pb2.DisputePolicy:
+    """What is done about a merchant's disputes."""
+    return payments_pb2.DisputePolicy(
+        name=DISPUTE_POLICY.format(policy.merchant),
+        charging=payments_pb2.DisputePolicy.Charging.Value(policy.charging),
+        etag=etag(policy.version),
     )
 
 

@@ -7,6 +7,7 @@ from services.payments.api import requests, responses
 from services.payments.application import (
     charges,
     credit,
+    disputes,
     dunning,
     erasure,
     mandates,
@@ -16,6 +17,7 @@ from services.payments.application import (
 from services.payments.clients.providers import Providers
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import Mandate
+from services.payments.domain.disputes import Dispute
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
@@ -24,6 +26,8 @@ from services.payments.names import (
     CREDIT_BALANCE,
     CUSTOMER,
     CUSTOMER_OR_ANY,
+    DISPUTE,
+    DISPUTE_POLICY,
     DUNNING_POLICY,
     MANDATE,
     MERCHANT,
@@ -31,6 +35,7 @@ from services.payments.names import (
     REFUND,
 )
 from services.payments.store import credit as credit_store
+from services.payments.store import disputes as dispute_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
@@ -70,6 +75,12 @@ ACCESS = {
     "CreateCreditTransaction": Access(WRITE),
     "GetCreditBalance": Access(READ),
     "ListCreditTransactions": Access(READ),
+    "GetDispute": Access(READ),
+    "ListDisputes": Access(READ),
+    "SubmitDisputeEvidence": Access(WRITE),
+    "AcceptDispute": Access(WRITE),
+    "GetDisputePolicy": Access(READ),
+    "UpdateDisputePolicy": Access(WRITE),
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
@@ -104,6 +115,9 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
 
     def _refund_message(self, refund: Refund) -> payments_pb2.Refund:
         return responses.refund_message(self._database.keyring, refund)
+
+    def _dispute_message(self, dispute: Dispute) -> payments_pb2.Dispute:
+        return responses.dispute_message(self._database.keyring, dispute)
 
     # --- payment methods ----------------------------------------------------------------------------
 
@@ -407,6 +421,74 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         )
         return payments_pb2.ListCreditTransactionsResponse(
             credit_transactions=shown, next_page_token=token
+        )
+
+    # --- disputes -----------------------------------------------------------------------------------
+
+    async def GetDispute(
+        self, request: payments_pb2.GetDisputeRequest, _context: object
+    ) -> payments_pb2.Dispute:
+        name = read_name(DISPUTE, request.name)
+        async with self._database.read() as connection:
+            return self._dispute_message(await disputes.existing(connection, name))
+
+    async def ListDisputes(
+        self, request: payments_pb2.ListDisputesRequest, _context: object
+    ) -> payments_pb2.ListDisputesResponse:
+        merchant, state, charge = requests.read_dispute_filter(request)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await dispute_store.of_merchant(
+                connection, merchant, state, charge, after, page.limit
+            )
+        shown, token = page.cut(listed, self._dispute_message, lambda dispute: (dispute.dispute,))
+        return payments_pb2.ListDisputesResponse(disputes=shown, next_page_token=token)
+
+    async def SubmitDisputeEvidence(
+        self, request: payments_pb2.SubmitDisputeEvidenceRequest, _context: object
+    ) -> payments_pb2.Dispute:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Dispute,
+            self._dispute_message,
+            lambda tx: disputes.submit_evidence(
+                tx, read_name(DISPUTE, request.name), request.text, self._clock.now()
+            ),
+        )
+
+    async def AcceptDispute(
+        self, request: payments_pb2.AcceptDisputeRequest, _context: object
+    ) -> payments_pb2.Dispute:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Dispute,
+            self._dispute_message,
+            lambda tx: disputes.accept(tx, read_name(DISPUTE, request.name), self._clock.now()),
+        )
+
+    async def GetDisputePolicy(
+        self, request: payments_pb2.GetDisputePolicyRequest, _context: object
+    ) -> payments_pb2.DisputePolicy:
+        merchant = read_name(DISPUTE_POLICY, request.name)
+        async with self._database.read() as connection:
+            return responses.dispute_policy_message(
+                await dispute_store.policy(connection, merchant)
+            )
+
+    async def UpdateDisputePolicy(
+        self, request: payments_pb2.UpdateDisputePolicyRequest, _context: object
+    ) -> payments_pb2.DisputePolicy:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.DisputePolicy,
+            responses.dispute_policy_message,
+            lambda tx: disputes.change_policy(
+                tx, requests.read_dispute_policy(request), request.dispute_policy.etag
+            ),
         )
 
     # --- erasure ------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from services.payments.domain.guard import binding_rules
 from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import lapsing_mandates
 from services.payments.store import credit as credit_store
+from services.payments.store import disputes as dispute_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
@@ -27,6 +28,8 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     notices = await notice_store.latest(tx, [charge.key for charge in charges])
     keys = {charge.mandate_key for charge in charges if charge.mandate_key}
     mandates = await mandate_store.by_key(tx, keys, lock=True)
+    for key in await dispute_store.stopped(tx, mandates):
+        mandates[key] = replace(mandates[key], is_disputed=True)
     limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
     spent_minor = await mandate_store.month_totals_minor(tx, limited, month_of(now))
     evidence = Evidence(notices, mandates, spent_minor, {})

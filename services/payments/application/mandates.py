@@ -28,6 +28,7 @@ from services.payments.domain.rules import (
 )
 from services.payments.domain.transitions import MandateEvent, MandateState
 from services.payments.store import attempts as attempt_store
+from services.payments.store import disputes as dispute_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection, Database
@@ -128,6 +129,17 @@ async def pause_all(
     return {mandate.key for mandate in active}
 
 
+async def resume_all(
+    tx: Connection, keys: Iterable[MandateKey], reason: PauseReason, now: datetime
+) -> set[MandateKey]:
+    """Let those of the mandates be charged again that were paused for a reason; returns which."""
+    mandates = await store.by_key(tx, keys, lock=True)
+    paused = [mandate for mandate in mandates.values() if mandate.pause_reason is reason]
+    resumed = [mandate for mandate in paused if mandate.state(now) is MandateState.PAUSED]
+    await store.save(tx, [replace(m, pause_time=None, pause_reason=None) for m in resumed])
+    return {mandate.key for mandate in resumed}
+
+
 async def resume(
     tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
 ) -> Applied[Mandate]:
@@ -187,7 +199,8 @@ async def existing(connection: Connection, key: MandateKey, *, lock: bool = Fals
 async def check(
     connection: Connection, checks: Sequence[MandateCheck], *, in_turn: bool
 ) -> list[CheckedMandate]:
-    """Why each mandate does not cover its amount, with one statement for all.
+    """Why each mandate does not cover its amount, with one statement for all,
+    and one for what is disputed.
 
     In turn: each is checked against what those before it would take of the same month. Where rules ask
     when mandates were used last, one more statement says so.
@@ -202,6 +215,7 @@ async def check(
         connection,
         {check.key for check, rules in zip(checks, bound, strict=True) if lapsing_mandates(rules)},
     )
+    disputed = await dispute_store.stopped(connection, {check.key for check in checks})
     taken_minor: Counter[store.MandateMonth] = Counter()
     results = []
     for check, month, mandate, rules in zip(checks, months, mandates, bound, strict=True):
@@ -211,6 +225,8 @@ async def check(
         reasons = mandate_reasons(
             mandate, amount.amount_minor, amount.currency, total_minor, check.charge_time
         )
+        if mandate and check.key in disputed:
+            reasons.add(RefusalReason.MANDATE_DISPUTED)
         if mandate and mandate.method_missing:
             reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
         elif mandate and mandate.method_blocked:

@@ -9,6 +9,7 @@ from services.payments.application import charges, credit
 from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import give_refund
+from services.payments.domain.disputes import CONTESTED, DisputeState
 from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
 from services.payments.domain.ledger import (
     Transfer,
@@ -21,6 +22,7 @@ from services.payments.domain.provider_amounts import step_minor
 from services.payments.domain.refunds import Refund, settled_state
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
+from services.payments.store import disputes as dispute_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.encrypted import note_aad
@@ -45,9 +47,9 @@ async def create(
     """Promise to give money back; the charge stays locked, so its refunds are counted in turn.
 
     What the payment method paid goes back to it first, the rest becomes credit at once; all of it if it
-    is to. Raises NOT_FOUND CHARGE_NOT_FOUND, FAILED_PRECONDITION CHARGE_STATE, CURRENCY_MISMATCH,
-    REFUND_ABOVE_CHARGE or CREDIT_TOO_HIGH, INVALID_ARGUMENT for an amount that the provider has not,
-    ALREADY_EXISTS REFUND_ALREADY_EXISTS.
+    is to. Raises NOT_FOUND CHARGE_NOT_FOUND, FAILED_PRECONDITION CHARGE_STATE, CHARGE_DISPUTED,
+    CURRENCY_MISMATCH, REFUND_ABOVE_CHARGE or CREDIT_TOO_HIGH, INVALID_ARGUMENT for an amount that the
+    provider has not, ALREADY_EXISTS REFUND_ALREADY_EXISTS.
     """
     charge = await charges.existing(tx, key.charge_key, lock=True)
     amount_minor, method_minor = await _refundable_minor(tx, charge, wanted, to_credit=to_credit)
@@ -89,14 +91,18 @@ async def _refundable_minor(
     """
     if charge.state is not ChargeState.SUCCEEDED:
         raise wrong_state("CHARGE_STATE", "the charge has not succeeded")
+    disputed_minor = await dispute_store.totals_minor(tx, charge.key)
+    if not CONTESTED.isdisjoint(disputed_minor):
+        raise wrong_state("CHARGE_DISPUTED", "the provider gives nothing back while it is disputed")
+    lost_minor = disputed_minor.get(DisputeState.LOST, 0)
     total = await refund_store.total(tx, charge.key)
-    left_minor = charge.amount_minor - total.credit_minor - total.promised_minor
+    left_minor = charge.amount_minor - total.credit_minor - total.promised_minor - lost_minor
     if wanted is not None and wanted.currency != charge.currency:
         raise wrong_state("CURRENCY_MISMATCH", f"the charge's currency is {charge.currency}")
     amount_minor = left_minor if wanted is None else wanted.amount_minor
     if not 0 < amount_minor <= left_minor:
         raise wrong_state("REFUND_ABOVE_CHARGE", "no more can be given back than is left")
-    of_method_minor = max(0, charge.method_minor - total.promised_minor)
+    of_method_minor = max(0, charge.method_minor - total.promised_minor - lost_minor)
     method_minor = 0 if to_credit else min(amount_minor, of_method_minor)
     if method_minor:
         _require_steps(method_minor, charge.currency)

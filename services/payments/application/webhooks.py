@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.payments.domain.disputes import DisputeLookup
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.domain.webhooks import (
@@ -15,6 +16,7 @@ from services.payments.domain.webhooks import (
     WebhookSubject,
 )
 from services.payments.store import attempts as attempt_store
+from services.payments.store import dispute_lookups as dispute_lookup_store
 from services.payments.store import refunds as refund_store
 from services.payments.store import webhooks as webhook_store
 from services.runtime.auth.call_context import act_for_all
@@ -80,7 +82,11 @@ async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: i
     refunds = [event for event in events if event.subject is WebhookSubject.REFUND]
     attempts = await attempt_store.hinted(tx, payments, now)
     known_refunds = await refund_store.hinted(tx, refunds, now)
+    disputes = [event for event in events if event.subject is WebhookSubject.DISPUTE]
+    lookups = [DisputeLookup(event.provider, event.object) for event in disputes]
+    await dispute_lookup_store.hint(tx, lookups, now)
     handled = dict.fromkeys(events, WebhookState.IGNORED)
+    handled |= dict.fromkeys(disputes, WebhookState.HANDLED)
     handled |= {event: _of_payment(event, attempts.get(_attempt_key(event))) for event in payments}
     handled |= {event: _of_refund(known=_refund_key(event) in known_refunds) for event in refunds}
     await webhook_store.finish(tx, handled, now)

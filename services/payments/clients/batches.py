@@ -10,6 +10,7 @@ from typing import TypeVar
 from services.payments.clients.provider import Provider
 from services.payments.clients.providers import Providers
 from services.payments.domain.attempts import Attempt
+from services.payments.domain.disputes import Dispute, DisputeLookup
 from services.payments.domain.expiry import ExpiringMethod
 from services.payments.domain.outcomes import Unknown
 from services.payments.domain.refunds import Refund
@@ -21,7 +22,7 @@ REQUESTS_AT_ONCE = 50
 # is then stored, and what was not is looked up later.
 STORE_SECONDS = 4.0
 
-T = TypeVar("T", Attempt, Refund, ExpiringMethod)
+T = TypeVar("T", Attempt, Refund, ExpiringMethod, Dispute, DisputeLookup)
 A = TypeVar("A")
 
 
@@ -67,8 +68,12 @@ async def ask_all(
     return answers
 
 
-def _name(item: Attempt | Refund | ExpiringMethod) -> str:
-    """What an operator finds an attempt or a refund by."""
+def _name(item: Attempt | Refund | ExpiringMethod | Dispute | DisputeLookup) -> str:
+    """What an operator finds an attempt, a refund or a dispute by."""
+    if isinstance(item, DisputeLookup):
+        return item.provider_dispute
+    if isinstance(item, Dispute):
+        return item.name
     if isinstance(item, Refund | ExpiringMethod):
         return item.key.name
     return f"{item.charge_key.name} attempt {item.number}, key {item.idempotency_key}"

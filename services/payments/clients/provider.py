@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from services.payments.clients.request_limits import RequestLimits
+from services.payments.clients.stripe_disputes import EXPAND, read_dispute
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import AUTHENTICATION_REQUIRED, DeclineClass, classify
+from services.payments.domain.disputes import Dispute, DisputeReport
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import derived_key
 from services.payments.domain.outcomes import (
@@ -116,6 +118,25 @@ class Provider(Protocol):
 
     async def card(self, token: str) -> Card | None:
         """What a token stands for; None if nothing. Raises ProviderUnreachable."""
+
+
+@runtime_checkable
+class DisputeProvider(Protocol):
+    """What a provider does beside, if its payers can dispute. Nothing raises; what fails is Unknown."""
+
+    async def dispute(self, provider_dispute: str) -> DisputeReport | Unknown | None:
+        """Where a dispute stands, and what payment it is of; None if there is no such dispute."""
+
+    def disputes_since(self, since: datetime) -> AsyncIterator[list[str] | Unknown]:
+        """The ids of disputes that were opened since a time, by page; Unknown where it fails."""
+
+    async def answer_dispute(
+        self, dispute: Dispute, evidence: Mapping[str, str]
+    ) -> DisputeReport | Declined | Unknown:
+        """Have evidence looked at, once for the response's key; Declined: it is not taken."""
+
+    async def accept_dispute(self, dispute: Dispute) -> DisputeReport | Declined | Unknown:
+        """Give a dispute up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +380,57 @@ class StripeProvider:
                 return None
             query["starting_after"] = str(refunds[-1]["id"])
         return Unknown("more refunds were made than are looked through")
+
+    async def dispute(self, provider_dispute: str) -> DisputeReport | Unknown | None:
+        """Retrieve a Dispute with its PaymentIntent, whose metadata name the charge."""
+        answer = await self._ask("GET", f"/disputes/{provider_dispute}", query=EXPAND)
+        if isinstance(answer, Unknown):
+            return answer
+        if answer.status == _OK:
+            return read_dispute(answer.body)
+        return None if answer.refused else Unknown(f"status {answer.status}")
+
+    async def disputes_since(self, since: datetime) -> AsyncIterator[list[str] | Unknown]:
+        """List Disputes, the newest first."""
+        query = {"created[gte]": str(int(since.timestamp())), "limit": str(LIST_PAGE_SIZE)}
+        while True:
+            answer = await self._ask("GET", "/disputes", query=query)
+            if isinstance(answer, Unknown):
+                yield answer
+                return
+            disputes = answer.body.get("data")
+            if answer.status != _OK or not isinstance(disputes, list):
+                yield Unknown(f"the list of disputes was answered {answer.status}")
+                return
+            names = [str(dispute["id"]) for dispute in disputes]
+            yield names
+            if not answer.body.get("has_more") or not names:
+                return
+            query["starting_after"] = names[-1]
+
+    async def answer_dispute(
+        self, dispute: Dispute, evidence: Mapping[str, str]
+    ) -> DisputeReport | Declined | Unknown:
+        """Submit evidence, after which there is no more."""
+        form = {f"evidence[{name}]": text for name, text in evidence.items()}
+        return await self._respond(dispute, "", {**form, "submit": "true"})
+
+    async def accept_dispute(self, dispute: Dispute) -> DisputeReport | Declined | Unknown:
+        """Close a dispute."""
+        return await self._respond(dispute, "/close", {})
+
+    async def _respond(
+        self, dispute: Dispute, action: str, form: Mapping[str, str]
+    ) -> DisputeReport | Declined | Unknown:
+        path = f"/disputes/{dispute.provider_dispute}{action}"
+        answer = await self._ask("POST", path, form=form, key=dispute.response_key)
+        if isinstance(answer, Unknown):
+            return answer
+        if answer.status == _OK:
+            return read_dispute(answer.body)
+        if not answer.refused:
+            return Unknown(f"status {answer.status}")
+        return Declined(str(answer.error.get("code") or "invalid_request"), hard=True)
 
     async def card(self, token: str) -> Card | None:
         """Look a PaymentMethod up."""

@@ -101,6 +101,7 @@ def read_events(body: bytes) -> list[WebhookEvent]:
 _SUBJECTS = {
     "payment_intent": WebhookSubject.PAYMENT,
     "refund": WebhookSubject.REFUND,
+    "dispute": WebhookSubject.DISPUTE,
 }
 
 

@@ -69,6 +69,7 @@ class RefusalReason(StrEnum):
     RULES_UNKNOWN = "RULES_UNKNOWN"
     MANDATE_PENDING = "MANDATE_PENDING"
     MANDATE_PAUSED = "MANDATE_PAUSED"
+    MANDATE_DISPUTED = "MANDATE_DISPUTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class Mandate:
     pause_reason: PauseReason | None = None
     lapse_time: datetime | None = None
     version: int = 1
+    # A charge under it is disputed, and the merchant's policy stops charges for that.
+    is_disputed: bool = False
 
     @property
     def key(self) -> MandateKey:
@@ -160,6 +163,8 @@ def mandate_reasons(
     if mandate is None:
         return {RefusalReason.MANDATE_NOT_FOUND}
     reasons = _state_reasons(mandate)
+    if mandate.is_disputed:
+        reasons.add(RefusalReason.MANDATE_DISPUTED)
     if at < mandate.valid_from_time:
         reasons.add(RefusalReason.MANDATE_NOT_YET_VALID)
     if mandate.valid_until_time is not None and at >= mandate.valid_until_time:

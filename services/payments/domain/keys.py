@@ -12,6 +12,7 @@ PaymentMethodId = NewType("PaymentMethodId", str)
 MandateId = NewType("MandateId", str)
 ChargeId = NewType("ChargeId", str)
 RefundId = NewType("RefundId", str)
+DisputeId = NewType("DisputeId", str)
 CreditTransactionId = NewType("CreditTransactionId", str)
 
 
@@ -105,6 +106,31 @@ class CreditKey(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
     currency: str
+
+
+class DisputeName(NamedTuple):
+    """Which dispute, as callers name it."""
+
+    merchant: MerchantId
+    dispute: DisputeId
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"merchants/{self.merchant}/disputes/{self.dispute}"
+
+
+class DisputeKey(NamedTuple):
+    """Which dispute, and whose."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    dispute: DisputeId
+
+    @property
+    def name(self) -> str:
+        """The resource name, without the customer."""
+        return DisputeName(self.merchant, self.dispute).name
 
 
 def derived_key(*parts: str) -> str:

@@ -13,6 +13,7 @@ from services.payments.domain.accounts import (
     BANK,
     CREDIT_GRANTED,
     CUSTOMER_CREDIT,
+    DISPUTES,
     PROVIDER_CLEARING,
     RECEIVABLE,
     REFUNDS,
@@ -21,6 +22,7 @@ from services.payments.domain.accounts import (
 )
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import CreditTransaction, CreditType
+from services.payments.domain.disputes import Dispute
 from services.payments.domain.keys import CustomerId, MerchantId, derived_key
 from services.payments.domain.lines import load_lines
 from services.payments.domain.refunds import Refund
@@ -180,6 +182,18 @@ def book_credit(transaction: CreditTransaction, now: datetime) -> Transfer:
         transaction.currency,
         now,
     )
+
+
+def book_dispute(before: Dispute | None, dispute: Dispute, now: datetime) -> Iterator[Transfer]:
+    """What a dispute's change has moved: what the provider took for the payer's bank, or gave back."""
+    owner = (dispute.merchant, dispute.customer, dispute.name)
+    amount_minor, currency = dispute.amount_minor, dispute.currency
+    if dispute.withdraw_time is not None and (before is None or before.withdraw_time is None):
+        kind = "DISPUTE_WITHDRAWAL"
+        yield Transfer(*owner, kind, DISPUTES, PROVIDER_CLEARING, amount_minor, currency, now)
+    if dispute.reinstate_time is not None and (before is None or before.reinstate_time is None):
+        kind = "DISPUTE_REINSTATEMENT"
+        yield Transfer(*owner, kind, PROVIDER_CLEARING, DISPUTES, amount_minor, currency, now)
 
 
 def last_closed_date(now: datetime) -> date:

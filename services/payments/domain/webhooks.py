@@ -44,6 +44,8 @@ class WebhookSubject(StrEnum):
 
     PAYMENT = "PAYMENT"
     REFUND = "REFUND"
+    # A dispute names neither its charge nor its merchant: its look-up tells.
+    DISPUTE = "DISPUTE"
     OTHER = "OTHER"
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from services.payments.domain.keys import MandateKey, PaymentMethodKey, RefundKey
+from services.payments.domain.keys import DisputeKey, MandateKey, PaymentMethodKey, RefundKey
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 from services.runtime.db.statements import fields
 
-K = TypeVar("K", PaymentMethodKey, MandateKey, RefundKey)
+K = TypeVar("K", PaymentMethodKey, MandateKey, RefundKey, DisputeKey)
 
 
 def token_aad(key: PaymentMethodKey) -> tuple[str, ...]:
@@ -23,6 +23,11 @@ def evidence_aad(key: MandateKey) -> tuple[str, ...]:
 def note_aad(key: RefundKey) -> tuple[str, ...]:
     """What the encrypted note of a refund is bound to."""
     return "refunds", "note", *key
+
+
+def dispute_evidence_aad(key: DisputeKey) -> tuple[str, ...]:
+    """What the encrypted evidence of a dispute is bound to."""
+    return "disputes", "evidence", *key
 
 
 def _table(
@@ -42,4 +47,5 @@ ENCRYPTED_TABLES = (
     _table("payment_methods", "provider_token", PaymentMethodKey, token_aad),
     _table("mandates", "evidence", MandateKey, evidence_aad),
     _table("refunds", "note", RefundKey, note_aad),
+    _table("disputes", "evidence", DisputeKey, dispute_evidence_aad),
 )

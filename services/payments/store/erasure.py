@@ -19,7 +19,11 @@ _OPEN_CHARGES = Query(
       AND (state IN ('SCHEDULED', 'REQUESTED', 'IN_FLIGHT') OR EXISTS (
         SELECT FROM refunds
         WHERE refunds.customer = charges.customer AND refunds.merchant = charges.merchant
-          AND refunds.charge = charges.charge AND refunds.state || '' = 'PENDING'))
+          AND refunds.charge = charges.charge AND refunds.state || '' = 'PENDING')
+        OR EXISTS (
+        SELECT FROM disputes
+        WHERE disputes.customer = charges.customer AND disputes.merchant = charges.merchant
+          AND disputes.charge = charges.charge AND disputes.close_time IS NULL))
     ORDER BY charge LIMIT :limit
 """,
     ChargeKey,
@@ -38,6 +42,10 @@ _ERASE = (
     Command("""
         UPDATE refunds SET note = ''
         WHERE customer = :customer AND merchant = :merchant AND note <> ''
+    """),
+    Command("""
+        UPDATE disputes SET evidence = ''
+        WHERE customer = :customer AND merchant = :merchant AND evidence <> ''
     """),
 )
 

@@ -49,7 +49,17 @@ GAUGE_QUERIES = (
                    ) AS counted) AS webhooks_contradicted,
                    (SELECT count(*) FROM (
                        SELECT FROM provider_payouts WHERE state = 'MISMATCHED' LIMIT :limit
-                   ) AS counted) AS payouts_mismatched
+                   ) AS counted) AS payouts_mismatched,
+                   (SELECT count(*) FROM (
+                       SELECT FROM disputes
+                       WHERE response = 'NONE' AND close_time IS NULL
+                         AND state IN ('NEEDS_RESPONSE', 'INQUIRY_NEEDS_RESPONSE')
+                         AND evidence_due_time <= CAST(:now AS timestamptz) + interval '2 days'
+                       LIMIT :limit
+                   ) AS counted) AS disputes_due,
+                   (SELECT count(*) FROM (
+                       SELECT FROM dispute_lookups WHERE finding <> '' LIMIT :limit
+                   ) AS counted) AS disputes_found
         """,
         {
             "due": Gauge("recurring.charges.due", "{charge}", "Charges that are due and not tried"),
@@ -88,6 +98,16 @@ GAUGE_QUERIES = (
                 "recurring.payouts.mismatched",
                 "{payout}",
                 "Payouts that are not what their transactions come to",
+            ),
+            "disputes_due": Gauge(
+                "recurring.disputes.unanswered",
+                "{dispute}",
+                "Disputes without an answer, which is due within two days",
+            ),
+            "disputes_found": Gauge(
+                "recurring.disputes.findings",
+                "{dispute}",
+                "Disputes of payments that payments did not make, or that contradict what was known",
             ),
         },
     ),

@@ -192,7 +192,7 @@ _WITH_TOTALS = Query(
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
            revoke_time, is_pending, pause_time, pause_reason, lapse_time, version,
-           wanted.ordinal, scope.method_missing, scope.method_blocked,
+           false AS is_disputed, wanted.ordinal, scope.method_missing, scope.method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant

@@ -94,6 +94,14 @@ class Process:
     async def refund(self) -> Step:
         return await due_work.step(self.database, self.clock, "refund", self.workers.refund)
 
+    async def look_up_disputes(self) -> Step:
+        work = self.workers.look_up_disputes
+        return await due_work.step(self.database, self.clock, "dispute-lookup", work)
+
+    async def answer_disputes(self) -> Step:
+        work = self.workers.answer_disputes
+        return await due_work.step(self.database, self.clock, "dispute-response", work)
+
     async def handle_webhooks(self) -> Step:
         work = self.workers.handle_webhooks
         return await due_work.step(self.database, self.clock, "webhook", work)
@@ -295,6 +303,7 @@ class Payments:
                 for step in (
                     due.handle_webhooks,
                     due.charge, due.look_up, due.expire_requests, due.refund, due.check_expiry,
+                    due.look_up_disputes, due.answer_disputes,
                 )
             ]  # fmt: skip
             if not any(step.worked for step in steps):

@@ -123,6 +123,16 @@ CHANGES = {
         VALUES ('acme', 'customer-1', 'tea-1-1', 'torn', 901, 'EUR', '', 'key', '', now(), now(), now())
         """,
     ),
+    "disputes-in-ledger": (
+        "payments",
+        """
+        INSERT INTO disputes (merchant, customer, charge, dispute, provider, provider_dispute, mandate,
+                              amount_minor, currency, reason, state, open_time, update_time,
+                              withdraw_time, fee_minor, fee_currency)
+        VALUES ('acme', 'customer-1', 'tea-1-1', 'd1', 'stripe', 'dp_1', '', 900, 'EUR', 'fraudulent',
+                'NEEDS_RESPONSE', now(), now(), now(), 0, '')
+        """,
+    ),
     "ledger-days-add-up": (
         "payments",
         """

@@ -30,7 +30,9 @@ COMMON = {"alembic_version", "served_revisions"}
 # Of no merchant, and nothing that can be read without a key.
 COMMON_OF = {"notify": {"code_limits"}, "payments": {"ledger_closing", "balance_reading"}}
 # Of no merchant, and nothing for a caller: no policy shows a row of it.
-SHOWN_TO_NOBODY_OF_PAYMENTS = {"webhook_events", "provider_payouts"}
+SHOWN_TO_NOBODY_OF_PAYMENTS = {
+    "webhook_events", "provider_payouts", "dispute_lookups", "dispute_lists",
+}  # fmt: skip
 SHOWN_TO_NOBODY = {
     "inbox", "failed_events", "outbox_cursor", *(f"outbox_{n}" for n in range(8)),
     "bucket_leases", "lease_holders",

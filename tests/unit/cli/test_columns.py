@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli import (
     contacts,
     deliveries,
+    disputes,
     dunning,
     ledger,
     offers,
@@ -37,11 +38,16 @@ UNSHOWN = {"etag", "provider_token", "rrule", "await_confirmation"}
 # What people read elsewhere in the same answer.
 ELSEWHERE = {
     "Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name",
-    "StandingOrder.notice_lead",
+    "StandingOrder.notice_lead", "Dispute.evidence",
 }  # fmt: skip
 # Of a oneof, whose last member is what a filled message has.
 REPLACED = {"Promotion.amount_off", "PriceProtectionOffer.cap"}
-OBVIOUS = {"SchedulerSettings.name", "DunningPolicy.name", "CatalogSettings.name"}
+OBVIOUS = {
+    "SchedulerSettings.name",
+    "DunningPolicy.name",
+    "DisputePolicy.name",
+    "CatalogSettings.name",
+}
 
 SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (scheduler_pb2.StandingOrder, standing_orders.DETAIL_COLUMNS),
@@ -61,6 +67,9 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Charge.Attempt, payments.ATTEMPT_COLUMNS),
     (payments_pb2.DunningPolicy, dunning.POLICY_COLUMNS),
     (payments_pb2.Refund, payments.REFUND_COLUMNS),
+    (payments_pb2.Dispute, disputes.DISPUTE_DETAIL_COLUMNS),
+    (payments_pb2.Dispute.Evidence, disputes.EVIDENCE_COLUMNS),
+    (payments_pb2.DisputePolicy, disputes.POLICY_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),

@@ -29,6 +29,7 @@ TEXTS = {
     "recurring.payments.v1.Mandate.Evidence.text",
     "recurring.payments.v1.Mandate.Evidence.source",
     "recurring.payments.v1.Refund.note",
+    "recurring.payments.v1.SubmitDisputeEvidenceRequest.text",
     "recurring.notify.v1.Contact.display_name",
     "recurring.notify.v1.ListNoticesRequest.subject_resource",
     "recurring.audit.v1.ListAuditEntriesRequest.resource",

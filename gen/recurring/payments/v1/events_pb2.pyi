@@ -466,3 +466,83 @@ class RefundFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
+
+@_typing.final
+class DisputeOpened(_message.Message):
+    """A payer disputes a charge at their bank. There is one such event a dispute, and another if a bank's inquiry
+    becomes a dispute.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    DISPUTE_AMOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    INQUIRY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_DUE_TIME_FIELD_NUMBER: _builtins.int
+    dispute: _builtins.str
+    """`merchants/{merchant}/disputes/{dispute}`."""
+    reason: _builtins.str
+    """As the provider names it, for example "fraudulent"."""
+    inquiry: _builtins.bool
+    """The bank only asks: no money was withdrawn."""
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def dispute_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def evidence_due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the merchant can answer."""
+
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        dispute: _builtins.str = ...,
+        dispute_amount: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+        inquiry: _builtins.bool = ...,
+        evidence_due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute_amount", b"dispute_amount", "evidence_due_time", b"evidence_due_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "evidence_due_time", b"evidence_due_time", "inquiry", b"inquiry", "reason", b"reason", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeOpened: _TypeAlias = DisputeOpened  # noqa: Y015
+
+@_typing.final
+class DisputeClosed(_message.Message):
+    """A dispute is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    DISPUTE_AMOUNT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    dispute: _builtins.str
+    """`merchants/{merchant}/disputes/{dispute}`."""
+    state: _payments_pb2.Dispute.State.ValueType
+    """WON, LOST or INQUIRY_CLOSED."""
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def dispute_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        dispute: _builtins.str = ...,
+        dispute_amount: _money_pb2.Money | None = ...,
+        state: _payments_pb2.Dispute.State.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute_amount", b"dispute_amount", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "ref", b"ref", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeClosed: _TypeAlias = DisputeClosed  # noqa: Y015

@@ -100,6 +100,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     MANDATE_PENDING: _RefusalReason.ValueType  # 30
     """The customer has not confirmed the mandate yet."""
     MANDATE_PAUSED: _RefusalReason.ValueType  # 31
+    MANDATE_DISPUTED: _RefusalReason.ValueType  # 32
+    """A charge under the mandate is disputed by its payer, and the merchant's policy stops charges for that."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why the guard does not allow a charge."""
@@ -150,6 +152,8 @@ RULES_UNKNOWN: RefusalReason.ValueType  # 24
 MANDATE_PENDING: RefusalReason.ValueType  # 30
 """The customer has not confirmed the mandate yet."""
 MANDATE_PAUSED: RefusalReason.ValueType  # 31
+MANDATE_DISPUTED: RefusalReason.ValueType  # 32
+"""A charge under the mandate is disputed by its payer, and the merchant's policy stops charges for that."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final
@@ -908,6 +912,244 @@ class Refund(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Refund: _TypeAlias = Refund  # noqa: Y015
+
+@_typing.final
+class Dispute(_message.Message):
+    """A charge that its payer disputes at their bank."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Dispute._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Dispute._State.ValueType  # 0
+        INQUIRY_NEEDS_RESPONSE: Dispute._State.ValueType  # 1
+        """The bank only asks, and no money is withdrawn. It is to be answered, or the charge refunded."""
+        INQUIRY_UNDER_REVIEW: Dispute._State.ValueType  # 2
+        INQUIRY_CLOSED: Dispute._State.ValueType  # 3
+        NEEDS_RESPONSE: Dispute._State.ValueType  # 4
+        """The money is withdrawn. It is to be answered until `evidence_due_time`, or is lost."""
+        UNDER_REVIEW: Dispute._State.ValueType  # 5
+        """The bank has the evidence."""
+        WON: Dispute._State.ValueType  # 6
+        """Final: the money comes back."""
+        LOST: Dispute._State.ValueType  # 7
+        """Final: the money does not come back."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Dispute.State.ValueType  # 0
+    INQUIRY_NEEDS_RESPONSE: Dispute.State.ValueType  # 1
+    """The bank only asks, and no money is withdrawn. It is to be answered, or the charge refunded."""
+    INQUIRY_UNDER_REVIEW: Dispute.State.ValueType  # 2
+    INQUIRY_CLOSED: Dispute.State.ValueType  # 3
+    NEEDS_RESPONSE: Dispute.State.ValueType  # 4
+    """The money is withdrawn. It is to be answered until `evidence_due_time`, or is lost."""
+    UNDER_REVIEW: Dispute.State.ValueType  # 5
+    """The bank has the evidence."""
+    WON: Dispute.State.ValueType  # 6
+    """Final: the money comes back."""
+    LOST: Dispute.State.ValueType  # 7
+    """Final: the money does not come back."""
+
+    class _Response:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ResponseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Dispute._Response.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RESPONSE_UNSPECIFIED: Dispute._Response.ValueType  # 0
+        NONE: Dispute._Response.ValueType  # 1
+        EVIDENCE: Dispute._Response.ValueType  # 2
+        ACCEPTANCE: Dispute._Response.ValueType  # 3
+
+    class Response(_Response, metaclass=_ResponseEnumTypeWrapper):
+        """What the merchant answered."""
+
+    RESPONSE_UNSPECIFIED: Dispute.Response.ValueType  # 0
+    NONE: Dispute.Response.ValueType  # 1
+    EVIDENCE: Dispute.Response.ValueType  # 2
+    ACCEPTANCE: Dispute.Response.ValueType  # 3
+
+    @_typing.final
+    class Evidence(_message.Message):
+        """One field of what is shown to the bank."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FIELD_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        field: _builtins.str
+        """As the provider names it, for example "access_activity_log"."""
+        text: _builtins.str
+        def __init__(
+            self,
+            *,
+            field: _builtins.str = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROVIDER_DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    OPEN_TIME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_DUE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
+    REINSTATE_TIME_FIELD_NUMBER: _builtins.int
+    FEE_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    RESPONSE_TIME_FIELD_NUMBER: _builtins.int
+    RESPONSE_SEND_TIME_FIELD_NUMBER: _builtins.int
+    RESPONSE_FAILURE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/disputes/{dispute}`; derived from the provider's id."""
+    charge: _builtins.str
+    """What is disputed."""
+    mandate: _builtins.str
+    """The mandate that it was made under; empty if the customer confirmed it."""
+    reason: _builtins.str
+    """As the provider names it, for example "fraudulent" or "product_not_received"."""
+    state: Global___Dispute.State.ValueType
+    provider_dispute_id: _builtins.str
+    """The provider's id of it, for example "dp_1PgafTB1Y7xJ"."""
+    response: Global___Dispute.Response.ValueType
+    response_failure: _builtins.str
+    """Why the provider refused the answer, as it says; another can be given then."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def open_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was opened at the provider."""
+
+    @_builtins.property
+    def evidence_due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be answered."""
+
+    @_builtins.property
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp:
+        """When the provider took the money, and when it gave it back; absent if it did not."""
+
+    @_builtins.property
+    def reinstate_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def fee(self) -> _money_pb2.Money:
+        """What the provider takes for it; absent if it says nothing."""
+
+    @_builtins.property
+    def response_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was answered, and when the provider had taken that."""
+
+    @_builtins.property
+    def response_send_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dispute.Evidence]:
+        """What is shown to the bank, line by line."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        charge: _builtins.str = ...,
+        mandate: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+        state: Global___Dispute.State.ValueType = ...,
+        provider_dispute_id: _builtins.str = ...,
+        open_time: _timestamp_pb2.Timestamp | None = ...,
+        evidence_due_time: _timestamp_pb2.Timestamp | None = ...,
+        withdraw_time: _timestamp_pb2.Timestamp | None = ...,
+        reinstate_time: _timestamp_pb2.Timestamp | None = ...,
+        fee: _money_pb2.Money | None = ...,
+        response: Global___Dispute.Response.ValueType = ...,
+        response_time: _timestamp_pb2.Timestamp | None = ...,
+        response_send_time: _timestamp_pb2.Timestamp | None = ...,
+        response_failure: _builtins.str = ...,
+        evidence: _abc.Iterable[Global___Dispute.Evidence] | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "close_time", b"close_time", "evidence_due_time", b"evidence_due_time", "fee", b"fee", "open_time", b"open_time", "reinstate_time", b"reinstate_time", "response_send_time", b"response_send_time", "response_time", b"response_time", "update_time", b"update_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "close_time", b"close_time", "evidence", b"evidence", "evidence_due_time", b"evidence_due_time", "fee", b"fee", "mandate", b"mandate", "name", b"name", "open_time", b"open_time", "provider_dispute_id", b"provider_dispute_id", "reason", b"reason", "reinstate_time", b"reinstate_time", "response", b"response", "response_failure", b"response_failure", "response_send_time", b"response_send_time", "response_time", b"response_time", "state", b"state", "update_time", b"update_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dispute: _TypeAlias = Dispute  # noqa: Y015
+
+@_typing.final
+class DisputePolicy(_message.Message):
+    """What is done about disputes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Charging:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ChargingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DisputePolicy._Charging.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CHARGING_UNSPECIFIED: DisputePolicy._Charging.ValueType  # 0
+        GO_ON: DisputePolicy._Charging.ValueType  # 1
+        STOP_WHILE_OPEN: DisputePolicy._Charging.ValueType  # 2
+        """None is made until the dispute is over: the mandate is PAUSED, and resumed then."""
+        STOP_UNLESS_WON: DisputePolicy._Charging.ValueType  # 3
+        """None is made until it is won: the mandate is PAUSED, and resumed then. Once it is lost, it stays so until
+        somebody resumes it.
+        """
+
+    class Charging(_Charging, metaclass=_ChargingEnumTypeWrapper):
+        """Whether charges go on under the mandate of a disputed charge. An inquiry stops none."""
+
+    CHARGING_UNSPECIFIED: DisputePolicy.Charging.ValueType  # 0
+    GO_ON: DisputePolicy.Charging.ValueType  # 1
+    STOP_WHILE_OPEN: DisputePolicy.Charging.ValueType  # 2
+    """None is made until the dispute is over: the mandate is PAUSED, and resumed then."""
+    STOP_UNLESS_WON: DisputePolicy.Charging.ValueType  # 3
+    """None is made until it is won: the mandate is PAUSED, and resumed then. Once it is lost, it stays so until
+    somebody resumes it.
+    """
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHARGING_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/disputePolicy`."""
+    charging: Global___DisputePolicy.Charging.ValueType
+    """Default: STOP_UNLESS_WON."""
+    etag: _builtins.str
+    """Changes with every change of the policy (AIP-154)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        charging: Global___DisputePolicy.Charging.ValueType = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charging", b"charging", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputePolicy: _TypeAlias = DisputePolicy  # noqa: Y015
 
 @_typing.final
 class LedgerAccount(_message.Message):
@@ -1735,6 +1977,176 @@ class ListRefundsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRefundsResponse: _TypeAlias = ListRefundsResponse  # noqa: Y015
+
+@_typing.final
+class GetDisputeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisputeRequest: _TypeAlias = GetDisputeRequest  # noqa: Y015
+
+@_typing.final
+class ListDisputesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    state: Global___Dispute.State.ValueType
+    """Only those in this state."""
+    charge: _builtins.str
+    """Only those of this charge."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        state: Global___Dispute.State.ValueType = ...,
+        charge: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesRequest: _TypeAlias = ListDisputesRequest  # noqa: Y015
+
+@_typing.final
+class ListDisputesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dispute]: ...
+    def __init__(
+        self,
+        *,
+        disputes: _abc.Iterable[Global___Dispute] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputes", b"disputes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesResponse: _TypeAlias = ListDisputesResponse  # noqa: Y015
+
+@_typing.final
+class SubmitDisputeEvidenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    text: _builtins.str
+    """The merchant's own words beside what is stored; at most 10000 characters."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        text: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitDisputeEvidenceRequest: _TypeAlias = SubmitDisputeEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class AcceptDisputeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptDisputeRequest: _TypeAlias = AcceptDisputeRequest  # noqa: Y015
+
+@_typing.final
+class GetDisputePolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisputePolicyRequest: _TypeAlias = GetDisputePolicyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDisputePolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def dispute_policy(self) -> Global___DisputePolicy:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        dispute_policy: Global___DisputePolicy | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute_policy", b"dispute_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_policy", b"dispute_policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDisputePolicyRequest: _TypeAlias = UpdateDisputePolicyRequest  # noqa: Y015
 
 @_typing.final
 class ListLedgerAccountsRequest(_message.Message):

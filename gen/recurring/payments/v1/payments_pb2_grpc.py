@@ -152,6 +152,36 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.FromString,
                 _registered_method=True)
+        self.GetDispute = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetDispute',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputeRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+                _registered_method=True)
+        self.ListDisputes = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListDisputes',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesResponse.FromString,
+                _registered_method=True)
+        self.SubmitDisputeEvidence = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/SubmitDisputeEvidence',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SubmitDisputeEvidenceRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+                _registered_method=True)
+        self.AcceptDispute = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/AcceptDispute',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AcceptDisputeRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+                _registered_method=True)
+        self.GetDisputePolicy = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetDisputePolicy',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputePolicyRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
+                _registered_method=True)
+        self.UpdateDisputePolicy = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdateDisputePolicy',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
+                _registered_method=True)
         self.EraseCustomer = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/EraseCustomer',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
@@ -377,7 +407,8 @@ class PaymentsServiceServicer:
         provider within moments; what credit paid becomes credit again, at once.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
-        CHARGE_STATE (it has not succeeded), REFUND_ABOVE_CHARGE (more than is left of it),
+        CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
+        REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
         CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -428,6 +459,58 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDispute(self, request, context):
+        """Reasons: NOT_FOUND DISPUTE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDisputes(self, request, context):
+        """Lists a merchant's disputes by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitDisputeEvidence(self, request, context):
+        """Answers a dispute with the merchant's own words and with what is stored of its charge: the consent, the
+        delivered notice, the attempts and refunds. It goes to the provider within moments, once, and cannot be
+        added to.
+
+        Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (it was answered, is over, or is
+        past its time).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptDispute(self, request, context):
+        """Gives a dispute up: it is lost. An inquiry is closed by it, and its charge can be refunded.
+
+        Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (as above).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDisputePolicy(self, request, context):
+        """What is done about the merchant's disputes; each merchant has one such policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDisputePolicy(self, request, context):
+        """Changes the policy as a whole. What is disputed already stops charges, or not, by the new one; mandates that
+        are paused stay so.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseCustomer(self, request, context):
         """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
         brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -436,7 +519,7 @@ class PaymentsServiceServicer:
         repeated, they are answered with an empty message. A customer of whom nothing is known is erased
         already. Ask the scheduler first: payments knows no standing orders.
 
-        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund or a dispute that is not;
         `charges` of the error's metadata names the first three).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -616,6 +699,36 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListCreditTransactions,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.SerializeToString,
+            ),
+            'GetDispute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDispute,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputeRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.SerializeToString,
+            ),
+            'ListDisputes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDisputes,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesResponse.SerializeToString,
+            ),
+            'SubmitDisputeEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitDisputeEvidence,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SubmitDisputeEvidenceRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.SerializeToString,
+            ),
+            'AcceptDispute': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptDispute,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AcceptDisputeRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.SerializeToString,
+            ),
+            'GetDisputePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisputePolicy,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputePolicyRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.SerializeToString,
+            ),
+            'UpdateDisputePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDisputePolicy,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.SerializeToString,
             ),
             'EraseCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseCustomer,
@@ -1281,6 +1394,168 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListCreditTransactions',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListCreditTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDispute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetDispute',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputeRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDisputes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListDisputes',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDisputesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitDisputeEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/SubmitDisputeEvidence',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.SubmitDisputeEvidenceRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptDispute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/AcceptDispute',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.AcceptDisputeRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Dispute.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDisputePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetDisputePolicy',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetDisputePolicyRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDisputePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdateDisputePolicy',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
             options,
             channel_credentials,
             insecure,

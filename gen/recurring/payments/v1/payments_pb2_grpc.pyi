@@ -146,7 +146,8 @@ class PaymentsServiceStub:
     provider within moments; what credit paid becomes credit again, at once.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
-    CHARGE_STATE (it has not succeeded), REFUND_ABOVE_CHARGE (more than is left of it),
+    CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
+    REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
     CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
     """
     GetRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetRefundRequest, _payments_pb2.Refund]
@@ -170,6 +171,31 @@ class PaymentsServiceStub:
     """What a customer has of credit, by currency; that of a customer who never had any is empty."""
     ListCreditTransactions: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListCreditTransactionsRequest, _payments_pb2.ListCreditTransactionsResponse]
     """Lists what changed a customer's credit, the oldest first."""
+    GetDispute: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDisputeRequest, _payments_pb2.Dispute]
+    """Reasons: NOT_FOUND DISPUTE_NOT_FOUND."""
+    ListDisputes: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListDisputesRequest, _payments_pb2.ListDisputesResponse]
+    """Lists a merchant's disputes by id."""
+    SubmitDisputeEvidence: _aio.UnaryUnaryMultiCallable[_payments_pb2.SubmitDisputeEvidenceRequest, _payments_pb2.Dispute]
+    """Answers a dispute with the merchant's own words and with what is stored of its charge: the consent, the
+    delivered notice, the attempts and refunds. It goes to the provider within moments, once, and cannot be
+    added to.
+
+    Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (it was answered, is over, or is
+    past its time).
+    """
+    AcceptDispute: _aio.UnaryUnaryMultiCallable[_payments_pb2.AcceptDisputeRequest, _payments_pb2.Dispute]
+    """Gives a dispute up: it is lost. An inquiry is closed by it, and its charge can be refunded.
+
+    Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (as above).
+    """
+    GetDisputePolicy: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDisputePolicyRequest, _payments_pb2.DisputePolicy]
+    """What is done about the merchant's disputes; each merchant has one such policy."""
+    UpdateDisputePolicy: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdateDisputePolicyRequest, _payments_pb2.DisputePolicy]
+    """Changes the policy as a whole. What is disputed already stops charges, or not, by the new one; mandates that
+    are paused stay so.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_payments_pb2.EraseCustomerRequest, _payments_pb2.EraseCustomerResponse]
     """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
     brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -178,7 +204,7 @@ class PaymentsServiceStub:
     repeated, they are answered with an empty message. A customer of whom nothing is known is erased
     already. Ask the scheduler first: payments knows no standing orders.
 
-    Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+    Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund or a dispute that is not;
     `charges` of the error's metadata names the first three).
     """
     ListLedgerAccounts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerAccountsRequest, _payments_pb2.ListLedgerAccountsResponse]
@@ -423,7 +449,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         provider within moments; what credit paid becomes credit again, at once.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
-        CHARGE_STATE (it has not succeeded), REFUND_ABOVE_CHARGE (more than is left of it),
+        CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
+        REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
         CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
         """
 
@@ -479,6 +506,67 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what changed a customer's credit, the oldest first."""
 
     @_abc_1.abstractmethod
+    def GetDispute(
+        self,
+        request: _payments_pb2.GetDisputeRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetDisputeRequest, _abc.Awaitable[_payments_pb2.Dispute]],
+    ) -> _abc.Awaitable[_payments_pb2.Dispute]:
+        """Reasons: NOT_FOUND DISPUTE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListDisputes(
+        self,
+        request: _payments_pb2.ListDisputesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListDisputesRequest, _abc.Awaitable[_payments_pb2.ListDisputesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListDisputesResponse]:
+        """Lists a merchant's disputes by id."""
+
+    @_abc_1.abstractmethod
+    def SubmitDisputeEvidence(
+        self,
+        request: _payments_pb2.SubmitDisputeEvidenceRequest,
+        context: _aio.ServicerContext[_payments_pb2.SubmitDisputeEvidenceRequest, _abc.Awaitable[_payments_pb2.Dispute]],
+    ) -> _abc.Awaitable[_payments_pb2.Dispute]:
+        """Answers a dispute with the merchant's own words and with what is stored of its charge: the consent, the
+        delivered notice, the attempts and refunds. It goes to the provider within moments, once, and cannot be
+        added to.
+
+        Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (it was answered, is over, or is
+        past its time).
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptDispute(
+        self,
+        request: _payments_pb2.AcceptDisputeRequest,
+        context: _aio.ServicerContext[_payments_pb2.AcceptDisputeRequest, _abc.Awaitable[_payments_pb2.Dispute]],
+    ) -> _abc.Awaitable[_payments_pb2.Dispute]:
+        """Gives a dispute up: it is lost. An inquiry is closed by it, and its charge can be refunded.
+
+        Reasons: NOT_FOUND DISPUTE_NOT_FOUND; FAILED_PRECONDITION DISPUTE_STATE (as above).
+        """
+
+    @_abc_1.abstractmethod
+    def GetDisputePolicy(
+        self,
+        request: _payments_pb2.GetDisputePolicyRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetDisputePolicyRequest, _abc.Awaitable[_payments_pb2.DisputePolicy]],
+    ) -> _abc.Awaitable[_payments_pb2.DisputePolicy]:
+        """What is done about the merchant's disputes; each merchant has one such policy."""
+
+    @_abc_1.abstractmethod
+    def UpdateDisputePolicy(
+        self,
+        request: _payments_pb2.UpdateDisputePolicyRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdateDisputePolicyRequest, _abc.Awaitable[_payments_pb2.DisputePolicy]],
+    ) -> _abc.Awaitable[_payments_pb2.DisputePolicy]:
+        """Changes the policy as a whole. What is disputed already stops charges, or not, by the new one; mandates that
+        are paused stay so.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
     def EraseCustomer(
         self,
         request: _payments_pb2.EraseCustomerRequest,
@@ -491,7 +579,7 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         repeated, they are answered with an empty message. A customer of whom nothing is known is erased
         already. Ask the scheduler first: payments knows no standing orders.
 
-        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund or a dispute that is not;
         `charges` of the error's metadata names the first three).
         """
 

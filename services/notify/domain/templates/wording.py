@@ -193,6 +193,7 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
     "MANDATE_LAPSED": "your consent to be charged was not used for too long",
     "MANDATE_WITHOUT_END": "your consent to be charged has no last day, and needs one",
     "MANDATE_PENDING": "your consent to be charged is not confirmed yet",
+    "MANDATE_DISPUTED": "a payment was disputed at your bank",
     "MANDATE_PAUSED": "your consent to be charged is paused",
 })  # fmt: skip
 

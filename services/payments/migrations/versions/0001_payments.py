@@ -283,6 +283,86 @@ CREATE INDEX refunds_mismatched ON refunds (create_time)
     WHERE next_try_time IS NOT NULL AND mismatch <> '';
 CREATE INDEX refunds_pending ON refunds (create_time) WHERE state = 'PENDING';
 
+-- What payers dispute. Its money is in the ledger.
+CREATE TABLE disputes (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    -- Derived from the provider's.
+    dispute                 text        NOT NULL,
+    provider                text        NOT NULL,
+    provider_dispute        text        NOT NULL,
+    -- That the charge was made under; empty: the customer confirmed it.
+    mandate                 text        NOT NULL,
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    currency                text        NOT NULL,
+    reason                  text        NOT NULL,
+    state                   text        NOT NULL CHECK (state IN ('INQUIRY_NEEDS_RESPONSE',
+                                        'INQUIRY_UNDER_REVIEW', 'INQUIRY_CLOSED', 'NEEDS_RESPONSE',
+                                        'UNDER_REVIEW', 'WON', 'LOST')),
+    open_time               timestamptz NOT NULL,
+    update_time             timestamptz NOT NULL,
+    evidence_due_time       timestamptz,
+    -- When the provider took the money, and gave it back.
+    withdraw_time           timestamptz,
+    reinstate_time          timestamptz,
+    fee_minor               bigint      NOT NULL,
+    fee_currency            text        NOT NULL,
+    close_time              timestamptz,
+    response                text        NOT NULL DEFAULT 'NONE'
+                            CHECK (response IN ('NONE', 'EVIDENCE', 'ACCEPTANCE')),
+    response_time           timestamptz,
+    response_send_time      timestamptz,
+    response_failure        text        NOT NULL DEFAULT '',
+    -- What is sent to the provider, encrypted by the service. Empty once it was erased.
+    evidence                bytea       NOT NULL DEFAULT '',
+    send_count              integer     NOT NULL DEFAULT 0,
+    next_send_time          timestamptz,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    PRIMARY KEY (customer, merchant, dispute),
+    FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
+    CHECK ((response = 'NONE') = (response_time IS NULL))
+);
+CREATE INDEX disputes_of_merchant ON disputes (merchant, dispute);
+CREATE INDEX disputes_of_charge ON disputes (customer, merchant, charge);
+CREATE INDEX disputes_of_mandate ON disputes (customer, merchant, mandate) WHERE mandate <> '';
+CREATE INDEX disputes_due ON disputes (bucket, next_send_time) WHERE next_send_time IS NOT NULL;
+CREATE INDEX disputes_unanswered ON disputes (evidence_due_time)
+    WHERE response = 'NONE' AND close_time IS NULL;
+
+-- What is done about disputes. Few rows, rarely changed: a copy on each shard.
+CREATE TABLE dispute_policies (
+    merchant                text        NOT NULL PRIMARY KEY,
+    charging                text        NOT NULL
+                            CHECK (charging IN ('GO_ON', 'STOP_WHILE_OPEN', 'STOP_UNLESS_WON')),
+    version                 integer     NOT NULL
+);
+
+-- Which disputes of the provider's to look up, whose charge may not be known yet.
+CREATE TABLE dispute_lookups (
+    provider                text        NOT NULL,
+    provider_dispute        text        NOT NULL,
+    next_lookup_time        timestamptz,
+    try_count               integer     NOT NULL DEFAULT 0,
+    -- Why people have to look at it.
+    finding                 text        NOT NULL DEFAULT '',
+    create_time             timestamptz NOT NULL,
+    bucket                  smallint    NOT NULL
+                            GENERATED ALWAYS AS (bucket_of(provider_dispute)) STORED,
+    PRIMARY KEY (provider_dispute, provider)
+);
+CREATE INDEX dispute_lookups_due ON dispute_lookups (bucket, next_lookup_time)
+    WHERE next_lookup_time IS NOT NULL;
+CREATE INDEX dispute_lookups_found ON dispute_lookups (create_time) WHERE finding <> '';
+-- Until when all disputes were listed. A row a provider.
+CREATE TABLE dispute_lists (
+    provider                text        NOT NULL PRIMARY KEY,
+    listed_through_time     timestamptz NOT NULL
+);
+-- They are of no merchant, so that no caller sees any.
+ALTER TABLE dispute_lookups ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dispute_lists ENABLE ROW LEVEL SECURITY;
+
 -- The ledger: an amount that one account is debited and another credited with. So what a merchant's
 -- accounts come to is zero in each currency, whatever is booked.
 CREATE TABLE ledger_transfers (
@@ -427,7 +507,7 @@ CREATE TABLE webhook_events (
     event                   text        NOT NULL,
     type                    text        NOT NULL,
     subject                 text        NOT NULL
-                            CHECK (subject IN ('PAYMENT', 'REFUND', 'OTHER')),
+                            CHECK (subject IN ('PAYMENT', 'REFUND', 'DISPUTE', 'OTHER')),
     -- The provider's id of what it is about, and its state there.
     object                  text        NOT NULL,
     object_state            text        NOT NULL,
@@ -511,6 +591,18 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE expiry_check_time IS NOT NULL AND payment_methods.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
+    SELECT 'dispute-lookup' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_lookup_time AS due_time FROM dispute_lookups
+        WHERE next_lookup_time IS NOT NULL AND dispute_lookups.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'dispute-response' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_send_time AS due_time FROM disputes
+        WHERE next_send_time IS NOT NULL AND disputes.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
     SELECT 'webhook' AS kind, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT receive_time AS due_time FROM webhook_events
@@ -518,8 +610,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
-    'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transfers',
-    'ledger_days', 'credit_balances', 'credit_transactions', 'balance_transactions', 'payouts');
+    'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'disputes',
+    'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
+    'balance_transactions', 'payouts');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
@@ -529,6 +622,7 @@ SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
 SELECT keep_final_states('refunds', 'FAILED');
+SELECT keep_final_states('disputes', 'WON', 'LOST');
 
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -616,6 +710,13 @@ CREATE VIEW audit_v1.refunds AS
            state, amount_minor, credit_minor, currency, provider_refund,
            CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time
     FROM refunds;
+CREATE VIEW audit_v1.disputes AS
+    SELECT merchant, customer, charge,
+           'merchants/' || merchant || '/disputes/' || dispute AS name,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           state, amount_minor, currency, provider_dispute, open_time, withdraw_time, reinstate_time
+    FROM disputes;
 -- Both sides of each transfer.
 CREATE VIEW audit_v1.ledger_entries AS
     SELECT merchant, customer, transaction::text AS transaction, leg, source, kind, account,
@@ -676,6 +777,13 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
            next_try_time, bucket
     FROM refunds WHERE next_try_time IS NOT NULL
+    UNION ALL
+    SELECT 'response to a dispute', merchant, merchant || '/' || customer || '/' || dispute,
+           next_send_time, bucket
+    FROM disputes WHERE next_send_time IS NOT NULL
+    UNION ALL
+    SELECT 'dispute to look up', '', provider || ' ' || provider_dispute, next_lookup_time, bucket
+    FROM dispute_lookups WHERE next_lookup_time IS NOT NULL
     UNION ALL
     SELECT 'payment method that expires', merchant,
            merchant || '/' || customer || '/' || payment_method, expiry_check_time, bucket

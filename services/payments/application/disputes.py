@@ -1,0 +1,366 @@
+"""Disputes: looked up, booked, answered and accepted."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.payments import publishers
+from services.payments.application import mandates
+from services.payments.clients.consents import read_consent
+from services.payments.clients.provider import DisputeProvider, Provider
+from services.payments.clients.providers import Providers
+from services.payments.domain.attempts import NO_MANDATE, Attempt
+from services.payments.domain.consent import Mandate, PauseReason
+from services.payments.domain.dispute_evidence import ChargeFacts, Consent, assemble
+from services.payments.domain.disputes import (
+    ANSWERABLE,
+    INQUIRIES,
+    Dispute,
+    DisputeLookup,
+    DisputePolicy,
+    DisputeReport,
+    DisputeResponse,
+    dispute_id,
+    keeps_paused,
+    new_dispute,
+    next_lookup_time,
+    reported,
+)
+from services.payments.domain.keys import ChargeKey, DisputeKey, DisputeName, MandateKey
+from services.payments.domain.ledger import Transfer, book_dispute
+from services.payments.domain.outcomes import Declined, Unknown, retry_delay
+from services.payments.domain.transitions import AttemptState
+from services.payments.names import DISPUTE_POLICY
+from services.payments.store import attempts as attempt_store
+from services.payments.store import charges as charge_store
+from services.payments.store import dispute_lookups as lookup_store
+from services.payments.store import disputes as store
+from services.payments.store import ledger as ledger_store
+from services.payments.store import mandates as mandate_store
+from services.payments.store import notices as notice_store
+from services.payments.store import payment_methods as payment_method_store
+from services.payments.store import refunds as refund_store
+from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad
+from services.runtime.crypto.encryption import encrypt
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import not_found, wrong_state
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
+from services.runtime.mutations import Applied
+from services.runtime.rpc.conversions import check_etag
+from services.runtime.transitions import IllegalTransitionError
+from services.runtime.workers.clock import Clock
+
+log = logging.getLogger(__name__)
+
+# How often a process lists new disputes, should their webhooks never come.
+LIST_POLL_SECONDS = 300.0
+LIST_DEADLINE_SECONDS = 120.0
+# Listed again each time: what was opened shortly before may have been missed, and clocks differ.
+LISTED_AGAIN = timedelta(hours=1)
+# The first time.
+LISTED_FIRST = timedelta(days=120)
+REFUNDS_SHOWN_MAX = 100
+UNKNOWN_PAYMENT = "payments did not make the payment"
+CONTRADICTED = "it cannot have come to that state"
+
+Lookup = tuple[DisputeLookup, DisputeReport | Unknown | None]
+
+
+async def existing(connection: Connection, name: DisputeName, *, lock: bool = False) -> Dispute:
+    """A dispute. Raises NOT_FOUND DISPUTE_NOT_FOUND."""
+    found = await store.by_name(connection, name)
+    if found is not None and lock:
+        found = (await store.locked(connection, [found.key])).get(found.key)
+    if found is None:
+        raise not_found("DISPUTE_NOT_FOUND", name.name)
+    return found
+
+
+# --- what the provider says ----------------------------------------------------------------------
+
+
+async def look_up(provider: Provider, lookup: DisputeLookup) -> DisputeReport | Unknown | None:
+    """What the provider has of a dispute."""
+    if not isinstance(provider, DisputeProvider):
+        return Unknown("the provider has no disputes")
+    return await provider.dispute(lookup.provider_dispute)
+
+
+async def settle(tx: Connection, lookups: Sequence[Lookup], now: datetime) -> None:
+    """Write what the provider shows of disputes. What is known already is not written again."""
+    reports = [report for _, report in lookups if isinstance(report, DisputeReport)]
+    attempts = await _paid_attempts(tx, reports)
+    findings = await _record(tx, reports, attempts, now)
+    done: list[DisputeLookup] = []
+    times: list[datetime | None] = []
+    for lookup, report in lookups:
+        if isinstance(report, Unknown):
+            done.append(replace(lookup, try_count=lookup.try_count + 1))
+            times.append(now + retry_delay(lookup.try_count))
+            continue
+        finding = findings.get(lookup.provider_dispute, "") if report else UNKNOWN_PAYMENT
+        if finding and finding != lookup.finding:
+            log.error(
+                "a dispute is to be looked at",
+                extra={"dispute": lookup.provider_dispute, "became": finding},
+            )
+        done.append(replace(lookup, try_count=0, finding=finding))
+        known = report is not None and finding != UNKNOWN_PAYMENT
+        times.append(next_lookup_time(report, now) if known and report else None)
+    await lookup_store.finish(tx, done, times)
+
+
+async def _paid_attempts(tx: Connection, reports: Sequence[DisputeReport]) -> dict[str, Attempt]:
+    """By the provider's id of the payment, the attempt that made it."""
+    of_charges = await attempt_store.of_charges(tx, {r.charge for r in reports if r.charge})
+    return {
+        attempt.provider_payment: attempt
+        for attempts in of_charges.values()
+        for attempt in attempts
+        if attempt.state is AttemptState.SUCCEEDED and attempt.provider_payment
+    }
+
+
+async def _record(
+    tx: Connection,
+    reports: Sequence[DisputeReport],
+    attempts: Mapping[str, Attempt],
+    now: datetime,
+) -> dict[str, str]:
+    """Write what has changed; returns what people have to look at, by the provider's id."""
+    findings = {
+        report.provider_dispute: UNKNOWN_PAYMENT
+        for report in reports
+        if report.provider_payment not in attempts
+    }
+    of_ours = {
+        _key(report, attempts[report.provider_payment]): report
+        for report in reports
+        if report.provider_payment in attempts
+    }
+    made = {key: attempts[report.provider_payment] for key, report in of_ours.items()}
+    # Refunds lock their charge as well: each counts what the other has taken.
+    charges = await charge_store.locked(tx, {attempt.charge_key for attempt in made.values()})
+    before = await store.locked(tx, of_ours)
+    after: dict[DisputeKey, Dispute] = {}
+    for key, report in of_ours.items():
+        known = before.get(key)
+        if known is None:
+            attempt = made[key]
+            after[key] = new_dispute(report, attempt.charge_key, attempt.mandate, now)
+            continue
+        try:
+            after[key] = reported(known, report, now)
+        except IllegalTransitionError:
+            findings[report.provider_dispute] = CONTRADICTED
+    new = await store.insert(tx, [after[key] for key in sorted(after) if key not in before])
+    changed = [key for key in sorted(before) if key in after and after[key] != before[key]]
+    await _save(tx, [after[key] for key in changed], now)
+    booked: list[Transfer] = []
+    events: list[OutboxEvent] = []
+    for key in sorted({*new, *changed}):
+        was, dispute = before.get(key), after[key]
+        booked += book_dispute(was, dispute, now)
+        events += publishers.dispute_changed(was, dispute, charges[dispute.charge_key], now)
+    await ledger_store.book(tx, booked)
+    await _change_mandates(tx, [after[key] for key in sorted({*new, *changed})], now)
+    await outbox.put(tx, events)
+    return findings
+
+
+async def _change_mandates(tx: Connection, disputes: Sequence[Dispute], now: datetime) -> None:
+    """Pause the mandates of what is disputed, and resume those of what is over, by policy."""
+    policies = {d.merchant: await store.policy(tx, d.merchant) for d in disputes}
+    paused: set[MandateKey] = set()
+    resumed: set[MandateKey] = set()
+    for dispute in disputes:
+        if dispute.mandate and dispute.state not in INQUIRIES:
+            key = MandateKey(dispute.merchant, dispute.customer, dispute.mandate)
+            keeps = keeps_paused(dispute.state, policies[dispute.merchant].charging)
+            (paused if keeps else resumed).add(key)
+    # Another charge under it may be disputed still.
+    resumed -= paused | await store.stopped(tx, resumed)
+    await mandates.pause_all(tx, paused, PauseReason.DISPUTED, now)
+    await mandates.resume_all(tx, resumed, PauseReason.DISPUTED, now)
+
+
+def _key(report: DisputeReport, attempt: Attempt) -> DisputeKey:
+    dispute = dispute_id(report.provider, report.provider_dispute)
+    return DisputeKey(attempt.merchant, attempt.customer, dispute)
+
+
+async def list_new(database: Database, clock: Clock, providers: Providers) -> None:
+    """Have looked up what providers list as new, should their webhooks never come."""
+    for provider in providers:
+        if isinstance(provider, DisputeProvider):
+            await _list_of(database, clock, provider.name, provider)
+
+
+async def _list_of(database: Database, clock: Clock, name: str, provider: DisputeProvider) -> None:
+    now = clock.now()
+    async with database.read() as connection:
+        through = await lookup_store.listed_through(connection, name)
+    since = through - LISTED_AGAIN if through else now - LISTED_FIRST
+    async for listed in provider.disputes_since(since):
+        if isinstance(listed, Unknown):
+            log.warning("disputes were not listed", extra={"why": listed.why})
+            return
+        async with database.begin() as tx:
+            await lookup_store.add(tx, [DisputeLookup(name, dispute) for dispute in listed], now)
+    async with database.begin(wake_workers=False) as tx:
+        await lookup_store.list_through(tx, name, now)
+
+
+# --- what the merchant says ----------------------------------------------------------------------
+
+
+async def submit_evidence(
+    tx: Connection, name: DisputeName, text: str, now: datetime
+) -> Applied[Dispute]:
+    """Answer a dispute with all that is stored of its charge; it is sent within moments, once.
+
+    Raises NOT_FOUND DISPUTE_NOT_FOUND, FAILED_PRECONDITION DISPUTE_STATE.
+    """
+    dispute = await _answerable(tx, name, now)
+    facts = await _facts(tx, dispute.charge_key)
+    evidence = json.dumps(assemble(facts, text), sort_keys=True)
+    encrypted = encrypt(tx, evidence, *dispute_evidence_aad(dispute.key))
+    return await _respond(tx, dispute, DisputeResponse.EVIDENCE, encrypted, now)
+
+
+async def accept(tx: Connection, name: DisputeName, now: datetime) -> Applied[Dispute]:
+    """Give a dispute up: it is lost as soon as the provider has heard.
+
+    Raises NOT_FOUND DISPUTE_NOT_FOUND, FAILED_PRECONDITION DISPUTE_STATE.
+    """
+    dispute = await _answerable(tx, name, now)
+    return await _respond(tx, dispute, DisputeResponse.ACCEPTANCE, b"", now)
+
+
+async def _answerable(tx: Connection, name: DisputeName, now: datetime) -> Dispute:
+    dispute = await existing(tx, name, lock=True)
+    if dispute.response is not DisputeResponse.NONE and not dispute.response_failure:
+        raise wrong_state("DISPUTE_STATE", "it was answered already")
+    if dispute.state not in ANSWERABLE:
+        raise wrong_state("DISPUTE_STATE", f"nothing is to be answered: it is {dispute.state}")
+    if dispute.evidence_due_time is not None and now >= dispute.evidence_due_time:
+        raise wrong_state("DISPUTE_STATE", "the time for an answer is over")
+    return dispute
+
+
+async def _respond(
+    tx: Connection, dispute: Dispute, response: DisputeResponse, evidence: bytes, now: datetime
+) -> Applied[Dispute]:
+    answered = replace(
+        dispute,
+        response=response,
+        response_time=now,
+        response_send_time=None,
+        response_failure="",
+        evidence=evidence,
+        send_count=0,
+        update_time=now,
+    )
+    await _save(tx, [answered], now)
+    return Applied(answered, before=dispute)
+
+
+async def _facts(tx: Connection, key: ChargeKey) -> ChargeFacts:
+    [charge] = (await charge_store.by_key(tx, [key])).values()
+    attempts = (await attempt_store.of_charges(tx, [key])).get(key, ())
+    paid = [attempt for attempt in attempts if attempt.state is AttemptState.SUCCEEDED]
+    mandate_keys = [
+        MandateKey(*charge.customer_key, attempt.mandate)
+        for attempt in paid
+        if attempt.mandate != NO_MANDATE
+    ]
+    consents = await mandate_store.by_key(tx, mandate_keys)
+    methods = await payment_method_store.by_key(tx, [attempt.method_key for attempt in paid])
+    method = next(iter(methods.values()), None)
+    return ChargeFacts(
+        charge=charge,
+        attempts=attempts,
+        consent=next((_consent(tx, m) for m in consents.values() if m.evidence), None),
+        notice=(await notice_store.latest(tx, [key])).get(key),
+        refunds=await refund_store.of_charge(tx, key, "", REFUNDS_SHOWN_MAX),
+        brand=method.brand if method else "",
+        last4=method.last4 if method else "",
+    )
+
+
+def _consent(tx: Connection, mandate: Mandate) -> Consent:
+    return read_consent(tx.keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key)))
+
+
+# --- sending it ----------------------------------------------------------------------------------
+
+
+async def send(
+    database: Database, provider: Provider, dispute: Dispute
+) -> DisputeReport | Declined | Unknown:
+    """Send a response; one that was sent before is looked for first, since keys are forgotten."""
+    if not isinstance(provider, DisputeProvider):
+        return Unknown("the provider has no disputes")
+    if dispute.send_count:
+        found = await provider.dispute(dispute.provider_dispute)
+        if found is None or isinstance(found, Unknown):
+            return found or Unknown("the dispute is not found any more")
+        if found.is_answered or found.state not in ANSWERABLE:
+            return found
+    if dispute.response is DisputeResponse.ACCEPTANCE:
+        return await provider.accept_dispute(dispute)
+    if not dispute.evidence:
+        return Declined("evidence_erased", hard=True)
+    opened = database.keyring.decrypt(dispute.evidence, *dispute_evidence_aad(dispute.key))
+    return await provider.answer_dispute(dispute, json.loads(opened))
+
+
+async def settle_sent(
+    tx: Connection,
+    outcomes: Sequence[tuple[Dispute, DisputeReport | Declined | Unknown]],
+    now: datetime,
+) -> None:
+    """Write what became of responses, and have the disputes looked up that have changed by them."""
+    present = await store.locked(tx, [dispute.key for dispute, _ in outcomes])
+    answered = []
+    for dispute, outcome in outcomes:
+        known = present[dispute.key]
+        if known.response_time != dispute.response_time:
+            continue
+        if isinstance(outcome, DisputeReport):
+            answered.append(replace(known, response_send_time=now, update_time=now))
+        elif isinstance(outcome, Declined):
+            answered.append(replace(known, response_failure=outcome.code, update_time=now))
+        else:
+            answered.append(replace(known, send_count=known.send_count + 1))
+    await _save(tx, answered, now)
+    told = [d for d in answered if d.response_send_time or d.response_failure]
+    lookups = [DisputeLookup(d.provider, d.provider_dispute) for d in told]
+    await lookup_store.hint(tx, lookups, now)
+
+
+async def _save(tx: Connection, disputes: Sequence[Dispute], now: datetime) -> None:
+    await store.save(tx, disputes, [_next_send_time(dispute, now) for dispute in disputes])
+
+
+def _next_send_time(dispute: Dispute, now: datetime) -> datetime | None:
+    """When a response is sent, or sent again; None: it was taken or refused, or there is none."""
+    is_open = dispute.response is not DisputeResponse.NONE
+    if not is_open or dispute.response_send_time or dispute.response_failure:
+        return None
+    return now + retry_delay(dispute.send_count - 1) if dispute.send_count else now
+
+
+# --- policy --------------------------------------------------------------------------------------
+
+
+async def change_policy(
+    tx: Connection, wanted: DisputePolicy, present_etag: str
+) -> Applied[DisputePolicy]:
+    """Change a merchant's policy as a whole. Raises ABORTED ETAG_MISMATCH."""
+    present = await store.policy(tx, wanted.merchant, lock=True)
+    check_etag(present_etag, present.version, DISPUTE_POLICY.format(wanted.merchant))
+    return Applied(await store.change_policy(tx, wanted), present)

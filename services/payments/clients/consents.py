@@ -1,0 +1,12 @@
+"""The evidence of consent, as it is stored."""
+
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.domain.dispute_evidence import Consent
+from services.runtime.rpc.conversions import from_timestamp
+
+
+def read_consent(opened: bytes) -> Consent:
+    """What a customer agreed to, out of a mandate's evidence that was opened."""
+    evidence = payments_pb2.Mandate.Evidence.FromString(opened)
+    return Consent(evidence.text, from_timestamp(evidence.accept_time), evidence.source)

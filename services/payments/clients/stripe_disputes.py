@@ -1,0 +1,91 @@
+"""Disputes as Stripe's API shows them.
+
+Source: https://docs.stripe.com/api/disputes, read on 2026-11-30.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from services.payments.clients.stripe_webhooks import PROVIDER
+from services.payments.domain.disputes import DisputeReport, DisputeState
+from services.payments.domain.keys import ChargeKey
+from services.payments.domain.outcomes import Unknown
+from services.payments.domain.provider_amounts import from_provider
+from services.payments.names import CHARGE
+
+# The payment in full, since it says which charge it was made for.
+EXPAND = {"expand[]": "payment_intent"}
+_STATES = {
+    "warning_needs_response": DisputeState.INQUIRY_NEEDS_RESPONSE,
+    "warning_under_review": DisputeState.INQUIRY_UNDER_REVIEW,
+    "warning_closed": DisputeState.INQUIRY_CLOSED,
+    # Given back before it was a dispute.
+    "prevented": DisputeState.INQUIRY_CLOSED,
+    "needs_response": DisputeState.NEEDS_RESPONSE,
+    "under_review": DisputeState.UNDER_REVIEW,
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
+}
+_REASON_CHARACTERS_MAX = 100
+
+
+def read_dispute(body: Mapping[str, Any]) -> DisputeReport | Unknown:
+    """A dispute of an answer; Unknown if it is none that can be understood."""
+    try:
+        return _read(body)
+    except (KeyError, TypeError, ValueError) as error:
+        return Unknown(f"the answer is no dispute: {type(error).__name__}")
+
+
+def _read(body: Mapping[str, Any]) -> DisputeReport:
+    payment = body["payment_intent"]
+    is_expanded = isinstance(payment, dict)
+    details = body.get("evidence_details") or {}
+    withdrawn = _moved(body, taken=True)
+    reinstated = _moved(body, taken=False)
+    currency = str(body["currency"]).upper()
+    fees = [moved for moved in body.get("balance_transactions") or () if moved.get("fee")]
+    fee_currency = str(fees[0]["currency"]).upper() if fees else ""
+    fee = sum(int(moved["fee"]) for moved in fees)
+    return DisputeReport(
+        provider=PROVIDER,
+        provider_dispute=str(body["id"]),
+        provider_payment=str(payment["id"] if is_expanded else payment),
+        charge=_charge(payment.get("metadata") or {}) if is_expanded else None,
+        amount_minor=from_provider(int(body["amount"]), currency),
+        currency=currency,
+        reason=str(body.get("reason") or "")[:_REASON_CHARACTERS_MAX],
+        state=_STATES[body["status"]],
+        open_time=_time(body["created"]),
+        evidence_due_time=_time(details["due_by"]) if details.get("due_by") else None,
+        withdraw_time=withdrawn,
+        reinstate_time=reinstated,
+        fee_minor=from_provider(fee, fee_currency) if fee else 0,
+        fee_currency=fee_currency,
+        is_answered=bool(details.get("submission_count")),
+    )
+
+
+def _moved(body: Mapping[str, Any], *, taken: bool) -> datetime | None:
+    """When the money was taken, or given back."""
+    times = [
+        _time(moved["created"])
+        for moved in body.get("balance_transactions") or ()
+        if (moved["amount"] < 0) is taken
+    ]
+    return min(times, default=None)
+
+
+def _charge(metadata: Mapping[str, Any]) -> ChargeKey | None:
+    try:
+        key: ChargeKey = CHARGE.key(str(metadata.get("charge")))
+    except ValueError:
+        return None
+    return key
+
+
+def _time(unix: object) -> datetime:
+    if type(unix) is not int:
+        raise TypeError("no unix time")
+    return datetime.fromtimestamp(unix, UTC)
