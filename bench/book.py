@@ -96,9 +96,19 @@ _PAYMENTS = (
     FROM book
     """,
     """
-    INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-                          payment_method, mandate, state, provider_payment, start_time, end_time)
-    SELECT merchant, customer, charge, number, charge || '-' || number, 900, 'EUR', 'card', 'consent',
+    INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
+                          billing_mode, amount_minor, currency, payment_method, mandate, applied_rules)
+    SELECT merchant, customer, charge, number, 1, due_time + number * interval '1 hour', '{}', mode,
+           900, 'EUR', 'card', 'consent', '[]'
+    FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number
+    WHERE NOT refused
+    """,
+    """
+    INSERT INTO attempts (merchant, customer, charge, number, permit, idempotency_key, amount_minor,
+                          currency, payment_method, mandate, state, provider_payment, start_time,
+                          end_time)
+    SELECT merchant, customer, charge, number, 1, charge || '-' || number, 900, 'EUR', 'card',
+           'consent',
            CASE WHEN declined AND number = 1 THEN 'DECLINED' ELSE 'SUCCEEDED' END, 'pi_' || charge,
            due_time + number * interval '1 hour', due_time + number * interval '1 hour'
     FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number

@@ -141,6 +141,29 @@ MONTH_CEILING = LocalClause(
     """,
     SETTLED_BY,
 )
+ATTEMPT_PERMITTED = LocalClause(
+    "attempt-permitted",
+    "Every attempt has a verdict of the guard that permits it, as it was made.",
+    ("payments",),
+    CHECKED,
+    """
+    SELECT attempts.merchant, format('attempt %s of %s %s', attempts.number, attempts.charge_name, CASE
+               WHEN verdicts.charge IS NULL THEN 'has no verdict of the guard'
+               WHEN verdicts.reasons <> '{}' THEN 'was made though the guard did not permit it'
+               ELSE 'is not what the guard permitted' END) AS what
+    FROM audit_v1.attempts
+    LEFT JOIN audit_v1.verdicts
+      ON verdicts.customer = attempts.customer AND verdicts.merchant = attempts.merchant
+      AND verdicts.charge = attempts.charge AND verdicts.number = attempts.number
+      AND verdicts.permit = attempts.permit
+    WHERE attempts.state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time)
+      AND $1 IN ('', attempts.merchant)
+      AND (verdicts.charge IS NULL OR verdicts.reasons <> '{}'
+           OR (verdicts.amount_minor, verdicts.currency, coalesce(verdicts.mandate, ''))
+              <> (attempts.amount_minor, attempts.currency, attempts.mandate))
+    """,
+    SETTLED_BY,
+)
 NO_CHARGE_AFTER_WITHDRAWAL = LocalClause(
     "no-charge-after-withdrawal",
     "No attempt begins after the order's payment was withdrawn.",
@@ -161,5 +184,5 @@ EVIDENCE_AS_DELIVERED = Agreement(
     "notify",
     "payments",
 )
-LOCAL = (MONTH_CEILING, NO_CHARGE_AFTER_WITHDRAWAL)
+LOCAL = (MONTH_CEILING, ATTEMPT_PERMITTED, NO_CHARGE_AFTER_WITHDRAWAL)
 AGREEMENTS = (EVIDENCE_AS_DELIVERED,)

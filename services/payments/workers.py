@@ -132,8 +132,8 @@ class Workers:
         _RESEND_COMMITTED.reached()
 
         async def ask(provider: Provider, attempt: Attempt) -> Outcome:
-            if attempt.charge_key in resent:
-                return await self._charge(provider, attempt)
+            if again := resent.get(attempt.charge_key):
+                return await self._charge(provider, again)
             return await attempts.close(self._database, provider, attempt, now)
 
         return outcomes + await ask_all(lost, ask, self._providers, deadline)

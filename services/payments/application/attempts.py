@@ -1,6 +1,7 @@
 """Attempts: sent, sent once more, settled."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeGuard
 
@@ -25,12 +26,14 @@ from services.payments.domain.outcomes import (
     Unknown,
 )
 from services.payments.domain.transitions import AttemptState, ChargeState, MandateState
+from services.payments.domain.verdicts import RESENDING
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
+from services.payments.store import verdicts as verdict_store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.db.pool import Connection, Database
@@ -77,8 +80,10 @@ def _opened(database: Database, attempt: Attempt) -> str | Unknown:
         return Unknown("the token does not open")
 
 
-async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
-    """The charges whose attempts are sent once more, by all that is known of them now.
+async def resend_allowed(
+    tx: Connection, lost: Sequence[Attempt], now: datetime
+) -> dict[ChargeKey, Attempt]:
+    """The attempts that are sent once more, by all that is known of them now; by their charges.
 
     Charges and mandates stay locked until that is stored: a withdrawal or a revocation comes before,
     and is heeded, or after, like one that comes after any attempt has begun.
@@ -87,13 +92,13 @@ async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime)
     attempts = {attempt.charge_key: attempt for attempt in lost}
     missing = [(charge, attempts[key]) for key, charge in charges.items()]
     known = await evidence.read(tx, list(charges.values()), now)
-    verdicts = resend_all(missing, known, now)
-    allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
-    resent = await attempt_store.resend(tx, allowed, now)
+    permits = list(resend_all(missing, known, now))
+    await verdict_store.insert(tx, permits)
+    resent = await attempt_store.resend(tx, permits, now)
     relied_on = {key: notice.notice for key, notice in known.notices.items()}
     again = [charges[key]._replace(notice=relied_on.get(key, "")) for key in sorted(resent)]
     await charge_store.save(tx, again)
-    return resent
+    return {key: replace(attempts[key], permit=RESENDING, resend_time=now) for key in resent}
 
 
 async def settle(

@@ -20,6 +20,7 @@ from services.payments.store import instructions as instruction_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import notices as notice_store
 from services.payments.store import refunds as refund_store
+from services.payments.store import verdicts as verdict_store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import not_found, wrong_state
 from services.runtime.messaging import outbox
@@ -122,8 +123,10 @@ async def decide_due(
     if not due:
         return 0, []
     known = await evidence.read(tx, due, now)
-    decided = list(decide_all(due, known, now))
+    decisions = list(decide_all(due, known, now))
+    decided = [decision.charge for decision in decisions]
     await charge_store.save(tx, decided)
+    await verdict_store.insert(tx, [verdict for _, verdict in decisions if verdict])
     await mandate_store.save(tx, lapsed_mandates(decided, known.mandates, now))
     await credit.reserve(tx, decided, now)
     await outbox.put(tx, publishers.decided(due, decided, now))

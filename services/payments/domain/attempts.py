@@ -29,6 +29,7 @@ from services.payments.domain.outcomes import (
     retry_delay,
 )
 from services.payments.domain.transitions import ATTEMPT, AttemptEvent, AttemptState, ChargeState
+from services.payments.domain.verdicts import SENDING
 
 NO_MANDATE = MandateId("")
 _EVENTS: dict[type[Outcome], AttemptEvent] = {
@@ -56,6 +57,8 @@ class Attempt:
     # That it was made under; empty: the customer confirmed.
     mandate: MandateId
     start_time: datetime
+    # Which of the guard's verdicts lets it be sent: there is no attempt without one.
+    permit: int
     # When it was sent once more under its key, since the provider did not have it.
     resend_time: datetime | None = None
     state: AttemptState = AttemptState.UNKNOWN
@@ -100,6 +103,7 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
         payment_method=charge.payment_method,
         mandate=mandate.mandate if mandate else NO_MANDATE,
         start_time=now,
+        permit=SENDING,
         next_lookup_time=now + retry_delay(0),
     )
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from services.payments.domain.charges import (
     NO_METHOD,
@@ -43,6 +44,7 @@ from services.payments.domain.keys import (
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
 from services.payments.domain.rules import dump_applied, notice_over_time
 from services.payments.domain.transitions import ChargeState, MandateEvent
+from services.payments.domain.verdicts import SENDING, Verdict, verdict_on
 
 # How long a charge waits for word that its notice was delivered, from when it was first decided.
 NOTICE_WAIT = timedelta(hours=24)
@@ -229,7 +231,14 @@ def lapsed_mandates(
     ]
 
 
-def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Charge]:
+class Decision(NamedTuple):
+    """What becomes of a charge, and the guard's verdict that led there; none where it only waits."""
+
+    charge: Charge
+    verdict: Verdict | None
+
+
+def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Decision]:
     """Decide charges one after the other, each against what those before it have taken."""
     spent_minor: Counter[MandateKey | None] = Counter(evidence.spent_minor)
     credit_minor: Counter[CreditKey] = Counter(evidence.credit_minor)
@@ -258,4 +267,30 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
             spent_minor[charge.mandate_key] += decided.method_minor
             if method in uses:
                 uses[method] = replace(use, busy_until=now)
-        yield decided
+        yield Decision(
+            decided, _verdict(charge, decided, notice, mandate, month_minor, last_charge_time, now)
+        )
+
+
+def _verdict(
+    charge: Charge,
+    decided: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    last_charge_time: datetime | None,
+    now: datetime,
+) -> Verdict | None:
+    if decided.state not in {ChargeState.IN_FLIGHT, ChargeState.REFUSED}:
+        return None
+    return verdict_on(
+        charge._replace(applied_rules=decided.applied_rules, credit_minor=decided.credit_minor),
+        charge.attempt_count + 1,
+        SENDING,
+        decided.refusal_reasons,
+        notice,
+        mandate,
+        month_minor,
+        last_charge_time,
+        now,
+    )

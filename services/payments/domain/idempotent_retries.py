@@ -9,8 +9,10 @@ from services.payments.domain.charges import Charge, is_expired, method_key, pre
 from services.payments.domain.consent import Mandate, Notice, month_of
 from services.payments.domain.decisions import Evidence, use_of
 from services.payments.domain.declines import UNUSED, MethodUse
-from services.payments.domain.guard import guard
+from services.payments.domain.guard import guard, rules_applied
 from services.payments.domain.keys import MandateKey
+from services.payments.domain.rules import dump_applied
+from services.payments.domain.verdicts import RESENDING, Verdict, verdict_on
 
 # So long after an attempt began its key is relied on: only so long is it sent once more under it. The
 # provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
@@ -56,8 +58,8 @@ def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
 
 def resend_all(
     missing: Iterable[tuple[Charge, Attempt]], evidence: Evidence, now: datetime
-) -> Iterator[bool]:
-    """Whether each attempt may be sent once more, each against what those before it have taken.
+) -> Iterator[Verdict]:
+    """The permits of those attempts that may be sent once more, each against what others have taken.
 
     One that may not be counts in the month until it is known that it was not made.
     """
@@ -73,4 +75,8 @@ def resend_all(
         allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use, used)
         if allowed:
             spent_minor[charge.mandate_key] += attempt.amount_minor - own_minor
-        yield allowed
+            applied = rules_applied(charge, notice, mandate, now, use, used)
+            held = charge._replace(applied_rules=dump_applied(applied))
+            yield verdict_on(
+                held, attempt.number, RESENDING, (), notice, mandate, others_minor, used, now
+            )

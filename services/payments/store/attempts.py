@@ -17,6 +17,7 @@ from services.payments.domain.outcomes import (
     retry_delay,
 )
 from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
+from services.payments.domain.verdicts import Verdict
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -33,22 +34,33 @@ class _HintedRow(NamedTuple):
 # Statements that are given keys compare `state || ''`, which keeps the planner from the index of a
 # state, and from all that is in it. What has no end has an outcome that is looked up.
 
-# Stored with their keys before they are sent, with the tokens that they are sent by.
+# Stored with their keys before they are sent, with the tokens that they are sent by. What no verdict
+# permits is not stored, and so not sent.
 _BEGIN = Query(
     """
     WITH begun AS (
         INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
-                              currency, payment_method, mandate, start_time, next_lookup_time)
-        SELECT * FROM unnest(
+                              currency, payment_method, mandate, start_time, next_lookup_time,
+                              permit)
+        SELECT wanted.* FROM unnest(
             CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
             CAST(:number AS integer[]), CAST(:idempotency_key AS text[]),
             CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
             CAST(:payment_method AS text[]), CAST(:mandate AS text[]),
-            CAST(:start_time AS timestamptz[]), CAST(:next_lookup_time AS timestamptz[]))
+            CAST(:start_time AS timestamptz[]), CAST(:next_lookup_time AS timestamptz[]),
+            CAST(:permit AS smallint[]))
+          AS wanted (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+                     payment_method, mandate, start_time, next_lookup_time, permit)
+        CROSS JOIN LATERAL (
+            SELECT FROM verdicts
+            WHERE verdicts.customer = wanted.customer AND verdicts.merchant = wanted.merchant
+              AND verdicts.charge = wanted.charge AND verdicts.number = wanted.number
+              AND verdicts.permit = wanted.permit AND verdicts.reasons = '{}'
+            OFFSET 0) AS permitting
         RETURNING *
     )
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-           payment_method, mandate, start_time, resend_time, state, begun.decline_code,
+           payment_method, mandate, start_time, permit, resend_time, state, begun.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time, provider_token, provider_customer, provider
     FROM begun
@@ -60,7 +72,7 @@ _BEGIN = Query(
 _DUE = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-           payment_method, mandate, start_time, resend_time, state, attempts.decline_code,
+           payment_method, mandate, start_time, permit, resend_time, state, attempts.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time, provider_token, provider_customer, provider
     FROM (
@@ -79,7 +91,7 @@ _DUE = Query(
 _UNKNOWN = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-           payment_method, mandate, start_time, resend_time, state, decline_code,
+           payment_method, mandate, start_time, permit, resend_time, state, decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time
     FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
@@ -125,9 +137,16 @@ _HINT = Command("""
 
 _RESEND = Query(
     """
-    UPDATE attempts SET resend_time = :now
+    UPDATE attempts SET resend_time = :now, permit = sent.permit
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:number AS integer[])) AS sent (customer, merchant, charge, number)
+                CAST(:number AS integer[]), CAST(:permit AS smallint[]))
+      AS sent (customer, merchant, charge, number, permit)
+    CROSS JOIN LATERAL (
+        SELECT FROM verdicts
+        WHERE verdicts.customer = sent.customer AND verdicts.merchant = sent.merchant
+          AND verdicts.charge = sent.charge AND verdicts.number = sent.number
+          AND verdicts.permit = sent.permit AND verdicts.reasons = '{}'
+        OFFSET 0) AS permitting
     WHERE attempts.customer = sent.customer AND attempts.merchant = sent.merchant
       AND attempts.charge = sent.charge AND attempts.number = sent.number
       AND attempts.state || '' = 'UNKNOWN' AND attempts.resend_time IS NULL AND attempts.mismatch = ''
@@ -219,7 +238,7 @@ _POSTPONE = Command("""
 _OF_CHARGES = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-           payment_method, mandate, start_time, resend_time, state, decline_code,
+           payment_method, mandate, start_time, permit, resend_time, state, decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time
     FROM attempts
@@ -265,9 +284,9 @@ async def hinted(
     return states
 
 
-async def resend(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
+async def resend(tx: Connection, permits: Sequence[Verdict], now: datetime) -> set[ChargeKey]:
     """Note that attempts are sent once more; returns those that nobody else has sent or settled."""
-    return set(await _RESEND.all_for(tx, attempts, now=now))
+    return set(await _RESEND.all_for(tx, permits, now=now))
 
 
 async def settle(

@@ -204,9 +204,9 @@ async def test_postgresql_refuses_a_second_attempt_after_a_success(paid: Payment
                 """
                     INSERT INTO attempts (merchant, customer, charge, number, idempotency_key,
                                           amount_minor, currency, payment_method, mandate,
-                                          start_time, next_lookup_time)
+                                          start_time, next_lookup_time, permit)
                     SELECT merchant, customer, charge, 2, 'another key', amount_minor, currency,
-                           payment_method, mandate, start_time, start_time
+                           payment_method, mandate, start_time, start_time, 1
                     FROM attempts
                 """
             )

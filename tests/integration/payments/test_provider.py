@@ -16,6 +16,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
 )
 from services.payments.domain.outcomes import Declined, Outcome, Pending, Succeeded, Unknown
+from services.payments.domain.verdicts import SENDING
 from services.runtime.http_client import HttpClient
 from tests.integration.payments.suite import NOW
 
@@ -30,6 +31,7 @@ ATTEMPT = Attempt(
     payment_method=PaymentMethodId("visa"),
     mandate=MandateId("coffee"),
     start_time=NOW,
+    permit=SENDING,
 )
 TOKEN = "pm_card_visa"
 

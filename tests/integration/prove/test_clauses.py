@@ -15,10 +15,16 @@ from tests.integration.prove.conftest import SECOND_NOTICE, SIZE, Book
 
 # Of an order of tea-3 whose charge was refused.
 _ATTEMPT = """
+    WITH permitted AS (
+        INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
+                              billing_mode, amount_minor, currency, payment_method, mandate,
+                              applied_rules)
+        VALUES ('acme', 'customer-3', 'tea-3-2', 1, 1, now() - interval '{ago}', '{{}}', 'AUTOMATIC',
+                {amount_minor}, 'EUR', 'card', 'consent', '[]'))
     INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
-                          payment_method, mandate, start_time, next_lookup_time)
+                          payment_method, mandate, start_time, next_lookup_time, permit)
     VALUES ('acme', 'customer-3', 'tea-3-2', 1, 'key', {amount_minor}, 'EUR', 'card', 'consent',
-            now() - interval '{ago}', now() + interval '1 hour')
+            now() - interval '{ago}', now() + interval '1 hour', 1)
 """
 _EVENT = """
     INSERT INTO outbox (batch_id, type, event_count, tenants, event_ids, partition_keys, occur_time,
@@ -63,7 +69,10 @@ CHANGES = {
     ),
     "charge-has-one-payment": (
         "payments",
-        "UPDATE attempts SET amount_minor = 899 WHERE charge = 'tea-1-1'",
+        """
+        WITH permitted AS (UPDATE verdicts SET amount_minor = 899 WHERE charge = 'tea-1-1')
+        UPDATE attempts SET amount_minor = 899 WHERE charge = 'tea-1-1'
+        """,
     ),
     "no-outcome-unknown": ("payments", _ATTEMPT.format(amount_minor=900, ago="2 days")),
     "notice-before-charge": (
@@ -85,6 +94,10 @@ CHANGES = {
         INSERT INTO withdrawals
         SELECT merchant, customer, charge, create_time FROM charges WHERE charge = 'tea-1-1'
         """,
+    ),
+    "attempt-permitted": (
+        "payments",
+        "UPDATE verdicts SET reasons = '{MANDATE_REVOKED}' WHERE charge = 'tea-1-1'",
     ),
     "mandate-covered": (
         "payments",

@@ -145,7 +145,9 @@ def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
     decided = decide_all(
         batch, Evidence(notices, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW
     )
-    assert [charge.state for charge in decided] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
+    charges, verdicts = zip(*decided, strict=True)
+    assert [charge.state for charge in charges] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
+    assert [verdict.spent_minor for verdict in verdicts if verdict] == [500, 1500, 2500]
 
 
 def test_each_attempt_has_a_key_of_its_own_and_keeps_it() -> None:

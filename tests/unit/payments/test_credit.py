@@ -72,7 +72,7 @@ def test_charges_of_one_customer_use_credit_once() -> None:
         {},
         credit_minor={CHARGE.credit_key: 1600},
     )
-    decided = list(decide_all(due, evidence, NOW))
+    decided = [decision.charge for decision in decide_all(due, evidence, NOW)]
     assert [charge.credit_minor for charge in decided] == [1000, 600, 0]
     assert [charge.state for charge in decided] == [
         ChargeState.SUCCEEDED, ChargeState.IN_FLIGHT, ChargeState.IN_FLIGHT,

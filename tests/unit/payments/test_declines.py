@@ -109,7 +109,8 @@ def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> Non
     batch = [CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     uses = {PaymentMethodKey(*MANDATE_KEY[:2], VISA): MethodUse()}
-    decided = list(decide_all(batch, Evidence(notices, {MANDATE_KEY: MANDATE}, {}, uses), NOW))
+    evidence = Evidence(notices, {MANDATE_KEY: MANDATE}, {}, uses)
+    decided = [decision.charge for decision in decide_all(batch, evidence, NOW)]
     assert [charge.state for charge in decided] == [
         ChargeState.IN_FLIGHT,
         ChargeState.SCHEDULED,

@@ -197,6 +197,37 @@ CREATE INDEX charges_awaiting ON charges (customer, merchant, awaited_method, cr
 CREATE INDEX charges_expiring ON charges (bucket, request_expire_time)
     WHERE request_expire_time IS NOT NULL;
 
+-- What the guard said before an attempt was sent, or sent once more, and what it compared. One without
+-- reasons is the attempt's permit: its key has it used once.
+CREATE TABLE verdicts (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    number                  integer     NOT NULL CHECK (number > 0),
+    permit                  smallint    NOT NULL CHECK (permit IN (1, 2)),
+    decide_time             timestamptz NOT NULL,
+    reasons                 text[]      NOT NULL,
+    billing_mode            text        NOT NULL,
+    amount_minor            bigint      NOT NULL,
+    currency                text        NOT NULL,
+    payment_method          text        NOT NULL,
+    -- Null, with what follows from it: the customer confirmed.
+    mandate                 text,
+    mandate_version         integer,
+    charge_ceiling_minor    bigint,
+    month_ceiling_minor     bigint,
+    spent_minor             bigint,
+    last_charge_time        timestamptz,
+    -- Null, with what it promised: there was none.
+    notice                  text,
+    notice_amount_minor     bigint,
+    notice_currency         text,
+    charge_not_before_time  timestamptz,
+    deliver_time            timestamptz,
+    applied_rules           jsonb       NOT NULL,
+    PRIMARY KEY (customer, merchant, charge, number, permit)
+);
+
 CREATE TABLE attempts (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
@@ -209,6 +240,8 @@ CREATE TABLE attempts (
     mandate                 text        NOT NULL,
     start_time              timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    -- Which of its verdicts let it be sent last.
+    permit                  smallint    NOT NULL,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
                             CHECK (state IN ('UNKNOWN', 'PENDING', 'REQUIRES_ACTION', 'SUCCEEDED',
                                              'DECLINED', 'NOT_MADE')),
@@ -230,7 +263,8 @@ CREATE TABLE attempts (
     CHECK ((end_time IS NULL) = (next_lookup_time IS NOT NULL)),
     CHECK ((state = 'REQUIRES_ACTION') = (action_url <> '')),
     CHECK (state <> 'REQUIRES_ACTION' OR action_expire_time IS NOT NULL),
-    CHECK (resend_time >= start_time)
+    CHECK (resend_time >= start_time),
+    CHECK (permit = CASE WHEN resend_time IS NULL THEN 1 ELSE 2 END)
 )
 -- As that of charges.
 WITH (fillfactor = 50);
@@ -618,6 +652,8 @@ SELECT revoke_privileges('DELETE', 'credit_balances');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts');
 SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
+SELECT enable_tenant_rls('merchant', 'verdicts');
+SELECT revoke_privileges('UPDATE, DELETE', 'verdicts');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
@@ -658,7 +694,7 @@ CREATE VIEW audit_v1.attempts AS
            attempts.amount_minor,
            attempts.currency, provider_payment,
            -- The guard decides again before it is sent once more.
-           coalesce(resend_time, start_time) AS start_time, end_time, payment_methods.provider,
+           coalesce(resend_time, start_time) AS start_time, permit, end_time, payment_methods.provider,
            attempts.mandate,
            CASE WHEN attempts.mandate = '' THEN '' ELSE
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
@@ -669,6 +705,14 @@ CREATE VIEW audit_v1.attempts AS
       ON payment_methods.customer = attempts.customer
       AND payment_methods.merchant = attempts.merchant
       AND payment_methods.payment_method = attempts.payment_method;
+CREATE VIEW audit_v1.verdicts AS
+    SELECT merchant, customer, charge,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           number, permit, decide_time, reasons, billing_mode, amount_minor, currency, mandate,
+           mandate_version, charge_ceiling_minor, month_ceiling_minor, spent_minor, last_charge_time,
+           notice, notice_amount_minor, notice_currency, charge_not_before_time, deliver_time
+    FROM verdicts;
 CREATE VIEW audit_v1.mandates AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,

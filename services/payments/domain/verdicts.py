@@ -1,0 +1,98 @@
+"""Verdicts of the guard: what it said of a charge, and what it compared the charge with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.payments.domain.charges import Charge, present_method
+from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    MandateId,
+    MerchantId,
+    PaymentMethodId,
+)
+
+# The permits of an attempt: one lets it be sent, the other lets it be sent once more under its key.
+SENDING, RESENDING = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the guard said of one sending of one attempt. One without reasons is its permit."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    # The attempt that it permits, or would have; from 1.
+    number: int
+    permit: int
+    decide_time: datetime
+    # Every reason why not.
+    reasons: tuple[RefusalReason, ...]
+    billing_mode: BillingMode
+    # What the payment method is charged: without what is paid by credit.
+    amount_minor: int
+    currency: str
+    payment_method: PaymentMethodId
+    # Id of the mandate that it was held against, and which version; none: the customer confirmed.
+    mandate: MandateId | None = None
+    mandate_version: int | None = None
+    charge_ceiling_minor: int | None = None
+    month_ceiling_minor: int | None = None
+    # What the mandate had paid, or might be paying, in the month; none: it has no such ceiling.
+    spent_minor: int | None = None
+    # When a charge under the mandate succeeded last, where a rule asks for that.
+    last_charge_time: datetime | None = None
+    # Name of the notice that it was held against, and what that promised.
+    notice: str | None = None
+    notice_amount_minor: int | None = None
+    notice_currency: str | None = None
+    charge_not_before_time: datetime | None = None
+    deliver_time: datetime | None = None
+    # What rule packs said, as JSON (`rules.load_applied`).
+    applied_rules: str = "[]"
+
+    @property
+    def charge_key(self) -> ChargeKey:
+        """The charge that it is about."""
+        return ChargeKey(self.merchant, self.customer, self.charge)
+
+
+def verdict_on(
+    charge: Charge,
+    number: int,
+    permit: int,
+    reasons: tuple[RefusalReason, ...],
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    last_charge_time: datetime | None,
+    now: datetime,
+) -> Verdict:
+    """What the guard said of a charge, with all that it was given."""
+    has_month_ceiling = mandate is not None and mandate.month_ceiling_minor is not None
+    return Verdict(
+        *charge.key,
+        number=number,
+        permit=permit,
+        decide_time=now,
+        reasons=reasons,
+        billing_mode=charge.billing_mode,
+        amount_minor=charge.method_minor,
+        currency=charge.currency,
+        payment_method=present_method(charge, mandate),
+        mandate=charge.mandate_key.mandate if charge.mandate_key else None,
+        mandate_version=mandate.version if mandate else None,
+        charge_ceiling_minor=mandate.charge_ceiling_minor if mandate else None,
+        month_ceiling_minor=mandate.month_ceiling_minor if mandate else None,
+        spent_minor=month_minor if has_month_ceiling else None,
+        last_charge_time=last_charge_time,
+        notice=notice.notice if notice else None,
+        notice_amount_minor=notice.amount_minor if notice else None,
+        notice_currency=notice.currency if notice else None,
+        charge_not_before_time=notice.charge_not_before_time if notice else None,
+        deliver_time=notice.deliver_time if notice else None,
+        applied_rules=charge.applied_rules,
+    )
