@@ -116,6 +116,9 @@ REFUND_COLUMNS: Columns[pb.Refund] = {
     "amount": lambda it: format_money(it.amount),
     "as credit": lambda it: format_money(it.credit_amount),
     "state": lambda it: pb.Refund.State.Name(it.state),
+    "products": lambda it: ", ".join(
+        f"{line.product_id} {format_money(line.amount)}" for line in it.lines
+    ),
     "failure code": lambda it: it.failure_code,
     "note": lambda it: it.note,
     "created": lambda it: format_timestamp(it.create_time),
@@ -410,6 +413,12 @@ async def confirm_payment_request(
     session.output.one(await session.payments.ConfirmPaymentRequest(request), CHARGE_COLUMNS)
 
 
+def parse_refund_line(text: str) -> pb.RefundLine:
+    """A product that is given back, all of it or for an amount."""
+    product, _, amount = text.partition("=")
+    return pb.RefundLine(product_id=product, amount=parse_money(amount) if amount else None)
+
+
 @command(refunds, "create")
 async def create_refund(
     session: Session,
@@ -423,13 +432,22 @@ async def create_refund(
     to_credit: Annotated[
         bool, typer.Option("--to-credit", help="As credit, and not to the payment method.")
     ] = False,
+    line: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRODUCT[=AMOUNT]", help='A product, for example "tea=5 EUR".'),
+    ] = None,
 ) -> None:
-    """Refund a charge, or part of it."""
+    """Refund a charge, part of it, or some of its products."""
     request_id = new_request_id()
     request = pb.CreateRefundRequest(
         parent=session.name(CHARGE, charge),
         refund_id=refund or f"r-{request_id[:8]}",
-        refund=pb.Refund(amount=amount, note=note, to_credit=to_credit),
+        refund=pb.Refund(
+            amount=amount,
+            note=note,
+            to_credit=to_credit,
+            lines=[parse_refund_line(text) for text in line or ()],
+        ),
         request_id=request_id,
     )
     session.output.one(await session.payments.CreateRefund(request), REFUND_COLUMNS)

@@ -8,6 +8,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import MandateCheck
 from services.payments.application.payment_methods import WantedToken
+from services.payments.application.refunds import WantedLine
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import Mandate
 from services.payments.domain.credit import (
@@ -149,6 +150,28 @@ def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKe
     amount = read_money(violations, "refund.amount", request.refund.amount)
     violations.check()
     return key, amount
+
+
+def read_refund_lines(request: payments_pb2.CreateRefundRequest) -> list[WantedLine]:
+    """Which products of the charge are given back, and how much of each. Raises like `read_name`."""
+    violations = Violations()
+    lines = request.refund.lines
+    violations.require(
+        "refund.amount",
+        "must not be set beside lines, which say it",
+        met=not (lines and request.refund.HasField("amount")),
+    )
+    products = [line.product_id for line in lines]
+    violations.require(
+        "refund.lines", "must name each product once", met=len(products) == len(set(products))
+    )
+    wanted: list[WantedLine] = []
+    for index, line in enumerate(lines):
+        field = f"refund.lines[{index}].amount"
+        amount = read_money(violations, field, line.amount) if line.HasField("amount") else None
+        wanted.append((line.product_id, amount))
+    violations.check()
+    return wanted
 
 
 def read_new_credit_transaction(

@@ -19,7 +19,7 @@ from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.keys import MandateKey
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
-from services.payments.domain.refunds import Refund
+from services.payments.domain.refunds import Refund, load_refund_lines
 from services.payments.names import DISPUTE_POLICY, DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
@@ -217,6 +217,12 @@ def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
         state=payments_pb2.Refund.State.Value(refund.state),
         failure_code=refund.failure_code,
         credit_amount=credit,
+        lines=[
+            payments_pb2.RefundLine(
+                product_id=line.product, amount=to_money(line.amount_minor, refund.currency)
+            )
+            for line in load_refund_lines(refund.lines)
+        ],
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),
     )

@@ -364,6 +364,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
                 request.refund.note,
                 self._clock.now(),
                 to_credit=request.refund.to_credit,
+                wanted_lines=requests.read_refund_lines(request),
             ),
         )
 

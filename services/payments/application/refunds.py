@@ -17,9 +17,16 @@ from services.payments.domain.ledger import (
     book_refund_to_credit,
     given_back_by,
 )
+from services.payments.domain.lines import load_lines
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import step_minor
-from services.payments.domain.refunds import Refund, settled_state
+from services.payments.domain.refunds import (
+    Refund,
+    RefundLine,
+    dump_refund_lines,
+    left_of_lines,
+    settled_state,
+)
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import disputes as dispute_store
@@ -34,6 +41,9 @@ from services.runtime.money import Money, format_minor
 from services.runtime.mutations import Applied
 from services.runtime.observability import tracing
 
+# The id of a product of the charge, and what is given back of it; None for all that is left.
+WantedLine = tuple[str, Money | None]
+
 
 async def create(
     tx: Connection,
@@ -43,6 +53,7 @@ async def create(
     now: datetime,
     *,
     to_credit: bool = False,
+    wanted_lines: Sequence[WantedLine] = (),
 ) -> Applied[Refund]:
     """Promise to give money back; the charge stays locked, so its refunds are counted in turn.
 
@@ -52,6 +63,9 @@ async def create(
     provider has not, ALREADY_EXISTS REFUND_ALREADY_EXISTS.
     """
     charge = await charges.existing(tx, key.charge_key, lock=True)
+    lines = await _lines(tx, charge, wanted_lines)
+    if lines:
+        wanted = Money(sum(line.amount_minor for line in lines), charge.currency)
     amount_minor, method_minor = await _refundable_minor(tx, charge, wanted, to_credit=to_credit)
     refund = Refund(
         *key,
@@ -64,6 +78,7 @@ async def create(
         update_time=now,
         traceparent=tracing.current_traceparent(),
         credit_minor=amount_minor - method_minor,
+        lines=dump_refund_lines(lines),
     )
     if not await refund_store.insert(tx, refund):
         raise already_exists("REFUND_ALREADY_EXISTS", key.name)
@@ -73,6 +88,29 @@ async def create(
         await ledger_store.book(tx, [*book_refund_to_credit(refund, charge, given_back, now)])
     settled = [] if method_minor else [publishers.refund_succeeded(refund, charge, now)]
     return Applied(refund, events=settled)
+
+
+async def _lines(tx: Connection, charge: Charge, wanted: Sequence[WantedLine]) -> list[RefundLine]:
+    """What is given back of which product; raises why it can't."""
+    if not wanted:
+        return []
+    left = left_of_lines(load_lines(charge.lines), await refund_store.lines(tx, charge.key))
+    violations = Violations()
+    for index, (product, _) in enumerate(wanted):
+        field = f"refund.lines[{index}].product_id"
+        violations.require(field, "must be a product of the charge", met=product in left)
+    violations.check()
+    lines = []
+    for product, amount in wanted:
+        if amount is not None and amount.currency != charge.currency:
+            raise wrong_state("CURRENCY_MISMATCH", f"the charge's currency is {charge.currency}")
+        amount_minor = left[product] if amount is None else amount.amount_minor
+        if not 0 < amount_minor <= left[product]:
+            raise wrong_state(
+                "REFUND_ABOVE_CHARGE", f"no more of {product} can be given back than is left"
+            )
+        lines.append(RefundLine(product, amount_minor))
+    return lines
 
 
 async def existing(connection: Connection, key: RefundKey) -> Refund:

@@ -6,11 +6,17 @@ from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, retry_delay
-from services.payments.domain.refunds import Refund, next_follow_up, settled_state
+from services.payments.domain.refunds import (
+    Refund,
+    RefundLine,
+    load_refund_lines,
+    next_follow_up,
+    settled_state,
+)
 from services.payments.domain.transitions import RefundState
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 
 
 class RefundTotal(NamedTuple):
@@ -29,13 +35,14 @@ class RefundTotal(NamedTuple):
 _INSERT = Command("""
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
                          idempotency_key, traceparent, next_try_time, create_time, update_time,
-                         state, credit_minor)
+                         state, credit_minor, lines)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:refund AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:note AS bytea[]), CAST(:idempotency_key AS text[]), CAST(:traceparent AS text[]),
         CAST(:next_try_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
-        CAST(:update_time AS timestamptz[]), CAST(:state AS text[]), CAST(:credit_minor AS bigint[]))
+        CAST(:update_time AS timestamptz[]), CAST(:state AS text[]), CAST(:credit_minor AS bigint[]),
+        CAST(:lines AS jsonb[]))
     ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
 """)
 
@@ -43,7 +50,7 @@ _BY_KEY = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
            idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent,
-           credit_minor
+           credit_minor, lines::text
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
 """,
@@ -54,7 +61,7 @@ _OF_CHARGE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
            idempotency_key, create_time, update_time, try_count, mismatch, failure_code, traceparent,
-           credit_minor
+           credit_minor, lines::text
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
     ORDER BY refund LIMIT :limit
@@ -78,11 +85,21 @@ _TOTALS = Query(
     RefundTotal,
 )
 
+_LINES: Query[str] = Query(
+    """
+    SELECT lines::text FROM refunds
+    WHERE customer = :customer AND merchant = :merchant AND charge = :charge
+      AND state <> 'FAILED' AND lines <> '[]'
+""",
+    scalar,
+)
+
 _DUE = Query(
     """
     SELECT merchant, customer, charge, refund, amount_minor, currency, note,
            state, idempotency_key, create_time, update_time, try_count, mismatch, failure_code,
-           traceparent, credit_minor, coalesce(paid.provider_payment, '') AS provider_payment,
+           traceparent, credit_minor, lines::text,
+           coalesce(paid.provider_payment, '') AS provider_payment,
            coalesce(paid.provider, '') AS provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -144,7 +161,7 @@ _SETTLE = Query(
       AND refunds.state = done.state_before
     RETURNING refunds.merchant, refunds.customer, refunds.charge, refunds.refund, amount_minor,
               currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
-              mismatch, refunds.failure_code, traceparent, credit_minor
+              mismatch, refunds.failure_code, traceparent, credit_minor, lines::text
 """,
     Refund,
 )
@@ -188,6 +205,12 @@ async def refund(tx: Connection, key: RefundKey) -> Refund | None:
 async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
     """The refunds of a charge by id, after an id."""
     return await _OF_CHARGE.all(tx, **charge._asdict(), after=after, limit=limit)
+
+
+async def lines(tx: Connection, charge: ChargeKey) -> list[RefundLine]:
+    """What has been given back of a charge by line, or is on its way."""
+    texts = await _LINES.all(tx, **charge._asdict())
+    return [line for text in texts for line in load_refund_lines(text)]
 
 
 async def total(tx: Connection, charge: ChargeKey) -> RefundTotal:

@@ -869,6 +869,7 @@ class Refund(_message.Message):
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
     TO_CREDIT_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{charge}/refunds/{refund}`."""
     note: _builtins.str
@@ -892,6 +893,12 @@ class Refund(_message.Message):
         rest. Absent: nothing.
         """
 
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefundLine]:
+        """What of which product of the charge is given back, each product once; then `amount` is their sum, and must not
+        be given. None: a part of all.
+        """
+
     def __init__(
         self,
         *,
@@ -904,14 +911,43 @@ class Refund(_message.Message):
         failure_code: _builtins.str = ...,
         to_credit: _builtins.bool = ...,
         credit_amount: _money_pb2.Money | None = ...,
+        lines: _abc.Iterable[Global___RefundLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "failure_code", b"failure_code", "name", b"name", "note", b"note", "state", b"state", "to_credit", b"to_credit", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "failure_code", b"failure_code", "lines", b"lines", "name", b"name", "note", b"note", "state", b"state", "to_credit", b"to_credit", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Refund: _TypeAlias = Refund  # noqa: Y015
+
+@_typing.final
+class RefundLine(_message.Message):
+    """A product that is given back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    product_id: _builtins.str
+    """The id of a product of the charge's order."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """With its taxes. Default: all that is left of it."""
+
+    def __init__(
+        self,
+        *,
+        product_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "product_id", b"product_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundLine: _TypeAlias = RefundLine  # noqa: Y015
 
 @_typing.final
 class Dispute(_message.Message):

@@ -403,12 +403,12 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateRefund(self, request, context):
-        """Gives back a charge or a part of it. What the payment method paid goes back to it first, through the
+        """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
         provider within moments; what credit paid becomes credit again, at once.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
         CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
-        REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
+        REFUND_ABOVE_CHARGE (more than is left of it or of one of its products; what was lost by disputes is not left),
         CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -142,12 +142,12 @@ class PaymentsServiceStub:
     PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
-    """Gives back a charge or a part of it. What the payment method paid goes back to it first, through the
+    """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
     provider within moments; what credit paid becomes credit again, at once.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
     CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
-    REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
+    REFUND_ABOVE_CHARGE (more than is left of it or of one of its products; what was lost by disputes is not left),
     CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
     """
     GetRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetRefundRequest, _payments_pb2.Refund]
@@ -445,12 +445,12 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.CreateRefundRequest,
         context: _aio.ServicerContext[_payments_pb2.CreateRefundRequest, _abc.Awaitable[_payments_pb2.Refund]],
     ) -> _abc.Awaitable[_payments_pb2.Refund]:
-        """Gives back a charge or a part of it. What the payment method paid goes back to it first, through the
+        """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
         provider within moments; what credit paid becomes credit again, at once.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND; ALREADY_EXISTS REFUND_ALREADY_EXISTS; FAILED_PRECONDITION
         CHARGE_STATE (it has not succeeded), CHARGE_DISPUTED (its payer disputes it, and nobody has decided),
-        REFUND_ABOVE_CHARGE (more than is left of it; what was lost by disputes is not left),
+        REFUND_ABOVE_CHARGE (more than is left of it or of one of its products; what was lost by disputes is not left),
         CURRENCY_MISMATCH, CREDIT_TOO_HIGH (the customer's credit would have more than 12 digits).
         """
 

@@ -290,6 +290,8 @@ CREATE TABLE refunds (
     -- What of it was given as credit, whatever becomes of the rest.
     credit_minor            bigint      NOT NULL DEFAULT 0
                             CHECK (credit_minor BETWEEN 0 AND amount_minor),
+    -- What it gives back of which product; none: a part of all.
+    lines                   jsonb       NOT NULL DEFAULT '[]',
     currency                text        NOT NULL,
     -- Encrypted by the service.
     note                    bytea       NOT NULL,
