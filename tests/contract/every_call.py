@@ -493,6 +493,14 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             payments_pb2.GetDunningPolicyRequest(name=f"{name}/dunningPolicy"),
         ),
         (
+            "SimulateDunningPolicy",
+            payments_pb2.SimulateDunningPolicyRequest(
+                dunning_policy=payments_pb2.DunningPolicy(
+                    name=f"{name}/dunningPolicy", schedule=payments_pb2.DunningPolicy.KILL_BILL
+                )
+            ),
+        ),
+        (
             "UpdateDunningPolicy",
             payments_pb2.UpdateDunningPolicyRequest(
                 dunning_policy=payments_pb2.DunningPolicy(

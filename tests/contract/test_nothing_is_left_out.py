@@ -42,7 +42,7 @@ OUT_OF_REACH = {
 # Reasons with which any method answers, and which of them: to whom it applies.
 _MUTATIONS = {"REQUEST_ID_REUSED"}
 # How the methods are called that change nothing; every other one is a mutation.
-READING = ("Get", "List", "Preview", "Explain", "Forecast", "BatchCheck", "BatchQuote")
+READING = ("Get", "List", "Preview", "Explain", "Forecast", "Simulate", "BatchCheck", "BatchQuote")
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}
 

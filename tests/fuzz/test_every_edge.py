@@ -40,7 +40,7 @@ MESSAGE_EDGES: dict[str, Sequence[Message]] = {
         to_timestamp(datetime.combine(date.fromisoformat(day), time.max, UTC)) for day in DATES
     ],
 }
-READING = ("Get", "List", "Preview", "Forecast", "Explain")
+READING = ("Get", "List", "Preview", "Forecast", "Explain", "Simulate")
 DEPTH_MAX = 6
 AT_ONCE = 20
 Path = tuple[FieldDescriptor, ...]

@@ -96,9 +96,8 @@ def read_payment_method_update(
     return read_name(PAYMENT_METHOD, name), request.payment_method.fallback_order
 
 
-def read_dunning_policy(request: payments_pb2.UpdateDunningPolicyRequest) -> DunningPolicy:
+def read_dunning_policy(wanted: payments_pb2.DunningPolicy) -> DunningPolicy:
     """What a merchant's policy on declines is to be. Raises like `read_name`."""
-    wanted = request.dunning_policy
     merchant = read_name(DUNNING_POLICY, wanted.name)
     violations = Violations()
     names = payments_pb2.DunningPolicy.Schedule

@@ -16,6 +16,7 @@ from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.credit import Credit, CreditTransaction
 from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
+from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
 from services.payments.domain.keys import MandateKey
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
@@ -121,6 +122,48 @@ def credit_balance_message(name: str, held: Iterable[Credit]) -> payments_pb2.Cr
                 reserved=to_money(credit.reserved_minor, credit.currency),
             )
             for credit in held
+        ],
+    )
+
+
+def simulation_response(
+    since_time: datetime, replay: Replay
+) -> payments_pb2.SimulateDunningPolicyResponse:
+    """What a policy would have brought."""
+    message = payments_pb2.SimulateDunningPolicyResponse
+    classes = message.DeclineClass
+    return message(
+        since_time=to_timestamp(since_time),
+        declined=_total_message(replay.declined),
+        recovered_in_fact=_total_message(replay.recovered_in_fact),
+        recovered=_total_message(replay.recovered),
+        unknown=_total_message(replay.unknown),
+        retries=[
+            message.Retry(
+                number=number,
+                declined_count=replay.retries[number, RetryOutcome.DECLINED],
+                recovered_count=replay.retries[number, RetryOutcome.RECOVERED],
+                unknown_count=replay.retries[number, RetryOutcome.UNKNOWN],
+            )
+            for number in sorted({number for number, _ in replay.retries})
+        ],
+        history=[
+            message.Delay(
+                decline_class=classes.Value(decline_class),
+                delay_days=days,
+                retry_count=count,
+                recovered_count=replay.paid[decline_class, days],
+            )
+            for (decline_class, days), count in sorted(replay.tried.items())
+        ],
+    )
+
+
+def _total_message(totals: Totals) -> payments_pb2.SimulateDunningPolicyResponse.Total:
+    return payments_pb2.SimulateDunningPolicyResponse.Total(
+        charge_count=totals.charge_count,
+        amounts=[
+            to_money(minor, currency) for currency, minor in sorted(totals.amount_minor.items())
         ],
     )
 

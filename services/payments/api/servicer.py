@@ -88,6 +88,7 @@ ACCESS = {
     "GetAmountRules": Access(READ, services=("catalog",)),
     "GetDunningPolicy": Access(READ),
     "UpdateDunningPolicy": Access(WRITE),
+    "SimulateDunningPolicy": Access(READ),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -555,9 +556,19 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.DunningPolicy,
             responses.dunning_policy_message,
             lambda tx: dunning.change(
-                tx, requests.read_dunning_policy(request), request.dunning_policy.etag
+                tx,
+                requests.read_dunning_policy(request.dunning_policy),
+                request.dunning_policy.etag,
             ),
         )
+
+    async def SimulateDunningPolicy(
+        self, request: payments_pb2.SimulateDunningPolicyRequest, _context: object
+    ) -> payments_pb2.SimulateDunningPolicyResponse:
+        policy = requests.read_dunning_policy(request.dunning_policy)
+        async with self._database.read() as connection:
+            simulated = await dunning.simulate(connection, policy, self._clock.now())
+        return responses.simulation_response(*simulated)
 
     # --- audit --------------------------------------------------------------------------------------
 

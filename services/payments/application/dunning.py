@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.dunning import DunningPolicy
+from services.payments.domain.dunning_replay import Replay, replay
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodId
 from services.payments.domain.outcomes import Declined, Outcome
 from services.payments.domain.payment_methods import PaymentMethodState
@@ -17,6 +18,10 @@ from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import check_etag
+
+SIMULATED_PERIOD = timedelta(days=365)
+# The newest; what a process replays in a fraction of a second.
+SIMULATED_CHARGES_MAX = 10_000
 
 
 async def change(
@@ -62,3 +67,16 @@ async def fallbacks(
                 following[key] = method.payment_method
                 break
     return following
+
+
+async def simulate(
+    connection: Connection, policy: DunningPolicy, now: datetime
+) -> tuple[datetime, Replay]:
+    """Replay a policy over the merchant's declines of the last year; since when those are."""
+    since_time = now - SIMULATED_PERIOD
+    declined = await store.declined_charges(
+        connection, policy.merchant, since_time, SIMULATED_CHARGES_MAX
+    )
+    if len(declined) == SIMULATED_CHARGES_MAX:
+        since_time = declined[-1].first_time
+    return since_time, replay(declined, policy)

@@ -199,8 +199,8 @@ class BankDebitProvider:
         if type(refunded) is not int:
             return Unknown(f"the payment was answered {paid.status}")
         wanted = {
-            "amount": refund.amount_minor,
-            "total_amount_confirmation": refunded + refund.amount_minor,
+            "amount": refund.method_minor,
+            "total_amount_confirmation": refunded + refund.method_minor,
             "links": {"payment": refund.provider_payment},
             "metadata": {"refund": refund.key.name},
         }
@@ -365,7 +365,7 @@ def _refund_outcome(shown: Mapping[str, Any], refund: Refund) -> Outcome:
     name, status = str(shown.get("id")), shown.get("status")
     links = shown.get("links") or {}
     answered = (shown.get("amount"), shown.get("currency"), links.get("payment"))
-    if answered != (refund.amount_minor, refund.currency, refund.provider_payment):
+    if answered != (refund.method_minor, refund.currency, refund.provider_payment):
         return Unknown(
             "the answer differs from the request", mismatch=f"{name} is over {answered[:2]}"
         )

@@ -1,8 +1,10 @@
 """Merchants' policies on declines."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from services.payments.domain.dunning import DunningPolicy
+from services.payments.domain.dunning_replay import DeclinedCharge
 from services.payments.domain.keys import MerchantId
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -15,6 +17,28 @@ _OF_MERCHANTS = Query(
     JOIN unnest(CAST(:merchants AS text[])) AS wanted (merchant) USING (merchant)
 """,
     DunningPolicy,
+)
+
+# Attempts that are not decided, and those that were never made, say nothing. The newest first.
+_DECLINED_CHARGES = Query(
+    """
+    SELECT charges.amount_minor, charges.currency, time_zone, first.decline_code, start_times, succeeded
+    FROM (
+        SELECT customer, merchant, charge, decline_code, start_time FROM attempts
+        WHERE merchant = :merchant AND state = 'DECLINED' AND number = 1 AND start_time >= :since_time
+        ORDER BY start_time DESC LIMIT :limit) AS first
+    JOIN charges USING (customer, merchant, charge)
+    CROSS JOIN LATERAL (
+        SELECT array_agg(start_time ORDER BY number) AS start_times,
+               array_agg(state = 'SUCCEEDED' ORDER BY number) AS succeeded
+        FROM attempts
+        WHERE attempts.customer = first.customer AND attempts.merchant = first.merchant
+          AND attempts.charge = first.charge AND attempts.state || '' IN ('DECLINED', 'SUCCEEDED')
+        OFFSET 0) AS tried
+    WHERE billing_mode = 'AUTOMATIC'
+    ORDER BY first.start_time DESC
+""",
+    DeclinedCharge,
 )
 
 _ENSURE = Command("""
@@ -70,6 +94,13 @@ async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> Du
 async def change(tx: Connection, policy: DunningPolicy) -> DunningPolicy:
     """Store what a caller's change made of a policy that is locked."""
     return await _CHANGE.one(tx, **_columns(policy))
+
+
+async def declined_charges(
+    tx: Connection, merchant: MerchantId, since_time: datetime, limit: int
+) -> list[DeclinedCharge]:
+    """A merchant's automatic charges that were declined first since a time, the newest first."""
+    return await _DECLINED_CHARGES.all(tx, merchant=merchant, since_time=since_time, limit=limit)
 
 
 def _columns(policy: DunningPolicy) -> dict[str, object]:

@@ -234,3 +234,23 @@ async def test_an_attempt_has_one_key_whatever_it_is_made_with(payments: Payment
     )
     assert [(number, method) for number, method, _ in rows] == [(1, "visa"), (2, "spare")]
     assert len({key for _, _, key in rows}) == 2
+
+
+async def test_a_simulation_replays_the_declines_of_the_merchant(payments: Payments) -> None:
+    await payments.consent(POOR)
+    await fall_due(payments)
+    await payments.pass_time(10 * DAY)
+    assert (await payments.charge()).state == State.ABANDONED
+
+    async def simulated(schedule: payments_pb2.DunningPolicy.Schedule.ValueType) -> Any:  # noqa: ANN401
+        policy = Policy(name=NAME, schedule=schedule)
+        return await payments.call(payments_pb2.SimulateDunningPolicyRequest(dunning_policy=policy))
+
+    as_it_was = await simulated(Policy.STANDARD)
+    assert (as_it_was.declined.charge_count, as_it_was.recovered.charge_count) == (1, 0)
+    assert [retry.declined_count for retry in as_it_was.retries] == [1, 1, 1]
+    assert [(each.delay_days, each.retry_count) for each in as_it_was.history] == [
+        (1, 1), (4, 1), (9, 1),
+    ]  # fmt: skip
+    longer = await simulated(Policy.KILL_BILL)
+    assert longer.unknown.amounts == as_it_was.declined.amounts

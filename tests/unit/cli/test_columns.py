@@ -34,7 +34,7 @@ from cli import (
 from cli.output import Columns
 
 # What is for programs: an etag, a secret that is never answered, and what a rule says in other words.
-UNSHOWN = {"etag", "provider_token", "rrule", "await_confirmation"}
+UNSHOWN = {"etag", "provider_token", "rrule", "await_confirmation", "to_credit"}
 # What people read elsewhere in the same answer.
 ELSEWHERE = {
     "Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name",

@@ -2629,6 +2629,198 @@ class UpdateDunningPolicyRequest(_message.Message):
 Global___UpdateDunningPolicyRequest: _TypeAlias = UpdateDunningPolicyRequest  # noqa: Y015
 
 @_typing.final
+class SimulateDunningPolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUNNING_POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dunning_policy(self) -> Global___DunningPolicy:
+        """The policy that is replayed, as UpdateDunningPolicy takes it; its etag is ignored."""
+
+    def __init__(
+        self,
+        *,
+        dunning_policy: Global___DunningPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dunning_policy", b"dunning_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dunning_policy", b"dunning_policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateDunningPolicyRequest: _TypeAlias = SimulateDunningPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SimulateDunningPolicyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _DeclineClass:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DeclineClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SimulateDunningPolicyResponse._DeclineClass.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DECLINE_CLASS_UNSPECIFIED: SimulateDunningPolicyResponse._DeclineClass.ValueType  # 0
+        NEVER: SimulateDunningPolicyResponse._DeclineClass.ValueType  # 1
+        """Nothing."""
+        LATER: SimulateDunningPolicyResponse._DeclineClass.ValueType  # 2
+        """Another attempt with the same payment method."""
+        NEW_METHOD: SimulateDunningPolicyResponse._DeclineClass.ValueType  # 3
+        """An attempt with another payment method."""
+        ASK_CUSTOMER: SimulateDunningPolicyResponse._DeclineClass.ValueType  # 4
+        """An attempt once the customer has acted, or with another payment method."""
+
+    class DeclineClass(_DeclineClass, metaclass=_DeclineClassEnumTypeWrapper):
+        """What can follow a decline."""
+
+    DECLINE_CLASS_UNSPECIFIED: SimulateDunningPolicyResponse.DeclineClass.ValueType  # 0
+    NEVER: SimulateDunningPolicyResponse.DeclineClass.ValueType  # 1
+    """Nothing."""
+    LATER: SimulateDunningPolicyResponse.DeclineClass.ValueType  # 2
+    """Another attempt with the same payment method."""
+    NEW_METHOD: SimulateDunningPolicyResponse.DeclineClass.ValueType  # 3
+    """An attempt with another payment method."""
+    ASK_CUSTOMER: SimulateDunningPolicyResponse.DeclineClass.ValueType  # 4
+    """An attempt once the customer has acted, or with another payment method."""
+
+    @_typing.final
+    class Total(_message.Message):
+        """Charges, and their amounts by currency."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CHARGE_COUNT_FIELD_NUMBER: _builtins.int
+        AMOUNTS_FIELD_NUMBER: _builtins.int
+        charge_count: _builtins.int
+        @_builtins.property
+        def amounts(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]: ...
+        def __init__(
+            self,
+            *,
+            charge_count: _builtins.int = ...,
+            amounts: _abc.Iterable[_money_pb2.Money] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "charge_count", b"charge_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Retry(_message.Message):
+        """The retries of one number."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NUMBER_FIELD_NUMBER: _builtins.int
+        DECLINED_COUNT_FIELD_NUMBER: _builtins.int
+        RECOVERED_COUNT_FIELD_NUMBER: _builtins.int
+        UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+        number: _builtins.int
+        declined_count: _builtins.int
+        recovered_count: _builtins.int
+        unknown_count: _builtins.int
+        def __init__(
+            self,
+            *,
+            number: _builtins.int = ...,
+            declined_count: _builtins.int = ...,
+            recovered_count: _builtins.int = ...,
+            unknown_count: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["declined_count", b"declined_count", "number", b"number", "recovered_count", b"recovered_count", "unknown_count", b"unknown_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Delay(_message.Message):
+        """The retries that were made so many whole days after the first decline."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DECLINE_CLASS_FIELD_NUMBER: _builtins.int
+        DELAY_DAYS_FIELD_NUMBER: _builtins.int
+        RETRY_COUNT_FIELD_NUMBER: _builtins.int
+        RECOVERED_COUNT_FIELD_NUMBER: _builtins.int
+        decline_class: Global___SimulateDunningPolicyResponse.DeclineClass.ValueType
+        delay_days: _builtins.int
+        retry_count: _builtins.int
+        recovered_count: _builtins.int
+        def __init__(
+            self,
+            *,
+            decline_class: Global___SimulateDunningPolicyResponse.DeclineClass.ValueType = ...,
+            delay_days: _builtins.int = ...,
+            retry_count: _builtins.int = ...,
+            recovered_count: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_class", b"decline_class", "delay_days", b"delay_days", "recovered_count", b"recovered_count", "retry_count", b"retry_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    DECLINED_FIELD_NUMBER: _builtins.int
+    RECOVERED_IN_FACT_FIELD_NUMBER: _builtins.int
+    RECOVERED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the charges were first declined that were replayed: for a year or, where there are more, the
+        newest 10 000.
+        """
+
+    @_builtins.property
+    def declined(self) -> Global___SimulateDunningPolicyResponse.Total:
+        """All automatic charges whose first attempt was declined."""
+
+    @_builtins.property
+    def recovered_in_fact(self) -> Global___SimulateDunningPolicyResponse.Total:
+        """What was paid in the end, in fact."""
+
+    @_builtins.property
+    def recovered(self) -> Global___SimulateDunningPolicyResponse.Total:
+        """What the policy would have recovered, by what was tried."""
+
+    @_builtins.property
+    def unknown(self) -> Global___SimulateDunningPolicyResponse.Total:
+        """What it would have tried longer than it was tried: whether it would have recovered that is not known."""
+
+    @_builtins.property
+    def retries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulateDunningPolicyResponse.Retry]:
+        """The retries that it would have made, by their number. Number 0 is the customer's next payment method, at
+        once.
+        """
+
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulateDunningPolicyResponse.Delay]:
+        """In fact: by class and delay, the retries that were made."""
+
+    def __init__(
+        self,
+        *,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        declined: Global___SimulateDunningPolicyResponse.Total | None = ...,
+        recovered_in_fact: Global___SimulateDunningPolicyResponse.Total | None = ...,
+        recovered: Global___SimulateDunningPolicyResponse.Total | None = ...,
+        unknown: Global___SimulateDunningPolicyResponse.Total | None = ...,
+        retries: _abc.Iterable[Global___SimulateDunningPolicyResponse.Retry] | None = ...,
+        history: _abc.Iterable[Global___SimulateDunningPolicyResponse.Delay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["declined", b"declined", "recovered", b"recovered", "recovered_in_fact", b"recovered_in_fact", "since_time", b"since_time", "unknown", b"unknown"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declined", b"declined", "history", b"history", "recovered", b"recovered", "recovered_in_fact", b"recovered_in_fact", "retries", b"retries", "since_time", b"since_time", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateDunningPolicyResponse: _TypeAlias = SimulateDunningPolicyResponse  # noqa: Y015
+
+@_typing.final
 class BatchCheckMandatesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -217,6 +217,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
                 _registered_method=True)
+        self.SimulateDunningPolicy = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/SimulateDunningPolicy',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -575,6 +580,16 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SimulateDunningPolicy(self, request, context):
+        """Replays a policy over the merchant's declines of the last year: what it would have recovered beside what was
+        recovered in fact. It is known how retries ended that were made, and of no others: so a retry is taken to be
+        declined up to the last one that was, and to succeed from the payment on; what would have been tried after
+        the last retry is unknown. What was tried within twelve hours is taken to end alike. Nothing is changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -764,6 +779,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.UpdateDunningPolicy,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.SerializeToString,
+            ),
+            'SimulateDunningPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateDunningPolicy,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -1745,6 +1765,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/UpdateDunningPolicy',
             recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDunningPolicyRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.DunningPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateDunningPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/SimulateDunningPolicy',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

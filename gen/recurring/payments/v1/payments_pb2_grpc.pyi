@@ -230,6 +230,12 @@ class PaymentsServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
+    SimulateDunningPolicy: _aio.UnaryUnaryMultiCallable[_payments_pb2.SimulateDunningPolicyRequest, _payments_pb2.SimulateDunningPolicyResponse]
+    """Replays a policy over the merchant's declines of the last year: what it would have recovered beside what was
+    recovered in fact. It is known how retries ended that were made, and of no others: so a retry is taken to be
+    declined up to the last one that was, and to succeed from the payment on; what would have been tried after
+    the last retry is unknown. What was tried within twelve hours is taken to end alike. Nothing is changed.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -640,6 +646,18 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the policy as a whole; it counts from the next decline, or the next retry that is due.
 
         Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def SimulateDunningPolicy(
+        self,
+        request: _payments_pb2.SimulateDunningPolicyRequest,
+        context: _aio.ServicerContext[_payments_pb2.SimulateDunningPolicyRequest, _abc.Awaitable[_payments_pb2.SimulateDunningPolicyResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.SimulateDunningPolicyResponse]:
+        """Replays a policy over the merchant's declines of the last year: what it would have recovered beside what was
+        recovered in fact. It is known how retries ended that were made, and of no others: so a retry is taken to be
+        declined up to the last one that was, and to succeed from the payment on; what would have been tried after
+        the last retry is unknown. What was tried within twelve hours is taken to end alike. Nothing is changed.
         """
 
     @_abc_1.abstractmethod

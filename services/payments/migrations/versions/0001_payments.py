@@ -276,6 +276,9 @@ CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN';
 CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, end_time)
     WHERE state = 'DECLINED';
+-- Of charges that were declined at first, for the simulation of policies.
+CREATE INDEX attempts_declined_first ON attempts (merchant, start_time)
+    WHERE state = 'DECLINED' AND number = 1;
 CREATE INDEX attempts_start_time ON attempts USING brin (coalesce(resend_time, start_time))
     WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
