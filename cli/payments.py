@@ -82,11 +82,7 @@ CHARGE_COLUMNS: Columns[pb.Charge] = {
     "state": lambda it: pb.Charge.State.Name(it.state),
     "of credit": lambda it: format_money(it.credit_amount),
     "attempts": lambda it: ", ".join(describe_attempt(attempt) for attempt in it.attempts),
-    "rules": lambda it: ", ".join(
-        f"{last_id(rule.rule_pack)} {rule.rule}"
-        + (f" ({pb.RefusalReason.Name(rule.refusal_reason)})" if rule.refusal_reason else "")
-        for rule in it.applied_rules
-    ),
+    "rules": lambda it: ", ".join(map(describe_rule, it.applied_rules)),
     "refused for": lambda it: ", ".join(map(pb.RefusalReason.Name, it.refusal_reasons)),
     "next attempt": lambda it: format_timestamp(it.next_attempt_time),
     "expires": lambda it: format_timestamp(it.expire_time),
@@ -111,6 +107,26 @@ ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
     "to be confirmed at": lambda it: it.action_uri,
     "until": lambda it: format_timestamp(it.action_expire_time),
 }
+VERDICT_COLUMNS: Columns[pb.Verdict] = {
+    "attempt": lambda it: f"{it.attempt} again" if it.resend else str(it.attempt),
+    "decided": lambda it: format_timestamp(it.decide_time),
+    "guard": lambda it: (
+        ", ".join(f"{pb.RefusalReason.Name(cause.reason)} ({cause.source})" for cause in it.causes)
+        or "allowed"
+    ),
+    "amount": lambda it: format_money(it.amount),
+    "payment method": lambda it: last_id(it.payment_method),
+    "mandate": lambda it: f"{last_id(it.mandate)} {it.mandate_etag}".strip() or "confirmed",
+    "one charge": lambda it: format_money(it.charge_ceiling),
+    "a month": lambda it: format_money(it.month_ceiling),
+    "paid before": lambda it: format_money(it.month_spent_amount),
+    "last paid": lambda it: format_timestamp(it.last_charge_time),
+    "notice": lambda it: last_id(it.notice),
+    "said": lambda it: format_money(it.notice_amount),
+    "not before": lambda it: format_timestamp(it.charge_not_before_time),
+    "delivered": lambda it: format_timestamp(it.deliver_time),
+    "rules": lambda it: ", ".join(map(describe_rule, it.applied_rules)),
+}
 REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),
     "amount": lambda it: format_money(it.amount),
@@ -129,6 +145,12 @@ REFUND_COLUMNS: Columns[pb.Refund] = {
 def format_month(date: date_pb2.Date) -> str:
     """The month until which something is valid, as on a card."""
     return f"{date.year}-{date.month:02}" if date.year else ""
+
+
+def describe_rule(rule: pb.AppliedRule) -> str:
+    """A rule of a rule pack, and what it refused a charge for."""
+    refused = f" ({pb.RefusalReason.Name(rule.refusal_reason)})" if rule.refusal_reason else ""
+    return f"{last_id(rule.rule_pack)} {rule.rule}{refused}"
 
 
 def describe_attempt(attempt: pb.Charge.Attempt) -> str:
@@ -390,6 +412,20 @@ async def get_charge(session: Session, charge: ChargeArgument) -> None:
     session.output.one(message, CHARGE_DETAIL_COLUMNS)
     if not session.output.as_json:
         session.output.many(message.attempts, ATTEMPT_COLUMNS, "no attempts")
+
+
+@command(charges, "explain")
+async def explain_charge(session: Session, charge: ChargeArgument) -> None:
+    """Show what the guard said of a charge before each attempt, and what it compared."""
+    request = pb.ExplainChargeRequest(name=session.name(CHARGE, charge))
+    response = await session.payments.ExplainCharge(request)
+    if session.output.as_json:
+        session.output.one(response, {})
+        return
+    session.output.one(response.charge, CHARGE_DETAIL_COLUMNS)
+    session.output.many(response.charge.attempts, ATTEMPT_COLUMNS, "no attempts")
+    for verdict in response.verdicts:
+        session.output.one(verdict, VERDICT_COLUMNS)
 
 
 @command(charges, "confirm")

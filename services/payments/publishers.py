@@ -80,6 +80,11 @@ def payment_refused(charge: Charge, now: datetime) -> OutboxEvent:
 
 def applied_rule_messages(charge: Charge) -> list[payments_pb2.AppliedRule]:
     """What rule packs said of a charge when it was last decided."""
+    return rule_messages(charge.applied_rules)
+
+
+def rule_messages(applied_rules: str) -> list[payments_pb2.AppliedRule]:
+    """What rule packs said, from its JSON."""
     return [
         payments_pb2.AppliedRule(
             rule_pack=applied.rule_pack,
@@ -89,7 +94,7 @@ def applied_rule_messages(charge: Charge) -> list[payments_pb2.AppliedRule]:
                 applied.reason or "REFUSAL_REASON_UNSPECIFIED"
             ),
         )
-        for applied in load_applied(charge.applied_rules)
+        for applied in load_applied(applied_rules)
     ]
 
 

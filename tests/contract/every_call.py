@@ -458,6 +458,7 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
         ("ResumeMandate", payments_pb2.ResumeMandateRequest(name=mandate)),
         ("RevokeMandate", payments_pb2.RevokeMandateRequest(name=mandate)),
         ("GetCharge", payments_pb2.GetChargeRequest(name=charge)),
+        ("ExplainCharge", payments_pb2.ExplainChargeRequest(name=charge)),
         ("ListCharges", payments_pb2.ListChargesRequest(parent=customer)),
         (
             "ConfirmPaymentRequest",

@@ -43,6 +43,10 @@ async def test_an_order_is_paid_given_back_and_booked(suite: Suite) -> None:
     assert charge.amount == to_money(2 * TEA_CENTS, "EUR")
     listed = await calls["payments.ListCharges"].make(ann.shop)
     assert [charge.name for charge in listed.charges] == [charge.name]
+    explained = await calls["payments.ExplainCharge"].make(ann.shop)
+    [verdict] = explained.verdicts
+    assert (explained.charge, verdict.notice) == (charge, charge.notice)
+    assert (verdict.amount, list(verdict.causes)) == (charge.amount, [])
 
     refund = calls["payments.CreateRefund"]
     refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))

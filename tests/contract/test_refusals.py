@@ -121,6 +121,7 @@ NOT_FOUND = {
     "payments.ResumeMandate": "MANDATE_NOT_FOUND",
     "payments.RevokeMandate": "MANDATE_NOT_FOUND",
     "payments.GetCharge": "CHARGE_NOT_FOUND",
+    "payments.ExplainCharge": "CHARGE_NOT_FOUND",
     "payments.ConfirmPaymentRequest": "CHARGE_NOT_FOUND",
     "payments.CreateRefund": "CHARGE_NOT_FOUND",
     "payments.ListRefunds": "CHARGE_NOT_FOUND",

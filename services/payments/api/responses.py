@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from google.type import date_pb2, dayofweek_pb2
+from google.type import date_pb2, dayofweek_pb2, money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.charges import ChargeView
@@ -17,12 +17,13 @@ from services.payments.domain.credit import Credit, CreditTransaction
 from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
-from services.payments.domain.keys import MandateKey
+from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.refunds import Refund, load_refund_lines
+from services.payments.domain.verdicts import RESENDING, Verdict, causes
 from services.payments.names import DISPUTE_POLICY, DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
-from services.payments.publishers import applied_rule_messages
+from services.payments.publishers import applied_rule_messages, rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
@@ -203,6 +204,50 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         applied_rules=applied_rule_messages(charge),
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
         expire_time=optional_timestamp(charge.expire_time),
+    )
+
+
+def explanation(
+    view: ChargeView, verdicts: Iterable[Verdict]
+) -> payments_pb2.ExplainChargeResponse:
+    """A charge, with what the guard said of it."""
+    return payments_pb2.ExplainChargeResponse(
+        charge=charge_message(view),
+        due_time=to_timestamp(view.charge.due_time),
+        verdicts=map(_verdict_message, verdicts),
+    )
+
+
+def _verdict_message(verdict: Verdict) -> payments_pb2.Verdict:
+    customer = CustomerKey(verdict.merchant, verdict.customer)
+    method, mandate = verdict.payment_method, verdict.mandate
+
+    def money(amount_minor: int | None, currency: str | None) -> money_pb2.Money | None:
+        return None if amount_minor is None else to_money(amount_minor, currency or "")
+
+    return payments_pb2.Verdict(
+        attempt=verdict.number,
+        resend=verdict.permit == RESENDING,
+        decide_time=to_timestamp(verdict.decide_time),
+        causes=[
+            payments_pb2.Verdict.Cause(
+                reason=payments_pb2.RefusalReason.Value(reason), source=source
+            )
+            for reason, source in causes(verdict)
+        ],
+        amount=to_money(verdict.amount_minor, verdict.currency),
+        payment_method=PaymentMethodKey(*customer, method).name if method else "",
+        mandate=MandateKey(*customer, mandate).name if mandate else "",
+        mandate_etag=etag(verdict.mandate_version) if verdict.mandate_version else "",
+        charge_ceiling=money(verdict.charge_ceiling_minor, verdict.currency),
+        month_ceiling=money(verdict.month_ceiling_minor, verdict.currency),
+        month_spent_amount=money(verdict.spent_minor, verdict.currency),
+        last_charge_time=optional_timestamp(verdict.last_charge_time),
+        notice=verdict.notice or "",
+        notice_amount=money(verdict.notice_amount_minor, verdict.notice_currency),
+        charge_not_before_time=optional_timestamp(verdict.charge_not_before_time),
+        deliver_time=optional_timestamp(verdict.deliver_time),
+        applied_rules=rule_messages(verdict.applied_rules),
     )
 
 

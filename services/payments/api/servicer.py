@@ -67,6 +67,7 @@ ACCESS = {
     "ResumeMandate": Access(WRITE),
     "RevokeMandate": Access(WRITE),
     "GetCharge": Access(READ, services=("scheduler",)),
+    "ExplainCharge": Access(READ),
     "ListCharges": Access(READ),
     "ConfirmPaymentRequest": Access(WRITE),
     "CreateRefund": Access(WRITE),
@@ -319,6 +320,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         async with self._database.read() as connection:
             [view] = await charges.views(connection, [await charges.existing(connection, key)])
         return responses.charge_message(view)
+
+    async def ExplainCharge(
+        self, request: payments_pb2.ExplainChargeRequest, _context: object
+    ) -> payments_pb2.ExplainChargeResponse:
+        key = read_name(CHARGE, request.name)
+        async with self._database.read() as connection:
+            view, verdicts = await charges.explained(connection, key)
+        return responses.explanation(view, verdicts)
 
     async def ListCharges(
         self, request: payments_pb2.ListChargesRequest, _context: object

@@ -12,6 +12,7 @@ from services.payments.domain.consent import Notice
 from services.payments.domain.decisions import decide_all, lapsed_mandates
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.domain.transitions import ChargeState
+from services.payments.domain.verdicts import Verdict
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
@@ -54,6 +55,12 @@ async def views(connection: Connection, charges: Sequence[Charge]) -> list[Charg
         ChargeView(charge, attempts.get(charge.key, ()), refunded.get(charge.key, 0))
         for charge in charges
     ]
+
+
+async def explained(connection: Connection, key: ChargeKey) -> tuple[ChargeView, Sequence[Verdict]]:
+    """A charge with what the guard said of it. Raises NOT_FOUND CHARGE_NOT_FOUND."""
+    [view] = await views(connection, [await existing(connection, key)])
+    return view, (await verdict_store.of_charges(connection, [key])).get(key, ())
 
 
 async def views_of(

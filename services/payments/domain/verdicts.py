@@ -13,6 +13,8 @@ from services.payments.domain.keys import (
     MerchantId,
     PaymentMethodId,
 )
+from services.payments.domain.provider_amounts import SOURCE as PROVIDER_SOURCE
+from services.payments.domain.rules import load_applied
 
 # The permits of an attempt: one lets it be sent, the other lets it be sent once more under its key.
 SENDING, RESENDING = 1, 2
@@ -58,6 +60,37 @@ class Verdict:
     def charge_key(self) -> ChargeKey:
         """The charge that it is about."""
         return ChargeKey(self.merchant, self.customer, self.charge)
+
+
+_OF_NOTICES = frozenset({
+    RefusalReason.NOTICE_NOT_DELIVERED, RefusalReason.ABOVE_NOTIFIED_AMOUNT,
+    RefusalReason.EARLIER_THAN_NOTIFIED, RefusalReason.BILLING_MODE_NOT_ANNOUNCED,
+})  # fmt: skip
+_OF_METHODS = frozenset({
+    RefusalReason.PAYMENT_METHOD_BLOCKED, RefusalReason.PAYMENT_METHOD_EXHAUSTED,
+    RefusalReason.PAYMENT_METHOD_MISSING,
+})  # fmt: skip
+_OF_THE_PROVIDER = frozenset({
+    RefusalReason.CURRENCY_NOT_CHARGEABLE, RefusalReason.AMOUNT_NOT_CHARGEABLE,
+})  # fmt: skip
+
+
+def causes(verdict: Verdict) -> list[tuple[RefusalReason, str]]:
+    """Each reason of a verdict with the source of its rule: a law, or what the customer was told."""
+    by_rule = {rule.reason: rule.source for rule in load_applied(verdict.applied_rules)}
+    return [(reason, by_rule.get(reason) or _source(reason, verdict)) for reason in verdict.reasons]
+
+
+def _source(reason: RefusalReason, verdict: Verdict) -> str:
+    if reason in _OF_NOTICES:
+        return verdict.notice or "no notice"
+    if reason in _OF_METHODS:
+        return f"payment method {verdict.payment_method}" if verdict.payment_method else "none"
+    if reason in _OF_THE_PROVIDER:
+        return PROVIDER_SOURCE
+    if reason is RefusalReason.RULES_UNKNOWN:
+        return "rule packs"
+    return f"mandate {verdict.mandate}" if verdict.mandate else "no mandate"
 
 
 def verdict_on(

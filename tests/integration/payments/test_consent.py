@@ -225,6 +225,29 @@ async def test_a_months_ceiling_counts_what_was_paid_in_that_month(payments: Pay
     assert states == [State.SUCCEEDED, State.REFUSED, State.SUCCEEDED]
 
 
+async def test_each_attempt_and_refusal_is_explained_by_what_the_guard_compared(
+    payments: Payments,
+) -> None:
+    await payments.consent(month_ceiling=to_money(2 * AMOUNT_MINOR - 1, "EUR"))
+    await payments.announce(payments.notice(order(1)), payments.notice(order(2)))
+    for number in (1, 2):
+        await payments.fall_due(payments.due(order(number)))
+        await payments.work()
+    paid, refused = [
+        await payments.call(payments_pb2.ExplainChargeRequest(name=charge_name(number)))
+        for number in (1, 2)
+    ]
+    [permit], [verdict] = paid.verdicts, refused.verdicts
+    assert (permit.attempt, list(permit.causes)) == (1, [])
+    assert permit.month_spent_amount == to_money(0, "EUR")
+    assert permit.notice == paid.charge.notice
+    assert (permit.amount, permit.payment_method) == (to_money(AMOUNT_MINOR, "EUR"), VISA)
+    [cause] = verdict.causes
+    assert (cause.reason, cause.source) == (payments_pb2.ABOVE_MONTH_CEILING, "mandate coffee")
+    assert verdict.month_spent_amount == to_money(AMOUNT_MINOR, "EUR")
+    assert not refused.charge.attempts
+
+
 async def test_many_mandates_are_checked_in_the_order_of_asking(payments: Payments) -> None:
     await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
     await payments.announce()

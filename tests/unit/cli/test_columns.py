@@ -64,6 +64,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.PaymentMethod, payments.PAYMENT_METHOD_COLUMNS),
     (payments_pb2.Mandate, payments.MANDATE_DETAIL_COLUMNS),
     (payments_pb2.Charge, payments.CHARGE_DETAIL_COLUMNS),
+    (payments_pb2.Verdict, payments.VERDICT_COLUMNS),
     (payments_pb2.Charge.Attempt, payments.ATTEMPT_COLUMNS),
     (payments_pb2.DunningPolicy, dunning.POLICY_COLUMNS),
     (payments_pb2.Refund, payments.REFUND_COLUMNS),

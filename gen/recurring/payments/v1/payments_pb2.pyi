@@ -1825,6 +1825,175 @@ class GetChargeRequest(_message.Message):
 Global___GetChargeRequest: _TypeAlias = GetChargeRequest  # noqa: Y015
 
 @_typing.final
+class ExplainChargeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainChargeRequest: _TypeAlias = ExplainChargeRequest  # noqa: Y015
+
+@_typing.final
+class ExplainChargeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def charge(self) -> Global___Charge: ...
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When its order was due."""
+
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]:
+        """The oldest first. A charge that only waits has none yet."""
+
+    def __init__(
+        self,
+        *,
+        charge: Global___Charge | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "due_time", b"due_time", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainChargeResponse: _TypeAlias = ExplainChargeResponse  # noqa: Y015
+
+@_typing.final
+class Verdict(_message.Message):
+    """What the guard said of a charge before it was sent to the provider, and what it was given to decide by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Cause(_message.Message):
+        """A reason to refuse a charge."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        SOURCE_FIELD_NUMBER: _builtins.int
+        reason: Global___RefusalReason.ValueType
+        source: _builtins.str
+        """Whose rule it is: the mandate, the notice, the payment method, or a law or scheme with its section."""
+        def __init__(
+            self,
+            *,
+            reason: Global___RefusalReason.ValueType = ...,
+            source: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "source", b"source"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RESEND_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    CAUSES_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    MANDATE_ETAG_FIELD_NUMBER: _builtins.int
+    CHARGE_CEILING_FIELD_NUMBER: _builtins.int
+    MONTH_CEILING_FIELD_NUMBER: _builtins.int
+    MONTH_SPENT_AMOUNT_FIELD_NUMBER: _builtins.int
+    LAST_CHARGE_TIME_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    NOTICE_AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    DELIVER_TIME_FIELD_NUMBER: _builtins.int
+    APPLIED_RULES_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """The attempt that it permits, or would have permitted; from 1."""
+    resend: _builtins.bool
+    """Whether it is about sending the attempt once more under its key, since the provider did not have it."""
+    payment_method: _builtins.str
+    mandate: _builtins.str
+    """The mandate that it was held against; empty: the customer confirmed the payment."""
+    mandate_etag: _builtins.str
+    """The mandate's etag then, and its ceilings."""
+    notice: _builtins.str
+    """The notice that it was held against, and what that promised; empty: there was none."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict.Cause]:
+        """Every cause to refuse it; none: it permits the attempt, once."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the payment method was to be charged."""
+
+    @_builtins.property
+    def charge_ceiling(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def month_ceiling(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def month_spent_amount(self) -> _money_pb2.Money:
+        """What counted against the month's ceiling already; absent: there was no such ceiling."""
+
+    @_builtins.property
+    def last_charge_time(self) -> _timestamp_pb2.Timestamp:
+        """When a charge under the mandate succeeded last, where a rule asked for that."""
+
+    @_builtins.property
+    def notice_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def charge_not_before_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def applied_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedRule]:
+        """The rules of rule packs that it was held against, and what each of them said."""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        resend: _builtins.bool = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        causes: _abc.Iterable[Global___Verdict.Cause] | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        payment_method: _builtins.str = ...,
+        mandate: _builtins.str = ...,
+        mandate_etag: _builtins.str = ...,
+        charge_ceiling: _money_pb2.Money | None = ...,
+        month_ceiling: _money_pb2.Money | None = ...,
+        month_spent_amount: _money_pb2.Money | None = ...,
+        last_charge_time: _timestamp_pb2.Timestamp | None = ...,
+        notice: _builtins.str = ...,
+        notice_amount: _money_pb2.Money | None = ...,
+        charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
+        deliver_time: _timestamp_pb2.Timestamp | None = ...,
+        applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "month_ceiling", b"month_ceiling", "month_spent_amount", b"month_spent_amount", "notice_amount", b"notice_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempt", b"attempt", "causes", b"causes", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "mandate", b"mandate", "mandate_etag", b"mandate_etag", "month_ceiling", b"month_ceiling", "month_spent_amount", b"month_spent_amount", "notice", b"notice", "notice_amount", b"notice_amount", "payment_method", b"payment_method", "resend", b"resend"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+@_typing.final
 class ListChargesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -112,6 +112,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetChargeRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
                 _registered_method=True)
+        self.ExplainCharge = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ExplainCharge',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeResponse.FromString,
+                _registered_method=True)
         self.ListCharges = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListCharges',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListChargesRequest.SerializeToString,
@@ -382,6 +387,16 @@ class PaymentsServiceServicer:
 
     def GetCharge(self, request, context):
         """Reasons: NOT_FOUND CHARGE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainCharge(self, request, context):
+        """Why a charge was made, refused or is still waited for: what the guard said before each attempt, with all
+        that it compared, from stored facts.
+
+        Reasons: NOT_FOUND CHARGE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -674,6 +689,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.GetCharge,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetChargeRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.SerializeToString,
+            ),
+            'ExplainCharge': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCharge,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeResponse.SerializeToString,
             ),
             'ListCharges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCharges,
@@ -1198,6 +1218,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/GetCharge',
             recurring_dot_payments_dot_v1_dot_payments__pb2.GetChargeRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCharge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ExplainCharge',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ExplainChargeResponse.FromString,
             options,
             channel_credentials,
             insecure,

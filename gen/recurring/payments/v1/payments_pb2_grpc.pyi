@@ -130,6 +130,12 @@ class PaymentsServiceStub:
     """
     GetCharge: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetChargeRequest, _payments_pb2.Charge]
     """Reasons: NOT_FOUND CHARGE_NOT_FOUND."""
+    ExplainCharge: _aio.UnaryUnaryMultiCallable[_payments_pb2.ExplainChargeRequest, _payments_pb2.ExplainChargeResponse]
+    """Why a charge was made, refused or is still waited for: what the guard said before each attempt, with all
+    that it compared, from stored facts.
+
+    Reasons: NOT_FOUND CHARGE_NOT_FOUND.
+    """
     ListCharges: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListChargesRequest, _payments_pb2.ListChargesResponse]
     """Lists charges by id."""
     ConfirmPaymentRequest: _aio.UnaryUnaryMultiCallable[_payments_pb2.ConfirmPaymentRequestRequest, _payments_pb2.Charge]
@@ -421,6 +427,18 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.GetChargeRequest, _abc.Awaitable[_payments_pb2.Charge]],
     ) -> _abc.Awaitable[_payments_pb2.Charge]:
         """Reasons: NOT_FOUND CHARGE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExplainCharge(
+        self,
+        request: _payments_pb2.ExplainChargeRequest,
+        context: _aio.ServicerContext[_payments_pb2.ExplainChargeRequest, _abc.Awaitable[_payments_pb2.ExplainChargeResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ExplainChargeResponse]:
+        """Why a charge was made, refused or is still waited for: what the guard said before each attempt, with all
+        that it compared, from stored facts.
+
+        Reasons: NOT_FOUND CHARGE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListCharges(
