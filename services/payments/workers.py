@@ -214,8 +214,11 @@ class Workers:
 
 
 async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:
-    """What became of an attempt; one that its customer has not confirmed in time is given up."""
-    given_up = attempt.state is AttemptState.REQUIRES_ACTION and is_over(attempt, now)
+    """What became of an attempt.
+
+    One that its customer has not confirmed in time is given up, and one that is not wanted any more.
+    """
+    given_up = attempt.state is not AttemptState.UNKNOWN and is_over(attempt, now)
     return await (provider.give_up(attempt) if given_up else provider.find(attempt))
 
 

@@ -109,12 +109,13 @@ async def settle(
         _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
     known = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, FinalOutcome)}
     asked = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, RequiresAction)}
-    if known or asked:
-        charges = await charge_store.locked(tx, [*known, *asked])
+    submitted = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, Pending)}
+    if known or asked or submitted:
+        charges = await charge_store.locked(tx, [*known, *asked, *submitted])
         await _ask_customers(tx, charges, list(asked.values()), now)
+        await _keep_pending(tx, charges, list(submitted.values()), now)
         await _settle_known(tx, charges, known, now)
     # Last, so that everybody locks charges before attempts.
-    await attempt_store.submit(tx, [(a, o) for a, o in outcomes if isinstance(o, Pending)], now)
     unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
     await attempt_store.postpone(tx, unknown, now)
 
@@ -131,13 +132,10 @@ async def _ask_customers(
     """
     if not asked:
         return
-    under = {a.charge_key: MandateKey(*a.charge_key[:2], a.mandate) for a, _ in asked if a.mandate}
-    mandates = await mandate_store.by_key(tx, under.values(), lock=True)
+    allowed = await _allowed(tx, [attempt for attempt, _ in asked], now)
     waiting = []
     for attempt, outcome in asked:
-        key = under.get(attempt.charge_key)
-        is_active = key in mandates and mandates[key].state(now) is MandateState.ACTIVE
-        wanted = key is None or is_active
+        wanted = attempt.charge_key in allowed
         present = ask_customer(charges[attempt.charge_key], attempt, wanted=wanted, now=now)
         waiting.append((present, outcome))
     is_open = await attempt_store.ask(tx, waiting)
@@ -150,6 +148,36 @@ async def _ask_customers(
         and not is_over(attempt, now)
     ]
     await outbox.put(tx, events)
+
+
+async def _keep_pending(
+    tx: Connection,
+    charges: Mapping[ChargeKey, Charge],
+    submitted: Sequence[tuple[Attempt, Pending]],
+    now: datetime,
+) -> None:
+    """Wait for what banks decide; what is not wanted any more is given up, while it can be.
+
+    Mandates are locked, as where customers are asked.
+    """
+    if not submitted:
+        return
+    allowed = await _allowed(tx, [attempt for attempt, _ in submitted], now)
+    pending = []
+    for attempt, outcome in submitted:
+        is_wanted = attempt.charge_key in allowed and not charges[attempt.charge_key].withdrawn
+        end_time = None if is_wanted else attempt.action_expire_time or now
+        pending.append((replace(attempt, action_expire_time=end_time), outcome))
+    await attempt_store.submit(tx, pending, now)
+
+
+async def _allowed(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
+    """The charges of attempts that are under an ACTIVE mandate, or that customers have confirmed."""
+    under = {a.charge_key: MandateKey(*a.charge_key[:2], a.mandate) for a in attempts if a.mandate}
+    mandates = await mandate_store.by_key(tx, under.values(), lock=True)
+    active = {key for key, found in mandates.items() if found.state(now) is MandateState.ACTIVE}
+    keys = {attempt.charge_key for attempt in attempts}
+    return {key for key in keys if key not in under or under[key] in active}
 
 
 async def _settle_known(

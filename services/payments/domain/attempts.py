@@ -70,7 +70,8 @@ class Attempt:
     next_lookup_time: datetime | None = None
     # How the provider's answer differs from the request; such an attempt is never sent again.
     mismatch: str = ""
-    # REQUIRES_ACTION: where the customer confirms it, and until when they can.
+    # REQUIRES_ACTION: where the customer confirms it, and until when they can. PENDING: since when it
+    # is to be given up, if it is.
     action_url: str = ""
     action_expire_time: datetime | None = None
     # What the provider knows the payment method by; decrypted only where it is sent.

@@ -175,11 +175,13 @@ _SETTLE = Query(
 # One that is pending already is looked up again.
 _SUBMIT = Command("""
     UPDATE attempts SET state = taken.state, provider_payment = taken.provider_payment,
-                        next_lookup_time = :next_lookup_time, lookup_count = 0, mismatch = '',
-                        action_url = ''
+                        next_lookup_time = taken.next_lookup_time, lookup_count = 0, mismatch = '',
+                        action_url = '', action_expire_time = taken.action_expire_time
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:provider_payment AS text[]))
-      AS taken (customer, merchant, charge, number, state, provider_payment)
+                CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:provider_payment AS text[]),
+                CAST(:next_lookup_time AS timestamptz[]), CAST(:action_expire_time AS timestamptz[]))
+      AS taken (customer, merchant, charge, number, state, provider_payment, next_lookup_time,
+                action_expire_time)
     WHERE attempts.customer = taken.customer AND attempts.merchant = taken.merchant
       AND attempts.charge = taken.charge AND attempts.number = taken.number
       AND attempts.end_time IS NULL
@@ -205,13 +207,15 @@ _ASK = Query(
     ChargeKey,
 )
 
+# Those that wait for their customer, or for a bank that may not have them yet.
 _END_ACTIONS_OF_CHARGES = Command("""
     UPDATE attempts SET action_expire_time = :now, next_lookup_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS given (customer, merchant, charge)
     WHERE attempts.customer = given.customer AND attempts.merchant = given.merchant
-      AND attempts.charge = given.charge AND attempts.state || '' = 'REQUIRES_ACTION'
-      AND attempts.action_expire_time > :now
+      AND attempts.charge = given.charge AND attempts.end_time IS NULL
+      AND attempts.state || '' <> 'UNKNOWN'
+      AND (attempts.action_expire_time IS NULL OR attempts.action_expire_time > :now)
 """)
 
 _END_ACTIONS_OF_MANDATES = Command("""
@@ -219,8 +223,8 @@ _END_ACTIONS_OF_MANDATES = Command("""
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS given (customer, merchant, mandate)
     WHERE attempts.customer = given.customer AND attempts.merchant = given.merchant
-      AND attempts.mandate = given.mandate AND attempts.state = 'REQUIRES_ACTION'
-      AND attempts.action_expire_time > :now
+      AND attempts.mandate = given.mandate AND attempts.state IN ('PENDING', 'REQUIRES_ACTION')
+      AND (attempts.action_expire_time IS NULL OR attempts.action_expire_time > :now)
 """)
 
 _POSTPONE = Command("""
@@ -309,14 +313,17 @@ async def settle(
 
 
 async def submit(tx: Connection, pending: Sequence[tuple[Attempt, Pending]], now: datetime) -> None:
-    """Note that the provider has attempts, and when it is asked again what came of them."""
+    """Note that the provider has attempts, and when it is asked again what came of them.
+
+    One that is to be given up, but was not before, is so at once.
+    """
     attempts = [attempt for attempt, _ in pending]
     await _SUBMIT.run_for(
         tx,
         attempts,
         state=[state_after(attempt, outcome) for attempt, outcome in pending],
         provider_payment=[outcome.provider_id for _, outcome in pending],
-        next_lookup_time=now + PENDING_LOOKUP_DELAY,
+        next_lookup_time=[_pending_lookup_time(attempt, now) for attempt in attempts],
     )
 
 
@@ -340,8 +347,13 @@ async def end_actions(tx: Connection, keys: Iterable[ChargeKey], now: datetime) 
 
 
 async def end_actions_under(tx: Connection, keys: Iterable[MandateKey], now: datetime) -> None:
-    """Give up those attempts under mandates that wait for the customer."""
+    """Give up those attempts under mandates that wait for the customer or their bank."""
     await _END_ACTIONS_OF_MANDATES.run_for(tx, sorted(set(keys)), now=now)
+
+
+def _pending_lookup_time(attempt: Attempt, now: datetime) -> datetime:
+    is_news = attempt.state is not AttemptState.PENDING and attempt.action_expire_time is not None
+    return now if is_news else now + PENDING_LOOKUP_DELAY
 
 
 async def postpone(

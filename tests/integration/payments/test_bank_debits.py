@@ -23,6 +23,7 @@ from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     DAY,
+    MANDATE,
     NOW,
     ManualClock,
     Payments,
@@ -200,6 +201,40 @@ async def test_a_debit_that_never_arrived_and_is_not_wanted_any_more_never_will(
     # What took the key is small, far away and cancelled.
     [taken] = await at_bank(payments)
     assert (taken["status"], taken["amount"]) == ("cancelled", 1)
+
+
+async def test_a_debit_is_cancelled_at_the_bank_when_its_order_is_withdrawn(
+    payments: Payments,
+) -> None:
+    await begin(payments)
+    await payments.withdraw()
+    await payments.work()
+    charge = await payments.charge()
+    assert (charge.state, charge.attempts[0].decline_code) == (State.ABANDONED, "cancelled")
+    assert [payment["status"] for payment in await at_bank(payments)] == ["cancelled"]
+
+
+async def test_a_debit_is_cancelled_at_the_bank_when_its_mandate_is_revoked(
+    payments: Payments,
+) -> None:
+    await begin(payments)
+    await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE))
+    await payments.work()
+    await pass_days(payments, 2)
+    charge = await payments.charge()
+    assert charge.state == State.REFUSED
+    assert [*charge.refusal_reasons] == [payments_pb2.MANDATE_REVOKED]
+    assert [payment["status"] for payment in await at_bank(payments)] == ["cancelled"]
+
+
+async def test_a_debit_that_the_bank_has_already_is_paid_though_its_order_is_withdrawn(
+    payments: Payments,
+) -> None:
+    await begin(payments)
+    await pass_days(payments, 2)
+    await payments.withdraw()
+    await pass_days(payments, 4)
+    assert (await payments.charge()).state == State.SUCCEEDED
 
 
 async def test_a_debit_in_a_currency_that_its_scheme_does_not_move_is_refused(
