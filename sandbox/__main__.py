@@ -189,7 +189,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         bank.replayed,
     )
     bank_app = web.Application(middlewares=[bank_endpoint.middleware])
-    bank_app.add_routes(bank.Bank(book, clock, bank_endpoint, bank_webhooks).routes())
+    debits = bank.Bank(book, clock, bank_endpoint, bank_webhooks)
+    bank_app.add_routes(debits.routes())
 
     # As Stripe Tax: the same account's key.
     tax_endpoint = Endpoint(
@@ -226,7 +227,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app.add_routes(
         [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
     )
-    app.add_routes(bank_webhooks.routes())
+    app.add_routes([*bank_webhooks.routes(), *debits.record_routes()])
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/bank", bank_app)
     app.add_subapp("/sms/v1", sms_app)

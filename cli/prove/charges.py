@@ -58,14 +58,23 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
 )
 NO_OUTCOME_UNKNOWN = LocalClause(
     "no-outcome-unknown",
-    "What became of an attempt is known within a day.",
+    "What became of an attempt is known within a day, and what a bank decides within 30.",
     ("payments",),
-    "SELECT count(*) FROM audit_v1.attempts WHERE state = 'UNKNOWN' AND $1 IN ('', merchant)",
+    """
+    SELECT (SELECT count(*) FROM audit_v1.attempts
+            WHERE state = 'UNKNOWN' AND $1 IN ('', merchant))
+         + (SELECT count(*) FROM audit_v1.attempts
+            WHERE state = 'PENDING' AND $1 IN ('', merchant))
+    """,
     """
     SELECT merchant, format('attempt %s of %s is UNKNOWN since %s', number, charge_name, start_time)
                AS what
     FROM audit_v1.attempts
     WHERE state = 'UNKNOWN' AND start_time <= $2 - interval '1 day' AND $1 IN ('', merchant)
+    UNION ALL
+    SELECT merchant, format('attempt %s of %s is PENDING since %s', number, charge_name, start_time)
+    FROM audit_v1.attempts
+    WHERE state = 'PENDING' AND start_time <= $2 - interval '30 days' AND $1 IN ('', merchant)
     """,
 )
 LOCAL = (CHARGE_HAS_ONE_PAYMENT, NO_OUTCOME_UNKNOWN)

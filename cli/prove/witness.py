@@ -115,7 +115,11 @@ async def judge_witness(moment: Moment, sandbox: Sandbox, provider_key: str) -> 
     deliveries = [Delivery(**row) for row in await notify.rows(_DELIVERIES)]
     listed = [
         [_theirs(entry, moment.now) async for entry in _provider(sandbox, path, provider_key)]
-        for path in ("/v1/payment_intents", "/v1/refunds")
+        + [_theirs(entry, moment.now) async for entry in _bank(sandbox, bank_path)]
+        for path, bank_path in (
+            ("/v1/payment_intents", "/record/bank-debits"),
+            ("/v1/refunds", "/record/bank-refunds"),
+        )
     ]
     messages = [
         *await _short_messages(sandbox, moment.now),
@@ -245,6 +249,13 @@ async def _provider(sandbox: Sandbox, path: str, api_key: str) -> Any:  # noqa: 
     async for entry in listed:
         if entry["status"].upper() in {"SUCCEEDED", "FAILED"}:
             yield entry
+
+
+async def _bank(sandbox: Sandbox, path: str) -> Any:  # noqa: ANN401
+    """What the provider of bank debits has moved, as the other lists it."""
+    async for entry in sandbox.listed(path, {}, cursor=("after", "seq")):
+        if entry["moved"] is not None:
+            yield entry["moved"]
 
 
 async def _short_messages(sandbox: Sandbox, now: datetime) -> list[Message]:

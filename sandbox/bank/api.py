@@ -16,6 +16,7 @@ from sandbox.bank.books import (
     describe_refund,
     events_of,
     first_charge_date,
+    moves_of,
     refund,
 )
 from sandbox.bank.errors import invalid, missing, misused, wrong_state
@@ -23,7 +24,7 @@ from sandbox.bank.mandates import describe_account, describe_mandate, mandate_of
 from sandbox.bank.webhooks import BankWebhooks
 from sandbox.clock import Clock
 from sandbox.endpoint import Endpoint, Handler, Reply
-from sandbox.record import Record
+from sandbox.record import Record, bad_request, page_size
 
 VERSION = "2015-07-06"
 PAGE_SIZE_DEFAULT = 50
@@ -63,6 +64,43 @@ class Bank:
             web.get("/refunds/{id}", _versioned(self.get_refund)),
             web.get("/events", _versioned(self.list_events)),
         ]
+
+    def record_routes(self) -> list[web.RouteDef]:
+        """Routes over all that the provider has moved, for audits."""
+
+        async def debits(request: web.Request) -> web.Response:
+            rows, has_more = self._recorded(request, "bank_payments")
+            now = self._now()
+            data = [{"seq": row["seq"], "moved": moves_of(row, now)} for row in rows]
+            return web.json_response({"data": data, "has_more": has_more})
+
+        async def refunds(request: web.Request) -> web.Response:
+            rows, has_more = self._recorded(request, "bank_refunds")
+            data = [
+                {
+                    "seq": row["seq"],
+                    "moved": {
+                        "id": row["id"], "metadata": {}, "amount": row["amount"],
+                        "currency": row["currency"], "status": "succeeded", "created": row["paid"],
+                    } if self._now() >= row["paid"] else None,
+                }
+                for row in rows
+            ]  # fmt: skip
+            return web.json_response({"data": data, "has_more": has_more})
+
+        return [
+            web.get("/record/bank-debits", debits),
+            web.get("/record/bank-refunds", refunds),
+        ]
+
+    def _recorded(self, request: web.Request, table: str) -> tuple[list[sqlite3.Row], bool]:
+        limit, after = page_size(request), request.query.get("after", "0")
+        if not (after.isascii() and after.isdigit()):
+            raise bad_request("after: give the `seq` of the last one of the page before")
+        # The table is a fixed word.
+        statement = f"SELECT * FROM {table} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+        rows = self._record.read(statement, int(after), limit + 1)
+        return rows[:limit], len(rows) > limit
 
     async def get_mandate(self, request: web.Request) -> web.Response:
         """Return one mandate."""

@@ -205,6 +205,23 @@ def describe_refund(row: Row, now: int) -> dict[str, Any]:
     }
 
 
+def moves_of(row: Row, now: int) -> dict[str, Any] | None:
+    """What a payment has moved by a time, for audits; None: nothing."""
+    status = status_of(row, now)
+    if row["confirms"] is None or now < row["confirms"] or status == "cancelled":
+        return None
+    metadata = json.loads(row["metadata"])
+    return {
+        "id": row["id"],
+        "metadata": {"attempt": metadata.get("attempt", "")},
+        "amount": row["amount"],
+        "currency": row["currency"],
+        # What was charged back came as well; what its bank sent back later did not stay.
+        "status": "failed" if status == "failed" else "succeeded",
+        "created": row["confirms"],
+    }
+
+
 def as_reply(name: str, body: Mapping[str, Any]) -> Reply:
     """The answer to what was created."""
     return Reply(201, {name: body})

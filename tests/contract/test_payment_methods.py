@@ -122,3 +122,14 @@ async def test_the_policy_on_declines_is_got_and_set(ann: Customer) -> None:
     made = await twice(ann, calls["UpdateDunningPolicy"])
     assert list(made.retry_days) == [8, 8, 8]
     assert await calls["GetDunningPolicy"].make(ann.shop) == made
+
+
+async def test_an_account_is_debited_by_the_provider_of_bank_debits(ann: Customer) -> None:
+    creating = calls_of(ann)["CreatePaymentMethod"]
+    creating.request.payment_method.provider_token = "MD_sandbox_sepa"
+    creating.request.payment_method.kind = Method.BANK_DEBIT
+    made = await twice(ann, creating, payment_method_id="account")
+    assert (made.provider, made.brand) == ("bank-debit", "sepa_core")
+    creating.request.payment_method.provider = "nobody"
+    problem = await refused(creating.make(ann.shop, payment_method_id="other", request_id=new_id()))
+    assert [*problem.fields] == ["payment_method.provider"]

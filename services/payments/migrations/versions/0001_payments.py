@@ -274,6 +274,8 @@ CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
 CREATE INDEX attempts_open ON attempts (bucket, next_lookup_time) WHERE next_lookup_time IS NOT NULL;
 CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN';
+-- For proofs.
+CREATE INDEX attempts_pending ON attempts (start_time) WHERE state = 'PENDING';
 CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, end_time)
     WHERE state = 'DECLINED';
 -- Of charges that were declined at first, for the simulation of policies.
