@@ -99,7 +99,7 @@ _PAYMENTS = (
     INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
                           billing_mode, amount_minor, currency, payment_method, mandate, applied_rules)
     SELECT merchant, customer, charge, number, 1, due_time + number * interval '1 hour', '{}', mode,
-           900, 'EUR', 'card', 'consent', '[]'
+           900, 'EUR', 'card', CASE mode WHEN 'AUTOMATIC' THEN 'consent' ELSE '' END, '[]'
     FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number
     WHERE NOT refused
     """,
@@ -108,7 +108,7 @@ _PAYMENTS = (
                           currency, payment_method, mandate, state, provider_payment, start_time,
                           end_time)
     SELECT merchant, customer, charge, number, 1, charge || '-' || number, 900, 'EUR', 'card',
-           'consent',
+           CASE mode WHEN 'AUTOMATIC' THEN 'consent' ELSE '' END,
            CASE WHEN declined AND number = 1 THEN 'DECLINED' ELSE 'SUCCEEDED' END, 'pi_' || charge,
            due_time + number * interval '1 hour', due_time + number * interval '1 hour'
     FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number

@@ -86,7 +86,7 @@ CHANGES = {
     ),
     "mode-as-announced": (
         "payments",
-        "UPDATE charges SET billing_mode = 'AUTOMATIC' WHERE charge = 'tea-7-1'",
+        "UPDATE attempts SET mandate = 'consent' WHERE charge = 'tea-7-1'",
     ),
     "no-charge-after-withdrawal": (
         "payments",
