@@ -74,6 +74,7 @@ for name, noun in {
     "dunning": dunning.dunning,
     "refunds": payments.refunds,
     "disputes": disputes.disputes,
+    "payment-links": payments.links,
     "ledger": ledger.ledger,
     "clock": clock.clock,
     "events": events.events,

@@ -27,6 +27,8 @@ POLICY_COLUMNS: Columns[pb.DunningPolicy] = {
     "last resort": lambda it: (
         f"asks to pay within {it.ask_to_pay_days} days" if it.ask_to_pay_days else "none"
     ),
+    "reminds hours before": lambda it: ", ".join(map(str, it.reminder_hours)) or "never",
+    "customers pay at": lambda it: it.payment_page_uri or "no page",
 }
 
 
@@ -89,7 +91,7 @@ def _short_name(day: dayofweek_pb2.DayOfWeek) -> str:
 
 
 def parse_days(text: str) -> list[int]:
-    """Days between retries, for example 1,3,5; an empty text is no retry."""
+    """Numbers, for example days between retries: 1,3,5; an empty text is none."""
     try:
         return [int(number) for number in text.split(",")] if text else []
     except ValueError:
@@ -119,14 +121,20 @@ async def set_policy(
             min=0, max=60, metavar="DAYS", help="The last resort: ask to pay, for so long; 0: none."
         ),
     ] = None,
+    remind: Annotated[
+        str | None,
+        typer.Option(metavar="HOURS", help="Hours before a request to pay ends: 72,24."),
+    ] = None,
+    payment_page: Annotated[
+        str | None, typer.Option(metavar="URL", help="The page on which customers pay by links.")
+    ] = None,
 ) -> None:
     """Change the merchant's policy; what is not given stays as it is."""
     policy = await _present(session)
     _set_retries(policy, schedule, retry_days)
     _set_times(policy, hour, weekdays, any_hour=any_hour)
     _set_methods(policy, fallbacks, await_new_method)
-    if ask_to_pay is not None:
-        policy.ask_to_pay_days = ask_to_pay
+    _set_requests(policy, ask_to_pay, remind, payment_page)
     request = pb.UpdateDunningPolicyRequest(dunning_policy=policy, request_id=new_request_id())
     session.output.one(await session.payments.UpdateDunningPolicy(request), POLICY_COLUMNS)
 
@@ -193,6 +201,21 @@ def _set_methods(
         policy.uses_fallbacks = fallbacks
     if await_new_method is not None:
         policy.awaits_new_method = await_new_method
+
+
+def _set_requests(
+    policy: pb.DunningPolicy,
+    ask_to_pay: int | None,
+    remind: str | None,
+    payment_page: str | None,
+) -> None:
+    if ask_to_pay is not None:
+        policy.ask_to_pay_days = ask_to_pay
+    if remind is not None:
+        with naming("--remind"):
+            policy.reminder_hours[:] = parse_days(remind)
+    if payment_page is not None:
+        policy.payment_page_uri = payment_page
 
 
 async def _present(session: Session) -> pb.DunningPolicy:

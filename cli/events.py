@@ -211,6 +211,9 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.PaymentRequested: lambda it: (
         f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"
     ),
+    payments.PaymentRequestReminder: lambda it: (
+        f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"
+    ),
     payments.PaymentActionRequired: lambda it: (
         f"{_charge(it.ref)}, attempt {it.attempt}, until {format_timestamp(it.expire_time)}"
     ),

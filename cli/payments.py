@@ -18,10 +18,15 @@ payment_methods = group("Manage the payment methods of customers.")
 mandates = group("Manage the mandates of customers, their consent to be charged.")
 charges = group("List and confirm charges, one for each order, with all attempts.")
 refunds = group("Refund charges.")
+links = group("Show and pay what payment links are for.")
 
 ANY_CUSTOMER = "-"
 
 CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Id or resource name.")]
+TokenArgument = Annotated[
+    str,
+    typer.Argument(metavar="TOKEN", help="The last part of the link that the customer was sent."),
+]
 ChargeArgument = Annotated[
     str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE, as in lists.")
 ]
@@ -126,6 +131,15 @@ VERDICT_COLUMNS: Columns[pb.Verdict] = {
     "not before": lambda it: format_timestamp(it.charge_not_before_time),
     "delivered": lambda it: format_timestamp(it.deliver_time),
     "rules": lambda it: ", ".join(map(describe_rule, it.applied_rules)),
+}
+LINKED_REQUEST_COLUMNS: Columns[pb.PaymentRequest] = {
+    "charge": lambda it: short_name(it.charge),
+    "title": lambda it: it.title,
+    "amount": lambda it: format_money(it.amount),
+    "state": lambda it: pb.Charge.State.Name(it.state),
+    "until": lambda it: format_timestamp(it.expire_time),
+    "link used": lambda it: format_timestamp(it.link_use_time),
+    "payment methods": lambda it: ", ".join(last_id(one.name) for one in it.payment_methods),
 }
 REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),
@@ -453,6 +467,35 @@ def parse_refund_line(text: str) -> pb.RefundLine:
     """A product that is given back, all of it or for an amount."""
     product, _, amount = text.partition("=")
     return pb.RefundLine(product_id=product, amount=parse_money(amount) if amount else None)
+
+
+@command(links, "show")
+async def resolve_payment_link(session: Session, token: TokenArgument) -> None:
+    """Show what a payment link is for."""
+    request = pb.ResolvePaymentLinkRequest(parent=session.parent, link_token=token)
+    session.output.one(await session.payments.ResolvePaymentLink(request), LINKED_REQUEST_COLUMNS)
+
+
+@command(links, "pay")
+async def pay_by_link(
+    session: Session,
+    token: TokenArgument,
+    payment_method: Annotated[
+        str, typer.Option(metavar="ID", help="The payment method to pay with.")
+    ],
+) -> None:
+    """Pay what a payment link is for, as its customer does."""
+    resolve = pb.ResolvePaymentLinkRequest(parent=session.parent, link_token=token)
+    linked = await session.payments.ResolvePaymentLink(resolve)
+    customer = linked.charge.rpartition("/charges/")[0]
+    request = pb.PayByLinkRequest(
+        parent=session.parent,
+        link_token=token,
+        payment_method=payment_method_name(session, customer, payment_method),
+        amount=linked.amount,
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.PayByLink(request), CHARGE_COLUMNS)
 
 
 @command(refunds, "create")

@@ -38,6 +38,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.scheduler.v1.PaymentWithdrawn": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentMandateChanged": ("payments",),
     "recurring.payments.v1.PaymentRequested": ("notify",),
+    "recurring.payments.v1.PaymentRequestReminder": ("notify",),
     "recurring.payments.v1.PaymentActionRequired": ("notify",),
     "recurring.payments.v1.PaymentDeclined": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentMethodBlocked": ("notify",),

@@ -207,7 +207,24 @@ def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
     """The customer has to confirm a payment."""
     ref = message.ref
     template = kinds.PaymentRequest(
-        ref.title, ref.time_zone, from_money(ref.amount), from_timestamp(message.expire_time)
+        ref.title,
+        ref.time_zone,
+        from_money(ref.amount),
+        from_timestamp(message.expire_time),
+        message.link_uri,
+    )
+    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+
+
+def payment_request_reminder(message: payments_events_pb2.PaymentRequestReminder) -> Draft:
+    """A request to pay is about to end."""
+    ref = message.ref
+    template = kinds.PaymentReminder(
+        ref.title,
+        ref.time_zone,
+        from_money(ref.amount),
+        from_timestamp(message.expire_time),
+        message.link_uri,
     )
     return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
 
@@ -227,7 +244,8 @@ def payment_action_required(message: payments_events_pb2.PaymentActionRequired) 
 
 def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
     """An attempt was declined; of a blocked card the customer hears otherwise, but not of a retry."""
-    if message.payment_method_blocked and not message.HasField("next_attempt_time"):
+    over = not message.HasField("next_attempt_time") and not message.link_uri
+    if message.payment_method_blocked and over:
         return None
     ref = message.ref
     template = kinds.PaymentDeclined(
@@ -235,6 +253,7 @@ def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | No
         ref.time_zone,
         from_money(ref.amount),
         _optional_time(message, "next_attempt_time"),
+        message.link_uri,
     )
     return Draft(ref.customer, ref.order, template, expire_time=template.next_attempt_time)
 
@@ -279,6 +298,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),
+        (payments_events_pb2.PaymentRequestReminder, payment_request_reminder),
         (payments_events_pb2.PaymentActionRequired, payment_action_required),
         (payments_events_pb2.PaymentDeclined, payment_declined),
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),

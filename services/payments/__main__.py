@@ -142,6 +142,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("charge", workers.charge),
             DueWork("lookup", workers.look_up),
             DueWork("request-expiry", workers.expire_requests),
+            DueWork("request-reminder", workers.remind_of_requests),
             DueWork("refund", workers.refund),
             DueWork("method-expiry", workers.check_expiry),
             DueWork("webhook", workers.handle_webhooks),

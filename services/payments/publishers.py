@@ -1,6 +1,6 @@
 """The events that payments publishes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from recurring.payments.v1 import events_pb2, payments_pb2
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.charges import Charge
 from services.payments.domain.disputes import CLOSED, INQUIRIES, Dispute
+from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
@@ -20,12 +21,21 @@ from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
 
 
-def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
+def payment_requested(charge: Charge, now: datetime, link_uri: str = "") -> OutboxEvent:
     """The customer has to confirm the payment."""
     message = events_pb2.PaymentRequested(
-        ref=_ref(charge), expire_time=optional_timestamp(charge.expire_time)
+        ref=_ref(charge), expire_time=optional_timestamp(charge.expire_time), link_uri=link_uri
     )
     return _event(charge, charge.key.name, message, now)
+
+
+def payment_request_reminder(charge: Charge, now: datetime, link_uri: str) -> OutboxEvent:
+    """The customer has not confirmed the payment yet, and the request is about to end."""
+    message = events_pb2.PaymentRequestReminder(
+        ref=_ref(charge), expire_time=optional_timestamp(charge.expire_time), link_uri=link_uri
+    )
+    reminder = charge.next_reminder_time
+    return _event(charge, f"{charge.key.name}@{reminder and reminder.isoformat()}", message, now)
 
 
 def payment_succeeded(charge: Charge, method: PaymentMethod | None, now: datetime) -> OutboxEvent:
@@ -55,7 +65,9 @@ def payment_action_required(
     return _event(charge, f"{charge.key.name}@{attempt.number}", message, now)
 
 
-def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> OutboxEvent:
+def payment_declined(
+    charge: Charge, now: datetime, *, method_blocked: bool, link_uri: str = ""
+) -> OutboxEvent:
     """The last attempt was declined, and the charge goes on."""
     message = events_pb2.PaymentDeclined(
         ref=_ref(charge),
@@ -63,6 +75,7 @@ def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> 
         decline_code=charge.decline_code,
         payment_method_blocked=method_blocked,
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
+        link_uri=link_uri,
     )
     step = f"{charge.attempt_count}.{charge.retry_count}"
     return _event(charge, f"{charge.key.name}@{step}", message, now)
@@ -169,7 +182,10 @@ def dispute_changed(
 
 
 def decided(
-    before: Sequence[Charge], charges: Sequence[Charge], now: datetime
+    before: Sequence[Charge],
+    charges: Sequence[Charge],
+    now: datetime,
+    links: Mapping[ChargeKey, str] = {},
 ) -> list[OutboxEvent]:
     """What the guard's decisions are to others: an attempt or a wait is not yet news.
 
@@ -179,15 +195,19 @@ def decided(
         ChargeState.REFUSED: payment_refused,
         ChargeState.ABANDONED: payment_abandoned,
         ChargeState.SUCCEEDED: _paid_by_credit,
-        ChargeState.REQUESTED: payment_requested,
     }
     ended = [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
+    requested = [
+        payment_requested(charge, now, links.get(charge.key, ""))
+        for charge in charges
+        if charge.state is ChargeState.REQUESTED
+    ]
     put_off = [
         payment_declined(charge, now, method_blocked=False)
         for was, charge in zip(before, charges, strict=True)
         if charge.state is ChargeState.SCHEDULED and charge.retry_count > was.retry_count
     ]
-    return ended + put_off
+    return ended + requested + put_off
 
 
 def _paid_by_credit(charge: Charge, now: datetime) -> OutboxEvent:
@@ -236,6 +256,7 @@ def not_paid(
     *,
     method_blocked: bool,
     is_last_resort: bool = False,
+    link_uri: str = "",
 ) -> list[OutboxEvent]:
     """What a decline is to others; the last one is published once, as what it led to.
 
@@ -246,8 +267,12 @@ def not_paid(
         return [payment_abandoned(charge, now, method_blocked=method_blocked)]
     if isinstance(outcome, NotMade):
         return []
-    declined = [payment_declined(charge, now, method_blocked=method_blocked)]
-    return declined + ([payment_requested(charge, now)] if is_last_resort else [])
+    if is_last_resort:
+        return [
+            payment_declined(charge, now, method_blocked=method_blocked),
+            payment_requested(charge, now, link_uri),
+        ]
+    return [payment_declined(charge, now, method_blocked=method_blocked, link_uri=link_uri)]
 
 
 def _ref(charge: Charge) -> events_pb2.ChargeRef:

@@ -11,6 +11,7 @@ from services.payments.application import (
     charges,
     disputes,
     expiry,
+    payment_requests,
     refunds,
     webhooks,
 )
@@ -50,6 +51,9 @@ _RESEND_COMMITTED = CrashPoint(
 )
 _REQUEST_EXPIRED = CrashPoint(
     "payments.request_expired", "Requests to pay are ended and committed."
+)
+_REQUEST_REMINDED = CrashPoint(
+    "payments.request_reminded", "Reminders of requests to pay are committed."
 )
 _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent.")
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
@@ -145,6 +149,14 @@ class Workers:
         if expired:
             _REQUEST_EXPIRED.reached()
         return expired
+
+    async def remind_of_requests(self, batch: Batch) -> int:
+        """Remind customers of requests to pay that are about to end."""
+        async with self._database.begin() as tx:
+            reminded = await payment_requests.remind(tx, batch.buckets, batch.now, BATCH_ROWS)
+        if reminded:
+            _REQUEST_REMINDED.reached()
+        return reminded
 
     async def check_expiry(self, batch: Batch) -> int:
         """Look at payment methods that are about to expire, and tell whose are."""

@@ -117,6 +117,7 @@ def platform_calls(merchant: str) -> list[Call]:
             Call("payments", *payment)
             for payment in _payments(f"merchants/{merchant}/customers/ann")
         ),
+        *(Call("payments", *call) for call in _links(f"merchants/{merchant}")),
         *(Call("payments", *call) for call in _ledger(f"merchants/{merchant}")),
         *(Call("notify", *call) for call in _notify(f"merchants/{merchant}")),
     ]
@@ -483,6 +484,26 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
             payments_pb2.GetCreditBalanceRequest(name=f"{customer}/creditBalance"),
         ),
         ("ListCreditTransactions", payments_pb2.ListCreditTransactionsRequest(parent=customer)),
+    ]
+
+
+def _links(name: str) -> list[tuple[str, Message]]:
+    # Of no link: only the phone of a customer has one that is.
+    token = "x" * 32
+    return [
+        (
+            "ResolvePaymentLink",
+            payments_pb2.ResolvePaymentLinkRequest(parent=name, link_token=token),
+        ),
+        (
+            "PayByLink",
+            payments_pb2.PayByLinkRequest(
+                parent=name,
+                link_token=token,
+                payment_method=f"{name}/customers/ann/paymentMethods/card",
+                amount=to_money(500, "EUR"),
+            ),
+        ),
     ]
 
 

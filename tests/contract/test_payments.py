@@ -1,5 +1,6 @@
 """Consent, money and the books, from the first card to the last refund, as a platform sees them."""
 
+import re
 from datetime import timedelta
 
 import aiohttp
@@ -153,6 +154,78 @@ async def test_a_customer_confirms_with_their_bank_by_the_link_on_their_phone(
     await suite.sandbox.settle()
     paid = await calls["payments.GetCharge"].make(ann.shop)
     assert paid.state == payments_pb2.Charge.SUCCEEDED
+    await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_a_customer_pays_by_the_link_on_their_phone(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    calls = calls_of(ann)
+    policy = calls["payments.UpdateDunningPolicy"]
+    policy.request.dunning_policy.payment_page_uri = "https://pay.test/shop"
+    policy.request.dunning_policy.reminder_hours[:] = [71]
+    await policy.make(ann.shop, request_id=new_id())
+    request = await ann.ask(billing_mode=scheduler_pb2.PAY_ON_NOTICE, mandate="")
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE + timedelta(hours=2))
+    texts = [str(message["body"]) for message in await suite.sandbox.inbox(ann.phone)]
+    found = [re.search("https://pay.test/shop/([A-Za-z0-9_-]{32})", text) for text in texts]
+    # The request, and the reminder.
+    token, reminded = (match[1] for match in found if match)
+    assert token != reminded
+
+    # The scope of a page: it opens nothing but what a link is for.
+    page = suite.client(ann.shop.merchant, scope="payments:pay")
+    assert (await refused(calls["payments.GetCharge"].make(page))).reason == "SCOPE_MISSING"
+    resolve, pay = calls["payments.ResolvePaymentLink"], calls["payments.PayByLink"]
+    assert (await refused(resolve.make(page))).reason == "PAYMENT_LINK_NOT_FOUND"
+    assert (await refused(pay.make(page, request_id=new_id()))).reason == "PAYMENT_LINK_NOT_FOUND"
+    linked = await resolve.make(page, link_token=token)
+    assert [method.name for method in linked.payment_methods] == [ann.card]
+
+    async def refusal(link_token: str = token, **changes: str) -> str:
+        call = pay.make(page, link_token=link_token, request_id=new_id(), **changes)
+        return (await refused(call)).reason
+
+    for reason, amount in {
+        "PARTIAL_PAYMENT": to_money(1, "EUR"),
+        "OVER_PAYMENT": to_money(2 * TEA_CENTS + 1, "EUR"),
+        "CURRENCY_MISMATCH": to_money(2 * TEA_CENTS, "USD"),
+    }.items():
+        pay.request.amount.CopyFrom(amount)
+        assert await refusal() == reason
+    pay.request.amount.CopyFrom(linked.amount)
+    unknown = f"{ann.name}/paymentMethods/other"
+    assert await refusal(payment_method=unknown) == "PAYMENT_METHOD_NOT_FOUND"
+    detached = await calls["payments.CreatePaymentMethod"].make(
+        ann.shop, payment_method_id="detached", request_id=new_id()
+    )
+    detach = calls["payments.DetachPaymentMethod"]
+    await detach.make(ann.shop, name=detached.name, request_id=new_id())
+    assert await refusal(payment_method=detached.name) == "PAYMENT_METHOD_DETACHED"
+    lost = calls["payments.CreatePaymentMethod"]
+    lost.request.payment_method.provider_token = "pm_card_chargeDeclinedLostCard"
+    lost_card = await lost.make(ann.shop, payment_method_id="lost", request_id=new_id())
+    await pay.make(page, link_token=token, payment_method=lost_card.name, request_id=new_id())
+    await suite.sandbox.settle()
+    assert await refusal() == "PAYMENT_LINK_USED"
+    assert await refusal(reminded, payment_method=lost_card.name) == "PAYMENT_METHOD_BLOCKED"
+    paying = {"link_token": reminded, "request_id": new_id()}
+    assert await pay.make(page, **paying) == await pay.make(page, **paying)
+    await suite.sandbox.settle()
+    order = await calls["scheduler.GetOrder"].make(ann.shop)
+    assert order.state == scheduler_pb2.Order.PAID
+    last = str((await suite.sandbox.inbox(ann.phone))[-2]["body"])
+    declined = re.search(
+        "https://pay.test/shop/([A-Za-z0-9_-]{32})",
+        " ".join(
+            str(message["body"])
+            for message in await suite.sandbox.inbox(ann.phone)
+            if "declined" in str(message["body"])
+        ),
+    )
+    assert declined, last
+    assert await refusal(declined[1]) == "PAYMENT_REQUEST_STATE"
     await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 

@@ -70,19 +70,20 @@ class NoticeKind(StrEnum):
     PAYMENT_METHOD_EXPIRING = "PAYMENT_METHOD_EXPIRING"
     PRICE_PROTECTION_ENDING = "PRICE_PROTECTION_ENDING"
     PAYMENT_ACTION_REQUIRED = "PAYMENT_ACTION_REQUIRED"
+    PAYMENT_REMINDER = "PAYMENT_REMINDER"
 
 
 # These go by e-mail as well, where there is an address.
 _COPIED_BY_EMAIL = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
 }  # fmt: skip
 # Notices before a charge, and before a higher one, go out whatever is muted.
 _NEVER_MUTED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
 }  # fmt: skip
 
 

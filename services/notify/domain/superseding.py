@@ -12,10 +12,11 @@ from services.notify.domain.notices import NoticeKind
 
 _UNTIL_PAID = frozenset({
     NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_HELD, NoticeKind.PAYMENT_REQUEST,
-    NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
+    NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
 })  # fmt: skip
 _ATTEMPTS = frozenset({
     NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
+    NoticeKind.PAYMENT_REMINDER,
 })  # fmt: skip
 
 # The name of an event -> the kinds of notices about its subject that it voids. A hold does not void
@@ -31,6 +32,7 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "OrderCancelled": _UNTIL_PAID,
     "PaymentRequested": frozenset({NoticeKind.ORDER_HELD}) | _ATTEMPTS,
     "PaymentActionRequired": _ATTEMPTS,
+    "PaymentRequestReminder": frozenset({NoticeKind.PAYMENT_REMINDER}),
     "PaymentDeclined": frozenset({
         NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
     }),

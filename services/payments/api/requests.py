@@ -123,6 +123,8 @@ def read_dunning_policy(wanted: payments_pb2.DunningPolicy) -> DunningPolicy:
         uses_fallbacks=wanted.uses_fallbacks,
         awaits_new_method=wanted.awaits_new_method,
         ask_to_pay_days=wanted.ask_to_pay_days,
+        reminder_hours=tuple(sorted(wanted.reminder_hours, reverse=True)),
+        payment_page_uri=wanted.payment_page_uri,
     )
 
 
@@ -138,6 +140,17 @@ def read_confirmation(
         amount = read_money(violations, "amount", request.amount)
     violations.check()
     return key, method, amount
+
+
+def read_payment_by_link(
+    request: payments_pb2.PayByLinkRequest,
+) -> tuple[MerchantId, str, PaymentMethodKey, Money]:
+    """Whose link it is, its token, what is paid with, and how much. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    amount = read_money(violations, "amount", request.amount)
+    violations.check()
+    return merchant, request.link_token, PAYMENT_METHOD.key(request.payment_method), amount
 
 
 def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:

@@ -9,6 +9,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.charges import ChargeView
 from services.payments.application.mandates import CheckedMandate
+from services.payments.application.payment_links import LinkedRequest
 from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
@@ -180,7 +181,23 @@ def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:
         uses_fallbacks=policy.uses_fallbacks,
         awaits_new_method=policy.awaits_new_method,
         ask_to_pay_days=policy.ask_to_pay_days,
+        reminder_hours=policy.reminder_hours,
+        payment_page_uri=policy.payment_page_uri,
         etag=etag(policy.version),
+    )
+
+
+def payment_request_message(now: datetime, linked: LinkedRequest) -> payments_pb2.PaymentRequest:
+    """What a customer sees who follows a link."""
+    link, charge, methods = linked
+    return payments_pb2.PaymentRequest(
+        charge=charge.key.name,
+        title=charge.title,
+        amount=to_money(charge.amount_minor, charge.currency),
+        state=payments_pb2.Charge.State.Value(charge.state),
+        expire_time=optional_timestamp(charge.expire_time),
+        link_use_time=optional_timestamp(link.use_time),
+        payment_methods=[payment_method_message(now, method) for method in methods],
     )
 
 

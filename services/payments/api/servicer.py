@@ -11,6 +11,7 @@ from services.payments.application import (
     dunning,
     erasure,
     mandates,
+    payment_links,
     payment_methods,
     refunds,
 )
@@ -50,6 +51,8 @@ from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 
 READ, WRITE = "payments:read", "payments:write"
+# Of a page for customers: by itself it opens nothing, since each call needs the token of a link.
+PAY = "payments:pay"
 # Method -> who may call it. What is not named here is closed to all.
 ACCESS = {
     "CreatePaymentMethod": Access(WRITE),
@@ -70,6 +73,8 @@ ACCESS = {
     "ExplainCharge": Access(READ),
     "ListCharges": Access(READ),
     "ConfirmPaymentRequest": Access(WRITE),
+    "ResolvePaymentLink": Access(PAY),
+    "PayByLink": Access(PAY),
     "CreateRefund": Access(WRITE),
     "GetRefund": Access(READ),
     "ListRefunds": Access(READ),
@@ -356,6 +361,27 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.Charge,
             responses.charge_message,
             lambda tx: charges.confirm(tx, *requests.read_confirmation(request), self._clock.now()),
+        )
+
+    async def ResolvePaymentLink(
+        self, request: payments_pb2.ResolvePaymentLinkRequest, _context: object
+    ) -> payments_pb2.PaymentRequest:
+        merchant, now = read_name(MERCHANT, request.parent), self._clock.now()
+        async with self._database.read() as connection:
+            linked = await payment_links.resolve(connection, merchant, request.link_token, now)
+        return responses.payment_request_message(now, linked)
+
+    async def PayByLink(
+        self, request: payments_pb2.PayByLinkRequest, _context: object
+    ) -> payments_pb2.Charge:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Charge,
+            responses.charge_message,
+            lambda tx: payment_links.pay(
+                tx, *requests.read_payment_by_link(request), self._clock.now()
+            ),
         )
 
     # --- refunds ------------------------------------------------------------------------------------

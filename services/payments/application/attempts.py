@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from services.payments import publishers
-from services.payments.application import credit, dunning, evidence
+from services.payments.application import credit, dunning, evidence, payment_requests
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, ask_customer, is_over, settle_attempt
 from services.payments.domain.charges import Charge
@@ -203,6 +203,8 @@ async def _settle_known(
         )
         for key, (attempt, outcome) in tried.items()
     ]
+    settled = payment_requests.reminded(settled, policies, now)
+    links = await payment_requests.new_links(tx, settled, policies, now)
     await charge_store.save(tx, settled)
     methods = {key: attempt.method_key for key, (attempt, _) in tried.items()}
     await charge_store.wake_awaiting(tx, methods.values(), now)
@@ -223,6 +225,7 @@ async def _settle_known(
                 now,
                 method_blocked=method in stopped,
                 is_last_resort=charge.billing_mode is not charges[charge.key].billing_mode,
+                link_uri=links.get(charge.key, ""),
             )
         if method in blocked:
             events.append(publishers.payment_method_blocked(blocked[method], charge, now))

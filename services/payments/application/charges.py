@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments import publishers
-from services.payments.application import credit, evidence, payment_methods
+from services.payments.application import credit, evidence, payment_methods, payment_requests
 from services.payments.domain.attempts import Attempt, present_attempt
 from services.payments.domain.charges import AbandonReason, Charge, abandon, confirm_request, expire
 from services.payments.domain.consent import Notice
@@ -16,6 +16,7 @@ from services.payments.domain.verdicts import Verdict
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
+from services.payments.store import dunning as dunning_store
 from services.payments.store import expiry as expiry_store
 from services.payments.store import instructions as instruction_store
 from services.payments.store import mandates as mandate_store
@@ -131,12 +132,14 @@ async def decide_due(
         return 0, []
     known = await evidence.read(tx, due, now)
     decisions = list(decide_all(due, known, now))
-    decided = [decision.charge for decision in decisions]
+    ended = [decision.charge for decision in decisions]
+    decided = payment_requests.reminded(ended, known.policies, now)
     await charge_store.save(tx, decided)
     await verdict_store.insert(tx, [verdict for _, verdict in decisions if verdict])
     await mandate_store.save(tx, lapsed_mandates(decided, known.mandates, now))
     await credit.reserve(tx, decided, now)
-    await outbox.put(tx, publishers.decided(due, decided, now))
+    links = await payment_requests.new_links(tx, decided, known.policies, now)
+    await outbox.put(tx, publishers.decided(due, decided, now, links))
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
@@ -154,13 +157,20 @@ async def expire_requests(tx: Connection, buckets: Sequence[int], now: datetime,
 
 async def open_charges(tx: Connection, wanted: Iterable[Charge], now: datetime) -> None:
     """Add charges of orders that are to be paid; one that is there already stays as it is."""
-    charges = {charge.key: charge for charge in wanted}
+    opened = list(wanted)
+    merchants = [it.merchant for it in opened if it.state is ChargeState.REQUESTED]
+    policies = await dunning_store.of_merchants(tx, merchants) if merchants else {}
+    charges = {it.key: it for it in payment_requests.reminded(opened, policies, now)}
     new = await charge_store.insert(tx, list(charges.values()))
     live = new - await _end_withdrawn(tx, new, now)
     requested = [
         charges[key] for key in sorted(live) if charges[key].state is ChargeState.REQUESTED
     ]
-    await outbox.put(tx, [publishers.payment_requested(charge, now) for charge in requested])
+    links = await payment_requests.new_links(tx, requested, policies, now)
+    await outbox.put(
+        tx,
+        [publishers.payment_requested(it, now, links.get(it.key, "")) for it in requested],
+    )
 
 
 async def withdraw(tx: Connection, keys: set[ChargeKey], now: datetime) -> None:

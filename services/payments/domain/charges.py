@@ -105,6 +105,8 @@ class Charge(NamedTuple):
     # What credit pays of it, and no payment method: reserved while it is IN_FLIGHT, used once it has
     # SUCCEEDED, and else nothing.
     credit_minor: int = 0
+    # REQUESTED: when the customer is reminded next.
+    next_reminder_time: datetime | None = None
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 
@@ -292,6 +294,14 @@ def is_expired(charge: Charge, now: datetime) -> bool:
     return charge.expire_time is not None and now >= charge.expire_time
 
 
+def with_reminder(charge: Charge, policy: DunningPolicy, now: datetime) -> Charge:
+    """A charge with the time at which its customer is reminded next, if it is a request to pay."""
+    if charge.state is not ChargeState.REQUESTED or charge.expire_time is None:
+        return charge._replace(next_reminder_time=None)
+    times = [charge.expire_time - timedelta(hours=hours) for hours in policy.reminder_hours]
+    return charge._replace(next_reminder_time=min((at for at in times if at > now), default=None))
+
+
 def expire(charge: Charge, now: datetime) -> Charge:
     """A charge whose request to pay has ended: not confirmed, declined, or confirmed and not made."""
     if charge.state is ChargeState.SCHEDULED:
@@ -354,4 +364,6 @@ def _changed(charge: Charge, event: ChargeEvent, now: datetime, **fields: Any) -
     state = CHARGE.to(charge.state, event)
     if state is not ChargeState.SCHEDULED:
         fields |= {"next_attempt_time": None, "notice_wait_until_time": None}
+    # Whoever stores it says when the customer of a request is reminded.
+    fields["next_reminder_time"] = None
     return charge._replace(state=state, update_time=now, **fields)

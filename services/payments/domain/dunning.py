@@ -16,6 +16,8 @@ RETRIES_MAX = 10
 RETRY_DAYS_MAX = 60
 # Of a request to pay that an automatic charge ends in.
 ASK_TO_PAY_DAYS_MAX = 60
+# Before a request to pay ends; a merchant may say other times.
+REMINDER_HOURS = (24,)
 ONE_DAY = timedelta(days=1)
 
 
@@ -54,6 +56,10 @@ class DunningPolicy:
     awaits_new_method: bool = False
     # After its last retry a charge becomes a request to pay, for so many days; 0: it is over.
     ask_to_pay_days: int = 0
+    # So many hours before a request to pay ends its customer is reminded.
+    reminder_hours: tuple[int, ...] = REMINDER_HOURS
+    # The merchant's page on which customers pay: a link is this and a token. Empty: no links are sent.
+    payment_page_uri: str = ""
     version: int = 0
 
     def retry_time(self, retry_count: int, time_zone: str, now: datetime) -> datetime | None:

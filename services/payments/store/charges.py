@@ -14,8 +14,8 @@ _INSERT = Query(
     """
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
-                         next_attempt_time, expire_time, charge_rules, lines, region_code, create_time,
-                         update_time)
+                         next_attempt_time, expire_time, charge_rules, lines, region_code,
+                         next_reminder_time, create_time, update_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
@@ -24,7 +24,8 @@ _INSERT = Query(
         CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
         CAST(:charge_rules AS jsonb[]), CAST(:lines AS jsonb[]), CAST(:region_code AS text[]),
-        CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[]))
+        CAST(:next_reminder_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
+        CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
 """,
@@ -36,6 +37,7 @@ _SAVE = Command("""
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
         not_made_count = new.not_made_count, mandate = new.mandate,
         billing_mode = new.billing_mode, expire_time = new.expire_time,
+        next_reminder_time = new.next_reminder_time,
         awaited_method = new.awaited_method,
         next_attempt_time = new.next_attempt_time,
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
@@ -54,11 +56,13 @@ _SAVE = Command("""
         CAST(:awaited_method AS text[]), CAST(:applied_rules AS jsonb[]),
         CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]),
         CAST(:credit_minor AS bigint[]),
-        CAST(:billing_mode AS text[]), CAST(:expire_time AS timestamptz[]))
+        CAST(:billing_mode AS text[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:next_reminder_time AS timestamptz[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
               update_time, not_made_count, mandate, awaited_method, applied_rules, retry_count,
-              fallback_method, credit_minor, billing_mode, expire_time)
+              fallback_method, credit_minor, billing_mode, expire_time,
+              next_reminder_time)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -70,7 +74,7 @@ _BY_KEY = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor
+           region_code, credit_minor, next_reminder_time
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -87,7 +91,7 @@ _LOCKED = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor
+           region_code, credit_minor, next_reminder_time
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -120,6 +124,18 @@ _EXPIRED = Query(
     ChargeKey,
 )
 
+_TO_REMIND = Query(
+    """
+    SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer, charge FROM charges
+        WHERE bucket = leased.bucket AND next_reminder_time <= :now
+        ORDER BY next_reminder_time LIMIT :limit) AS due
+    LIMIT :limit
+""",
+    ChargeKey,
+)
+
 _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
@@ -127,7 +143,7 @@ _OF_CUSTOMER = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor
+           region_code, credit_minor, next_reminder_time
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -143,7 +159,7 @@ _OF_MERCHANT = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor
+           region_code, credit_minor, next_reminder_time
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -231,6 +247,18 @@ async def take_expired(
     keys = await _EXPIRED.all(tx, buckets=buckets, now=now, limit=limit)
     charges = await locked(tx, keys)
     return [charge for charge in charges.values() if charge.state is ChargeState.REQUESTED]
+
+
+async def take_to_remind(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Charge]:
+    """A batch of requests whose customers are to be reminded, locked like the due ones."""
+    keys = await _TO_REMIND.all(tx, buckets=buckets, now=now, limit=limit)
+    return [
+        charge
+        for charge in (await locked(tx, keys)).values()
+        if charge.next_reminder_time is not None and charge.next_reminder_time <= now
+    ]
 
 
 async def of_customer(

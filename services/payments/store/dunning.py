@@ -12,7 +12,7 @@ from services.runtime.db.statements import Command, Query
 _OF_MERCHANTS = Query(
     """
     SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
-           ask_to_pay_days, version
+           ask_to_pay_days, reminder_hours, payment_page_uri, version
     FROM dunning_policies
     JOIN unnest(CAST(:merchants AS text[])) AS wanted (merchant) USING (merchant)
 """,
@@ -43,16 +43,17 @@ _DECLINED_CHARGES = Query(
 
 _ENSURE = Command("""
     INSERT INTO dunning_policies (merchant, schedule, retry_days, retry_hour, weekdays,
-                                  uses_fallbacks, awaits_new_method, ask_to_pay_days, version)
+                                  uses_fallbacks, awaits_new_method, ask_to_pay_days,
+                                  reminder_hours, payment_page_uri, version)
     VALUES (:merchant, :schedule, :retry_days, :retry_hour, :weekdays, :uses_fallbacks,
-            :awaits_new_method, :ask_to_pay_days, :version)
+            :awaits_new_method, :ask_to_pay_days, :reminder_hours, :payment_page_uri, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
 _GET_LOCKED = Query(
     """
     SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
-           ask_to_pay_days, version
+           ask_to_pay_days, reminder_hours, payment_page_uri, version
     FROM dunning_policies WHERE merchant = :merchant FOR UPDATE
 """,
     DunningPolicy,
@@ -64,10 +65,12 @@ _CHANGE = Query(
     SET schedule = :schedule, retry_days = :retry_days, retry_hour = :retry_hour,
         weekdays = :weekdays, uses_fallbacks = :uses_fallbacks,
         awaits_new_method = :awaits_new_method,
-        ask_to_pay_days = :ask_to_pay_days, version = version + 1
+        ask_to_pay_days = :ask_to_pay_days, reminder_hours = :reminder_hours,
+        payment_page_uri = :payment_page_uri, version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks,
-              awaits_new_method, ask_to_pay_days, version
+              awaits_new_method, ask_to_pay_days, reminder_hours,
+              payment_page_uri, version
 """,
     DunningPolicy,
 )
@@ -113,5 +116,7 @@ def _columns(policy: DunningPolicy) -> dict[str, object]:
         "uses_fallbacks": policy.uses_fallbacks,
         "awaits_new_method": policy.awaits_new_method,
         "ask_to_pay_days": policy.ask_to_pay_days,
+        "reminder_hours": list(policy.reminder_hours),
+        "payment_page_uri": policy.payment_page_uri,
         "version": policy.version,
     }

@@ -40,6 +40,9 @@ _ERASE = (
         WHERE customer = :customer AND merchant = :merchant AND title <> ''
     """),
     Command("""
+        DELETE FROM payment_links WHERE customer = :customer AND merchant = :merchant
+    """),
+    Command("""
         UPDATE refunds SET note = ''
         WHERE customer = :customer AND merchant = :merchant AND note <> ''
     """),

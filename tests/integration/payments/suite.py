@@ -87,6 +87,10 @@ class Process:
         work = self.workers.expire_requests
         return await due_work.step(self.database, self.clock, "request-expiry", work)
 
+    async def remind(self) -> Step:
+        work = self.workers.remind_of_requests
+        return await due_work.step(self.database, self.clock, "request-reminder", work)
+
     async def check_expiry(self) -> Step:
         work = self.workers.check_expiry
         return await due_work.step(self.database, self.clock, "method-expiry", work)
@@ -302,8 +306,8 @@ class Payments:
                 await step()
                 for step in (
                     due.handle_webhooks,
-                    due.charge, due.look_up, due.expire_requests, due.refund, due.check_expiry,
-                    due.look_up_disputes, due.answer_disputes,
+                    due.charge, due.look_up, due.expire_requests, due.remind, due.refund,
+                    due.check_expiry, due.look_up_disputes, due.answer_disputes,
                 )
             ]  # fmt: skip
             if not any(step.worked for step in steps):

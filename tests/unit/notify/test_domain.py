@@ -50,7 +50,7 @@ SMS, EMAIL = Channel.SMS, Channel.EMAIL
 COPIED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
 }  # fmt: skip
 
 

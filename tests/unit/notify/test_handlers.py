@@ -153,6 +153,18 @@ def text_of(made: Draft) -> str:
             "standing orders, or ask your bank."),
         ),
         (
+            payments.PaymentRequested(
+                ref=CHARGE, expire_time=to_timestamp(DUE), link_uri="https://pay.test/t"
+            ),
+            ("Please confirm your payment of 12.50 EUR for Coffee by Sat 31 Jan 2026, 09:00: "
+            "https://pay.test/t Otherwise nothing is charged."),
+        ),
+        (
+            payments.PaymentRequestReminder(ref=CHARGE, expire_time=to_timestamp(DUE)),
+            ("Hi Ann! Reminder: confirm your payment of 12.50 EUR for Coffee in your account by Sat 31 "
+            "Jan 2026, 09:00. If you do not, this order ends and nothing is charged."),
+        ),
+        (
             payments.PaymentActionRequired(
                 ref=CHARGE,
                 attempt=1,

@@ -100,6 +100,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
     PAYMENT_ACTION_REQUIRED: _NoticeKind.ValueType  # 19
     """Please confirm a payment with your bank."""
+    PAYMENT_REMINDER: _NoticeKind.ValueType  # 20
+    """A request to pay is about to end."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -138,6 +140,8 @@ PRICE_PROTECTION_ENDING: NoticeKind.ValueType  # 18
 """The protection of a standing order's prices is about to end, and from when on the price of the day is paid."""
 PAYMENT_ACTION_REQUIRED: NoticeKind.ValueType  # 19
 """Please confirm a payment with your bank."""
+PAYMENT_REMINDER: NoticeKind.ValueType  # 20
+"""A request to pay is about to end."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

@@ -29,7 +29,7 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"r\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x01\n\x15PaymentActionRequired\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\naction_uri\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xbe\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\xc6\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\t\"\xf4\x01\n\rDisputeOpened\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07inquiry\x18\x05 \x01(\x08\x12\x35\n\x11\x65vidence_due_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd1\x01\n\rDisputeClosed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.recurring.payments.v1.Dispute.Stateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\x89\x01\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x8f\x01\n\x16PaymentRequestReminder\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x9c\x01\n\x15PaymentActionRequired\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\naction_uri\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xd5\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\x12\x15\n\x08link_uri\x18\x06 \x01(\tB\x03\x80\x01\x01\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\xc6\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\t\"\xf4\x01\n\rDisputeOpened\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07inquiry\x18\x05 \x01(\x08\x12\x35\n\x11\x65vidence_due_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd1\x01\n\rDisputeClosed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.recurring.payments.v1.Dispute.Stateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGEREF'].fields_by_name['order']._serialized_options = b'\372A\033\n\031scheduler.recurring/Order'
   _globals['_CHARGEREF'].fields_by_name['customer']._loaded_options = None
   _globals['_CHARGEREF'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_PAYMENTREQUESTED'].fields_by_name['link_uri']._loaded_options = None
+  _globals['_PAYMENTREQUESTED'].fields_by_name['link_uri']._serialized_options = b'\200\001\001'
+  _globals['_PAYMENTREQUESTREMINDER'].fields_by_name['link_uri']._loaded_options = None
+  _globals['_PAYMENTREQUESTREMINDER'].fields_by_name['link_uri']._serialized_options = b'\200\001\001'
+  _globals['_PAYMENTDECLINED'].fields_by_name['link_uri']._loaded_options = None
+  _globals['_PAYMENTDECLINED'].fields_by_name['link_uri']._serialized_options = b'\200\001\001'
   _globals['_PAYMENTMETHODBLOCKED'].fields_by_name['payment_method']._loaded_options = None
   _globals['_PAYMENTMETHODBLOCKED'].fields_by_name['payment_method']._serialized_options = b'\372A\"\n payments.recurring/PaymentMethod'
   _globals['_PAYMENTMETHODEXPIRING'].fields_by_name['payment_method']._loaded_options = None
@@ -58,30 +64,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPUTECLOSED'].fields_by_name['dispute']._serialized_options = b'\372A\034\n\032payments.recurring/Dispute'
   _globals['_CHARGEREF']._serialized_start=209
   _globals['_CHARGEREF']._serialized_end=437
-  _globals['_PAYMENTREQUESTED']._serialized_start=439
-  _globals['_PAYMENTREQUESTED']._serialized_end=553
-  _globals['_PAYMENTACTIONREQUIRED']._serialized_start=556
-  _globals['_PAYMENTACTIONREQUIRED']._serialized_end=712
-  _globals['_PAYMENTSUCCEEDED']._serialized_start=715
-  _globals['_PAYMENTSUCCEEDED']._serialized_end=922
-  _globals['_PAYMENTDECLINED']._serialized_start=925
-  _globals['_PAYMENTDECLINED']._serialized_end=1115
-  _globals['_PAYMENTREFUSED']._serialized_start=1118
-  _globals['_PAYMENTREFUSED']._serialized_end=1295
-  _globals['_PAYMENTABANDONED']._serialized_start=1298
-  _globals['_PAYMENTABANDONED']._serialized_end=1579
-  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1483
-  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1579
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=1582
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=1814
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=1817
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=2082
-  _globals['_REFUNDSUCCEEDED']._serialized_start=2085
-  _globals['_REFUNDSUCCEEDED']._serialized_end=2283
-  _globals['_REFUNDFAILED']._serialized_start=2286
-  _globals['_REFUNDFAILED']._serialized_end=2460
-  _globals['_DISPUTEOPENED']._serialized_start=2463
-  _globals['_DISPUTEOPENED']._serialized_end=2707
-  _globals['_DISPUTECLOSED']._serialized_start=2710
-  _globals['_DISPUTECLOSED']._serialized_end=2919
+  _globals['_PAYMENTREQUESTED']._serialized_start=440
+  _globals['_PAYMENTREQUESTED']._serialized_end=577
+  _globals['_PAYMENTREQUESTREMINDER']._serialized_start=580
+  _globals['_PAYMENTREQUESTREMINDER']._serialized_end=723
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_start=726
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_end=882
+  _globals['_PAYMENTSUCCEEDED']._serialized_start=885
+  _globals['_PAYMENTSUCCEEDED']._serialized_end=1092
+  _globals['_PAYMENTDECLINED']._serialized_start=1095
+  _globals['_PAYMENTDECLINED']._serialized_end=1308
+  _globals['_PAYMENTREFUSED']._serialized_start=1311
+  _globals['_PAYMENTREFUSED']._serialized_end=1488
+  _globals['_PAYMENTABANDONED']._serialized_start=1491
+  _globals['_PAYMENTABANDONED']._serialized_end=1772
+  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1676
+  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1772
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=1775
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=2007
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=2010
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=2275
+  _globals['_REFUNDSUCCEEDED']._serialized_start=2278
+  _globals['_REFUNDSUCCEEDED']._serialized_end=2476
+  _globals['_REFUNDFAILED']._serialized_start=2479
+  _globals['_REFUNDFAILED']._serialized_end=2653
+  _globals['_DISPUTEOPENED']._serialized_start=2656
+  _globals['_DISPUTEOPENED']._serialized_end=2900
+  _globals['_DISPUTECLOSED']._serialized_start=2903
+  _globals['_DISPUTECLOSED']._serialized_end=3112
 # @@protoc_insertion_point(module_scope)

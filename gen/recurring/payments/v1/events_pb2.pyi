@@ -75,6 +75,9 @@ class PaymentRequested(_message.Message):
 
     REF_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
+    link_uri: _builtins.str
+    """Where the customer pays, once; empty if the merchant has no page for that. It is a secret of theirs."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -84,14 +87,47 @@ class PaymentRequested(_message.Message):
         *,
         ref: Global___ChargeRef | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "link_uri", b"link_uri", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentRequested: _TypeAlias = PaymentRequested  # noqa: Y015
+
+@_typing.final
+class PaymentRequestReminder(_message.Message):
+    """A request to pay is about to end, and was not confirmed. There is one such event for each of the merchant's
+    reminder times.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
+    link_uri: _builtins.str
+    """As in PaymentRequested; it is a new link, and earlier ones are good as well."""
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        link_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "link_uri", b"link_uri", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRequestReminder: _TypeAlias = PaymentRequestReminder  # noqa: Y015
 
 @_typing.final
 class PaymentActionRequired(_message.Message):
@@ -183,12 +219,15 @@ class PaymentDeclined(_message.Message):
     DECLINE_CODE_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """From 1."""
     decline_code: _builtins.str
     """As the provider names it."""
     payment_method_blocked: _builtins.bool
     """The payment method was declined for good: PaymentMethodBlocked says so to the customer, once."""
+    link_uri: _builtins.str
+    """As in PaymentRequested: a new link, if the customer can confirm again."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -203,10 +242,11 @@ class PaymentDeclined(_message.Message):
         decline_code: _builtins.str = ...,
         next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
         payment_method_blocked: _builtins.bool = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "next_attempt_time", b"next_attempt_time", "payment_method_blocked", b"payment_method_blocked", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "link_uri", b"link_uri", "next_attempt_time", b"next_attempt_time", "payment_method_blocked", b"payment_method_blocked", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

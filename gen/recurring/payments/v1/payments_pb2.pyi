@@ -775,6 +775,8 @@ class DunningPolicy(_message.Message):
     AWAITS_NEW_METHOD_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ASK_TO_PAY_DAYS_FIELD_NUMBER: _builtins.int
+    REMINDER_HOURS_FIELD_NUMBER: _builtins.int
+    PAYMENT_PAGE_URI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/dunningPolicy`."""
     schedule: Global___DunningPolicy.Schedule.ValueType
@@ -796,6 +798,10 @@ class DunningPolicy(_message.Message):
     with any payment method and for so many days, 1 to 60; the order awaits payment until then. 0: the charge is
     over, and the order lapses.
     """
+    payment_page_uri: _builtins.str
+    """The merchant's page on which customers pay, for example `https://pay.example.com/acme`. Each request to pay is
+    sent with a link to it, whose last part is a token for ResolvePaymentLink and PayByLink. Empty: no links.
+    """
     @_builtins.property
     def retry_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Days from each decline to the retry after it, 1 to 60; at most 10, and none: it is not tried again. Given
@@ -806,6 +812,12 @@ class DunningPolicy(_message.Message):
     def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_dayofweek_pb2.DayOfWeek.ValueType]:
         """The only weekdays on which it is tried again, in the customer's zone: a retry moves to the next of them.
         None: any.
+        """
+
+    @_builtins.property
+    def reminder_hours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """So many hours before a request to pay ends its customer is reminded, once each, 1 to 720; at most 5. Of a
+        merchant that has set no policy: 24.
         """
 
     def __init__(
@@ -820,10 +832,12 @@ class DunningPolicy(_message.Message):
         awaits_new_method: _builtins.bool = ...,
         etag: _builtins.str = ...,
         ask_to_pay_days: _builtins.int = ...,
+        reminder_hours: _abc.Iterable[_builtins.int] | None = ...,
+        payment_page_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "retry_hour", b"retry_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "ask_to_pay_days", b"ask_to_pay_days", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "ask_to_pay_days", b"ask_to_pay_days", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "payment_page_uri", b"payment_page_uri", "reminder_hours", b"reminder_hours", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_hour: _TypeAlias = _typing.Literal["retry_hour"]  # noqa: Y015
     _WhichOneofArgType__retry_hour: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour"]  # noqa: Y015
@@ -2082,6 +2096,118 @@ class ConfirmPaymentRequestRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPaymentRequestRequest: _TypeAlias = ConfirmPaymentRequestRequest  # noqa: Y015
+
+@_typing.final
+class ResolvePaymentLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    LINK_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    link_token: _builtins.str
+    """The last part of the link."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        link_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_token", b"link_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolvePaymentLinkRequest: _TypeAlias = ResolvePaymentLinkRequest  # noqa: Y015
+
+@_typing.final
+class PaymentRequest(_message.Message):
+    """A request to pay, as the customer sees it who follows a link to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LINK_USE_TIME_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHODS_FIELD_NUMBER: _builtins.int
+    charge: _builtins.str
+    title: _builtins.str
+    """The label of the standing order."""
+    state: Global___Charge.State.ValueType
+    """It can be paid while it is REQUESTED."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
+
+    @_builtins.property
+    def link_use_time(self) -> _timestamp_pb2.Timestamp:
+        """When this link was used; absent: it was not."""
+
+    @_builtins.property
+    def payment_methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentMethod]:
+        """What it can be paid with, of the same customer."""
+
+    def __init__(
+        self,
+        *,
+        charge: _builtins.str = ...,
+        title: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        state: Global___Charge.State.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        link_use_time: _timestamp_pb2.Timestamp | None = ...,
+        payment_methods: _abc.Iterable[Global___PaymentMethod] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time", "link_use_time", b"link_use_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "expire_time", b"expire_time", "link_use_time", b"link_use_time", "payment_methods", b"payment_methods", "state", b"state", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRequest: _TypeAlias = PaymentRequest  # noqa: Y015
+
+@_typing.final
+class PayByLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    LINK_TOKEN_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    link_token: _builtins.str
+    """The last part of the link."""
+    payment_method: _builtins.str
+    """What to pay with, of the customer who was sent the link."""
+    request_id: _builtins.str
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the customer saw and agreed to: the amount of the request, neither a part of it nor more."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        link_token: _builtins.str = ...,
+        payment_method: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "link_token", b"link_token", "parent", b"parent", "payment_method", b"payment_method", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayByLinkRequest: _TypeAlias = PayByLinkRequest  # noqa: Y015
 
 @_typing.final
 class CreateRefundRequest(_message.Message):

@@ -127,6 +127,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmPaymentRequestRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
                 _registered_method=True)
+        self.ResolvePaymentLink = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ResolvePaymentLink',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ResolvePaymentLinkRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRequest.FromString,
+                _registered_method=True)
+        self.PayByLink = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/PayByLink',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PayByLinkRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
+                _registered_method=True)
         self.CreateRefund = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/CreateRefund',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CreateRefundRequest.SerializeToString,
@@ -422,6 +432,30 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolvePaymentLink(self, request, context):
+        """Says what a payment link is for, to the page that its customer has followed it to. The token is the
+        authority: the scope `payments:pay`, which is enough, opens nothing without one.
+
+        Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PayByLink(self, request, context):
+        """The customer confirms a payment request by the link that was sent to them, with any payment method of
+        theirs; the charge follows within moments. A link pays once. After a decline the customer is sent a new one,
+        until the request expires. Scope `payments:pay`, as ResolvePaymentLink.
+
+        Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
+        PAYMENT_LINK_USED, PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateRefund(self, request, context):
         """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
         provider within moments; what credit paid becomes credit again, at once.
@@ -703,6 +737,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
             'ConfirmPaymentRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmPaymentRequest,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmPaymentRequestRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.SerializeToString,
+            ),
+            'ResolvePaymentLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolvePaymentLink,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ResolvePaymentLinkRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRequest.SerializeToString,
+            ),
+            'PayByLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.PayByLink,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PayByLinkRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.SerializeToString,
             ),
             'CreateRefund': grpc.unary_unary_rpc_method_handler(
@@ -1298,6 +1342,60 @@ class PaymentsService:
             target,
             '/recurring.payments.v1.PaymentsService/ConfirmPaymentRequest',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmPaymentRequestRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolvePaymentLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ResolvePaymentLink',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ResolvePaymentLinkRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRequest.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PayByLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/PayByLink',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PayByLinkRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.Charge.FromString,
             options,
             channel_credentials,

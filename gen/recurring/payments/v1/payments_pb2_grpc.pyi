@@ -147,6 +147,22 @@ class PaymentsServiceStub:
     PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
     PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
     """
+    ResolvePaymentLink: _aio.UnaryUnaryMultiCallable[_payments_pb2.ResolvePaymentLinkRequest, _payments_pb2.PaymentRequest]
+    """Says what a payment link is for, to the page that its customer has followed it to. The token is the
+    authority: the scope `payments:pay`, which is enough, opens nothing without one.
+
+    Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND.
+    """
+    PayByLink: _aio.UnaryUnaryMultiCallable[_payments_pb2.PayByLinkRequest, _payments_pb2.Charge]
+    """The customer confirms a payment request by the link that was sent to them, with any payment method of
+    theirs; the charge follows within moments. A link pays once. After a decline the customer is sent a new one,
+    until the request expires. Scope `payments:pay`, as ResolvePaymentLink.
+
+    Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
+    PAYMENT_LINK_USED, PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+    """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
     """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
     provider within moments; what credit paid becomes credit again, at once.
@@ -459,6 +475,34 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolvePaymentLink(
+        self,
+        request: _payments_pb2.ResolvePaymentLinkRequest,
+        context: _aio.ServicerContext[_payments_pb2.ResolvePaymentLinkRequest, _abc.Awaitable[_payments_pb2.PaymentRequest]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentRequest]:
+        """Says what a payment link is for, to the page that its customer has followed it to. The token is the
+        authority: the scope `payments:pay`, which is enough, opens nothing without one.
+
+        Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PayByLink(
+        self,
+        request: _payments_pb2.PayByLinkRequest,
+        context: _aio.ServicerContext[_payments_pb2.PayByLinkRequest, _abc.Awaitable[_payments_pb2.Charge]],
+    ) -> _abc.Awaitable[_payments_pb2.Charge]:
+        """The customer confirms a payment request by the link that was sent to them, with any payment method of
+        theirs; the charge follows within moments. A link pays once. After a decline the customer is sent a new one,
+        until the request expires. Scope `payments:pay`, as ResolvePaymentLink.
+
+        Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
+        PAYMENT_LINK_USED, PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
         PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
         PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
         """

@@ -88,16 +88,60 @@ class PaymentRequest:
     time_zone: str
     amount: Money
     expire_time: datetime
+    # Where it is paid; empty: in the account.
+    link_uri: str = ""
 
     def wording(self) -> Wording:
         """Says until when, and what happens otherwise."""
         title, amount = title_text(self.title), money_text(self.amount)
         until = time_text(self.expire_time, self.time_zone)
+        subject = f"Please confirm your payment for {title}"
+        if self.link_uri:
+            return _ask_by_link("Please confirm", subject, self, self.link_uri)
         return say(
-            f"Please confirm your payment for {title}",
+            subject,
             f"Please confirm your payment of {amount} for {title} in your account by {until}.",
             "If you do not, this order ends and nothing is charged.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReminder:
+    """A request to pay is about to end."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_REMINDER
+    title: str
+    time_zone: str
+    amount: Money
+    expire_time: datetime
+    link_uri: str = ""
+
+    def wording(self) -> Wording:
+        """Says until when, and what happens otherwise."""
+        title, amount = title_text(self.title), money_text(self.amount)
+        until = time_text(self.expire_time, self.time_zone)
+        subject = f"Reminder: your payment for {title}"
+        if self.link_uri:
+            return _ask_by_link("Reminder: confirm", subject, self, self.link_uri)
+        return say(
+            subject,
+            f"Reminder: confirm your payment of {amount} for {title} in your account by {until}.",
+            "If you do not, this order ends and nothing is charged.",
+        )
+
+
+def _ask_by_link(
+    act: str, subject: str, request: PaymentRequest | PaymentReminder, link_uri: str
+) -> Wording:
+    """What asks for a payment by a link; a link leaves room for little else."""
+    title, amount = title_text(request.title, short=True), money_text(request.amount)
+    until = time_text(request.expire_time, request.time_zone)
+    return say(
+        subject,
+        f"{act} your payment of {amount} for {title} by {until}: {link_uri}",
+        "Otherwise nothing is charged.",
+        greets=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +179,20 @@ class PaymentDeclined:
     amount: Money
     # None when there is no further attempt without the customer.
     next_attempt_time: datetime | None
+    # Where the customer can pay with another one; empty: in the account.
+    link_uri: str = ""
 
     def wording(self) -> Wording:
         """Says whether it is tried again."""
         title = title_text(self.title)
+        if self.link_uri:
+            amount, title = money_text(self.amount), title_text(self.title, short=True)
+            return say(
+                f"Payment declined: {title}",
+                f"Your payment of {amount} for {title} was declined.",
+                f"You can pay with another card: {self.link_uri}",
+                greets=False,
+            )
         act = "Please look at your payment method in your account."
         if self.next_attempt_time is not None:
             again = time_text(self.next_attempt_time, self.time_zone)

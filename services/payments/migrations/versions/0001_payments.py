@@ -63,6 +63,8 @@ CREATE TABLE dunning_policies (
     uses_fallbacks          boolean     NOT NULL,
     awaits_new_method       boolean     NOT NULL,
     ask_to_pay_days         integer     NOT NULL CHECK (ask_to_pay_days >= 0),
+    reminder_hours          integer[]   NOT NULL,
+    payment_page_uri        text        NOT NULL,
     version                 integer     NOT NULL
 );
 
@@ -174,12 +176,15 @@ CREATE TABLE charges (
     -- Retries of the merchant's policy, and the fallback that is tried next without waiting for one.
     retry_count             integer     NOT NULL DEFAULT 0,
     fallback_method         text        NOT NULL DEFAULT '',
+    -- When the customer of a request to pay is reminded next.
+    next_reminder_time      timestamptz,
     -- What credit pays of it: reserved while it is IN_FLIGHT, used once it has SUCCEEDED.
     credit_minor            bigint      NOT NULL DEFAULT 0,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
     CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL)),
+    CHECK (next_reminder_time IS NULL OR state = 'REQUESTED'),
     CHECK (credit_minor = 0 OR state IN ('IN_FLIGHT', 'SUCCEEDED')),
     CHECK (credit_minor BETWEEN 0 AND amount_minor)
 )
@@ -194,6 +199,8 @@ CREATE INDEX charges_due_time ON charges USING brin (due_time)
     WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX charges_awaiting ON charges (customer, merchant, awaited_method, create_time)
     WHERE next_attempt_time IS NOT NULL AND awaited_method <> '';
+CREATE INDEX charges_reminding ON charges (bucket, next_reminder_time)
+    WHERE next_reminder_time IS NOT NULL;
 CREATE INDEX charges_expiring ON charges (bucket, request_expire_time)
     WHERE request_expire_time IS NOT NULL;
 
@@ -227,6 +234,18 @@ CREATE TABLE verdicts (
     applied_rules           jsonb       NOT NULL,
     PRIMARY KEY (customer, merchant, charge, number, permit)
 );
+
+-- Links by which customers pay requests, each once. Their tokens are kept as keyed hashes alone.
+CREATE TABLE payment_links (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    token_hash              bytea       NOT NULL,
+    create_time             timestamptz NOT NULL,
+    use_time                timestamptz,
+    PRIMARY KEY (customer, merchant, charge, token_hash)
+);
+CREATE INDEX payment_links_of_merchant ON payment_links (merchant, token_hash);
 
 CREATE TABLE attempts (
     merchant                text        NOT NULL,
@@ -614,6 +633,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE request_expire_time IS NOT NULL AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
+    SELECT 'request-reminder' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_reminder_time AS due_time FROM charges
+        WHERE next_reminder_time IS NOT NULL AND charges.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
     SELECT 'lookup' AS kind, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_lookup_time AS due_time FROM attempts
@@ -651,7 +676,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
-    'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds', 'disputes',
+    'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
     'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
     'balance_transactions', 'payouts');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'credit_transactions');
@@ -820,6 +845,10 @@ CREATE VIEW audit_v1.due_work AS
            coalesce(next_attempt_time, expire_time) AS due_time, bucket
     FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
       AND coalesce(next_attempt_time, expire_time) IS NOT NULL
+    UNION ALL
+    SELECT 'reminder of a request to pay', merchant, merchant || '/' || customer || '/' || charge,
+           next_reminder_time, bucket
+    FROM charges WHERE next_reminder_time IS NOT NULL
     UNION ALL
     SELECT 'attempt of open outcome', merchant, merchant || '/' || customer || '/' || charge,
            next_lookup_time, bucket
