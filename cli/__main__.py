@@ -4,6 +4,7 @@ import typer
 
 from cli import (
     access,
+    books,
     call,
     clock,
     contacts,
@@ -58,6 +59,7 @@ for name, noun in {
     "deliveries": deliveries.deliveries,
     "tax": tax.tax,
     "rule-packs": rule_packs.rule_packs,
+    "books": books.books,
     "customers": customers.customers,
     "contacts": contacts.contacts,
     "phone": contacts.phone,

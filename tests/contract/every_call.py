@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
+from google.type import date_pb2
 from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
@@ -553,6 +554,13 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
+        ("ListPayouts", payments_pb2.ListPayoutsRequest(parent=name)),
+        (
+            "ListReconciliationFindings",
+            payments_pb2.ListReconciliationFindingsRequest(
+                parent=name, date=date_pb2.Date(year=2026, month=1, day=31)
+            ),
+        ),
     ]
 
 

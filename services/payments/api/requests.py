@@ -1,7 +1,7 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
@@ -48,7 +48,13 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
 from services.runtime.resource_names import require_within
-from services.runtime.rpc.conversions import from_money, read_bound, read_money, read_timestamp
+from services.runtime.rpc.conversions import (
+    from_money,
+    read_bound,
+    read_date,
+    read_money,
+    read_timestamp,
+)
 from services.runtime.rpc.names import read_name
 
 _KINDS = payments_pb2.PaymentMethod.Kind
@@ -249,6 +255,15 @@ def read_balances(
     as_of_time = read_bound(violations, "as_of_time", request.as_of_time)
     violations.check()
     return merchant, as_of_time
+
+
+def read_day(request: payments_pb2.ListReconciliationFindingsRequest) -> tuple[MerchantId, date]:
+    """Whose day is to be compared. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    day = read_date(violations, "date", request.date)
+    violations.check()
+    return merchant, day
 
 
 def read_new_mandate(

@@ -21,12 +21,14 @@ from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
+from services.payments.domain.reconciliation import Finding
 from services.payments.domain.refunds import Refund, load_refund_lines
 from services.payments.domain.verdicts import RESENDING, Verdict, causes
 from services.payments.names import DISPUTE_POLICY, DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.publishers import applied_rule_messages, rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
+from services.payments.store.provider_balance import Payout
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import (
     etag,
@@ -393,4 +395,32 @@ def ledger_entry_message(entry: Entry) -> payments_pb2.LedgerEntry:
         amount=to_money(entry.amount_minor, entry.currency),
         source=entry.source,
         book_time=to_timestamp(entry.book_time),
+    )
+
+
+def payout_message(payout: Payout) -> payments_pb2.Payout:
+    """What a payout brought to a merchant."""
+    share, currency = payout.share, payout.currency
+    return payments_pb2.Payout(
+        name=share.name,
+        provider_payout_id=payout.payout,
+        amount=to_money(share.amount_minor, currency),
+        charge_amount=to_money(payout.charges_minor, currency),
+        refund_amount=to_money(payout.refunds_minor, currency),
+        dispute_amount=to_money(payout.disputes_minor, currency),
+        other_amount=to_money(payout.others_minor, currency),
+        fee_amount=to_money(payout.fees_minor, currency),
+        transaction_count=payout.transaction_count,
+        arrive_time=to_timestamp(payout.arrive_time),
+    )
+
+
+def finding_message(finding: Finding) -> payments_pb2.ReconciliationFinding:
+    """What the books and the provider's list do not agree on."""
+    booked, listed = finding.booked_minor, finding.provider_minor
+    return payments_pb2.ReconciliationFinding(
+        kind=payments_pb2.ReconciliationFinding.Kind.Value(finding.kind),
+        source=finding.source,
+        booked_amount=to_money(booked, finding.currency) if booked else None,
+        provider_amount=to_money(listed, finding.currency) if listed else None,
     )

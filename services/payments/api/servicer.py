@@ -15,11 +15,13 @@ from services.payments.application import (
     payment_methods,
     refunds,
 )
+from services.payments.clients.provider import STRIPE
 from services.payments.clients.providers import Providers
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.consent import Mandate
 from services.payments.domain.disputes import Dispute
 from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.domain.reconciliation import day_of
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
     AMOUNT_RULES,
@@ -41,6 +43,8 @@ from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
+from services.payments.store import provider_balance as provider_balance_store
+from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
@@ -90,6 +94,8 @@ ACCESS = {
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
+    "ListPayouts": Access(READ),
+    "ListReconciliationFindings": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
     "GetAmountRules": Access(READ, services=("catalog",)),
     "GetDunningPolicy": Access(READ),
@@ -572,6 +578,41 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             listed, responses.ledger_entry_message, lambda row: (str(row.position), str(row.leg))
         )
         return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)
+
+    async def ListPayouts(
+        self, request: payments_pb2.ListPayoutsRequest, _context: object
+    ) -> payments_pb2.ListPayoutsResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=2)
+        before = (page.after_time(), page.after[1] if page.after else "")
+        async with self._database.read() as connection:
+            listed = await provider_balance_store.payouts(connection, merchant, before, page.limit)
+        shown, token = page.cut(
+            listed,
+            responses.payout_message,
+            lambda row: (row.arrive_time.isoformat(), row.payout),
+        )
+        return payments_pb2.ListPayoutsResponse(payouts=shown, next_page_token=token)
+
+    async def ListReconciliationFindings(
+        self, request: payments_pb2.ListReconciliationFindingsRequest, _context: object
+    ) -> payments_pb2.ListReconciliationFindingsResponse:
+        merchant, day = requests.read_day(request)
+        page = read_page(request, keys=2)
+        source, kind = page.after or ("", "")
+        async with self._database.read() as connection:
+            compared = await reconciliation_store.compare(
+                connection, merchant, STRIPE, day_of(day), (source, kind), page.limit
+            )
+        shown, token = page.cut(
+            compared.findings, responses.finding_message, lambda row: (row.source, row.kind)
+        )
+        return payments_pb2.ListReconciliationFindingsResponse(
+            complete=compared.complete,
+            matched_count=compared.matched_count,
+            findings=shown,
+            next_page_token=token,
+        )
 
     # --- dunning ------------------------------------------------------------------------------------
 

@@ -37,6 +37,26 @@ class ListedPayout(NamedTuple):
         return ProviderPayout(*self[:4])
 
 
+class Payout(NamedTuple):
+    """What a payout brought to a merchant, and when."""
+
+    merchant: MerchantId
+    payout: str
+    currency: str
+    charges_minor: int
+    refunds_minor: int
+    disputes_minor: int
+    others_minor: int
+    fees_minor: int
+    transaction_count: int
+    arrive_time: datetime
+
+    @property
+    def share(self) -> PayoutShare:
+        """What it brought."""
+        return PayoutShare(*self[:9])
+
+
 class _Id(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
@@ -157,6 +177,20 @@ _INSERT_SHARES = Query(
 )
 
 
+_PAYOUTS = Query(
+    """
+    SELECT merchant, payout, currency, charges_minor, refunds_minor, disputes_minor, others_minor,
+           fees_minor, transaction_count, arrive_time
+    FROM payouts
+    WHERE merchant = :merchant
+      AND (arrive_time, payout)
+          < (coalesce(CAST(:before_time AS timestamptz), 'infinity'), CAST(:before_payout AS text))
+    ORDER BY arrive_time DESC, payout DESC LIMIT :limit
+""",
+    Payout,
+)
+
+
 async def take_turn(tx: Connection, until_time: datetime, turn_seconds: float) -> Window | None:
     """The time to read now; None while another replica has just had its turn."""
     return await _TAKE_TURN.one_or_none(tx, until_time=until_time, turn_seconds=turn_seconds)
@@ -221,3 +255,13 @@ async def insert_shares(
     """Keep what a payout brought to merchants; returns which were new."""
     new = set(await _INSERT_SHARES.all_for(tx, found, arrive_time=arrive_time))
     return [share for share in found if _ShareId(*share[:3]) in new]
+
+
+async def payouts(
+    tx: Connection, merchant: MerchantId, before: tuple[datetime | None, str], limit: int
+) -> list[Payout]:
+    """A merchant's payouts, the latest arrival first, before a time and id."""
+    before_time, before_payout = before
+    return await _PAYOUTS.all(
+        tx, merchant=merchant, before_time=before_time, before_payout=before_payout, limit=limit
+    )

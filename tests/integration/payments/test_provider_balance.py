@@ -1,9 +1,10 @@
 """What the provider keeps and pays out is booked once each, and matched to the cent."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
+from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import provider_balance
 from services.payments.clients.provider import ProviderUnreachable
@@ -11,6 +12,7 @@ from services.payments.clients.stripe_balance import Page, ProviderBalance, Stri
 from services.payments.domain.provider_balance import BalanceTransaction
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.http_client import HttpClient
+from services.runtime.rpc.conversions import to_date, to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments
 from tests.integration.sandbox.process import PROVIDER_API_KEY
 
@@ -157,3 +159,113 @@ async def test_a_payout_that_is_read_again_once_its_list_is_complete_adds_up(
     await read(paid, balance)
     assert await payouts(paid) == [("MATCHED", 0)]
     assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
+
+
+# --- the comparison of a day ------------------------------------------------------------------------
+
+
+async def reconciled(
+    payments: Payments, days_ago: int
+) -> payments_pb2.ListReconciliationFindingsResponse:
+    """The comparison of the day so long ago."""
+    day = to_date(payments.clock.now().date() - timedelta(days=days_ago))
+    request = payments_pb2.ListReconciliationFindingsRequest(parent="merchants/acme", date=day)
+    answer: payments_pb2.ListReconciliationFindingsResponse = await payments.call(request)
+    return answer
+
+
+def kinds(answer: payments_pb2.ListReconciliationFindingsResponse) -> list[tuple[str, str]]:
+    name = payments_pb2.ReconciliationFinding.Kind.Name
+    return [(name(found.kind), found.source) for found in answer.findings]
+
+
+@pytest.fixture
+async def today(payments: Payments) -> Payments:
+    """A charge and a refund, at the provider's time and ours, which are the same."""
+    await days_pass(payments, 1)
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await payments.refund("part", 250)
+    await payments.work()
+    return payments
+
+
+async def test_a_day_that_agrees_is_matched(today: Payments, balance: StripeBalance) -> None:
+    await days_pass(today, 1)
+    await read(today, balance)
+    answer = await reconciled(today, days_ago=1)
+    assert (answer.matched_count, kinds(answer)) == (2, [])
+    await days_pass(today, 1)
+    await read(today, balance)
+    assert (await reconciled(today, days_ago=2)).complete
+
+
+async def test_what_the_provider_has_not_listed_is_missing_there(today: Payments) -> None:
+    answer = await reconciled(today, days_ago=0)
+    assert not answer.complete
+    assert kinds(answer) == [
+        ("MISSING_AT_PROVIDER", CHARGE),
+        ("MISSING_AT_PROVIDER", f"{CHARGE}/refunds/part"),
+    ]
+    assert answer.findings[0].booked_amount.units == AMOUNT_MINOR // 100
+    assert not answer.findings[0].HasField("provider_amount")
+
+
+@pytest.mark.parametrize(
+    ("row", "finding"),
+    [
+        ((CHARGE, "CHARGE", 1250), ("DUPLICATE", CHARGE)),
+        ((f"{CHARGE}0", "CHARGE", 1250), ("MISSING_HERE", f"{CHARGE}0")),
+        (
+            (f"{CHARGE}/refunds/part", "REFUND_FAILURE", 250),
+            ("DIFFERENT_STATE", f"{CHARGE}/refunds/part"),
+        ),
+    ],
+)
+async def test_a_row_too_many_is_found(
+    today: Payments, balance: StripeBalance, row: tuple[str, str, int], finding: tuple[str, str]
+) -> None:
+    await days_pass(today, 1)
+    await read(today, balance)
+    act_for_all("payments")
+    async with today.database.begin() as tx:
+        await tx.execute(
+            """
+                INSERT INTO balance_transactions (merchant, customer, source, balance_transaction,
+                                                  type, amount_minor, fee_minor, currency,
+                                                  create_time)
+                VALUES ('acme', 'ann', $1, 'txn_2', $2, $3, 0, 'EUR', $4)
+            """,
+            *row,
+            today.clock.now() - timedelta(days=1),
+        )
+    assert kinds(await reconciled(today, days_ago=1)) == [finding]
+
+
+async def test_another_amount_is_found_on_both_sides(
+    today: Payments, balance: StripeBalance
+) -> None:
+    await days_pass(today, 1)
+    await read(today, balance)
+    act_for_all("payments")
+    async with today.database.begin() as tx:
+        await tx.execute(
+            "UPDATE balance_transactions SET amount_minor = amount_minor + 1 WHERE type = 'CHARGE'"
+        )
+    answer = await reconciled(today, days_ago=1)
+    assert kinds(answer) == [("DIFFERENT_AMOUNT", CHARGE)]
+    [found] = answer.findings
+    assert found.provider_amount.nanos - found.booked_amount.nanos == 10_000_000
+
+
+async def test_payouts_are_listed_the_latest_first(paid: Payments, balance: StripeBalance) -> None:
+    await days_pass(paid, 3)
+    await read(paid, balance)
+    answer = await paid.call(payments_pb2.ListPayoutsRequest(parent="merchants/acme"))
+    [payout] = answer.payouts
+    assert payout.charge_amount == to_money(AMOUNT_MINOR, "EUR")
+    assert payout.fee_amount == to_money(FEE_MINOR, "EUR")
+    assert payout.amount == to_money(AMOUNT_MINOR - FEE_MINOR, "EUR")
+    assert answer.next_page_token == ""

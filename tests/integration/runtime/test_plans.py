@@ -33,6 +33,7 @@ EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
+    "payments.store.reconciliation._COMPARE": "a merchant's question about one day",
     "payments.store.provider_balance._SHARES": "what a payout has paid out, once a day and currency",
     "scheduler.store.orders._CHANGED_SINCE": "an operator's walk, after the catalog was restored",
     "scheduler.store.standing_orders._CHANGED_SINCE": "an operator's walk, as that of orders",

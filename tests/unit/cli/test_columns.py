@@ -12,6 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from cli import (
+    books,
     contacts,
     deliveries,
     disputes,
@@ -72,6 +73,8 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Dispute.Evidence, disputes.EVIDENCE_COLUMNS),
     (payments_pb2.DisputePolicy, disputes.POLICY_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
+    (payments_pb2.Payout, books.PAYOUT_COLUMNS),
+    (payments_pb2.ReconciliationFinding, books.FINDING_COLUMNS),
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),

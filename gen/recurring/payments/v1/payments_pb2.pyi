@@ -1308,6 +1308,136 @@ class LedgerEntry(_message.Message):
 Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
+class Payout(_message.Message):
+    """What a payout of the provider brought to a merchant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_PAYOUT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CHARGE_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFUND_AMOUNT_FIELD_NUMBER: _builtins.int
+    DISPUTE_AMOUNT_FIELD_NUMBER: _builtins.int
+    OTHER_AMOUNT_FIELD_NUMBER: _builtins.int
+    FEE_AMOUNT_FIELD_NUMBER: _builtins.int
+    TRANSACTION_COUNT_FIELD_NUMBER: _builtins.int
+    ARRIVE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/payouts/{payout}`, derived from the provider's id."""
+    provider_payout_id: _builtins.str
+    """The provider's id. One payout may bring something to several merchants."""
+    transaction_count: _builtins.int
+    """Of so many transactions of the provider's."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the merchant got: all that follows together, less the fees."""
+
+    @_builtins.property
+    def charge_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def refund_amount(self) -> _money_pb2.Money:
+        """Negative, as what disputes took; what came back counts the other way."""
+
+    @_builtins.property
+    def dispute_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def other_amount(self) -> _money_pb2.Money:
+        """What the provider names otherwise."""
+
+    @_builtins.property
+    def fee_amount(self) -> _money_pb2.Money:
+        """What the provider kept."""
+
+    @_builtins.property
+    def arrive_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        provider_payout_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        charge_amount: _money_pb2.Money | None = ...,
+        refund_amount: _money_pb2.Money | None = ...,
+        dispute_amount: _money_pb2.Money | None = ...,
+        other_amount: _money_pb2.Money | None = ...,
+        fee_amount: _money_pb2.Money | None = ...,
+        transaction_count: _builtins.int = ...,
+        arrive_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "arrive_time", b"arrive_time", "charge_amount", b"charge_amount", "dispute_amount", b"dispute_amount", "fee_amount", b"fee_amount", "other_amount", b"other_amount", "refund_amount", b"refund_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "arrive_time", b"arrive_time", "charge_amount", b"charge_amount", "dispute_amount", b"dispute_amount", "fee_amount", b"fee_amount", "name", b"name", "other_amount", b"other_amount", "provider_payout_id", b"provider_payout_id", "refund_amount", b"refund_amount", "transaction_count", b"transaction_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Payout: _TypeAlias = Payout  # noqa: Y015
+
+@_typing.final
+class ReconciliationFinding(_message.Message):
+    """What the books and the provider's list do not agree on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReconciliationFinding._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: ReconciliationFinding._Kind.ValueType  # 0
+        MISSING_HERE: ReconciliationFinding._Kind.ValueType  # 1
+        """The provider lists it, and nothing is known of it here."""
+        MISSING_AT_PROVIDER: ReconciliationFinding._Kind.ValueType  # 2
+        """It is booked here, and the provider does not list it."""
+        DIFFERENT_AMOUNT: ReconciliationFinding._Kind.ValueType  # 3
+        DIFFERENT_STATE: ReconciliationFinding._Kind.ValueType  # 4
+        """The provider lists it, and here it is not over, or ended without money."""
+        DUPLICATE: ReconciliationFinding._Kind.ValueType  # 5
+        """The provider lists it more than once."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: ReconciliationFinding.Kind.ValueType  # 0
+    MISSING_HERE: ReconciliationFinding.Kind.ValueType  # 1
+    """The provider lists it, and nothing is known of it here."""
+    MISSING_AT_PROVIDER: ReconciliationFinding.Kind.ValueType  # 2
+    """It is booked here, and the provider does not list it."""
+    DIFFERENT_AMOUNT: ReconciliationFinding.Kind.ValueType  # 3
+    DIFFERENT_STATE: ReconciliationFinding.Kind.ValueType  # 4
+    """The provider lists it, and here it is not over, or ended without money."""
+    DUPLICATE: ReconciliationFinding.Kind.ValueType  # 5
+    """The provider lists it more than once."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    BOOKED_AMOUNT_FIELD_NUMBER: _builtins.int
+    PROVIDER_AMOUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___ReconciliationFinding.Kind.ValueType
+    source: _builtins.str
+    """The charge or refund."""
+    @_builtins.property
+    def booked_amount(self) -> _money_pb2.Money:
+        """What is booked, and what the provider lists; each absent where there is none."""
+
+    @_builtins.property
+    def provider_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        kind: Global___ReconciliationFinding.Kind.ValueType = ...,
+        source: _builtins.str = ...,
+        booked_amount: _money_pb2.Money | None = ...,
+        provider_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["booked_amount", b"booked_amount", "provider_amount", b"provider_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked_amount", b"booked_amount", "kind", b"kind", "provider_amount", b"provider_amount", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconciliationFinding: _TypeAlias = ReconciliationFinding  # noqa: Y015
+
+@_typing.final
 class AmountRules(_message.Message):
     """Which amounts the payment provider takes."""
 
@@ -2831,6 +2961,124 @@ class ListCreditTransactionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCreditTransactionsResponse: _TypeAlias = ListCreditTransactionsResponse  # noqa: Y015
+
+@_typing.final
+class ListPayoutsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPayoutsRequest: _TypeAlias = ListPayoutsRequest  # noqa: Y015
+
+@_typing.final
+class ListPayoutsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYOUTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def payouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payout]: ...
+    def __init__(
+        self,
+        *,
+        payouts: _abc.Iterable[Global___Payout] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "payouts", b"payouts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPayoutsResponse: _TypeAlias = ListPayoutsResponse  # noqa: Y015
+
+@_typing.final
+class ListReconciliationFindingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """The day (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        date: _date_pb2.Date | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReconciliationFindingsRequest: _TypeAlias = ListReconciliationFindingsRequest  # noqa: Y015
+
+@_typing.final
+class ListReconciliationFindingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    MATCHED_COUNT_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """Whether the provider's list of the day was read to its end; else what is missing there may still come."""
+    matched_count: _builtins.int
+    """How many charges, refunds and refunds that came back agree."""
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconciliationFinding]:
+        """What does not, by the name of the charge or refund."""
+
+    def __init__(
+        self,
+        *,
+        complete: _builtins.bool = ...,
+        matched_count: _builtins.int = ...,
+        findings: _abc.Iterable[Global___ReconciliationFinding] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "findings", b"findings", "matched_count", b"matched_count", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReconciliationFindingsResponse: _TypeAlias = ListReconciliationFindingsResponse  # noqa: Y015
 
 @_typing.final
 class EraseCustomerRequest(_message.Message):

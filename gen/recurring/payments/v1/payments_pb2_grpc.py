@@ -212,6 +212,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.FromString,
                 _registered_method=True)
+        self.ListPayouts = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListPayouts',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsResponse.FromString,
+                _registered_method=True)
+        self.ListReconciliationFindings = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListReconciliationFindings',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.FromString,
+                _registered_method=True)
         self.BatchCheckMandates = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
@@ -596,6 +606,22 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPayouts(self, request, context):
+        """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
+        charges, refunds, disputes and fees come to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReconciliationFindings(self, request, context):
+        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
+        whatever the day that the other side has it on. Nothing is changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchCheckMandates(self, request, context):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
         of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -823,6 +849,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListLedgerEntries,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'ListPayouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPayouts,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsResponse.SerializeToString,
+            ),
+            'ListReconciliationFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReconciliationFindings,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.SerializeToString,
             ),
             'BatchCheckMandates': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckMandates,
@@ -1802,6 +1838,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListLedgerEntries',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPayouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListPayouts',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReconciliationFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListReconciliationFindings',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

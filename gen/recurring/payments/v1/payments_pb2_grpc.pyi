@@ -236,6 +236,14 @@ class PaymentsServiceStub:
     """
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerEntriesRequest, _payments_pb2.ListLedgerEntriesResponse]
     """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
+    ListPayouts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListPayoutsRequest, _payments_pb2.ListPayoutsResponse]
+    """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
+    charges, refunds, disputes and fees come to.
+    """
+    ListReconciliationFindings: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListReconciliationFindingsRequest, _payments_pb2.ListReconciliationFindingsResponse]
+    """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
+    whatever the day that the other side has it on. Nothing is changed.
+    """
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
     of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -669,6 +677,26 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_payments_pb2.ListLedgerEntriesResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListLedgerEntriesResponse]:
         """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
+
+    @_abc_1.abstractmethod
+    def ListPayouts(
+        self,
+        request: _payments_pb2.ListPayoutsRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListPayoutsRequest, _abc.Awaitable[_payments_pb2.ListPayoutsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListPayoutsResponse]:
+        """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
+        charges, refunds, disputes and fees come to.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReconciliationFindings(
+        self,
+        request: _payments_pb2.ListReconciliationFindingsRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListReconciliationFindingsRequest, _abc.Awaitable[_payments_pb2.ListReconciliationFindingsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListReconciliationFindingsResponse]:
+        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
+        whatever the day that the other side has it on. Nothing is changed.
+        """
 
     @_abc_1.abstractmethod
     def BatchCheckMandates(

@@ -507,6 +507,8 @@ CREATE TABLE balance_transactions (
     payout                  text        NOT NULL DEFAULT '',
     PRIMARY KEY (customer, merchant, balance_transaction)
 );
+CREATE INDEX balance_transactions_of_source ON balance_transactions (customer, merchant, source);
+CREATE INDEX balance_transactions_of_merchant ON balance_transactions (merchant, create_time);
 CREATE INDEX balance_transactions_of_payout ON balance_transactions (payout) WHERE payout <> '';
 -- For proofs, as that of charges.
 CREATE INDEX balance_transactions_create_time ON balance_transactions USING brin (create_time)
@@ -547,6 +549,7 @@ CREATE TABLE payouts (
     PRIMARY KEY (merchant, payout, currency),
     CHECK (amount_minor = charges_minor + refunds_minor + disputes_minor + others_minor - fees_minor)
 );
+CREATE INDEX payouts_by_time ON payouts (merchant, arrive_time DESC, payout DESC);
 
 -- Which time of the provider's balance is being read, and how far. One row.
 CREATE TABLE balance_reading (

@@ -1,0 +1,67 @@
+"""The books against the provider: payouts, and the comparison of a day."""
+
+from typing import Annotated
+
+import typer
+from google.type import date_pb2
+from recurring.payments.v1 import payments_pb2 as pb
+
+from cli.command import command, group
+from cli.connect import Session, all_pages
+from cli.names import last_id, short_name
+from cli.output import Columns
+from cli.values import format_money, format_timestamp, parse_date
+
+books = group("Compare the books with the payment provider's.")
+
+PAYOUT_COLUMNS: Columns[pb.Payout] = {
+    "arrives": lambda it: format_timestamp(it.arrive_time),
+    "amount": lambda it: format_money(it.amount),
+    "charges": lambda it: format_money(it.charge_amount),
+    "refunds": lambda it: format_money(it.refund_amount),
+    "disputes": lambda it: format_money(it.dispute_amount),
+    "others": lambda it: format_money(it.other_amount),
+    "fees": lambda it: format_money(it.fee_amount),
+    "transactions": lambda it: str(it.transaction_count),
+    "at the provider": lambda it: it.provider_payout_id,
+    "payout": lambda it: last_id(it.name),
+}
+FINDING_COLUMNS: Columns[pb.ReconciliationFinding] = {
+    "finding": lambda it: pb.ReconciliationFinding.Kind.Name(it.kind),
+    "of": lambda it: short_name(it.source),
+    "booked": lambda it: format_money(it.booked_amount) if it.HasField("booked_amount") else "",
+    "at the provider": lambda it: (
+        format_money(it.provider_amount) if it.HasField("provider_amount") else ""
+    ),
+}
+
+
+@command(books, "payouts")
+async def list_payouts(session: Session) -> None:
+    """List what the provider has paid out, the latest arrival first."""
+    request = pb.ListPayoutsRequest(parent=session.parent)
+    payouts = await all_pages(session.payments.ListPayouts, request, "payouts")
+    session.output.many(payouts, PAYOUT_COLUMNS, "no payouts")
+
+
+@command(books, "reconcile")
+async def reconcile_day(
+    session: Session,
+    day: Annotated[
+        date_pb2.Date,
+        typer.Argument(parser=parse_date, metavar="DAY", help="The day (UTC), as 2027-01-31."),
+    ],
+) -> None:
+    """Compare a day with the provider's own list; show what does not agree."""
+    request = pb.ListReconciliationFindingsRequest(parent=session.parent, date=day)
+    findings: list[pb.ReconciliationFinding] = []
+    while True:
+        compared = await session.payments.ListReconciliationFindings(request)
+        findings += compared.findings
+        request.page_token = compared.next_page_token
+        if not request.page_token:
+            break
+    agree = f"{compared.matched_count} agree"
+    if not compared.complete:
+        agree += "; the provider's list of the day is not read to its end"
+    session.output.many(findings, FINDING_COLUMNS, f"nothing differs: {agree}")
