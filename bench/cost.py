@@ -112,7 +112,7 @@ async def _round(running: Stack, outside: peer.Outside, name: str, cycles: int) 
     postgres = running.cpu_seconds()["postgres"] - idle["postgres"]
     by_peer = replace(by_peer, cpu_seconds={**by_peer.cpu_seconds, "postgres": postgres})
     await seed.rest(running)
-    book = await _book(running, name, cycles)
+    book = await book_of(running, name, cycles)
     await seed.fill(running, book)
     running.checkpoint()
     before = await _spent(running)
@@ -123,7 +123,7 @@ async def _round(running: Stack, outside: peer.Outside, name: str, cycles: int) 
     return Round(by_peer, by_suite, before, after)
 
 
-async def _book(running: Stack, merchant: str, count: int) -> Book:
+async def book_of(running: Stack, merchant: str, count: int) -> Book:
     """Standing orders that are prepared, and due, when the clock is moved."""
     async with (
         aiohttp.ClientSession() as http,
