@@ -86,7 +86,12 @@ CHANGES = {
     ),
     "mode-as-announced": (
         "payments",
-        "UPDATE attempts SET mandate = 'consent' WHERE charge = 'tea-7-1'",
+        """
+        WITH permitted AS (
+            UPDATE verdicts SET mandate = 'consent', billing_mode = 'AUTOMATIC'
+            WHERE charge = 'tea-7-1')
+        UPDATE attempts SET mandate = 'consent' WHERE charge = 'tea-7-1'
+        """,
     ),
     "no-charge-after-withdrawal": (
         "payments",
