@@ -281,7 +281,9 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
         refund = calls["payments.CreateRefund"]
         refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))
         await refund.make(ann.shop, refund_id=f"r{number}", request_id=new_id())
-    await suite.sandbox.settle()
+        gift = {"credit_transaction_id": f"g{number}", "request_id": new_id()}
+        await calls["payments.CreateCreditTransaction"].make(ann.shop, **gift)
+    await dispute_all(ann)
 
     for call in calls.values():
         if call.takes("page_token"):
@@ -293,6 +295,16 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
             name=f"{ann.shop.name}/standingOrders/{name}", request_id=new_id()
         )
         await ann.shop.scheduler.CancelStandingOrder(cancel)
+
+
+async def dispute_all(ann: Customer) -> None:
+    """Ann's bank inquires about all that she has paid."""
+    request = payments_pb2.ListChargesRequest(parent=ann.name, state=payments_pb2.Charge.SUCCEEDED)
+    for charge in (await ann.shop.payments.ListCharges(request)).charges:
+        payment = charge.attempts[-1].provider_payment
+        asked = {"payment_intent": payment, "inquiry": True}
+        await ann.suite.sandbox.post("/provider/disputes", asked)
+    await ann.suite.sandbox.settle()
 
 
 async def read_pages(ann: Customer, call: Call, size: int) -> list[str]:
