@@ -156,8 +156,7 @@ ATTEMPT_PERMITTED = LocalClause(
       ON verdicts.customer = attempts.customer AND verdicts.merchant = attempts.merchant
       AND verdicts.charge = attempts.charge AND verdicts.number = attempts.number
       AND verdicts.permit = attempts.permit
-    WHERE attempts.state IN ('SUCCEEDED', 'UNKNOWN') AND UNSETTLED(start_time)
-      AND $1 IN ('', attempts.merchant)
+    WHERE UNSETTLED(start_time) AND $1 IN ('', attempts.merchant)
       AND (verdicts.charge IS NULL OR verdicts.reasons <> '{}'
            OR (verdicts.amount_minor, verdicts.currency, coalesce(verdicts.mandate, ''))
               <> (attempts.amount_minor, attempts.currency, attempts.mandate))
