@@ -12,7 +12,7 @@ from cli.events import SeenEvent, describe_event, read_event
 from cli.values import from_minor, to_timestamp
 
 OCCURRED = datetime(2026, 3, 31, 7, tzinfo=UTC)
-PARTS = {"ChargeRef", "OrderRef", "ChargePromise", "SubscriberPriceChange"}
+PARTS = {"ChargeRef", "OrderRef", "ChargePromise", "SubscriberPriceChange", "PaymentLine"}
 EVENT_TYPES = [
     file.DESCRIPTOR.message_types_by_name[name].full_name
     for file in (catalog, scheduler, payments, notify)
