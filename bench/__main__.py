@@ -15,6 +15,7 @@ from rich.console import Console
 from bench import (
     admission,
     bare_sql,
+    books,
     full_cycle,
     holds,
     imports,
@@ -87,6 +88,8 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     figures += run_loop(_holds(running, console))
     figures += run_loop(_quotes(running, console))
     figures += _imports(running, chosen, console)
+    with console.status("books"):
+        figures += run_loop(books.measure(running))
     return Report(datetime.now(UTC), runs, figures, running.memory_megabytes())
 
 
