@@ -12,6 +12,7 @@ from services.payments.domain.keys import (
     CreditTransactionKey,
     CustomerId,
     MerchantId,
+    derived_key,
 )
 from services.payments.domain.provider_amounts import (
     UnsupportedCurrencyError,
@@ -20,6 +21,9 @@ from services.payments.domain.provider_amounts import (
 )
 from services.payments.domain.refunds import Refund
 from services.runtime.money import AMOUNT_MINOR_MAX
+
+# What the ids of transactions that we make are derived with, from what they are for.
+_CREDIT = "credit"
 
 
 class CreditType(StrEnum):
@@ -100,7 +104,7 @@ def use_credit(charge: Charge, now: datetime) -> CreditTransaction:
     """What a charge that succeeded has used of its customer's credit."""
     return CreditTransaction(
         *charge.customer_key,
-        CreditTransactionId(str(uuid.uuid4())),
+        CreditTransactionId(derived_key(charge.key.name, _CREDIT)),
         CreditType.CHARGE,
         -charge.credit_minor,
         charge.currency,
@@ -114,7 +118,7 @@ def give_refund(refund: Refund, now: datetime) -> CreditTransaction:
     return CreditTransaction(
         refund.merchant,
         refund.customer,
-        CreditTransactionId(str(uuid.uuid4())),
+        CreditTransactionId(derived_key(refund.key.name, _CREDIT)),
         CreditType.REFUND,
         refund.credit_minor,
         refund.currency,

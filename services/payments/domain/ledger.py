@@ -95,8 +95,8 @@ def book_refund(
 ) -> Iterator[Transfer]:
     """The reverse of a charge, for what its payment method is given back, of the sale and of each tax.
 
-    `given_back` is what was given back of the charge before, by account. Of each tax the same part has
-    been given back then as of the amount, so that nothing is left of any once all is given back.
+    `given_back` is what was given back of the charge before, by account. The sale and each tax give
+    back the same part of what they still have, so that nothing is left of any once all is given back.
     """
     owner = (refund.merchant, refund.customer, refund.key.name)
     back_minor, currency = refund.method_minor, refund.currency
@@ -113,23 +113,30 @@ def book_refund_to_credit(
 
 def _credit_note(
     kind: str,
-    left_minor: int,
+    amount_minor: int,
     refund: Refund,
     charge: Charge,
     given_back: Mapping[str, int],
     now: datetime,
 ) -> Iterator[Transfer]:
     owner, currency = (refund.merchant, refund.customer, refund.key.name), refund.currency
-    all_minor = sum(given_back.values()) + left_minor
-    for account, tax_minor in taxes_of(charge).items():
-        due_minor = tax_minor * all_minor // charge.amount_minor - given_back.get(account, 0)
-        if (back_minor := min(max(due_minor, 0), left_minor)) > 0:
-            left_minor -= back_minor
-            yield Transfer(
-                *owner, f"{kind} {account}", account, RECEIVABLE, back_minor, currency, now
-            )
-    if left_minor:
-        yield Transfer(*owner, kind, REFUNDS, RECEIVABLE, left_minor, currency, now)
+    taxes = taxes_of(charge)
+    kept = {**taxes, REFUNDS: charge.amount_minor - sum(taxes.values())}
+    for account in kept:
+        kept[account] -= given_back.get(account, 0)
+    for account, minor in _shares(amount_minor, kept).items():
+        of_account = kind if account == REFUNDS else f"{kind} {account}"
+        yield Transfer(*owner, of_account, account, RECEIVABLE, minor, currency, now)
+
+
+def _shares(amount_minor: int, kept: Mapping[str, int]) -> dict[str, int]:
+    """An amount as parts of what accounts keep, none above it; the largest remainders round up."""
+    kept_minor = sum(kept.values())
+    shares = {account: amount_minor * minor // kept_minor for account, minor in kept.items()}
+    largest_first = sorted(kept, key=lambda account: -(amount_minor * kept[account] % kept_minor))
+    for account in largest_first[: amount_minor - sum(shares.values())]:
+        shares[account] += 1
+    return {account: minor for account, minor in shares.items() if minor}
 
 
 def comes_back(transfer: Transfer) -> bool:
