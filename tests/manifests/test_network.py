@@ -17,6 +17,8 @@ ADDRESS = re.compile(r"^(?:[a-z+]+:/{2,3})?(?:[^@/]*@)?([a-z][a-z0-9.-]*)(?::(\d
 DEFAULT_PORTS = {"https": 443}
 # Names of settings that lead to somebody.
 LEADING = re.compile(r"_(URL|TARGET|ENDPOINT)$")
+# Where customers go, and the service does not.
+PAGES = {"RECURRING_PAYMENT_PAGE_URL"}
 # Who answers at a host that is no pod's own name.
 OPERATORS_HOSTS = {f"{service}-db-rw": f"{service}-db" for service in SERVICES}
 OUTSIDE = "outside"
@@ -100,7 +102,8 @@ def leads(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[tuple[st
         environment["SMTP_ENDPOINT"] = (
             f"{environment['RECURRING_SMTP_HOST']}:{environment['RECURRING_SMTP_PORT']}"
         )
-    for name, value in environment.items():
+    for name in environment.keys() - PAGES:
+        value = environment[name]
         address = ADDRESS.match(value) if LEADING.search(name) and value else None
         if address:
             host = OPERATORS_HOSTS.get(address[1], address[1])

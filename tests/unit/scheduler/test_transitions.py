@@ -100,6 +100,9 @@ def test_every_state_is_reached() -> None:
 STATES_TOGETHER = {
     "open": ORDER.sources(OrderEvent.LAPSE),
     "withdrawable": ORDER.sources(OrderEvent.SKIP),
+    "holds units in the catalog, or has taken them": frozenset(
+        {OrderState.AWAITING_PAYMENT, OrderState.PAID}
+    ),
     "live": STANDING_ORDER.sources(StandingOrderEvent.CANCEL),
     "ended": frozenset(state for state in State if STANDING_ORDER.is_terminal(state)),
 }
