@@ -60,7 +60,8 @@ def test_the_python_example_comes_to_a_paid_order(
 ) -> None:
     printed = run([installed, ROOT / "examples" / "python" / "example.py"], ROOT, suite_stack)
     lines = printed.splitlines()
-    assert "refused: FIELD_INVALID {'mandate.evidence': 'value is required'}" in lines
+    rule = "must be set if await_confirmation is not, and only then"
+    assert f"refused: FIELD_INVALID {{'mandate.evidence': '{rule}'}}" in lines
     events = [json.loads(line) for line in lines if line.startswith("{")]
     assert [event["type"].rpartition(".")[2] for event in events] == [
         "OrderUpcoming",

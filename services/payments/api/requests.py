@@ -290,7 +290,7 @@ def read_new_mandate(
     pending = wanted.await_confirmation
     violations.require(
         "mandate.evidence",
-        "must be set, or await_confirmation, and not both",
+        "must be set if await_confirmation is not, and only then",
         met=wanted.HasField("evidence") is not pending,
     )
     evidence = b""

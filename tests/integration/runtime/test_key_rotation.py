@@ -58,6 +58,7 @@ NOT_ENCRYPTED = {
     ("outbox", "data"), *((f"outbox_{number}", "data") for number in range(8)),
     ("failed_events", "event"), ("phone_codes", "salt"),
     ("phone_codes", "code_hash"), ("code_limits", "subject_blind_index"),
+    ("payment_links", "token_hash"),
 }  # fmt: skip
 
 
