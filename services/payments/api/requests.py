@@ -154,9 +154,13 @@ def read_payment_by_link(
     """Whose link it is, its token, what is paid with, and how much. Raises like `read_name`."""
     merchant = read_name(MERCHANT, request.parent)
     violations = Violations()
+    method = PAYMENT_METHOD.key(request.payment_method)
+    violations.require(
+        "payment_method", f"must be of {request.parent}", met=method.merchant == merchant
+    )
     amount = read_money(violations, "amount", request.amount)
     violations.check()
-    return merchant, request.link_token, PAYMENT_METHOD.key(request.payment_method), amount
+    return merchant, request.link_token, method, amount
 
 
 def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:
