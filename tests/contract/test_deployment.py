@@ -26,7 +26,7 @@ from tests.contract.deployment import (
 from tests.contract.every_call import Call
 from tests.contract.test_every_call import refusals
 from tests.contract.test_refusals import NOT_FOUND
-from tests.suite import Client, new_id, refused
+from tests.suite import Client, new_id, recorder, refused
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,14 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
     if TARGET_VARIABLE in os.environ and KEYS_VARIABLE not in os.environ:
         client = client_of(os.environ)
         yield Deployment(client, tag)
+        otherwise = await recorder.repeat_all()
         await client.close()
     else:
         suite = suite_of(request)
         yield Deployment(suite.client(), tag)
+        otherwise = await recorder.repeat_all()
         await suite.close()
+    assert otherwise == []
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,15 @@ OUT_OF_REACH = {
     "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes minutes: tests/unit/scheduler",
     "PHONE_COUNTRY_NOT_ALLOWED": "needs a setting: tests/integration/notify/test_binding.py",
     "CODE_BUDGET_SPENT": "takes a hundred codes: tests/integration/notify/test_binding.py",
+    "payments.ListPayouts PAGED": "takes payouts: tests/integration/payments/test_provider_balance.py",
     "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.
 _MUTATIONS = {"REQUEST_ID_REUSED"}
 # How the methods are called that change nothing; every other one is a mutation.
-READING = ("Get", "List", "Preview", "Explain", "Forecast", "Simulate", "BatchCheck", "BatchQuote")
+READING = (
+    "Get", "List", "Preview", "Explain", "Forecast", "Simulate", "Resolve", "BatchCheck", "BatchQuote",
+)  # fmt: skip
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}
 

@@ -26,6 +26,7 @@ RESOURCES = (
     "standing_order",
     "scheduler_settings",
     "dunning_policy",
+    "dispute_policy",
     "catalog_settings",
     "contact",
     "rule_pack",

@@ -13,7 +13,7 @@ from services.payments.domain.provider_balance import BalanceTransaction
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.http_client import HttpClient
 from services.runtime.rpc.conversions import to_date, to_money
-from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments
+from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, ORDER, Payments
 from tests.integration.sandbox.process import PROVIDER_API_KEY
 
 FEE_MINOR = 43
@@ -269,3 +269,23 @@ async def test_payouts_are_listed_the_latest_first(paid: Payments, balance: Stri
     assert payout.fee_amount == to_money(FEE_MINOR, "EUR")
     assert payout.amount == to_money(AMOUNT_MINOR - FEE_MINOR, "EUR")
     assert answer.next_page_token == ""
+
+
+async def test_payouts_are_read_to_their_end_page_by_page(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await days_pass(paid, 3)
+    second = f"{ORDER.rpartition('/')[0]}/2"
+    await paid.announce(paid.notice(second))
+    await paid.fall_due(paid.due(second))
+    await paid.work()
+    await days_pass(paid, 3)
+    await read(paid, balance)
+    request = payments_pb2.ListPayoutsRequest(parent="merchants/acme", page_size=1)
+    first = await paid.call(request)
+    request.page_token = first.next_page_token
+    last = await paid.call(request)
+    assert last.next_page_token == ""
+    arrivals = [page.payouts[0].arrive_time.seconds for page in (first, last)]
+    assert arrivals == sorted(arrivals, reverse=True)
+    assert first.payouts[0].name != last.payouts[0].name
