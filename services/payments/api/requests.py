@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import MandateCheck
@@ -53,6 +52,7 @@ from services.runtime.rpc.conversions import (
     read_bound,
     read_date,
     read_money,
+    read_signed_money,
     read_timestamp,
 )
 from services.runtime.rpc.names import read_name
@@ -202,14 +202,9 @@ def read_new_credit_transaction(
     """What is to be given to a customer, or taken. Raises like `read_name`."""
     wanted = request.credit_transaction
     violations = Violations()
-    taken = wanted.amount.units < 0 or wanted.amount.nanos < 0
-    size = money_pb2.Money(
-        currency_code=wanted.amount.currency_code,
-        units=-wanted.amount.units if taken else wanted.amount.units,
-        nanos=-wanted.amount.nanos if taken else wanted.amount.nanos,
-    )
-    amount = read_money(violations, "credit_transaction.amount", size)
+    amount = read_signed_money(violations, "credit_transaction.amount", wanted.amount)
     violations.check()
+    taken = amount.amount_minor < 0
     type_ = CreditType(payments_pb2.CreditTransaction.Type.Name(wanted.type))
     if type_ not in (TAKING_TYPES if taken else GIVING_TYPES):
         rule = (
@@ -221,7 +216,7 @@ def read_new_credit_transaction(
         *read_name(CUSTOMER, request.parent),
         CreditTransactionId(request.credit_transaction_id),
         type_,
-        -amount.amount_minor if taken else amount.amount_minor,
+        amount.amount_minor,
         amount.currency,
         source="",
         create_time=now,
@@ -261,11 +256,14 @@ def read_balances(
     return merchant, as_of_time
 
 
-def read_day(request: payments_pb2.ListReconciliationFindingsRequest) -> tuple[MerchantId, date]:
-    """Whose day is to be compared. Raises like `read_name`."""
+def read_day(
+    request: payments_pb2.ListReconciliationFindingsRequest, now: datetime
+) -> tuple[MerchantId, date]:
+    """Whose day is to be compared, of those that have begun. Raises like `read_name`."""
     merchant = read_name(MERCHANT, request.parent)
     violations = Violations()
     day = read_date(violations, "date", request.date)
+    violations.require("date", "must not be after today (UTC)", met=day <= now.date())
     violations.check()
     return merchant, day
 

@@ -57,23 +57,39 @@ _NO_UUID = uuid.UUID(int=0)
 
 def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Money:
     """A positive amount in whole minor units, of at most twelve digits."""
+    amount = _read_whole(violations, field, money)
+    if amount is not None and (money.nanos < 0 or not 0 < amount.amount_minor <= AMOUNT_MINOR_MAX):
+        most = format_minor(AMOUNT_MINOR_MAX, amount.currency)
+        violations.add(field, f"must be more than 0 and at most {most}")
+    return amount or _NO_MONEY
+
+
+def read_signed_money(violations: Violations, field: str, money: money_pb2.Money) -> Money:
+    """An amount above or below 0 in whole minor units, of at most twelve digits."""
+    amount = _read_whole(violations, field, money)
+    if amount is not None and (
+        money.units * money.nanos < 0 or not 0 < abs(amount.amount_minor) <= AMOUNT_MINOR_MAX
+    ):
+        most = format_minor(AMOUNT_MINOR_MAX, amount.currency)
+        violations.add(field, f"must be at most {most} above or below 0, and not 0")
+    return amount or _NO_MONEY
+
+
+def _read_whole(violations: Violations, field: str, money: money_pb2.Money) -> Money | None:
+    """An amount in whole minor units of its currency; None if it is none."""
     currency = money.currency_code
     if currency not in DIGITS:
         # The value is not repeated: it could be anything.
         violations.add(f"{field}.currency_code", "must be a current currency of ISO 4217")
-        return _NO_MONEY
+        return None
     nanos_per_minor = NANOS_PER_UNIT // _FACTORS[currency]
     if money.nanos % nanos_per_minor or not -NANOS_PER_UNIT < money.nanos < NANOS_PER_UNIT:
         violations.add(
             f"{field}.nanos",
             f"must be whole minor units of {currency}, which has {DIGITS[currency]} decimal digits",
         )
-        return _NO_MONEY
-    amount = from_money(money)
-    if money.nanos < 0 or not 0 < amount.amount_minor <= AMOUNT_MINOR_MAX:
-        most = format_minor(AMOUNT_MINOR_MAX, currency)
-        violations.add(field, f"must be more than 0 and at most {most}")
-    return amount
+        return None
+    return from_money(money)
 
 
 def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:

@@ -21,6 +21,7 @@ from services.runtime.rpc.conversions import (
     read_bound,
     read_date,
     read_money,
+    read_signed_money,
     read_timestamp,
     read_uuid,
     to_money,
@@ -111,6 +112,28 @@ def test_an_amount_that_is_no_price_is_refused_by_its_field(
     violations = Violations()
     read_money(violations, "price", money)
     assert faults(violations) == [field]
+
+
+@pytest.mark.parametrize(
+    "money",
+    [
+        money_pb2.Money(currency_code="EUR"),
+        money_pb2.Money(currency_code="EUR", units=-(2**63)),
+        money_pb2.Money(currency_code="EUR", units=1, nanos=-10_000_000),
+        to_money(-AMOUNT_MINOR_MAX - 1, "EUR"),
+    ],
+)
+def test_an_amount_that_is_no_change_is_refused(money: money_pb2.Money) -> None:
+    violations = Violations()
+    read_signed_money(violations, "amount", money)
+    assert faults(violations) == ["amount"]
+
+
+@pytest.mark.parametrize("amount_minor", [-AMOUNT_MINOR_MAX, -1, 1, AMOUNT_MINOR_MAX])
+def test_a_change_is_above_or_below_nothing(amount_minor: int) -> None:
+    violations = Violations()
+    read = read_signed_money(violations, "amount", to_money(amount_minor, "EUR"))
+    assert (read, faults(violations)) == (Money(amount_minor, "EUR"), [])
 
 
 def test_the_largest_amount_is_accepted() -> None:
