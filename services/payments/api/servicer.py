@@ -597,7 +597,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ListReconciliationFindings(
         self, request: payments_pb2.ListReconciliationFindingsRequest, _context: object
     ) -> payments_pb2.ListReconciliationFindingsResponse:
-        merchant, day = requests.read_day(request)
+        merchant, day = requests.read_day(request, self._clock.now())
         page = read_page(request, keys=2)
         source, kind = page.after or ("", "")
         async with self._database.read() as connection:

@@ -27,7 +27,10 @@ ANNOUNCED_MORE = {
 CHANGED_ROWS = (
     (
         "payments",
-        "UPDATE attempts SET mandate = 'none' WHERE charge = 'tea-1-{}'",
+        """
+        WITH permitted AS (UPDATE verdicts SET mandate = 'none' WHERE charge = 'tea-1-{0}')
+        UPDATE attempts SET mandate = 'none' WHERE charge = 'tea-1-{0}'
+        """,
         "mandate-covered",
     ),
     (

@@ -3028,7 +3028,7 @@ class ListReconciliationFindingsRequest(_message.Message):
     page_token: _builtins.str
     @_builtins.property
     def date(self) -> _date_pb2.Date:
-        """The day (UTC)."""
+        """The day (UTC): today or earlier."""
 
     def __init__(
         self,
