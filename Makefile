@@ -115,10 +115,11 @@ imports: $(SETUP) ## Check who may import whom
 	@$(BIN)/lint-imports
 
 # The tests wait more than they compute, so three shares of them run side by side, each with servers of
-# its own: those of a whole suite, those that start and stop single servers, and the rest. Each takes some
-# 12 minutes on two cores.
+# its own: those of a whole suite, those of single servers, and the rest. Each takes some 20 minutes on two
+# cores, which all three together keep busy.
 SUITE_TESTS := tests/contract tests/faults
-SERVER_TESTS := tests/integration/embedded tests/integration/gateway tests/integration/runtime tests/clients
+SERVER_TESTS := tests/clients \
+	$(addprefix tests/integration/,catalog embedded gateway notify runtime)
 
 test: setup ## Run every test
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-suite test-servers test-parts
