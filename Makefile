@@ -114,8 +114,8 @@ types: $(SETUP) ## Check the types
 imports: $(SETUP) ## Check who may import whom
 	@$(BIN)/lint-imports
 
-# The tests wait more than they compute, so three shares of them run side by side, each with servers of
-# its own: those of a whole suite, those of single servers, and the rest. Each takes some 20 minutes on two
+# Tests wait as well as compute, so three shares of them run side by side, each with servers of its own:
+# those of a whole suite, those of single servers, and the rest. Each takes some 20 minutes on two
 # cores, which all three together keep busy.
 SUITE_TESTS := tests/contract tests/faults
 SERVER_TESTS := tests/clients \
