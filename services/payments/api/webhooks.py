@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients import bank_debit_webhooks, stripe_webhooks
-from services.payments.clients.stripe_webhooks import WebhookRefusedError
+from services.payments.clients.webhook_forms import WebhookRefusedError
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response

@@ -4,25 +4,19 @@ Source: https://developer.gocardless.com/api-reference#webhooks and #events, rea
 signs the bytes alone, without a time: one that is sent again is known by the ids of its events.
 """
 
-import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from hashlib import sha256
-from typing import Any
 
 import orjson
 
 from services.payments.clients.bank_debit import BANK_DEBIT
-from services.payments.clients.stripe_webhooks import WebhookRefusedError, read_name
-from services.payments.domain.keys import ChargeKey, RefundKey
-from services.payments.domain.webhooks import (
-    NO_CHARGE,
-    NO_CUSTOMER,
-    NO_MERCHANT,
-    WebhookEvent,
-    WebhookSubject,
+from services.payments.clients.webhook_forms import (
+    WebhookRefusedError,
+    check_signatures,
+    read_metadata,
+    read_name,
 )
-from services.payments.names import CHARGE, REFUND
+from services.payments.domain.webhooks import WebhookEvent, WebhookSubject
 
 PROVIDER = BANK_DEBIT
 SIGNATURE_HEADER = "webhook-signature"
@@ -35,11 +29,7 @@ _MOVED = frozenset({"confirmed", "paid_out", "chargeback_cancelled", "paid"})
 
 def verify(body: bytes, header: str | None, secrets: Sequence[bytes], _now: datetime) -> None:
     """Check that one of the secrets has signed these bytes. Raises WebhookRefusedError."""
-    given = (header or "").encode()
-    expected = [hmac.new(secret, body, sha256).hexdigest().encode() for secret in secrets]
-    # Each in constant time.
-    if not any(hmac.compare_digest(each, given) for each in expected):
-        raise WebhookRefusedError("the signature is not of this body")
+    check_signatures(body, [(header or "").encode()], secrets)
 
 
 def read_events(body: bytes) -> list[WebhookEvent]:
@@ -70,21 +60,5 @@ def _read(events: Sequence[object]) -> Iterator[WebhookEvent]:
             object=read_name(about, "object"),
             object_state=read_name(action, "action"),
             moved=action in _MOVED,
-            **_ours(subject, event.get("resource_metadata")),
+            **read_metadata(subject, event.get("resource_metadata")),
         )
-
-
-def _ours(subject: WebhookSubject, metadata: object) -> Mapping[str, Any]:
-    """The charge, or the refund, that a resource says that it was made for; nothing if it says none."""
-    named = metadata if isinstance(metadata, dict) else {}
-    try:
-        if subject is WebhookSubject.PAYMENT:
-            charge: ChargeKey = CHARGE.key(str(named.get("charge")))
-            key = read_name(named.get("attempt"), "attempt")
-            return {**charge._asdict(), "idempotency_key": key}
-        if subject is WebhookSubject.REFUND:
-            refund: RefundKey = REFUND.key(str(named.get("refund")))
-            return refund._asdict()
-    except (ValueError, WebhookRefusedError):
-        pass
-    return {"merchant": NO_MERCHANT, "customer": NO_CUSTOMER, "charge": NO_CHARGE}

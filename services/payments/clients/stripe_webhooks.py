@@ -5,24 +5,19 @@ library does the same in `stripe.WebhookSignature`, for 21 MB of memory and by t
 test compares the two.
 """
 
-import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import Any
 
 import orjson
 
-from services.payments.domain.keys import ChargeKey, RefundKey
-from services.payments.domain.webhooks import (
-    NO_CHARGE,
-    NO_CUSTOMER,
-    NO_MERCHANT,
-    WebhookEvent,
-    WebhookSubject,
+from services.payments.clients.webhook_forms import (
+    WebhookRefusedError,
+    check_signatures,
+    read_metadata,
+    read_name,
 )
-from services.payments.names import CHARGE, REFUND
+from services.payments.domain.webhooks import WebhookEvent, WebhookSubject
 
 PROVIDER = "stripe"
 SIGNATURE_HEADER = "stripe-signature"
@@ -31,24 +26,20 @@ TOLERANCE = timedelta(minutes=5)
 # One a secret while two are in use, and as many of other schemes.
 SIGNATURES_MAX = 8
 SIGNATURE_HEADER_MAX_CHARACTERS = 2048
-# Of ids, types and states; theirs are far shorter.
-NAME_MAX_CHARACTERS = 255
 _SCHEME = "v1"
+_SUBJECTS = {
+    "payment_intent": WebhookSubject.PAYMENT,
+    "refund": WebhookSubject.REFUND,
+    "dispute": WebhookSubject.DISPUTE,
+}
 _UNIX_TIME = re.compile(r"[0-9]{1,12}")
-
-
-class WebhookRefusedError(Exception):
-    """A webhook that is not the provider's, or none at all; the message names no secret."""
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[bytes], now: datetime) -> None:
     """Check that one of the secrets has signed these bytes lately. Raises WebhookRefusedError."""
     sign_time, signatures = _parsed(header or "")
     signed = str(sign_time).encode() + b"." + body
-    expected = [hmac.new(secret, signed, sha256).hexdigest().encode() for secret in secrets]
-    # Each in constant time.
-    if not any(hmac.compare_digest(e, s.encode()) for e in expected for s in signatures):
-        raise WebhookRefusedError("the signature is not of this body")
+    check_signatures(signed, [signature.encode() for signature in signatures], secrets)
     # After the signature: what is forged is called so, however old it is said to be.
     if now.timestamp() - sign_time > TOLERANCE.total_seconds():
         raise WebhookRefusedError("it was signed too long ago")
@@ -83,9 +74,7 @@ def read_events(body: bytes) -> list[WebhookEvent]:
     if not isinstance(shown, dict):
         raise WebhookRefusedError("the event is about nothing")
     subject = _SUBJECTS.get(str(shown.get("object")), WebhookSubject.OTHER)
-    metadata = shown.get("metadata")
-    ours = _ours(subject, metadata if isinstance(metadata, dict) else {})
-    told = WebhookEvent(
+    about = WebhookEvent(
         provider=PROVIDER,
         event=read_name(event.get("id"), "id"),
         type=read_name(event.get("type"), "type"),
@@ -93,35 +82,6 @@ def read_events(body: bytes) -> list[WebhookEvent]:
         object=read_name(shown.get("id", ""), "object"),
         object_state=read_name(shown.get("status") or "", "status"),
         moved=shown.get("status") == "succeeded",
-        **ours,
+        **read_metadata(subject, shown.get("metadata")),
     )
-    return [told]
-
-
-_SUBJECTS = {
-    "payment_intent": WebhookSubject.PAYMENT,
-    "refund": WebhookSubject.REFUND,
-    "dispute": WebhookSubject.DISPUTE,
-}
-
-
-def read_name(value: object, what: str) -> str:
-    """A word of the provider's that is kept. PostgreSQL has no texts with NUL."""
-    if not isinstance(value, str) or len(value) > NAME_MAX_CHARACTERS or "\0" in value:
-        raise WebhookRefusedError(f"the event's {what} is no name")
-    return value
-
-
-def _ours(subject: WebhookSubject, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The charge, or the refund, that an object says that it was made for; nothing if it says none."""
-    try:
-        if subject is WebhookSubject.PAYMENT:
-            charge: ChargeKey = CHARGE.key(str(metadata.get("charge")))
-            key = read_name(metadata.get("attempt"), "attempt")
-            return {**charge._asdict(), "idempotency_key": key}
-        if subject is WebhookSubject.REFUND:
-            refund: RefundKey = REFUND.key(str(metadata.get("refund")))
-            return refund._asdict()
-    except (ValueError, WebhookRefusedError):
-        pass
-    return {"merchant": NO_MERCHANT, "customer": NO_CUSTOMER, "charge": NO_CHARGE}
+    return [about]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.provider.webhooks import signature
-from services.payments.clients.stripe_webhooks import TOLERANCE, WebhookRefusedError, verify
+from services.payments.clients.stripe_webhooks import TOLERANCE, verify
+from services.payments.clients.webhook_forms import WebhookRefusedError
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 bodies = st.text(st.characters(codec="utf-8"), max_size=200)
