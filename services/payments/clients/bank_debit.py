@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from services.payments.clients.provider import Card, ProviderUnreachable
+from services.payments.clients.provider_requests import send
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.bank_debits import SCHEME_CURRENCIES, amount_rules
@@ -26,7 +27,7 @@ from services.payments.domain.outcomes import (
 from services.payments.domain.payment_methods import PaymentMethodKind
 from services.payments.domain.providers import Capabilities
 from services.payments.domain.refunds import Refund
-from services.runtime.http_client import HttpClient, HttpError
+from services.runtime.http_client import HttpClient
 
 BANK_DEBIT = "bank-debit"
 VERSION = "2015-07-06"
@@ -330,19 +331,8 @@ class BankDebitProvider:
             query=query,
             headers=headers,
         )
-        try:
-            # Charges alone are held back. Look-ups go on, so that they find out when it is back.
-            holds_back = (method, path) == _CHARGE
-            answer = await (
-                self._limits.send(request, holds_back=holds_back) if self._limits else request()
-            )
-            body = answer.json()
-        except (HttpError, ValueError) as error:
-            # Its class says enough, and holds nothing that was sent.
-            return Unknown(type(error).__name__)
-        if not isinstance(body, dict):
-            return Unknown(f"status {answer.status} without an object")
-        return _Answer(answer.status, body)
+        sent = await send(request, self._limits, holds_back=(method, path) == _CHARGE)
+        return sent if isinstance(sent, Unknown) else _Answer(*sent)
 
 
 def _metadata(shown: Mapping[str, Any]) -> Mapping[str, Any]:

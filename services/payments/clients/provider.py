@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from services.payments.clients.provider_requests import send
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.stripe_disputes import EXPAND, read_dispute
 from services.payments.domain.attempts import Attempt
@@ -31,7 +32,7 @@ from services.payments.domain.provider_amounts import amount_rules, to_provider
 from services.payments.domain.providers import Capabilities
 from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
-from services.runtime.http_client import HttpClient, HttpError
+from services.runtime.http_client import HttpClient
 
 STRIPE = "stripe"
 REQUEST_TIMEOUT_SECONDS = 10.0
@@ -463,19 +464,8 @@ class StripeProvider:
             query=query,
             headers=headers,
         )
-        try:
-            # Charges alone are held back. Look-ups go on, so that they find out when it is back.
-            holds_back = (method, path) == _CHARGE
-            answer = await (
-                self._limits.send(request, holds_back=holds_back) if self._limits else request()
-            )
-            body = answer.json()
-        except (HttpError, ValueError) as error:
-            # Its class says enough, and holds nothing that was sent.
-            return Unknown(type(error).__name__)
-        if not isinstance(body, dict):
-            return Unknown(f"status {answer.status} without an object")
-        return _Answer(answer.status, body)
+        sent = await send(request, self._limits, holds_back=(method, path) == _CHARGE)
+        return sent if isinstance(sent, Unknown) else _Answer(*sent)
 
 
 def _card(body: Mapping[str, Any]) -> Card:
