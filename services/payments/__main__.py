@@ -92,8 +92,8 @@ class Settings(RuntimeSettings):
                 "BANK_DEBIT_ACCESS_TOKEN",
                 "set both this and RECURRING_BANK_DEBIT_URL, or neither",
             )
-        told = bool(self.bank_debit_webhook_secrets.get_secret_value())
-        if told and not (self.webhook_address and self.bank_debit_url):
+        has_secrets = bool(self.bank_debit_webhook_secrets.get_secret_value())
+        if has_secrets and not (self.webhook_address and self.bank_debit_url):
             yield (
                 "BANK_DEBIT_WEBHOOK_SECRETS",
                 "set RECURRING_WEBHOOK_ADDRESS and RECURRING_BANK_DEBIT_URL too",

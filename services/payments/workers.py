@@ -189,7 +189,7 @@ class Workers:
             await refunds.settle(tx, outcomes, self._clock.now())
 
     async def look_up_disputes(self, batch: Batch) -> int:
-        """Look disputes up that the provider has told of, or that are open."""
+        """Look disputes up that the provider has named, or that are open."""
         async with self._database.read() as connection:
             lookups = await dispute_lookup_store.due(
                 connection, batch.buckets, batch.now, BATCH_ROWS
@@ -220,7 +220,7 @@ class Workers:
             await disputes.settle_sent(tx, outcomes, self._clock.now())
 
     async def handle_webhooks(self, batch: Batch) -> int:
-        """Have looked up what the provider has told of."""
+        """Have looked up what webhooks name."""
         async with self._database.begin() as tx:
             return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
 

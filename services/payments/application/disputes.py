@@ -337,8 +337,8 @@ async def settle_sent(
         else:
             answered.append(replace(known, send_count=known.send_count + 1))
     await _save(tx, answered, now)
-    told = [d for d in answered if d.response_send_time or d.response_failure]
-    lookups = [DisputeLookup(d.provider, d.provider_dispute) for d in told]
+    sent = [d for d in answered if d.response_send_time or d.response_failure]
+    lookups = [DisputeLookup(d.provider, d.provider_dispute) for d in sent]
     await lookup_store.hint(tx, lookups, now)
 
 

@@ -234,7 +234,7 @@ def _with_facts(dispute: Dispute, report: DisputeReport, now: datetime) -> Dispu
 
 
 def next_lookup_time(report: DisputeReport, now: datetime) -> datetime | None:
-    """When a dispute is looked up again without being told; None: it is over, and its money is back."""
+    """When a dispute is looked up again without a webhook; None: it is over, and its money is back."""
     taken = report.withdraw_time is not None and report.reinstate_time is None
     awaits_money = report.state is DisputeState.WON and taken
     is_over = report.state in CLOSED and not awaits_money

@@ -76,7 +76,7 @@ _OF_THE_PROVIDER = frozenset({
 
 
 def causes(verdict: Verdict) -> list[tuple[RefusalReason, str]]:
-    """Each reason of a verdict with the source of its rule: a law, or what the customer was told."""
+    """Each reason of a verdict with the source of its rule: a law, or what the notice said."""
     by_rule = {rule.reason: rule.source for rule in load_applied(verdict.applied_rules)}
     return [(reason, by_rule.get(reason) or _source(reason, verdict)) for reason in verdict.reasons]
 

@@ -1,4 +1,4 @@
-"""Which disputes are looked up at the provider, and when: those it has told of, listed or left open."""
+"""Which disputes are looked up at the provider, and when: named by webhooks, listed, or left open."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -75,7 +75,7 @@ async def hint(tx: Connection, lookups: Collection[DisputeLookup], now: datetime
 
 
 async def add(tx: Connection, lookups: Collection[DisputeLookup], now: datetime) -> None:
-    """Have disputes looked up now that nobody has told of."""
+    """Have disputes looked up now that were not known."""
     await _ADD.run_for(tx, lookups, now=now)
 
 
