@@ -91,8 +91,8 @@ class MerchantRules:
 NO_RULES = MerchantRules(())
 
 
-def told_times(
-    prices: Sequence[Price], told: Mapping[Announcement, datetime], sign_up_time: datetime
+def notified_times(
+    prices: Sequence[Price], notified: Mapping[Announcement, datetime], sign_up_time: datetime
 ) -> list[datetime]:
     """When a subscriber was told of each price version, if they were.
 
@@ -101,6 +101,6 @@ def told_times(
     return [
         price.announce_time
         if price.effective_time <= sign_up_time
-        else told.get(announcement_of(price), NEVER)
+        else notified.get(announcement_of(price), NEVER)
         for price in prices
     ]

@@ -9,7 +9,7 @@ from services.catalog.domain.increase_notices import (
     NEVER,
     IncreaseNotice,
     announcement_of,
-    told_times,
+    notified_times,
 )
 from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import Price, in_force
@@ -74,7 +74,7 @@ def quote_change(
     others = [price for price in prices.get(key, ()) if price.price != change.price.price]
     if change.draft is not None:
         prices = {**prices, key: [*others, change.draft]}
-    protections = {**protections, **_told(change, prices, protections)}
+    protections = {**protections, **_with_notices(change, prices, protections)}
     amounts: list[int] = []
     kinds: set[AdjustmentKind] = set()
     currency = ""
@@ -106,7 +106,7 @@ def _protection_key(change: PriceChange) -> ProtectionKey:
     return ProtectionKey(change.price.merchant, change.cart.standing_order, change.price.product)
 
 
-def _told(
+def _with_notices(
     change: PriceChange,
     prices: Mapping[ProductKey, Sequence[Price]],
     protections: Mapping[ProtectionKey, Protection],
@@ -117,8 +117,8 @@ def _told(
     if protection is None:
         return {}
     versions = [p for p in prices.get(change.price.product_key, ()) if p.key == change.price]
-    told = dict.fromkeys(map(announcement_of, versions), change.notice_time)
-    return {key: replace(protection, told={**told, **protection.told})}
+    notified = dict.fromkeys(map(announcement_of, versions), change.notice_time)
+    return {key: replace(protection, notified={**notified, **protection.notified})}
 
 
 def _held(
@@ -132,7 +132,7 @@ def _held(
     announce_times = [price.announce_time for price in current]
     if protection is not None:
         signed_up = protection.sign_up_time
-        times = told_times(current, protection.told, signed_up)
+        times = notified_times(current, protection.notified, signed_up)
         announce_times = [
             announce_time
             for price, announce_time in zip(current, times, strict=True)

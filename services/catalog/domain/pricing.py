@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, told_times
+from services.catalog.domain.increase_notices import NO_RULES, IncreaseNotice, notified_times
 from services.catalog.domain.offers import NO_OFFERS, Offers, agreed
 from services.catalog.domain.prices import BASIS_POINTS, Price, in_force, subscriber_price
 from services.catalog.domain.products import (
@@ -411,7 +411,7 @@ def _facts(
     notice = increase_notice_of(cart, product, protection)
     announce_times: Sequence[datetime] = ()
     if protection is not None and notice.min_days and len(current) > 1:
-        announce_times = told_times(current, protection.told, protection.sign_up_time)
+        announce_times = notified_times(current, protection.notified, protection.sign_up_time)
     return Facts(
         item.quantity,
         current,

@@ -67,7 +67,7 @@ class Protection:
     # What promised them; empty: the merchant's own grant.
     offer: OfferId = NO_OFFER
     # When the customer was told of price versions.
-    told: Mapping[Announcement, datetime] = field(default_factory=dict)
+    notified: Mapping[Announcement, datetime] = field(default_factory=dict)
     # What else asks for a notice of increases.
     rules: MerchantRules = NO_RULES
 

@@ -40,9 +40,9 @@ class _SignedUpRow(NamedTuple):
     cycle_count: int
     discount_until_time: datetime | None
     products: tuple[ProductId, ...]
-    told_prices: Sequence[PriceId]
-    told_announcements: Sequence[datetime]
-    told_times: Sequence[datetime]
+    notified_prices: Sequence[PriceId]
+    notified_announcements: Sequence[datetime]
+    notified_times: Sequence[datetime]
     added_rules: str | None
     # A row of the offer that protects it, as JSON; None: none does.
     offer_row: str | None
@@ -68,7 +68,7 @@ _SIGNED_UP = Query(
     SELECT merchant, standing_order, product, sign_up_price, sign_up_time, redemptions.first_cycle,
            promotions.promotion, promotions.title, percent_off_bps,
            amount_off_minor, currency, cycle_count, discount_until_time, products,
-           told_prices, told_announcements, told_times, added_rules, offer_row
+           notified_prices, notified_announcements, notified_times, added_rules, offer_row
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:offer AS text[]))
       AS wanted (merchant, standing_order, accepted)
     LEFT JOIN protections USING (merchant, standing_order)
@@ -81,13 +81,13 @@ _SIGNED_UP = Query(
         WHERE merchant = redemptions.merchant AND promotion = redemptions.promotion
         OFFSET 0) AS promotions ON true
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(price), '{}') AS told_prices,
-               coalesce(array_agg(announce_time), '{}') AS told_announcements,
-               coalesce(array_agg(deliver_time), '{}') AS told_times
+        SELECT coalesce(array_agg(price), '{}') AS notified_prices,
+               coalesce(array_agg(announce_time), '{}') AS notified_announcements,
+               coalesce(array_agg(deliver_time), '{}') AS notified_times
         FROM price_notices
         WHERE price_notices.standing_order = protections.standing_order
           AND price_notices.merchant = protections.merchant
-          AND price_notices.product = protections.product) AS told
+          AND price_notices.product = protections.product) AS notified
     LEFT JOIN (
         SELECT merchant, jsonb_agg(jsonb_build_array(rule_pack, extra_regions, rules::text, version)
                                    ORDER BY rule_pack)::text AS added_rules
@@ -169,10 +169,10 @@ async def signed_up(
 
 
 def _protection(key: ProtectionKey, row: _SignedUpRow) -> Protection:
-    announcements = map(Announcement, row.told_prices, row.told_announcements)
-    told = dict(zip(announcements, row.told_times, strict=True))
+    announcements = map(Announcement, row.notified_prices, row.notified_announcements)
+    notified = dict(zip(announcements, row.notified_times, strict=True))
     rules = rule_packs.merchant_rules(row.merchant, row.added_rules or "[]")
-    return Protection(*key, row.sign_up_price, row.sign_up_time, told=told, rules=rules)
+    return Protection(*key, row.sign_up_price, row.sign_up_time, notified=notified, rules=rules)
 
 
 def _redeemed(row: _SignedUpRow, first_cycle: int) -> Redeemed:

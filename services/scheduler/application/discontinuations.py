@@ -26,7 +26,7 @@ class Decided(NamedTuple):
     # With nothing that is agreed on instead.
     to_pause: list[StandingOrderKey]
     # With the title of what is taken instead; empty: nothing.
-    to_tell: list[tuple[StandingOrder, str]]
+    to_notify: list[tuple[StandingOrder, str]]
 
 
 async def decide(
@@ -48,7 +48,7 @@ async def decide(
         if is_left_without and standing_order.state is State.ACTIVE:
             decided.to_pause.append(standing_order.key)
         else:
-            decided.to_tell.append((standing_order, _substitute_title(priced, product)))
+            decided.to_notify.append((standing_order, _substitute_title(priced, product)))
     return decided
 
 
@@ -61,12 +61,12 @@ async def store(
     *,
     is_done: bool,
 ) -> None:
-    """Pause and tell, unless another replica has done so."""
-    told = page[-1].standing_order if page else product.after
-    if not await products.tell_on(tx, product, told, is_done=is_done):
+    """Pause and notify, unless another replica has done so."""
+    reached = page[-1].standing_order if page else product.after
+    if not await products.advance_discontinued(tx, product, reached, is_done=is_done):
         return
     await outbox.put(
-        tx, [item_discontinued(one, product, title, now) for one, title in decided.to_tell]
+        tx, [item_discontinued(one, product, title, now) for one, title in decided.to_notify]
     )
     await settlement.discontinue(tx, decided.to_pause, product.product, now)
 

@@ -33,7 +33,7 @@ from services.scheduler.names import PRICE
 from services.scheduler.publishers import price_change_scheduled, price_change_withdrawn
 from services.scheduler.store import price_changes as store
 from services.scheduler.store import standing_orders
-from services.scheduler.store.price_changes import Assessed, Told
+from services.scheduler.store.price_changes import Assessed, Notified
 
 WALK_STANDING_ORDERS = 500
 # So many are looked at in a step: at midnight all come due that are ahead.
@@ -59,7 +59,7 @@ async def walk_due(tx: Connection, buckets: Sequence[int], now: datetime) -> int
 async def _walk(tx: Connection, change: PriceChange, now: datetime) -> int:
     """Go on with a walk: over the product's standing orders, or over those who were told."""
     if change.withdraw_time is not None:
-        return await _walk_told(tx, change, now)
+        return await _walk_notified(tx, change, now)
     added = await store.add_recipients(tx, change, now, WALK_STANDING_ORDERS)
     at_end = len(added) < WALK_STANDING_ORDERS
     if added:
@@ -70,28 +70,28 @@ async def _walk(tx: Connection, change: PriceChange, now: datetime) -> int:
     return max(len(added), 1)
 
 
-async def _walk_told(tx: Connection, change: PriceChange, now: datetime) -> int:
-    told = await store.told(tx, change, WALK_STANDING_ORDERS)
-    at_end = len(told) < WALK_STANDING_ORDERS
-    reached = replace(change, after_key=told[-1].customer) if told else change
+async def _walk_notified(tx: Connection, change: PriceChange, now: datetime) -> int:
+    notified = await store.notified(tx, change, WALK_STANDING_ORDERS)
+    at_end = len(notified) < WALK_STANDING_ORDERS
+    reached = replace(change, after_key=notified[-1].customer) if notified else change
     if await store.move(tx, [(reached, None if at_end else now)], at_end=at_end):
-        by_key = await standing_orders.by_key(tx, [one.key for one in told])
-        live = [one for one in told if one.key in by_key and by_key[one.key].state in _LIVE]
+        by_key = await standing_orders.by_key(tx, [one.key for one in notified])
+        live = [one for one in notified if one.key in by_key and by_key[one.key].state in _LIVE]
         await outbox.put(tx, _withdrawn_events(live, by_key, change, now))
-    return max(len(told), 1)
+    return max(len(notified), 1)
 
 
 def _withdrawn_events(
-    told: Sequence[Told],
+    notified: Sequence[Notified],
     by_key: Mapping[StandingOrderKey, StandingOrder],
     change: PriceChange | Recipient,
     now: datetime,
 ) -> list[OutboxEvent]:
     """One event for each notice that is not true any more."""
-    ordered = sorted(told, key=lambda one: (one.customer, one.notice, one.standing_order))
+    ordered = sorted(notified, key=lambda one: (one.customer, one.notice, one.standing_order))
     events = []
-    for notice, notice_told in groupby(ordered, key=lambda one: one.notice):
-        group = list(notice_told)
+    for notice, notice_group in groupby(ordered, key=lambda one: one.notice):
+        group = list(notice_group)
         changes = [(by_key[one.key], one.impact) for one in group]
         events.append(price_change_withdrawn(change, notice, changes, now))
     return events
@@ -246,9 +246,9 @@ async def _corrected_events(
     tx: Connection, context: Context, recipients: Sequence[Recipient]
 ) -> list[OutboxEvent]:
     """That what was told of former announcements of one price is not true any more."""
-    told = [
+    notified = [
         one
-        for one in await store.told_before(tx, recipients)
+        for one in await store.notified_before(tx, recipients)
         if one.key in context.standing_orders and context.standing_orders[one.key].state in _LIVE
     ]
-    return _withdrawn_events(told, context.standing_orders, recipients[0], context.now)
+    return _withdrawn_events(notified, context.standing_orders, recipients[0], context.now)

@@ -36,7 +36,7 @@ class PriceAgreement:
     survives_schedule_changes: bool = True
     prices: Mapping[str, str] = field(default_factory=dict)
     # Whether the customer was told that it is about to end.
-    ending_told: bool = False
+    ending_notified: bool = False
 
     @property
     def offer(self) -> str:
@@ -80,7 +80,7 @@ def accepted(
     return (*before, last)
 
 
-def told(agreements: Sequence[PriceAgreement]) -> tuple[PriceAgreement, ...]:
-    """Agreements of whose last one the customer has heard that it is about to end."""
+def with_ending_notified(agreements: Sequence[PriceAgreement]) -> tuple[PriceAgreement, ...]:
+    """Agreements whose last one the customer was notified about before it ends."""
     *before, last = agreements
-    return (*before, replace(last, ending_told=True))
+    return (*before, replace(last, ending_notified=True))

@@ -258,7 +258,7 @@ class StandingOrder:
     def protection_notice_time(self) -> datetime | None:
         """When its customer is told that the protection is about to end; None: is not, or was."""
         agreement, end_time = self.price_agreement, self.protection_end_time
-        if agreement is None or end_time is None or agreement.ending_told:
+        if agreement is None or end_time is None or agreement.ending_notified:
             return None
         if agreement.last_cycle and self.date(agreement.last_cycle + 1) is None:
             return None

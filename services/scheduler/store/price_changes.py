@@ -36,7 +36,7 @@ class Repeating(NamedTuple):
     standing_order: StandingOrderId
 
 
-class Told(NamedTuple):
+class Notified(NamedTuple):
     """What a customer was told of a standing order, by a notice."""
 
     merchant: MerchantId
@@ -199,7 +199,7 @@ _RECIPIENTS = Query(
 _STORE = Query(
     """
     UPDATE price_change_notices AS known
-    SET notify_time = made.later_time, tell_time = made.tell_time, notice = made.notice,
+    SET notify_time = made.later_time, notified_time = made.notified_time, notice = made.notice,
         first_cycle = made.first_cycle, first_due_time = made.first_due_time,
         amount_minor = made.amount_minor, previous_minor = made.previous_minor,
         currency = made.currency
@@ -207,12 +207,13 @@ _STORE = Query(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
         CAST(:price AS text[]), CAST(:announce_time AS timestamptz[]),
         CAST(:notify_time AS timestamptz[]), CAST(:later_time AS timestamptz[]),
-        CAST(:tell_time AS timestamptz[]),
+        CAST(:notified_time AS timestamptz[]),
         CAST(:notice AS text[]), CAST(:first_cycle AS int[]),
         CAST(:first_due_time AS timestamptz[]), CAST(:amount_minor AS bigint[]),
         CAST(:previous_minor AS bigint[]), CAST(:currency AS text[]))
       AS made (merchant, standing_order, product, price, announce_time, notify_time, later_time,
-               tell_time, notice, first_cycle, first_due_time, amount_minor, previous_minor, currency)
+               notified_time, notice, first_cycle, first_due_time, amount_minor, previous_minor,
+               currency)
     WHERE known.merchant = made.merchant AND known.standing_order = made.standing_order
       AND known.product = made.product AND known.price = made.price
       AND known.announce_time = made.announce_time AND known.notify_time = made.notify_time
@@ -222,22 +223,22 @@ _STORE = Query(
 )
 
 # Those of a customer stay together.
-_TOLD = Query(
+_NOTIFIED = Query(
     """
     SELECT merchant, standing_order, customer, notice, first_cycle, first_due_time, amount_minor,
            previous_minor, currency
-    FROM price_change_notices AS told
+    FROM price_change_notices AS notified
     WHERE merchant = :merchant AND product = :product AND price = :price AND customer > :after_key
-      AND tell_time IS NOT NULL
+      AND notified_time IS NOT NULL
       -- Of a price that was corrected, what was told last.
       AND NOT EXISTS (
         SELECT FROM price_change_notices AS later
-        WHERE later.merchant = told.merchant AND later.standing_order = told.standing_order
-          AND later.product = told.product AND later.price = told.price
-          AND later.announce_time > told.announce_time AND later.tell_time IS NOT NULL)
+        WHERE later.merchant = notified.merchant AND later.standing_order = notified.standing_order
+          AND later.product = notified.product AND later.price = notified.price
+          AND later.announce_time > notified.announce_time AND later.notified_time IS NOT NULL)
     ORDER BY customer FETCH FIRST :limit ROWS WITH TIES
     """,
-    Told,
+    Notified,
 )
 
 
@@ -262,7 +263,7 @@ _OPEN = Query(
 )
 
 # What was told of former announcements: of each standing order the last one.
-_TOLD_BEFORE = Query(
+_NOTIFIED_BEFORE = Query(
     """
     SELECT merchant, standing_order, customer, notice, first_cycle, first_due_time, amount_minor,
            previous_minor, currency
@@ -274,10 +275,10 @@ _TOLD_BEFORE = Query(
         SELECT * FROM price_change_notices
         WHERE merchant = of_merchant AND standing_order = of_standing_order
           AND product = of_product AND price = of_price AND announce_time < before_time
-          AND tell_time IS NOT NULL
-        ORDER BY announce_time DESC LIMIT 1) AS told
+          AND notified_time IS NOT NULL
+        ORDER BY announce_time DESC LIMIT 1) AS notified
     """,
-    Told,
+    Notified,
 )
 
 
@@ -373,7 +374,7 @@ async def store(
         tx,
         [one.recipient for one in assessed],
         later_time=[one.later_time for one in assessed],
-        tell_time=[now if impact else None for impact in impacts],
+        notified_time=[now if impact else None for impact in impacts],
         notice=[one.notice for one in assessed],
         first_cycle=[impact and impact.first_cycle for impact in impacts],
         first_due_time=[impact and impact.first_due_time for impact in impacts],
@@ -384,9 +385,9 @@ async def store(
     return set(stored)
 
 
-async def told(tx: Connection, change: PriceChange, limit: int) -> list[Told]:
+async def notified(tx: Connection, change: PriceChange, limit: int) -> list[Notified]:
     """Who was told of a price change, by customer, those of a customer together."""
-    return await _TOLD.all(tx, **change.key._asdict(), after_key=change.after_key, limit=limit)
+    return await _NOTIFIED.all(tx, **change.key._asdict(), after_key=change.after_key, limit=limit)
 
 
 async def standing(tx: Connection, recipients: Collection[Recipient]) -> set[OpenChange]:
@@ -395,6 +396,6 @@ async def standing(tx: Connection, recipients: Collection[Recipient]) -> set[Ope
     return set(await _OPEN.all_for(tx, keys))
 
 
-async def told_before(tx: Connection, recipients: Collection[Recipient]) -> list[Told]:
+async def notified_before(tx: Connection, recipients: Collection[Recipient]) -> list[Notified]:
     """What recipients were told of former announcements of the same price."""
-    return await _TOLD_BEFORE.all_for(tx, recipients)
+    return await _NOTIFIED_BEFORE.all_for(tx, recipients)

@@ -58,16 +58,16 @@ _ENDING = Query(
 )
 
 # What was changed since it was read is left as it is, and read again.
-_TOLD = Query(
+_PUT_NOTIFIED = Query(
     """
     UPDATE standing_orders
-    SET price_agreements = CAST(told.price_agreements AS jsonb), protection_notice_time = NULL,
+    SET price_agreements = CAST(notified.price_agreements AS jsonb), protection_notice_time = NULL,
         version = standing_orders.version + 1
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
                 CAST(:price_agreements AS text[]))
-      AS told (merchant, standing_order, version, price_agreements)
-    WHERE standing_orders.standing_order = told.standing_order
-      AND standing_orders.merchant = told.merchant AND standing_orders.version = told.version
+      AS notified (merchant, standing_order, version, price_agreements)
+    WHERE standing_orders.standing_order = notified.standing_order
+      AND standing_orders.merchant = notified.merchant AND standing_orders.version = notified.version
     RETURNING standing_orders.merchant, standing_orders.standing_order
     """,
     StandingOrderKey,
@@ -100,14 +100,14 @@ async def ending(
     return [standing_order_of(row) for row in rows]
 
 
-async def put_told(
+async def put_notified(
     tx: Connection, standing_orders: Sequence[StandingOrder]
 ) -> set[StandingOrderKey]:
-    """Remember whose customer was told; returns those not changed since they were read."""
-    told = await _TOLD.all(
+    """Remember whose customer was notified; returns those not changed since they were read."""
+    notified = await _PUT_NOTIFIED.all(
         tx,
         **arrays_of([one.key for one in standing_orders]),
         version=[one.version for one in standing_orders],
         price_agreements=[price_agreements.dump(one.price_agreements) for one in standing_orders],
     )
-    return set(told)
+    return set(notified)

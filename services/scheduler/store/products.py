@@ -48,8 +48,8 @@ _WITH_PRODUCT = Query(
     StandingOrderRow,
 )
 
-_TELL_ON = Command("""
-    UPDATE discontinued_products SET after_standing_order = :told, is_done = :is_done
+_ADVANCE_DISCONTINUED = Command("""
+    UPDATE discontinued_products SET after_standing_order = :reached, is_done = :is_done
     WHERE product = :product AND merchant = :merchant AND after_standing_order = :after
       AND NOT is_done
 """)
@@ -85,17 +85,17 @@ async def standing_orders_with(
     return [standing_order_of(row) for row in rows]
 
 
-async def tell_on(
-    tx: Connection, product: DiscontinuedProduct, told: str, *, is_done: bool
+async def advance_discontinued(
+    tx: Connection, product: DiscontinuedProduct, reached: str, *, is_done: bool
 ) -> bool:
-    """Remember up to which standing order everybody has heard; False if another replica has."""
+    """Remember up to which standing order customers were notified; False if another replica has."""
     return (
-        await _TELL_ON.run(
+        await _ADVANCE_DISCONTINUED.run(
             tx,
             merchant=product.merchant,
             product=product.product,
             after=product.after,
-            told=told,
+            reached=reached,
             is_done=is_done,
         )
         == 1

@@ -20,5 +20,5 @@ class ProtectionEnding:
         async with self._database.begin() as tx:
             found = await store.ending(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
             with tracing.working("protection-ending", len(found)):
-                await price_protections.tell(tx, found, batch.now)
+                await price_protections.notify_endings(tx, found, batch.now)
         return len(found)

@@ -62,7 +62,7 @@ def effect(
     cycle: int,
     terms: Lock | Cap | None = None,
     notice_days: int = 30,
-    told: int = 0,
+    notified: int = 0,
     rules: MerchantRules = NO_RULES,
     region: str = "DE",
     taxes: TaxTable | None = None,
@@ -74,7 +74,7 @@ def effect(
     protection = Protection(TEA.merchant, WEEKLY, TEA.product, prices[0].price, START, terms)
     protection = replace(protection, rules=rules)
     cart = Cart(WEEKLY, cycle, (Item(TEA, 1),), day(cycle), region_code=region)
-    change = PriceChange(cart, changed.key, day(told))
+    change = PriceChange(cart, changed.key, day(notified))
     return quote_change(
         change, {TEA: product}, {TEA: prices}, {protection.key: protection}, table=taxes
     )
@@ -99,15 +99,15 @@ terms = st.none() | st.one_of(
 
 
 @given(
-    rise=st.integers(-9, 9), effective=st.integers(1, 60), told=st.integers(0, 60), terms=terms,
+    rise=st.integers(-9, 9), effective=st.integers(1, 60), notified=st.integers(0, 60), terms=terms,
     notice_days=st.integers(0, 60),
 )  # fmt: skip
 def test_the_ends_of_what_holds_lead_to_the_first_cycle_that_differs(
-    rise: int, effective: int, told: int, terms: Lock | Cap | None, notice_days: int
+    rise: int, effective: int, notified: int, terms: Lock | Cap | None, notice_days: int
 ) -> None:
     prices = [price(10, 0, 0), price(10 + rise, effective, 0)]
     changed = prices[1]
-    given_ = {"terms": terms, "notice_days": notice_days, "told": told}
+    given_ = {"terms": terms, "notice_days": notice_days, "notified": notified}
     every = range(effective, LAST_DAY + 60)
     expected = next(
         (c for c in every if differs(changed_amount(prices, changed, c, **given_))), None
@@ -128,14 +128,14 @@ def test_the_ends_of_what_holds_lead_to_the_first_cycle_that_differs(
 
 def test_a_rise_is_held_until_its_notice_is_over() -> None:
     prices = [price(10, 0, 0), price(12, 5, 0)]
-    amount = changed_amount(prices, prices[1], 7, told=3)
+    amount = changed_amount(prices, prices[1], 7, notified=3)
     assert (amount.amount_minor, amount.previous_minor) == (10, 10)
     assert amount.held[:2] == (0, day(33))
 
 
 def test_under_a_lock_a_rise_after_a_drop_is_held_by_its_notice_and_not_by_the_lock() -> None:
     prices = [price(12, 0, 0), price(10, 3, 3), price(15, 5, 4)]
-    lock = {"terms": Lock(100, None), "told": 4}
+    lock = {"terms": Lock(100, None), "notified": 4}
     held = changed_amount(prices, prices[2], 7, **lock)
     assert (held.amount_minor, held.previous_minor, held.held[:2]) == (10, 10, (0, day(34)))
     risen = changed_amount(prices, prices[2], 34, **lock)

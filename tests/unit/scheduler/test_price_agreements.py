@@ -12,8 +12,8 @@ from services.scheduler.domain.price_agreements import (
     PriceAgreement,
     accepted,
     agreement_of,
-    told,
     with_agreement,
+    with_ending_notified,
 )
 from services.scheduler.store import price_agreements
 
@@ -70,15 +70,15 @@ def test_a_price_that_is_kept_already_stays_when_a_product_is_added() -> None:
     assert later.prices == {"tea": "p1", "mug": "p1"}
 
 
-@given(first_cycles=rising, is_told=st.booleans(), until_time=st.none() | st.just(NOW))
+@given(first_cycles=rising, is_notified=st.booleans(), until_time=st.none() | st.just(NOW))
 def test_agreements_are_stored_as_they_are(
-    first_cycles: list[int], *, is_told: bool, until_time: datetime | None
+    first_cycles: list[int], *, is_notified: bool, until_time: datetime | None
 ) -> None:
     agreements = accepted(
         changed(first_cycles),
         Agreed(0, until_time, survives_schedule_changes=False, prices={"tea": "p1"}),
     )
-    if is_told:
-        agreements = told(agreements)
+    if is_notified:
+        agreements = with_ending_notified(agreements)
     stored = json.loads(price_agreements.dump(agreements))
     assert price_agreements.load(stored) == agreements

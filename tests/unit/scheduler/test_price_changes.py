@@ -91,8 +91,8 @@ def test_nothing_comes_of_a_standing_order_that_ends_before() -> None:
 @pytest.mark.parametrize(("ahead", "waits"), [(0 * DAY, False), (DAY, True)])
 def test_what_is_far_away_is_told_when_it_is_near(ahead: timedelta, *, waits: bool) -> None:
     due_time = NOW + NOTICE_LEAD_MAX + ahead
-    told_later = notify_time(Impact(1, due_time, 2, 1, "EUR"), NOW)
-    assert told_later == (NOW + ahead if waits else None)
+    later = notify_time(Impact(1, due_time, 2, 1, "EUR"), NOW)
+    assert later == (NOW + ahead if waits else None)
 
 
 def test_those_of_one_customer_and_price_are_together() -> None:

@@ -263,7 +263,7 @@ CREATE TABLE price_change_notices (
     customer                text        NOT NULL,
     -- When it is looked at; NULL: the customer was told, or is not concerned.
     notify_time             timestamptz,
-    tell_time               timestamptz,
+    notified_time               timestamptz,
     -- The notice, by its id.
     notice                  text,
     first_cycle             integer,
@@ -274,8 +274,8 @@ CREATE TABLE price_change_notices (
     currency                text,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (merchant, standing_order, product, price, announce_time),
-    CHECK (tell_time IS NULL OR notify_time IS NULL),
-    CHECK (num_nulls(tell_time, notice, first_cycle, first_due_time, amount_minor, previous_minor,
+    CHECK (notified_time IS NULL OR notify_time IS NULL),
+    CHECK (num_nulls(notified_time, notice, first_cycle, first_due_time, amount_minor, previous_minor,
                      currency) IN (0, 7))
 );
 CREATE INDEX price_change_notices_due ON price_change_notices (bucket, notify_time)
@@ -284,7 +284,7 @@ CREATE INDEX price_change_notices_due ON price_change_notices (bucket, notify_ti
 CREATE INDEX price_change_notices_of_customer
     ON price_change_notices (merchant, product, price, customer);
 CREATE INDEX price_change_notices_told
-    ON price_change_notices (merchant, product, price, customer) WHERE tell_time IS NOT NULL;
+    ON price_change_notices (merchant, product, price, customer) WHERE notified_time IS NOT NULL;
 
 -- How merchants' standing orders behave. Few rows, rarely changed: a copy on each shard.
 CREATE TABLE scheduler_settings (
