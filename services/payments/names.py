@@ -28,7 +28,9 @@ CHARGE = KeyPattern(_CUSTOMER + "/charges/{charge}", ChargeKey, derived="charge"
 REFUND = KeyPattern(_CUSTOMER + "/charges/{charge}/refunds/{refund}", RefundKey, derived="charge")
 CREDIT_BALANCE = KeyPattern(_CUSTOMER + "/creditBalance", CustomerKey)
 CREDIT_TRANSACTION = KeyPattern(
-    _CUSTOMER + "/creditTransactions/{credit_transaction}", CreditTransactionKey
+    _CUSTOMER + "/creditTransactions/{credit_transaction}",
+    CreditTransactionKey,
+    derived="credit_transaction",
 )
 DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)

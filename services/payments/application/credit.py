@@ -24,16 +24,20 @@ async def create(
     CREDIT_TOO_HIGH.
     """
     await store.ensure(tx, [wanted.credit_key])
-    # Whoever creates one of the same name waits here.
     [credit] = (await store.locked(tx, [wanted.credit_key])).values()
+    taken = already_exists("CREDIT_TRANSACTION_ALREADY_EXISTS", wanted.key.name)
     if await store.exists(tx, wanted.key):
-        raise already_exists("CREDIT_TRANSACTION_ALREADY_EXISTS", wanted.key.name)
+        raise taken
     if credit.available_minor + wanted.amount_minor < 0:
         left = format_minor(credit.available_minor, wanted.currency)
         raise wrong_state("CREDIT_TOO_LOW", f"{left} of the customer's credit are available")
     _check_maximum(credit, wanted)
-    [added] = await add(tx, [wanted], now)
-    return Applied(added)
+    # One of the same name in another currency locks another balance.
+    added = await store.add(tx, [wanted])
+    if not added:
+        raise taken
+    await _book(tx, added, now)
+    return Applied(added[0])
 
 
 async def give(tx: Connection, transaction: CreditTransaction, now: datetime) -> None:
@@ -50,13 +54,16 @@ def _check_maximum(credit: Credit, wanted: CreditTransaction) -> None:
         raise wrong_state("CREDIT_TOO_HIGH", f"a customer has at most {most} of credit")
 
 
-async def add(
-    tx: Connection, transactions: Sequence[CreditTransaction], now: datetime
-) -> list[CreditTransaction]:
-    """Change credits that are locked, and book it; returns the transactions as they are stored."""
+async def add(tx: Connection, transactions: Sequence[CreditTransaction], now: datetime) -> None:
+    """Change credits that are locked, and book it. Ids are derived: no caller can have taken one."""
     added = await store.add(tx, transactions)
+    if len(added) < len(transactions):
+        raise RuntimeError("a charge or refund has changed its customer's credit before")
+    await _book(tx, added, now)
+
+
+async def _book(tx: Connection, added: Sequence[CreditTransaction], now: datetime) -> None:
     await ledger_store.book(tx, [book_credit(transaction, now) for transaction in added])
-    return added
 
 
 async def reserve(tx: Connection, decided: Sequence[Charge], now: datetime) -> None:

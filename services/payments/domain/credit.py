@@ -1,5 +1,6 @@
 """What customers have of credit, and what changes it. Pure."""
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,6 @@ from services.payments.domain.keys import (
     CreditTransactionKey,
     CustomerId,
     MerchantId,
-    derived_key,
 )
 from services.payments.domain.provider_amounts import (
     UnsupportedCurrencyError,
@@ -21,9 +21,6 @@ from services.payments.domain.provider_amounts import (
 )
 from services.payments.domain.refunds import Refund
 from services.runtime.money import AMOUNT_MINOR_MAX
-
-# What the ids of transactions that we make are derived with, from what they are for.
-_CREDIT = "credit"
 
 
 class CreditType(StrEnum):
@@ -104,7 +101,7 @@ def use_credit(charge: Charge, now: datetime) -> CreditTransaction:
     """What a charge that succeeded has used of its customer's credit."""
     return CreditTransaction(
         *charge.customer_key,
-        CreditTransactionId(derived_key(charge.key.name, _CREDIT)),
+        _derived_id(charge.key.name),
         CreditType.CHARGE,
         -charge.credit_minor,
         charge.currency,
@@ -118,13 +115,21 @@ def give_refund(refund: Refund, now: datetime) -> CreditTransaction:
     return CreditTransaction(
         refund.merchant,
         refund.customer,
-        CreditTransactionId(derived_key(refund.key.name, _CREDIT)),
+        _derived_id(refund.key.name),
         CreditType.REFUND,
         refund.credit_minor,
         refund.currency,
         source=refund.key.name,
         create_time=now,
     )
+
+
+def _derived_id(source: str) -> CreditTransactionId:
+    """The id of what a charge or refund has changed, the same for the same one.
+
+    It is longer than those that callers choose: else somebody could take it before.
+    """
+    return CreditTransactionId(hashlib.sha256(source.encode()).hexdigest())
 
 
 def credit_share(amount_minor: int, available_minor: int, currency: str) -> int:

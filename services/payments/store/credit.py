@@ -50,16 +50,29 @@ _RESERVE = Command("""
       AND credit_balances.currency = more.currency
 """)
 
-# Several of one customer come one after the other.
+# Several of one customer come one after the other. One whose id is taken changes nothing, whoever took
+# it, and in whatever currency: so the transactions come before the balances, which are locked.
 _ADD = Query(
     """
-    WITH added AS (
+    WITH wanted AS (
         SELECT * FROM unnest(
             CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:credit_transaction AS text[]),
             CAST(:type AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
             CAST(:source AS text[]), CAST(:create_time AS timestamptz[])
-        ) WITH ORDINALITY AS added (merchant, customer, credit_transaction, type, amount_minor,
-                                    currency, source, create_time, place)
+        ) WITH ORDINALITY AS wanted (merchant, customer, credit_transaction, type, amount_minor,
+                                     currency, source, create_time, place)
+    ), added AS (
+        INSERT INTO credit_transactions (merchant, customer, credit_transaction, type, amount_minor,
+                                         currency, source, create_time, balance_after_minor)
+        SELECT merchant, customer, credit_transaction, type, amount_minor, currency, source,
+               create_time,
+               CAST(balance_minor + sum(amount_minor) OVER (
+                   PARTITION BY customer, merchant, currency ORDER BY place) AS bigint)
+        FROM wanted JOIN credit_balances USING (customer, merchant, currency)
+        ORDER BY place
+        ON CONFLICT (customer, merchant, credit_transaction) DO NOTHING
+        RETURNING merchant, customer, credit_transaction, type, amount_minor, currency, source,
+                  create_time, balance_after_minor
     ), moved AS (
         UPDATE credit_balances SET balance_minor = balance_minor + change.amount_minor
         FROM (
@@ -69,19 +82,8 @@ _ADD = Query(
         WHERE credit_balances.customer = change.customer
           AND credit_balances.merchant = change.merchant
           AND credit_balances.currency = change.currency
-        RETURNING credit_balances.customer, credit_balances.merchant, credit_balances.currency,
-                  balance_minor
     )
-    INSERT INTO credit_transactions (merchant, customer, credit_transaction, type, amount_minor,
-                                     currency, source, create_time, balance_after_minor)
-    SELECT merchant, customer, credit_transaction, type, amount_minor, currency, source, create_time,
-           CAST(balance_minor - coalesce(sum(amount_minor) OVER (
-               PARTITION BY customer, merchant, currency ORDER BY place
-               ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING), 0) AS bigint) AS balance_after_minor
-    FROM added JOIN moved USING (customer, merchant, currency)
-    ORDER BY place
-    RETURNING merchant, customer, credit_transaction, type, amount_minor, currency, source, create_time,
-              balance_after_minor
+    SELECT * FROM added
 """,
     CreditTransaction,
 )
@@ -129,7 +131,7 @@ async def reserve(tx: Connection, keys: Sequence[CreditKey], amounts_minor: Sequ
 
 
 async def add(tx: Connection, transactions: Sequence[CreditTransaction]) -> list[CreditTransaction]:
-    """Change credits that have a balance; returns the transactions as they are stored."""
+    """Change credits that are locked; returns those transactions whose ids were free, as stored."""
     return await _ADD.all_for(tx, transactions)
 
 

@@ -102,6 +102,31 @@ async def test_two_who_take_the_last_of_it_do_not_both_get_it(payments: Payments
     assert await credit(payments) == [(20, 0)]
 
 
+async def test_of_transactions_of_one_id_at_once_in_different_currencies_one_is_made(
+    payments: Payments,
+) -> None:
+    currencies = ["EUR", "USD", "CHF", "GBP", "SEK", "PLN"]
+    results = await asyncio.gather(
+        *(give(payments, 100, currency=currency) for currency in currencies),
+        return_exceptions=True,
+    )
+    refused = [result.reason for result in results if isinstance(result, Problem)]
+    assert refused == ["CREDIT_TRANSACTION_ALREADY_EXISTS"] * (len(currencies) - 1)
+    assert len(await listed(payments)) == 1
+    assert [minor for minor, _ in await credit(payments) if minor] == [100]
+
+
+async def test_no_caller_can_take_the_id_of_what_a_charge_uses(payments: Payments) -> None:
+    await give(payments, 100)
+    await fall_due(payments)
+    await payments.work()
+    used = (await listed(payments))[-1]
+    taken = used.name.rpartition("/")[2]
+    with pytest.raises(Problem) as refusal:
+        await give(payments, 100, name=taken)
+    assert refusal.value.reason == "FIELD_INVALID"
+
+
 async def fall_due(payments: Payments, count: int = 1, card: str = "pm_card_visa") -> None:
     """So many announced charges of 12.50 EUR, due now."""
     await payments.consent(card, ceiling_minor=100_000)

@@ -13,6 +13,19 @@ from services.runtime.db.statements import Command, Query, scalar
 from tests.conftest import ServiceDatabase
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
+# What adds rows without regard to those of others: no caller names them, and their keys are made under
+# a lock, or of what is unique by itself.
+INSERTS_WITHOUT_CONFLICTS = {
+    "services.notify.store.codes._INSERT",
+    "services.notify.store.deliveries._INSERT",
+    "services.payments.store.attempts._BEGIN",
+    "services.payments.store.ledger._BOOK",
+    "services.payments.store.ledger._KEEP_DAYS",
+    "services.payments.store.payment_links._INSERT",
+    "services.runtime.db.audit._PUT",
+    "services.runtime.db.leases._JOIN",
+    "services.runtime.messaging.outbox._PUT",
+}
 
 
 def statements(service: str) -> Iterator[tuple[str, Query[object] | Command]]:
@@ -48,3 +61,11 @@ async def test_the_columns_of_a_statement_are_the_fields_of_its_row_type(
         expected[name] = _given(statement.row, len(columns)) if isinstance(statement, Query) else ()
     await connection.close()
     assert prepared == expected
+
+
+def test_what_callers_name_is_added_only_if_its_name_is_free() -> None:
+    """A name that was free when it was read may be taken when it is added, by whoever calls at once."""
+    named = {name: it.sql for service in SERVICES for name, it in statements(service)}
+    inserts = {name for name, sql in named.items() if "INSERT INTO" in sql}
+    careless = {name for name in inserts if "ON CONFLICT" not in named[name]}
+    assert careless == INSERTS_WITHOUT_CONFLICTS
