@@ -62,7 +62,6 @@ from services.catalog.store import promotions as promotion_store
 from services.catalog.store import rule_packs as rule_pack_store
 from services.catalog.store import settings as settings_store
 from services.catalog.store import tax_rates as tax_rate_store
-from services.runtime.auth.authenticator import Access
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
@@ -75,63 +74,6 @@ from services.runtime.workers.clock import Clock
 
 T = TypeVar("T")
 Res = TypeVar("Res", catalog_pb2.ImportProductsResponse, catalog_pb2.ImportPricesResponse)
-READ, WRITE = "products:read", "products:write"
-# Method -> who may call it. What is not named here is closed to all.
-ACCESS = {
-    "CreateProduct": Access(WRITE),
-    "GetProduct": Access(READ),
-    "ListProducts": Access(READ),
-    "UpdateProduct": Access(WRITE),
-    "ImportProducts": Access(WRITE),
-    "DiscontinueProduct": Access(WRITE),
-    "CreatePrice": Access(WRITE),
-    "BatchCreatePrices": Access(WRITE),
-    "GetPrice": Access(READ, services=("scheduler",)),
-    "ImportPrices": Access(WRITE),
-    "UpdatePrice": Access(WRITE),
-    "CreatePromotion": Access(WRITE),
-    "GetPromotion": Access(READ),
-    "ListPromotions": Access(READ),
-    "EndPromotion": Access(WRITE),
-    "BatchReleasePromotions": Access(services=("scheduler",)),
-    "CreatePriceProtectionOffer": Access(WRITE),
-    "GetPriceProtectionOffer": Access(READ),
-    "ListPriceProtectionOffers": Access(READ),
-    "EndPriceProtectionOffer": Access(WRITE),
-    "WithdrawPrice": Access(WRITE),
-    "ListPrices": Access(READ),
-    "GetStock": Access(READ),
-    "AdjustStock": Access(WRITE),
-    "CreateDelivery": Access(WRITE),
-    "ListDeliveries": Access(READ),
-    "ReceiveDelivery": Access(WRITE),
-    "CancelDelivery": Access(WRITE),
-    "GetCapacity": Access(READ),
-    "UpdateCapacity": Access(WRITE),
-    "GetCapacityCalendar": Access(READ),
-    "GetStockHold": Access(READ),
-    "ReleaseStockHold": Access(WRITE),
-    "ListRulePacks": Access(READ),
-    "GetRulePack": Access(READ),
-    "UpdateRulePack": Access(WRITE),
-    "GetBindingRules": Access(READ, services=("payments",)),
-    "CreateTaxRate": Access(WRITE),
-    "ImportTaxRates": Access(WRITE),
-    "GetTaxRate": Access(READ),
-    "ListTaxRates": Access(READ),
-    "WithdrawTaxRate": Access(WRITE),
-    "GetCatalogSettings": Access(READ),
-    "UpdateCatalogSettings": Access(WRITE),
-    "BatchProtectPrices": Access(services=("scheduler",)),
-    "BatchQuote": Access(services=("scheduler",)),
-    "PreviewQuote": Access(READ),
-    "BatchQuotePriceChanges": Access(services=("scheduler",)),
-    "BatchHoldStock": Access(services=("scheduler",)),
-    "BatchBookSlots": Access(services=("scheduler",)),
-    "BatchCheckStock": Access(services=("scheduler",)),
-    "BatchCheckSupply": Access(services=("scheduler",)),
-    "ListAuditEntries": Access("audit:read"),
-}
 
 _HELD = CrashPoint("catalog.stock_held", "Stock is held, and the scheduler is not answered.")
 
