@@ -21,7 +21,7 @@ DISPUTE_COLUMNS: Columns[pb.Dispute] = {
     "dispute": lambda it: last_id(it.name),
     "charge": lambda it: short_name(it.charge),
     "amount": lambda it: format_money(it.amount),
-    "reason": lambda it: it.reason,
+    "reason": lambda it: it.reason + (" (late failure)" if it.late_failure else ""),
     "state": lambda it: pb.Dispute.State.Name(it.state),
     "answer due": lambda it: format_timestamp(it.evidence_due_time),
     "answer": lambda it: pb.Dispute.Response.Name(it.response),

@@ -232,7 +232,8 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
         f"{_charge(it.ref)}: {format_money(it.refund_amount)} not given back, {it.failure_code}"
     ),
     payments.DisputeOpened: lambda it: (
-        f"{_charge(it.ref)}: {format_money(it.dispute_amount)} disputed, {it.reason}"
+        f"{_charge(it.ref)}: {format_money(it.dispute_amount)} "
+        f"{'sent back by the bank' if it.late_failure else 'disputed'}, {it.reason}"
     ),
     payments.DisputeClosed: lambda it: (
         f"{_charge(it.ref)}: {format_money(it.dispute_amount)} "

@@ -187,10 +187,14 @@ CREATE TABLE IF NOT EXISTS bank_payments (
     fails        INTEGER,
     cause        TEXT,
     charged_back INTEGER,
+    chargeback_cancelled INTEGER,
     cancelled    INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS bank_payments_by_charge ON bank_payments (charge);
 CREATE INDEX IF NOT EXISTS bank_payments_by_time ON bank_payments (created);
+CREATE INDEX IF NOT EXISTS bank_payments_failing ON bank_payments (fails) WHERE fails IS NOT NULL;
+CREATE INDEX IF NOT EXISTS bank_payments_charged_back ON bank_payments (charged_back)
+    WHERE charged_back IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS bank_refunds (
     seq      INTEGER PRIMARY KEY,

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.bank.books import (
+    LISTED_ACTIONS,
     as_reply,
     cancel_payment,
     create_payment,
@@ -36,6 +37,7 @@ _PAYMENT_FIELDS = frozenset(
     {"amount", "currency", "charge_date", "description", "links", "metadata", "retry_if_possible"}
 )
 _REFUND_FIELDS = frozenset({"amount", "total_amount_confirmation", "links", "metadata"})
+_EVENT_PARAMETERS = frozenset({"resource_type", "action", "created_at[gte]", "limit", "after"})
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -207,16 +209,37 @@ class Bank:
         return _list(request, "refunds", [describe_refund(row, now) for row in rows])
 
     async def list_events(self, request: web.Request) -> web.Response:
-        """List what has become of one payment, newest first."""
-        name = request.query.get("payment")
+        """List what has become of one payment, or of all by one action; newest first."""
+        name, action = request.query.get("payment"), request.query.get("action")
+        if name is None:
+            return _list(request, "events", self._events_by(request, action))
         rows = self._record.read("SELECT * FROM bank_payments WHERE id = ?", name)
         if not rows:
             raise missing()
-        action = request.query.get("action")
         events = events_of(rows[0], self._now())
         return _list(
             request, "events", [event for event in events if action in {None, event["action"]}]
         )
+
+    def _events_by(self, request: web.Request, action: str | None) -> list[dict[str, Any]]:
+        """The events of an action since a time, after the one that the page before ended with."""
+        if action not in LISTED_ACTIONS or request.query.get("resource_type") != "payments":
+            raise misused(f"Give a payment, or resource_type payments and one of {LISTED_ACTIONS}.")
+        if unknown := request.query.keys() - _EVENT_PARAMETERS:
+            raise misused(f"unknown parameters {sorted(unknown)}")
+        since = _read_time("created_at[gte]", request.query.get("created_at[gte]", ""))
+        column = LISTED_ACTIONS[action]
+        # The column is a fixed word.
+        statement = (
+            f"SELECT * FROM bank_payments WHERE {column} BETWEEN ? AND ?"  # noqa: S608
+            f" AND cancelled IS NULL ORDER BY {column} DESC, seq DESC"
+        )
+        now = self._now()
+        rows = self._record.read(statement, since, now)
+        events = [e for row in rows for e in events_of(row, now) if e["action"] == action]
+        names = [event["id"] for event in events]
+        after = request.query.get("after")
+        return events if after is None else events[names.index(after) + 1 :]
 
     def _payment(self, name: str) -> dict[str, Any]:
         rows = self._record.read(

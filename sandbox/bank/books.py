@@ -25,8 +25,21 @@ CONFIRMED_DAYS = 2
 PAID_OUT_DAYS = 4
 FAILED_LATE_DAYS = 6
 CHARGED_BACK_DAYS = 10
+CHARGEBACK_CANCELLED_DAYS = 15
+# After a bank took back what had been paid out: it is kept from a payout.
+SETTLED_DAYS = 2
 REFUND_PAID_DAYS = 2
 _REFUNDABLE = frozenset({"confirmed", "paid_out"})
+# What an event makes of a payment; the others change nothing of where it stands.
+_STATUSES = {
+    "cancelled": "cancelled", "submitted": "submitted", "confirmed": "confirmed",
+    "paid_out": "paid_out", "failed": "failed", "charged_back": "charged_back",
+    "chargeback_cancelled": "paid_out",
+}  # fmt: skip
+# Those by which events of all payments are listed, and the columns that say when they happen.
+LISTED_ACTIONS = {
+    "failed": "fails", "charged_back": "charged_back", "chargeback_cancelled": "chargeback_cancelled",
+}  # fmt: skip
 
 Row = Mapping[str, Any] | sqlite3.Row
 
@@ -69,6 +82,9 @@ def create_payment(
         "cause": cause,
         "charged_back": charged + CHARGED_BACK_DAYS * DAY_SECONDS
         if mandate.is_charged_back
+        else None,
+        "chargeback_cancelled": charged + CHARGEBACK_CANCELLED_DAYS * DAY_SECONDS
+        if mandate.chargeback_is_cancelled
         else None,
         "cancelled": None,
     }
@@ -129,22 +145,29 @@ def history_of(row: Row) -> Iterator[tuple[int, str, str]]:
         yield row["cancelled"], "cancelled", "payment_cancelled"
         return
     yield row["submits"], "submitted", "payment_submitted"
-    if row["confirms"] is not None:
-        yield row["confirms"], "confirmed", "payment_confirmed"
-    if row["fails"] is not None:
+    if row["confirms"] is None:
         yield row["fails"], "failed", row["cause"]
         return
+    yield row["confirms"], "confirmed", "payment_confirmed"
     yield row["charged"] + PAID_OUT_DAYS * DAY_SECONDS, "paid_out", "payment_paid_out"
+    if row["fails"] is not None:
+        yield row["fails"], "failed", row["cause"]
+        settled = row["fails"] + SETTLED_DAYS * DAY_SECONDS
+        yield settled, "late_failure_settled", "late_failure_settled"
     if row["charged_back"] is not None:
         yield row["charged_back"], "charged_back", "refund_requested"
+        settled = row["charged_back"] + SETTLED_DAYS * DAY_SECONDS
+        yield settled, "chargeback_settled", "chargeback_settled"
+    if row["chargeback_cancelled"] is not None:
+        yield row["chargeback_cancelled"], "chargeback_cancelled", "payment_confirmed"
 
 
 def status_of(row: Row, now: int) -> str:
     """Where a payment stands at a time (unix)."""
     status = "pending_submission"
     for at, action, _ in history_of(row):
-        if at <= now and action != "created":
-            status = action
+        if at <= now:
+            status = _STATUSES.get(action, status)
     return status
 
 
@@ -156,7 +179,7 @@ def events_of(row: Row, now: int) -> list[dict[str, Any]]:
 def describe_event(row: Row, at: int, action: str, cause: str) -> dict[str, Any]:
     """An event as the API shows it."""
     name = hashlib.sha256(f"{row['id']} {action}".encode()).hexdigest()[:20].upper()
-    is_bank = action in {"failed", "charged_back"}
+    is_bank = action in LISTED_ACTIONS
     return {
         "id": f"EV{name}",
         "created_at": timestamp(at),
@@ -207,8 +230,7 @@ def describe_refund(row: Row, now: int) -> dict[str, Any]:
 
 def moves_of(row: Row, now: int) -> dict[str, Any] | None:
     """What a payment has moved by a time, for audits; None: nothing."""
-    status = status_of(row, now)
-    if row["confirms"] is None or now < row["confirms"] or status == "cancelled":
+    if row["confirms"] is None or now < row["confirms"] or status_of(row, now) == "cancelled":
         return None
     metadata = json.loads(row["metadata"])
     return {
@@ -216,8 +238,8 @@ def moves_of(row: Row, now: int) -> dict[str, Any] | None:
         "metadata": {"attempt": metadata.get("attempt", "")},
         "amount": row["amount"],
         "currency": row["currency"],
-        # What was charged back came as well; what its bank sent back later did not stay.
-        "status": "failed" if status == "failed" else "succeeded",
+        # It came, whatever its bank took back later.
+        "status": "succeeded",
         "created": row["confirms"],
     }
 

@@ -25,6 +25,8 @@ class Mandate:
     first_alone: bool = False
     # Whether the payer gets the money back, days after it was paid out.
     is_charged_back: bool = False
+    # Whether the payer then lets the merchant have it all the same.
+    chargeback_is_cancelled: bool = False
     # Whether the bank sends it back after the payment was confirmed.
     fails_late: bool = False
 
@@ -46,6 +48,9 @@ MANDATES = {
         account_number_ending="53", failure_cause=POOR, fails_late=True
     ),
     "MD_sandbox_chargedBack": Mandate(account_number_ending="54", is_charged_back=True),
+    "MD_sandbox_chargebackCancelled": Mandate(
+        account_number_ending="56", is_charged_back=True, chargeback_is_cancelled=True
+    ),
     "MD_sandbox_cancelled": Mandate(account_number_ending="55", status="cancelled"),
 }
 # One whose payments are sent back for a cause.

@@ -154,7 +154,12 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
 
 
 def dispute_changed(
-    before: Dispute | None, dispute: Dispute, charge: Charge, now: datetime
+    before: Dispute | None,
+    dispute: Dispute,
+    charge: Charge,
+    now: datetime,
+    *,
+    mandate_paused: bool,
 ) -> list[OutboxEvent]:
     """What a dispute's change is to others: it was opened, became a chargeback, or is over."""
     events = []
@@ -167,6 +172,10 @@ def dispute_changed(
             reason=dispute.reason,
             inquiry=dispute.state in INQUIRIES,
             evidence_due_time=optional_timestamp(dispute.evidence_due_time),
+            state=payments_pb2.Dispute.State.Value(dispute.state),
+            late_failure=dispute.late_failure,
+            mandate=dispute.mandate_name,
+            mandate_paused=mandate_paused,
         )
         kind = "inquiry" if dispute.state in INQUIRIES else "chargeback"
         events.append(_event(charge, f"{dispute.name}@{kind}", opened, now))
@@ -176,6 +185,9 @@ def dispute_changed(
             dispute=dispute.name,
             dispute_amount=to_money(dispute.amount_minor, dispute.currency),
             state=payments_pb2.Dispute.State.Value(dispute.state),
+            late_failure=dispute.late_failure,
+            mandate=dispute.mandate_name,
+            mandate_paused=mandate_paused,
         )
         events.append(_event(charge, f"{dispute.name}@{dispute.state}", closed, now))
     return events

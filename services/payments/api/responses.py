@@ -340,11 +340,7 @@ def dispute_message(keyring: Keyring, dispute: Dispute) -> payments_pb2.Dispute:
     message = payments_pb2.Dispute(
         name=dispute.name,
         charge=dispute.charge_key.name,
-        mandate=(
-            MandateKey(dispute.merchant, dispute.customer, dispute.mandate).name
-            if dispute.mandate
-            else ""
-        ),
+        mandate=dispute.mandate_name,
         amount=to_money(dispute.amount_minor, dispute.currency),
         reason=dispute.reason,
         state=payments_pb2.Dispute.State.Value(dispute.state),
@@ -360,6 +356,7 @@ def dispute_message(keyring: Keyring, dispute: Dispute) -> payments_pb2.Dispute:
         response_failure=dispute.response_failure,
         close_time=optional_timestamp(dispute.close_time),
         update_time=to_timestamp(dispute.update_time),
+        late_failure=dispute.late_failure,
     )
     if dispute.evidence:
         opened = keyring.decrypt(dispute.evidence, *dispute_evidence_aad(dispute.key))

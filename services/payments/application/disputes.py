@@ -16,22 +16,23 @@ from services.payments.domain.consent import Mandate, PauseReason
 from services.payments.domain.dispute_evidence import ChargeFacts, Consent, assemble
 from services.payments.domain.disputes import (
     ANSWERABLE,
-    INQUIRIES,
     Dispute,
     DisputeLookup,
     DisputePolicy,
     DisputeReport,
     DisputeResponse,
+    NotDisputed,
     dispute_id,
     keeps_paused,
     new_dispute,
     next_lookup_time,
+    questions_mandate,
     reported,
 )
 from services.payments.domain.keys import ChargeKey, DisputeKey, DisputeName, MandateKey
 from services.payments.domain.ledger import Transfer, book_dispute
 from services.payments.domain.outcomes import Declined, Unknown, retry_delay
-from services.payments.domain.transitions import AttemptState
+from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.names import DISPUTE_POLICY
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
@@ -66,7 +67,8 @@ REFUNDS_SHOWN_MAX = 100
 UNKNOWN_PAYMENT = "payments did not make the payment"
 CONTRADICTED = "it cannot have come to that state"
 
-Lookup = tuple[DisputeLookup, DisputeReport | Unknown | None]
+Found = DisputeReport | NotDisputed | Unknown | None
+Lookup = tuple[DisputeLookup, Found]
 
 
 async def existing(connection: Connection, name: DisputeName, *, lock: bool = False) -> Dispute:
@@ -82,7 +84,7 @@ async def existing(connection: Connection, name: DisputeName, *, lock: bool = Fa
 # --- what the provider says ----------------------------------------------------------------------
 
 
-async def look_up(provider: Provider, lookup: DisputeLookup) -> DisputeReport | Unknown | None:
+async def look_up(provider: Provider, lookup: DisputeLookup) -> Found:
     """What the provider has of a dispute."""
     if not isinstance(provider, DisputeProvider):
         return Unknown("the provider has no disputes")
@@ -91,12 +93,18 @@ async def look_up(provider: Provider, lookup: DisputeLookup) -> DisputeReport | 
 
 async def settle(tx: Connection, lookups: Sequence[Lookup], now: datetime) -> None:
     """Write what the provider shows of disputes. What is known already is not written again."""
+    attempts = await _attempts(tx, [it for _, it in lookups if isinstance(it, DisputeReport)])
+    lookups = [(lookup, _followed(found, attempts)) for lookup, found in lookups]
     reports = [report for _, report in lookups if isinstance(report, DisputeReport)]
-    attempts = await _paid_attempts(tx, reports)
-    findings = await _record(tx, reports, attempts, now)
+    made = {a.provider_payment: a for of_charge in attempts.values() for a in of_charge}
+    findings = await _record(tx, reports, made, now)
     done: list[DisputeLookup] = []
     times: list[datetime | None] = []
     for lookup, report in lookups:
+        if isinstance(report, NotDisputed):
+            done.append(replace(lookup, try_count=0, finding=""))
+            times.append(None)
+            continue
         if isinstance(report, Unknown):
             done.append(replace(lookup, try_count=lookup.try_count + 1))
             times.append(now + retry_delay(lookup.try_count))
@@ -113,15 +121,26 @@ async def settle(tx: Connection, lookups: Sequence[Lookup], now: datetime) -> No
     await lookup_store.finish(tx, done, times)
 
 
-async def _paid_attempts(tx: Connection, reports: Sequence[DisputeReport]) -> dict[str, Attempt]:
-    """By the provider's id of the payment, the attempt that made it."""
-    of_charges = await attempt_store.of_charges(tx, {r.charge for r in reports if r.charge})
-    return {
-        attempt.provider_payment: attempt
-        for attempts in of_charges.values()
-        for attempt in attempts
-        if attempt.state is AttemptState.SUCCEEDED and attempt.provider_payment
-    }
+async def _attempts(
+    tx: Connection, reports: Sequence[DisputeReport]
+) -> dict[ChargeKey, list[Attempt]]:
+    return await attempt_store.of_charges(tx, {r.charge for r in reports if r.charge})
+
+
+def _followed(found: Found, attempts: Mapping[ChargeKey, Sequence[Attempt]]) -> Found:
+    """What is made of a report: it waits for the outcome of its attempt.
+
+    An attempt that was declined brought nothing that could be taken back.
+    """
+    if not isinstance(found, DisputeReport) or found.charge is None:
+        return found
+    of_charge = attempts.get(found.charge, ())
+    made = [a for a in of_charge if a.provider_payment == found.provider_payment]
+    if any(attempt.state is AttemptState.SUCCEEDED for attempt in made):
+        return found
+    if any(attempt.state in OPEN_ATTEMPTS for attempt in of_charge):
+        return Unknown("the attempt has no outcome yet")
+    return NotDisputed() if made else found
 
 
 async def _record(
@@ -161,30 +180,42 @@ async def _record(
     await _save(tx, [after[key] for key in changed], now)
     booked: list[Transfer] = []
     events: list[OutboxEvent] = []
-    for key in sorted({*new, *changed}):
+    written = sorted({*new, *changed})
+    paused = await _change_mandates(tx, [after[key] for key in written], now)
+    for key in written:
         was, dispute = before.get(key), after[key]
         booked += book_dispute(was, dispute, now)
-        events += publishers.dispute_changed(was, dispute, charges[dispute.charge_key], now)
+        events += publishers.dispute_changed(
+            was,
+            dispute,
+            charges[dispute.charge_key],
+            now,
+            mandate_paused=dispute.mandate_key in paused,
+        )
     await ledger_store.book(tx, booked)
-    await _change_mandates(tx, [after[key] for key in sorted({*new, *changed})], now)
     await outbox.put(tx, events)
     return findings
 
 
-async def _change_mandates(tx: Connection, disputes: Sequence[Dispute], now: datetime) -> None:
-    """Pause the mandates of what is disputed, and resume those of what is over, by policy."""
+async def _change_mandates(
+    tx: Connection, disputes: Sequence[Dispute], now: datetime
+) -> set[MandateKey]:
+    """Pause the mandates of what is disputed, and resume those of what is over, by policy.
+
+    Returns those under which nothing is charged.
+    """
     policies = {d.merchant: await store.policy(tx, d.merchant) for d in disputes}
     paused: set[MandateKey] = set()
     resumed: set[MandateKey] = set()
     for dispute in disputes:
-        if dispute.mandate and dispute.state not in INQUIRIES:
-            key = MandateKey(dispute.merchant, dispute.customer, dispute.mandate)
+        if questions_mandate(dispute):
             keeps = keeps_paused(dispute.state, policies[dispute.merchant].charging)
-            (paused if keeps else resumed).add(key)
+            (paused if keeps else resumed).add(dispute.mandate_key)
     # Another charge under it may be disputed still.
-    resumed -= paused | await store.stopped(tx, resumed)
+    stopped = paused | await store.stopped(tx, resumed)
     await mandates.pause_all(tx, paused, PauseReason.DISPUTED, now)
-    await mandates.resume_all(tx, resumed, PauseReason.DISPUTED, now)
+    await mandates.resume_all(tx, resumed - stopped, PauseReason.DISPUTED, now)
+    return stopped
 
 
 def _key(report: DisputeReport, attempt: Attempt) -> DisputeKey:
@@ -208,8 +239,15 @@ async def _list_of(database: Database, clock: Clock, name: str, provider: Disput
         if isinstance(listed, Unknown):
             log.warning("disputes were not listed", extra={"why": listed.why})
             return
+        known_anew = [
+            DisputeLookup(name, it.provider_dispute) for it in listed if it.is_decided_anew
+        ]
+        opened = [
+            DisputeLookup(name, it.provider_dispute) for it in listed if not it.is_decided_anew
+        ]
         async with database.begin() as tx:
-            await lookup_store.add(tx, [DisputeLookup(name, dispute) for dispute in listed], now)
+            await lookup_store.add(tx, opened, now)
+            await lookup_store.hint(tx, known_anew, now)
     async with database.begin(wake_workers=False) as tx:
         await lookup_store.list_through(tx, name, now)
 
@@ -306,8 +344,9 @@ async def send(
         return Unknown("the provider has no disputes")
     if dispute.send_count:
         found = await provider.dispute(dispute.provider_dispute)
-        if found is None or isinstance(found, Unknown):
-            return found or Unknown("the dispute is not found any more")
+        if not isinstance(found, DisputeReport):
+            gone = Unknown("the dispute is not found any more")
+            return found if isinstance(found, Unknown) else gone
         if found.is_answered or found.state not in ANSWERABLE:
             return found
     if dispute.response is DisputeResponse.ACCEPTANCE:

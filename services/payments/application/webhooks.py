@@ -9,6 +9,7 @@ from services.payments.domain.disputes import DisputeLookup
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.domain.webhooks import (
+    FAILED,
     OPEN_STATES,
     TAKEN_BACK,
     WebhookEvent,
@@ -83,7 +84,8 @@ async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: i
     attempts = await attempt_store.hinted(tx, payments, now)
     known_refunds = await refund_store.hinted(tx, refunds, now)
     disputes = [event for event in events if event.subject is WebhookSubject.DISPUTE]
-    lookups = [DisputeLookup(event.provider, event.object) for event in disputes]
+    taken = [event for event in payments if _may_be_taken(event, attempts.get(_attempt_key(event)))]
+    lookups = [DisputeLookup(event.provider, event.object) for event in [*disputes, *taken]]
     await dispute_lookup_store.hint(tx, lookups, now)
     handled = dict.fromkeys(events, WebhookState.IGNORED)
     handled |= dict.fromkeys(disputes, WebhookState.HANDLED)
@@ -106,9 +108,13 @@ def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookSta
         return WebhookState.UNKNOWN_OBJECT
     paid = OPEN_ATTEMPTS | {AttemptState.SUCCEEDED}
     moved_unpaid = event.moved and attempt not in paid
-    taken_back = event.object_state in TAKEN_BACK and attempt is AttemptState.SUCCEEDED
-    contradicted = moved_unpaid or taken_back
-    return WebhookState.CONTRADICTED if contradicted else WebhookState.HANDLED
+    return WebhookState.CONTRADICTED if moved_unpaid else WebhookState.HANDLED
+
+
+def _may_be_taken(event: WebhookEvent, attempt: AttemptState | None) -> bool:
+    """Whether it may tell of a payment that a bank has taken back: its look-up says."""
+    failed_late = event.object_state == FAILED and attempt is AttemptState.SUCCEEDED
+    return attempt is not None and (event.object_state in TAKEN_BACK or failed_late)
 
 
 def _of_refund(*, known: bool) -> WebhookState:

@@ -6,16 +6,34 @@ method is a mandate there. What becomes of a payment is known days later: until 
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
+from services.payments.clients.bank_debit_api import (
+    CHARGE,
+    CREATED,
+    NOT_FOUND,
+    OK,
+    UNPROCESSABLE,
+    Answer,
+    BankDebitApi,
+)
+from services.payments.clients.bank_debit_disputes import (
+    CHARGEBACK_CANCELLED,
+    CHARGED_BACK,
+    FAILED,
+    read_dispute,
+)
 from services.payments.clients.provider import Card, ProviderUnreachable
-from services.payments.clients.provider_requests import send
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.bank_debits import SCHEME_CURRENCIES, amount_rules
+from services.payments.domain.disputes import (
+    Dispute,
+    DisputeReport,
+    ListedDispute,
+    NotDisputed,
+)
 from services.payments.domain.outcomes import (
     Declined,
     NotMade,
@@ -30,16 +48,11 @@ from services.payments.domain.refunds import Refund
 from services.runtime.http_client import HttpClient
 
 BANK_DEBIT = "bank-debit"
-VERSION = "2015-07-06"
 # A payment was made this long before or after we said that we send it: clocks differ, requests queue.
 SENT_WITHIN = timedelta(minutes=2)
-LIST_PAGE_SIZE = 500
-LIST_PAGES_MAX = 10
 # A payment that only takes a key is cancelled long before it would be submitted.
 CLOSING_AHEAD = timedelta(days=60)
 CLOSING_AMOUNT_MINOR = 1
-_CHARGE = ("POST", "/payments")
-_OK, _CREATED, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE = 200, 201, 404, 409, 422
 _CAPABILITIES = Capabilities(
     kinds=frozenset({PaymentMethodKind.BANK_DEBIT}),
     amount_rules=amount_rules(),
@@ -52,33 +65,8 @@ _LIVE_MANDATES = frozenset({"pending_submission", "submitted", "active"})
 _PENDING = frozenset({"pending_customer_approval", "pending_submission", "submitted"})
 _PAID = frozenset({"confirmed", "paid_out"})
 _CANCELLED = "cancelled"
+_DECIDED = Declined("dispute_is_decided", hard=True)
 _REFUND_FAILED = frozenset({"cancelled", "bounced", "funds_returned", "failed"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: Mapping[str, Any]
-
-    def shown(self, name: str) -> Mapping[str, Any]:
-        shown = self.body.get(name)
-        return shown if isinstance(shown, dict) else {}
-
-    @property
-    def error(self) -> Mapping[str, Any]:
-        errors = self.shown("error").get("errors")
-        first = errors[0] if isinstance(errors, list) and errors else None
-        return first if isinstance(first, dict) else {}
-
-    @property
-    def reason(self) -> str:
-        return str(self.error.get("reason") or self.shown("error").get("type") or "refused")
-
-    @property
-    def conflicting(self) -> str:
-        """What was created with the same key before; empty if nothing was."""
-        name = (self.error.get("links") or {}).get("conflicting_resource_id")
-        return str(name or "") if self.status == _CONFLICT else ""
 
 
 class BankDebitProvider:
@@ -92,13 +80,7 @@ class BankDebitProvider:
         limits: RequestLimits | None = None,
     ) -> None:
         """Without limits, it is asked as often as there is something to ask."""
-        self._http = http
-        self._limits = limits
-        self._base_url = base_url.rstrip("/")
-        self._headers = {
-            "Authorization": f"Bearer {access_token}",
-            "GoCardless-Version": VERSION,
-        }
+        self._api = BankDebitApi(http, base_url, access_token, limits)
 
     @property
     def name(self) -> str:
@@ -112,8 +94,7 @@ class BankDebitProvider:
 
     async def turn(self) -> None:
         """As the rate of its requests allows."""
-        if self._limits is not None:
-            await self._limits.turn()
+        await self._api.turn()
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create a payment under the mandate, to be collected as soon as the scheme can."""
@@ -123,15 +104,17 @@ class BankDebitProvider:
             "links": {"mandate": token},
             "metadata": {"charge": attempt.charge_key.name, "attempt": attempt.idempotency_key},
         }
-        answer = await self._ask(*_CHARGE, json={"payments": payment}, key=attempt.idempotency_key)
+        answer = await self._api.ask(
+            *CHARGE, json={"payments": payment}, key=attempt.idempotency_key
+        )
         return answer if isinstance(answer, Unknown) else await self._created(answer, attempt)
 
-    async def _created(self, answer: _Answer, attempt: Attempt) -> Outcome:
+    async def _created(self, answer: Answer, attempt: Attempt) -> Outcome:
         if answer.conflicting:
             return await self._payment(answer.conflicting, attempt) or Unknown("the key was used")
-        if answer.status == _CREATED:
+        if answer.status == CREATED:
             return await self._outcome(answer.shown("payments"), attempt)
-        if answer.status == _UNPROCESSABLE:
+        if answer.status == UNPROCESSABLE:
             return Declined(answer.reason, hard=True)
         return Unknown(f"status {answer.status}")
 
@@ -144,7 +127,7 @@ class BankDebitProvider:
                 "created_at[gte]": (sent - SENT_WITHIN).isoformat(),
                 "created_at[lte]": (sent + SENT_WITHIN).isoformat(),
             }
-            async for listed in self._listed("payments", query):
+            async for listed in self._api.listed("payments", query):
                 if isinstance(listed, Unknown):
                     return listed
                 if _metadata(listed).get("attempt") == attempt.idempotency_key:
@@ -164,7 +147,7 @@ class BankDebitProvider:
             "links": {"mandate": token},
             "metadata": {"closes": attempt.idempotency_key},
         }
-        answer = await self._ask(
+        answer = await self._api.ask(
             "POST", "/payments", json={"payments": payment}, key=attempt.idempotency_key
         )
         if isinstance(answer, Unknown):
@@ -174,7 +157,7 @@ class BankDebitProvider:
         name = answer.conflicting or str(answer.shown("payments").get("id") or "")
         if not name:
             return Unknown(f"closing the key was answered {answer.status}")
-        found = await self._ask("GET", f"/payments/{name}")
+        found = await self._api.ask("GET", f"/payments/{name}")
         if isinstance(found, Unknown):
             return found
         if _metadata(found.shown("payments")).get("closes") != attempt.idempotency_key:
@@ -188,12 +171,12 @@ class BankDebitProvider:
         return await self.find(attempt)
 
     async def _cancel(self, payment: str) -> bool:
-        answer = await self._ask("POST", f"/payments/{payment}/actions/cancel", json={})
-        return not isinstance(answer, Unknown) and answer.status == _OK
+        answer = await self._api.ask("POST", f"/payments/{payment}/actions/cancel", json={})
+        return not isinstance(answer, Unknown) and answer.status == OK
 
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a payment; the provider wants to hear what all come to with it."""
-        paid = await self._ask("GET", f"/payments/{refund.provider_payment}")
+        paid = await self._api.ask("GET", f"/payments/{refund.provider_payment}")
         if isinstance(paid, Unknown):
             return paid
         refunded = paid.shown("payments").get("amount_refunded")
@@ -205,29 +188,70 @@ class BankDebitProvider:
             "links": {"payment": refund.provider_payment},
             "metadata": {"refund": refund.key.name},
         }
-        answer = await self._ask(
+        answer = await self._api.ask(
             "POST", "/refunds", json={"refunds": wanted}, key=refund.idempotency_key
         )
         if isinstance(answer, Unknown):
             return answer
         if answer.conflicting:
-            answer = await self._ask("GET", f"/refunds/{answer.conflicting}")
+            answer = await self._api.ask("GET", f"/refunds/{answer.conflicting}")
             if isinstance(answer, Unknown):
                 return answer
-        if answer.status in {_OK, _CREATED}:
+        if answer.status in {OK, CREATED}:
             return _refund_outcome(answer.shown("refunds"), refund)
         # Another refund of the payment was made meanwhile: the total is another one next time.
-        is_final = answer.status == _UNPROCESSABLE and "total_amount" not in answer.reason
+        is_final = answer.status == UNPROCESSABLE and "total_amount" not in answer.reason
         return Declined(answer.reason, hard=True) if is_final else Unknown(answer.reason)
 
     async def find_refund(self, refund: Refund) -> Outcome | None:
         """Look for the refund in the list of those of its payment."""
-        async for listed in self._listed("refunds", {"payment": refund.provider_payment}):
+        async for listed in self._api.listed("refunds", {"payment": refund.provider_payment}):
             if isinstance(listed, Unknown):
                 return listed
             if _metadata(listed).get("refund") == refund.key.name:
                 return _refund_outcome(listed, refund)
         return None
+
+    async def dispute(self, provider_dispute: str) -> DisputeReport | NotDisputed | Unknown | None:
+        """Read what the bank took back of a payment, whose id stands for the dispute."""
+        answer = await self._api.ask("GET", f"/payments/{provider_dispute}")
+        if isinstance(answer, Unknown):
+            return answer
+        if answer.status == NOT_FOUND:
+            return None
+        if answer.status != OK:
+            return Unknown(f"the payment was answered {answer.status}")
+        events = []
+        async for event in self._api.listed("events", {"payment": provider_dispute}):
+            if isinstance(event, Unknown):
+                return event
+            events.append(event)
+        return read_dispute(BANK_DEBIT, answer.shown("payments"), events[::-1])
+
+    async def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
+        """List the events by which banks take back; most that fail had never come."""
+        for action in (CHARGED_BACK, CHARGEBACK_CANCELLED, FAILED):
+            query = {
+                "resource_type": "payments",
+                "action": action,
+                "created_at[gte]": since.isoformat(),
+            }
+            async for page in self._api.pages("events", query):
+                if isinstance(page, Unknown):
+                    yield page
+                    return
+                payments = [str((event.get("links") or {}).get("payment")) for event in page]
+                yield [ListedDispute(it, action == CHARGEBACK_CANCELLED) for it in payments]
+
+    async def answer_dispute(
+        self, _dispute: Dispute, _evidence: Mapping[str, str]
+    ) -> DisputeReport | Declined | Unknown:
+        """Nothing is to be answered: the bank has decided."""
+        return _DECIDED
+
+    async def accept_dispute(self, _dispute: Dispute) -> DisputeReport | Declined | Unknown:
+        """Nothing is to be accepted, neither."""
+        return _DECIDED
 
     async def card(self, token: str) -> Card | None:
         """Look a mandate and its bank account up; one that has ended stands for nothing."""
@@ -246,22 +270,22 @@ class BankDebitProvider:
         return Card(scheme, ending, PaymentMethodKind.BANK_DEBIT, customer=customer)
 
     async def _shown(self, name: str, token: str) -> Mapping[str, Any] | None:
-        answer = await self._ask("GET", f"/{name}/{token}")
+        answer = await self._api.ask("GET", f"/{name}/{token}")
         if isinstance(answer, Unknown):
             raise ProviderUnreachable(answer.why)
-        if answer.status == _NOT_FOUND and answer.reason == "resource_not_found":
+        if answer.status == NOT_FOUND and answer.reason == "resource_not_found":
             return None
-        if answer.status != _OK:
+        if answer.status != OK:
             raise ProviderUnreachable(f"the provider answered {answer.status}")
         return answer.shown(name)
 
     async def _payment(self, name: str, attempt: Attempt) -> Outcome | None:
-        answer = await self._ask("GET", f"/payments/{name}")
+        answer = await self._api.ask("GET", f"/payments/{name}")
         if isinstance(answer, Unknown):
             return answer
-        if answer.status == _NOT_FOUND:
+        if answer.status == NOT_FOUND:
             return None
-        if answer.status != _OK:
+        if answer.status != OK:
             return Unknown(f"the payment was answered {answer.status}")
         return await self._outcome(answer.shown("payments"), attempt)
 
@@ -274,65 +298,22 @@ class BankDebitProvider:
             return Pending(name)
         if status in _PAID:
             return Succeeded(name)
-        if status == "failed":
+        if status == FAILED:
             return await self._failed(name)
         if status in {_CANCELLED, "customer_approval_denied"}:
             return Declined(str(status), hard=False, provider_id=name)
-        # `charged_back`: the money came and went. It is settled as paid; the webhook tells the rest.
+        # `charged_back`: the money came and went. It is settled as paid; the dispute tells the rest.
         return Succeeded(name) if status == "charged_back" else Unknown(f"the payment is {status}")
 
     async def _failed(self, name: str) -> Outcome:
         """Why a bank sent a payment back: its last event says it."""
-        query = {"payment": name, "action": "failed"}
-        async for event in self._listed("events", query):
+        query = {"payment": name, "action": FAILED}
+        async for event in self._api.listed("events", query):
             if isinstance(event, Unknown):
                 return event
             details = event.get("details") or {}
             return Declined(str(details.get("cause") or "failed"), hard=False, provider_id=name)
         return Unknown("the payment has failed, and no event says why")
-
-    async def _listed(
-        self, name: str, query: Mapping[str, str]
-    ) -> AsyncIterator[Mapping[str, Any] | Unknown]:
-        """What a list has, page by page; Unknown where the provider fails."""
-        page = {**query, "limit": str(LIST_PAGE_SIZE)}
-        for _ in range(LIST_PAGES_MAX):
-            answer = await self._ask("GET", f"/{name}", query=page)
-            if isinstance(answer, Unknown):
-                yield answer
-                return
-            listed = answer.body.get(name)
-            if answer.status != _OK or not isinstance(listed, list):
-                yield Unknown(f"the list of {name} was answered {answer.status}")
-                return
-            for item in listed:
-                yield item
-            after = ((answer.body.get("meta") or {}).get("cursors") or {}).get("after")
-            if after is None:
-                return
-            page["after"] = str(after)
-        yield Unknown(f"more {name} are there than are looked through")
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-        key: str | None = None,
-    ) -> _Answer | Unknown:
-        headers = {**self._headers, **({"Idempotency-Key": key} if key is not None else {})}
-        request = partial(
-            self._http.request,
-            method,
-            self._base_url + path,
-            json=json,
-            query=query,
-            headers=headers,
-        )
-        sent = await send(request, self._limits, holds_back=(method, path) == _CHARGE)
-        return sent if isinstance(sent, Unknown) else _Answer(*sent)
 
 
 def _metadata(shown: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,7 +15,12 @@ from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.stripe_disputes import EXPAND, read_dispute
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import AUTHENTICATION_REQUIRED, DeclineClass, classify
-from services.payments.domain.disputes import Dispute, DisputeReport
+from services.payments.domain.disputes import (
+    Dispute,
+    DisputeReport,
+    ListedDispute,
+    NotDisputed,
+)
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import derived_key
 from services.payments.domain.outcomes import (
@@ -125,11 +130,11 @@ class Provider(Protocol):
 class DisputeProvider(Protocol):
     """What a provider does beside, if its payers can dispute. Nothing raises; what fails is Unknown."""
 
-    async def dispute(self, provider_dispute: str) -> DisputeReport | Unknown | None:
+    async def dispute(self, provider_dispute: str) -> DisputeReport | NotDisputed | Unknown | None:
         """Where a dispute stands, and what payment it is of; None if there is no such dispute."""
 
-    def disputes_since(self, since: datetime) -> AsyncIterator[list[str] | Unknown]:
-        """The ids of disputes that were opened since a time, by page; Unknown where it fails."""
+    def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
+        """What was opened, or decided anew, since a time, by page; Unknown where it fails."""
 
     async def answer_dispute(
         self, dispute: Dispute, evidence: Mapping[str, str]
@@ -382,7 +387,7 @@ class StripeProvider:
             query["starting_after"] = str(refunds[-1]["id"])
         return Unknown("more refunds were made than are looked through")
 
-    async def dispute(self, provider_dispute: str) -> DisputeReport | Unknown | None:
+    async def dispute(self, provider_dispute: str) -> DisputeReport | NotDisputed | Unknown | None:
         """Retrieve a Dispute with its PaymentIntent, whose metadata name the charge."""
         answer = await self._ask("GET", f"/disputes/{provider_dispute}", query=EXPAND)
         if isinstance(answer, Unknown):
@@ -391,7 +396,7 @@ class StripeProvider:
             return read_dispute(answer.body)
         return None if answer.refused else Unknown(f"status {answer.status}")
 
-    async def disputes_since(self, since: datetime) -> AsyncIterator[list[str] | Unknown]:
+    async def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
         """List Disputes, the newest first."""
         query = {"created[gte]": str(int(since.timestamp())), "limit": str(LIST_PAGE_SIZE)}
         while True:
@@ -403,11 +408,11 @@ class StripeProvider:
             if answer.status != _OK or not isinstance(disputes, list):
                 yield Unknown(f"the list of disputes was answered {answer.status}")
                 return
-            names = [str(dispute["id"]) for dispute in disputes]
-            yield names
-            if not answer.body.get("has_more") or not names:
+            listed = [ListedDispute(str(dispute["id"])) for dispute in disputes]
+            yield listed
+            if not answer.body.get("has_more") or not listed:
                 return
-            query["starting_after"] = names[-1]
+            query["starting_after"] = listed[-1].provider_dispute
 
     async def answer_dispute(
         self, dispute: Dispute, evidence: Mapping[str, str]

@@ -27,6 +27,11 @@ _STATES = {
     "won": DisputeState.WON,
     "lost": DisputeState.LOST,
 }
+# Of bank debits that a bank sent back by itself after they had succeeded
+# (https://docs.stripe.com/disputes/categories, read on 2026-11-30).
+_LATE_FAILURES = frozenset({
+    "bank_cannot_process", "check_returned", "incorrect_account_details", "insufficient_funds",
+})  # fmt: skip
 _REASON_CHARACTERS_MAX = 100
 
 
@@ -64,6 +69,7 @@ def _read(body: Mapping[str, Any]) -> DisputeReport:
         fee_minor=from_provider(fee, fee_currency) if fee else 0,
         fee_currency=fee_currency,
         is_answered=bool(details.get("submission_count")),
+        late_failure=body.get("reason") in _LATE_FAILURES,
     )
 
 

@@ -7,6 +7,7 @@ where it can follow what was known; and its money is booked as the provider has 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.payments.domain.keys import (
     ChargeId,
@@ -15,6 +16,7 @@ from services.payments.domain.keys import (
     DisputeId,
     DisputeKey,
     MandateId,
+    MandateKey,
     MerchantId,
     derived_key,
 )
@@ -53,7 +55,8 @@ _FOLLOWING = {
     DisputeState.NEEDS_RESPONSE: frozenset({*CONTESTED, *_DECIDED}),
     DisputeState.UNDER_REVIEW: frozenset({*CONTESTED, *_DECIDED}),
     DisputeState.WON: frozenset({DisputeState.WON}),
-    DisputeState.LOST: frozenset({DisputeState.LOST}),
+    # A payer may let the merchant have the money all the same.
+    DisputeState.LOST: frozenset(_DECIDED),
 }
 # What the provider reports, and where it leads: to itself, or nowhere.
 DISPUTE = Transitions(
@@ -114,6 +117,21 @@ class DisputeReport:
     fee_currency: str
     # Whether it has evidence that was submitted.
     is_answered: bool
+    # The bank sent the payment back by itself after it had counted as paid; the payer disputes nothing.
+    late_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotDisputed:
+    """Nothing was taken back of the payment that a dispute would be of."""
+
+
+class ListedDispute(NamedTuple):
+    """A dispute in the provider's list."""
+
+    provider_dispute: str
+    # Whether it was decided anew: it is looked up even if it is known, and was over.
+    is_decided_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,8 @@ class Dispute:
     # Encrypted, as JSON by the provider's field; empty if there is none, or it was erased.
     evidence: bytes = b""
     send_count: int = 0
+    # The bank sent the payment back by itself after it had counted as paid; the payer disputes nothing.
+    late_failure: bool = False
 
     @property
     def key(self) -> DisputeKey:
@@ -177,6 +197,16 @@ class Dispute:
     def charge_key(self) -> ChargeKey:
         """What is disputed."""
         return ChargeKey(self.merchant, self.customer, self.charge)
+
+    @property
+    def mandate_key(self) -> MandateKey:
+        """What it was made under, if anything."""
+        return MandateKey(self.merchant, self.customer, self.mandate)
+
+    @property
+    def mandate_name(self) -> str:
+        """The resource name of that; empty if there is none."""
+        return self.mandate_key.name if self.mandate else ""
 
     @property
     def response_key(self) -> str:
@@ -205,6 +235,7 @@ def new_dispute(
         state=report.state,
         open_time=report.open_time,
         update_time=now,
+        late_failure=report.late_failure,
     )
     return _with_facts(opened, report, now)
 
@@ -244,6 +275,11 @@ def next_lookup_time(report: DisputeReport, now: datetime) -> datetime | None:
 def stops_charges(state: DisputeState, policy: ChargingPolicy) -> bool:
     """Whether nothing is charged, until it is over, under the mandate of what is disputed."""
     return state in CONTESTED and policy is not ChargingPolicy.GO_ON
+
+
+def questions_mandate(dispute: Dispute) -> bool:
+    """Whether a dispute is about the payer's consent: what a bank asks, or fails to pay, is not."""
+    return bool(dispute.mandate) and dispute.state not in INQUIRIES and not dispute.late_failure
 
 
 def keeps_paused(state: DisputeState, policy: ChargingPolicy) -> bool:

@@ -35,8 +35,12 @@ class WebhookState(StrEnum):
 OPEN_STATES = (WebhookState.UNKNOWN_OBJECT, WebhookState.CONTRADICTED)
 
 
-# States of a payment by which its bank took the money back, if it had come.
-TAKEN_BACK = frozenset({"charged_back", "failed"})
+# States of a payment by which its bank took the money back, or let the merchant have it all the same.
+TAKEN_BACK = frozenset(
+    {"charged_back", "chargeback_cancelled", "chargeback_settled", "late_failure_settled"}
+)
+# By this one it did so if the money had come.
+FAILED = "failed"
 
 
 class WebhookSubject(StrEnum):

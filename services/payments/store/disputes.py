@@ -46,7 +46,7 @@ _INSERT = Query(
     INSERT INTO disputes (merchant, customer, charge, dispute, provider, provider_dispute, mandate,
                           amount_minor, currency, reason, state, open_time, update_time,
                           evidence_due_time, withdraw_time, reinstate_time, fee_minor, fee_currency,
-                          close_time)
+                          close_time, late_failure)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:dispute AS text[]), CAST(:provider AS text[]), CAST(:provider_dispute AS text[]),
@@ -55,7 +55,7 @@ _INSERT = Query(
         CAST(:update_time AS timestamptz[]), CAST(:evidence_due_time AS timestamptz[]),
         CAST(:withdraw_time AS timestamptz[]), CAST(:reinstate_time AS timestamptz[]),
         CAST(:fee_minor AS bigint[]), CAST(:fee_currency AS text[]),
-        CAST(:close_time AS timestamptz[]))
+        CAST(:close_time AS timestamptz[]), CAST(:late_failure AS boolean[]))
     ON CONFLICT (customer, merchant, dispute) DO NOTHING
     RETURNING merchant, customer, dispute
 """,
@@ -95,7 +95,7 @@ _LOCKED = Query(
     SELECT merchant, customer, charge, dispute, provider, provider_dispute, mandate, amount_minor,
            currency, reason, state, open_time, update_time, evidence_due_time, withdraw_time,
            reinstate_time, fee_minor, fee_currency, close_time, response, response_time,
-           response_send_time, response_failure, evidence, send_count
+           response_send_time, response_failure, evidence, send_count, late_failure
     FROM disputes
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:dispute AS text[]))
       AS wanted (customer, merchant, dispute) USING (customer, merchant, dispute)
@@ -109,7 +109,7 @@ _BY_NAME = Query(
     SELECT merchant, customer, charge, dispute, provider, provider_dispute, mandate, amount_minor,
            currency, reason, state, open_time, update_time, evidence_due_time, withdraw_time,
            reinstate_time, fee_minor, fee_currency, close_time, response, response_time,
-           response_send_time, response_failure, evidence, send_count
+           response_send_time, response_failure, evidence, send_count, late_failure
     FROM disputes WHERE merchant = :merchant AND dispute = :dispute
 """,
     Dispute,
@@ -120,7 +120,7 @@ _OF_MERCHANT = Query(
     SELECT merchant, customer, charge, dispute, provider, provider_dispute, mandate, amount_minor,
            currency, reason, state, open_time, update_time, evidence_due_time, withdraw_time,
            reinstate_time, fee_minor, fee_currency, close_time, response, response_time,
-           response_send_time, response_failure, evidence, send_count
+           response_send_time, response_failure, evidence, send_count, late_failure
     FROM disputes
     WHERE merchant = :merchant AND dispute > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -135,7 +135,7 @@ _DUE = Query(
     SELECT merchant, customer, charge, dispute, provider, provider_dispute, mandate, amount_minor,
            currency, reason, state, open_time, update_time, evidence_due_time, withdraw_time,
            reinstate_time, fee_minor, fee_currency, close_time, response, response_time,
-           response_send_time, response_failure, evidence, send_count
+           response_send_time, response_failure, evidence, send_count, late_failure
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (

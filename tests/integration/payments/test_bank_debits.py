@@ -12,8 +12,10 @@ from recurring.payments.v1 import payments_pb2
 
 from deploy.embedded.ports import HOST
 from services.payments.api.webhooks import HTTP_LIMITS, PATHS, WebhookReceiver
+from services.payments.application import disputes
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
+from services.payments.clients.providers import Providers
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
@@ -22,6 +24,7 @@ from services.runtime.http_server import HttpServer
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
+    CHARGE,
     DAY,
     MANDATE,
     NOW,
@@ -36,6 +39,7 @@ TOKEN = "access_token_of_the_bank"
 SECRET = "secret_of_the_bank"
 SEPA, POOR_AT_FIRST = "MD_sandbox_sepa", "MD_sandbox_poorAtFirst"
 Attempt = payments_pb2.Charge.Attempt
+Dispute = payments_pb2.Dispute
 
 
 @pytest.fixture
@@ -256,14 +260,100 @@ async def test_a_debit_that_is_given_back_is_refunded_once(payments: Payments) -
     assert [refund["amount"] for refund in await at_bank(payments, "/refunds")] == [100]
 
 
-async def test_a_debit_that_is_charged_back_is_found_by_people(payments: Payments) -> None:
+async def find_disputes(payments: Payments) -> None:
+    """What each process does at an interval, since a webhook may never come."""
+    act_for_all("payments")
+    await disputes.list_new(payments.database, payments.clock, Providers([payments.provider]))
+    await payments.work()
+
+
+async def disputes_of(payments: Payments) -> list[payments_pb2.Dispute]:
+    request = payments_pb2.ListDisputesRequest(parent="merchants/acme")
+    return list((await payments.call(request)).disputes)
+
+
+async def silence_webhooks(payments: Payments) -> None:
+    late = {"webhooks_late_seconds": 90 * 86_400}
+    await payments.sandbox.ask("PUT", "/provider/behavior", json=late)
+
+
+@pytest.mark.parametrize("told", ["by webhook", "by the list"])
+async def test_a_debit_that_is_charged_back_is_a_dispute_that_is_lost_at_once(
+    payments: Payments, told: str
+) -> None:
+    if told == "by the list":
+        await silence_webhooks(payments)
     await begin(payments, "MD_sandbox_chargedBack")
     await pass_days(payments, 14)
+    if told == "by the list":
+        await find_disputes(payments)
+        await find_disputes(payments)
+    [dispute] = await disputes_of(payments)
+    assert (dispute.state, dispute.reason) == (Dispute.LOST, "refund_requested")
+    assert (dispute.charge, dispute.mandate, dispute.late_failure) == (CHARGE, MANDATE, False)
+    assert dispute.amount == (await payments.charge()).amount
+    balances = await payments.balances()
+    assert (balances["provider-clearing"], balances["disputes"]) == (0, AMOUNT_MINOR)
+    assert (await payments.published())[1:] == ["DisputeOpened", "DisputeClosed"]
+    mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.PAUSED
+    assert event_of(await payments.events(), "DisputeClosed").mandate_paused
+
+
+async def test_a_debit_that_fails_after_it_was_confirmed_leaves_its_mandate_as_it_is(
+    payments: Payments,
+) -> None:
+    await begin(payments, "MD_sandbox_failsAfterConfirmation")
+    await pass_days(payments, 12)
+    [dispute] = await disputes_of(payments)
+    assert (dispute.state, dispute.reason) == (Dispute.LOST, "insufficient_funds")
+    assert dispute.late_failure
+    assert (await payments.balances())["provider-clearing"] == 0
+    mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.ACTIVE
+
+
+@pytest.mark.parametrize("told", ["by webhook", "by the list"])
+async def test_a_chargeback_that_the_payer_takes_back_is_won(payments: Payments, told: str) -> None:
+    if told == "by the list":
+        await silence_webhooks(payments)
+    await begin(payments, "MD_sandbox_chargebackCancelled")
+    await pass_days(payments, 14)
+    await find_disputes(payments)
+    assert [dispute.state for dispute in await disputes_of(payments)] == [Dispute.LOST]
+    await pass_days(payments, 5)
+    await find_disputes(payments)
+    assert [dispute.state for dispute in await disputes_of(payments)] == [Dispute.WON]
+    balances = await payments.balances()
+    assert (balances["provider-clearing"], balances["disputes"]) == (AMOUNT_MINOR, 0)
+    mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.ACTIVE
+
+
+async def test_a_debit_that_failed_before_it_was_confirmed_is_no_dispute(
+    payments: Payments,
+) -> None:
+    await begin(payments, POOR_AT_FIRST)
+    await pass_days(payments, 6)
+    await find_disputes(payments)
+    assert await disputes_of(payments) == []
     act_for_all("payments")
-    kept = await payments.rows(
-        "SELECT type FROM webhook_events WHERE state = 'CONTRADICTED' ORDER BY receive_time"
-    )
-    assert kept == [("payments.charged_back",)]
+    looked_up = await payments.rows("SELECT finding, next_lookup_time FROM dispute_lookups")
+    assert looked_up == [("", None)]
+
+
+async def test_a_chargeback_waits_for_the_outcome_of_its_debit(payments: Payments) -> None:
+    await silence_webhooks(payments)
+    await begin(payments, "MD_sandbox_chargedBack")
+    async with payments.sandbox.http.post(
+        f"{payments.sandbox.url}/clock/advance", json={"seconds": 14 * 86_400}
+    ) as done:
+        await done.read()
+    # The provider's list comes before anything is known of the debit.
+    await find_disputes(payments)
+    assert await disputes_of(payments) == []
+    await payments.pass_time(2 * DAY)
+    assert [dispute.state for dispute in await disputes_of(payments)] == [Dispute.LOST]
 
 
 async def test_a_webhook_that_another_has_signed_is_refused(payments: Payments) -> None:

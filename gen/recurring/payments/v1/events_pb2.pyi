@@ -521,12 +521,24 @@ class DisputeOpened(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     INQUIRY_FIELD_NUMBER: _builtins.int
     EVIDENCE_DUE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LATE_FAILURE_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    MANDATE_PAUSED_FIELD_NUMBER: _builtins.int
     dispute: _builtins.str
     """`merchants/{merchant}/disputes/{dispute}`."""
     reason: _builtins.str
     """As the provider names it, for example "fraudulent"."""
     inquiry: _builtins.bool
     """The bank only asks: no money was withdrawn."""
+    state: _payments_pb2.Dispute.State.ValueType
+    """Where it stands: a bank debit is LOST as soon as its payer disputes it."""
+    late_failure: _builtins.bool
+    """The bank sent the payment back by itself, such as for want of funds: the payer disputes nothing."""
+    mandate: _builtins.str
+    """The mandate that the charge was made under; empty if the customer confirmed it."""
+    mandate_paused: _builtins.bool
+    """Nothing is charged under the mandate meanwhile, by the merchant's policy."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -544,10 +556,14 @@ class DisputeOpened(_message.Message):
         reason: _builtins.str = ...,
         inquiry: _builtins.bool = ...,
         evidence_due_time: _timestamp_pb2.Timestamp | None = ...,
+        state: _payments_pb2.Dispute.State.ValueType = ...,
+        late_failure: _builtins.bool = ...,
+        mandate: _builtins.str = ...,
+        mandate_paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispute_amount", b"dispute_amount", "evidence_due_time", b"evidence_due_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "evidence_due_time", b"evidence_due_time", "inquiry", b"inquiry", "reason", b"reason", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "evidence_due_time", b"evidence_due_time", "inquiry", b"inquiry", "late_failure", b"late_failure", "mandate", b"mandate", "mandate_paused", b"mandate_paused", "reason", b"reason", "ref", b"ref", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -555,7 +571,7 @@ Global___DisputeOpened: _TypeAlias = DisputeOpened  # noqa: Y015
 
 @_typing.final
 class DisputeClosed(_message.Message):
-    """A dispute is over."""
+    """A dispute is over. There is another such event if a payer lets the merchant have a lost bank debit all the same."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -563,10 +579,18 @@ class DisputeClosed(_message.Message):
     DISPUTE_FIELD_NUMBER: _builtins.int
     DISPUTE_AMOUNT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    LATE_FAILURE_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    MANDATE_PAUSED_FIELD_NUMBER: _builtins.int
     dispute: _builtins.str
     """`merchants/{merchant}/disputes/{dispute}`."""
     state: _payments_pb2.Dispute.State.ValueType
     """WON, LOST or INQUIRY_CLOSED."""
+    late_failure: _builtins.bool
+    """As in DisputeOpened."""
+    mandate: _builtins.str
+    mandate_paused: _builtins.bool
+    """Nothing is charged under the mandate until somebody resumes it, by the merchant's policy."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -578,10 +602,13 @@ class DisputeClosed(_message.Message):
         dispute: _builtins.str = ...,
         dispute_amount: _money_pb2.Money | None = ...,
         state: _payments_pb2.Dispute.State.ValueType = ...,
+        late_failure: _builtins.bool = ...,
+        mandate: _builtins.str = ...,
+        mandate_paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispute_amount", b"dispute_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "ref", b"ref", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "dispute_amount", b"dispute_amount", "late_failure", b"late_failure", "mandate", b"mandate", "mandate_paused", b"mandate_paused", "ref", b"ref", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

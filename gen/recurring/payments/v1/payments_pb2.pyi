@@ -965,7 +965,7 @@ Global___RefundLine: _TypeAlias = RefundLine  # noqa: Y015
 
 @_typing.final
 class Dispute(_message.Message):
-    """A charge that its payer disputes at their bank."""
+    """A charge that its payer disputes at their bank, or a bank debit that the bank took back after it had been paid."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -987,7 +987,9 @@ class Dispute(_message.Message):
         WON: Dispute._State.ValueType  # 6
         """Final: the money comes back."""
         LOST: Dispute._State.ValueType  # 7
-        """Final: the money does not come back."""
+        """The money does not come back, unless the payer lets the merchant have a bank debit all the same. Bank debits
+        are lost at once: nobody decides about them.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Dispute.State.ValueType  # 0
@@ -1002,7 +1004,9 @@ class Dispute(_message.Message):
     WON: Dispute.State.ValueType  # 6
     """Final: the money comes back."""
     LOST: Dispute.State.ValueType  # 7
-    """Final: the money does not come back."""
+    """The money does not come back, unless the payer lets the merchant have a bank debit all the same. Bank debits
+    are lost at once: nobody decides about them.
+    """
 
     class _Response:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -1065,6 +1069,7 @@ class Dispute(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    LATE_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/disputes/{dispute}`; derived from the provider's id."""
     charge: _builtins.str
@@ -1072,13 +1077,17 @@ class Dispute(_message.Message):
     mandate: _builtins.str
     """The mandate that it was made under; empty if the customer confirmed it."""
     reason: _builtins.str
-    """As the provider names it, for example "fraudulent" or "product_not_received"."""
+    """As the provider names it, for example "fraudulent", "product_not_received" or "refund_requested"."""
     state: Global___Dispute.State.ValueType
     provider_dispute_id: _builtins.str
-    """The provider's id of it, for example "dp_1PgafTB1Y7xJ"."""
+    """The provider's id of it, for example "dp_1PgafTB1Y7xJ"; of a bank debit, that of the payment."""
     response: Global___Dispute.Response.ValueType
     response_failure: _builtins.str
     """Why the provider refused the answer, as it says; another can be given then."""
+    late_failure: _builtins.bool
+    """The bank sent a bank debit back by itself after it had counted as paid, such as for want of funds. The payer
+    disputes nothing, and the mandate is left as it is.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -1135,10 +1144,11 @@ class Dispute(_message.Message):
         evidence: _abc.Iterable[Global___Dispute.Evidence] | None = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        late_failure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "close_time", b"close_time", "evidence_due_time", b"evidence_due_time", "fee", b"fee", "open_time", b"open_time", "reinstate_time", b"reinstate_time", "response_send_time", b"response_send_time", "response_time", b"response_time", "update_time", b"update_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "close_time", b"close_time", "evidence", b"evidence", "evidence_due_time", b"evidence_due_time", "fee", b"fee", "mandate", b"mandate", "name", b"name", "open_time", b"open_time", "provider_dispute_id", b"provider_dispute_id", "reason", b"reason", "reinstate_time", b"reinstate_time", "response", b"response", "response_failure", b"response_failure", "response_send_time", b"response_send_time", "response_time", b"response_time", "state", b"state", "update_time", b"update_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "close_time", b"close_time", "evidence", b"evidence", "evidence_due_time", b"evidence_due_time", "fee", b"fee", "late_failure", b"late_failure", "mandate", b"mandate", "name", b"name", "open_time", b"open_time", "provider_dispute_id", b"provider_dispute_id", "reason", b"reason", "reinstate_time", b"reinstate_time", "response", b"response", "response_failure", b"response_failure", "response_send_time", b"response_send_time", "response_time", b"response_time", "state", b"state", "update_time", b"update_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

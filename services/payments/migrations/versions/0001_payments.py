@@ -378,6 +378,8 @@ CREATE TABLE disputes (
     evidence                bytea       NOT NULL DEFAULT '',
     send_count              integer     NOT NULL DEFAULT 0,
     next_send_time          timestamptz,
+    -- Whether the bank sent the payment back by itself: the payer disputes nothing.
+    late_failure            boolean     NOT NULL DEFAULT false,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant, dispute),
     FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
@@ -693,7 +695,8 @@ SELECT revoke_privileges('UPDATE, DELETE', 'verdicts');
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
 SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
 SELECT keep_final_states('refunds', 'FAILED');
-SELECT keep_final_states('disputes', 'WON', 'LOST');
+-- A lost one can be won yet: payers let merchants have bank debits all the same.
+SELECT keep_final_states('disputes', 'WON');
 
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -794,7 +797,8 @@ CREATE VIEW audit_v1.disputes AS
            'merchants/' || merchant || '/disputes/' || dispute AS name,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
-           state, amount_minor, currency, provider_dispute, open_time, withdraw_time, reinstate_time
+           state, amount_minor, currency, provider_dispute, open_time, withdraw_time, reinstate_time,
+           late_failure
     FROM disputes;
 -- Both sides of each transfer.
 CREATE VIEW audit_v1.ledger_entries AS
