@@ -9,12 +9,15 @@ Rounds find out whether any work is left. In a round every process checks all th
 and `activity`, a number that grows with any work. The round ends when every process has reported quiet.
 
 One quiet round is not enough, since A may report before B sends it a message. Two consecutive rounds
-with equal activities prove that no work is left. Every report of the first round came before the
+with equal activities prove that no work is left. The sandbox takes part: at the end of a round it sends
+what is due, and its activity is how often it has sent. Every report of the first round came before the
 second round began, and every report of the second came after it. Equal activities mean that no process
 worked between its two reports, so no process was working when the second round began. An event in
 transit at that moment would have been in an outbox, in an undelivered message or in a process. The
 later reports say that outboxes and messages were empty, and a process that held it would have worked.
-So there was none. Only time or an event can start new work, so none starts until the clock moves.
+So there was none. Only time or an event can start new work, so none starts until the clock moves. The
+last round before a jump is also the first of two at the new moment: if no activity has grown since,
+nothing was due there, and there is no work.
 (This is Mattern's double counting for the detection of termination, with reports instead of message
 counters. Calls to the API meanwhile are new work, which the next advance settles.)
 """
@@ -46,6 +49,9 @@ SETTLE_TIMEOUT_SECONDS = 90.0
 MAX_ROUNDS_PER_STEP = 500
 
 Emit = Callable[[dict[str, object] | None], None]
+# The name and the instance of a process, and how much it has done.
+Activities = dict[tuple[str, str], int]
+SANDBOX = ("sandbox", "")
 
 
 @dataclass
@@ -147,7 +153,7 @@ class Clock:
         self._round_begun = asyncio.Event()
         self._reported = asyncio.Event()
         self._advance: asyncio.Task[None] | None = None
-        self._messages: Messages | None = None
+        self._messages: Messages = AllMessages(())
         self._now, self._round = start, 0
         for row in record.read("SELECT now, round FROM clock"):
             # The rounds since the last jump are not on record; skipping past all that there can
@@ -264,11 +270,11 @@ class Clock:
     async def _run(self, to: datetime, emit: Emit, abandoned: asyncio.Event) -> None:
         steps = 0
         try:
-            await self._settle_all()
+            activities = await self._settle({})
             while self._now < to and not abandoned.is_set():
                 await self._jump(self._next_wake(to))
                 steps += 1
-                await self._settle_all()
+                activities = await self._settle(activities)
                 emit({"now": format_time(self._now), "steps": steps})
             emit({"now": format_time(self._now), "steps": steps, "done": True})
         except NotSettledError as error:
@@ -277,47 +283,39 @@ class Clock:
             self._advance = None
             emit(None)
 
-    async def _settle_all(self) -> None:
-        """Settle until nothing was sent to the services meanwhile, which is new work for them."""
-        await self._settle()
-        if self._messages is None:
-            return
-        while True:
-            before = self._messages.sent_count
-            await self._messages.deliver()
-            await self._settle()
-            if self._messages.sent_count == before:
-                return
+    async def _settle(self, before: Activities) -> Activities:
+        """Run rounds until two in a row show that no work is left now; returns their activities.
 
-    async def _settle(self) -> None:
-        """Run rounds until two in a row show that no work is left now."""
+        `before` has the activities of the round before, after which only time has passed.
+        """
         deadline = time.monotonic() + self._settle_timeout_seconds
-        before: dict[tuple[str, str], int] = {}
         restless: list[str] = []
         for _ in range(MAX_ROUNDS_PER_STEP):
             self._begin_round()
             await self._round_answered(deadline)
+            await self._messages.deliver()
             present = self._present()
             activities = {
                 (participant.name, participant.instance): participant.activity
                 for participant in present
             }
+            activities[SANDBOX] = self._messages.sent_count
             restless = [
                 f"{participant.name}/{participant.instance}: {reason}"
                 for participant in present
                 if (reason := self._restless_reason(participant, before))
             ]
+            if activities[SANDBOX] != before.get(SANDBOX):
+                restless.append("sandbox: it keeps sending")
             if not restless and activities.keys() == before.keys():
-                return
+                return activities
             before = activities
         message = (
             f"still not settled at {format_time(self._now)} after {MAX_ROUNDS_PER_STEP} rounds"
         )
         raise NotSettledError(message, restless)
 
-    def _restless_reason(
-        self, participant: Participant, before: dict[tuple[str, str], int]
-    ) -> str | None:
+    def _restless_reason(self, participant: Participant, before: Activities) -> str | None:
         if participant.wake_at is not None and participant.wake_at <= self._now:
             return f"quiet, yet wants to wake at {format_time(participant.wake_at)}"
         if before.get((participant.name, participant.instance)) != participant.activity:
@@ -363,8 +361,7 @@ class Clock:
 
     def _next_wake(self, to: datetime) -> datetime:
         wakes = [participant.wake_at for participant in self._present()]
-        if self._messages is not None:
-            wakes.append(self._messages.next_due())
+        wakes.append(self._messages.next_due())
         return min((at for at in wakes if at is not None and self._now < at < to), default=to)
 
     async def _jump(self, to: datetime) -> None:
