@@ -19,7 +19,7 @@ from bench.stack import Stack
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.auth.tls import Identity
 from services.runtime.db import leases
-from services.runtime.db.due_work import DueWork, step
+from services.runtime.db.due_work import DueTimes, DueWork, step
 from services.runtime.db.leases import BucketLeases
 from services.runtime.db.pool import Database, Pool
 from services.runtime.observability import tracing
@@ -106,7 +106,8 @@ async def wired(
         renewing = asyncio.create_task(_renew(buckets))
         work = Prepare(database, Clients(*channels)).work
         parts = [DueWork("prepare", work, n, PREPARE_WORKERS) for n in range(PREPARE_WORKERS)]
-        yield [partial(step, database, clock, buckets, part) for part in parts], database
+        due_times = DueTimes(database)
+        yield [partial(step, due_times, clock, buckets, part) for part in parts], database
         renewing.cancel()
         await buckets.leave()
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from services.runtime.db import due_work, leases
-from services.runtime.db.due_work import Batch, DueWork
+from services.runtime.db.due_work import Batch, DueTimes, DueWork
 from services.runtime.db.leases import BUCKETS, BucketLeases
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
@@ -24,4 +24,6 @@ async def step(
     database: Database, clock: Clock, kind: str, work: Callable[[Batch], Awaitable[int]]
 ) -> Step:
     """One step of the worker for a kind of work."""
-    return await due_work.step(database, clock, EveryBucket(database), DueWork(kind, work))
+    return await due_work.step(
+        DueTimes(database), clock, EveryBucket(database), DueWork(kind, work)
+    )

@@ -29,7 +29,7 @@ from services.runtime.app.settings import load, settings_may_change
 from services.runtime.app.shutdown import shutdown_requested, wait_for_shutdown
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db import digests, revisions, schema
-from services.runtime.db.due_work import step
+from services.runtime.db.due_work import DueTimes, step
 from services.runtime.db.leases import RENEW_SECONDS, BucketLeases
 from services.runtime.db.schema import SchemaMisfitError
 from services.runtime.errors import SettingsError
@@ -222,11 +222,12 @@ def _workers(
     )
     buckets.export()
     clock, deadline_seconds = runtime.clock, buckets.lease.step_deadline_seconds
+    due_times = DueTimes(runtime.database)
     due_work = [
         WorkerLoop(
             due.worker,
             clock,
-            partial(step, runtime.database, clock, buckets, due),
+            partial(step, due_times, clock, buckets, due),
             deadline_seconds=deadline_seconds,
         )
         for due in components.due_work

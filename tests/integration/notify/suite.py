@@ -16,7 +16,7 @@ from services.notify.names import CUSTOMER
 from services.notify.store import contacts
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db import due_work
-from services.runtime.db.due_work import DueWork
+from services.runtime.db.due_work import DueTimes, DueWork
 from services.runtime.db.leases import BucketLeases
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event, OutboxEvent
@@ -146,7 +146,8 @@ class Notify:
         """One step of the worker, which has every bucket unless others are given."""
         buckets = buckets or EveryBucket(self.database)
         work = DueWork("delivery", self.deliveries.work)
-        return await due_work.step(self.database, self.clock, buckets, work)
+        due_times = DueTimes(self.database)
+        return await due_work.step(due_times, self.clock, buckets, work)
 
     async def inbox(self, phone: str = PHONE) -> list[str]:
         """The texts that arrived on a phone, the oldest first."""
