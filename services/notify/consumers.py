@@ -24,6 +24,7 @@ from services.runtime.workers.clock import Clock
 
 # A tax that the customer pays, by the name that the catalog has for it.
 CHARGED = "CHARGED"
+_DECIDED_DISPUTES = frozenset({payments_pb2.Dispute.WON, payments_pb2.Dispute.LOST})
 
 
 def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order
@@ -278,6 +279,37 @@ def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
+def dispute_opened(message: payments_events_pb2.DisputeOpened) -> Draft | None:
+    """A payment is disputed; one that is decided at once is told of as that."""
+    if message.state in _DECIDED_DISPUTES:
+        return None
+    ref = message.ref
+    template = kinds.DisputeOpened(
+        ref.title,
+        from_money(message.dispute_amount),
+        from_money(ref.amount),
+        inquiry=message.inquiry,
+        paused=message.mandate_paused,
+    )
+    return Draft(ref.customer, ref.order, template)
+
+
+def dispute_closed(message: payments_events_pb2.DisputeClosed) -> Draft | None:
+    """A dispute was decided, or a bank took a payment back; the end of an inquiry is no news."""
+    if message.state not in _DECIDED_DISPUTES:
+        return None
+    ref = message.ref
+    template = kinds.DisputeClosed(
+        ref.title,
+        from_money(message.dispute_amount),
+        from_money(ref.amount),
+        won=message.state == payments_pb2.Dispute.WON,
+        late_failure=message.late_failure,
+        paused=message.mandate_paused,
+    )
+    return Draft(ref.customer, ref.order, template)
+
+
 # None where another notice says it.
 Reader = Callable[[Any], Draft | None]
 
@@ -304,6 +336,8 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
         (payments_events_pb2.PaymentMethodExpiring, payment_method_expiring),
         (payments_events_pb2.RefundSucceeded, refund_succeeded),
+        (payments_events_pb2.DisputeOpened, dispute_opened),
+        (payments_events_pb2.DisputeClosed, dispute_closed),
         (payments_events_pb2.PaymentSucceeded, about_order),
         (payments_events_pb2.PaymentRefused, about_order),
         (payments_events_pb2.PaymentAbandoned, about_order),

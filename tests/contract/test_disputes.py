@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -73,6 +74,8 @@ async def test_a_dispute_is_answered_once_with_what_is_stored(ann: Customer) -> 
     await ann.suite.sandbox.settle()
     got = await calls["GetDispute"].make(ann.shop, name=dispute.name)
     assert got.state == Dispute.WON
+    told = [notice.kind for notice in (await calls["ListNotices"].make(ann.shop)).notices]
+    assert told.count(notify_pb2.DISPUTE_OPENED) == told.count(notify_pb2.DISPUTE_CLOSED) == 1
     assert [each.name for each in (await calls["ListDisputes"].make(ann.shop)).disputes] == [
         dispute.name
     ]

@@ -71,13 +71,16 @@ class NoticeKind(StrEnum):
     PRICE_PROTECTION_ENDING = "PRICE_PROTECTION_ENDING"
     PAYMENT_ACTION_REQUIRED = "PAYMENT_ACTION_REQUIRED"
     PAYMENT_REMINDER = "PAYMENT_REMINDER"
+    DISPUTE_OPENED = "DISPUTE_OPENED"
+    DISPUTE_CLOSED = "DISPUTE_CLOSED"
 
 
 # These go by e-mail as well, where there is an address.
 _COPIED_BY_EMAIL = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.DISPUTE_OPENED,
+    NoticeKind.DISPUTE_CLOSED,
 }  # fmt: skip
 # Notices before a charge, and before a higher one, go out whatever is muted.
 _NEVER_MUTED = {

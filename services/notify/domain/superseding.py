@@ -40,6 +40,7 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "PaymentSucceeded": _UNTIL_PAID,
     "PaymentAbandoned": _ATTEMPTS,
     "PaymentWithdrawn": _ATTEMPTS | {NoticeKind.ORDER_UPCOMING},
+    "DisputeClosed": frozenset({NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED}),
     "StandingOrderChanged": frozenset({NoticeKind.STANDING_ORDER_CHANGED}),
     "SubscriberPriceChangeScheduled": frozenset({
         NoticeKind.PRICE_CHANGE, NoticeKind.PRICE_CHANGE_WITHDRAWN,

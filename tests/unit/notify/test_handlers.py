@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.message import Message
 from google.type import date_pb2
 from recurring.payments.v1 import events_pb2 as payments
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -187,6 +188,46 @@ def text_of(made: Draft) -> str:
             ("Hi Ann! We gave back your payment of 12.50 EUR for Coffee. It can take a few days "
             "until your account shows it."),
         ),
+        (
+            payments.DisputeOpened(
+                ref=CHARGE, dispute_amount=to_money(1250, "EUR"), mandate_paused=True,
+                state=payments_pb2.Dispute.NEEDS_RESPONSE,
+            ),
+            ("Hi Ann! Your bank tells us that you dispute your payment of 12.50 EUR for Coffee. Until "
+            "that is over, we charge nothing more under your consent. If it is a mistake, please tell "
+            "your bank."),
+        ),
+        (
+            payments.DisputeOpened(
+                ref=CHARGE, dispute_amount=to_money(1000, "EUR"), inquiry=True,
+                state=payments_pb2.Dispute.INQUIRY_NEEDS_RESPONSE,
+            ),
+            ("Hi Ann! Your bank asks us about 10.00 EUR of your payment of 12.50 EUR for Coffee. Your "
+            "orders go on meanwhile. If it is a mistake, please tell your bank."),
+        ),
+        (
+            payments.DisputeClosed(
+                ref=CHARGE, dispute_amount=to_money(1250, "EUR"), mandate_paused=True,
+                state=payments_pb2.Dispute.LOST,
+            ),
+            ("Hi Ann! Your bank gave back your payment of 12.50 EUR for Coffee. We charge nothing more "
+            "under your consent until you allow it again."),
+        ),
+        (
+            payments.DisputeClosed(
+                ref=CHARGE, dispute_amount=to_money(1250, "EUR"), late_failure=True,
+                state=payments_pb2.Dispute.LOST,
+            ),
+            ("Hi Ann! Your bank sent your payment of 12.50 EUR for Coffee back to you: it is not paid. "
+            "Please contact us. Your orders go on."),
+        ),
+        (
+            payments.DisputeClosed(
+                ref=CHARGE, dispute_amount=to_money(1250, "EUR"), state=payments_pb2.Dispute.WON
+            ),
+            ("Hi Ann! You disputed your payment of 12.50 EUR for Coffee. That is over, and the payment "
+            "stands. Your orders go on."),
+        ),
     ],
 )  # fmt: skip
 def test_an_event_is_described_in_plain_words(message: Message, text: str) -> None:
@@ -204,6 +245,17 @@ def test_an_event_is_described_in_plain_words(message: Message, text: str) -> No
     ],
 )
 def test_what_a_blocked_card_does_to_an_order_is_not_said_again(message: Message) -> None:
+    assert read(message) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        payments.DisputeOpened(ref=CHARGE, state=payments_pb2.Dispute.LOST),
+        payments.DisputeClosed(ref=CHARGE, state=payments_pb2.Dispute.INQUIRY_CLOSED),
+    ],
+)
+def test_a_dispute_is_told_of_once_it_stands_and_once_it_is_decided(message: Message) -> None:
     assert read(message) is None
 
 

@@ -103,6 +103,17 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         kinds.PaymentDeclined(long, BERLIN, most, None),
         kinds.Receipt(long, BERLIN, most, late, late, (), taxes=(Tax("VAT", 190_000, nearly),)),
         kinds.Refund(long, nearly, most),
+        *(
+            kinds.DisputeOpened(long, nearly, most, inquiry, paused)
+            for inquiry in (True, False)
+            for paused in (True, False)
+        ),
+        *(
+            kinds.DisputeClosed(long, nearly, most, won, late, paused)
+            for won in (True, False)
+            for late in (True, False)
+            for paused in (True, False)
+        ),
         kinds.ItemDiscontinued(long, long, long),
         kinds.PriceChange(long, long, BERLIN, most, nearly, late, 99),
         kinds.PriceChangeWithdrawn(long, long, most, 99),
@@ -131,6 +142,7 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         lambda amount: kinds.PaymentDeclined("Coffee", BERLIN, amount, None),
         lambda amount: kinds.Receipt("Coffee", BERLIN, amount, DUE, None, ()),
         lambda amount: kinds.Refund("Coffee", amount, amount),
+        lambda amount: kinds.DisputeOpened("Coffee", amount, amount, inquiry=False, paused=True),
     ]),
     amount=amounts,
     name=names,

@@ -102,6 +102,10 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """Please confirm a payment with your bank."""
     PAYMENT_REMINDER: _NoticeKind.ValueType  # 20
     """A request to pay is about to end."""
+    DISPUTE_OPENED: _NoticeKind.ValueType  # 21
+    """The customer disputes a payment at their bank: whether charges go on meanwhile."""
+    DISPUTE_CLOSED: _NoticeKind.ValueType  # 22
+    """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -142,6 +146,10 @@ PAYMENT_ACTION_REQUIRED: NoticeKind.ValueType  # 19
 """Please confirm a payment with your bank."""
 PAYMENT_REMINDER: NoticeKind.ValueType  # 20
 """A request to pay is about to end."""
+DISPUTE_OPENED: NoticeKind.ValueType  # 21
+"""The customer disputes a payment at their bank: whether charges go on meanwhile."""
+DISPUTE_CLOSED: NoticeKind.ValueType  # 22
+"""What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.kinds import (
+    DisputeClosed,
+    DisputeOpened,
     ItemDiscontinued,
     OrderCancelled,
     OrderHeld,
@@ -62,5 +64,7 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
         PriceChangeWithdrawn("Espresso, 1 kg", _TITLE, _PREVIOUS_AMOUNT),
         PriceProtectionEnding(_TITLE, _ZONE, _MONTH_LATER),
         Refund(_TITLE, _PREVIOUS_AMOUNT, _AMOUNT),
+        DisputeOpened(_TITLE, _AMOUNT, _AMOUNT, inquiry=False, paused=True),
+        DisputeClosed(_TITLE, _AMOUNT, _AMOUNT, won=True, late_failure=False, paused=False),
     )
 })  # fmt: skip

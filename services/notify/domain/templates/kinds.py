@@ -557,11 +557,79 @@ class Refund:
     def wording(self) -> Wording:
         """Says how much of what was paid."""
         title = title_text(self.title)
-        paid = f"your payment of {money_text(self.paid_amount)}"
-        if self.refund_amount != self.paid_amount:
-            paid = f"{money_text(self.refund_amount)} of {paid}"
         return say(
             f"Refund: {title}",
-            f"We gave back {paid} for {title}.",
+            f"We gave back {_part_of(self.refund_amount, self.paid_amount)} for {title}.",
             "It can take a few days until your account shows it.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeOpened:
+    """The customer disputes a payment at their bank."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.DISPUTE_OPENED
+    title: str
+    dispute_amount: Money
+    paid_amount: Money
+    # The bank only asks, and has taken nothing.
+    inquiry: bool
+    # Whether nothing is charged under the customer's consent until it is over.
+    paused: bool
+
+    def wording(self) -> Wording:
+        """Says what is disputed, whether charges go on, and how to undo it."""
+        title = title_text(self.title, short=True)
+        paid = _part_of(self.dispute_amount, self.paid_amount)
+        what = f"Your bank tells us that you dispute {paid} for {title}."
+        if self.inquiry:
+            what = f"Your bank asks us about {paid} for {title}."
+        return say(
+            f"You dispute a payment: {title}",
+            what,
+            _PAUSED_MEANWHILE if self.paused else "Your orders go on meanwhile.",
+            "If it is a mistake, please tell your bank.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeClosed:
+    """What became of a dispute, or of a payment that the bank took back."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.DISPUTE_CLOSED
+    title: str
+    dispute_amount: Money
+    paid_amount: Money
+    # Whether the payment stands.
+    won: bool
+    # The bank sent it back by itself, and the customer disputed nothing.
+    late_failure: bool
+    # Whether nothing is charged under the customer's consent until it is resumed.
+    paused: bool
+
+    def wording(self) -> Wording:
+        """Says where the money is, and whether charges go on."""
+        title = title_text(self.title, short=True)
+        paid = _part_of(self.dispute_amount, self.paid_amount)
+        subject, what = (
+            f"Given back by your bank: {title}",
+            f"Your bank gave back {paid} for {title}.",
+        )
+        if self.late_failure:
+            subject = f"Sent back by your bank: {title}"
+            what = (
+                f"Your bank sent {paid} for {title} back to you: it is not paid. Please contact us."
+            )
+        if self.won:
+            subject = f"Your payment stands: {title}"
+            what = f"You disputed {paid} for {title}. That is over, and the payment stands."
+        return say(subject, what, _PAUSED_UNTIL_RESUMED if self.paused else "Your orders go on.")
+
+
+_PAUSED_MEANWHILE = "Until that is over, we charge nothing more under your consent."
+_PAUSED_UNTIL_RESUMED = "We charge nothing more under your consent until you allow it again."
+
+
+def _part_of(amount: Money, paid_amount: Money) -> str:
+    paid = f"your payment of {money_text(paid_amount)}"
+    return paid if amount == paid_amount else f"{money_text(amount)} of {paid}"
