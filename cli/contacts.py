@@ -36,10 +36,12 @@ CONTACT_COLUMNS: Columns[pb.Contact] = {
     "phone": lambda it: it.masked_phone,
     "bound": lambda it: format_timestamp(it.bind_time),
     "e-mail": lambda it: it.email,
+    "language": lambda it: it.locale,
     "muted": lambda it: _muted(it.preferences),
 }
 CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     **CONTACT_COLUMNS,
+    "time zone": lambda it: it.time_zone,
     "created": lambda it: format_timestamp(it.create_time),
 }
 NOTICE_COLUMNS: Columns[pb.Notice] = {
@@ -69,6 +71,13 @@ async def set_contact(
         bool | None,
         typer.Option("--mute-email/--send-email", help="Whether copies come by e-mail."),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="TAG", help="The language of messages, for example de-AT."),
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Where the customer lives, for example Europe/Vienna.")
+    ] = None,
 ) -> None:
     """Create a contact, or change the given fields."""
     given = {
@@ -76,6 +85,8 @@ async def set_contact(
         "email": email,
         "preferences.sms_receipts_muted": mute_sms_receipts,
         "preferences.email_muted": mute_email,
+        "locale": language,
+        "time_zone": zone,
     }
     request = pb.UpdateContactRequest(
         contact=pb.Contact(
@@ -85,6 +96,8 @@ async def set_contact(
             preferences=pb.Contact.Preferences(
                 sms_receipts_muted=bool(mute_sms_receipts), email_muted=bool(mute_email)
             ),
+            locale=language or "",
+            time_zone=zone or "",
         ),
         update_mask=field_mask_pb2.FieldMask(
             paths=[path for path, value in given.items() if value is not None]

@@ -376,8 +376,8 @@ def _missed_together(
     result: list[tuple[Event[Any], Draft]] = []
     missed: dict[str, int] = {}
     for event, draft in drafts:
-        template = draft.template
-        if not isinstance(template, kinds.OrderSkipped) or template.reasons != ("MISSED",):
+        facts = draft.facts
+        if not isinstance(facts, kinds.OrderSkipped) or facts.reasons != ("MISSED",):
             result.append((event, draft))
             continue
         standing_order = draft.subject_resource.rpartition("/orders/")[0]
@@ -386,16 +386,16 @@ def _missed_together(
         if index == len(result):
             result.append((event, replace(draft, shared_key=key)))
             continue
-        result.append((event, replace(draft, template=None)))
-        first = result[index][1].template
+        result.append((event, replace(draft, facts=None)))
+        first = result[index][1].facts
         assert isinstance(first, kinds.OrderSkipped)  # noqa: S101 - it was put there as one
         together = replace(
             first,
-            due_time=min(first.due_time, template.due_time),
-            last_due_time=max(first.last_due_time or first.due_time, template.due_time),
+            due_time=min(first.due_time, facts.due_time),
+            last_due_time=max(first.last_due_time or first.due_time, facts.due_time),
             order_count=first.order_count + 1,
         )
-        result[index] = result[index][0], replace(result[index][1], template=together)
+        result[index] = result[index][0], replace(result[index][1], facts=together)
     return result
 
 

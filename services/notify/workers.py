@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from services.notify.application.rendering import outgoing_with_text, text_to_send
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
@@ -81,7 +82,7 @@ class Deliveries:
         if due:
             _READ.reached()
             parents = [outgoing.notice.traceparent for outgoing in due]
-            sendable = [outgoing for outgoing in due if outgoing.notice.key not in void]
+            sendable = [outgoing_with_text(o) for o in due if o.notice.key not in void]
             with tracing.working("deliveries", len(due), parents):
                 await self._deliver(sendable, batch.deadline - SEND_SECONDS)
         return len(due)
@@ -135,11 +136,11 @@ class Deliveries:
             log.error("a delivery does not open", extra={
                 "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
             return Attempt(Verdict.TEMPORARY, FAILURE_UNREADABLE)
-        text = delivery.text if delivery.secret_text is None else delivery.secret_text
+        text = text_to_send(outgoing)
         # Without a text it was erased, and the customer has perhaps come back since.
         if not outgoing.address or not text:
             return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
-        message = Message(_message_key(outgoing), outgoing.address, delivery.subject, text)
+        message = Message(_message_key(outgoing, text), outgoing.address, delivery.subject, text)
         try:
             return await self._gateways[delivery.channel].send(message)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
@@ -149,9 +150,13 @@ class Deliveries:
             return Attempt(Verdict.TEMPORARY, FAILURE_INTERNAL)
 
 
-def _message_key(outgoing: Outgoing) -> str:
-    """The same for every attempt at a delivery, as long as the customer's phone is the same."""
-    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version))
+def _message_key(outgoing: Outgoing, text: str) -> str:
+    """The same for every attempt at a delivery, as long as the customer's phone is the same.
+
+    A process that died over the first attempt leaves no text behind. Is another made then, since the
+    customer's language is another, it is another message: gateways refuse a key with other content.
+    """
+    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version), text)
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 

@@ -3,6 +3,7 @@
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application.contacts import ContactUpdate
+from services.notify.domain.locales import canonical_locale, is_time_zone
 from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
 from services.notify.names import CONTACT, CUSTOMER
@@ -12,7 +13,8 @@ from services.runtime.rpc.names import read_name
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
-    "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted",
+    "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted", "locale",
+    "time_zone",
 })  # fmt: skip
 
 
@@ -25,8 +27,15 @@ def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpda
         "email": contact.email,
         "sms_receipts_muted": contact.preferences.sms_receipts_muted,
         "email_muted": contact.preferences.email_muted,
+        "locale": canonical_locale(contact.locale) if contact.locale else "",
+        "time_zone": contact.time_zone,
     }
     violations = Violations()
+    if contact.locale and not fields["locale"]:
+        violations.add("contact.locale", "is no language that CLDR has", "LOCALE_UNKNOWN")
+    if contact.time_zone and not is_time_zone(contact.time_zone):
+        message = 'must be an IANA time zone, for example "Europe/Berlin"'
+        violations.add("contact.time_zone", message, "TIME_ZONE_UNKNOWN")
     mask = _read_mask(violations, request)
     violations.check()
     return ContactUpdate(key, fields, mask, contact.etag, request.allow_missing)
@@ -37,7 +46,8 @@ def _read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest)
     paths = set(request.update_mask.paths)
     if not paths:
         contact = request.contact
-        paths = {name for name in ("display_name", "email") if getattr(contact, name)}
+        plain = ("display_name", "email", "locale", "time_zone")
+        paths = {name for name in plain if getattr(contact, name)}
         paths |= {"preferences"} if contact.HasField("preferences") else set()
     chosen: set[str] = set()
     for path in paths:

@@ -21,6 +21,8 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         create_time=to_timestamp(contact.create_time),
         etag=etag(contact.version),
         bind_time=optional_timestamp(contact.bind_time),
+        locale=contact.locale,
+        time_zone=contact.time_zone,
     )
 
 
@@ -48,4 +50,5 @@ def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
         attempt_count=delivery.attempt_count,
         failure_code=delivery.failure_code,
         deliver_time=optional_timestamp(delivery.deliver_time),
+        locale=delivery.locale,
     )

@@ -5,6 +5,7 @@ from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 
 from services.notify.api import requests, responses
 from services.notify.application import contacts, phones
+from services.notify.application.rendering import with_texts
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
@@ -147,9 +148,10 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             listed = await notice_store.of_customer(
                 connection, key, request.subject_resource, after, page.limit
             )
+            addressee = await contact_store.addressee(connection, key)
         shown, token = page.cut(
             listed,
-            lambda row: responses.notice_message(row[1]),
+            lambda row: responses.notice_message(with_texts(row[1], addressee)),
             lambda row: (str(row[0]),),
         )
         return notify_pb2.ListNoticesResponse(notices=shown, next_page_token=token)
@@ -160,9 +162,10 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         key = read_name(NOTICE, request.name)
         async with self._database.read() as connection:
             notice = await notice_store.one(connection, key)
+            addressee = await contact_store.addressee(connection, key.customer_key)
         if notice is None:
             raise not_found("NOTICE_NOT_FOUND", request.name)
-        return responses.notice_message(notice)
+        return responses.notice_message(with_texts(notice, addressee))
 
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object

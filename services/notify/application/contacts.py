@@ -6,7 +6,7 @@ from datetime import datetime
 
 from services.notify.domain.notices import Contact, CustomerKey, new_contact
 from services.notify.names import CONTACT
-from services.notify.store import codes, contacts, deliveries
+from services.notify.store import codes, contacts, deliveries, notices
 from services.runtime.db.idempotency import forget_answers
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, not_found
@@ -67,6 +67,7 @@ async def erase(tx: Connection, key: CustomerKey) -> Applied[None]:
     # The contact comes first: whoever binds a phone or changes the contact waits for its lock.
     await contacts.delete(tx, key)
     await codes.delete(tx, key)
+    await notices.erase_facts(tx, key)
     await deliveries.erase_texts(tx, key)
     await forget_answers(tx, key.merchant, [CONTACT.format(*key)])
     return Applied(None)

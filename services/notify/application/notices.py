@@ -14,6 +14,7 @@ from services.notify.domain.notices import (
     Contact,
     CustomerKey,
     Delivery,
+    Facts,
     Notice,
     NoticeId,
     NoticeKey,
@@ -26,7 +27,6 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.phone_codes import CODE_LIFETIME, MASK, mask_phone
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
-from services.notify.domain.templates.wording import Template, Texts, render
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
@@ -48,7 +48,7 @@ class Draft:
     customer: str
     subject_resource: str
     # None: there is no notice, but earlier ones may be untrue now.
-    template: Template | None
+    facts: Facts | None
     promise: Promise | None = None
     # Whether events of one minute that read the same make one notice.
     merges: bool = False
@@ -77,9 +77,9 @@ async def create_notices(
     waiting = await attempts.last(tx, reached)
     sent = await _sent(tx, drafts, keys)
     made = [
-        _notice(event, draft, key, draft.template, reached.get(key.customer_key), waiting, now)
+        _notice(event, draft, key, draft.facts, reached.get(key.customer_key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
-        if draft.template is not None and (not draft.takes_back or key in sent)
+        if draft.facts is not None and (not draft.takes_back or key in sent)
     ]
     distinct = {notice.key: notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
@@ -116,7 +116,7 @@ def _notice_key(event: Event[Any], draft: Draft) -> NoticeKey:
         notice = uuid.uuid5(_MERGED, draft.shared_key)
     elif draft.merges:
         minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
-        notice = uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}")
+        notice = uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.facts}|{minute}")
     return NoticeKey(*CUSTOMER.key(draft.customer), NoticeId(str(notice)))
 
 
@@ -124,17 +124,16 @@ def _notice(
     event: Event[Any],
     draft: Draft,
     key: NoticeKey,
-    template: Template,
+    facts: Facts,
     contact: Contact | None,
     waiting: Mapping[tuple[CustomerKey, Channel], datetime],
     now: datetime,
 ) -> Notice:
-    kind = template.kind
-    texts = render(template, contact.display_name if contact else "")
+    kind = facts.kind
     chosen = channels(kind, contact, now)
     deliveries = [
         replace(
-            _pending(channel, texts, now, now + DELIVERY_LIFETIME, main=channel is chosen[0]),
+            _pending(channel, now, now + DELIVERY_LIFETIME, main=channel is chosen[0]),
             # Messages on a channel go out in their order: not before what waits for its next attempt.
             next_attempt_time=max(now, waiting.get((key.customer_key, channel), now)),
             expire_time=draft.expire_time,
@@ -142,9 +141,9 @@ def _notice(
         for channel in chosen
     ]
     if not can_be_reached(contact):
-        deliveries = [_undeliverable(texts, now, FAILURE_NO_CHANNEL)]
+        deliveries = [_undeliverable(now, FAILURE_NO_CHANNEL)]
     elif not chosen and sms_rests(contact, now):
-        deliveries = [_undeliverable(texts, now, FAILURE_PHONE_UNREACHABLE)]
+        deliveries = [_undeliverable(now, FAILURE_PHONE_UNREACHABLE)]
     return Notice(
         *key,
         kind=kind,
@@ -156,34 +155,32 @@ def _notice(
         deliveries=tuple(deliveries),
         due_time=draft.due_time,
         price_notice=draft.price_notice,
+        facts=facts,
     )
 
 
-def _pending(
-    channel: Channel, texts: Texts, now: datetime, give_up_time: datetime, *, main: bool
-) -> Delivery:
+def _pending(channel: Channel, now: datetime, give_up_time: datetime, *, main: bool) -> Delivery:
     """A delivery that is due at once."""
-    sms = channel is Channel.SMS
     return Delivery(
         channel=channel,
         main=main,
         state=DeliveryState.PENDING,
-        subject="" if sms else texts.email_subject,
-        text=texts.sms if sms else texts.email,
+        subject="",
+        text="",
         secret_text=None,
         next_attempt_time=now,
         give_up_time=give_up_time,
     )
 
 
-def _undeliverable(texts: Texts, now: datetime, failure_code: str) -> Delivery:
-    """What would have been sent, for whoever asks why it was not."""
+def _undeliverable(now: datetime, failure_code: str) -> Delivery:
+    """A delivery that there is no way for."""
     return Delivery(
         channel=Channel.SMS,
         main=True,
         state=DeliveryState.FAILED,
         subject="",
-        text=texts.sms,
+        text="",
         secret_text=None,
         next_attempt_time=now,
         give_up_time=now,
@@ -194,12 +191,11 @@ def _undeliverable(texts: Texts, now: datetime, failure_code: str) -> Delivery:
 def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: datetime) -> Notice:
     """The notice to the phone that was bound before, and to the e-mail address if there is one."""
     shown = mask_phone(after.phone).replace(MASK, "*")
-    texts = render(PhoneChanged(shown), "")
     until = now + DELIVERY_LIFETIME
-    old = replace(_pending(Channel.SMS, texts, now, until, main=True), address=before.phone)
+    old = replace(_pending(Channel.SMS, now, until, main=True), address=before.phone)
     deliveries = [old]
     if after.email:
-        deliveries.append(_pending(Channel.EMAIL, texts, now, until, main=False))
+        deliveries.append(_pending(Channel.EMAIL, now, until, main=False))
     return Notice(
         *key,
         kind=NoticeKind.PHONE_CHANGED,
@@ -209,14 +205,13 @@ def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: d
         occur_time=now,
         create_time=now,
         deliveries=tuple(deliveries),
+        facts=PhoneChanged(shown),
     )
 
 
 def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
-    shown = _pending(
-        Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFETIME, main=True
-    )
+    delivery = _pending(Channel.SMS, now, now + CODE_LIFETIME, main=True)
     return Notice(
         *key,
         kind=NoticeKind.PHONE_CODE,
@@ -225,5 +220,6 @@ def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
-        deliveries=(replace(shown, secret_text=render(PhoneCode(code), "").sms),),
+        deliveries=(replace(delivery, secret_text=code),),
+        facts=PhoneCode(CODE_LEFT_OUT),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, Protocol
 
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
 
@@ -127,6 +127,10 @@ class Contact:
     version: int
     # Until when nothing is sent to the phone, which did not take the last messages.
     sms_retry_time: datetime | None = None
+    # A canonical BCP 47 tag; empty: English.
+    locale: str = ""
+    # An IANA name; empty: that of what a notice is about.
+    time_zone: str = ""
 
 
 def new_contact(key: CustomerKey, now: datetime) -> Contact:
@@ -143,6 +147,13 @@ def new_contact(key: CustomerKey, now: datetime) -> Contact:
         create_time=now,
         version=1,
     )
+
+
+class Addressee(NamedTuple):
+    """By what name, empty if unknown, and in which language a customer is addressed."""
+
+    display_name: str
+    locale: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,14 @@ class PriceNotice(NamedTuple):
     standing_orders: tuple[str, ...]
 
 
+class Facts(Protocol):
+    """What a notice is made of: the facts that its kind has, before they are words."""
+
+    @property
+    def kind(self) -> NoticeKind:
+        """What the notice is for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A notice on its way through one channel."""
@@ -177,9 +196,10 @@ class Delivery:
     # Whether this channel decides if the notice was delivered.
     main: bool
     state: DeliveryState
+    # What was sent at the first attempt, and is at each further one; empty before it.
     subject: str
     text: str
-    # Sent in place of the text, and forgotten afterwards.
+    # A one-time code: sent in place of the stars that the text keeps of it, and forgotten afterwards.
     secret_text: str | None
     next_attempt_time: datetime
     give_up_time: datetime
@@ -190,6 +210,8 @@ class Delivery:
     expire_time: datetime | None = None
     # Where it goes; empty: where the contact is reached at the moment of sending.
     address: str = ""
+    # The locale of the text; empty as long as that is.
+    locale: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +232,8 @@ class Notice:
     # Of a receipt, and of the notice that an order was cancelled: when the order was due.
     due_time: datetime | None = None
     price_notice: PriceNotice | None = None
+    # None of a customer who was erased.
+    facts: Facts | None = None
 
     @property
     def key(self) -> NoticeKey:

@@ -22,7 +22,7 @@ from services.notify.domain.transitions import DELIVERY, DeliveryEvent, Delivery
 from services.notify.store import codes, contacts, deliveries
 from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
 from services.notify.store.notices import NoticeRow, notice_of
-from services.runtime.crypto.encryption import UnreadableError, decrypt
+from services.runtime.crypto.encryption import UnreadableError, decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -35,6 +35,8 @@ class _DueRow(DeliveryRow, NoticeRow):
     own_address: bytes | None
     address: bytes | None
     address_version: int | None
+    display_name: bytes | None
+    contact_locale: str | None
 
 
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
@@ -44,17 +46,18 @@ _DUE = Query(
            notices.promised_amount_minor, notices.promised_currency, notices.charge_not_before,
            notices.notice_lead, notices.billing_mode, notices.traceparent, notices.occur_time,
            notices.create_time, notices.price, notices.price_announce_time,
-           notices.standing_orders,
+           notices.standing_orders, notices.facts,
            channel, main, deliveries.state, subject, text, secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
-           own_address,
+           deliveries.locale, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
                 ELSE contacts.phone END AS address,
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
                 THEN contacts.bind_count
-                ELSE 0 END AS address_version
+                ELSE 0 END AS address_version,
+           contacts.display_name, contacts.locale AS contact_locale
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -75,14 +78,25 @@ _SAVE = Command("""
     UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
         next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
         failure_code = done.failure_code,
-        secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
+        secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END,
+        locale = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.locale
+                      ELSE done.locale END,
+        subject = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.subject
+                       ELSE done.subject END,
+        text = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.text ELSE done.text END
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
-        CAST(:failure_code AS text[]))
+        CAST(:failure_code AS text[]), CAST(:locale AS text[]), CAST(:subject AS bytea[]),
+        CAST(:text AS bytea[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
-               deliver_time, failure_code)
+               deliver_time, failure_code, locale, subject, text)
+    -- Who was erased since it was read leaves no text behind.
+    CROSS JOIN LATERAL (
+        SELECT facts = '' AS is_erased FROM notices
+        WHERE notices.customer = done.customer AND notices.merchant = done.merchant
+          AND notices.notice = done.notice) AS source
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
       -- Another transaction may have ended it meanwhile.
@@ -172,8 +186,13 @@ class Outgoing:
     # Empty when the customer has none any more. Not to be logged.
     address: str
     address_version: int
+    display_name: str
+    # Of the contact.
+    locale: str
     # Whether its texts and address could be opened; they are empty if not.
     readable: bool = True
+    # Whether the text of the delivery is not stored yet.
+    text_is_new: bool = False
 
 
 async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Outgoing]:
@@ -200,9 +219,13 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
     # Two processes that finish two channels of one notice each see what the other came to.
     await _LOCK.run_for(tx, notices)
     sent = [outgoing.notice for outgoing, _ in results]
+    subjects, texts = _new_texts(tx, results)
     await _SAVE.run_for(
         tx,
         [progress for _, progress in results],
+        locale=[outgoing.delivery.locale for outgoing, _ in results],
+        subject=subjects,
+        text=texts,
         merchant=[notice.merchant for notice in sent],
         customer=[notice.customer for notice in sent],
         notice=[notice.notice for notice in sent],
@@ -244,14 +267,37 @@ async def last(
 def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
     try:
         texts, address = texts_of(tx, row.key, row), decrypt(tx, row.address or b"", *_aad(row))
-        readable = True
+        name_aad = contacts.aad(row.key.customer_key, "display_name")
+        name = decrypt(tx, row.display_name or b"", *name_aad)
+        delivery = delivery_of(row, texts)
+        notice, readable = notice_of(tx, row, (delivery,)), True
     except UnreadableError:
         # One that does not open must not hold up the others.
-        texts, address = Texts("", "", None), ""
-        readable = False
-    delivery = delivery_of(row, texts)
+        address, name = "", ""
+        delivery = delivery_of(row, Texts("", "", None))
+        notice, readable = notice_of(tx, row, (delivery,), readable=False), False
     version = row.address_version or 0
-    return Outgoing(notice_of(row, (delivery,)), delivery, address, version, readable)
+    return Outgoing(notice, delivery, address, version, name, row.contact_locale or "", readable)
+
+
+def _new_texts(
+    tx: Connection, results: Sequence[tuple[Outgoing, Progress]]
+) -> tuple[list[bytes | None], list[bytes | None]]:
+    """Subjects and texts, encrypted, of what was attempted for the first time; None of all else."""
+    subjects: list[bytes | None] = []
+    texts: list[bytes | None] = []
+    for outgoing, progress in results:
+        delivery, key = outgoing.delivery, outgoing.notice.key
+        was_attempted = progress.attempt_count > delivery.attempt_count
+        if not (outgoing.text_is_new and was_attempted):
+            subjects.append(None)
+            texts.append(None)
+            continue
+        aads = (deliveries.aad(key, delivery.channel, column) for column in ("subject", "text"))
+        subject_aad, text_aad = aads
+        subjects.append(encrypt(tx, delivery.subject, *subject_aad))
+        texts.append(encrypt(tx, delivery.text, *text_aad))
+    return subjects, texts
 
 
 def _aad(row: _DueRow) -> tuple[str, ...]:

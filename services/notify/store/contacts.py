@@ -7,6 +7,7 @@ from typing import NamedTuple
 from services.notify.domain.notices import (
     SMS_RETRY_PAUSE,
     SMS_RETRY_PAUSE_MAX,
+    Addressee,
     Contact,
     CustomerId,
     CustomerKey,
@@ -34,17 +35,27 @@ class _ContactRow(NamedTuple):
     create_time: datetime
     version: int
     sms_retry_time: datetime | None
+    locale: str
+    time_zone: str
+
+
+class _AddresseeRow(NamedTuple):
+    """How a customer is addressed; the name is encrypted."""
+
+    display_name: bytes
+    locale: str
 
 
 _INSERT = Query(
     """
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
-                          create_time)
+                          locale, time_zone, create_time)
     VALUES (:merchant, :customer, :display_name, :email, :sms_receipts_muted, :email_muted,
-            :create_time)
+            :locale, :time_zone, :create_time)
     ON CONFLICT (customer, merchant) DO NOTHING
     RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+              locale, time_zone
 """,
     _ContactRow,
 )
@@ -52,10 +63,12 @@ _INSERT = Query(
 _UPDATE = Query(
     """
     UPDATE contacts SET display_name = :display_name, email = :email,
-        sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, version = version + 1
+        sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, locale = :locale,
+        time_zone = :time_zone, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+              locale, time_zone
 """,
     _ContactRow,
 )
@@ -67,7 +80,8 @@ _BIND = Query(
         version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+              locale, time_zone
 """,
     _ContactRow,
 )
@@ -94,7 +108,8 @@ _DELETE = Command("DELETE FROM contacts WHERE customer = :customer AND merchant 
 _ONE = Query(
     """
     SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+           locale, time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     _ContactRow,
@@ -103,16 +118,23 @@ _ONE = Query(
 _ONE_LOCKED = Query(
     """
     SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+           locale, time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     _ContactRow,
 )
 
+_ADDRESSEE = Query(
+    "SELECT display_name, locale FROM contacts WHERE customer = :customer AND merchant = :merchant",
+    _AddresseeRow,
+)
+
 _OF_MERCHANT = Query(
     """
     SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+           locale, time_zone
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
@@ -124,7 +146,8 @@ _OF_MERCHANT = Query(
 _BY_KEY = Query(
     """
     SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
+           locale, time_zone
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -191,6 +214,14 @@ async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contac
     return None if row is None else _contact(tx, row)
 
 
+async def addressee(tx: Connection, key: CustomerKey) -> Addressee:
+    """How a customer is addressed: without a contact, by no name."""
+    row = await _ADDRESSEE.one_or_none(tx, **key._asdict())
+    if row is None:
+        return Addressee("", "")
+    return Addressee(decrypt(tx, row.display_name, *aad(key, "display_name")), row.locale)
+
+
 async def of_merchant(
     tx: Connection, merchant: MerchantId, after: str, limit: int
 ) -> list[Contact]:
@@ -223,6 +254,8 @@ def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
         "email": encrypt(tx, contact.email, *aad(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
         "email_muted": contact.email_muted,
+        "locale": contact.locale,
+        "time_zone": contact.time_zone,
     }
 
 

@@ -41,26 +41,26 @@ class DeliveryRow:
     deliver_time: datetime | None
     failure_code: str
     expire_time: datetime | None
+    locale: str
 
 
 _INSERT = Command("""
-    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, subject, text,
-                            secret_text, next_attempt_time, give_up_time, failure_code, expire_time,
-                            own_address)
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, secret_text,
+                            next_attempt_time, give_up_time, failure_code, expire_time, own_address)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
-        CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:secret_text AS bytea[]),
-        CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
-        CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
-        CAST(:own_address AS bytea[]))
+        CAST(:secret_text AS bytea[]), CAST(:next_attempt_time AS timestamptz[]),
+        CAST(:give_up_time AS timestamptz[]), CAST(:failure_code AS text[]),
+        CAST(:expire_time AS timestamptz[]), CAST(:own_address AS bytea[]))
 """)
 
 # The secret text stays where it is: nobody but the delivery worker reads it.
 _OF_NOTICES = Query(
     """
     SELECT merchant, customer, notice, channel, main, state, subject, text, NULL AS secret_text,
-           next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time
+           next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time,
+           locale
     FROM deliveries
     JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
@@ -81,7 +81,8 @@ _ATTEMPTED = Query(
 
 # Whether a notice was delivered stays known; what it said does not.
 _ERASE_TEXTS = Command("""
-    UPDATE deliveries SET subject = '', text = '', secret_text = NULL, own_address = NULL
+    UPDATE deliveries SET subject = '', text = '', locale = '', secret_text = NULL,
+        own_address = NULL
     WHERE customer = :customer AND merchant = :merchant
       AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL OR own_address IS NOT NULL)
 """)
@@ -106,8 +107,6 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> None:
         merchant=[notice.merchant for notice, _ in pairs],
         customer=[notice.customer for notice, _ in pairs],
         notice=[notice.notice for notice, _ in pairs],
-        subject=encrypted("subject", [delivery.subject for delivery in deliveries]),
-        text=encrypted("text", [delivery.text for delivery in deliveries]),
         secret_text=encrypted("secret_text", [delivery.secret_text for delivery in deliveries]),
         own_address=encrypted("own_address", [delivery.address or None for delivery in deliveries]),
     )
@@ -170,6 +169,7 @@ def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
         deliver_time=row.deliver_time,
         failure_code=row.failure_code,
         expire_time=row.expire_time,
+        locale=row.locale,
     )
 
 

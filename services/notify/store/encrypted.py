@@ -1,7 +1,7 @@
 """Where notify's personal data are."""
 
 from services.notify.domain.notices import CustomerKey, NoticeKey
-from services.notify.store import codes, contacts, deliveries
+from services.notify.store import codes, contacts, deliveries, facts
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
@@ -31,6 +31,15 @@ ENCRYPTED_TABLES = (
         [
             EncryptedColumn(
                 "phone", lambda row: codes.aad(NoticeKey(row.merchant, row.customer, row.notice))
+            )
+        ],
+    ),
+    EncryptedTable(
+        "notices",
+        _NOTICE,
+        [
+            EncryptedColumn(
+                "facts", lambda row: facts.aad(NoticeKey(row.merchant, row.customer, row.notice))
             )
         ],
     ),

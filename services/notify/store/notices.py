@@ -21,8 +21,9 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.transitions import DeliveryState
 from services.notify.store import deliveries
+from services.notify.store.facts import encrypted_facts, facts_of
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Query
+from services.runtime.db.statements import Command, Query
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class NoticeRow:
     price: str | None
     price_announce_time: datetime
     standing_orders: list[str] | None
+    facts: bytes
 
     @property
     def key(self) -> NoticeKey:
@@ -67,11 +69,11 @@ _INSERT = Query(
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                          promised_currency, charge_not_before, notice_lead, billing_mode,
                          traceparent, occur_time, due_time, create_time, outcome, price,
-                         price_announce_time, standing_orders)
+                         price_announce_time, standing_orders, facts)
     SELECT merchant, customer, notice, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
            due_time, create_time, outcome, price, price_announce_time,
-           string_to_array(standing_orders, chr(10))
+           string_to_array(standing_orders, chr(10)), facts
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
@@ -80,11 +82,12 @@ _INSERT = Query(
         CAST(:billing_mode AS text[]), CAST(:traceparent AS text[]),
         CAST(:occur_time AS timestamptz[]), CAST(:due_time AS timestamptz[]),
         CAST(:create_time AS timestamptz[]), CAST(:outcome AS text[]), CAST(:price AS text[]),
-        CAST(:price_announce_time AS timestamptz[]), CAST(:standing_orders AS text[]))
+        CAST(:price_announce_time AS timestamptz[]), CAST(:standing_orders AS text[]),
+        CAST(:facts AS bytea[]))
       AS made (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                promised_currency, charge_not_before, notice_lead, billing_mode, traceparent,
                occur_time, due_time, create_time, outcome, price, price_announce_time,
-               standing_orders)
+               standing_orders, facts)
     -- Events that read the same share a notice, which is as true as the last of them.
     ON CONFLICT (customer, merchant, notice) DO UPDATE SET occur_time = EXCLUDED.occur_time
         WHERE notices.occur_time < EXCLUDED.occur_time
@@ -97,7 +100,7 @@ _ONE = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time, price, price_announce_time, standing_orders
+           create_time, price, price_announce_time, standing_orders, facts
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND notice = :notice
 """,
@@ -108,7 +111,7 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time, price, price_announce_time, standing_orders
+           create_time, price, price_announce_time, standing_orders, facts
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND position > :after
       AND (:subject_resource = '' OR subject_resource = :subject_resource)
@@ -116,6 +119,13 @@ _OF_CUSTOMER = Query(
 """,
     NoticeRow,
 )
+
+
+# The notices come before their deliveries: whoever finishes a delivery locks its notice first.
+_ERASE_FACTS = Command("""
+    UPDATE notices SET facts = ''
+    WHERE customer = :customer AND merchant = :merchant AND facts <> ''
+""")
 
 
 async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
@@ -137,6 +147,7 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
             notice.price_notice and "\n".join(notice.price_notice.standing_orders)
             for notice in notices
         ],
+        facts=[encrypted_facts(tx, notice) for notice in notices],
         outcome=[DeliveryState.FAILED if notice.is_failed else None for notice in notices],
     )
     inserted = {NoticeKey(row.merchant, row.customer, row.notice) for row in rows if row.is_new}
@@ -150,7 +161,7 @@ async def one(tx: Connection, key: NoticeKey) -> Notice | None:
     row = await _ONE.one_or_none(tx, **key._asdict())
     if row is None:
         return None
-    return notice_of(row, (await deliveries.of_notices(tx, [key]))[key])
+    return notice_of(tx, row, (await deliveries.of_notices(tx, [key]))[key])
 
 
 async def of_customer(
@@ -168,11 +179,18 @@ async def of_customer(
         limit=limit,
     )
     by_notice = await deliveries.of_notices(tx, [row.key for row in rows])
-    return [(row.position, notice_of(row, by_notice[row.key])) for row in rows]
+    return [(row.position, notice_of(tx, row, by_notice[row.key])) for row in rows]
 
 
-def notice_of(row: NoticeRow, its_deliveries: Iterable[Delivery]) -> Notice:
-    """The notice of a row."""
+async def erase_facts(tx: Connection, customer: CustomerKey) -> None:
+    """Erase what a customer's notices are made of."""
+    await _ERASE_FACTS.run(tx, **customer._asdict())
+
+
+def notice_of(
+    tx: Connection, row: NoticeRow, its_deliveries: Iterable[Delivery], *, readable: bool = True
+) -> Notice:
+    """The notice of a row; without its facts if they cannot be read. Raises UnreadableError."""
     promise = None
     if row.promised_currency is not None and row.billing_mode is not None:
         promise = Promise(
@@ -196,4 +214,5 @@ def notice_of(row: NoticeRow, its_deliveries: Iterable[Delivery]) -> Notice:
         )
         if row.price
         else None,
+        facts=facts_of(tx, row.key, row.kind, row.facts) if readable else None,
     )

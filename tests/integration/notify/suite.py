@@ -85,6 +85,10 @@ class Notify:
         contact: notify_pb2.Contact = await self.call("UpdateContact", request)
         return contact
 
+    async def rename(self, display_name: str, customer: str = ANN) -> None:
+        wanted = notify_pb2.Contact(name=f"{customer}/contact", display_name=display_name)
+        await self.call("UpdateContact", notify_pb2.UpdateContactRequest(contact=wanted))
+
     async def start_binding(self, phone: str = PHONE, customer: str = ANN) -> None:
         request = notify_pb2.StartPhoneBindingRequest(name=f"{customer}/contact", phone=phone)
         await self.call("StartPhoneBinding", request)

@@ -7,7 +7,7 @@ import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
 
 from services.notify.clients.gateway import Message
-from services.notify.domain.notices import Attempt, Channel
+from services.notify.domain.notices import Attempt, Channel, Verdict
 from services.notify.workers import Deliveries
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db import leases
@@ -41,6 +41,49 @@ async def test_a_customer_reads_what_will_be_charged_and_when(notify: Notify) ->
         "Hi Ann! Your order Coffee comes to 12.50 EUR. We will charge you on "
         "Sat 31 Jan 2026, 09:00 or later. Skip or change it in your account before then."
     )
+
+
+async def test_a_notice_is_put_into_words_when_it_is_sent_and_keeps_them(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.receive(order_skipped())
+    await notify.rename("Anna")
+    await notify.outage("sms", on=True)
+    await notify.deliver()
+    await notify.rename("Annabel")
+    await notify.outage("sms", on=False)
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    assert (await notify.inbox())[-1].startswith("Hi Anna! ")
+    [delivery] = (await notify.notices())[-1].deliveries
+    assert delivery.text == (await notify.inbox())[-1]
+    assert delivery.locale == "en"
+
+
+async def test_what_is_erased_while_it_is_sent_is_not_kept(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.receive(order_skipped())
+    gateway = Erasing(notify)
+    notify.deliveries = Deliveries(notify.database, notify.clock, {Channel.SMS: gateway})
+    await notify.step()
+
+    assert gateway.sent
+    assert {d.text for notice in await notify.notices() for d in notice.deliveries} == {""}
+
+
+class Erasing:
+    """Delivers, while the customer is erased."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self.sent: list[Message] = []
+
+    async def send(self, message: Message) -> Attempt:
+        self.sent.append(message)
+        await self._notify.call("EraseCustomer", notify_pb2.EraseCustomerRequest(name=ANN))
+        return Attempt(Verdict.DELIVERED)
 
 
 async def test_one_event_that_comes_twice_is_one_sms(notify: Notify) -> None:

@@ -13,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.notify.application.notices import Draft
 from services.notify.consumers import READERS, order_skipped, order_upcoming
 from services.notify.domain.notices import BillingMode, Promise
-from services.notify.domain.templates.wording import render
+from services.notify.domain.templates.wording import Template, render
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -55,8 +55,8 @@ def sms(message: Message) -> str:
 
 
 def text_of(made: Draft) -> str:
-    assert made.template is not None
-    return render(made.template, "Ann").sms
+    assert isinstance(made.facts, Template)
+    return render(made.facts, "Ann").sms
 
 
 @pytest.mark.parametrize(

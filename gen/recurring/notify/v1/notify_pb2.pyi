@@ -190,6 +190,8 @@ class Contact(_message.Message):
     PREFERENCES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/contact`; each customer has one."""
     display_name: _builtins.str
@@ -200,6 +202,14 @@ class Contact(_message.Message):
     """The bound phone with all but its ends masked, for example "+49•••••••89"; empty: none is bound."""
     etag: _builtins.str
     """Changes with every change of the contact (AIP-154)."""
+    locale: _builtins.str
+    """The language that messages are written in, as a BCP 47 tag, for example "de-AT". It is answered in
+    its canonical form. Empty: English.
+    """
+    time_zone: _builtins.str
+    """Where the customer lives, as an IANA name, for example "Europe/Vienna". Empty: the time zone of the
+    standing order that a message is about. Messages name times as their standing order does.
+    """
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
         """When the phone was bound."""
@@ -219,10 +229,12 @@ class Contact(_message.Message):
         preferences: Global___Contact.Preferences | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        locale: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "masked_phone", b"masked_phone", "name", b"name", "preferences", b"preferences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,16 +279,21 @@ class Notice(_message.Message):
         ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
         DELIVER_TIME_FIELD_NUMBER: _builtins.int
         FAILURE_CODE_FIELD_NUMBER: _builtins.int
+        LOCALE_FIELD_NUMBER: _builtins.int
         channel: Global___Channel.ValueType
         state: Global___Notice.Delivery.State.ValueType
         text: _builtins.str
-        """What was sent; one-time codes are left out."""
+        """What was sent at the first attempt, and is sent again at each further one; before it, what would be
+        sent now. One-time codes are left out.
+        """
         attempt_count: _builtins.int
         failure_code: _builtins.str
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
         NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
         before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED.
         """
+        locale: _builtins.str
+        """The language of the text (BCP 47)."""
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
@@ -288,10 +305,11 @@ class Notice(_message.Message):
             attempt_count: _builtins.int = ...,
             deliver_time: _timestamp_pb2.Timestamp | None = ...,
             failure_code: _builtins.str = ...,
+            locale: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_time", b"deliver_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "state", b"state", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "locale", b"locale", "state", b"state", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,7 +361,7 @@ class UpdateContactRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """display_name, email, preferences; default: all that are set."""
+        """display_name, email, preferences, locale, time_zone; default: all that are set."""
 
     def __init__(
         self,

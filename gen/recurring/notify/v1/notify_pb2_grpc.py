@@ -101,7 +101,8 @@ class NotifyServiceServicer:
         """Creates or changes a contact (upsert with `allow_missing`, AIP-134). The phone is not changed here:
         it is bound.
 
-        Reasons: NOT_FOUND CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), TIME_ZONE_UNKNOWN; NOT_FOUND
+        CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

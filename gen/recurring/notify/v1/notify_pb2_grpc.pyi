@@ -43,7 +43,8 @@ class NotifyServiceStub:
     """Creates or changes a contact (upsert with `allow_missing`, AIP-134). The phone is not changed here:
     it is bound.
 
-    Reasons: NOT_FOUND CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
+    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), TIME_ZONE_UNKNOWN; NOT_FOUND
+    CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetContactRequest, _notify_pb2.Contact]
     """Reasons: NOT_FOUND CONTACT_NOT_FOUND."""
@@ -100,7 +101,8 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates or changes a contact (upsert with `allow_missing`, AIP-134). The phone is not changed here:
         it is bound.
 
-        Reasons: NOT_FOUND CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), TIME_ZONE_UNKNOWN; NOT_FOUND
+        CONTACT_NOT_FOUND (unless allow_missing); ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from services.notify.domain.notices import NoticeKind
@@ -79,6 +79,7 @@ def say(
     return Wording(subject, tuple(filter(None, sentences)), lines, taxes, greets)
 
 
+@runtime_checkable
 class Template(Protocol):
     """The data of one kind of notice, and its words."""
 

@@ -28,6 +28,9 @@ CREATE TABLE contacts (
     sms_retry_time        timestamptz,
     sms_receipts_muted    boolean     NOT NULL,
     email_muted           boolean     NOT NULL,
+    -- BCP 47 and IANA; empty: unknown.
+    locale                text        NOT NULL DEFAULT '',
+    time_zone             text        NOT NULL DEFAULT '',
     version               integer     NOT NULL DEFAULT 1,
     create_time           timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant),
@@ -58,6 +61,8 @@ CREATE TABLE notices (
     price                 text,
     price_announce_time   timestamptz,
     standing_orders       text[],
+    -- What it is made of, as JSON of its kind; empty once the customer is erased.
+    facts                 bytea       NOT NULL DEFAULT '',
     -- How it ended, once; later attempts on other channels do not change it.
     outcome               text        CHECK (outcome IN ('DELIVERED', 'FAILED', 'VOIDED')),
     PRIMARY KEY (customer, merchant, notice),
@@ -92,8 +97,6 @@ CREATE TABLE deliveries (
     notice                text        NOT NULL,
     channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
     main                  boolean     NOT NULL,
-    subject               bytea       NOT NULL,
-    text                  bytea       NOT NULL,
     give_up_time          timestamptz NOT NULL,
     -- When what it says stops being true.
     expire_time           timestamptz,
@@ -107,14 +110,19 @@ CREATE TABLE deliveries (
     deliver_time          timestamptz,
     failure_code          text        NOT NULL,
     secret_text           bytea,
+    -- What was sent at the first attempt; empty before it.
+    locale                text        NOT NULL DEFAULT '',
+    subject               bytea       NOT NULL DEFAULT '',
+    text                  bytea       NOT NULL DEFAULT '',
     -- Its notice is there: it was stored just before, and is never deleted.
     PRIMARY KEY (customer, merchant, notice, channel),
     CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL)),
     CHECK (state = 'PENDING' OR secret_text IS NULL)
 )
 -- What an attempt changes comes last, side by side: PostgreSQL logs of a row that stays on its page
--- only what is between the first and the last changed byte.
-WITH (fillfactor = 50);
+-- only what is between the first and the last changed byte. The text comes with the first attempt and
+-- is most of a row: a page has room for it.
+WITH (fillfactor = 25);
 CREATE INDEX deliveries_due ON deliveries (bucket, next_attempt_time) WHERE state = 'PENDING';
 -- For proofs, which read all deliveries of a day.
 CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
