@@ -112,10 +112,11 @@ async def measure_on(own_url: str, owner_url: str, keyring: Keyring, entries: in
         posted = await _post(database, MerchantId(f"posting-{run}"))
         async with _owner(owner_url) as owner:
             await owner.execute(_TRANSFERS, MERCHANT + run, entries // 2, DAYS)
-            await owner.execute(_DAYS, MERCHANT + run)
-            await owner.execute(_CLOSED)
             for statement in _COMPARED:
                 await owner.execute(statement, f"compared-{run}", COMPARED_ROWS, STRIPE)
+            for merchant in (MERCHANT + run, f"compared-{run}"):
+                await owner.execute(_DAYS, merchant)
+            await owner.execute(_CLOSED)
             for table in _TABLES:
                 await owner.execute(f"VACUUM ANALYZE {table}")
         balance_seconds = await _balance(database, MerchantId(MERCHANT + run), entries)

@@ -7,12 +7,12 @@ from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, group
-from cli.connect import Session, all_pages
+from cli.connect import Session, all_pages, new_request_id
 from cli.names import last_id, short_name
 from cli.output import Columns
-from cli.values import format_money, format_timestamp, parse_date
+from cli.values import format_date, format_money, format_timestamp, parse_date
 
-books = group("Compare the books with the payment provider's.")
+books = group("Close the books, and compare them with the payment provider's.")
 
 PAYOUT_COLUMNS: Columns[pb.Payout] = {
     "arrives": lambda it: format_timestamp(it.arrive_time),
@@ -26,6 +26,11 @@ PAYOUT_COLUMNS: Columns[pb.Payout] = {
     "at the provider": lambda it: it.provider_payout_id,
     "payout": lambda it: last_id(it.name),
 }
+PERIOD_COLUMNS: Columns[pb.LedgerPeriod] = {
+    "through": lambda it: format_date(it.through_date),
+    "closed": lambda it: format_timestamp(it.close_time),
+    "trial balance (SHA-256)": lambda it: it.balance_digest,
+}
 FINDING_COLUMNS: Columns[pb.ReconciliationFinding] = {
     "finding": lambda it: pb.ReconciliationFinding.Kind.Name(it.kind),
     "of": lambda it: short_name(it.source),
@@ -34,6 +39,31 @@ FINDING_COLUMNS: Columns[pb.ReconciliationFinding] = {
         format_money(it.provider_amount) if it.HasField("provider_amount") else ""
     ),
 }
+
+
+@command(books, "close")
+async def close_period(
+    session: Session,
+    day: Annotated[
+        date_pb2.Date,
+        typer.Argument(
+            parser=parse_date, metavar="DAY", help="The last day (UTC) of it, as 2027-01-31."
+        ),
+    ],
+) -> None:
+    """Close the books through a day; nothing is booked within them any more."""
+    request = pb.CloseLedgerPeriodRequest(
+        parent=session.parent, through_date=day, request_id=new_request_id()
+    )
+    session.output.one(await session.payments.CloseLedgerPeriod(request), PERIOD_COLUMNS)
+
+
+@command(books, "periods")
+async def list_periods(session: Session) -> None:
+    """List what was closed, the latest first."""
+    request = pb.ListLedgerPeriodsRequest(parent=session.parent)
+    periods = await all_pages(session.payments.ListLedgerPeriods, request, "ledger_periods")
+    session.output.many(periods, PERIOD_COLUMNS, "no closed periods")
 
 
 @command(books, "payouts")

@@ -16,7 +16,10 @@ from cli.values import minor_digits
 
 # What both programs call the sides of the books.
 _ROOTS = {"ASSET": "Assets", "LIABILITY": "Liabilities", "INCOME": "Income", "EXPENSE": "Expenses"}
-_CSV_HEADER = ("date", "time", "transaction", "account", "amount", "currency", "source")
+_CSV_HEADER = (
+    *("date", "time", "transaction", "account", "amount", "currency", "source"),
+    "occurred",
+)
 # Before the first entry of any merchant.
 _OPEN_DATE = "1970-01-01"
 
@@ -45,8 +48,9 @@ class Entry(NamedTuple):
     amount_minor: int
     currency: str
     source: str
-    # In UTC.
+    # In UTC; it happened before it was booked where its day was closed by then.
     book_time: datetime
+    occur_time: datetime
 
 
 class Journal:
@@ -82,7 +86,7 @@ class Journal:
         if self._form is Format.CSV:
             booked = (f"{entry.book_time:%Y-%m-%d}", f"{entry.book_time:%H:%M:%SZ}")
             what = (entry.transaction, entry.account, amount, entry.currency, entry.source)
-            yield _csv_line((*booked, *what))
+            yield _csv_line((*booked, *what, f"{entry.occur_time:%Y-%m-%d}"))
             return
         if entry.transaction != self._transaction:
             self._transaction = entry.transaction
@@ -91,10 +95,14 @@ class Journal:
 
     def _beginning(self, entry: Entry) -> Iterator[str]:
         day = entry.book_time.date().isoformat()
+        occurred = entry.occur_time.date().isoformat()
         if self._form is Format.HLEDGER:
-            yield f"\n{day} ({entry.transaction}) {entry.source}\n"
+            tag = f"  ; occurred:{occurred}" if occurred != day else ""
+            yield f"\n{day} ({entry.transaction}) {entry.source}{tag}\n"
         else:
             yield f'\n{day} * "{entry.source}"\n  transaction: "{entry.transaction}"\n'
+            if occurred != day:
+                yield f"  occurred: {occurred}\n"
 
 
 def _full_name(form: Format, account: Account) -> str:

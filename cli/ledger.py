@@ -27,6 +27,7 @@ ENTRY_COLUMNS: Columns[pb.LedgerEntry] = {
     "amount": lambda it: format_money(it.amount),
     "for": lambda it: short_name(it.source),
     "transaction": lambda it: last_id(it.transaction),
+    "happened": lambda it: format_timestamp(it.occur_time),
 }
 
 
@@ -89,6 +90,7 @@ async def export_journal(
             it.amount.currency_code,
             it.source,
             it.book_time.ToDatetime(UTC),
+            it.occur_time.ToDatetime(UTC),
         )
         sys.stdout.writelines(journal.entry(entry))
     sys.stdout.flush()

@@ -154,6 +154,29 @@ LEDGER_DAYS_ADD_UP = LocalClause(
     """,
     ("ledger-entries",),
 )
+CLOSED_PERIODS_STAY = LocalClause(
+    "closed-periods-stay",
+    "The trial balance at the end of a period that a merchant has closed is what it was then.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.ledger_periods WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant,
+           format('the balances through %s, closed at %s, are others now', through_date, close_time)
+               AS what
+    FROM audit_v1.ledger_periods AS period
+    CROSS JOIN LATERAL (
+        SELECT encode(sha256(convert_to(coalesce(string_agg(
+                   format(E'%s %s %s\\n', account, currency, balance_minor), ''
+                   ORDER BY account COLLATE "C", currency COLLATE "C"), ''), 'UTF8')), 'hex') AS digest
+        FROM (
+            SELECT account, currency, sum(debit_minor - credit_minor) AS balance_minor
+            FROM audit_v1.ledger_days
+            WHERE ledger_days.merchant = period.merchant AND book_date <= period.through_date
+            GROUP BY account, currency) AS balance
+    ) AS now
+    WHERE digest <> balance_digest AND $1 IN ('', merchant)
+    """,
+)
 CREDIT_ADDS_UP = LocalClause(
     "credit-adds-up",
     "A customer has of credit what was given less what was used, as the ledger has it.",
@@ -283,6 +306,7 @@ LOCAL = (
     REFUNDS_WITHIN_CHARGE,
     DISPUTES_IN_LEDGER,
     LEDGER_DAYS_ADD_UP,
+    CLOSED_PERIODS_STAY,
     CREDIT_ADDS_UP,
     FEES_IN_LEDGER,
     PAYOUTS_ADD_UP,

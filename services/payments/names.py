@@ -36,6 +36,7 @@ DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
+LEDGER_PERIOD = NamePattern("merchants/{merchant}/ledgerPeriods/{ledger_period}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 

@@ -554,6 +554,13 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
+        (
+            "CloseLedgerPeriod",
+            payments_pb2.CloseLedgerPeriodRequest(
+                parent=name, through_date=date_pb2.Date(year=1969, month=12, day=31)
+            ),
+        ),
+        ("ListLedgerPeriods", payments_pb2.ListLedgerPeriodsRequest(parent=name)),
         ("ListPayouts", payments_pb2.ListPayoutsRequest(parent=name)),
         (
             "ListReconciliationFindings",

@@ -322,6 +322,15 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
         await refund.make(ann.shop, refund_id=f"r{number}", request_id=new_id())
         gift = {"credit_transaction_id": f"g{number}", "request_id": new_id()}
         await calls["payments.CreateCreditTransaction"].make(ann.shop, **gift)
+    # The ledger of these tests is closed through 1970 from the beginning.
+    closing = calls["payments.CloseLedgerPeriod"]
+    for day in (30, 31):
+        closing.request.through_date.day = day
+        closed = await closing.make(ann.shop, request_id=new_id())
+        assert closed.name.endswith(f"/1969-12-{day}")
+    closing.request.through_date.year = 2999
+    early = await refused(closing.make(ann.shop, request_id=new_id()))
+    assert early.reason == "LEDGER_DAYS_OPEN"
     await dispute_all(ann)
     # Of the day of the charges, which no balance of the provider's has been read for.
     charge = await calls["payments.GetCharge"].make(ann.shop)

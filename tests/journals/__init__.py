@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import strategies as st
@@ -35,7 +35,10 @@ def entries(transfers: Sequence[tuple[str, int, datetime, bool]]) -> list[Entry]
         debit, credit = ("provider-clearing", "tax-payable-de-19")[:: 1 if is_charge else -1]
         for account, signed_minor in ((debit, amount_minor), (credit, -amount_minor)):
             source = f"merchants/acme/customers/ada/charges/tea-{number}"
-            made.append(Entry(f"t-{number}", account, signed_minor, currency, source, book_time))
+            # Some happened on the day before they were booked.
+            happened = book_time - timedelta(days=number % 2)
+            what = (f"t-{number}", account, signed_minor, currency, source)
+            made.append(Entry(*what, book_time, happened))
     return made
 
 

@@ -268,6 +268,15 @@ def read_day(
     return merchant, day
 
 
+def read_period(request: payments_pb2.CloseLedgerPeriodRequest) -> tuple[MerchantId, date]:
+    """Whose books are to be closed, and through which day. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    day = read_date(violations, "through_date", request.through_date)
+    violations.check()
+    return merchant, day
+
+
 def read_new_mandate(
     request: payments_pb2.CreateMandateRequest, keyring: Keyring, now: datetime
 ) -> Mandate:

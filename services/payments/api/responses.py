@@ -19,12 +19,19 @@ from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.domain.ledger_periods import LedgerPeriod
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.reconciliation import Finding
 from services.payments.domain.refunds import Refund, load_refund_lines
 from services.payments.domain.verdicts import RESENDING, Verdict, causes
-from services.payments.names import DISPUTE_POLICY, DUNNING_POLICY, LEDGER_ACCOUNT, LEDGER_ENTRY
+from services.payments.names import (
+    DISPUTE_POLICY,
+    DUNNING_POLICY,
+    LEDGER_ACCOUNT,
+    LEDGER_ENTRY,
+    LEDGER_PERIOD,
+)
 from services.payments.publishers import applied_rule_messages, rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
@@ -392,6 +399,17 @@ def ledger_entry_message(entry: Entry) -> payments_pb2.LedgerEntry:
         amount=to_money(entry.amount_minor, entry.currency),
         source=entry.source,
         book_time=to_timestamp(entry.book_time),
+        occur_time=to_timestamp(entry.occur_time),
+    )
+
+
+def ledger_period_message(period: LedgerPeriod) -> payments_pb2.LedgerPeriod:
+    """The books of a merchant through a day, as they were closed."""
+    return payments_pb2.LedgerPeriod(
+        name=LEDGER_PERIOD.format(period.merchant, period.through_date.isoformat()),
+        through_date=to_date(period.through_date),
+        close_time=to_timestamp(period.close_time),
+        balance_digest=period.balance_digest,
     )
 
 

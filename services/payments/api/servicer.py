@@ -10,6 +10,7 @@ from services.payments.application import (
     disputes,
     dunning,
     erasure,
+    ledger,
     mandates,
     payment_links,
     payment_methods,
@@ -41,6 +42,7 @@ from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
+from services.payments.store import ledger_periods as ledger_period_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store import provider_balance as provider_balance_store
@@ -94,6 +96,8 @@ ACCESS = {
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
+    "CloseLedgerPeriod": Access(WRITE),
+    "ListLedgerPeriods": Access(READ),
     "ListPayouts": Access(READ),
     "ListReconciliationFindings": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
@@ -578,6 +582,32 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             listed, responses.ledger_entry_message, lambda row: (str(row.position), str(row.leg))
         )
         return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)
+
+    async def CloseLedgerPeriod(
+        self, request: payments_pb2.CloseLedgerPeriodRequest, _context: object
+    ) -> payments_pb2.LedgerPeriod:
+        merchant, through_date = requests.read_period(request)
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.LedgerPeriod,
+            responses.ledger_period_message,
+            lambda tx: ledger.close_period(tx, merchant, through_date, self._clock.now()),
+        )
+
+    async def ListLedgerPeriods(
+        self, request: payments_pb2.ListLedgerPeriodsRequest, _context: object
+    ) -> payments_pb2.ListLedgerPeriodsResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        async with self._database.read() as connection:
+            listed = await ledger_period_store.periods(
+                connection, merchant, page.after_date(), page.limit
+            )
+        shown, token = page.cut(
+            listed, responses.ledger_period_message, lambda row: (row.through_date.isoformat(),)
+        )
+        return payments_pb2.ListLedgerPeriodsResponse(ledger_periods=shown, next_page_token=token)
 
     async def ListPayouts(
         self, request: payments_pb2.ListPayoutsRequest, _context: object

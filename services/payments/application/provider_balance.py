@@ -121,5 +121,6 @@ async def _settle(tx: Connection, payout: ProviderPayout, clock: Clock) -> None:
     of_merchants = [share for share in shares if share.merchant != NOBODY]
     new = await store.insert_shares(tx, of_merchants, payout.arrive_time)
     await ledger_store.book(
-        tx, [book_payout(share, clock.now()) for share in new if share.amount_minor]
+        tx,
+        [book_payout(it, payout.arrive_time, clock.now()) for it in new if it.amount_minor],
     )

@@ -63,7 +63,10 @@ class Transfer:
     credit_account: str
     amount_minor: int
     currency: str
+    # When it is booked, or as soon after that as a day is open.
     book_time: datetime
+    # When it happened, if that was before.
+    occur_time: datetime | None = None
 
     @property
     def transaction(self) -> str:
@@ -152,6 +155,7 @@ def reverse(transfer: Transfer, now: datetime) -> Transfer:
         debit_account=transfer.credit_account,
         credit_account=transfer.debit_account,
         book_time=now,
+        occur_time=None,
     )
 
 

@@ -112,10 +112,11 @@ def book_fee(transaction: BalanceTransaction, now: datetime) -> Transfer:
         abs(transaction.fee_minor),
         transaction.currency,
         now,
+        transaction.create_time,
     )
 
 
-def book_payout(share: PayoutShare, now: datetime) -> Transfer:
+def book_payout(share: PayoutShare, arrive_time: datetime, now: datetime) -> Transfer:
     """What the provider held for a merchant is in the bank, or was taken from there."""
     paid = share.amount_minor > 0
     return Transfer(
@@ -129,4 +130,5 @@ def book_payout(share: PayoutShare, now: datetime) -> Transfer:
         abs(share.amount_minor),
         share.currency,
         now,
+        arrive_time,
     )

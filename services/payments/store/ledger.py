@@ -39,6 +39,7 @@ class Entry(NamedTuple):
     currency: str
     source: str
     book_time: datetime
+    occur_time: datetime
 
 
 class _GivenBackRow(NamedTuple):
@@ -55,17 +56,19 @@ CLOSING_SETTLE_SECONDS = 60
 # A closed day stays as it is: what comes late is booked on the next.
 _BOOK = Command("""
     INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
-                                  credit_account, amount_minor, currency, book_time)
+                                  credit_account, amount_minor, currency, book_time, occur_time)
     SELECT merchant, customer, source, kind, transaction, debit_account, credit_account,
-           amount_minor, currency,
-           greatest(book_time, (SELECT open_from_time FROM ledger_closing)) AS book_time
-    FROM unnest(
+           amount_minor, currency, greatest(book_time, open_from_time) AS book_time,
+           CASE WHEN least(book_time, occur_time) < greatest(book_time, open_from_time)
+                THEN least(book_time, occur_time) END AS occur_time
+    FROM ledger_closing CROSS JOIN unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
         CAST(:kind AS text[]), CAST(:transaction AS uuid[]), CAST(:debit_account AS text[]),
         CAST(:credit_account AS text[]), CAST(:amount_minor AS bigint[]),
-        CAST(:currency AS text[]), CAST(:book_time AS timestamptz[])
+        CAST(:currency AS text[]), CAST(:book_time AS timestamptz[]),
+        CAST(:occur_time AS timestamptz[])
     ) AS booked (merchant, customer, source, kind, transaction, debit_account, credit_account,
-                 amount_minor, currency, book_time)
+                 amount_minor, currency, book_time, occur_time)
 """)
 
 # What was booked of refunds that came back, the other way round. The id of a transfer is derived from
@@ -73,11 +76,11 @@ _BOOK = Command("""
 _OF_SOURCES = Query(
     """
     SELECT merchant, customer, source, kind, debit_account, credit_account, amount_minor, currency,
-           book_time
+           book_time, occur_time
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:source AS text[]))
       AS wanted (customer, merchant, source)
     CROSS JOIN LATERAL (
-        SELECT kind, debit_account, credit_account, amount_minor, currency, book_time
+        SELECT kind, debit_account, credit_account, amount_minor, currency, book_time, occur_time
         FROM ledger_transfers AS booked
         WHERE booked.customer = wanted.customer AND booked.merchant = wanted.merchant
           AND booked.source = wanted.source
@@ -173,7 +176,7 @@ _BALANCES = Query(
 _ENTRIES = Query(
     """
     SELECT merchant, transaction, leg, position, account, entry.amount_minor, currency, source,
-           book_time
+           book_time, coalesce(occur_time, book_time) AS occur_time
     FROM (
         SELECT * FROM ledger_transfers WHERE merchant = :merchant AND position >= :after_position
         ORDER BY position LIMIT :limit) AS transfer

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
@@ -114,6 +114,16 @@ class Page:
         try:
             return datetime.fromisoformat(self.after[0]).astimezone(UTC)
         except (ValueError, OverflowError):
+            _refuse_page_token()
+
+    def after_date(self) -> date | None:
+        """The row before the page in a list by one date; None on the first page.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        try:
+            return date.fromisoformat(self.after[0]) if self.after else None
+        except ValueError:
             _refuse_page_token()
 
     def after_numbered(self) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """Refunds, and a ledger that nobody can bend."""
 
 import asyncio
-from datetime import UTC, datetime, time, timedelta
+import hashlib
+from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 import pytest
@@ -12,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.payments.application import ledger
 from services.payments.store import ledger as store
 from services.runtime.errors import Problem
-from services.runtime.rpc.conversions import to_money
+from services.runtime.rpc.conversions import to_date, to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, event_of
 from tests.owner import as_owner
 
@@ -263,6 +264,66 @@ async def test_what_comes_after_a_day_was_closed_is_booked_on_the_next(paid: Pay
     await paid.work()
     [(book_time,)] = await paid.rows("SELECT book_time FROM ledger_transfers WHERE kind = 'REFUND'")
     assert book_time == closed
+
+
+def closing(through: date, **fields: str) -> payments_pb2.CloseLedgerPeriodRequest:
+    return payments_pb2.CloseLedgerPeriodRequest(
+        parent="merchants/acme", through_date=to_date(through), **fields
+    )
+
+
+async def test_a_period_is_closed_once_its_days_are_and_once_only(paid: Payments) -> None:
+    day = paid.clock.now().date()
+    with pytest.raises(Problem) as refused:
+        await paid.call(closing(day))
+    assert refused.value.reason == "LEDGER_DAYS_OPEN"
+    await paid.pass_time(timedelta(days=2))
+    await close_days(paid)
+
+    period = await paid.call(closing(day))
+    paid.clock.move(timedelta(hours=1))
+    assert await paid.call(closing(day)) == period
+    assert await paid.call(closing(day - timedelta(days=1))) == period
+    later = await paid.call(closing(day + timedelta(days=1)))
+    listed = await paid.call(payments_pb2.ListLedgerPeriodsRequest(parent="merchants/acme"))
+    assert list(listed.ledger_periods) == [later, period]
+    trial_balance = await paid.balances(datetime.combine(day + timedelta(days=1), time(), UTC))
+    lines = "".join(f"{account} EUR {minor}\n" for account, minor in sorted(trial_balance.items()))
+    assert period.balance_digest == hashlib.sha256(lines.encode()).hexdigest()
+
+
+async def test_postgresql_refuses_an_entry_of_a_closed_period_from_its_owner_too(
+    paid: Payments,
+) -> None:
+    day = paid.clock.now().date()
+    await paid.pass_time(timedelta(days=2))
+    await close_days(paid)
+    await paid.call(closing(day))
+    statement = """
+        INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
+                                      credit_account, amount_minor, currency, book_time)
+        SELECT merchant, customer, source, 'LATE', gen_random_uuid(), debit_account, credit_account,
+               amount_minor, currency, book_time FROM ledger_transfers WHERE kind = 'CHARGE'
+    """
+    for begin in (paid.database.begin(), as_owner(paid.database)):
+        with pytest.raises(asyncpg.PostgresError, match="takes no entries of a day that is closed"):
+            async with begin as tx:
+                await tx.execute(statement)
+
+
+async def test_what_comes_late_is_booked_on_the_next_open_day_with_its_own_date(
+    paid: Payments,
+) -> None:
+    await paid.refund()
+    happened = paid.clock.now()
+    async with paid.database.begin() as tx:
+        await store.close_days(tx, happened.date())
+    await paid.work()
+    answer = await paid.call(payments_pb2.ListLedgerEntriesRequest(parent="merchants/acme"))
+    late = [entry for entry in answer.ledger_entries if "/refunds/" in entry.source]
+    next_day = datetime.combine(happened.date() + timedelta(days=1), time(), UTC)
+    assert {entry.book_time.ToDatetime(UTC) for entry in late} == {next_day}
+    assert {entry.occur_time.ToDatetime(UTC).date() for entry in late} == {happened.date()}
 
 
 @pytest.mark.parametrize("closes", [True, False], ids=["days closed", "no day closed"])

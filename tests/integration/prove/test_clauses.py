@@ -158,6 +158,13 @@ CHANGES = {
         VALUES ('acme', 'provider-clearing', 'EUR', '1970-01-01', 1, 0)
         """,
     ),
+    "closed-periods-stay": (
+        "payments",
+        """
+        INSERT INTO ledger_periods (merchant, through_date, close_time, balance_digest)
+        VALUES ('acme', '2020-01-31', now(), 'of other balances')
+        """,
+    ),
     "credit-adds-up": (
         "payments",
         """

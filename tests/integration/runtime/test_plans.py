@@ -33,6 +33,7 @@ EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
+    "payments.store.ledger_periods._CLOSE": "what a merchant has booked a day, once a period",
     "payments.store.reconciliation._COMPARE": "a merchant's question about one day",
     "payments.store.provider_balance._SHARES": "what a payout has paid out, once a day and currency",
     "scheduler.store.orders._CHANGED_SINCE": "an operator's walk, after the catalog was restored",
@@ -70,7 +71,7 @@ VALUES = {
     "bool": "false",
     "interval": "interval '1 day'",
     "jsonb": "'[]'",
-    "date": "current_date",
+    "date": "current_date + number",
     "timestamptz": "now() + number * interval '1 second'",
 }
 PARAMETERS = {

@@ -48,6 +48,7 @@ OBVIOUS = {
     "DunningPolicy.name",
     "DisputePolicy.name",
     "CatalogSettings.name",
+    "LedgerPeriod.name",
 }
 
 SHOWN: list[tuple[type[Message], Columns[Any]]] = [
@@ -73,6 +74,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Dispute.Evidence, disputes.EVIDENCE_COLUMNS),
     (payments_pb2.DisputePolicy, disputes.POLICY_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
+    (payments_pb2.LedgerPeriod, books.PERIOD_COLUMNS),
     (payments_pb2.Payout, books.PAYOUT_COLUMNS),
     (payments_pb2.ReconciliationFinding, books.FINDING_COLUMNS),
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),

@@ -64,12 +64,19 @@ def test_a_journal_for_hledger_declares_what_it_names() -> None:
     )
 
 
+def test_what_was_booked_late_keeps_its_own_day() -> None:
+    listed = entries([("EUR", 1250, NOON, True), ("EUR", 900, NOON, True)])
+    assert "charges/tea-1  ; occurred:2026-11-28\n" in written(Format.HLEDGER, listed)
+    assert "\n  occurred: 2026-11-28\n" in written(Format.BEANCOUNT, listed)
+    assert ",2026-11-28\n" in written(Format.CSV, listed)
+
+
 def test_a_spreadsheet_has_a_row_for_each_entry() -> None:
     listed = entries([("JPY", 1250, NOON, False)])
     assert written(Format.CSV, listed) == (
-        "date,time,transaction,account,amount,currency,source\n"
+        "date,time,transaction,account,amount,currency,source,occurred\n"
         "2026-11-29,12:00:00Z,t-0,tax-payable-de-19,1250,JPY,"
-        "merchants/acme/customers/ada/charges/tea-0\n"
+        "merchants/acme/customers/ada/charges/tea-0,2026-11-29\n"
         "2026-11-29,12:00:00Z,t-0,provider-clearing,-1250,JPY,"
-        "merchants/acme/customers/ada/charges/tea-0\n"
+        "merchants/acme/customers/ada/charges/tea-0,2026-11-29\n"
     )

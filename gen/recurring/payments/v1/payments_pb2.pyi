@@ -1285,6 +1285,7 @@ class LedgerEntry(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     BOOK_TIME_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/ledgerEntries/{entry}`."""
     transaction: _builtins.str
@@ -1299,6 +1300,10 @@ class LedgerEntry(_message.Message):
 
     @_builtins.property
     def book_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When it happened: before `book_time` if it became known when its day was closed."""
+
     def __init__(
         self,
         *,
@@ -1308,14 +1313,53 @@ class LedgerEntry(_message.Message):
         amount: _money_pb2.Money | None = ...,
         source: _builtins.str = ...,
         book_time: _timestamp_pb2.Timestamp | None = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "book_time", b"book_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "book_time", b"book_time", "occur_time", b"occur_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "book_time", b"book_time", "name", b"name", "source", b"source", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "book_time", b"book_time", "name", b"name", "occur_time", b"occur_time", "source", b"source", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
+
+@_typing.final
+class LedgerPeriod(_message.Message):
+    """The books through a day, as the merchant closed them. A period begins after the one before it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    THROUGH_DATE_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    BALANCE_DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/ledgerPeriods/{ledger_period}`, by its last day: `…/2027-01-31`."""
+    balance_digest: _builtins.str
+    """SHA-256, in hexadecimal digits, of the trial balance at its end: a line `account currency balance` an account
+    and currency, in the order of their bytes; the balance in minor units, debits less credits.
+    """
+    @_builtins.property
+    def through_date(self) -> _date_pb2.Date:
+        """Its last day (UTC)."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        through_date: _date_pb2.Date | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        balance_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "through_date", b"through_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_digest", b"balance_digest", "close_time", b"close_time", "name", b"name", "through_date", b"through_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerPeriod: _TypeAlias = LedgerPeriod  # noqa: Y015
 
 @_typing.final
 class Payout(_message.Message):
@@ -2971,6 +3015,86 @@ class ListCreditTransactionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCreditTransactionsResponse: _TypeAlias = ListCreditTransactionsResponse  # noqa: Y015
+
+@_typing.final
+class CloseLedgerPeriodRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    THROUGH_DATE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    request_id: _builtins.str
+    @_builtins.property
+    def through_date(self) -> _date_pb2.Date:
+        """The last day (UTC) of the period."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        through_date: _date_pb2.Date | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["through_date", b"through_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "through_date", b"through_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseLedgerPeriodRequest: _TypeAlias = CloseLedgerPeriodRequest  # noqa: Y015
+
+@_typing.final
+class ListLedgerPeriodsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerPeriodsRequest: _TypeAlias = ListLedgerPeriodsRequest  # noqa: Y015
+
+@_typing.final
+class ListLedgerPeriodsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_PERIODS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def ledger_periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerPeriod]: ...
+    def __init__(
+        self,
+        *,
+        ledger_periods: _abc.Iterable[Global___LedgerPeriod] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_periods", b"ledger_periods", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerPeriodsResponse: _TypeAlias = ListLedgerPeriodsResponse  # noqa: Y015
 
 @_typing.final
 class ListPayoutsRequest(_message.Message):

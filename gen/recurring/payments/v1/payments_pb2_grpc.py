@@ -212,6 +212,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.FromString,
                 _registered_method=True)
+        self.CloseLedgerPeriod = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/CloseLedgerPeriod',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CloseLedgerPeriodRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerPeriod.FromString,
+                _registered_method=True)
+        self.ListLedgerPeriods = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListLedgerPeriods',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.FromString,
+                _registered_method=True)
         self.ListPayouts = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListPayouts',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.SerializeToString,
@@ -606,6 +616,26 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseLedgerPeriod(self, request, context):
+        """Closes the books through a day (UTC): what they said at its end is signed off. From then on an entry of that
+        or an earlier day is refused, by the database itself; what becomes known later is booked on the next open day
+        and keeps its own time (`occur_time`). A period that is closed stays so. A day that is in one already changes
+        nothing, and the answer is the first period that it is in.
+
+        Reasons: FAILED_PRECONDITION LEDGER_DAYS_OPEN (the day, or one before it, may still be booked on: days are
+        closed within two hours of their end; `closed_through_date` of the error's metadata is the last one that is).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedgerPeriods(self, request, context):
+        """Lists what the merchant has closed, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPayouts(self, request, context):
         """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
         charges, refunds, disputes and fees come to.
@@ -849,6 +879,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListLedgerEntries,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'CloseLedgerPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseLedgerPeriod,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.CloseLedgerPeriodRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerPeriod.SerializeToString,
+            ),
+            'ListLedgerPeriods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerPeriods,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.SerializeToString,
             ),
             'ListPayouts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPayouts,
@@ -1838,6 +1878,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListLedgerEntries',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseLedgerPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/CloseLedgerPeriod',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.CloseLedgerPeriodRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerPeriod.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerPeriods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListLedgerPeriods',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.FromString,
             options,
             channel_credentials,
             insecure,

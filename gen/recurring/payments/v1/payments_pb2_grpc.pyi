@@ -236,6 +236,17 @@ class PaymentsServiceStub:
     """
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerEntriesRequest, _payments_pb2.ListLedgerEntriesResponse]
     """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
+    CloseLedgerPeriod: _aio.UnaryUnaryMultiCallable[_payments_pb2.CloseLedgerPeriodRequest, _payments_pb2.LedgerPeriod]
+    """Closes the books through a day (UTC): what they said at its end is signed off. From then on an entry of that
+    or an earlier day is refused, by the database itself; what becomes known later is booked on the next open day
+    and keeps its own time (`occur_time`). A period that is closed stays so. A day that is in one already changes
+    nothing, and the answer is the first period that it is in.
+
+    Reasons: FAILED_PRECONDITION LEDGER_DAYS_OPEN (the day, or one before it, may still be booked on: days are
+    closed within two hours of their end; `closed_through_date` of the error's metadata is the last one that is).
+    """
+    ListLedgerPeriods: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerPeriodsRequest, _payments_pb2.ListLedgerPeriodsResponse]
+    """Lists what the merchant has closed, the latest first."""
     ListPayouts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListPayoutsRequest, _payments_pb2.ListPayoutsResponse]
     """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
     charges, refunds, disputes and fees come to.
@@ -677,6 +688,29 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.ListLedgerEntriesRequest, _abc.Awaitable[_payments_pb2.ListLedgerEntriesResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListLedgerEntriesResponse]:
         """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
+
+    @_abc_1.abstractmethod
+    def CloseLedgerPeriod(
+        self,
+        request: _payments_pb2.CloseLedgerPeriodRequest,
+        context: _aio.ServicerContext[_payments_pb2.CloseLedgerPeriodRequest, _abc.Awaitable[_payments_pb2.LedgerPeriod]],
+    ) -> _abc.Awaitable[_payments_pb2.LedgerPeriod]:
+        """Closes the books through a day (UTC): what they said at its end is signed off. From then on an entry of that
+        or an earlier day is refused, by the database itself; what becomes known later is booked on the next open day
+        and keeps its own time (`occur_time`). A period that is closed stays so. A day that is in one already changes
+        nothing, and the answer is the first period that it is in.
+
+        Reasons: FAILED_PRECONDITION LEDGER_DAYS_OPEN (the day, or one before it, may still be booked on: days are
+        closed within two hours of their end; `closed_through_date` of the error's metadata is the last one that is).
+        """
+
+    @_abc_1.abstractmethod
+    def ListLedgerPeriods(
+        self,
+        request: _payments_pb2.ListLedgerPeriodsRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListLedgerPeriodsRequest, _abc.Awaitable[_payments_pb2.ListLedgerPeriodsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListLedgerPeriodsResponse]:
+        """Lists what the merchant has closed, the latest first."""
 
     @_abc_1.abstractmethod
     def ListPayouts(

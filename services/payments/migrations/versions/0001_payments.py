@@ -442,8 +442,11 @@ CREATE TABLE ledger_transfers (
     amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
     currency                text        NOT NULL,
     book_time               timestamptz NOT NULL,
+    -- When it happened, where that was before; null: when it was booked.
+    occur_time              timestamptz,
     PRIMARY KEY (customer, merchant, source, kind),
-    CHECK (debit_account <> credit_account)
+    CHECK (debit_account <> credit_account),
+    CHECK (occur_time < book_time)
 );
 CREATE INDEX ledger_transfers_of_merchant ON ledger_transfers (merchant, position);
 CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
@@ -624,6 +627,17 @@ CREATE UNIQUE INDEX ledger_closing_one_row ON ledger_closing ((true));
 INSERT INTO ledger_closing (closed_through_date, close_time, kept_through_date)
 VALUES ('1970-01-01', now(), '1970-01-01');
 
+-- What a merchant has closed its books through, each time once. Its days are kept, so that nothing is
+-- booked on them any more.
+CREATE TABLE ledger_periods (
+    merchant                text        NOT NULL,
+    through_date            date        NOT NULL,
+    close_time              timestamptz NOT NULL,
+    -- Of the trial balance at the end of that day.
+    balance_digest          text        NOT NULL,
+    PRIMARY KEY (merchant, through_date)
+);
+
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'charge' AS kind, buckets.bucket, due_time
@@ -683,8 +697,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
     'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
-    'balance_transactions', 'payouts');
-SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'credit_transactions');
+    'balance_transactions', 'payouts', 'ledger_periods');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
+    'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts');
@@ -705,6 +720,24 @@ BEGIN
 END $$;
 CREATE TRIGGER ledger_transfers_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transfers
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+-- Of days that are kept no statement is under way any more that began before they were closed.
+CREATE FUNCTION ledger_refuse_closed_days() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM booked JOIN ledger_closing
+          ON book_time < (kept_through_date + 1)::timestamp AT TIME ZONE 'UTC'
+    ) THEN
+        RAISE EXCEPTION '% takes no entries of a day that is closed', TG_TABLE_NAME
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER ledger_transfers_closed_days
+    AFTER INSERT ON ledger_transfers REFERENCING NEW TABLE AS booked
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_closed_days();
+CREATE TRIGGER ledger_periods_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_periods
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER credit_transactions_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions
@@ -803,7 +836,7 @@ CREATE VIEW audit_v1.disputes AS
 -- Both sides of each transfer.
 CREATE VIEW audit_v1.ledger_entries AS
     SELECT merchant, customer, transaction::text AS transaction, leg, source, kind, account,
-           entry.amount_minor, currency, book_time
+           entry.amount_minor, currency, book_time, coalesce(occur_time, book_time) AS occur_time
     FROM ledger_transfers AS transfer
     CROSS JOIN LATERAL (
         VALUES (1, debit_account, transfer.amount_minor),
@@ -834,6 +867,8 @@ CREATE VIEW audit_v1.ledger_days AS
 CREATE VIEW audit_v1.ledger_closing AS
     SELECT kept_through_date, (kept_through_date + 1)::timestamp AT TIME ZONE 'UTC' AS kept_until_time
     FROM ledger_closing;
+CREATE VIEW audit_v1.ledger_periods AS
+    SELECT merchant, through_date, close_time, balance_digest FROM ledger_periods;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
