@@ -74,7 +74,7 @@ _PAYMENTS = (
     """,
     """
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
-                          month_ceiling_minor, currency, valid_from_time, evidence, create_time)
+                          period_ceiling_minor, currency, valid_from_time, evidence, create_time)
     SELECT merchant, customer, 'consent', 'card', 1000, 10000, 'EUR',
            last_due_time - ($2::integer + 1) * interval '7 days', '', last_due_time
     FROM named

@@ -116,7 +116,7 @@ _STATEMENTS = {
     "payments": (
         """
         INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
-                              month_ceiling_minor, currency, valid_from_time, evidence,
+                              period_ceiling_minor, currency, valid_from_time, evidence,
                               create_time)
         SELECT $1, 'customer-' || n, 'main', 'card', 100000, 1000000, 'EUR', $3, '', $3
         FROM generate_series(1, $2) AS n

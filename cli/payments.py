@@ -1,6 +1,5 @@
 """Payment methods, mandates, charges and refunds."""
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,12 +9,11 @@ from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, group, naming, one_of
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD, REFUND, last_id, short_name
+from cli.names import CHARGE, CUSTOMER, PAYMENT_METHOD, REFUND, last_id, short_name
 from cli.output import Columns
-from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
+from cli.values import format_money, format_timestamp, parse_money
 
 payment_methods = group("Manage the payment methods of customers.")
-mandates = group("Manage the mandates of customers, their consent to be charged.")
 charges = group("List and confirm charges, one for each order, with all attempts.")
 refunds = group("Refund charges.")
 links = group("Show and pay what payment links are for.")
@@ -29,9 +27,6 @@ TokenArgument = Annotated[
 ]
 ChargeArgument = Annotated[
     str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE, as in lists.")
-]
-MandateArgument = Annotated[
-    str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
 ]
 PaymentMethodArgument = Annotated[
     str,
@@ -55,30 +50,6 @@ PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "blocked": lambda it: format_timestamp(it.block_time),
     "detached": lambda it: format_timestamp(it.detach_time),
     "at the provider": lambda it: it.provider_customer_id,
-    "created": lambda it: format_timestamp(it.create_time),
-}
-MANDATE_COLUMNS: Columns[pb.Mandate] = {
-    "mandate": lambda it: short_name(it.name),
-    "state": lambda it: pb.Mandate.State.Name(it.state),
-    "one charge": lambda it: format_money(it.charge_ceiling),
-    "a month": lambda it: format_money(it.month_ceiling),
-    "valid from": lambda it: format_timestamp(it.valid_from_time),
-    "until": lambda it: format_timestamp(it.valid_until_time),
-    "payment method": lambda it: last_id(it.payment_method) or "the default",
-    "revoked": lambda it: format_timestamp(it.revoke_time),
-    "paused": lambda it: (
-        f"{format_timestamp(it.pause_time)} {pb.Mandate.PauseReason.Name(it.pause_reason)}"
-        if it.pause_reason
-        else ""
-    ),
-    "lapsed": lambda it: format_timestamp(it.lapse_time),
-}
-MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
-    **MANDATE_COLUMNS,
-    "agreed to": lambda it: it.evidence.text,
-    "accepted": lambda it: format_timestamp(it.evidence.accept_time),
-    "where": lambda it: it.evidence.source,
-    "region": lambda it: it.region_code,
     "created": lambda it: format_timestamp(it.create_time),
 }
 CHARGE_COLUMNS: Columns[pb.Charge] = {
@@ -123,8 +94,9 @@ VERDICT_COLUMNS: Columns[pb.Verdict] = {
     "payment method": lambda it: last_id(it.payment_method),
     "mandate": lambda it: f"{last_id(it.mandate)} {it.mandate_etag}".strip() or "confirmed",
     "one charge": lambda it: format_money(it.charge_ceiling),
-    "a month": lambda it: format_money(it.month_ceiling),
-    "paid before": lambda it: format_money(it.month_spent_amount),
+    "a period": lambda it: format_money(it.period_ceiling),
+    "paid before": lambda it: format_money(it.period_spent_amount),
+    "since": lambda it: format_timestamp(it.period_start_time),
     "last paid": lambda it: format_timestamp(it.last_charge_time),
     "notice": lambda it: last_id(it.notice),
     "said": lambda it: format_money(it.notice_amount),
@@ -179,10 +151,6 @@ def payment_method_name(session: Session, customer: str, payment_method: str) ->
         return f"{customer}/paymentMethods/{payment_method}"
     with naming("--payment-method"):
         return session.name(PAYMENT_METHOD, payment_method)
-
-
-def _evidence(text: str, accept_time: datetime, source: str) -> pb.Mandate.Evidence:
-    return pb.Mandate.Evidence(text=text, accept_time=to_timestamp(accept_time), source=source)
 
 
 def any_money(charge: pb.Charge) -> bool:
@@ -290,113 +258,6 @@ async def detach_payment_method(
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.DetachPaymentMethod(request), PAYMENT_METHOD_COLUMNS)
-
-
-@command(mandates, "create")
-async def create_mandate(
-    session: Session,
-    customer: CustomerArgument,
-    mandate: Annotated[str, typer.Argument(metavar="ID", help="The id of the new mandate.")],
-    ceiling: Annotated[money_pb2.Money, Amount],
-    text: Annotated[
-        str, typer.Option(help="The exact text that they agreed to. Default: they confirm later.")
-    ] = "",
-    payment_method: Annotated[
-        str,
-        typer.Option(
-            metavar="ID",
-            help="The only payment method to charge. Default: the customer's default and fallbacks.",
-        ),
-    ] = "",
-    month_ceiling: Annotated[money_pb2.Money | None, Amount] = None,
-    valid_until: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
-    ] = None,
-    accepted: Annotated[
-        datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
-    ] = None,
-    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
-) -> None:
-    """Store a customer's consent to be charged up to an amount."""
-    parent = session.name(CUSTOMER, customer)
-    accept_time = accepted or await session.now()
-    request = pb.CreateMandateRequest(
-        parent=parent,
-        mandate_id=mandate,
-        mandate=pb.Mandate(
-            payment_method=payment_method and payment_method_name(session, parent, payment_method),
-            charge_ceiling=ceiling,
-            month_ceiling=month_ceiling,
-            valid_until_time=to_timestamp(valid_until),
-            evidence=_evidence(text, accept_time, source) if text else None,
-            await_confirmation=not text,
-        ),
-        request_id=new_request_id(),
-    )
-    session.output.one(await session.payments.CreateMandate(request), MANDATE_DETAIL_COLUMNS)
-
-
-@command(mandates, "list")
-async def list_mandates(session: Session, customer: CustomerArgument) -> None:
-    """List a customer's mandates."""
-    request = pb.ListMandatesRequest(parent=session.name(CUSTOMER, customer))
-    listed = await all_pages(session.payments.ListMandates, request, "mandates")
-    session.output.many(listed, MANDATE_COLUMNS, "no mandates")
-
-
-@command(mandates, "get")
-async def get_mandate(session: Session, mandate: MandateArgument) -> None:
-    """Show a mandate, with the text that the customer agreed to."""
-    request = pb.GetMandateRequest(name=session.name(MANDATE, mandate))
-    session.output.one(await session.payments.GetMandate(request), MANDATE_DETAIL_COLUMNS)
-
-
-@command(mandates, "confirm")
-async def confirm_mandate(
-    session: Session,
-    mandate: MandateArgument,
-    text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
-    accepted: Annotated[
-        datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
-    ] = None,
-    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
-) -> None:
-    """Store a customer's consent to a mandate that awaits it."""
-    request = pb.ConfirmMandateRequest(
-        name=session.name(MANDATE, mandate),
-        evidence=_evidence(text, accepted or await session.now(), source),
-        request_id=new_request_id(),
-    )
-    session.output.one(await session.payments.ConfirmMandate(request), MANDATE_DETAIL_COLUMNS)
-
-
-@command(mandates, "pause")
-async def pause_mandate(session: Session, mandate: MandateArgument) -> None:
-    """Stop charges under a mandate until it is resumed."""
-    request = pb.PauseMandateRequest(
-        name=session.name(MANDATE, mandate), request_id=new_request_id()
-    )
-    session.output.one(await session.payments.PauseMandate(request), MANDATE_DETAIL_COLUMNS)
-
-
-@command(mandates, "resume")
-async def resume_mandate(session: Session, mandate: MandateArgument) -> None:
-    """Let a paused mandate be charged again."""
-    request = pb.ResumeMandateRequest(
-        name=session.name(MANDATE, mandate), request_id=new_request_id()
-    )
-    session.output.one(await session.payments.ResumeMandate(request), MANDATE_DETAIL_COLUMNS)
-
-
-@command(mandates, "revoke")
-async def revoke_mandate(session: Session, mandate: MandateArgument) -> None:
-    """Revoke a mandate at once."""
-    request = pb.RevokeMandateRequest(
-        name=session.name(MANDATE, mandate), request_id=new_request_id()
-    )
-    session.output.one(await session.payments.RevokeMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(charges, "list")

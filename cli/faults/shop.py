@@ -207,7 +207,7 @@ class Shop:
             month = from_minor(
                 max(customer["month_ceiling_minor"], customer["ceiling_minor"]), CURRENCY
             )
-            mandate.month_ceiling.CopyFrom(month)
+            mandate.period_ceiling.amount.CopyFrom(month)
         if customer["valid_days"]:
             until = to_timestamp(now + timedelta(days=customer["valid_days"]))
             assert until is not None  # noqa: S101 - for the type checker

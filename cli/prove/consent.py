@@ -120,24 +120,43 @@ OF_ATTEMPTS = JointClauses(
     _VIOLATIONS,
     SETTLED_BY,
 )
-MONTH_CEILING = LocalClause(
-    "month-ceiling",
-    "The automatic charges of a calendar month (UTC) keep within the ceiling of their mandate.",
+PERIOD_CEILING = LocalClause(
+    "period-ceiling",
+    "The automatic charges of a month, or of so many days, keep within the ceiling of their mandate.",
     ("payments",),
     CHECKED,
-    # A month counts as a whole while a day of it is not settled.
+    # A month counts as a whole while a day of it is not settled; of days, those before count with each
+    # that is not. Both are of the mandate's zone.
     """
-    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', mandates.name,
-                            taken_minor, taken.currency, first_time, month_ceiling_minor) AS what
-    FROM (
-        SELECT merchant, customer, mandate, currency, sum(amount_minor) AS taken_minor,
-               min(start_time) AS first_time
-        FROM audit_v1.attempts
+    , counted AS (
+        SELECT attempts.merchant, attempts.customer, attempts.mandate, mandates.name, attempts.currency,
+               attempts.amount_minor, start_time, (start_time AT TIME ZONE time_zone)::date AS day,
+               time_zone, period_days, period_ceiling_minor
+        FROM audit_v1.attempts JOIN audit_v1.mandates USING (merchant, customer, mandate)
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
-          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
-        GROUP BY merchant, customer, mandate, currency, date_trunc('month', start_time, 'UTC')
-    ) AS taken JOIN audit_v1.mandates USING (merchant, customer, mandate)
-    WHERE taken_minor > month_ceiling_minor
+          AND period_ceiling_minor IS NOT NULL
+          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant))
+    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', name,
+                            sum(amount_minor), currency, min(start_time), period_ceiling_minor) AS what
+    FROM counted WHERE period_days IS NULL
+    GROUP BY merchant, customer, mandate, name, currency, period_ceiling_minor,
+             date_trunc('month', day::timestamp)
+    HAVING sum(amount_minor) > period_ceiling_minor
+    UNION ALL
+    SELECT merchant, format('%s paid %s %s in the %s days until %s, its ceiling is %s', name,
+                            taken_minor, currency, period_days, day, period_ceiling_minor)
+    FROM (
+        SELECT DISTINCT merchant, customer, mandate, name, currency, day, time_zone, period_days,
+               period_ceiling_minor
+        FROM counted WHERE period_days IS NOT NULL) AS last
+    CROSS JOIN LATERAL (
+        SELECT sum(amount_minor) AS taken_minor FROM audit_v1.attempts
+        WHERE attempts.customer = last.customer AND attempts.merchant = last.merchant
+          AND attempts.mandate = last.mandate AND attempts.currency = last.currency
+          AND state NOT IN ('DECLINED', 'NOT_MADE')
+          AND (start_time AT TIME ZONE time_zone)::date BETWEEN day - period_days + 1 AND day
+        OFFSET 0) AS taken
+    WHERE taken_minor > period_ceiling_minor
     """,
     SETTLED_BY,
 )
@@ -183,5 +202,5 @@ EVIDENCE_AS_DELIVERED = Agreement(
     "notify",
     "payments",
 )
-LOCAL = (MONTH_CEILING, ATTEMPT_PERMITTED, NO_CHARGE_AFTER_WITHDRAWAL)
+LOCAL = (PERIOD_CEILING, ATTEMPT_PERMITTED, NO_CHARGE_AFTER_WITHDRAWAL)
 AGREEMENTS = (EVIDENCE_AS_DELIVERED,)

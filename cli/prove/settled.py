@@ -32,6 +32,7 @@ _OWN = """
     FROM audit_v1.digests WHERE clause = ANY($4::text[]) AND $1 IN ('', merchant)
     GROUP BY day
 """
+_ONE_DAY = timedelta(days=1)
 _LEFT_OUT = re.compile(r"(UNSETTLED[A-Z_]*)\(([a-z_.]+)\)")
 
 # Merchants and products, side by side; None: all.
@@ -80,14 +81,18 @@ class Settled:
         return f"{column} >= '{first}'"
 
     def _other_month(self, column: str) -> str:
-        """The condition that a column is in a month with a day that is not settled."""
-        following = max(self.days) + timedelta(days=1)
-        months = {day.replace(day=1) for day in self.open_days if day < following}
+        """The condition that a column is in a month, of any zone, with a day that is not settled."""
+        following = max(self.days) + _ONE_DAY
+        earlier = [day for day in self.open_days if day < following]
+        # A day has instants of the local days before and after it, and so has a month.
+        months = {(day + by).replace(day=1) for day in earlier for by in (-_ONE_DAY, _ONE_DAY)}
         spans = [
-            f"{column} >= '{month}' AND {column} < CAST('{month}' AS timestamptz) + interval '1 month'"
+            f"{column} >= '{month - _ONE_DAY}'"
+            f" AND {column} < CAST('{month}' AS timestamptz) + interval '1 month 1 day'"
             for month in sorted(months)
         ]
-        return " OR ".join([f"{column} >= '{following.replace(day=1)}'", *spans])
+        first = (following - _ONE_DAY).replace(day=1) - _ONE_DAY
+        return " OR ".join([f"{column} >= '{first}'", *spans])
 
 
 async def read_own_settled(moment: Moment, service: str, clauses: Sequence[str]) -> Settled:

@@ -130,6 +130,10 @@ async def test_an_account_is_debited_by_the_provider_of_bank_debits(ann: Custome
     creating.request.payment_method.kind = Method.BANK_DEBIT
     made = await twice(ann, creating, payment_method_id="account")
     assert (made.provider, made.brand) == ("bank-debit", "sepa_core")
+    consenting = calls_of(ann)["CreateMandate"]
+    consenting.request.mandate.payment_method = made.name
+    consenting.request.mandate.charge_ceiling.currency_code = "USD"
+    assert await why(ann, consenting, mandate_id="dollars") == "CURRENCY_NOT_CHARGEABLE"
     creating.request.payment_method.provider = "nobody"
     problem = await refused(creating.make(ann.shop, payment_method_id="other", request_id=new_id()))
     assert [*problem.fields] == ["payment_method.provider"]

@@ -482,9 +482,9 @@ async def test_a_mandate_below_what_the_provider_charges_is_refused(suite: Suite
     ann = await new_customer(suite)
     call = calls_of(ann)["payments.CreateMandate"]
     call.request.mandate.charge_ceiling.CopyFrom(to_money(49, "EUR"))
-    call.request.mandate.month_ceiling.CopyFrom(to_money(1, "EUR"))
+    call.request.mandate.period_ceiling.amount.CopyFrom(to_money(1, "EUR"))
     refusal = await refused(call.make(ann.shop, request_id=new_id()))
     assert refusal.fields == {
         "mandate.charge_ceiling": "AMOUNT_NOT_CHARGEABLE",
-        "mandate.month_ceiling": "AMOUNT_NOT_CHARGEABLE",
+        "mandate.period_ceiling.amount": "AMOUNT_NOT_CHARGEABLE",
     }

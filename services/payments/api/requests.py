@@ -1,15 +1,11 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.application.mandates import MandateCheck
 from services.payments.application.payment_methods import WantedToken
 from services.payments.application.refunds import WantedLine
-from services.payments.clients.charge_rules import read_charge_rules
-from services.payments.domain.consent import Mandate
 from services.payments.domain.credit import (
     GIVING_TYPES,
     TAKING_TYPES,
@@ -22,8 +18,6 @@ from services.payments.domain.keys import (
     ChargeKey,
     CreditTransactionId,
     CustomerId,
-    MandateId,
-    MandateKey,
     MerchantId,
     PaymentMethodId,
     PaymentMethodKey,
@@ -31,29 +25,22 @@ from services.payments.domain.keys import (
     RefundKey,
 )
 from services.payments.domain.payment_methods import PaymentMethodKind
-from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
-from services.payments.domain.rules import ChargeRules
 from services.payments.names import (
     CHARGE,
     CUSTOMER,
     DISPUTE_POLICY,
     DUNNING_POLICY,
-    MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
 )
-from services.payments.store.encrypted import evidence_aad
-from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
-from services.runtime.money import DIGITS, Money, format_minor
+from services.runtime.money import Money
 from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import (
-    from_money,
     read_bound,
     read_date,
     read_money,
     read_signed_money,
-    read_timestamp,
 )
 from services.runtime.rpc.names import read_name
 
@@ -140,7 +127,7 @@ def read_confirmation(
     """What the customer confirms, what with, and how much if they say. Raises like `read_name`."""
     key = read_name(CHARGE, request.name)
     violations = Violations()
-    method = _read_method_of(violations, "payment_method", request.payment_method, key[:2])
+    method = read_method_of(violations, "payment_method", request.payment_method, key[:2])
     amount = None
     if request.HasField("amount"):
         amount = read_money(violations, "amount", request.amount)
@@ -277,157 +264,10 @@ def read_period(request: payments_pb2.CloseLedgerPeriodRequest) -> tuple[Merchan
     return merchant, day
 
 
-def read_new_mandate(
-    request: payments_pb2.CreateMandateRequest, keyring: Keyring, now: datetime
-) -> Mandate:
-    """The consent that is to be recorded, its evidence encrypted."""
-    wanted = request.mandate
-    key = MandateKey(*read_name(CUSTOMER, request.parent), MandateId(request.mandate_id))
-    violations = Violations()
-    method = None
-    if wanted.payment_method:
-        method = _read_method_of(
-            violations, "mandate.payment_method", wanted.payment_method, key[:2]
-        )
-    ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
-    violations.require(
-        "mandate.charge_ceiling.currency_code",
-        "must be a currency in which the payment provider charges",
-        met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
-    )
-    _require_chargeable(violations, "mandate.charge_ceiling", ceiling)
-    month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
-    valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
-    pending = wanted.await_confirmation
-    violations.require(
-        "mandate.evidence",
-        "must be set if await_confirmation is not, and only then",
-        met=wanted.HasField("evidence") is not pending,
-    )
-    evidence = b""
-    if not pending:
-        evidence = _read_evidence(violations, "mandate.evidence", wanted.evidence, key, keyring)
-    violations.check()
-    return Mandate(
-        *key,
-        payment_method=method.payment_method if method else None,
-        charge_ceiling_minor=ceiling.amount_minor,
-        month_ceiling_minor=month_ceiling,
-        currency=ceiling.currency,
-        valid_from_time=valid_from_time,
-        valid_until_time=valid_until_time,
-        evidence=evidence,
-        create_time=now,
-        is_pending=pending,
-    )
-
-
-def read_consent(
-    request: payments_pb2.ConfirmMandateRequest, keyring: Keyring
-) -> tuple[MandateKey, bytes]:
-    """The mandate that a customer consents to, and the evidence, encrypted. Raises like `read_name`."""
-    key = read_name(MANDATE, request.name)
-    violations = Violations()
-    evidence = _read_evidence(violations, "evidence", request.evidence, key, keyring)
-    violations.check()
-    return key, evidence
-
-
-def _read_evidence(
-    violations: Violations,
-    field: str,
-    evidence: payments_pb2.Mandate.Evidence,
-    key: MandateKey,
-    keyring: Keyring,
-) -> bytes:
-    read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
-    return keyring.encrypt(evidence.SerializeToString(deterministic=True), *evidence_aad(key))
-
-
-def _read_method_of(
+def read_method_of(
     violations: Violations, field: str, name: str, customer: tuple[MerchantId, CustomerId]
 ) -> PaymentMethodKey:
     """A payment method that has to be of a customer."""
     method = PAYMENT_METHOD.key(name)
     violations.require(field, "must be of the same customer", met=method[:2] == customer)
     return method
-
-
-def _require_chargeable(violations: Violations, field: str, ceiling: Money) -> None:
-    """A ceiling below the least that the provider charges is consent to nothing."""
-    if ceiling.currency not in PROVIDER_CURRENCIES or ceiling.amount_minor <= 0:
-        return
-    least = least_minor(ceiling.currency)
-    if ceiling.amount_minor < least:
-        shown = format_minor(least, ceiling.currency)
-        rule = f"must be at least {shown}: the payment provider charges no less"
-        violations.add(field, rule, "AMOUNT_NOT_CHARGEABLE")
-
-
-def _read_month_ceiling(
-    violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
-) -> int | None:
-    if not wanted.HasField("month_ceiling"):
-        return None
-    ceiling = read_money(violations, "mandate.month_ceiling", wanted.month_ceiling)
-    violations.require(
-        "mandate.month_ceiling.currency_code",
-        "must be the currency of charge_ceiling",
-        met=ceiling.currency == charge_ceiling.currency,
-    )
-    _require_chargeable(violations, "mandate.month_ceiling", ceiling)
-    return ceiling.amount_minor
-
-
-def _read_validity(
-    violations: Violations, wanted: payments_pb2.Mandate, now: datetime
-) -> tuple[datetime, datetime | None]:
-    valid_from_time = now
-    if wanted.HasField("valid_from_time"):
-        valid_from_time = read_timestamp(
-            violations, "mandate.valid_from_time", wanted.valid_from_time
-        )
-    if not wanted.HasField("valid_until_time"):
-        return valid_from_time, None
-    valid_until_time = read_timestamp(
-        violations, "mandate.valid_until_time", wanted.valid_until_time
-    )
-    violations.require(
-        "mandate.valid_until_time",
-        "must be later than valid_from_time, and not past",
-        met=valid_until_time > max(valid_from_time, now),
-    )
-    return valid_from_time, valid_until_time
-
-
-def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[MandateCheck]:
-    """What is to be checked. The caller is a service, of any merchant."""
-    violations = Violations()
-    rules = [read_charge_rules(message) for message in request.charge_rules]
-    checks = [
-        _read_check(violations, f"checks[{index}]", check, rules)
-        for index, check in enumerate(request.checks)
-    ]
-    violations.check()
-    return checks
-
-
-def _read_check(
-    violations: Violations,
-    field: str,
-    check: payments_pb2.MandateCheck,
-    charge_rules: Sequence[ChargeRules],
-) -> MandateCheck:
-    amount = read_money(violations, f"{field}.amount", check.amount)
-    charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
-    planned_minor = 0
-    if check.HasField("planned_amount"):
-        planned_minor = from_money(check.planned_amount).amount_minor
-    rules: ChargeRules = ()
-    if check.HasField("charge_rules_index"):
-        known = check.charge_rules_index < len(charge_rules)
-        violations.require(
-            f"{field}.charge_rules_index", "must be a place in charge_rules", met=known
-        )
-        rules = charge_rules[check.charge_rules_index] if known else ()
-    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, planned_minor, rules)

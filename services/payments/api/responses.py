@@ -4,27 +4,24 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from google.type import date_pb2, dayofweek_pb2, money_pb2
+from google.type import date_pb2, dayofweek_pb2
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.api.mandate_responses import reason_values, verdict_message
 from services.payments.application.charges import ChargeView
-from services.payments.application.mandates import CheckedMandate
 from services.payments.application.payment_links import LinkedRequest
-from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.credit import Credit, CreditTransaction
 from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
-from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.ledger_periods import LedgerPeriod
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.reconciliation import Finding
 from services.payments.domain.refunds import Refund, load_refund_lines
-from services.payments.domain.verdicts import RESENDING, Verdict, causes
+from services.payments.domain.verdicts import Verdict
 from services.payments.names import (
     DISPUTE_POLICY,
     DUNNING_POLICY,
@@ -32,8 +29,8 @@ from services.payments.names import (
     LEDGER_ENTRY,
     LEDGER_PERIOD,
 )
-from services.payments.publishers import applied_rule_messages, rule_messages
-from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad, note_aad
+from services.payments.publishers import applied_rule_messages
+from services.payments.store.encrypted import dispute_evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.payments.store.provider_balance import Payout
 from services.runtime.crypto.encryption import Keyring
@@ -83,31 +80,6 @@ def amount_rules_message(name: str, rules: Iterable[AmountRule]) -> payments_pb2
         source_uri=SOURCE,
         read_date=to_date(AS_OF),
     )
-
-
-def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> payments_pb2.Mandate:
-    """A mandate as it stands at an instant, its evidence opened."""
-    message = payments_pb2.Mandate(
-        name=mandate.key.name,
-        payment_method=mandate.method_key.name if mandate.method_key else "",
-        charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
-        valid_from_time=to_timestamp(mandate.valid_from_time),
-        state=payments_pb2.Mandate.State.Value(mandate.state(now)),
-        create_time=to_timestamp(mandate.create_time),
-        etag=etag(mandate.version),
-        valid_until_time=optional_timestamp(mandate.valid_until_time),
-        revoke_time=optional_timestamp(mandate.revoke_time),
-        pause_time=optional_timestamp(mandate.pause_time),
-        lapse_time=optional_timestamp(mandate.lapse_time),
-    )
-    if mandate.pause_reason is not None:
-        message.pause_reason = payments_pb2.Mandate.PauseReason.Value(mandate.pause_reason)
-    if mandate.evidence:
-        opened = keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key))
-        message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))
-    if mandate.month_ceiling_minor is not None:
-        message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
-    return message
 
 
 def credit_transaction_message(transaction: CreditTransaction) -> payments_pb2.CreditTransaction:
@@ -240,40 +212,7 @@ def explanation(
     return payments_pb2.ExplainChargeResponse(
         charge=charge_message(view),
         due_time=to_timestamp(view.charge.due_time),
-        verdicts=map(_verdict_message, verdicts),
-    )
-
-
-def _verdict_message(verdict: Verdict) -> payments_pb2.Verdict:
-    customer = CustomerKey(verdict.merchant, verdict.customer)
-    method, mandate = verdict.payment_method, verdict.mandate
-
-    def money(amount_minor: int | None, currency: str | None) -> money_pb2.Money | None:
-        return None if amount_minor is None else to_money(amount_minor, currency or "")
-
-    return payments_pb2.Verdict(
-        attempt=verdict.number,
-        resend=verdict.permit == RESENDING,
-        decide_time=to_timestamp(verdict.decide_time),
-        causes=[
-            payments_pb2.Verdict.Cause(
-                reason=payments_pb2.RefusalReason.Value(reason), source=source
-            )
-            for reason, source in causes(verdict)
-        ],
-        amount=to_money(verdict.amount_minor, verdict.currency),
-        payment_method=PaymentMethodKey(*customer, method).name if method else "",
-        mandate=MandateKey(*customer, mandate).name if mandate else "",
-        mandate_etag=etag(verdict.mandate_version) if verdict.mandate_version else "",
-        charge_ceiling=money(verdict.charge_ceiling_minor, verdict.currency),
-        month_ceiling=money(verdict.month_ceiling_minor, verdict.currency),
-        month_spent_amount=money(verdict.spent_minor, verdict.currency),
-        last_charge_time=optional_timestamp(verdict.last_charge_time),
-        notice=verdict.notice or "",
-        notice_amount=money(verdict.notice_amount_minor, verdict.notice_currency),
-        charge_not_before_time=optional_timestamp(verdict.charge_not_before_time),
-        deliver_time=optional_timestamp(verdict.deliver_time),
-        applied_rules=rule_messages(verdict.applied_rules),
+        verdicts=map(verdict_message, verdicts),
     )
 
 
@@ -293,32 +232,11 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
     )
 
 
-def check_response(
-    results: Iterable[CheckedMandate],
-) -> payments_pb2.BatchCheckMandatesResponse:
-    """What is against each charge that was checked, and what it would be paid by."""
-    return payments_pb2.BatchCheckMandatesResponse(
-        results=[
-            payments_pb2.MandateCheckResult(
-                reasons=reason_values(result.reasons), payment_scheme=scheme_value(result.scheme)
-            )
-            for result in results
-        ]
-    )
-
-
 def erasure_response(evidence_until: datetime | None) -> payments_pb2.EraseCustomerResponse:
     """Until when evidence is kept, if any is."""
     return payments_pb2.EraseCustomerResponse(
         evidence_until_time=optional_timestamp(evidence_until)
     )
-
-
-def reason_values(
-    reasons: Iterable[RefusalReason],
-) -> list[payments_pb2.RefusalReason.ValueType]:
-    """Refusal reasons on the wire."""
-    return [payments_pb2.RefusalReason.Value(reason) for reason in reasons]
 
 
 def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:

@@ -1,9 +1,13 @@
 """The RPCs of payments: request, use case, response; each method's contract is in its proto."""
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
-from services.payments.api import requests, responses
+from services.payments.api import mandate_requests, mandate_responses, requests, responses
 from services.payments.application import (
     charges,
     credit,
@@ -50,8 +54,8 @@ from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
-from services.runtime.db.pool import Database
-from services.runtime.mutations import Apply, run_checked_mutation, run_mutation
+from services.runtime.db.pool import Connection, Database
+from services.runtime.mutations import Applied, Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
@@ -125,7 +129,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self._rule_packs = rule_packs
 
     def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
-        return responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
+        return mandate_responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
 
     def _payment_method_message(self, method: PaymentMethod) -> payments_pb2.PaymentMethod:
         return responses.payment_method_message(self._clock.now(), method)
@@ -236,7 +240,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     ) -> payments_pb2.Mandate:
         async def decide() -> Apply[Mandate]:
             now = self._clock.now()
-            mandate = requests.read_new_mandate(request, self._database.keyring, now)
+            mandate = mandate_requests.read_new_mandate(request, self._database.keyring, now)
             if region_code := request.mandate.region_code:
                 await mandates.check_rules(self._database, self._rule_packs, mandate, region_code)
             return lambda tx: mandates.create(tx, mandate)
@@ -266,56 +270,46 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ConfirmMandate(
         self, request: payments_pb2.ConfirmMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Mandate,
-            self._mandate_message,
-            lambda tx: mandates.confirm(
-                tx,
-                *requests.read_consent(request, self._database.keyring),
-                request.etag,
-                self._clock.now(),
-            ),
+        key, evidence = mandate_requests.read_consent(request, self._database.keyring)
+        return await self._change_mandate(
+            request, lambda tx, now: mandates.confirm(tx, key, evidence, request.etag, now)
         )
 
     async def PauseMandate(
         self, request: payments_pb2.PauseMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Mandate,
-            self._mandate_message,
-            lambda tx: mandates.pause(
-                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
-            ),
+        key = read_name(MANDATE, request.name)
+        return await self._change_mandate(
+            request, lambda tx, now: mandates.pause(tx, key, request.etag, now)
         )
 
     async def ResumeMandate(
         self, request: payments_pb2.ResumeMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Mandate,
-            self._mandate_message,
-            lambda tx: mandates.resume(
-                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
-            ),
+        key = read_name(MANDATE, request.name)
+        return await self._change_mandate(
+            request, lambda tx, now: mandates.resume(tx, key, request.etag, now)
         )
 
     async def RevokeMandate(
         self, request: payments_pb2.RevokeMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        key = read_name(MANDATE, request.name)
+        return await self._change_mandate(
+            request, lambda tx, now: mandates.revoke(tx, key, request.etag, now)
+        )
+
+    async def _change_mandate(
+        self,
+        request: Message,
+        change: Callable[[Connection, datetime], Awaitable[Applied[Mandate]]],
     ) -> payments_pb2.Mandate:
         return await run_mutation(
             self._database,
             request,
             payments_pb2.Mandate,
             self._mandate_message,
-            lambda tx: mandates.revoke(
-                tx, read_name(MANDATE, request.name), request.etag, self._clock.now()
-            ),
+            lambda tx: change(tx, self._clock.now()),
         )
 
     async def GetAmountRules(
@@ -688,7 +682,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
     ) -> payments_pb2.BatchCheckMandatesResponse:
-        checks = requests.read_checks(request)
+        checks, planned = mandate_requests.read_checks(request)
         async with self._database.read() as connection:
-            results = await mandates.check(connection, checks, in_turn=request.in_turn)
-        return responses.check_response(results)
+            results = await mandates.check(connection, checks, planned, in_turn=request.in_turn)
+        return mandate_responses.check_response(results)

@@ -6,9 +6,9 @@ from datetime import datetime
 from itertools import chain
 
 from services.payments.domain.charges import Charge, method_key
-from services.payments.domain.consent import month_of
 from services.payments.domain.decisions import Evidence
 from services.payments.domain.guard import binding_rules
+from services.payments.domain.keys import MandateKey
 from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import lapsing_mandates
 from services.payments.store import credit as credit_store
@@ -21,7 +21,7 @@ from services.runtime.db.pool import Connection
 
 
 async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evidence:
-    """Notices, mandates and their months so far, the uses of payment methods, and credits.
+    """Notices, mandates and their periods so far, the uses of payment methods, and credits.
 
     Mandates, payment methods and credits are locked, in this order.
     """
@@ -30,8 +30,10 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     mandates = await mandate_store.by_key(tx, keys, lock=True)
     for key in await dispute_store.stopped(tx, mandates):
         mandates[key] = replace(mandates[key], is_disputed=True)
-    limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
-    spent_minor = await mandate_store.month_totals_minor(tx, limited, month_of(now))
+    limited = [m for m in mandates.values() if m.period_ceiling_minor is not None]
+    periods = [mandate_store.MandatePeriod(*m.key, *m.period(now)) for m in limited]
+    totals_minor = await mandate_store.period_totals_minor(tx, periods)
+    spent_minor = {MandateKey(*period[:3]): total for period, total in totals_minor.items()}
     evidence = Evidence(notices, mandates, spent_minor, {})
     unnamed = {m.customer_key for m in mandates.values() if m.payment_method is None}
     await payment_method_store.lock_of_customers(tx, unnamed)

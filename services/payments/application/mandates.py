@@ -1,19 +1,18 @@
 """Mandates: consents recorded, checked and ended."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.application import payment_methods
 from services.payments.clients.rule_packs import RulePacks
+from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.consent import (
     Mandate,
     PauseReason,
     RefusalReason,
     mandate_reasons,
-    month_of,
     ordered,
 )
 from services.payments.domain.keys import MandateKey
@@ -39,12 +38,11 @@ from services.runtime.rpc.conversions import check_etag
 
 
 class MandateCheck(NamedTuple):
-    """Whether a mandate covers an amount at a time, beside what is planned for its month."""
+    """Whether a mandate covers an amount at a time."""
 
     key: MandateKey
     amount: Money
     charge_time: datetime
-    planned_minor: int
     # What rule packs ask of its charge, by payment scheme.
     rules: ChargeRules = ()
 
@@ -54,7 +52,13 @@ class CheckedMandate(NamedTuple):
 
     reasons: tuple[RefusalReason, ...]
     # None: one that no rule pack is about.
-    scheme: PaymentScheme | None
+    scheme: PaymentScheme | None = None
+    # Whether what is charged under it has a ceiling together with other charges.
+    has_period_ceiling: bool = False
+
+
+# By mandate, what else is to be charged and has not been yet.
+PlannedCharges = Mapping[MandateKey, Sequence[tuple[datetime, Money]]]
 
 
 async def check_rules(
@@ -86,7 +90,7 @@ async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
     """Record a consent.
 
     Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS,
-    FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    FAILED_PRECONDITION PAYMENT_METHOD_DETACHED or CURRENCY_NOT_CHARGEABLE.
     """
     await payment_methods.check_scope(tx, mandate)
     if not await store.insert(tx, mandate):
@@ -197,51 +201,94 @@ async def existing(connection: Connection, key: MandateKey, *, lock: bool = Fals
 
 
 async def check(
-    connection: Connection, checks: Sequence[MandateCheck], *, in_turn: bool
+    connection: Connection,
+    checks: Sequence[MandateCheck],
+    planned: PlannedCharges,
+    *,
+    in_turn: bool,
 ) -> list[CheckedMandate]:
-    """Why each mandate does not cover its amount, with one statement for all,
-    and one for what is disputed.
+    """Why each mandate does not cover its amount, with one statement for all, one for what is disputed
+    and, where there are ceilings of periods, one for what was charged in them.
 
-    In turn: each is checked against what those before it would take of the same month. Where rules ask
+    In turn: each is checked against what those before it would take of its period. Where rules ask
     when mandates were used last, one more statement says so.
     """
-    months = [store.MandateMonth(*check.key, *month_of(check.charge_time)) for check in checks]
-    mandates = await store.with_totals(connection, months)
-    bound = [
-        mandate_rules(check.rules, mandate.brand) if mandate else ()
-        for check, mandate in zip(checks, mandates, strict=True)
-    ]
-    used = await store.last_charge_times(
-        connection,
-        {check.key for check, rules in zip(checks, bound, strict=True) if lapsing_mandates(rules)},
-    )
-    disputed = await dispute_store.stopped(connection, {check.key for check in checks})
-    taken_minor: Counter[store.MandateMonth] = Counter()
+    keys = {check.key for check in checks}
+    mandates = await store.with_methods(connection, keys)
+    periods = [_period(check, mandates.get(check.key)) for check in checks]
+    spent_minor = await store.period_totals_minor(connection, [it for it in periods if it])
+    disputed = await dispute_store.stopped(connection, keys)
+    used = await _last_charge_times(connection, checks, mandates)
+    taken = {key: list(charges) for key, charges in planned.items()}
     results = []
-    for check, month, mandate, rules in zip(checks, months, mandates, bound, strict=True):
-        amount = check.amount
-        spent_minor = (mandate and mandate.total_minor) or 0
-        total_minor = spent_minor + check.planned_minor + taken_minor[month]
-        reasons = mandate_reasons(
-            mandate, amount.amount_minor, amount.currency, total_minor, check.charge_time
-        )
-        if mandate and check.key in disputed:
-            reasons.add(RefusalReason.MANDATE_DISPUTED)
-        if mandate and mandate.method_missing:
-            reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
-        elif mandate and mandate.method_blocked:
-            reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
-        subject = Subject(
-            amount.amount_minor,
-            amount.currency,
-            None,
-            mandate,
-            used.get(check.key),
-            check.charge_time,
-        )
-        reasons |= {rule.reason for rule in applied_rules(rules, subject) if rule.reason}
+    for check, period in zip(checks, periods, strict=True):
+        mandate = mandates.get(check.key)
+        if mandate is None:
+            results.append(CheckedMandate((RefusalReason.MANDATE_NOT_FOUND,)))
+            continue
+        mandate = replace(mandate, is_disputed=check.key in disputed)
+        charges = taken.setdefault(check.key, [])
+        total_minor = 0
+        if period is not None:
+            total_minor = spent_minor[period] + _planned_minor(mandate, charges, check.charge_time)
+        reasons = _reasons(check, mandate, total_minor, used.get(check.key))
         if in_turn and not reasons:
-            taken_minor[month] += amount.amount_minor
-        scheme = scheme_of(mandate.brand) if mandate else None
-        results.append(CheckedMandate(ordered(reasons), scheme))
+            charges.append((check.charge_time, check.amount))
+        results.append(
+            CheckedMandate(ordered(reasons), scheme_of(mandate.brand), period is not None)
+        )
     return results
+
+
+def _period(check: MandateCheck, mandate: Mandate | None) -> store.MandatePeriod | None:
+    """The period of a check whose ceiling counts; None: there is no such ceiling."""
+    if mandate is None or mandate.period_ceiling_minor is None:
+        return None
+    return store.MandatePeriod(*check.key, *mandate.period(check.charge_time))
+
+
+def _planned_minor(
+    mandate: Mandate, charges: Iterable[tuple[datetime, Money]], at: datetime
+) -> int:
+    """What of planned charges counts together with one at an instant."""
+    period = mandate.planned_period(at)
+    return sum(
+        amount.amount_minor
+        for charge_time, amount in charges
+        if amount.currency == mandate.currency and period.has(charge_time)
+    )
+
+
+async def _last_charge_times(
+    connection: Connection,
+    checks: Sequence[MandateCheck],
+    mandates: Mapping[MandateKey, store.MandateWithMethod],
+) -> Mapping[MandateKey, datetime]:
+    """When those mandates were used last that lapse by a rule."""
+    lapsing = {
+        check.key
+        for check in checks
+        if check.key in mandates
+        and lapsing_mandates(mandate_rules(check.rules, mandates[check.key].brand))
+    }
+    return await store.last_charge_times(connection, lapsing)
+
+
+def _reasons(
+    check: MandateCheck,
+    mandate: store.MandateWithMethod,
+    total_minor: int,
+    last_charge_time: datetime | None,
+) -> set[RefusalReason]:
+    """Every reason why a mandate does not cover a check."""
+    minor, currency, at = check.amount.amount_minor, check.amount.currency, check.charge_time
+    reasons = mandate_reasons(mandate, minor, currency, total_minor, at)
+    if mandate.method_missing:
+        reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
+    elif mandate.method_blocked:
+        reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+    if not debits_in(mandate.brand, currency):
+        reasons.add(RefusalReason.CURRENCY_NOT_CHARGEABLE)
+    subject = Subject(minor, currency, None, mandate, last_charge_time, at)
+    rules = mandate_rules(check.rules, mandate.brand)
+    return reasons | {rule.reason for rule in applied_rules(rules, subject) if rule.reason}

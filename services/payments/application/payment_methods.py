@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.payments.clients.provider import Card, Provider
 from services.payments.clients.providers import Providers
+from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import CustomerKey, PaymentMethodId, PaymentMethodKey
 from services.payments.domain.payment_methods import PaymentMethod, PaymentMethodKind
@@ -175,16 +176,24 @@ async def detach(
 
 
 async def check_scope(tx: Connection, mandate: Mandate) -> None:
-    """Check that what a new mandate is charged by is there.
+    """Check that what a new mandate is charged by is there, and can be charged in its currency.
 
-    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION PAYMENT_METHOD_DETACHED or
+    CURRENCY_NOT_CHARGEABLE.
     """
-    if mandate.method_key is not None:
-        await attached(tx, mandate.method_key)
-        return
     customer = mandate.customer_key
-    if await store.default_of(tx, customer) is None:
+    if mandate.method_key is not None:
+        methods = [await attached(tx, mandate.method_key)]
+    else:
+        in_order = (await store.in_order(tx, [customer])).get(customer, ())
+        methods = list((await store.by_key(tx, in_order)).values())
+    if not methods:
         raise not_found("PAYMENT_METHOD_NOT_FOUND", f"a default payment method of {customer.name}")
+    if not any(debits_in(method.brand, mandate.currency) for method in methods):
+        schemes = ", ".join(sorted({method.brand for method in methods}))
+        raise wrong_state(
+            "CURRENCY_NOT_CHARGEABLE", f"nothing is charged in {mandate.currency} by {schemes}"
+        )
 
 
 async def existing(connection: Connection, key: PaymentMethodKey) -> PaymentMethod:

@@ -1,9 +1,8 @@
 """What a customer has agreed to: mandates, and what delivered notices promised."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 
 from services.payments.domain.keys import (
     ChargeId,
@@ -16,6 +15,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
     PaymentMethodKey,
 )
+from services.payments.domain.periods import Period, days_around, days_until, month_of
 from services.payments.domain.provider_amounts import (
     UnsupportedAmountError,
     UnsupportedCurrencyError,
@@ -23,7 +23,8 @@ from services.payments.domain.provider_amounts import (
 )
 from services.payments.domain.transitions import MANDATE, MandateEvent, MandateState
 
-_CACHED_MONTHS = 1024
+# Where a mandate's months are unless it says otherwise.
+UTC_ZONE = "UTC"
 # How long after a charge its payer can say that they never agreed to it: 13 months (Article 71 of
 # Directive (EU) 2015/2366), however long the months are.
 DISPUTE_PERIOD = timedelta(days=397)
@@ -54,7 +55,7 @@ class RefusalReason(StrEnum):
     MANDATE_NOT_YET_VALID = "MANDATE_NOT_YET_VALID"
     MANDATE_EXPIRED = "MANDATE_EXPIRED"
     ABOVE_CHARGE_CEILING = "ABOVE_CHARGE_CEILING"
-    ABOVE_MONTH_CEILING = "ABOVE_MONTH_CEILING"
+    ABOVE_PERIOD_CEILING = "ABOVE_PERIOD_CEILING"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     CURRENCY_NOT_CHARGEABLE = "CURRENCY_NOT_CHARGEABLE"
     AMOUNT_NOT_CHARGEABLE = "AMOUNT_NOT_CHARGEABLE"
@@ -82,7 +83,7 @@ class Mandate:
     # None: the customer's default, or their fallbacks.
     payment_method: PaymentMethodId | None
     charge_ceiling_minor: int
-    month_ceiling_minor: int | None
+    period_ceiling_minor: int | None
     currency: str
     valid_from_time: datetime
     valid_until_time: datetime | None
@@ -96,6 +97,10 @@ class Mandate:
     pause_reason: PauseReason | None = None
     lapse_time: datetime | None = None
     version: int = 1
+    # Any so many days keep within the ceiling of the period; None: a month does.
+    period_days: int | None = None
+    # Where those days and months are.
+    time_zone: str = UTC_ZONE
     # A charge under it is disputed, and the merchant's policy stops charges for that.
     is_disputed: bool = False
 
@@ -115,6 +120,21 @@ class Mandate:
         if self.payment_method is None:
             return None
         return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
+
+    def period(self, at: datetime) -> Period:
+        """When charges count against the ceiling of the period together with one at an instant.
+
+        Of days, those after it are among them: by a clock that is ahead, something was charged then.
+        """
+        if self.period_days is None:
+            return month_of(at, self.time_zone)
+        return days_around(at, self.period_days, self.time_zone)
+
+    def planned_period(self, at: datetime) -> Period:
+        """As `period`, of what is only planned: what comes later is judged when it is charged."""
+        if self.period_days is None:
+            return month_of(at, self.time_zone)
+        return days_until(at, self.period_days, self.time_zone)
 
     def state(self, now: datetime) -> MandateState:
         """Where it stands; one that begins later is ACTIVE."""
@@ -154,11 +174,11 @@ class Notice:
 
 
 def mandate_reasons(
-    mandate: Mandate | None, amount_minor: int, currency: str, month_minor: int, at: datetime
+    mandate: Mandate | None, amount_minor: int, currency: str, period_minor: int, at: datetime
 ) -> set[RefusalReason]:
     """Every reason why a mandate does not cover an amount at an instant.
 
-    `month_minor` is what the mandate has paid, or may be paying, in the month of that instant.
+    `period_minor` is what the mandate has paid, or may be paying, in the period of that instant.
     """
     if mandate is None:
         return {RefusalReason.MANDATE_NOT_FOUND}
@@ -173,9 +193,9 @@ def mandate_reasons(
         return reasons | {RefusalReason.CURRENCY_MISMATCH}
     if amount_minor > mandate.charge_ceiling_minor:
         reasons.add(RefusalReason.ABOVE_CHARGE_CEILING)
-    month_ceiling = mandate.month_ceiling_minor
-    if month_ceiling is not None and month_minor + amount_minor > month_ceiling:
-        reasons.add(RefusalReason.ABOVE_MONTH_CEILING)
+    period_ceiling = mandate.period_ceiling_minor
+    if period_ceiling is not None and period_minor + amount_minor > period_ceiling:
+        reasons.add(RefusalReason.ABOVE_PERIOD_CEILING)
     return reasons | provider_reasons(amount_minor, currency)
 
 
@@ -206,19 +226,3 @@ def ordered(reasons: set[RefusalReason]) -> tuple[RefusalReason, ...]:
     if not reasons:
         return ()
     return tuple(reason for reason in RefusalReason if reason in reasons)
-
-
-def month_of(moment: datetime) -> tuple[datetime, datetime]:
-    """The calendar month (UTC) of an instant: its first instant, and that of the next month."""
-    utc = moment.astimezone(UTC)
-    return _month(utc.year, utc.month)
-
-
-@lru_cache(maxsize=_CACHED_MONTHS)
-def _month(year: int, month: int) -> tuple[datetime, datetime]:
-    first = datetime(year, month, 1, tzinfo=UTC)
-    try:
-        return first, (first + timedelta(days=31)).replace(day=1)
-    except OverflowError:
-        # None comes after the last month of 9999.
-        return first, datetime.max.replace(tzinfo=UTC)

@@ -61,7 +61,7 @@ def decide(
     charge: Charge,
     notice: Notice | None,
     mandate: Mandate | None,
-    month_minor: int,
+    period_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
     last_charge_time: datetime | None = None,
@@ -85,7 +85,7 @@ def decide(
     if not paid.method_minor:
         # Whatever its method is doing.
         use = UNUSED
-    reasons = guard(paid, notice, mandate, month_minor, now, use, last_charge_time)
+    reasons = guard(paid, notice, mandate, period_minor, now, use, last_charge_time)
     applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
     charge = charge._replace(applied_rules=dump_applied(applied))
     paid = paid._replace(applied_rules=charge.applied_rules)
@@ -162,7 +162,7 @@ class Evidence:
 
     notices: Mapping[ChargeKey, Notice]
     mandates: Mapping[MandateKey, Mandate]
-    # What mandates have paid, or may be paying, in the present month.
+    # What mandates have paid, or may be paying, in the present period.
     spent_minor: Mapping[MandateKey, int]
     uses: Mapping[PaymentMethodKey, MethodUse]
     # What customers are charged by under mandates that name no method.
@@ -247,7 +247,7 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
         method = method_key(charge, mandate)
         use = use_of(uses, method, mandate)
-        month_minor = spent_minor[charge.mandate_key]
+        period_minor = spent_minor[charge.mandate_key]
         last_charge_time = evidence.last_charge_time_of(charge)
         policy = evidence.policies.get(charge.merchant, STANDARD)
         available_minor = credit_minor[charge.credit_key]
@@ -255,7 +255,7 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
             charge,
             notice,
             mandate,
-            month_minor,
+            period_minor,
             now,
             use,
             last_charge_time,
@@ -268,7 +268,7 @@ def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> 
             if method in uses:
                 uses[method] = replace(use, busy_until=now)
         yield Decision(
-            decided, _verdict(charge, decided, notice, mandate, month_minor, last_charge_time, now)
+            decided, _verdict(charge, decided, notice, mandate, period_minor, last_charge_time, now)
         )
 
 
@@ -277,7 +277,7 @@ def _verdict(
     decided: Charge,
     notice: Notice | None,
     mandate: Mandate | None,
-    month_minor: int,
+    period_minor: int,
     last_charge_time: datetime | None,
     now: datetime,
 ) -> Verdict | None:
@@ -290,7 +290,7 @@ def _verdict(
         decided.refusal_reasons,
         notice,
         mandate,
-        month_minor,
+        period_minor,
         last_charge_time,
         now,
     )

@@ -75,7 +75,7 @@ def guard(
     charge: Charge,
     notice: Notice | None,
     mandate: Mandate | None,
-    month_minor: int,
+    period_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
     last_charge_time: datetime | None = None,
@@ -92,7 +92,7 @@ def guard(
     elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
         reasons.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
-        reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+        reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, period_minor, now)
         if charge.charge_rules is None:
             reasons.add(RefusalReason.RULES_UNKNOWN)
         applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)

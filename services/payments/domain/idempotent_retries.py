@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from services.payments.domain.attempts import NO_MANDATE, Attempt
 from services.payments.domain.charges import Charge, is_expired, method_key, present_method
-from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.consent import Mandate, Notice
 from services.payments.domain.decisions import Evidence, use_of
 from services.payments.domain.declines import UNUSED, MethodUse
 from services.payments.domain.guard import guard, rules_applied
 from services.payments.domain.keys import MandateKey
+from services.payments.domain.periods import Period
 from services.payments.domain.rules import dump_applied
 from services.payments.domain.verdicts import RESENDING, Verdict, verdict_on
 
@@ -24,7 +25,7 @@ def may_resend(
     attempt: Attempt,
     notice: Notice | None,
     mandate: Mandate | None,
-    month_minor: int,
+    period_minor: int,
     now: datetime,
     use: MethodUse = UNUSED,
     last_charge_time: datetime | None = None,
@@ -32,7 +33,7 @@ def may_resend(
     """Whether an attempt that the provider does not have may be sent once more under its key.
 
     Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
-    mandate and method. `month_minor` leaves out the attempt itself.
+    mandate and method. `period_minor` leaves out the attempt itself.
     """
     present_mandate = charge.mandate_key.mandate if charge.mandate_key else NO_MANDATE
     same_terms = (present_mandate, present_method(charge, mandate)) == (
@@ -45,15 +46,14 @@ def may_resend(
         and now < attempt.start_time + KEY_RELIED_ON
         and not charge.withdrawn
         and not is_expired(charge, now)
-        and not guard(charge, notice, mandate, month_minor, now, use, last_charge_time)
+        and not guard(charge, notice, mandate, period_minor, now, use, last_charge_time)
     )
 
 
-def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
-    """What an attempt without a known outcome takes of a month's ceiling: wherever it may be made."""
-    first, following = month
+def counted_minor(attempt: Attempt, period: Period) -> int:
+    """What an attempt without a known outcome takes of a period's ceiling: wherever it may be made."""
     sent = (attempt.start_time, attempt.resend_time or attempt.start_time)
-    return attempt.amount_minor if any(first <= at < following for at in sent) else 0
+    return attempt.amount_minor if any(map(period.has, sent)) else 0
 
 
 def resend_all(
@@ -61,15 +61,14 @@ def resend_all(
 ) -> Iterator[Verdict]:
     """The permits of those attempts that may be sent once more, each against what others have taken.
 
-    One that may not be counts in the month until it is known that it was not made.
+    One that may not be counts in its period until it is known that it was not made.
     """
     spent_minor: Counter[MandateKey | None] = Counter(evidence.spent_minor)
-    month = month_of(now)
     for charge, attempt in missing:
         notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
         method = method_key(charge, mandate)
         use = use_of(evidence.uses, method, mandate)
-        own_minor = counted_minor(attempt, month)
+        own_minor = counted_minor(attempt, mandate.period(now)) if mandate else 0
         others_minor = spent_minor[charge.mandate_key] - own_minor
         used = evidence.last_charge_time_of(charge)
         allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use, used)

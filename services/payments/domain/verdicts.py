@@ -42,9 +42,11 @@ class Verdict:
     mandate: MandateId | None = None
     mandate_version: int | None = None
     charge_ceiling_minor: int | None = None
-    month_ceiling_minor: int | None = None
-    # What the mandate had paid, or might be paying, in the month; none: it has no such ceiling.
+    period_ceiling_minor: int | None = None
+    # What the mandate had paid, or might be paying, in the period, and since when that counted; none:
+    # it has no such ceiling.
     spent_minor: int | None = None
+    period_start_time: datetime | None = None
     # When a charge under the mandate succeeded last, where a rule asks for that.
     last_charge_time: datetime | None = None
     # Name of the notice that it was held against, and what that promised.
@@ -100,12 +102,12 @@ def verdict_on(
     reasons: tuple[RefusalReason, ...],
     notice: Notice | None,
     mandate: Mandate | None,
-    month_minor: int,
+    period_minor: int,
     last_charge_time: datetime | None,
     now: datetime,
 ) -> Verdict:
     """What the guard said of a charge, with all that it was given."""
-    has_month_ceiling = mandate is not None and mandate.month_ceiling_minor is not None
+    limited = mandate if mandate and mandate.period_ceiling_minor is not None else None
     return Verdict(
         *charge.key,
         number=number,
@@ -119,8 +121,9 @@ def verdict_on(
         mandate=charge.mandate_key.mandate if charge.mandate_key else None,
         mandate_version=mandate.version if mandate else None,
         charge_ceiling_minor=mandate.charge_ceiling_minor if mandate else None,
-        month_ceiling_minor=mandate.month_ceiling_minor if mandate else None,
-        spent_minor=month_minor if has_month_ceiling else None,
+        period_ceiling_minor=mandate.period_ceiling_minor if mandate else None,
+        spent_minor=period_minor if limited else None,
+        period_start_time=limited.period(now).first if limited else None,
         last_charge_time=last_charge_time,
         notice=notice.notice if notice else None,
         notice_amount_minor=notice.amount_minor if notice else None,

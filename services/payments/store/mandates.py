@@ -1,6 +1,6 @@
-"""Mandates, and what was charged under them in a month."""
+"""Mandates, and what was charged under them in a period."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
-class MandateMonth(NamedTuple):
-    """A mandate, and a month by its first instant and that of the next one."""
+class MandatePeriod(NamedTuple):
+    """A mandate, and a period by its first instant and that of the next one."""
 
     merchant: MerchantId
     customer: CustomerId
@@ -31,24 +31,18 @@ class MandateMonth(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class MandateWithTotal(Mandate):
-    """A mandate, with what was charged under it in a month."""
+class MandateWithMethod(Mandate):
+    """A mandate, with what is known of what is charged under it."""
 
-    # Which of those that were wanted, from 1.
-    ordinal: int = 0
-    # Of what is charged under it: whether there is nothing, or nothing that was not declined for good.
+    # Whether there is nothing, or nothing that was not declined for good.
     method_missing: bool = False
     method_blocked: bool = False
-    # None where there is no ceiling to it.
-    total_minor: int | None = None
     # Of the payment method that it is charged by first, as the provider names it.
     brand: str = ""
 
 
 class _TotalRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    mandate: MandateId
+    ordinal: int
     total_minor: int
 
 
@@ -61,23 +55,24 @@ class _LastChargeRow(NamedTuple):
 
 _INSERT = Command("""
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
-                          month_ceiling_minor, currency, valid_from_time, valid_until_time,
-                          evidence, create_time, is_pending)
+                          period_ceiling_minor, currency, valid_from_time, valid_until_time,
+                          evidence, create_time, is_pending, period_days, time_zone)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
         CAST(:payment_method AS text[]), CAST(:charge_ceiling_minor AS bigint[]),
-        CAST(:month_ceiling_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:period_ceiling_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:valid_from_time AS timestamptz[]), CAST(:valid_until_time AS timestamptz[]),
         CAST(:evidence AS bytea[]), CAST(:create_time AS timestamptz[]),
-        CAST(:is_pending AS boolean[]))
+        CAST(:is_pending AS boolean[]), CAST(:period_days AS integer[]),
+        CAST(:time_zone AS text[]))
     ON CONFLICT (customer, merchant, mandate) DO NOTHING
 """)
 
 _BY_KEY = Query(
     """
-    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
+    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -88,9 +83,9 @@ _BY_KEY = Query(
 # Rows are locked in the order of their key, so that two batches never wait for each other.
 _LOCKED = Query(
     """
-    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
+    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -101,9 +96,9 @@ _LOCKED = Query(
 
 _OF_CUSTOMER = Query(
     """
-    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
+    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
     FROM mandates
     WHERE customer = :customer AND merchant = :merchant AND mandate > :after
     ORDER BY mandate LIMIT :limit
@@ -151,20 +146,22 @@ _MOVE = Command("""
       AND revoke_time IS NULL
 """)
 
-# An attempt that was sent twice counts in both months: in either it may be made.
-_MONTH_TOTALS = Query(
+# An attempt that was sent twice counts in both periods: in either it may be made.
+_PERIOD_TOTALS = Query(
     """
-    SELECT merchant, customer, mandate, total_minor
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
-      AS wanted (customer, merchant, mandate)
+    SELECT ordinal, total_minor
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
+                CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
+      WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, ordinal)
     CROSS JOIN LATERAL (
         SELECT CAST(coalesce(sum(amount_minor), 0) AS bigint) AS total_minor FROM attempts
         WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
           AND attempts.mandate = wanted.mandate AND state NOT IN ('DECLINED', 'NOT_MADE')
-          AND start_time >= CAST(:first AS timestamptz) - CAST(:resent_within AS interval)
-          AND start_time < :following
-          AND (start_time >= :first OR resend_time >= :first AND resend_time < :following)
-    ) AS month
+          AND start_time >= wanted.first - CAST(:resent_within AS interval)
+          AND start_time < wanted.following
+          AND (start_time >= wanted.first
+               OR resend_time >= wanted.first AND resend_time < wanted.following)
+    ) AS period
 """,
     _TotalRow,
 )
@@ -186,28 +183,15 @@ _LAST_CHARGES = Query(
     _LastChargeRow,
 )
 
-# The sum is of interest only where there is a ceiling to it.
-_WITH_TOTALS = Query(
+_WITH_METHODS = Query(
     """
-    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
+    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
-           revoke_time, is_pending, pause_time, pause_reason, lapse_time, version,
-           false AS is_disputed, wanted.ordinal, scope.method_missing, scope.method_blocked,
-           CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
-               SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
-               WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
-                 AND attempts.mandate = wanted.mandate
-                 AND attempts.state NOT IN ('DECLINED', 'NOT_MADE')
-                 AND attempts.start_time >= wanted.first - CAST(:resent_within AS interval)
-                 AND attempts.start_time < wanted.following
-                 AND (attempts.start_time >= wanted.first
-                      OR attempts.resend_time >= wanted.first
-                         AND attempts.resend_time < wanted.following))
-           END AS total_minor,
+           revoke_time, is_pending, pause_time, pause_reason, lapse_time, version, period_days,
+           time_zone, false AS is_disputed, scope.method_missing, scope.method_blocked,
            coalesce(scope.brand, '') AS brand
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
-                CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
-      WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, ordinal)
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS wanted (customer, merchant, mandate)
     JOIN mandates USING (customer, merchant, mandate)
     CROSS JOIN LATERAL (
         SELECT count(*) = 0 AS method_missing,
@@ -222,7 +206,7 @@ _WITH_TOTALS = Query(
           AND detach_time IS NULL AND provider_token <> ''
         OFFSET 0) AS scope
 """,
-    MandateWithTotal,
+    MandateWithMethod,
 )
 
 
@@ -254,7 +238,7 @@ async def by_key(
     """Those of the mandates that exist, locked until the transaction ends if `lock` is set.
 
     Whoever begins an attempt holds the lock: so a mandate that was revoked begins no other, and its
-    month's total is counted by one at a time.
+    period's total is counted by one at a time.
     """
     mandates = await (_LOCKED if lock else _BY_KEY).all_for(tx, set(keys))
     return {mandate.key: mandate for mandate in mandates}
@@ -274,15 +258,13 @@ async def save(tx: Connection, mandates: Sequence[Mandate]) -> list[Mandate]:
     return changed
 
 
-async def month_totals_minor(
-    tx: Connection, keys: Iterable[MandateKey], month: tuple[datetime, datetime]
-) -> dict[MandateKey, int]:
-    """What mandates have paid, or may be paying, from an instant until before another."""
-    first, following = month
-    rows = await _MONTH_TOTALS.all_for(
-        tx, set(keys), first=first, following=following, resent_within=KEY_RELIED_ON
-    )
-    return {MandateKey(row.merchant, row.customer, row.mandate): row.total_minor for row in rows}
+async def period_totals_minor(
+    tx: Connection, periods: Collection[MandatePeriod]
+) -> dict[MandatePeriod, int]:
+    """What mandates have paid, or may be paying, in each of some periods."""
+    wanted = list(dict.fromkeys(periods))
+    rows = await _PERIOD_TOTALS.all_for(tx, wanted, resent_within=KEY_RELIED_ON)
+    return {wanted[row.ordinal - 1]: row.total_minor for row in rows}
 
 
 async def last_charge_times(
@@ -293,10 +275,9 @@ async def last_charge_times(
     return {MandateKey(row.merchant, row.customer, row.mandate): row.charge_time for row in rows}
 
 
-async def with_totals(
-    tx: Connection, months: Sequence[MandateMonth]
-) -> list[MandateWithTotal | None]:
-    """Mandates with their totals, None for one that does not exist."""
-    mandates = await _WITH_TOTALS.all_for(tx, months, resent_within=KEY_RELIED_ON)
-    by_ordinal = {mandate.ordinal: mandate for mandate in mandates}
-    return [by_ordinal.get(ordinal) for ordinal in range(1, len(months) + 1)]
+async def with_methods(
+    tx: Connection, keys: Iterable[MandateKey]
+) -> dict[MandateKey, MandateWithMethod]:
+    """Those of the mandates that exist, with what is known of what is charged under them."""
+    mandates = await _WITH_METHODS.all_for(tx, set(keys))
+    return {mandate.key: mandate for mandate in mandates}

@@ -11,28 +11,30 @@ from services.runtime.db.statements import Command, Query
 _INSERT = Command("""
     INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
                           billing_mode, amount_minor, currency, payment_method, mandate,
-                          mandate_version, charge_ceiling_minor, month_ceiling_minor, spent_minor,
+                          mandate_version, charge_ceiling_minor, period_ceiling_minor, spent_minor,
                           last_charge_time, notice, notice_amount_minor, notice_currency,
-                          charge_not_before_time, deliver_time, applied_rules)
+                          charge_not_before_time, deliver_time, applied_rules, period_start_time)
     SELECT merchant, customer, charge, number, permit, decide_time, string_to_array(reasons, ','),
            billing_mode, amount_minor, currency, payment_method, mandate, mandate_version,
-           charge_ceiling_minor, month_ceiling_minor, spent_minor, last_charge_time, notice,
-           notice_amount_minor, notice_currency, charge_not_before_time, deliver_time, applied_rules
+           charge_ceiling_minor, period_ceiling_minor, spent_minor, last_charge_time, notice,
+           notice_amount_minor, notice_currency, charge_not_before_time, deliver_time, applied_rules,
+           period_start_time
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:number AS integer[]), CAST(:permit AS smallint[]), CAST(:decide_time AS timestamptz[]),
         CAST(:reasons AS text[]), CAST(:billing_mode AS text[]), CAST(:amount_minor AS bigint[]),
         CAST(:currency AS text[]), CAST(:payment_method AS text[]), CAST(:mandate AS text[]),
         CAST(:mandate_version AS integer[]), CAST(:charge_ceiling_minor AS bigint[]),
-        CAST(:month_ceiling_minor AS bigint[]), CAST(:spent_minor AS bigint[]),
+        CAST(:period_ceiling_minor AS bigint[]), CAST(:spent_minor AS bigint[]),
         CAST(:last_charge_time AS timestamptz[]), CAST(:notice AS text[]),
         CAST(:notice_amount_minor AS bigint[]), CAST(:notice_currency AS text[]),
         CAST(:charge_not_before_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
-        CAST(:applied_rules AS jsonb[]))
+        CAST(:applied_rules AS jsonb[]), CAST(:period_start_time AS timestamptz[]))
       AS new (merchant, customer, charge, number, permit, decide_time, reasons, billing_mode,
               amount_minor, currency, payment_method, mandate, mandate_version, charge_ceiling_minor,
-              month_ceiling_minor, spent_minor, last_charge_time, notice, notice_amount_minor,
-              notice_currency, charge_not_before_time, deliver_time, applied_rules)
+              period_ceiling_minor, spent_minor, last_charge_time, notice, notice_amount_minor,
+              notice_currency, charge_not_before_time, deliver_time, applied_rules,
+              period_start_time)
     ON CONFLICT (customer, merchant, charge, number, permit) DO NOTHING
 """)
 
@@ -40,8 +42,9 @@ _OF_CHARGES = Query(
     """
     SELECT merchant, customer, charge, number, permit, decide_time, reasons, billing_mode,
            amount_minor, currency, payment_method, mandate, mandate_version, charge_ceiling_minor,
-           month_ceiling_minor, spent_minor, last_charge_time, notice, notice_amount_minor,
-           notice_currency, charge_not_before_time, deliver_time, applied_rules::text
+           period_ceiling_minor, spent_minor, period_start_time, last_charge_time, notice,
+           notice_amount_minor, notice_currency, charge_not_before_time, deliver_time,
+           applied_rules::text
     FROM verdicts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)

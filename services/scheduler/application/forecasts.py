@@ -39,6 +39,8 @@ FORECAST_MAX_ROWS = 20_000
 PAGE_ROWS = 500
 # A local date begins up to 14 hours before the same date in UTC, and ends up to 12 hours after it.
 ZONE_MARGIN = timedelta(days=1)
+# How long before a span cycles count against the ceilings of mandates: a month, in any zone.
+PERIOD_LOOKBACK = timedelta(days=31) + ZONE_MARGIN
 
 
 # Takes what one order will bring: its lines, and their currency.
@@ -153,8 +155,8 @@ class Tally:
                 to_charge.append(order)
         to_charge = await self._priced(to_charge)
         planned, refusals = await plan_announced(self.clients, to_charge)
-        for month, amount_minor in planned.items():
-            self._planned[month] = self._planned.get(month, 0) + amount_minor
+        for mandate, charges in planned.items():
+            self._planned.setdefault(mandate, []).extend(charges)
         for order, reasons in zip(to_charge, refusals, strict=True):
             if not reasons:
                 self._sum_up(order, order.currency, order.lines)
@@ -185,8 +187,8 @@ class Tally:
             # What conditions say of a cycle depends on those before it.
             return date.min
         if standing_order.mandate:
-            # So does what is left of a mandate's ceiling in its month (UTC).
-            return self.span.first.replace(day=1) - ZONE_MARGIN
+            # So does what is left of the ceiling of a mandate's period.
+            return self.span.first - PERIOD_LOOKBACK
         return self.span.first
 
     async def _priced(self, orders: Sequence[Order]) -> list[Order]:

@@ -26,6 +26,7 @@ from services.scheduler.clients.questions import (
     Cart,
     MandateAnswer,
     MandateQuestion,
+    PlannedCharge,
     PlannedCharges,
     PriceEffect,
     PriceVersion,
@@ -197,7 +198,7 @@ class Clients:
     ) -> list[tuple[str, ...]]:
         """Why mandates do not cover amounts, in their order; an empty answer: it does.
 
-        With `planned`, what is planned already counts against the ceilings of months, and what is
+        With `planned`, what is planned already counts against the ceilings of periods, and what is
         covered is added to it.
         """
         return [answer.reasons for answer in await self.check_mandates(questions, planned)]
@@ -218,23 +219,23 @@ class Clients:
                 put_time(check.charge_time, question.charge_time)
                 if rules := question.rules.message:
                     check.charge_rules_index = places.setdefault(rules, len(places))
-                if planned and (planned_minor := planned.get(question.month, 0)):
-                    check.planned_amount.CopyFrom(to_money(planned_minor, question.currency))
+            for mandate in dict.fromkeys(question.mandate for question in batch):
+                if charges := (planned or {}).get(mandate):
+                    request.planned_charges.append(_planned_charges(mandate, charges))
             request.charge_rules.extend(map(catalog_pb2.ChargeRules.FromString, places))
             response = await self.payments.BatchCheckMandates(request)
             answers = [
                 MandateAnswer(
                     tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons),
                     messages.scheme_of(result.payment_scheme),
+                    result.has_period_ceiling,
                 )
                 for result in response.results
             ]
             if planned is not None:
                 for question, answer in zip(batch, answers, strict=True):
-                    if not answer.reasons:
-                        planned[question.month] = (
-                            planned.get(question.month, 0) + question.amount_minor
-                        )
+                    if answer.has_period_ceiling and not answer.reasons:
+                        planned.setdefault(question.mandate, []).append(question.charge)
             return answers
 
         return await _in_batches(questions, ask)
@@ -362,3 +363,11 @@ async def _in_batches(
             batch, batch_lines = [], lines(entry)
         batch.append(entry)
     return answers + await ask(batch) if batch else answers
+
+
+def _planned_charges(mandate: str, charges: Sequence[PlannedCharge]) -> payments_pb2.PlannedCharges:
+    message = payments_pb2.PlannedCharges(mandate=mandate)
+    for charge in charges:
+        planned = message.charges.add(amount=to_money(charge.amount_minor, charge.currency))
+        put_time(planned.charge_time, charge.charge_time)
+    return message

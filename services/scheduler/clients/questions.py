@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from recurring.catalog.v1 import catalog_pb2
@@ -60,10 +60,9 @@ class MandateQuestion:
     rules: ChargeRules = NO_RULES
 
     @property
-    def month(self) -> tuple[str, int, int]:
-        """The mandate, and the calendar month (UTC) whose ceiling counts."""
-        utc = self.charge_time.astimezone(UTC)
-        return self.mandate, utc.year, utc.month
+    def charge(self) -> "PlannedCharge":
+        """What is charged if it does."""
+        return PlannedCharge(self.charge_time, self.amount_minor, self.currency)
 
 
 class MandateAnswer(NamedTuple):
@@ -72,6 +71,8 @@ class MandateAnswer(NamedTuple):
     reasons: tuple[str, ...]
     # The payment scheme; empty: one that no rule pack is about.
     scheme: str
+    # Whether what else is charged under it matters.
+    has_period_ceiling: bool = False
 
 
 # The resource name of a price version, or one that is not stored.
@@ -125,7 +126,15 @@ class ProtectionAnswer(NamedTuple):
     agreed: Agreed | None
 
 
-# By mandate, year and month (UTC): what is to be charged and has not been yet, in minor units.
-PlannedCharges = dict[tuple[str, int, int], int]
+class PlannedCharge(NamedTuple):
+    """What is to be charged under a mandate, and has not been yet."""
+
+    charge_time: datetime
+    amount_minor: int
+    currency: str
+
+
+# By mandate, of those where it matters.
+PlannedCharges = dict[str, list[PlannedCharge]]
 # A quote, or why there is none.
 QuoteAnswer = Quote | Unpriced

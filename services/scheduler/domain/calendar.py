@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from operator import attrgetter
-from zoneinfo import ZoneInfo, available_timezones
 
+from services.runtime.time_zones import zone
 from services.scheduler.domain.business_days import is_business_day
 from services.scheduler.domain.occurrences import Occurrences, occurrences_of
 from services.scheduler.domain.schedule import (
@@ -37,9 +37,6 @@ from services.scheduler.domain.schedule import (
 _ONE_DAY = timedelta(days=1)
 _CACHED_RUNS = 1024
 """Of some 5 KiB each, at the worst."""
-_CACHED_ZONES = 1024
-_ZONES_OF_THE_MACHINE = {"localtime", "Factory"}
-"""Names in the zone database that are no place: what they mean is up to the machine."""
 
 
 class SkipReason(StrEnum):
@@ -123,7 +120,7 @@ def local_to_utc(day: date, local_time: time, time_zone: str) -> datetime:
     Raises:
         ZoneInfoNotFoundError: there is no such zone.
     """
-    return datetime.combine(day, local_time.replace(fold=0), _zone(time_zone)).astimezone(UTC)
+    return datetime.combine(day, local_time.replace(fold=0), zone(time_zone)).astimezone(UTC)
 
 
 def is_day(day: date, time_zone: str) -> bool:
@@ -141,14 +138,9 @@ def is_allowed(schedule: Schedule, day: date) -> bool:
     return _blackout(schedule, day) is None and _is_open(schedule, day)
 
 
-def is_time_zone(name: str) -> bool:
-    """Whether the name is one of the IANA time zone database."""
-    return name in _time_zones()
-
-
 def utc_to_local_date(instant: datetime, time_zone: str) -> date:
     """The local date at an instant; what "today" is for a schedule."""
-    return instant.astimezone(_zone(time_zone)).date()
+    return instant.astimezone(zone(time_zone)).date()
 
 
 def same_dates(left: Schedule, right: Schedule) -> bool:
@@ -231,17 +223,6 @@ def _run_of(recurrence: Recurrence, start_date: date, end: End | None) -> _Run:
     return _Run(occurrences, base, length)
 
 
-@lru_cache(maxsize=_CACHED_ZONES)
-def _zone(time_zone: str) -> ZoneInfo:
-    # ZoneInfo itself keeps only eight zones alive and would read the file again for a ninth.
-    return ZoneInfo(time_zone)
-
-
-@lru_cache(maxsize=1)
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones() - _ZONES_OF_THE_MACHINE)
-
-
 def _last_date(end: End | None) -> date:
     return end.end_date if isinstance(end, EndOn) else LAST_DATE
 
@@ -318,10 +299,10 @@ def _merged_blackouts(blackouts: tuple[DateRange, ...]) -> list[DateRange]:
 
 def _is_left_out(schedule: Schedule, day: date) -> bool:
     """Whether the zone of the schedule has no such date."""
-    zone = schedule.time_zone
-    due_at = local_to_utc(day, schedule.local_time, zone)
+    time_zone = schedule.time_zone
+    due_at = local_to_utc(day, schedule.local_time, time_zone)
     # Nearly always the due time is on its date, which settles it.
-    return utc_to_local_date(due_at, zone) != day and not is_day(day, zone)
+    return utc_to_local_date(due_at, time_zone) != day and not is_day(day, time_zone)
 
 
 def _is_open(schedule: Schedule, day: date) -> bool:

@@ -6,7 +6,7 @@ What the grammar does not allow is malformed; what it allows and nobody here can
 import re
 from datetime import date, datetime
 
-from services.scheduler.domain.calendar import is_time_zone
+from services.runtime.time_zones import is_time_zone
 from services.scheduler.domain.validation import Reason, Violation
 
 MAX_RRULE_CHARACTERS = 4096

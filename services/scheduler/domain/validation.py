@@ -7,12 +7,12 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 from itertools import chain
 
+from services.runtime.time_zones import is_time_zone
 from services.scheduler.domain.business_days import is_known_calendar
 from services.scheduler.domain.calendar import (
     cycle,
     cycle_count,
     first_index_on_or_after,
-    is_time_zone,
 )
 from services.scheduler.domain.schedule import (
     FIRST_DATE,

@@ -184,7 +184,7 @@ async def test_cycles_beyond_a_month_ceiling_are_held_as_the_preview_said(shop: 
     previewed = await shop.preview(made.name)
     beyond = ["MANDATE_NOT_COVERING"]
     assert seen(previewed) == [(1, "", []), (2, "", []), (3, "", beyond), (4, "", beyond)]
-    assert list(previewed[2].mandate_reasons) == [payments_pb2.ABOVE_MONTH_CEILING]
+    assert list(previewed[2].mandate_reasons) == [payments_pb2.ABOVE_PERIOD_CEILING]
     last = from_timestamp(previewed[3].due_time)
     await shop.suite.advance(last - await shop.now() + 4 * DAY)
     assert [(state, reasons) for _, state, reasons in await shop.outcomes(made.name)] == [

@@ -61,6 +61,14 @@ class ManualClock:
         self._now += by
 
 
+def ceiling(
+    amount_minor: int, currency: str = "EUR", rolling_days: int = 0
+) -> payments_pb2.PeriodCeiling:
+    return payments_pb2.PeriodCeiling(
+        amount=to_money(amount_minor, currency), rolling_days=rolling_days
+    )
+
+
 def order(number: int) -> str:
     return f"merchants/acme/standingOrders/coffee/orders/{number}"
 

@@ -28,6 +28,7 @@ from tests.integration.payments.suite import (
     DAY,
     MANDATE,
     NOW,
+    VISA,
     ManualClock,
     Payments,
     State,
@@ -241,10 +242,29 @@ async def test_a_debit_that_the_bank_has_already_is_paid_though_its_order_is_wit
     assert (await payments.charge()).state == State.SUCCEEDED
 
 
+@pytest.mark.parametrize("payment_method", [VISA, ""])
+async def test_nobody_consents_to_debits_in_a_currency_that_their_scheme_does_not_move(
+    payments: Payments, payment_method: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        await payments.consent("MD_sandbox_bacs", payment_method=payment_method)
+    assert refused.value.reason == "CURRENCY_NOT_CHARGEABLE"
+
+
 async def test_a_debit_in_a_currency_that_its_scheme_does_not_move_is_refused(
     payments: Payments,
 ) -> None:
-    await begin(payments, "MD_sandbox_bacs")
+    await payments.consent(SEPA)
+    await payments.call(
+        payments_pb2.ReplacePaymentMethodRequest(
+            name=VISA,
+            payment_method_id="british",
+            payment_method=payments_pb2.PaymentMethod(provider_token="MD_sandbox_bacs"),
+        )
+    )
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
     charge = await payments.charge()
     assert charge.state == State.REFUSED
     assert [*charge.refusal_reasons] == [payments_pb2.CURRENCY_NOT_CHARGEABLE]

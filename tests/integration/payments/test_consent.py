@@ -3,6 +3,7 @@
 import uuid
 from datetime import timedelta
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 from recurring.payments.v1 import payments_pb2
@@ -12,6 +13,7 @@ from services.payments.domain.consent import PauseReason
 from services.payments.domain.keys import CustomerId, MandateId, MandateKey, MerchantId
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.time_zones import is_time_zone
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     ANN,
@@ -21,6 +23,7 @@ from tests.integration.payments.suite import (
     VISA,
     Payments,
     State,
+    ceiling,
     charge_name,
     order,
 )
@@ -70,7 +73,7 @@ async def test_while_the_provider_is_out_nothing_is_registered(payments: Payment
 async def test_a_mandate_is_kept_as_it_was_given(payments: Payments) -> None:
     await payments.payment_method()
     created = await payments.mandate(
-        month_ceiling=to_money(30_000, "EUR"), valid_until_time=to_timestamp(NOW + DAY)
+        period_ceiling=ceiling(30_000), valid_until_time=to_timestamp(NOW + DAY)
     )
     assert created.state == payments_pb2.Mandate.ACTIVE
     assert created.valid_from_time == to_timestamp(NOW)
@@ -82,7 +85,8 @@ async def test_a_mandate_is_kept_as_it_was_given(payments: Payments) -> None:
     [
         ({"payment_method": VISA.replace("/ann/", "/bob/")}, "mandate.payment_method"),
         ({"ceiling_minor": 0}, "mandate.charge_ceiling"),
-        ({"month_ceiling": to_money(100, "USD")}, "mandate.month_ceiling.currency_code"),
+        ({"period_ceiling": ceiling(100, "USD")}, "mandate.period_ceiling.amount.currency_code"),
+        ({"time_zone": "localtime"}, "mandate.time_zone"),
         ({"valid_until_time": to_timestamp(NOW)}, "mandate.valid_until_time"),
         (
             {
@@ -210,7 +214,7 @@ async def test_a_stale_etag_revokes_nothing(payments: Payments) -> None:
 
 
 async def test_a_months_ceiling_counts_what_was_paid_in_that_month(payments: Payments) -> None:
-    await payments.consent(month_ceiling=to_money(2 * AMOUNT_MINOR - 1, "EUR"))
+    await payments.consent(period_ceiling=ceiling(2 * AMOUNT_MINOR - 1))
     await payments.announce(*(payments.notice(order(number)) for number in (1, 2, 3)))
     await payments.fall_due(payments.due(order(1)))
     await payments.work()
@@ -225,10 +229,62 @@ async def test_a_months_ceiling_counts_what_was_paid_in_that_month(payments: Pay
     assert states == [State.SUCCEEDED, State.REFUSED, State.SUCCEEDED]
 
 
+async def test_a_month_is_that_of_the_customers_zone(payments: Payments) -> None:
+    await payments.consent(period_ceiling=ceiling(AMOUNT_MINOR), time_zone="Pacific/Auckland")
+    await payments.announce(*(payments.notice(order(number)) for number in (1, 2, 3)))
+    # At 08:00 on 31 January (UTC) it is 21:00 in Auckland: the month ends there three hours later.
+    for number, hours in ((1, 2), (2, 1), (3, 0)):
+        await payments.fall_due(payments.due(order(number)))
+        await payments.work()
+        payments.clock.move(timedelta(hours=hours))
+
+    states = [(await payments.charge(charge_name(number))).state for number in (1, 2, 3)]
+    assert states == [State.SUCCEEDED, State.REFUSED, State.SUCCEEDED]
+
+
+async def test_the_database_knows_every_zone_that_a_mandate_may_have(payments: Payments) -> None:
+    known = {name for (name,) in await payments.rows("SELECT name FROM pg_timezone_names")}
+    assert {name for name in available_timezones() if is_time_zone(name)} <= known
+
+
+async def test_any_so_many_days_keep_within_a_rolling_ceiling(payments: Payments) -> None:
+    await payments.consent(period_ceiling=ceiling(2 * AMOUNT_MINOR, rolling_days=3))
+    await payments.announce(*(payments.notice(order(number)) for number in range(1, 6)))
+    for number in range(1, 6):
+        await payments.fall_due(payments.due(order(number)))
+        await payments.work()
+        await payments.pass_time(DAY)
+
+    states = [(await payments.charge(charge_name(number))).state for number in range(1, 6)]
+    assert states == [
+        State.SUCCEEDED, State.SUCCEEDED, State.REFUSED, State.SUCCEEDED, State.SUCCEEDED,
+    ]  # fmt: skip
+
+
+async def test_what_is_planned_counts_in_the_days_before_each_check(payments: Payments) -> None:
+    await payments.consent(period_ceiling=ceiling(1000, rolling_days=30))
+
+    def check(days: int) -> payments_pb2.MandateCheck:
+        at = to_timestamp(NOW + days * DAY)
+        return payments_pb2.MandateCheck(
+            mandate=MANDATE, amount=to_money(400, "EUR"), charge_time=at
+        )
+
+    planned = payments_pb2.PlannedCharges(mandate=MANDATE)
+    planned.charges.add(charge_time=to_timestamp(NOW + DAY), amount=to_money(400, "EUR"))
+    request = payments_pb2.BatchCheckMandatesRequest(
+        checks=[check(0), check(1), check(30), check(31)], planned_charges=[planned], in_turn=True
+    )
+    answer = await payments.api.BatchCheckMandates(request, None)
+    above = [payments_pb2.ABOVE_PERIOD_CEILING]
+    # The planned charge is not there yet on the first day, and not any more on the last.
+    assert [list(result.reasons) for result in answer.results] == [[], above, [], []]
+
+
 async def test_each_attempt_and_refusal_is_explained_by_what_the_guard_compared(
     payments: Payments,
 ) -> None:
-    await payments.consent(month_ceiling=to_money(2 * AMOUNT_MINOR - 1, "EUR"))
+    await payments.consent(period_ceiling=ceiling(2 * AMOUNT_MINOR - 1))
     await payments.announce(payments.notice(order(1)), payments.notice(order(2)))
     for number in (1, 2):
         await payments.fall_due(payments.due(order(number)))
@@ -239,17 +295,18 @@ async def test_each_attempt_and_refusal_is_explained_by_what_the_guard_compared(
     ]
     [permit], [verdict] = paid.verdicts, refused.verdicts
     assert (permit.attempt, list(permit.causes)) == (1, [])
-    assert permit.month_spent_amount == to_money(0, "EUR")
+    assert permit.period_spent_amount == to_money(0, "EUR")
+    assert permit.period_start_time == to_timestamp(NOW.replace(day=1, hour=0))
     assert permit.notice == paid.charge.notice
     assert (permit.amount, permit.payment_method) == (to_money(AMOUNT_MINOR, "EUR"), VISA)
     [cause] = verdict.causes
-    assert (cause.reason, cause.source) == (payments_pb2.ABOVE_MONTH_CEILING, "mandate coffee")
-    assert verdict.month_spent_amount == to_money(AMOUNT_MINOR, "EUR")
+    assert (cause.reason, cause.source) == (payments_pb2.ABOVE_PERIOD_CEILING, "mandate coffee")
+    assert verdict.period_spent_amount == to_money(AMOUNT_MINOR, "EUR")
     assert not refused.charge.attempts
 
 
 async def test_many_mandates_are_checked_in_the_order_of_asking(payments: Payments) -> None:
-    await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
+    await payments.consent(period_ceiling=ceiling(AMOUNT_MINOR))
     await payments.announce()
     await payments.fall_due()
     await payments.work()
@@ -272,11 +329,11 @@ async def test_many_mandates_are_checked_in_the_order_of_asking(payments: Paymen
     )
     answer = await payments.api.BatchCheckMandates(request, None)
     assert [list(result.reasons) for result in answer.results] == [
-        [payments_pb2.ABOVE_MONTH_CEILING],
+        [payments_pb2.ABOVE_PERIOD_CEILING],
         [],
-        [payments_pb2.ABOVE_CHARGE_CEILING, payments_pb2.ABOVE_MONTH_CEILING],
+        [payments_pb2.ABOVE_CHARGE_CEILING, payments_pb2.ABOVE_PERIOD_CEILING],
         [payments_pb2.MANDATE_NOT_FOUND],
-        [payments_pb2.MANDATE_NOT_YET_VALID, payments_pb2.ABOVE_MONTH_CEILING],
+        [payments_pb2.MANDATE_NOT_YET_VALID, payments_pb2.ABOVE_PERIOD_CEILING],
     ]
 
 

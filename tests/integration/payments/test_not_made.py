@@ -21,6 +21,7 @@ from tests.integration.payments.suite import (
     Abandoned,
     Payments,
     State,
+    ceiling,
     charge_name,
     event_of,
     order,
@@ -127,7 +128,7 @@ async def test_what_is_still_wanted_after_an_outage_is_paid_once(
 async def test_two_payments_delayed_into_a_month_stay_within_its_ceiling(
     payments: Payments,
 ) -> None:
-    await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
+    await payments.consent(period_ceiling=ceiling(AMOUNT_MINOR))
     await payments.announce(payments.notice(), payments.notice(order(2)))
     await switch_outage(payments, on=True)
     await payments.fall_due(payments.due(), payments.due(order(2)))
@@ -138,11 +139,11 @@ async def test_two_payments_delayed_into_a_month_stay_within_its_ceiling(
     assert await payments.charged_minor() == AMOUNT_MINOR
     assert (await payments.charge()).state == State.SUCCEEDED
     other = await payments.charge(charge_name(2))
-    assert other.refusal_reasons == [payments_pb2.ABOVE_MONTH_CEILING]
+    assert other.refusal_reasons == [payments_pb2.ABOVE_PERIOD_CEILING]
 
 
 async def test_what_was_sent_once_more_leaves_no_room_in_its_new_month(payments: Payments) -> None:
-    await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
+    await payments.consent(period_ceiling=ceiling(AMOUNT_MINOR))
     await payments.announce(payments.notice(), payments.notice(order(2)))
     await switch_outage(payments, on=True)
     await payments.fall_due()

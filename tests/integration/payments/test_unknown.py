@@ -15,7 +15,15 @@ from services.payments.domain.outcomes import Outcome
 from services.payments.domain.refunds import Refund
 from services.runtime.db import leases
 from services.runtime.rpc.conversions import to_money
-from tests.integration.payments.suite import AMOUNT_MINOR, BOB, Payments, State, charge_name, order
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    BOB,
+    Payments,
+    State,
+    ceiling,
+    charge_name,
+    order,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -217,7 +225,7 @@ async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(
     payments: Payments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ceiling_minor = 3 * AMOUNT_MINOR
-    await payments.consent(month_ceiling=to_money(ceiling_minor, "EUR"))
+    await payments.consent(period_ceiling=ceiling(ceiling_minor))
     orders = [order(number) for number in range(1, 7)]
     await payments.announce(*(payments.notice(name) for name in orders))
     await payments.fall_due(*(payments.due(name) for name in orders))

@@ -114,9 +114,9 @@ CHANGES = {
         "payments",
         "UPDATE mandates SET charge_ceiling_minor = 899 WHERE customer = 'customer-1'",
     ),
-    "month-ceiling": (
+    "period-ceiling": (
         "payments",
-        "UPDATE mandates SET month_ceiling_minor = 899 WHERE customer = 'customer-1'",
+        "UPDATE mandates SET period_ceiling_minor = 899 WHERE customer = 'customer-1'",
     ),
     "evidence-as-delivered": (
         "payments",
@@ -336,6 +336,19 @@ async def test_what_an_event_on_its_way_is_about_may_differ(book: Book) -> None:
     }
     # It concerns catalog and notify.
     assert moving == {"order-has-one-charge": 1, "no-event-undelivered": 2}
+
+
+async def test_a_ceiling_of_any_so_many_days_is_counted_by_the_dates_of_its_zone(
+    book: Book,
+) -> None:
+    await book.change(
+        "payments",
+        """
+        UPDATE mandates SET period_ceiling_minor = 899, period_days = 3, time_zone = 'Asia/Tokyo'
+        WHERE customer = 'customer-1'
+        """,
+    )
+    assert (await book.prove()).broken == {"period-ceiling"}
 
 
 async def test_what_a_subscriber_knows_first_may_differ(book: Book) -> None:

@@ -235,8 +235,9 @@ def test_a_month_is_read_as_a_whole_while_a_day_of_it_is_not_settled() -> None:
     settled = Settled({date(2026, 3, 30): {}}, frozenset({date(2026, 1, 15)}))
     assert Settled().restrict("UNSETTLED_MONTH(t)") == "true"
     assert settled.restrict("UNSETTLED_MONTH(t)").split(" OR ") == [
-        "(t >= '2026-03-01'",
-        "t >= '2026-01-01' AND t < CAST('2026-01-01' AS timestamptz) + interval '1 month')",
+        "(t >= '2026-02-28'",
+        "t >= '2025-12-31' AND t < CAST('2026-01-01' AS timestamptz) + interval '1 month 1 day')",
     ]
+    # West of Greenwich the last day of a month goes on when it is the first of the next one in UTC.
     last_of_month = Settled({date(2026, 3, 31): {}})
-    assert last_of_month.restrict("UNSETTLED_MONTH(t)") == "(t >= '2026-04-01')"
+    assert last_of_month.restrict("UNSETTLED_MONTH(t)") == "(t >= '2026-02-28')"

@@ -15,7 +15,7 @@ class Consent:
 
     currency: str
     charge_ceiling_minor: int
-    month_ceiling_minor: int | None
+    period_ceiling_minor: int | None
     valid_from_time: datetime
     valid_until_time: datetime | None
     # What stops it: it is not confirmed, paused or revoked.
@@ -129,7 +129,7 @@ def _of_consent(
 
 def _of_month(facts: Facts, name: str, at: datetime) -> Iterator[str]:
     consent = facts.consents.get(name)
-    if consent is None or consent.month_ceiling_minor is None:
+    if consent is None or consent.period_ceiling_minor is None:
         return
     month = at.astimezone(UTC).strftime("%Y-%m")
     spent_minor = sum(
@@ -139,5 +139,5 @@ def _of_month(facts: Facts, name: str, at: datetime) -> Iterator[str]:
         and sent.may_have_moved
         and month in {time.astimezone(UTC).strftime("%Y-%m") for time in sent.times}
     )
-    if spent_minor > consent.month_ceiling_minor:
+    if spent_minor > consent.period_ceiling_minor:
         yield "it is more than was agreed to for a month"

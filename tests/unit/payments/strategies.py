@@ -54,7 +54,7 @@ MANDATE = Mandate(
     *MANDATE_KEY,
     payment_method=VISA,
     charge_ceiling_minor=1000,
-    month_ceiling_minor=None,
+    period_ceiling_minor=None,
     currency="EUR",
     valid_from_time=NOW,
     valid_until_time=None,
@@ -92,7 +92,7 @@ mandates = st.none() | st.builds(
     lambda ceiling, month, currency, valid_from, valid_until, revoked: replace(
         MANDATE,
         charge_ceiling_minor=ceiling,
-        month_ceiling_minor=month,
+        period_ceiling_minor=month,
         currency=currency,
         valid_from_time=valid_from,
         valid_until_time=valid_until,

@@ -141,7 +141,7 @@ def test_a_request_can_be_confirmed_until_it_expires() -> None:
 def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
     batch = [CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
-    mandate = replace(MANDATE, month_ceiling_minor=2500)
+    mandate = replace(MANDATE, period_ceiling_minor=2500)
     decided = decide_all(
         batch, Evidence(notices, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW
     )

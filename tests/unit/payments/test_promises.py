@@ -76,7 +76,7 @@ class Customer(RuleBasedStateMachine):
 
     @initialize(
         charge_minor=ceilings_minor,
-        month_minor=st.none() | ceilings_minor,
+        period_minor=st.none() | ceilings_minor,
         begins=hours,
         ends=st.none() | hours,
         stopped_by=st.sampled_from([(), (), ("pending",)]),
@@ -84,12 +84,12 @@ class Customer(RuleBasedStateMachine):
     def the_customer_consents(
         self,
         charge_minor: int,
-        month_minor: int | None,
+        period_minor: int | None,
         begins: timedelta,
         ends: timedelta | None,
         stopped_by: tuple[str, ...],
     ) -> None:
-        self._consent("coffee", charge_minor, month_minor, BEGIN - 2 * DAY, None)
+        self._consent("coffee", charge_minor, period_minor, BEGIN - 2 * DAY, None)
         end = BEGIN + ends + 3 * DAY if ends is not None else None
         self._consent("tea", charge_minor, None, BEGIN + begins, end, *stopped_by)
 
@@ -97,30 +97,32 @@ class Customer(RuleBasedStateMachine):
         self,
         name: str,
         charge_minor: int,
-        month_minor: int | None,
+        period_minor: int | None,
         begin: datetime,
         end: datetime | None,
         *stopped_by: str,
     ) -> None:
         self.facts.consents[name] = Consent(
-            "EUR", charge_minor, month_minor, begin, end, set(stopped_by)
+            "EUR", charge_minor, period_minor, begin, end, set(stopped_by)
         )
         self.mandates[name] = replace(
             MANDATE,
             mandate=MandateId(name),
             charge_ceiling_minor=charge_minor,
-            month_ceiling_minor=month_minor,
+            period_ceiling_minor=period_minor,
             valid_from_time=begin,
             valid_until_time=end,
             is_pending="pending" in stopped_by,
         )
 
-    @rule(name=consents, charge_minor=ceilings_minor, month_minor=st.none() | ceilings_minor)
-    def a_mandate_is_amended(self, name: str, charge_minor: int, month_minor: int | None) -> None:
+    @rule(name=consents, charge_minor=ceilings_minor, period_minor=st.none() | ceilings_minor)
+    def a_mandate_is_amended(self, name: str, charge_minor: int, period_minor: int | None) -> None:
         consent = self.facts.consents[name]
-        consent.charge_ceiling_minor, consent.month_ceiling_minor = charge_minor, month_minor
+        consent.charge_ceiling_minor, consent.period_ceiling_minor = charge_minor, period_minor
         self.mandates[name] = replace(
-            self.mandates[name], charge_ceiling_minor=charge_minor, month_ceiling_minor=month_minor
+            self.mandates[name],
+            charge_ceiling_minor=charge_minor,
+            period_ceiling_minor=period_minor,
         )
 
     @rule(name=consents, what=st.sampled_from(CHANGES))

@@ -4,12 +4,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from services.scheduler.domain.calendar import (
-    SkipReason,
-    is_time_zone,
-    local_to_utc,
-    utc_to_local_date,
-)
+from services.runtime.time_zones import is_time_zone
+from services.scheduler.domain.calendar import SkipReason, local_to_utc, utc_to_local_date
 from services.scheduler.domain.schedule import BlackoutRule, Daily, DateRange, Schedule, Weekly
 from tests.unit.scheduler.strategies import cycles
 

@@ -67,8 +67,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     MANDATE_EXPIRED: _RefusalReason.ValueType  # 7
     ABOVE_CHARGE_CEILING: _RefusalReason.ValueType  # 8
     """The amount is above the mandate's ceiling for one charge."""
-    ABOVE_MONTH_CEILING: _RefusalReason.ValueType  # 9
-    """With this charge the month's total would be above the mandate's ceiling."""
+    ABOVE_PERIOD_CEILING: _RefusalReason.ValueType  # 9
+    """With this charge the period's total would be above the mandate's ceiling."""
     CURRENCY_MISMATCH: _RefusalReason.ValueType  # 10
     """The mandate, the notice and the charge are not in one currency."""
     BILLING_MODE_NOT_ANNOUNCED: _RefusalReason.ValueType  # 13
@@ -119,8 +119,8 @@ MANDATE_NOT_YET_VALID: RefusalReason.ValueType  # 6
 MANDATE_EXPIRED: RefusalReason.ValueType  # 7
 ABOVE_CHARGE_CEILING: RefusalReason.ValueType  # 8
 """The amount is above the mandate's ceiling for one charge."""
-ABOVE_MONTH_CEILING: RefusalReason.ValueType  # 9
-"""With this charge the month's total would be above the mandate's ceiling."""
+ABOVE_PERIOD_CEILING: RefusalReason.ValueType  # 9
+"""With this charge the period's total would be above the mandate's ceiling."""
 CURRENCY_MISMATCH: RefusalReason.ValueType  # 10
 """The mandate, the notice and the charge are not in one currency."""
 BILLING_MODE_NOT_ANNOUNCED: RefusalReason.ValueType  # 13
@@ -382,7 +382,7 @@ class Mandate(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
     CHARGE_CEILING_FIELD_NUMBER: _builtins.int
-    MONTH_CEILING_FIELD_NUMBER: _builtins.int
+    PERIOD_CEILING_FIELD_NUMBER: _builtins.int
     VALID_FROM_TIME_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
@@ -394,6 +394,7 @@ class Mandate(_message.Message):
     PAUSE_TIME_FIELD_NUMBER: _builtins.int
     PAUSE_REASON_FIELD_NUMBER: _builtins.int
     LAPSE_TIME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
@@ -408,6 +409,8 @@ class Mandate(_message.Message):
     await_confirmation: _builtins.bool
     """Create it PENDING and without evidence: the customer is still to consent, by ConfirmMandate."""
     pause_reason: Global___Mandate.PauseReason.ValueType
+    time_zone: _builtins.str
+    """Where the days and months of the period are: the customer's zone, of the IANA database. Default: UTC."""
     region_code: _builtins.str
     """Where the customer is: a country of ISO 3166-1 (`IN`) or its part of ISO 3166-2 (`US-CA`). With it a mandate
     is refused that breaks what the merchant's rule packs ask for there. Without it that is found out when a
@@ -418,8 +421,8 @@ class Mandate(_message.Message):
         """No single charge above this; it also fixes the currency."""
 
     @_builtins.property
-    def month_ceiling(self) -> _money_pb2.Money:
-        """No more than this in a calendar month (UTC); absent: no such limit."""
+    def period_ceiling(self) -> Global___PeriodCeiling:
+        """No more than this in a period; absent: no such limit."""
 
     @_builtins.property
     def valid_from_time(self) -> _timestamp_pb2.Timestamp:
@@ -453,7 +456,7 @@ class Mandate(_message.Message):
         name: _builtins.str = ...,
         payment_method: _builtins.str = ...,
         charge_ceiling: _money_pb2.Money | None = ...,
-        month_ceiling: _money_pb2.Money | None = ...,
+        period_ceiling: Global___PeriodCeiling | None = ...,
         valid_from_time: _timestamp_pb2.Timestamp | None = ...,
         valid_until_time: _timestamp_pb2.Timestamp | None = ...,
         evidence: Global___Mandate.Evidence | None = ...,
@@ -465,15 +468,48 @@ class Mandate(_message.Message):
         pause_time: _timestamp_pb2.Timestamp | None = ...,
         pause_reason: Global___Mandate.PauseReason.ValueType = ...,
         lapse_time: _timestamp_pb2.Timestamp | None = ...,
+        time_zone: _builtins.str = ...,
         region_code: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "month_ceiling", b"month_ceiling", "pause_time", b"pause_time", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "pause_time", b"pause_time", "period_ceiling", b"period_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "month_ceiling", b"month_ceiling", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "time_zone", b"time_zone", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Mandate: _TypeAlias = Mandate  # noqa: Y015
+
+@_typing.final
+class PeriodCeiling(_message.Message):
+    """What the charges of a period come to, at most. One whose outcome is not known yet counts, and one that was
+    declined or not made does not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ROLLING_DAYS_FIELD_NUMBER: _builtins.int
+    rolling_days: _builtins.int
+    """In any so many days in a row, by the dates of the mandate's zone. Default (0): in each calendar month of that
+    zone.
+    """
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """In the currency of the mandate."""
+
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+        rolling_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "rolling_days", b"rolling_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodCeiling: _TypeAlias = PeriodCeiling  # noqa: Y015
 
 @_typing.final
 class Charge(_message.Message):
@@ -2111,14 +2147,15 @@ class Verdict(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     MANDATE_ETAG_FIELD_NUMBER: _builtins.int
     CHARGE_CEILING_FIELD_NUMBER: _builtins.int
-    MONTH_CEILING_FIELD_NUMBER: _builtins.int
-    MONTH_SPENT_AMOUNT_FIELD_NUMBER: _builtins.int
+    PERIOD_CEILING_FIELD_NUMBER: _builtins.int
+    PERIOD_SPENT_AMOUNT_FIELD_NUMBER: _builtins.int
     LAST_CHARGE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     DELIVER_TIME_FIELD_NUMBER: _builtins.int
     APPLIED_RULES_FIELD_NUMBER: _builtins.int
+    PERIOD_START_TIME_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The attempt that it permits, or would have permitted; from 1."""
     resend: _builtins.bool
@@ -2143,10 +2180,10 @@ class Verdict(_message.Message):
     @_builtins.property
     def charge_ceiling(self) -> _money_pb2.Money: ...
     @_builtins.property
-    def month_ceiling(self) -> _money_pb2.Money: ...
+    def period_ceiling(self) -> _money_pb2.Money: ...
     @_builtins.property
-    def month_spent_amount(self) -> _money_pb2.Money:
-        """What counted against the month's ceiling already; absent: there was no such ceiling."""
+    def period_spent_amount(self) -> _money_pb2.Money:
+        """What counted against the ceiling of the period already; absent: there was no such ceiling."""
 
     @_builtins.property
     def last_charge_time(self) -> _timestamp_pb2.Timestamp:
@@ -2162,6 +2199,10 @@ class Verdict(_message.Message):
     def applied_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedRule]:
         """The rules of rule packs that it was held against, and what each of them said."""
 
+    @_builtins.property
+    def period_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when what was charged counted against the ceiling of the period."""
+
     def __init__(
         self,
         *,
@@ -2174,18 +2215,19 @@ class Verdict(_message.Message):
         mandate: _builtins.str = ...,
         mandate_etag: _builtins.str = ...,
         charge_ceiling: _money_pb2.Money | None = ...,
-        month_ceiling: _money_pb2.Money | None = ...,
-        month_spent_amount: _money_pb2.Money | None = ...,
+        period_ceiling: _money_pb2.Money | None = ...,
+        period_spent_amount: _money_pb2.Money | None = ...,
         last_charge_time: _timestamp_pb2.Timestamp | None = ...,
         notice: _builtins.str = ...,
         notice_amount: _money_pb2.Money | None = ...,
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
         deliver_time: _timestamp_pb2.Timestamp | None = ...,
         applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
+        period_start_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "month_ceiling", b"month_ceiling", "month_spent_amount", b"month_spent_amount", "notice_amount", b"notice_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "notice_amount", b"notice_amount", "period_ceiling", b"period_ceiling", "period_spent_amount", b"period_spent_amount", "period_start_time", b"period_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempt", b"attempt", "causes", b"causes", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "mandate", b"mandate", "mandate_etag", b"mandate_etag", "month_ceiling", b"month_ceiling", "month_spent_amount", b"month_spent_amount", "notice", b"notice", "notice_amount", b"notice_amount", "payment_method", b"payment_method", "resend", b"resend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempt", b"attempt", "causes", b"causes", "charge_ceiling", b"charge_ceiling", "charge_not_before_time", b"charge_not_before_time", "decide_time", b"decide_time", "deliver_time", b"deliver_time", "last_charge_time", b"last_charge_time", "mandate", b"mandate", "mandate_etag", b"mandate_etag", "notice", b"notice", "notice_amount", b"notice_amount", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "period_spent_amount", b"period_spent_amount", "period_start_time", b"period_start_time", "resend", b"resend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3503,12 +3545,17 @@ class BatchCheckMandatesRequest(_message.Message):
 
     CHECKS_FIELD_NUMBER: _builtins.int
     IN_TURN_FIELD_NUMBER: _builtins.int
+    PLANNED_CHARGES_FIELD_NUMBER: _builtins.int
     CHARGE_RULES_FIELD_NUMBER: _builtins.int
     in_turn: _builtins.bool
-    """As if what is covered were charged: it counts in its month for the checks after it."""
+    """As if what is covered were charged: it counts in its period for the checks after it."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MandateCheck]:
         """At most 500."""
+
+    @_builtins.property
+    def planned_charges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedCharges]:
+        """What else is to be charged under mandates and has not been yet, of each mandate once. At most 500."""
 
     @_builtins.property
     def charge_rules(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_pb2.ChargeRules]:
@@ -3519,15 +3566,68 @@ class BatchCheckMandatesRequest(_message.Message):
         *,
         checks: _abc.Iterable[Global___MandateCheck] | None = ...,
         in_turn: _builtins.bool = ...,
+        planned_charges: _abc.Iterable[Global___PlannedCharges] | None = ...,
         charge_rules: _abc.Iterable[_catalog_pb2.ChargeRules] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_rules", b"charge_rules", "checks", b"checks", "in_turn", b"in_turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_rules", b"charge_rules", "checks", b"checks", "in_turn", b"in_turn", "planned_charges", b"planned_charges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchCheckMandatesRequest: _TypeAlias = BatchCheckMandatesRequest  # noqa: Y015
+
+@_typing.final
+class PlannedCharges(_message.Message):
+    """What is to be charged under a mandate and has not been yet. Only where it has the ceiling of a period does it
+    matter.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Charge(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CHARGE_TIME_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def charge_time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money: ...
+        def __init__(
+            self,
+            *,
+            charge_time: _timestamp_pb2.Timestamp | None = ...,
+            amount: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MANDATE_FIELD_NUMBER: _builtins.int
+    CHARGES_FIELD_NUMBER: _builtins.int
+    mandate: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
+    @_builtins.property
+    def charges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedCharges.Charge]:
+        """At most 50 000."""
+
+    def __init__(
+        self,
+        *,
+        mandate: _builtins.str = ...,
+        charges: _abc.Iterable[Global___PlannedCharges.Charge] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges", "mandate", b"mandate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedCharges: _TypeAlias = PlannedCharges  # noqa: Y015
 
 @_typing.final
 class MandateCheck(_message.Message):
@@ -3536,7 +3636,6 @@ class MandateCheck(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_TIME_FIELD_NUMBER: _builtins.int
-    PLANNED_AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_RULES_INDEX_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
@@ -3550,22 +3649,17 @@ class MandateCheck(_message.Message):
     def charge_time(self) -> _timestamp_pb2.Timestamp:
         """When it is to be charged."""
 
-    @_builtins.property
-    def planned_amount(self) -> _money_pb2.Money:
-        """What else is to be charged under the mandate in that month (UTC) and has not been yet."""
-
     def __init__(
         self,
         *,
         mandate: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         charge_time: _timestamp_pb2.Timestamp | None = ...,
-        planned_amount: _money_pb2.Money | None = ...,
         charge_rules_index: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "planned_amount", b"planned_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "mandate", b"mandate", "planned_amount", b"planned_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "mandate", b"mandate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__charge_rules_index: _TypeAlias = _typing.Literal["charge_rules_index"]  # noqa: Y015
     _WhichOneofArgType__charge_rules_index: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index"]  # noqa: Y015
@@ -3600,7 +3694,10 @@ class MandateCheckResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASONS_FIELD_NUMBER: _builtins.int
+    HAS_PERIOD_CEILING_FIELD_NUMBER: _builtins.int
     PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    has_period_ceiling: _builtins.bool
+    """Whether what else is planned under the mandate matters."""
     payment_scheme: _catalog_pb2.PaymentScheme.ValueType
     """The scheme that a charge under it is paid by; unspecified: one that no rule pack is about, or there is
     no such mandate.
@@ -3613,11 +3710,12 @@ class MandateCheckResult(_message.Message):
         self,
         *,
         reasons: _abc.Iterable[Global___RefusalReason.ValueType] | None = ...,
+        has_period_ceiling: _builtins.bool = ...,
         payment_scheme: _catalog_pb2.PaymentScheme.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_period_ceiling", b"has_period_ceiling", "payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

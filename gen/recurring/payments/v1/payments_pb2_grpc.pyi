@@ -89,11 +89,13 @@ class PaymentsServiceStub:
     """Records a customer's consent to be charged, with its limits and its evidence.
 
     Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (mandate.charge_ceiling,
-    mandate.month_ceiling: below the least that the payment provider charges in the currency, as
+    mandate.period_ceiling.amount: below the least that the payment provider charges in the currency, as
     GetAmountRules says it).
 
     Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
-    ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+    ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED,
+    CURRENCY_NOT_CHARGEABLE (no payment method under it is charged in the currency: a bank debit moves that of
+    its scheme alone).
 
     Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
     there for a last day of each mandate).
@@ -379,11 +381,13 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records a customer's consent to be charged, with its limits and its evidence.
 
         Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (mandate.charge_ceiling,
-        mandate.month_ceiling: below the least that the payment provider charges in the currency, as
+        mandate.period_ceiling.amount: below the least that the payment provider charges in the currency, as
         GetAmountRules says it).
 
         Reasons: NOT_FOUND PAYMENT_METHOD_NOT_FOUND (the one that it names, or any if it names none);
-        ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED.
+        ALREADY_EXISTS MANDATE_ALREADY_EXISTS; FAILED_PRECONDITION PAYMENT_METHOD_DETACHED,
+        CURRENCY_NOT_CHARGEABLE (no payment method under it is charged in the currency: a bank debit moves that of
+        its scheme alone).
 
         Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
         there for a last day of each mandate).

@@ -189,7 +189,7 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
     "MANDATE_NOT_YET_VALID": "your consent to be charged is not valid yet",
     "MANDATE_EXPIRED": "your consent to be charged has expired",
     "ABOVE_CHARGE_CEILING": "it is above what you agreed to for one payment",
-    "ABOVE_MONTH_CEILING": "it is above what you agreed to for a month",
+    "ABOVE_PERIOD_CEILING": "with other charges it is above what you agreed to",
     "CURRENCY_MISMATCH": "your consent to be charged is in another currency",
     "MANDATE_LAPSED": "your consent to be charged was not used for too long",
     "MANDATE_WITHOUT_END": "your consent to be charged has no last day, and needs one",

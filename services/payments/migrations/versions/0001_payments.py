@@ -75,7 +75,7 @@ CREATE TABLE mandates (
     -- Null: the customer's default, or their fallbacks.
     payment_method          text,
     charge_ceiling_minor    bigint      NOT NULL CHECK (charge_ceiling_minor > 0),
-    month_ceiling_minor     bigint      CHECK (month_ceiling_minor > 0),
+    period_ceiling_minor     bigint      CHECK (period_ceiling_minor > 0),
     currency                text        NOT NULL,
     valid_from_time         timestamptz NOT NULL,
     valid_until_time        timestamptz,
@@ -90,6 +90,10 @@ CREATE TABLE mandates (
     -- Since when it was, by a rule pack, not used for too long.
     lapse_time              timestamptz,
     version                 integer     NOT NULL DEFAULT 1,
+    -- The ceiling of the period is of so many local days, each with those before it; null: of a month.
+    period_days             integer     CHECK (period_days BETWEEN 1 AND 366),
+    time_zone               text        NOT NULL DEFAULT 'UTC',
+    CHECK (period_days IS NULL OR period_ceiling_minor IS NOT NULL),
     CHECK ((pause_time IS NULL) = (pause_reason IS NULL)),
     CHECK (NOT is_pending OR pause_time IS NULL AND lapse_time IS NULL),
     PRIMARY KEY (customer, merchant, mandate),
@@ -222,8 +226,10 @@ CREATE TABLE verdicts (
     mandate                 text,
     mandate_version         integer,
     charge_ceiling_minor    bigint,
-    month_ceiling_minor     bigint,
+    period_ceiling_minor     bigint,
     spent_minor             bigint,
+    -- Since when what was charged counted.
+    period_start_time       timestamptz,
     last_charge_time        timestamptz,
     -- Null, with what it promised: there was none.
     notice                  text,
@@ -781,14 +787,16 @@ CREATE VIEW audit_v1.verdicts AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
            number, permit, decide_time, reasons, billing_mode, amount_minor, currency, mandate,
-           mandate_version, charge_ceiling_minor, month_ceiling_minor, spent_minor, last_charge_time,
-           notice, notice_amount_minor, notice_currency, charge_not_before_time, deliver_time
+           mandate_version, charge_ceiling_minor, period_ceiling_minor, spent_minor,
+           period_start_time, last_charge_time, notice, notice_amount_minor, notice_currency,
+           charge_not_before_time, deliver_time
     FROM verdicts;
 CREATE VIEW audit_v1.mandates AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
-           charge_ceiling_minor, month_ceiling_minor, currency, valid_from_time, valid_until_time,
-           revoke_time, is_pending, pause_time, pause_reason, lapse_time
+           charge_ceiling_minor, period_ceiling_minor, period_days, time_zone, currency,
+           valid_from_time, valid_until_time, revoke_time, is_pending, pause_time, pause_reason,
+           lapse_time
     FROM mandates;
 CREATE VIEW audit_v1.notice_evidence AS
     SELECT merchant, customer, charge,

@@ -8,6 +8,7 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import read_date
+from services.runtime.time_zones import is_time_zone
 from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.rrule import from_rrule
 from services.scheduler.domain.schedule import (
@@ -131,7 +132,7 @@ def _read_fields(violations: Violations, field: str, message: pb.Schedule) -> Sc
     recurrence = _read_recurrence(violations, field, message)
     local_time = _read_local_time(violations, f"{field}.local_time", message)
     end = _read_end(violations, field, message)
-    if not calendar.is_time_zone(message.time_zone):
+    if not is_time_zone(message.time_zone):
         violations.add(
             f"{field}.time_zone",
             'must be an IANA time zone, for example "Europe/Berlin"',

@@ -157,7 +157,7 @@ async def _checked(
 ) -> dict[int, MandateAnswer]:
     """By index: what is said of the mandate and the quote, where there is one to ask about.
 
-    The questions are in the order of the charges, since earlier ones count in their month.
+    The questions are in the order of the charges, since earlier ones count in their period.
     """
     questions: dict[int, MandateQuestion] = {}
     for index, entry in enumerate(priced):

@@ -1,0 +1,185 @@
+"""Mandates: what customers have agreed to be charged."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from google.type import money_pb2
+from recurring.payments.v1 import payments_pb2 as pb
+
+from cli.command import command, group
+from cli.connect import Session, all_pages, new_request_id
+from cli.names import CUSTOMER, MANDATE, last_id, short_name
+from cli.output import Columns
+from cli.payments import Amount, CustomerArgument, payment_method_name
+from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
+
+mandates = group("Manage the mandates of customers, their consent to be charged.")
+
+MandateArgument = Annotated[
+    str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
+]
+
+MANDATE_COLUMNS: Columns[pb.Mandate] = {
+    "mandate": lambda it: short_name(it.name),
+    "state": lambda it: pb.Mandate.State.Name(it.state),
+    "one charge": lambda it: format_money(it.charge_ceiling),
+    "a period": lambda it: describe_period(it.period_ceiling),
+    "valid from": lambda it: format_timestamp(it.valid_from_time),
+    "until": lambda it: format_timestamp(it.valid_until_time),
+    "payment method": lambda it: last_id(it.payment_method) or "the default",
+    "revoked": lambda it: format_timestamp(it.revoke_time),
+    "paused": lambda it: (
+        f"{format_timestamp(it.pause_time)} {pb.Mandate.PauseReason.Name(it.pause_reason)}"
+        if it.pause_reason
+        else ""
+    ),
+    "lapsed": lambda it: format_timestamp(it.lapse_time),
+}
+MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
+    **MANDATE_COLUMNS,
+    "agreed to": lambda it: it.evidence.text,
+    "accepted": lambda it: format_timestamp(it.evidence.accept_time),
+    "where": lambda it: it.evidence.source,
+    "zone": lambda it: it.time_zone,
+    "region": lambda it: it.region_code,
+    "created": lambda it: format_timestamp(it.create_time),
+}
+
+
+def describe_period(ceiling: pb.PeriodCeiling) -> str:
+    """The ceiling of a period, and which one that is."""
+    if not ceiling.HasField("amount"):
+        return ""
+    days = ceiling.rolling_days
+    return f"{format_money(ceiling.amount)} in {f'{days} days' if days else 'a month'}"
+
+
+def _period_ceiling(amount: money_pb2.Money | None, rolling_days: int) -> pb.PeriodCeiling | None:
+    if amount is None:
+        if rolling_days:
+            raise typer.BadParameter("needs --period-ceiling", param_hint="--period-days")
+        return None
+    return pb.PeriodCeiling(amount=amount, rolling_days=rolling_days)
+
+
+def _evidence(text: str, accept_time: datetime, source: str) -> pb.Mandate.Evidence:
+    return pb.Mandate.Evidence(text=text, accept_time=to_timestamp(accept_time), source=source)
+
+
+@command(mandates, "create")
+async def create_mandate(
+    session: Session,
+    customer: CustomerArgument,
+    mandate: Annotated[str, typer.Argument(metavar="ID", help="The id of the new mandate.")],
+    ceiling: Annotated[money_pb2.Money, Amount],
+    text: Annotated[
+        str, typer.Option(help="The exact text that they agreed to. Default: they confirm later.")
+    ] = "",
+    payment_method: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The only payment method to charge. Default: the customer's default and fallbacks.",
+        ),
+    ] = "",
+    period_ceiling: Annotated[
+        money_pb2.Money | None,
+        typer.Option(parser=parse_money, metavar="AMOUNT", help="The most in a period."),
+    ] = None,
+    period_days: Annotated[
+        int, typer.Option(metavar="DAYS", help="Any so many days. Default: a calendar month.")
+    ] = 0,
+    time_zone: Annotated[
+        str,
+        typer.Option(metavar="ZONE", help="Where the period's days and months are. Default: UTC."),
+    ] = "",
+    valid_until: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
+    ] = None,
+    accepted: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
+) -> None:
+    """Store a customer's consent to be charged up to an amount."""
+    parent = session.name(CUSTOMER, customer)
+    accept_time = accepted or await session.now()
+    request = pb.CreateMandateRequest(
+        parent=parent,
+        mandate_id=mandate,
+        mandate=pb.Mandate(
+            payment_method=payment_method and payment_method_name(session, parent, payment_method),
+            charge_ceiling=ceiling,
+            period_ceiling=_period_ceiling(period_ceiling, period_days),
+            time_zone=time_zone,
+            valid_until_time=to_timestamp(valid_until),
+            evidence=_evidence(text, accept_time, source) if text else None,
+            await_confirmation=not text,
+        ),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.CreateMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "list")
+async def list_mandates(session: Session, customer: CustomerArgument) -> None:
+    """List a customer's mandates."""
+    request = pb.ListMandatesRequest(parent=session.name(CUSTOMER, customer))
+    listed = await all_pages(session.payments.ListMandates, request, "mandates")
+    session.output.many(listed, MANDATE_COLUMNS, "no mandates")
+
+
+@command(mandates, "get")
+async def get_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Show a mandate, with the text that the customer agreed to."""
+    request = pb.GetMandateRequest(name=session.name(MANDATE, mandate))
+    session.output.one(await session.payments.GetMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "confirm")
+async def confirm_mandate(
+    session: Session,
+    mandate: MandateArgument,
+    text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
+    accepted: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
+) -> None:
+    """Store a customer's consent to a mandate that awaits it."""
+    request = pb.ConfirmMandateRequest(
+        name=session.name(MANDATE, mandate),
+        evidence=_evidence(text, accepted or await session.now(), source),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.ConfirmMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "pause")
+async def pause_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Stop charges under a mandate until it is resumed."""
+    request = pb.PauseMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.PauseMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "resume")
+async def resume_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Let a paused mandate be charged again."""
+    request = pb.ResumeMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.ResumeMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "revoke")
+async def revoke_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Revoke a mandate at once."""
+    request = pb.RevokeMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.RevokeMandate(request), MANDATE_DETAIL_COLUMNS)

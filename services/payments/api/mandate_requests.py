@@ -1,0 +1,192 @@
+"""From the wire to the domain: mandates, and what is asked about them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.api.requests import read_method_of
+from services.payments.application.mandates import MandateCheck, PlannedCharges
+from services.payments.clients.charge_rules import read_charge_rules
+from services.payments.domain.consent import UTC_ZONE, Mandate
+from services.payments.domain.keys import MandateId, MandateKey
+from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
+from services.payments.domain.rules import ChargeRules
+from services.payments.names import CUSTOMER, MANDATE
+from services.payments.store.encrypted import evidence_aad
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.errors import Violations
+from services.runtime.money import DIGITS, Money, format_minor
+from services.runtime.rpc.conversions import read_money, read_timestamp
+from services.runtime.rpc.names import read_name
+from services.runtime.time_zones import is_time_zone
+
+
+def read_new_mandate(
+    request: payments_pb2.CreateMandateRequest, keyring: Keyring, now: datetime
+) -> Mandate:
+    """The consent that is to be recorded, its evidence encrypted."""
+    wanted = request.mandate
+    key = MandateKey(*read_name(CUSTOMER, request.parent), MandateId(request.mandate_id))
+    violations = Violations()
+    method = None
+    if wanted.payment_method:
+        method = read_method_of(
+            violations, "mandate.payment_method", wanted.payment_method, key[:2]
+        )
+    ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
+    violations.require(
+        "mandate.charge_ceiling.currency_code",
+        "must be a currency in which the payment provider charges",
+        met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
+    )
+    _require_chargeable(violations, "mandate.charge_ceiling", ceiling)
+    period_ceiling_minor, period_days = _read_period_ceiling(violations, wanted, ceiling)
+    time_zone = wanted.time_zone or UTC_ZONE
+    violations.require(
+        "mandate.time_zone",
+        "must be a time zone, such as Europe/Berlin",
+        met=is_time_zone(time_zone),
+    )
+    valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
+    pending = wanted.await_confirmation
+    violations.require(
+        "mandate.evidence",
+        "must be set if await_confirmation is not, and only then",
+        met=wanted.HasField("evidence") is not pending,
+    )
+    evidence = b""
+    if not pending:
+        evidence = _read_evidence(violations, "mandate.evidence", wanted.evidence, key, keyring)
+    violations.check()
+    return Mandate(
+        *key,
+        payment_method=method.payment_method if method else None,
+        charge_ceiling_minor=ceiling.amount_minor,
+        period_ceiling_minor=period_ceiling_minor,
+        currency=ceiling.currency,
+        valid_from_time=valid_from_time,
+        valid_until_time=valid_until_time,
+        evidence=evidence,
+        create_time=now,
+        is_pending=pending,
+        period_days=period_days,
+        time_zone=time_zone,
+    )
+
+
+def read_consent(
+    request: payments_pb2.ConfirmMandateRequest, keyring: Keyring
+) -> tuple[MandateKey, bytes]:
+    """The mandate that a customer consents to, and the evidence, encrypted. Raises like `read_name`."""
+    key = read_name(MANDATE, request.name)
+    violations = Violations()
+    evidence = _read_evidence(violations, "evidence", request.evidence, key, keyring)
+    violations.check()
+    return key, evidence
+
+
+def _read_evidence(
+    violations: Violations,
+    field: str,
+    evidence: payments_pb2.Mandate.Evidence,
+    key: MandateKey,
+    keyring: Keyring,
+) -> bytes:
+    read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
+    return keyring.encrypt(evidence.SerializeToString(deterministic=True), *evidence_aad(key))
+
+
+def _require_chargeable(violations: Violations, field: str, ceiling: Money) -> None:
+    """A ceiling below the least that the provider charges is consent to nothing."""
+    if ceiling.currency not in PROVIDER_CURRENCIES or ceiling.amount_minor <= 0:
+        return
+    least = least_minor(ceiling.currency)
+    if ceiling.amount_minor < least:
+        shown = format_minor(least, ceiling.currency)
+        rule = f"must be at least {shown}: the payment provider charges no less"
+        violations.add(field, rule, "AMOUNT_NOT_CHARGEABLE")
+
+
+def _read_period_ceiling(
+    violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
+) -> tuple[int | None, int | None]:
+    """The ceiling of the period, if there is one, and its days; None: it is a month."""
+    if not wanted.HasField("period_ceiling"):
+        return None, None
+    field, message = "mandate.period_ceiling.amount", wanted.period_ceiling
+    ceiling = read_money(violations, field, message.amount)
+    violations.require(
+        f"{field}.currency_code",
+        "must be the currency of charge_ceiling",
+        met=ceiling.currency == charge_ceiling.currency,
+    )
+    _require_chargeable(violations, field, ceiling)
+    return ceiling.amount_minor, message.rolling_days or None
+
+
+def _read_validity(
+    violations: Violations, wanted: payments_pb2.Mandate, now: datetime
+) -> tuple[datetime, datetime | None]:
+    valid_from_time = now
+    if wanted.HasField("valid_from_time"):
+        valid_from_time = read_timestamp(
+            violations, "mandate.valid_from_time", wanted.valid_from_time
+        )
+    if not wanted.HasField("valid_until_time"):
+        return valid_from_time, None
+    valid_until_time = read_timestamp(
+        violations, "mandate.valid_until_time", wanted.valid_until_time
+    )
+    violations.require(
+        "mandate.valid_until_time",
+        "must be later than valid_from_time, and not past",
+        met=valid_until_time > max(valid_from_time, now),
+    )
+    return valid_from_time, valid_until_time
+
+
+def read_checks(
+    request: payments_pb2.BatchCheckMandatesRequest,
+) -> tuple[list[MandateCheck], PlannedCharges]:
+    """What is to be checked, and what is planned beside it. The caller is a service."""
+    violations = Violations()
+    rules = [read_charge_rules(message) for message in request.charge_rules]
+    checks = [
+        _read_check(violations, f"checks[{index}]", check, rules)
+        for index, check in enumerate(request.checks)
+    ]
+    planned = {
+        MANDATE.key(charges.mandate): [
+            _read_planned(violations, f"planned_charges[{index}].charges[{place}]", charge)
+            for place, charge in enumerate(charges.charges)
+        ]
+        for index, charges in enumerate(request.planned_charges)
+    }
+    violations.check()
+    return checks, planned
+
+
+def _read_planned(
+    violations: Violations, field: str, charge: payments_pb2.PlannedCharges.Charge
+) -> tuple[datetime, Money]:
+    charge_time = read_timestamp(violations, f"{field}.charge_time", charge.charge_time)
+    return charge_time, read_money(violations, f"{field}.amount", charge.amount)
+
+
+def _read_check(
+    violations: Violations,
+    field: str,
+    check: payments_pb2.MandateCheck,
+    charge_rules: Sequence[ChargeRules],
+) -> MandateCheck:
+    amount = read_money(violations, f"{field}.amount", check.amount)
+    charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
+    rules: ChargeRules = ()
+    if check.HasField("charge_rules_index"):
+        known = check.charge_rules_index < len(charge_rules)
+        violations.require(
+            f"{field}.charge_rules_index", "must be a place in charge_rules", met=known
+        )
+        rules = charge_rules[check.charge_rules_index] if known else ()
+    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, rules)
