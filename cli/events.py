@@ -225,6 +225,10 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.PaymentAbandoned: lambda it: (
         f"{_charge(it.ref)}: " + payments.PaymentAbandoned.Reason.Name(it.reason)
     ),
+    payments.PaymentOverdue: lambda it: (
+        f"{_charge(it.ref)}: {payments.PaymentAbandoned.Reason.Name(it.reason)},"
+        f" until {format_timestamp(it.expire_time)}"
+    ),
     payments.RefundSucceeded: lambda it: (
         f"{_charge(it.ref)}: {format_money(it.refund_amount)} given back"
     ),

@@ -49,6 +49,7 @@ ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
     "title": lambda it: it.title,
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
     "under mandate": lambda it: last_id(it.mandate),
+    "can be paid late until": lambda it: format_timestamp(it.late_payment_until_time),
     "charged not before": lambda it: format_timestamp(it.charge_not_before_time),
     "sent to": lambda it: format_address(it.ship_to),
     "region": lambda it: it.region_code,

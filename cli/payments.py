@@ -68,6 +68,7 @@ CHARGE_DETAIL_COLUMNS: Columns[pb.Charge] = {
     **CHARGE_COLUMNS,
     "order": lambda it: short_name(it.order),
     "mandate": lambda it: last_id(it.mandate),
+    "overdue since": lambda it: format_timestamp(it.overdue_time),
     "notice": lambda it: last_id(it.notice),
     "created": lambda it: format_timestamp(it.create_time),
     "updated": lambda it: format_timestamp(it.update_time),

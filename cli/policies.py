@@ -20,6 +20,7 @@ RECORDED_COLUMNS: Columns[pb.RecordPurchaseResponse] = {
 }
 SETTINGS_COLUMNS: Columns[pb.SchedulerSettings] = {
     "while an order is unpaid": lambda it: pb.SchedulerSettings.UnpaidPolicy.Name(it.unpaid_policy),
+    "can be paid late": lambda it: f"{it.late_payment_days} days" if it.late_payment_days else "no",
 }
 
 
@@ -67,11 +68,17 @@ async def set_settings(
             "Order it anyway, hold it, or pause or cancel the standing order.",
         ),
     ],
+    late_payment_days: Annotated[
+        int,
+        typer.Option(min=0, max=60, help="For how many days a lapsed order can still be paid."),
+    ] = 0,
 ) -> None:
-    """Set what happens to the next cycle while an order is unpaid."""
+    """Set what happens while an order is unpaid, and how long it can be paid after it lapsed."""
     request = pb.UpdateSchedulerSettingsRequest(
         scheduler_settings=pb.SchedulerSettings(
-            name=f"{session.parent}/schedulerSettings", unpaid_policy=unpaid
+            name=f"{session.parent}/schedulerSettings",
+            unpaid_policy=unpaid,
+            late_payment_days=late_payment_days,
         ),
         request_id=new_request_id(),
     )

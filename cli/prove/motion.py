@@ -49,6 +49,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentSucceeded": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentRefused": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentAbandoned": ("scheduler", "notify"),
+    "recurring.payments.v1.PaymentOverdue": ("scheduler", "notify"),
     "recurring.notify.v1.ChargeNoticeDelivered": ("scheduler", "payments"),
     "recurring.notify.v1.ChargeNoticeFailed": ("scheduler",),
     "recurring.notify.v1.PriceNoticeDelivered": ("catalog",),

@@ -92,7 +92,8 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
         ('ORDER_LAPSED', 'ORDER_HELD'), ('ORDER_LAPSED', 'PAYMENT_REQUEST'),
         ('ORDER_LAPSED', 'PAYMENT_DECLINED'), ('ORDER_CANCELLED', 'ORDER_UPCOMING'),
         ('ORDER_CANCELLED', 'ORDER_HELD'), ('ORDER_CANCELLED', 'PAYMENT_REQUEST'),
-        ('ORDER_CANCELLED', 'PAYMENT_DECLINED'))
+        ('ORDER_CANCELLED', 'PAYMENT_DECLINED'), ('RECEIPT', 'PAYMENT_OVERDUE'),
+        ('PAYMENT_OVERDUE', 'PAYMENT_REQUEST'), ('PAYMENT_OVERDUE', 'PAYMENT_DECLINED'))
     SELECT sent.merchant, format('%s %s of %s was sent %s, after %s', sent.channel, sent.kind,
                                  sent.subject_resource, sent.deliver_time, later.kind) AS what
     FROM audit_v1.deliveries AS sent
@@ -103,7 +104,7 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
       AND UNSETTLED_OR_LATER(later.occur_time)
     -- Before the pairs of kinds, which would multiply the rows: the times alone leave hardly any.
     WHERE sent.kind IN ('ORDER_UPCOMING', 'ORDER_HELD', 'ORDER_SKIPPED', 'PAYMENT_REQUEST',
-                        'PAYMENT_DECLINED')
+                        'PAYMENT_DECLINED', 'PAYMENT_OVERDUE')
       AND (later.kind, sent.kind) IN (SELECT later_kind, kind FROM supersedes)
       AND sent.state = 'DELIVERED' AND UNSETTLED(sent.occur_time) AND $1 IN ('', sent.merchant)
     """,

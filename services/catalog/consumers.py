@@ -17,10 +17,11 @@ from services.runtime.rpc.conversions import from_timestamp
 from services.runtime.workers.clock import Clock
 
 
-async def on_order_confirmed(tx: Connection, events: Sequence[Event[Any]]) -> None:
+async def on_order_confirmed(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
     """Paid: the held units leave the stock, and the booked slots are used."""
     orders = [event.message.ref.order for event in events]
-    await stock.commit_holds(tx, orders)
+    late = {event.message.ref.order for event in events if event.message.paid_late}
+    await stock.commit_holds(tx, orders, late, clock.now())
     await bookings.commit(tx, orders)
 
 
@@ -57,7 +58,7 @@ def subscriptions(clock: Clock) -> Subscriptions:
     ended = partial(on_order_ended, clock)
     return {
         "SCHEDULER": (
-            Subscription(events_pb2.OrderConfirmed, on_order_confirmed),
+            Subscription(events_pb2.OrderConfirmed, partial(on_order_confirmed, clock)),
             Subscription(events_pb2.OrderLapsed, ended),
             Subscription(events_pb2.OrderCancelled, ended),
             Subscription(events_pb2.OrderSkipped, ended),

@@ -115,7 +115,9 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
 
 
 def order_lapsed(message: scheduler_events_pb2.OrderLapsed) -> Draft | None:
-    """An order ended without payment."""
+    """An order ended without payment; of one that can be paid late, payments says so."""
+    if message.HasField("late_payment_until_time"):
+        return None
     if message.payment_method_blocked or scheduler_pb2.PAYMENT_METHOD_BLOCKED in message.reasons:
         return None
     ref, reasons = message.ref, _reasons(message.reasons)
@@ -221,6 +223,19 @@ def payment_request_reminder(message: payments_events_pb2.PaymentRequestReminder
     """A request to pay is about to end."""
     ref = message.ref
     template = kinds.PaymentReminder(
+        ref.title,
+        ref.time_zone,
+        from_money(ref.amount),
+        from_timestamp(message.expire_time),
+        message.link_uri,
+    )
+    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+
+
+def payment_overdue(message: payments_events_pb2.PaymentOverdue) -> Draft:
+    """An order ended without payment, and can be paid late."""
+    ref = message.ref
+    template = kinds.PaymentOverdue(
         ref.title,
         ref.time_zone,
         from_money(ref.amount),
@@ -341,6 +356,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (payments_events_pb2.PaymentSucceeded, about_order),
         (payments_events_pb2.PaymentRefused, about_order),
         (payments_events_pb2.PaymentAbandoned, about_order),
+        (payments_events_pb2.PaymentOverdue, payment_overdue),
     ),
 }
 

@@ -23,6 +23,7 @@ from services.payments.clients.provider import (
 from services.payments.clients.providers import Providers
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
+from services.payments.clients.stock import Stock
 from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
@@ -130,11 +131,11 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         settings.payment_page_url,
     )
     providers = Providers([stripe, *await _bank_debit(runtime)])
-    rule_packs = RulePacks(runtime.channel(settings.catalog_target))
+    catalog = runtime.channel(settings.catalog_target)
     notice_ahead = timedelta(days=settings.expiry_notice_days)
     workers = Workers(database, clock, providers, notice_ahead)
     return Components(
-        servicer=api.Servicer(database, clock, providers, rule_packs),
+        servicer=api.Servicer(database, clock, providers, RulePacks(catalog), Stock(catalog)),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,

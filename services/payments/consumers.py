@@ -110,6 +110,7 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
         ),
         lines=dump_lines(checked_lines(read_lines(message.lines), amount.amount_minor)),
         region_code=message.region_code,
+        late_payment_days=message.late_payment_days,
     )
     if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
         return charge

@@ -37,6 +37,7 @@ DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 LEDGER_PERIOD = NamePattern("merchants/{merchant}/ledgerPeriods/{ledger_period}")
+PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 

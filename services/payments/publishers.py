@@ -124,6 +124,33 @@ def payment_abandoned(
     return _event(charge, charge.key.name, message, now)
 
 
+def payment_overdue(
+    charge: Charge, now: datetime, *, method_blocked: bool = False, link_uri: str = ""
+) -> OutboxEvent:
+    """The charge was not paid in time, and can be paid late."""
+    message = events_pb2.PaymentOverdue(
+        ref=_ref(charge),
+        reason=events_pb2.PaymentAbandoned.Reason.Value(str(charge.overdue_reason)),
+        decline_code=charge.decline_code,
+        payment_method_blocked=method_blocked,
+        expire_time=optional_timestamp(charge.expire_time),
+        link_uri=link_uri,
+    )
+    return _event(charge, charge.key.name, message, now)
+
+
+def given_up(
+    charges: Sequence[Charge], now: datetime, links: Mapping[ChargeKey, str]
+) -> list[OutboxEvent]:
+    """Charges whose requests have ended: over, or to be paid late."""
+    return [
+        payment_overdue(charge, now, link_uri=links.get(charge.key, ""))
+        if charge.overdue_reason
+        else payment_abandoned(charge, now)
+        for charge in charges
+    ]
+
+
 def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
     """Money was given back."""
     message = events_pb2.RefundSucceeded(
@@ -209,17 +236,18 @@ def decided(
         ChargeState.SUCCEEDED: _paid_by_credit,
     }
     ended = [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
+    overdue = given_up([charge for charge in charges if charge.overdue_reason], now, links)
     requested = [
         payment_requested(charge, now, links.get(charge.key, ""))
         for charge in charges
-        if charge.state is ChargeState.REQUESTED
+        if charge.state is ChargeState.REQUESTED and not charge.overdue_reason
     ]
     put_off = [
         payment_declined(charge, now, method_blocked=False)
         for was, charge in zip(before, charges, strict=True)
         if charge.state is ChargeState.SCHEDULED and charge.retry_count > was.retry_count
     ]
-    return ended + requested + put_off
+    return ended + overdue + requested + put_off
 
 
 def _paid_by_credit(charge: Charge, now: datetime) -> OutboxEvent:
@@ -277,6 +305,8 @@ def not_paid(
     """
     if charge.state is ChargeState.ABANDONED:
         return [payment_abandoned(charge, now, method_blocked=method_blocked)]
+    if charge.overdue_reason:
+        return [payment_overdue(charge, now, method_blocked=method_blocked, link_uri=link_uri)]
     if isinstance(outcome, NotMade):
         return []
     if is_last_resort:

@@ -31,8 +31,10 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.order_lifecycle import (
     cancelled,
     held,
+    late_payment_ended,
     notice_delivered,
     paid,
+    paid_late,
     payment_declined,
     unpaid,
 )
@@ -70,7 +72,8 @@ def _notice_failed(event: Event[notify_events_pb2.ChargeNoticeFailed], order: Or
 def _payment_succeeded(event: Event[payments_events_pb2.PaymentSucceeded], order: Order) -> Order:
     message = event.message
     data = {"charge": message.ref.charge, "attempts": message.attempt_count}
-    return paid(order, from_timestamp(message.pay_time), data, event.occur_time)
+    settle = paid_late if order.state is OrderState.LAPSED else paid
+    return settle(order, from_timestamp(message.pay_time), data, event.occur_time)
 
 
 def _payment_declined(event: Event[payments_events_pb2.PaymentDeclined], order: Order) -> Order:
@@ -84,6 +87,8 @@ def _payment_refused(event: Event[payments_events_pb2.PaymentRefused], order: Or
     """The guard did not allow the charge: the order lapses."""
     reasons = [payments_pb2.RefusalReason.Name(reason) for reason in event.message.reasons]
     data = {"guard": reasons, PAYMENT_METHOD_BLOCKED: reasons == [PAYMENT_METHOD_BLOCKED.upper()]}
+    if order.state is OrderState.LAPSED:
+        return late_payment_ended(order, data, event.occur_time)
     return unpaid(order, OrderReason.PAYMENT_REFUSED, data, event.occur_time)
 
 
@@ -91,6 +96,9 @@ def _payment_abandoned(event: Event[payments_events_pb2.PaymentAbandoned], order
     """There will be no payment: the order lapses, or is cancelled as requested."""
     message = event.message
     reason = message.Reason.Name(message.reason)
+    if order.state is OrderState.LAPSED:
+        how = {"reason": reason, "decline_code": message.decline_code}
+        return late_payment_ended(order, how, event.occur_time)
     if reason == "WITHDRAWN":
         return cancelled(order, OrderReason.STANDING_ORDER_CANCELLED, event.occur_time)
     data = {
@@ -98,6 +106,17 @@ def _payment_abandoned(event: Event[payments_events_pb2.PaymentAbandoned], order
         PAYMENT_METHOD_BLOCKED: message.payment_method_blocked,
     }
     return unpaid(order, _ABANDONED[reason], data, event.occur_time)
+
+
+def _payment_overdue(event: Event[payments_events_pb2.PaymentOverdue], order: Order) -> Order:
+    """An order was not paid in time: it lapses, and can be paid late."""
+    message = event.message
+    reason = _ABANDONED[payments_events_pb2.PaymentAbandoned.Reason.Name(message.reason)]
+    data = {
+        "decline_code": message.decline_code,
+        PAYMENT_METHOD_BLOCKED: message.payment_method_blocked,
+    }
+    return unpaid(order, reason, data, event.occur_time, from_timestamp(message.expire_time))
 
 
 async def _on_notices(change: Change, tx: Connection, events: Events) -> None:
@@ -202,5 +221,6 @@ def subscriptions(clock: Clock) -> Subscriptions:
             Subscription(payments.PaymentDeclined, _on_declines),
             Subscription(payments.PaymentRefused, partial(_on_payments, _payment_refused)),
             Subscription(payments.PaymentAbandoned, partial(_on_payments, _payment_abandoned)),
+            Subscription(payments.PaymentOverdue, partial(_on_payments, _payment_overdue)),
         ),
     }

@@ -60,7 +60,7 @@ def order_events(
             message = _upcoming(order, standing_order, ref)
             suffix = f"#{order.announcement_count}"
         case OrderState.AWAITING_PAYMENT if payment_begins:
-            message = _payment_due(order, ref, now)
+            message = _payment_due(order, standing_order, ref, now)
         case OrderState.PAID:
             message = _confirmed(order, standing_order, ref, next_open_time)
         case OrderState.SKIPPED:
@@ -85,6 +85,7 @@ def order_events(
                 payment_method_blocked=any(
                     decision.data.get(PAYMENT_METHOD_BLOCKED, False) for decision in order.decisions
                 ),
+                late_payment_until_time=_timestamp(order.late_payment_until_time),
             )
         case OrderState.CANCELLED:
             message = events_pb2.OrderCancelled(ref=ref, reason=reasons[0])
@@ -362,7 +363,9 @@ def _upcoming(
     )
 
 
-def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> events_pb2.PaymentDue:
+def _payment_due(
+    order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef, now: datetime
+) -> events_pb2.PaymentDue:
     on_notice = order.terms.billing_mode is BillingMode.PAY_ON_NOTICE
     return events_pb2.PaymentDue(
         ref=ref,
@@ -376,6 +379,8 @@ def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> event
         ),
         lines=[_payment_line(line, order.currency) for line in order.lines],
         region_code=order.region_code,
+        # What is done on a day cannot be had when that is over.
+        late_payment_days=0 if order.services else standing_order.late_payment_days,
     )
 
 
@@ -392,6 +397,7 @@ def _confirmed(
         pay_time=to_timestamp(order.pay_time or order.due_time),
         standing_order_state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
         next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
+        paid_late=OrderReason.PAID_LATE in order.reasons,
     )
 
 

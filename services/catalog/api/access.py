@@ -55,7 +55,7 @@ ACCESS = {
     "BatchQuotePriceChanges": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
     "BatchBookSlots": Access(services=("scheduler",)),
-    "BatchCheckStock": Access(services=("scheduler",)),
+    "BatchCheckStock": Access(services=("payments", "scheduler")),
     "BatchCheckSupply": Access(services=("scheduler",)),
     "ListAuditEntries": Access("audit:read"),
 }

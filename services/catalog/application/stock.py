@@ -132,16 +132,22 @@ async def stock_of(connection: Connection, product: Product) -> Stock:
     return bundle_stock(product.key, product.parts, stocks)
 
 
-async def commit_holds(tx: Connection, orders: Sequence[str]) -> None:
+async def commit_holds(
+    tx: Connection, orders: Sequence[str], late: Collection[str], now: datetime
+) -> None:
     """Take the held units of orders out of the stock.
 
-    An order that is paid after its hold ran out takes its units all the same, if they are there.
+    An order that is paid after its hold ran out takes its units all the same, if they are there. So
+    does one that had lapsed and was paid late.
     """
     known = await hold_store.holds_of(tx, orders)
     before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
-    late, _ = allocate(held_again(known.values()), _available(before))
-    await hold_store.insert_holds(tx, late)
+    again, _ = allocate(held_again(known.values(), late), _available(before))
+    changed = await hold_store.insert_holds(tx, again)
     await hold_store.settle_holds(tx, orders, HoldEvent.COMMIT)
+    if changed:
+        # Units that were held are no news by leaving; others can be had no more.
+        await outbox.put(tx, await _changed(tx, before, changed, now))
 
 
 async def end_holds(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Who gets the stock. Pure functions."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,19 +93,21 @@ def stock_changes(before: Stock, after: Stock, low_stock_threshold: int) -> list
     return [*changes, StockChange.OUT] if has <= 0 < had else changes
 
 
-def held_again(holds: Iterable[Hold]) -> list[HoldRequest]:
-    """What orders that are paid want once more, since their holds had run out."""
+def held_again(holds: Iterable[Hold], late: Collection[str]) -> list[HoldRequest]:
+    """What orders that are paid want once more: their holds had run out or, of late ones, had ended."""
     return [
         HoldRequest(
             hold.order,
-            hold.announcement_count,
+            hold.announcement_count + (hold.state is HoldState.ENDED),
             hold.items,
             hold.expire_time,
             hold.due_time,
             hold.ordered_items,
         )
         for hold in holds
-        if hold.state is HoldState.RELEASED and hold.expire_time and hold.due_time
+        if hold.state is HoldState.RELEASED
+        or (hold.state is HoldState.ENDED and hold.order in late)
+        if hold.expire_time and hold.due_time
     ]
 
 
@@ -115,9 +117,10 @@ def to_hold(
     """The requests that ask for what is not there yet, and the orders whose hold is out of date.
 
     An order is announced with its items, and again with others. What was asked for by an earlier
-    announcement, or before the order ended, comes too late and changes nothing.
+    announcement, or before the order ended, comes too late and changes nothing. One that is paid has
+    not ended.
     """
-    wanted = {request.order: request for request in requests}
+    wanted = {request.order: _paid_late(request, known) for request in requests}
     new = [
         request
         for order, request in wanted.items()
@@ -125,6 +128,14 @@ def to_hold(
     ]
     outdated = [r.order for r in new if r.order in known and known[r.order].state is HoldState.HELD]
     return new, outdated
+
+
+def _paid_late(request: HoldRequest, known: Mapping[str, Hold]) -> HoldRequest:
+    """A request, and of an order that was paid after it had ended as if it had been announced again."""
+    hold = known.get(request.order)
+    if not request.paid or hold is None or hold.state is not HoldState.ENDED:
+        return request
+    return request._replace(announcement_count=hold.announcement_count + 1)
 
 
 def _may_hold(request: HoldRequest, known: Hold) -> bool:

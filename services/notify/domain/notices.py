@@ -73,20 +73,21 @@ class NoticeKind(StrEnum):
     PAYMENT_REMINDER = "PAYMENT_REMINDER"
     DISPUTE_OPENED = "DISPUTE_OPENED"
     DISPUTE_CLOSED = "DISPUTE_CLOSED"
+    PAYMENT_OVERDUE = "PAYMENT_OVERDUE"
 
 
 # These go by e-mail as well, where there is an address.
 _COPIED_BY_EMAIL = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.DISPUTE_OPENED,
-    NoticeKind.DISPUTE_CLOSED,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
+    NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED,
 }  # fmt: skip
 # Notices before a charge, and before a higher one, go out whatever is muted.
 _NEVER_MUTED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
-    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
+    NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
 }  # fmt: skip
 
 

@@ -13,10 +13,11 @@ from services.notify.domain.notices import NoticeKind
 _UNTIL_PAID = frozenset({
     NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_HELD, NoticeKind.PAYMENT_REQUEST,
     NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
+    NoticeKind.PAYMENT_OVERDUE,
 })  # fmt: skip
 _ATTEMPTS = frozenset({
     NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_DECLINED, NoticeKind.PAYMENT_ACTION_REQUIRED,
-    NoticeKind.PAYMENT_REMINDER,
+    NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
 })  # fmt: skip
 
 # The name of an event -> the kinds of notices about its subject that it voids. A hold does not void
@@ -39,6 +40,7 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "PaymentRefused": _ATTEMPTS,
     "PaymentSucceeded": _UNTIL_PAID,
     "PaymentAbandoned": _ATTEMPTS,
+    "PaymentOverdue": _UNTIL_PAID,
     "PaymentWithdrawn": _ATTEMPTS | {NoticeKind.ORDER_UPCOMING},
     "DisputeClosed": frozenset({NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED}),
     "StandingOrderChanged": frozenset({NoticeKind.STANDING_ORDER_CHANGED}),

@@ -177,6 +177,7 @@ def payment_request_message(now: datetime, linked: LinkedRequest) -> payments_pb
         amount=to_money(charge.amount_minor, charge.currency),
         state=payments_pb2.Charge.State.Value(charge.state),
         expire_time=optional_timestamp(charge.expire_time),
+        overdue_time=optional_timestamp(charge.overdue_time),
         link_use_time=optional_timestamp(link.use_time),
         payment_methods=[payment_method_message(now, method) for method in methods],
     )
@@ -202,6 +203,7 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         applied_rules=applied_rule_messages(charge),
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
         expire_time=optional_timestamp(charge.expire_time),
+        overdue_time=optional_timestamp(charge.overdue_time),
     )
 
 

@@ -14,15 +14,18 @@ from services.payments.application import (
     disputes,
     dunning,
     erasure,
+    late_payments,
     ledger,
     mandates,
     payment_links,
     payment_methods,
     refunds,
 )
+from services.payments.application.charges import ChargeView
 from services.payments.clients.provider import STRIPE
 from services.payments.clients.providers import Providers
 from services.payments.clients.rule_packs import RulePacks
+from services.payments.clients.stock import Stock
 from services.payments.domain.consent import Mandate
 from services.payments.domain.disputes import Dispute
 from services.payments.domain.payment_methods import PaymentMethod
@@ -122,11 +125,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         clock: Clock,
         providers: Providers,
         rule_packs: RulePacks | None = None,
+        stock: Stock | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._providers = providers
         self._rule_packs = rule_packs
+        self._stock = stock
 
     def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
         return mandate_responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
@@ -359,12 +364,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def ConfirmPaymentRequest(
         self, request: payments_pb2.ConfirmPaymentRequestRequest, _context: object
     ) -> payments_pb2.Charge:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Charge,
-            responses.charge_message,
-            lambda tx: charges.confirm(tx, *requests.read_confirmation(request), self._clock.now()),
+        async def decide() -> Apply[ChargeView]:
+            key, method, amount = requests.read_confirmation(request)
+            await late_payments.check_stock(self._database, self._stock, key)
+            return lambda tx: charges.confirm(tx, key, method, amount, self._clock.now())
+
+        return await run_checked_mutation(
+            self._database, request, payments_pb2.Charge, responses.charge_message, decide
         )
 
     async def ResolvePaymentLink(
@@ -378,14 +384,17 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def PayByLink(
         self, request: payments_pb2.PayByLinkRequest, _context: object
     ) -> payments_pb2.Charge:
-        return await run_mutation(
-            self._database,
-            request,
-            payments_pb2.Charge,
-            responses.charge_message,
-            lambda tx: payment_links.pay(
-                tx, *requests.read_payment_by_link(request), self._clock.now()
-            ),
+        async def decide() -> Apply[ChargeView]:
+            merchant, token, method, amount = requests.read_payment_by_link(request)
+            async with self._database.read() as connection:
+                link = await payment_links.existing(connection, merchant, token)
+            await late_payments.check_stock(self._database, self._stock, link.charge_key)
+            return lambda tx: payment_links.pay(
+                tx, merchant, token, method, amount, self._clock.now()
+            )
+
+        return await run_checked_mutation(
+            self._database, request, payments_pb2.Charge, responses.charge_message, decide
         )
 
     # --- refunds ------------------------------------------------------------------------------------

@@ -147,11 +147,15 @@ async def decide_due(
 
 
 async def expire_requests(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Abandon a batch of requests to pay that nobody confirmed in time; returns how many."""
+    """End a batch of requests to pay that nobody confirmed in time; returns how many."""
     due = await charge_store.take_expired(tx, buckets, now, limit)
-    expired = [expire(charge, now) for charge in due]
+    if not due:
+        return 0
+    policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in due])
+    expired = payment_requests.reminded([expire(charge, now) for charge in due], policies, now)
     await charge_store.save(tx, expired)
-    await outbox.put(tx, [publishers.payment_abandoned(charge, now) for charge in expired])
+    links = await payment_requests.new_links(tx, expired, policies, now)
+    await outbox.put(tx, publishers.given_up(expired, now, links))
     return len(expired)
 
 

@@ -32,7 +32,7 @@ async def resolve(
     connection: Connection, merchant: MerchantId, token: str, now: datetime
 ) -> LinkedRequest:
     """What a link is for, and what it can be paid with. Raises NOT_FOUND PAYMENT_LINK_NOT_FOUND."""
-    link = await _existing(connection, merchant, token)
+    link = await existing(connection, merchant, token)
     charge = await charges.existing(connection, link.charge_key)
     owner = CustomerKey(link.merchant, link.customer)
     methods = await payment_method_store.of_customer(connection, owner, "", SHOWN_METHODS_MAX)
@@ -53,7 +53,7 @@ async def pay(
     Raises NOT_FOUND PAYMENT_LINK_NOT_FOUND, FAILED_PRECONDITION PAYMENT_LINK_USED, and as
     `charges.confirm`.
     """
-    link = await _existing(tx, merchant, token)
+    link = await existing(tx, merchant, token)
     violations = Violations()
     owner = (link.merchant, link.customer)
     met = method_key[:2] == owner
@@ -68,7 +68,8 @@ async def pay(
     return applied
 
 
-async def _existing(connection: Connection, merchant: MerchantId, token: str) -> PaymentLink:
+async def existing(connection: Connection, merchant: MerchantId, token: str) -> PaymentLink:
+    """A link by its token. Raises NOT_FOUND PAYMENT_LINK_NOT_FOUND."""
     link = await store.get(connection, merchant, token)
     if link is None:
         raise not_found("PAYMENT_LINK_NOT_FOUND", "the link")

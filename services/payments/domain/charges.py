@@ -42,7 +42,7 @@ NO_METHOD = PaymentMethodId("")
 
 
 class AbandonReason(StrEnum):
-    """Why a charge ended without money."""
+    """Why a charge ended without money, or is overdue."""
 
     DECLINED = "DECLINED"
     REQUEST_EXPIRED = "REQUEST_EXPIRED"
@@ -107,6 +107,12 @@ class Charge(NamedTuple):
     credit_minor: int = 0
     # REQUESTED: when the customer is reminded next.
     next_reminder_time: datetime | None = None
+    # For so many days it can be paid late, once it was not paid in time; 0: not at all.
+    late_payment_days: int = 0
+    # Since when it is overdue; its order lapsed then.
+    overdue_time: datetime | None = None
+    # Why it is, where this change made it so; not stored.
+    overdue_reason: AbandonReason | None = None
     # The order was withdrawn; kept apart from the charge, since it can come first.
     withdrawn: bool = False
 
@@ -221,7 +227,7 @@ def _after_decline(
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
         if is_expired(charge, now):
-            return abandon(declined, AbandonReason.DECLINED, now)
+            return give_up(declined, AbandonReason.DECLINED, now)
         return _changed(declined, ChargeEvent.REQUEST, now, payment_method=NO_METHOD)
     return _dun(declined, outcome.following, policy, fallback, now)
 
@@ -251,17 +257,24 @@ def last_resort(declined: Charge, policy: DunningPolicy, now: datetime) -> Charg
     It is charged by what the customer confirms with, and not under the mandate any more.
     """
     if not policy.ask_to_pay_days:
-        return abandon(declined, AbandonReason.DECLINED, now)
+        return give_up(declined, AbandonReason.DECLINED, now)
     return _changed(
         declined,
         ChargeEvent.REQUEST,
         now,
-        billing_mode=BillingMode.PAY_ON_NOTICE,
-        mandate="",
-        payment_method=NO_METHOD,
-        awaited_method=NO_METHOD,
-        expire_time=now + timedelta(days=policy.ask_to_pay_days),
+        **_asked_to_pay(policy.ask_to_pay_days, now),
     )
+
+
+def _asked_to_pay(days: int, now: datetime) -> dict[str, Any]:
+    """What is different of a charge whose customer is asked to pay it within so many days."""
+    return {
+        "billing_mode": BillingMode.PAY_ON_NOTICE,
+        "mandate": "",
+        "payment_method": NO_METHOD,
+        "awaited_method": NO_METHOD,
+        "expire_time": now + timedelta(days=days),
+    }
 
 
 def retry_later(charge: Charge, policy: DunningPolicy, now: datetime) -> Charge:
@@ -284,7 +297,7 @@ def _after_not_made(charge: Charge, now: datetime) -> Charge:
     if charge.withdrawn:
         return abandon(lost, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
-        return abandon(lost, AbandonReason.NOT_MADE, now)
+        return give_up(lost, AbandonReason.NOT_MADE, now)
     pause = retry_delay(charge.not_made_count) if charge.not_made_count else timedelta()
     return _changed(lost, ChargeEvent.RETRY, now, next_attempt_time=now + pause)
 
@@ -305,10 +318,27 @@ def with_reminder(charge: Charge, policy: DunningPolicy, now: datetime) -> Charg
 def expire(charge: Charge, now: datetime) -> Charge:
     """A charge whose request to pay has ended: not confirmed, declined, or confirmed and not made."""
     if charge.state is ChargeState.SCHEDULED:
-        return abandon(charge, AbandonReason.NOT_MADE, now)
+        return give_up(charge, AbandonReason.NOT_MADE, now)
     declined = charge.decline_code != ""
-    return abandon(
+    return give_up(
         charge, AbandonReason.DECLINED if declined else AbandonReason.REQUEST_EXPIRED, now
+    )
+
+
+def give_up(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
+    """A charge that was not paid in time: over or, where that is wanted, to be paid late.
+
+    It falls overdue once. As a last resort, it is charged by what the customer confirms with.
+    """
+    if not charge.late_payment_days or charge.overdue_time is not None or charge.withdrawn:
+        return abandon(charge, reason, now)
+    return _changed(
+        charge,
+        ChargeEvent.FALL_OVERDUE,
+        now,
+        overdue_time=now,
+        overdue_reason=reason,
+        **_asked_to_pay(charge.late_payment_days, now),
     )
 
 

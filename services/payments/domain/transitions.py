@@ -26,6 +26,8 @@ class ChargeEvent(StrEnum):
     # The customer has to confirm it.
     REQUEST = "REQUEST"
     CONFIRM = "CONFIRM"
+    # It was not paid in time: its order lapses, and the customer can pay it late.
+    FALL_OVERDUE = "FALL_OVERDUE"
     ATTEMPT = "ATTEMPT"
     # The attempt brought no money, and another one will be made.
     RETRY = "RETRY"
@@ -127,6 +129,9 @@ CHARGE = Transitions(
         (ChargeState.SCHEDULED, ChargeEvent.PAY_BY_CREDIT): ChargeState.SUCCEEDED,
         (ChargeState.SCHEDULED, ChargeEvent.REFUSE): ChargeState.REFUSED,
         (ChargeState.SCHEDULED, ChargeEvent.ABANDON): ChargeState.ABANDONED,
+        (ChargeState.SCHEDULED, ChargeEvent.FALL_OVERDUE): ChargeState.REQUESTED,
+        (ChargeState.REQUESTED, ChargeEvent.FALL_OVERDUE): ChargeState.REQUESTED,
+        (ChargeState.IN_FLIGHT, ChargeEvent.FALL_OVERDUE): ChargeState.REQUESTED,
         (ChargeState.REQUESTED, ChargeEvent.CONFIRM): ChargeState.SCHEDULED,
         (ChargeState.REQUESTED, ChargeEvent.ABANDON): ChargeState.ABANDONED,
         (ChargeState.IN_FLIGHT, ChargeEvent.SUCCEED): ChargeState.SUCCEEDED,

@@ -15,7 +15,7 @@ _INSERT = Query(
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
                          next_attempt_time, expire_time, charge_rules, lines, region_code,
-                         next_reminder_time, create_time, update_time)
+                         next_reminder_time, late_payment_days, create_time, update_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
@@ -24,7 +24,8 @@ _INSERT = Query(
         CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
         CAST(:charge_rules AS jsonb[]), CAST(:lines AS jsonb[]), CAST(:region_code AS text[]),
-        CAST(:next_reminder_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
+        CAST(:next_reminder_time AS timestamptz[]), CAST(:late_payment_days AS integer[]),
+        CAST(:create_time AS timestamptz[]),
         CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
@@ -37,7 +38,7 @@ _SAVE = Command("""
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
         not_made_count = new.not_made_count, mandate = new.mandate,
         billing_mode = new.billing_mode, expire_time = new.expire_time,
-        next_reminder_time = new.next_reminder_time,
+        next_reminder_time = new.next_reminder_time, overdue_time = new.overdue_time,
         awaited_method = new.awaited_method,
         next_attempt_time = new.next_attempt_time,
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
@@ -57,12 +58,12 @@ _SAVE = Command("""
         CAST(:retry_count AS integer[]), CAST(:fallback_method AS text[]),
         CAST(:credit_minor AS bigint[]),
         CAST(:billing_mode AS text[]), CAST(:expire_time AS timestamptz[]),
-        CAST(:next_reminder_time AS timestamptz[]))
+        CAST(:next_reminder_time AS timestamptz[]), CAST(:overdue_time AS timestamptz[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
               update_time, not_made_count, mandate, awaited_method, applied_rules, retry_count,
               fallback_method, credit_minor, billing_mode, expire_time,
-              next_reminder_time)
+              next_reminder_time, overdue_time)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -74,7 +75,7 @@ _BY_KEY = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -91,7 +92,7 @@ _LOCKED = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -143,7 +144,7 @@ _OF_CUSTOMER = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -159,7 +160,7 @@ _OF_MERCHANT = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

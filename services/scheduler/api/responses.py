@@ -280,6 +280,7 @@ def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
         notice_time=_timestamp(row.notice_time),
         charge_not_before_time=_timestamp(row.charge_not_before_time),
         pay_time=_timestamp(row.pay_time),
+        late_payment_until_time=_timestamp(row.late_payment_until_time),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )
@@ -313,6 +314,7 @@ def settings_message(settings: SchedulerSettings) -> pb.SchedulerSettings:
     return pb.SchedulerSettings(
         name=names.SETTINGS.format(settings.merchant),
         unpaid_policy=pb.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
+        late_payment_days=settings.late_payment_days,
         etag=etag(settings.version),
     )
 

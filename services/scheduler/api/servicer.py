@@ -435,7 +435,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             request,
             pb.SchedulerSettings,
             responses.settings_message,
-            lambda tx: settings.change(tx, *requests.read_settings(message), message.etag),
+            lambda tx: settings.change(tx, requests.read_settings(message), message.etag),
         )
 
     async def ListAuditEntries(

@@ -9,7 +9,7 @@ from services.runtime.messaging.events import Event
 from services.runtime.observability import tracing
 from services.scheduler.application import settlement
 from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import Order, OrderState
+from services.scheduler.domain.order import Order, OrderState, can_be_paid_late
 from services.scheduler.publishers import announcement_id
 from services.scheduler.store import orders as order_rows
 
@@ -40,8 +40,8 @@ def awaits_notice(order: Order, notice: str) -> bool:
 
 
 def awaits_payment(order: Order) -> bool:
-    """Whether an order waits for the result of its payment."""
-    return order.state is OrderState.AWAITING_PAYMENT
+    """Whether an order waits for the result of its payment, or can be paid late."""
+    return order.state is OrderState.AWAITING_PAYMENT or can_be_paid_late(order)
 
 
 async def new_declines(

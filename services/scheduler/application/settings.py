@@ -6,15 +6,14 @@ from services.runtime.db.pool import Connection
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import check_etag
 from services.scheduler import names
-from services.scheduler.domain.ids import MerchantId
-from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
+from services.scheduler.domain.settings import SchedulerSettings
 from services.scheduler.store import settings
 
 
 async def change(
-    tx: Connection, merchant: MerchantId, policy: UnpaidPolicy, present_etag: str
+    tx: Connection, wanted: SchedulerSettings, present_etag: str
 ) -> Applied[SchedulerSettings]:
     """Change a merchant's settings as a whole. Raises ABORTED ETAG_MISMATCH."""
-    present = await settings.get(tx, merchant, lock=True)
-    check_etag(present_etag, present.version, names.SETTINGS.format(merchant))
-    return Applied(await settings.change(tx, replace(present, unpaid_policy=policy)), present)
+    present = await settings.get(tx, wanted.merchant, lock=True)
+    check_etag(present_etag, present.version, names.SETTINGS.format(wanted.merchant))
+    return Applied(await settings.change(tx, replace(wanted, version=present.version)), present)

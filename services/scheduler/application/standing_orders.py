@@ -25,7 +25,13 @@ from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.cycles import ended, overdue_opened
 from services.scheduler.domain.ids import StandingOrderKey
-from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
+from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
+    Order,
+    OrderReason,
+    OrderState,
+    can_be_paid_late,
+)
 from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
 from services.scheduler.domain.pauses import pause_recorded, paused, reactivated, resumed
 from services.scheduler.domain.price_protection import agreed_anew, asks_anew, under_schedule
@@ -332,12 +338,13 @@ async def cancel(
     """End a standing order at once."""
     standing_order = await locked(tx, key, present_etag, LIVE_STATES)
     open_orders = await orders.open_orders(tx, [key])
+    lapsed = await orders.open_orders(tx, [key], (OrderState.LAPSED,))
     reason = OrderReason.STANDING_ORDER_CANCELLED
     changed = await _end_open_orders(tx, ended(standing_order, now), open_orders, reason, now)
     withdrawn = [
         publishers.payment_withdrawn(order, now)
-        for order in open_orders
-        if order.state is OrderState.AWAITING_PAYMENT
+        for order in (*open_orders, *lapsed)
+        if order.state is OrderState.AWAITING_PAYMENT or can_be_paid_late(order)
     ]
     return Applied(changed, before=standing_order, events=withdrawn)
 

@@ -59,6 +59,7 @@ class OrderReason(StrEnum):
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
     TAX_UNAVAILABLE = "TAX_UNAVAILABLE"
     NO_SLOT = "NO_SLOT"
+    PAID_LATE = "PAID_LATE"
 
 
 # What each reason is for people; the reference says more.
@@ -85,6 +86,7 @@ REASON_WORDS: Mapping[OrderReason, str] = {
     OrderReason.PAYMENT_METHOD_BLOCKED: "the payment method was declined for good",
     OrderReason.TAX_UNAVAILABLE: "the tax service gives no answer",
     OrderReason.NO_SLOT: "a service has no free slot",
+    OrderReason.PAID_LATE: "it was paid after it had lapsed",
 }
 
 # In a decision: that the order ended since its payment method was declined for good.
@@ -250,6 +252,8 @@ class Order(NamedTuple):
     # UPCOMING: when it is collected; None until the notice is delivered.
     collect_time: datetime | None = None
     pay_time: datetime | None = None
+    # LAPSED: until when the customer can pay it all the same; None: it is over for good.
+    late_payment_until_time: datetime | None = None
     # HELD: when it is checked again, and what for.
     recheck_time: datetime | None = None
     held_stage: Stage | None = None
@@ -287,6 +291,11 @@ def mandate_reasons(order: Order) -> Sequence[str]:
 def in_words(reasons: Sequence[OrderReason]) -> str:
     """All reasons for people, each once."""
     return "; ".join(REASON_WORDS[reason] for reason in dict.fromkeys(reasons))
+
+
+def can_be_paid_late(order: Order) -> bool:
+    """Whether a payment is still expected for an order that ended without one."""
+    return order.state is OrderState.LAPSED and order.late_payment_until_time is not None
 
 
 def awaits_confirmation(order: Order) -> bool:

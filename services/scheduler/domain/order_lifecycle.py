@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from services.runtime.transitions import IllegalTransitionError
 from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm, rule_lead
 from services.scheduler.domain.order import (
     CONFIRMABLE_REASONS,
@@ -14,6 +15,7 @@ from services.scheduler.domain.order import (
     OrderState,
     Quote,
     Stage,
+    can_be_paid_late,
     in_words,
     is_cheaper,
 )
@@ -286,20 +288,46 @@ def paid(order: Order, pay_time: datetime, data: Mapping[str, Any], now: datetim
     return moved(order, OrderEvent.PAY, decision, pay_time=pay_time)
 
 
+def paid_late(order: Order, pay_time: datetime, data: Mapping[str, Any], now: datetime) -> Order:
+    """An order that had lapsed and was paid all the same. Raises IllegalTransitionError."""
+    if not can_be_paid_late(order):
+        raise IllegalTransitionError(f"{order.key} is {order.state}, and is not paid late")
+    summary = f"The payment succeeded late; the order had lapsed: {in_words(order.reasons)}."
+    decision = _reasoned(now, "PAID", summary, (OrderReason.PAID_LATE,), data)
+    changes = {"reasons": (OrderReason.PAID_LATE,), "late_payment_until_time": None}
+    return moved(order, OrderEvent.PAY_LATE, decision, pay_time=pay_time, **changes)
+
+
 def payment_declined(order: Order, data: Mapping[str, Any], now: datetime) -> Order:
     """An order of which an attempt was declined; payments goes on trying."""
     decision = Decision(now, "PAYMENT_DECLINED", "An attempt was declined.", data)
     return order._replace(decisions=(decision,))
 
 
-def unpaid(order: Order, reason: OrderReason, data: Mapping[str, Any], now: datetime) -> Order:
-    """An order that ended without payment."""
+def unpaid(
+    order: Order,
+    reason: OrderReason,
+    data: Mapping[str, Any],
+    now: datetime,
+    late_payment_until_time: datetime | None = None,
+) -> Order:
+    """An order that ended without payment; until the time, if there is one, it can be paid late."""
     # What the guard or the provider had against it, in words; empty where they said nothing.
     codes = [*data.get("guard", ()), *filter(None, (data.get("decline_code"),))]
     details = f" ({', '.join(code.lower().replace('_', ' ') for code in codes)})" if codes else ""
     summary = f"The order ended without payment: {in_words((reason,))}{details}."
+    if late_payment_until_time is not None:
+        summary += " By the merchant's settings it can be paid late."
+        data = {**data, "late_payment_until": late_payment_until_time.isoformat()}
     decision = _reasoned(now, "LAPSED", summary, (reason,), data)
-    return moved(order, OrderEvent.LAPSE, decision, reasons=(reason,))
+    changes = {"reasons": (reason,), "late_payment_until_time": late_payment_until_time}
+    return moved(order, OrderEvent.LAPSE, decision, **changes)
+
+
+def late_payment_ended(order: Order, data: Mapping[str, Any], now: datetime) -> Order:
+    """An order that had lapsed and was not paid late either: it is over for good."""
+    decision = Decision(now, "LATE_PAYMENT_ENDED", "It was not paid late either.", data)
+    return order._replace(late_payment_until_time=None, decisions=(decision,))
 
 
 def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:

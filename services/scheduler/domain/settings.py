@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from services.scheduler.domain.ids import MerchantId
 
+LATE_PAYMENT_DAYS_MAX = 60
+
 
 class UnpaidPolicy(StrEnum):
     """What the next cycle does while an order of the same standing order is unpaid."""
@@ -21,4 +23,6 @@ class SchedulerSettings:
 
     merchant: MerchantId
     unpaid_policy: UnpaidPolicy = UnpaidPolicy.GO_ON
+    # For so many days an order that lapsed unpaid can still be paid; 0: never.
+    late_payment_days: int = 0
     version: int = 0

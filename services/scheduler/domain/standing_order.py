@@ -120,6 +120,8 @@ class StandingOrder:
     repurchase: RepurchaseRule | None = None
     # Whether, by the merchant's settings, a cycle waits until the order before is paid or over.
     waits_for_payment: bool = False
+    # For how many days, by those settings, an order that lapsed unpaid can still be paid.
+    late_payment_days: int = 0
     state: State = State.ACTIVE
     # The number of the schedule's first cycle. It is below 1 where a schedule began in the past. An end
     # of the schedule by count counts from it.

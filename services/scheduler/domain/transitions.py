@@ -23,6 +23,8 @@ class OrderEvent(StrEnum):
     HOLD = "HOLD"
     COLLECT = "COLLECT"
     PAY = "PAY"
+    # The merchant's settings let an order be paid that had lapsed.
+    PAY_LATE = "PAY_LATE"
     LAPSE = "LAPSE"
     SKIP = "SKIP"
     RESTORE = "RESTORE"
@@ -49,6 +51,8 @@ ORDER = Transitions(
         (OrderState.UPCOMING, OrderEvent.COLLECT): OrderState.AWAITING_PAYMENT,
         (OrderState.HELD, OrderEvent.COLLECT): OrderState.AWAITING_PAYMENT,
         (OrderState.AWAITING_PAYMENT, OrderEvent.PAY): OrderState.PAID,
+        # The one way out of LAPSED; the order has the time until which it is open.
+        (OrderState.LAPSED, OrderEvent.PAY_LATE): OrderState.PAID,
         (OrderState.UPCOMING, OrderEvent.LAPSE): OrderState.LAPSED,
         (OrderState.HELD, OrderEvent.LAPSE): OrderState.LAPSED,
         (OrderState.AWAITING_PAYMENT, OrderEvent.LAPSE): OrderState.LAPSED,

@@ -53,6 +53,7 @@ class OrderRow(NamedTuple):
     notice_time: datetime | None
     collect_time: datetime | None
     pay_time: datetime | None
+    late_payment_until_time: datetime | None
     recheck_time: datetime | None
     held_stage: str | None
     announcement_count: int
@@ -107,6 +108,7 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
         order.notice_time,
         order.collect_time,
         order.pay_time,
+        order.late_payment_until_time,
         order.recheck_time,
         order.held_stage,
         order.announcement_count,
@@ -161,6 +163,7 @@ def order_of(row: OrderRow) -> Order:
         notice_time=row.notice_time,
         collect_time=row.collect_time,
         pay_time=row.pay_time,
+        late_payment_until_time=row.late_payment_until_time,
         recheck_time=row.recheck_time,
         held_stage=Stage(row.held_stage) if row.held_stage else None,
         asks_condition=row.asks_condition,

@@ -17,6 +17,7 @@ UNPAID_LOOK_BACK_CYCLES = 100
 class _SettingsRow(NamedTuple):
     merchant: MerchantId
     unpaid_policy: str
+    late_payment_days: int
     version: int
 
 
@@ -28,19 +29,22 @@ class _UnpaidRow(NamedTuple):
 
 
 _GET = Query(
-    "SELECT merchant, unpaid_policy, version FROM scheduler_settings WHERE merchant = :merchant",
+    """
+    SELECT merchant, unpaid_policy, late_payment_days, version FROM scheduler_settings
+    WHERE merchant = :merchant
+    """,
     _SettingsRow,
 )
 
 _ENSURE = Command("""
-    INSERT INTO scheduler_settings (merchant, unpaid_policy, version)
-    VALUES (:merchant, :unpaid_policy, :version)
+    INSERT INTO scheduler_settings (merchant, unpaid_policy, late_payment_days, version)
+    VALUES (:merchant, :unpaid_policy, :late_payment_days, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
 _GET_LOCKED = Query(
     """
-    SELECT merchant, unpaid_policy, version FROM scheduler_settings
+    SELECT merchant, unpaid_policy, late_payment_days, version FROM scheduler_settings
     WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -48,9 +52,11 @@ _GET_LOCKED = Query(
 
 _CHANGE = Query(
     """
-    UPDATE scheduler_settings SET unpaid_policy = :unpaid_policy, version = version + 1
+    UPDATE scheduler_settings
+    SET unpaid_policy = :unpaid_policy, late_payment_days = :late_payment_days,
+        version = version + 1
     WHERE merchant = :merchant
-    RETURNING merchant, unpaid_policy, version
+    RETURNING merchant, unpaid_policy, late_payment_days, version
     """,
     _SettingsRow,
 )
@@ -103,9 +109,11 @@ def _columns(settings: SchedulerSettings) -> dict[str, Any]:
     return {
         "merchant": settings.merchant,
         "unpaid_policy": settings.unpaid_policy,
+        "late_payment_days": settings.late_payment_days,
         "version": settings.version,
     }
 
 
 def _settings(row: _SettingsRow) -> SchedulerSettings:
-    return SchedulerSettings(row.merchant, UnpaidPolicy(row.unpaid_policy), row.version)
+    policy = UnpaidPolicy(row.unpaid_policy)
+    return SchedulerSettings(row.merchant, policy, row.late_payment_days, row.version)

@@ -65,6 +65,8 @@ class StandingOrderRow(NamedTuple):
     version: int
     # Whether cycles wait while an order is unpaid, by the merchant's settings.
     waits_for_payment: bool
+    # For how many days an order that lapsed unpaid can still be paid, by the merchant's settings.
+    late_payment_days: int
 
 
 def standing_order_of(row: StandingOrderRow) -> StandingOrder:
@@ -109,6 +111,7 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         slot_days_before=row.slot_days_before,
         slot_days_after=row.slot_days_after,
         waits_for_payment=row.waits_for_payment,
+        late_payment_days=row.late_payment_days,
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
         changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},

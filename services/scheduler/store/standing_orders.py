@@ -6,7 +6,7 @@ from datetime import datetime
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
-from services.scheduler.domain.order import Order
+from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.store.items import dump_changes
 from services.scheduler.store.standing_order_rows import (
@@ -148,11 +148,14 @@ _ADVANCE = Query(
 
 _SETTLED = Command("""
     UPDATE standing_orders
-    SET paid_order_count = paid_order_count + paid.count, last_amount_minor = paid.amount_minor,
-        last_currency = paid.currency, update_time = :now,
+    SET paid_order_count = paid_order_count + paid.count, update_time = :now,
+        last_amount_minor = coalesce(paid.amount_minor, standing_orders.last_amount_minor),
+        last_currency = CASE WHEN paid.amount_minor IS NULL THEN standing_orders.last_currency
+                             ELSE paid.currency END,
         protection_saved_minor = protection_saved_minor + paid.saved_minor
     FROM (SELECT merchant, standing_order, count(*) AS count, sum(saved_minor) AS saved_minor,
-                 (array_agg(amount_minor ORDER BY cycle DESC))[1] AS amount_minor,
+                 (array_agg(amount_minor ORDER BY cycle DESC)
+                  FILTER (WHERE amount_minor IS NOT NULL))[1] AS amount_minor,
                  (array_agg(currency ORDER BY cycle DESC))[1] AS currency
           FROM unnest(
             CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
@@ -329,7 +332,10 @@ async def settled(tx: Connection, paid: Sequence[Order], now: datetime) -> None:
         tx,
         **arrays_of([order.key.standing_order_key for order in paid]),
         cycle=[order.key.cycle for order in paid],
-        amount_minor=[order.amount_minor for order in paid],
+        # Of an order that was paid late it is not that of the cycle before: others were paid since.
+        amount_minor=[
+            None if OrderReason.PAID_LATE in order.reasons else order.amount_minor for order in paid
+        ],
         currency=[order.currency for order in paid],
         saved_minor=[sum(line.protection_saved_minor for line in order.lines) for order in paid],
         now=now,

@@ -211,6 +211,11 @@ class Shop:
                 name=contact.name, code=code[0], request_id=new_id()
             )
         )
+        self._phones[customer] = phone
+
+    async def texts(self, customer: str = "ada") -> list[str]:
+        """What is on the phone of a customer, the oldest first."""
+        return [str(it["body"]) for it in await self.suite.sandbox.inbox(self._phones[customer])]
 
     def wish(self, when: pb.Schedule, **changes: Any) -> pb.StandingOrder:  # noqa: ANN401
         """A standing order of Ada for one tea a cycle, who pays each herself."""

@@ -251,6 +251,7 @@ class Payments:
         mandate: str = MANDATE,
         rules: catalog_pb2.ChargeRules | None = NO_RULES,
         lines: Sequence[scheduler_events_pb2.PaymentLine] = (),
+        late_payment_days: int = 0,
     ) -> scheduler_events_pb2.PaymentDue:
         return scheduler_events_pb2.PaymentDue(
             ref=self._ref(order, customer, scheduler_pb2.AUTOMATIC),
@@ -259,13 +260,17 @@ class Payments:
             charge_rules=rules,
             lines=lines,
             region_code="DE",
+            late_payment_days=late_payment_days,
         )
 
-    def due_on_notice(self, lasts: timedelta = DAY) -> scheduler_events_pb2.PaymentDue:
+    def due_on_notice(
+        self, lasts: timedelta = DAY, late_payment_days: int = 0
+    ) -> scheduler_events_pb2.PaymentDue:
         return scheduler_events_pb2.PaymentDue(
             ref=self._ref(ORDER, ANN, scheduler_pb2.PAY_ON_NOTICE),
             amount=to_money(AMOUNT_MINOR, "EUR"),
             expire_time=to_timestamp(self.clock.now() + lasts),
+            late_payment_days=late_payment_days,
         )
 
     def withdrawn(self, order: str = ORDER) -> Message:

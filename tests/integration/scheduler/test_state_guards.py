@@ -18,7 +18,7 @@ from tests.conftest import KEYRING, ServiceDatabase
 from tests.unit.scheduler.test_order import DUE, announced
 from tests.unit.scheduler.test_standing_order import new_standing_order
 
-SET_STATE = "UPDATE orders SET state = $1 WHERE cycle = $2"
+SET_STATE = "UPDATE orders SET state = $1, late_payment_until_time = NULL WHERE cycle = $2"
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(database: Da
             key=announced().key._replace(cycle=cycle),
             state=before,
             reasons=reasons,
+            late_payment_until_time=DUE if before is OrderState.LAPSED else None,
         )
         for cycle, (before, _) in enumerate(pairs, 1)
     ]
@@ -51,12 +52,23 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(database: Da
         except asyncpg.PostgresError:
             refused.add((before, after))
     reached = {(before, after) for (before, _), after in ORDER.table.items()}
-    final = {OrderState.SKIPPED, *(state for state in OrderState if ORDER.is_terminal(state))}
+    # Each has one way out, and only of a row that says so.
+    final = {state for state in OrderState if ORDER.is_terminal(state)}
+    final |= {OrderState.SKIPPED, OrderState.LAPSED}
     assert refused == {
         (before, after)
         for before, after in pairs
         if before in final and before is not after and (before, after) not in reached
     }
+
+
+async def test_an_order_that_lapsed_for_good_is_never_paid(database: Database) -> None:
+    async with database.begin() as tx:
+        await sign_ups.insert(tx, [new_standing_order()])
+        await orders.insert(tx, [announced()._replace(state=OrderState.LAPSED)], DUE)
+    with pytest.raises(asyncpg.PostgresError, match="LAPSED"):
+        async with database.begin() as tx:
+            await tx.execute(SET_STATE, OrderState.PAID, announced().key.cycle)
 
 
 Change = Callable[

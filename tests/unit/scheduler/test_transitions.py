@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,10 @@ from services.scheduler.domain.order_lifecycle import (
     cancelled,
     collected,
     held,
+    late_payment_ended,
     opened,
     paid,
+    paid_late,
     restored,
     skipped,
     unpaid,
@@ -39,12 +42,15 @@ from services.scheduler.domain.transitions import (
 )
 from tests.unit.scheduler.test_order import DUE, announced, quote
 
+ONE_DAY = timedelta(days=1)
+DECLINED = OrderReason.PAYMENT_DECLINED
 CHANGES: dict[OrderEvent, Callable[[Order], Order]] = {
     OrderEvent.ANNOUNCE: lambda o: opened(o, Evaluation(quote(1000)), DUE),
     OrderEvent.HOLD: lambda o: held(o, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, DUE),
     OrderEvent.COLLECT: lambda o: collected(o, quote(1000), (), DUE),
     OrderEvent.PAY: lambda o: paid(o, DUE, {}, DUE),
-    OrderEvent.LAPSE: lambda o: unpaid(o, OrderReason.PAYMENT_DECLINED, {}, DUE),
+    OrderEvent.PAY_LATE: lambda o: paid_late(o, DUE, {}, DUE),
+    OrderEvent.LAPSE: lambda o: unpaid(o, OrderReason.PAYMENT_DECLINED, {}, DUE, DUE + ONE_DAY),
     OrderEvent.SKIP: lambda o: skipped(o, OrderReason.SKIPPED_BY_CUSTOMER, DUE),
     OrderEvent.RESTORE: lambda o: restored(o, DUE),
     OrderEvent.CANCEL: lambda o: cancelled(o, OrderReason.PAUSED, DUE),
@@ -59,7 +65,7 @@ def test_an_order_is_paid_once_at_most_and_stays_what_it_became(events: list[Ord
             continue
         assert not ORDER.is_terminal(state)
         state = ORDER.to(state, event)
-        payments += event is OrderEvent.PAY
+        payments += event in {OrderEvent.PAY, OrderEvent.PAY_LATE}
     assert payments == (state is OrderState.PAID)
 
 
@@ -74,6 +80,17 @@ def test_what_changes_an_order_follows_the_table(events: list[OrderEvent]) -> No
         else:
             with pytest.raises(IllegalTransitionError):
                 CHANGES[event](order)
+
+
+def test_an_order_that_lapsed_is_paid_late_only_while_that_is_open() -> None:
+    lapsed = unpaid(collected(announced(), quote(1000), (), DUE), DECLINED, {}, DUE)
+    with pytest.raises(IllegalTransitionError):
+        paid_late(lapsed, DUE, {}, DUE)
+    payable = unpaid(collected(announced(), quote(1000), (), DUE), DECLINED, {}, DUE, DUE + ONE_DAY)
+    with pytest.raises(IllegalTransitionError):
+        paid_late(late_payment_ended(payable, {}, DUE), DUE, {}, DUE)
+    settled = paid_late(payable, DUE, {}, DUE)
+    assert (settled.state, settled.reasons) == (OrderState.PAID, (OrderReason.PAID_LATE,))
 
 
 def test_what_can_be_called_off_is_what_can_be_left_out() -> None:

@@ -106,6 +106,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """The customer disputes a payment at their bank: whether charges go on meanwhile."""
     DISPUTE_CLOSED: _NoticeKind.ValueType  # 22
     """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
+    PAYMENT_OVERDUE: _NoticeKind.ValueType  # 50
+    """An order ended without payment, and can still be paid."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -150,6 +152,8 @@ DISPUTE_OPENED: NoticeKind.ValueType  # 21
 """The customer disputes a payment at their bank: whether charges go on meanwhile."""
 DISPUTE_CLOSED: NoticeKind.ValueType  # 22
 """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
+PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
+"""An order ended without payment, and can still be paid."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

@@ -345,6 +345,52 @@ class PaymentAbandoned(_message.Message):
 Global___PaymentAbandoned: _TypeAlias = PaymentAbandoned  # noqa: Y015
 
 @_typing.final
+class PaymentOverdue(_message.Message):
+    """A charge was not paid in time: its order lapses, and can still be paid as the merchant wants it. The
+    customer is asked to confirm it once more. PaymentSucceeded or PaymentAbandoned follows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DECLINE_CODE_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
+    reason: Global___PaymentAbandoned.Reason.ValueType
+    """Why it was not paid in time: any but WITHDRAWN."""
+    decline_code: _builtins.str
+    """Of the last decline, if there was one."""
+    payment_method_blocked: _builtins.bool
+    """As in PaymentDeclined."""
+    link_uri: _builtins.str
+    """As in PaymentRequested; it is a new link, and earlier ones are good as well."""
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be paid."""
+
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        reason: Global___PaymentAbandoned.Reason.ValueType = ...,
+        decline_code: _builtins.str = ...,
+        payment_method_blocked: _builtins.bool = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        link_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "expire_time", b"expire_time", "link_uri", b"link_uri", "payment_method_blocked", b"payment_method_blocked", "reason", b"reason", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentOverdue: _TypeAlias = PaymentOverdue  # noqa: Y015
+
+@_typing.final
 class PaymentMethodBlocked(_message.Message):
     """A payment method was declined for good: no order is paid by it any more. There is one such event a
     payment method.

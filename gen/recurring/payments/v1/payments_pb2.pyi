@@ -657,6 +657,7 @@ class Charge(_message.Message):
     NOTICE_FIELD_NUMBER: _builtins.int
     APPLIED_RULES_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    OVERDUE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{standing_order}-{cycle}`; derived from the
     order, so an order can have one charge only.
@@ -704,6 +705,10 @@ class Charge(_message.Message):
         A charge that credit pays the whole of has no attempt that succeeded. Absent: nothing.
         """
 
+    @_builtins.property
+    def overdue_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is overdue: its order lapsed then, and is paid late if it still succeeds. Absent: it is not."""
+
     def __init__(
         self,
         *,
@@ -722,10 +727,11 @@ class Charge(_message.Message):
         notice: _builtins.str = ...,
         applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
         credit_amount: _money_pb2.Money | None = ...,
+        overdue_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "overdue_time", b"overdue_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "overdue_time", b"overdue_time", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2360,6 +2366,7 @@ class PaymentRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LINK_USE_TIME_FIELD_NUMBER: _builtins.int
     PAYMENT_METHODS_FIELD_NUMBER: _builtins.int
+    OVERDUE_TIME_FIELD_NUMBER: _builtins.int
     charge: _builtins.str
     title: _builtins.str
     """The label of the standing order."""
@@ -2379,6 +2386,10 @@ class PaymentRequest(_message.Message):
     def payment_methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentMethod]:
         """What it can be paid with, of the same customer."""
 
+    @_builtins.property
+    def overdue_time(self) -> _timestamp_pb2.Timestamp:
+        """As `Charge.overdue_time`."""
+
     def __init__(
         self,
         *,
@@ -2389,10 +2400,11 @@ class PaymentRequest(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         link_use_time: _timestamp_pb2.Timestamp | None = ...,
         payment_methods: _abc.Iterable[Global___PaymentMethod] | None = ...,
+        overdue_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time", "link_use_time", b"link_use_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expire_time", b"expire_time", "link_use_time", b"link_use_time", "overdue_time", b"overdue_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "expire_time", b"expire_time", "link_use_time", b"link_use_time", "payment_methods", b"payment_methods", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "expire_time", b"expire_time", "link_use_time", b"link_use_time", "overdue_time", b"overdue_time", "payment_methods", b"payment_methods", "state", b"state", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

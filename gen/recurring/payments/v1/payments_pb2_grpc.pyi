@@ -142,12 +142,14 @@ class PaymentsServiceStub:
     """Lists charges by id."""
     ConfirmPaymentRequest: _aio.UnaryUnaryMultiCallable[_payments_pb2.ConfirmPaymentRequestRequest, _payments_pb2.Charge]
     """The customer confirms a payment request; the charge follows within moments. A request whose
-    payment was declined can be confirmed again, with another method, until it expires.
+    payment was declined can be confirmed again, with another method, until it expires. One that is overdue
+    is confirmed in the same way, while there is stock of what the order was for.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
     PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
     PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
-    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
+    OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).
     """
     ResolvePaymentLink: _aio.UnaryUnaryMultiCallable[_payments_pb2.ResolvePaymentLinkRequest, _payments_pb2.PaymentRequest]
     """Says what a payment link is for, to the page that its customer has followed it to. The token is the
@@ -163,7 +165,8 @@ class PaymentsServiceStub:
     Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
     PAYMENT_LINK_USED, PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
     PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
-    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+    PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
+    OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
     """Gives back a charge, a part of it, or some of its products. What the payment method paid goes back to it first, through the
@@ -494,12 +497,14 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.ConfirmPaymentRequestRequest, _abc.Awaitable[_payments_pb2.Charge]],
     ) -> _abc.Awaitable[_payments_pb2.Charge]:
         """The customer confirms a payment request; the charge follows within moments. A request whose
-        payment was declined can be confirmed again, with another method, until it expires.
+        payment was declined can be confirmed again, with another method, until it expires. One that is overdue
+        is confirmed in the same way, while there is stock of what the order was for.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
         PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
-        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
+        OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).
         """
 
     @_abc_1.abstractmethod
@@ -527,7 +532,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: NOT_FOUND PAYMENT_LINK_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
         PAYMENT_LINK_USED, PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
         PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
-        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH.
+        PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
+        OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).
         """
 
     @_abc_1.abstractmethod

@@ -142,10 +142,13 @@ class PaymentDue(_message.Message):
     CHARGE_RULES_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
+    LATE_PAYMENT_DAYS_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; empty for PAY_ON_NOTICE."""
     region_code: _builtins.str
     """Where it is delivered to: a country of ISO 3166-1 (`DE`) or its part of ISO 3166-2; empty: not known."""
+    late_payment_days: _builtins.int
+    """For so many days after the order lapsed unpaid it can still be paid; 0: never."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -176,10 +179,11 @@ class PaymentDue(_message.Message):
         charge_rules: _catalog_pb2.ChargeRules | None = ...,
         lines: _abc.Iterable[Global___PaymentLine] | None = ...,
         region_code: _builtins.str = ...,
+        late_payment_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "lines", b"lines", "mandate", b"mandate", "ref", b"ref", "region_code", b"region_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "late_payment_days", b"late_payment_days", "lines", b"lines", "mandate", b"mandate", "ref", b"ref", "region_code", b"region_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,7 +280,7 @@ Global___PaymentMandateChanged: _TypeAlias = PaymentMandateChanged  # noqa: Y015
 
 @_typing.final
 class OrderConfirmed(_message.Message):
-    """An order is paid and its stock is the customer's."""
+    """An order is paid and its stock is the customer's. It may follow an OrderLapsed that named a time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -286,8 +290,11 @@ class OrderConfirmed(_message.Message):
     PAY_TIME_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
     STANDING_ORDER_STATE_FIELD_NUMBER: _builtins.int
+    PAID_LATE_FIELD_NUMBER: _builtins.int
     standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType
     """ACTIVE, or why there is no next order."""
+    paid_late: _builtins.bool
+    """It had lapsed before (OrderLapsed): its units have to be held again."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -311,10 +318,11 @@ class OrderConfirmed(_message.Message):
         pay_time: _timestamp_pb2.Timestamp | None = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
         standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType = ...,
+        paid_late: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "lines", b"lines", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "lines", b"lines", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +398,7 @@ class OrderLapsed(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
+    LATE_PAYMENT_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     payment_method_blocked: _builtins.bool
     """Its payment method was declined for good, which the customer hears once for all orders
     (recurring.payments.v1.PaymentMethodBlocked).
@@ -398,16 +407,23 @@ class OrderLapsed(_message.Message):
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_scheduler_pb2.OrderReason.ValueType]: ...
+    @_builtins.property
+    def late_payment_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be paid all the same: the customer hears of it by
+        recurring.payments.v1.PaymentOverdue. Absent: it is over for good.
+        """
+
     def __init__(
         self,
         *,
         ref: Global___OrderRef | None = ...,
         reasons: _abc.Iterable[_scheduler_pb2.OrderReason.ValueType] | None = ...,
         payment_method_blocked: _builtins.bool = ...,
+        late_payment_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["late_payment_until_time", b"late_payment_until_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_method_blocked", b"payment_method_blocked", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_payment_until_time", b"late_payment_until_time", "payment_method_blocked", b"payment_method_blocked", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -129,6 +129,8 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """
     NO_SLOT: _OrderReason.ValueType  # 41
     """A service has no free slot on the day of the cycle, nor on another that it may be moved to."""
+    PAID_LATE: _OrderReason.ValueType  # 50
+    """PAID: the order had lapsed, and was paid all the same (SchedulerSettings.late_payment_days)."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -181,6 +183,8 @@ takes, and not charged before.
 """
 NO_SLOT: OrderReason.ValueType  # 41
 """A service has no free slot on the day of the cycle, nor on another that it may be moved to."""
+PAID_LATE: OrderReason.ValueType  # 50
+"""PAID: the order had lapsed, and was paid all the same (SchedulerSettings.late_payment_days)."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final
@@ -687,22 +691,29 @@ class SchedulerSettings(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     UNPAID_POLICY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LATE_PAYMENT_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/schedulerSettings`; each merchant has one."""
     unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType
     """What the next cycle does while an order of the same standing order is unpaid. Default: GO_ON."""
     etag: _builtins.str
     """Changes with every change (AIP-154)."""
+    late_payment_days: _builtins.int
+    """For so many days an order that lapsed unpaid can still be paid: not confirmed in time, or declined. It is
+    PAID then, with the reason PAID_LATE. 0 to 60; 0, the default: never. An order keeps what held when it
+    fell due. An order of services with slots never can, since its day is over.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType = ...,
         etag: _builtins.str = ...,
+        late_payment_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "unpaid_policy", b"unpaid_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "late_payment_days", b"late_payment_days", "name", b"name", "unpaid_policy", b"unpaid_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1208,7 +1219,7 @@ class Order(_message.Message):
         HELD: Order._State.ValueType  # 5
         """Waits for something to be put right; checked again by itself until its window ends."""
         LAPSED: Order._State.ValueType  # 6
-        """Final: it ended without payment."""
+        """It ended without payment. Final, unless it can be paid late (`late_payment_until_time`)."""
         CANCELLED: Order._State.ValueType  # 7
         """Final."""
 
@@ -1224,7 +1235,7 @@ class Order(_message.Message):
     HELD: Order.State.ValueType  # 5
     """Waits for something to be put right; checked again by itself until its window ends."""
     LAPSED: Order.State.ValueType  # 6
-    """Final: it ended without payment."""
+    """It ended without payment. Final, unless it can be paid late (`late_payment_until_time`)."""
     CANCELLED: Order.State.ValueType  # 7
     """Final."""
 
@@ -1242,6 +1253,7 @@ class Order(_message.Message):
     NOTICE_TIME_FIELD_NUMBER: _builtins.int
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     PAY_TIME_FIELD_NUMBER: _builtins.int
+    LATE_PAYMENT_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     SHIP_TO_FIELD_NUMBER: _builtins.int
@@ -1279,7 +1291,7 @@ class Order(_message.Message):
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___OrderReason.ValueType]:
-        """Why it is SKIPPED, HELD, LAPSED or CANCELLED."""
+        """Why it is SKIPPED, HELD, LAPSED or CANCELLED; of one that is PAID, that it was late."""
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]: ...
@@ -1301,6 +1313,10 @@ class Order(_message.Message):
 
     @_builtins.property
     def pay_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def late_payment_until_time(self) -> _timestamp_pb2.Timestamp:
+        """LAPSED: until when the customer can pay it all the same; absent: not, or not any more."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1326,6 +1342,7 @@ class Order(_message.Message):
         notice_time: _timestamp_pb2.Timestamp | None = ...,
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
         pay_time: _timestamp_pb2.Timestamp | None = ...,
+        late_payment_until_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         ship_to: _postal_address_pb2.PostalAddress | None = ...,
@@ -1335,9 +1352,9 @@ class Order(_message.Message):
         billing_mode: Global___BillingMode.ValueType = ...,
         mandate: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "moved_from_date", b"moved_from_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "late_payment_until_time", b"late_payment_until_time", "local_date", b"local_date", "moved_from_date", b"moved_from_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "mandate", b"mandate", "moved_from_date", b"moved_from_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "region_code", b"region_code", "ship_to", b"ship_to", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "late_payment_until_time", b"late_payment_until_time", "lines", b"lines", "local_date", b"local_date", "mandate", b"mandate", "moved_from_date", b"moved_from_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "region_code", b"region_code", "ship_to", b"ship_to", "state", b"state", "tax_id", b"tax_id", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

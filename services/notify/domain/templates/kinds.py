@@ -130,8 +130,37 @@ class PaymentReminder:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PaymentOverdue:
+    """An order ended without payment, and can be paid late."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_OVERDUE
+    title: str
+    time_zone: str
+    amount: Money
+    expire_time: datetime
+    link_uri: str = ""
+
+    def wording(self) -> Wording:
+        """Says that it ended, and until when it can be had all the same."""
+        title, amount = title_text(self.title), money_text(self.amount)
+        until = time_text(self.expire_time, self.time_zone)
+        subject = f"Not paid: {title}"
+        if self.link_uri:
+            return _ask_by_link("Order ended. Still want it? Confirm", subject, self, self.link_uri)
+        return say(
+            subject,
+            f"Your order {title} has ended without payment.",
+            f"To have it all the same, pay {amount} in your account by {until}.",
+            "If you do not, nothing is charged.",
+        )
+
+
 def _ask_by_link(
-    act: str, subject: str, request: PaymentRequest | PaymentReminder, link_uri: str
+    act: str,
+    subject: str,
+    request: PaymentRequest | PaymentReminder | PaymentOverdue,
+    link_uri: str,
 ) -> Wording:
     """What asks for a payment by a link; a link leaves room for little else."""
     title, amount = title_text(request.title, short=True), money_text(request.amount)

@@ -179,6 +179,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
     "TAX_UNAVAILABLE": "its taxes are not known yet",
     "NO_SLOT": "no slot is free on its day",
+    "PAID_LATE": "it was paid after it had ended",
 })  # fmt: skip
 
 

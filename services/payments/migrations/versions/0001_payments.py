@@ -156,6 +156,8 @@ CREATE TABLE charges (
     -- What it is for: products with their net amounts and taxes; and where that is delivered to.
     lines                   jsonb       NOT NULL DEFAULT '[]',
     region_code             text        NOT NULL DEFAULT '',
+    -- For so many days it can be paid late, once it was not paid in time; 0: not at all.
+    late_payment_days       integer     NOT NULL DEFAULT 0 CHECK (late_payment_days >= 0),
     create_time             timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
@@ -184,8 +186,11 @@ CREATE TABLE charges (
     next_reminder_time      timestamptz,
     -- What credit pays of it: reserved while it is IN_FLIGHT, used once it has SUCCEEDED.
     credit_minor            bigint      NOT NULL DEFAULT 0,
+    -- Since when it is overdue: its order lapsed then, and can be paid late.
+    overdue_time            timestamptz,
     update_time             timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, charge),
+    CHECK (overdue_time IS NULL OR late_payment_days > 0),
     CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
     CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL)),
     CHECK (next_reminder_time IS NULL OR state = 'REQUESTED'),
@@ -754,7 +759,7 @@ CREATE VIEW audit_v1.charges AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name,
            order_name, due_time, state, billing_mode, amount_minor, currency, refusal_reasons,
-           abandon_reason, credit_minor
+           abandon_reason, credit_minor, overdue_time
     FROM charges;
 CREATE VIEW audit_v1.withdrawals AS
     SELECT merchant, customer, charge,
@@ -815,8 +820,10 @@ CREATE VIEW audit_v1.compared AS
     UNION ALL
     SELECT 'final-states-agree', merchant, '', order_name,
            ARRAY[split_part(order_name, '/orders/', 1), customer_name], '', 0,
-           CASE state WHEN 'SUCCEEDED' THEN 'paid' WHEN 'REFUSED' THEN 'unpaid'
-                      WHEN 'ABANDONED' THEN 'unpaid' ELSE 'open' END,
+           -- The order of one that is overdue has lapsed, until it is paid.
+           CASE WHEN state = 'SUCCEEDED' THEN 'paid'
+                WHEN state IN ('REFUSED', 'ABANDONED') OR overdue_time IS NOT NULL THEN 'unpaid'
+                ELSE 'open' END,
            due_time, state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED')
     FROM audit_v1.charges
     UNION ALL

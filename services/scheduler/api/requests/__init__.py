@@ -42,7 +42,7 @@ from services.scheduler.domain.ids import (
 )
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import LAST_DATE
-from services.scheduler.domain.settings import UnpaidPolicy
+from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
 from services.scheduler.domain.standing_order import (
     CycleChange,
     StandingOrder,
@@ -359,7 +359,7 @@ def read_purchase(
 # --- settings --------------------------------------------------------------------------------------
 
 
-def read_settings(message: pb.SchedulerSettings) -> tuple[MerchantId, UnpaidPolicy]:
+def read_settings(message: pb.SchedulerSettings) -> SchedulerSettings:
     """What a merchant's settings are to be."""
     violations = Violations()
     violations.require(
@@ -369,4 +369,5 @@ def read_settings(message: pb.SchedulerSettings) -> tuple[MerchantId, UnpaidPoli
     )
     violations.check()
     policy = pb.SchedulerSettings.UnpaidPolicy.Name(message.unpaid_policy)
-    return read_name(names.SETTINGS, message.name), UnpaidPolicy(policy)
+    merchant = read_name(names.SETTINGS, message.name)
+    return SchedulerSettings(merchant, UnpaidPolicy(policy), message.late_payment_days)

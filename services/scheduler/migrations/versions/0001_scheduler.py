@@ -174,6 +174,8 @@ CREATE TABLE orders (
     notice_time             timestamptz,
     collect_time            timestamptz,
     pay_time                timestamptz,
+    -- LAPSED: until when it can be paid all the same; NULL: it is over for good.
+    late_payment_until_time timestamptz,
     recheck_time            timestamptz,
     held_stage              text,
     -- Whether the customer is asked about a condition.
@@ -195,6 +197,7 @@ CREATE TABLE orders (
                      'CANCELLED')),
     CHECK (state = 'UPCOMING' OR collect_time IS NULL),
     CHECK (state = 'HELD' OR recheck_time IS NULL),
+    CHECK (state = 'LAPSED' OR late_payment_until_time IS NULL),
     -- Never more than the customer was told.
     CHECK (amount_minor <= notified_minor)
 )
@@ -291,6 +294,7 @@ CREATE TABLE scheduler_settings (
     merchant                text        NOT NULL PRIMARY KEY,
     unpaid_policy           text        NOT NULL
                             CHECK (unpaid_policy IN ('GO_ON', 'WAIT', 'PAUSE', 'CANCEL')),
+    late_payment_days       integer     NOT NULL CHECK (late_payment_days BETWEEN 0 AND 60),
     version                 integer     NOT NULL
 );
 
@@ -304,9 +308,9 @@ CREATE VIEW order_rows WITH (security_invoker = true) AS
     SELECT merchant, standing_order, cycle, customer, ship_to, region_code, tax_id, state, title,
            billing_mode, mandate, payment_window, time_zone, items, substitutes, hold_until_time,
            asks_condition, local_date, due_time, notice_lead, lines, currency, notified_minor,
-           amount_minor, charge_not_before_time, notice_time, collect_time, pay_time, recheck_time,
-           held_stage, announcement_count, traceparent, reasons, confirmed_reasons, services,
-           moved_from_date, version, create_time, update_time
+           amount_minor, charge_not_before_time, notice_time, collect_time, pay_time,
+           late_payment_until_time, recheck_time, held_stage, announcement_count, traceparent,
+           reasons, confirmed_reasons, services, moved_from_date, version, create_time, update_time
     FROM orders;
 -- What statements read of a standing order (store/standing_order_rows.py), and what its merchant's
 -- settings mean for it: they are found by their key, row by row, and never read as a whole.
@@ -323,7 +327,9 @@ CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
            dates_changed, paid_order_count,
            last_amount_minor, last_currency, version,
            coalesce((SELECT unpaid_policy = 'WAIT' FROM scheduler_settings AS settings
-                     WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment
+                     WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment,
+           coalesce((SELECT late_payment_days FROM scheduler_settings AS settings
+                     WHERE settings.merchant = standing_orders.merchant), 0) AS late_payment_days
     FROM standing_orders;
 
 CREATE FUNCTION keep_state_change_time() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -410,12 +416,15 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE notify_time IS NOT NULL AND price_change_notices.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
--- A final state stays, whatever arrives late, twice or out of order. A customer's own skip is the one
--- that the customer can take back: the order is then prepared and announced again.
+-- A final state stays, whatever arrives late, twice or out of order, with two ways out. A customer can
+-- take back their own skip: the order is then prepared and announced again. An order that lapsed can be
+-- paid late while it has the time until which that is open.
 CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
     WHEN (OLD.state IN ('PAID', 'SKIPPED', 'LAPSED', 'CANCELLED') AND NEW.state <> OLD.state
           AND NOT (OLD.state = 'SKIPPED' AND OLD.reasons = '{SKIPPED_BY_CUSTOMER}'
-                   AND NEW.state = 'HELD'))
+                   AND NEW.state = 'HELD')
+          AND NOT (OLD.state = 'LAPSED' AND OLD.late_payment_until_time IS NOT NULL
+                   AND NEW.state = 'PAID'))
     EXECUTE FUNCTION refuse_regress();
 
 CREATE VIEW audit_v1.standing_orders AS
@@ -431,7 +440,7 @@ CREATE VIEW audit_v1.orders AS
            customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
            local_date, due_time, state, reasons,
            billing_mode, notified_minor, amount_minor, currency, charge_not_before_time, notice_time,
-           pay_time,
+           pay_time, late_payment_until_time,
            is_moved AS moved
     FROM orders;
 -- What the units are held of, for an order that is to be paid or was.
@@ -459,12 +468,13 @@ CREATE VIEW audit_v1.order_slots AS
 CREATE VIEW audit_v1.compared AS
     SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, name AS subject,
            ARRAY[standing_order_name, customer_name] AS about, currency, amount_minor, '' AS facts,
-           due_time AS partition_time, state <> 'AWAITING_PAYMENT' AS is_final
+           due_time AS partition_time,
+           state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL AS is_final
     FROM audit_v1.orders WHERE amount_minor IS NOT NULL
     UNION ALL
     SELECT 'final-states-agree', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0,
            CASE state WHEN 'PAID' THEN 'paid' WHEN 'AWAITING_PAYMENT' THEN 'open' ELSE 'unpaid' END,
-           due_time, state <> 'AWAITING_PAYMENT'
+           due_time, state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL
     FROM audit_v1.orders WHERE amount_minor IS NOT NULL
     UNION ALL
     SELECT 'receipt-sent', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0, state,
