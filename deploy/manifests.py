@@ -46,15 +46,15 @@ def render_overlay(name: str) -> str:
     return render(FOLDER / "overlays" / name)
 
 
-def render_component(name: str) -> str:
-    """Return the base with one component and no other; raises ManifestError if it does not build."""
-    folder = RENDERED / "components" / name
+def render_component(name: str, on: str = "base") -> str:
+    """Return the base, or an overlay, with one component more; raises ManifestError like `render`."""
+    folder = RENDERED / "components" / on / name
     folder.mkdir(parents=True, exist_ok=True)
     up = os.path.relpath(FOLDER, folder)
     alone = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [f"{up}/base"],
+        "resources": [f"{up}/{on}"],
         "components": [f"{up}/components/{name}"],
         "images": [{"name": "recurring", "newTag": "0.0.0"}],
     }

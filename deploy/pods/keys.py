@@ -180,6 +180,9 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
     if service == "payments":
         made["recurring_provider_api_key"] = keys.password("provider")
         made["recurring_webhook_secrets"] = wiring.webhook_secret(keys)
+        # The sandbox is both providers.
+        made["recurring_bank_debit_access_token"] = keys.password("provider")
+        made["recurring_bank_debit_webhook_secrets"] = wiring.webhook_secret(keys)
     if service == "notify":
         made["recurring_sms_api_key"] = keys.password("sms")
     return made

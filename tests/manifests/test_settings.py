@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from deploy.manifests import render_component
 from deploy.pods.keys import Secrets
 from sandbox.__main__ import read_settings
 from services.catalog.__main__ import CatalogSettings
@@ -23,7 +25,7 @@ SETTINGS: dict[str, type[RuntimeSettings]] = {
 }
 # Read by libraries, and by what reads the settings.
 OTHER_NAMES = {"PGSSLROOTCERT", "OTEL_EXPORTER_OTLP_ENDPOINT", "RECURRING_SECRETS_FOLDER"}
-# Left out on purpose, and why.
+# Left out on purpose, by one overlay or both, and why.
 LEFT_OUT = {
     "RECURRING_TAX_SERVICE_URL": "a deployment has a tax service only if its merchants want one",
     "RECURRING_TAX_SERVICE_API_KEY": "as its URL",
@@ -129,13 +131,34 @@ def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
             assert environment[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
 
 
+def test_payments_of_production_debit_banks_with_the_component_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = render_component("bank-debits", on="overlays/prod")
+    cluster = Cluster("prod", list(yaml.safe_load_all(rendered)))
+    pod = cluster.pod("payments")
+    for name, value in cluster.environment(pod.main).items():
+        monkeypatch.setenv(name, value)
+    secrets = secret_settings(cluster, pod, pod.main, {})
+    monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
+    monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))
+    keys = written(tmp_path / "platforms", {"jwks.json": '{"keys": []}'}) / "jwks.json"
+    monkeypatch.setenv("RECURRING_AUTH_JWKS_FILE", str(keys))
+    settings = load(PaymentsSettings)
+    assert settings.bank_debit_url == "https://api.gocardless.com"
+    assert settings.bank_debit_access_token.get_secret_value() == SECRET
+    assert settings.bank_debit_webhook_secrets.get_secret_value() == SECRET
+
+
 def test_the_sandbox_starts_with_its_settings(
     dev: Cluster, dev_secrets: Secrets, tmp_path: Path
 ) -> None:
     pod = dev.pod("sandbox")
     environment = dev.environment(pod.main)
     folder = written(tmp_path / "secrets", dev_secrets["sandbox-secrets"])
-    names = ("PROVIDER_API_KEY", "SMS_API_KEY", "WEBHOOK_SECRET")
+    names = (
+        "PROVIDER_API_KEY", "SMS_API_KEY", "WEBHOOK_SECRET", "BANK_API_KEY", "BANK_WEBHOOK_SECRET",
+    )  # fmt: skip
     for name in (f"SANDBOX_{name}_FILE" for name in names):
         environment[name] = environment[name].replace("/etc/sandbox", str(folder))
     settings = read_settings(environment)
@@ -143,6 +166,9 @@ def test_the_sandbox_starts_with_its_settings(
         settings.provider_api_key == dev_secrets["payments-secrets"]["recurring_provider_api_key"]
     )
     assert settings.webhook_secret == dev_secrets["payments-secrets"]["recurring_webhook_secrets"]
+    payments = dev_secrets["payments-secrets"]
+    assert settings.bank_api_key == payments["recurring_bank_debit_access_token"]
+    assert settings.bank_webhook_secret == payments["recurring_bank_debit_webhook_secrets"]
     assert settings.sms_api_key == dev_secrets["notify-secrets"]["recurring_sms_api_key"]
     assert {settings.http_address[1], settings.smtp_address[1]} == set(pod.ports.values())
 
