@@ -100,7 +100,7 @@ faults.register(app)
 
 @app.command("demo", cls=StrictCommand)
 def demo() -> None:
-    """Simulate six months of four customers on the sandbox's clock, then prove the result."""
+    """Simulate six months of five customers on the sandbox's clock, then prove the result."""
     run_to_exit(demo_command.demo())
 
 

@@ -1,1 +1,1 @@
-"""`recurring demo`: four customers over six simulated months, through the public contracts only."""
+"""`recurring demo`: five customers over six simulated months, through the public contracts only."""

@@ -17,12 +17,23 @@ _ATTEMPTS_OF_A_PAYMENT = {
     "Ben": [_ATTEMPT.SUCCEEDED],
     "Cleo": [_ATTEMPT.DECLINED, _ATTEMPT.SUCCEEDED],
     "Dan": [_ATTEMPT.SUCCEEDED],
+    "Eve": [_ATTEMPT.SUCCEEDED],
+}
+# Whose first payment was another, until they mended their card.
+_ATTEMPTS_OF_THE_FIRST = {"Eve": [_ATTEMPT.DECLINED, _ATTEMPT.SUCCEEDED]}
+# What their banks took back: why, whether by themselves, and what became of it.
+_DISPUTES = {
+    "Eve": [
+        ("insufficient_funds", True, payments_pb2.Dispute.LOST),
+        ("unrecognized", False, payments_pb2.Dispute.WON),
+    ]
 }
 _STATES_AT_THE_END = {
     "Ada": scheduler_pb2.StandingOrder.COMPLETED,
     "Ben": scheduler_pb2.StandingOrder.CANCELLED,
     "Cleo": scheduler_pb2.StandingOrder.COMPLETED,
     "Dan": scheduler_pb2.StandingOrder.CANCELLED,
+    "Eve": scheduler_pb2.StandingOrder.COMPLETED,
 }
 
 
@@ -44,6 +55,12 @@ def deviations(outcome: Outcome, expected: Sequence[Expected]) -> Iterator[str]:
     unanswered = paid if who == "Dan" else 0
     if len(outcome.unanswered) != unanswered:
         yield f"{len(outcome.unanswered)} payments of {who} went unanswered, not {unanswered}"
+    disputes = [(it.reason, it.late_failure, it.state) for it in outcome.disputes]
+    if disputes != _DISPUTES.get(who, []):
+        names = [
+            f"{it.reason} {payments_pb2.Dispute.State.Name(it.state)}" for it in outcome.disputes
+        ]
+        yield f"what the bank of {who} took back is {names}"
     if not outcome.messages:
         yield f"{who} got no message"
 
@@ -76,7 +93,8 @@ def _attempts(who: str, outcome: Outcome) -> Iterator[str]:
             continue
         charge = outcome.charge_of(order)
         states = [attempt.state for attempt in charge.attempts] if charge else []
-        if states != _ATTEMPTS_OF_A_PAYMENT[who]:
+        first = _ATTEMPTS_OF_THE_FIRST.get(who) if order.cycle == 1 else None
+        if states != (first or _ATTEMPTS_OF_A_PAYMENT[who]):
             names = [_ATTEMPT.State.Name(state) for state in states]
             yield f"{who}'s order {order.cycle} was paid by the attempts {names}"
 

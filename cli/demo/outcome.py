@@ -9,6 +9,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages
 from cli.demo.participants import Participant, Participants
+from cli.values import from_timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Outcome:
     orders: tuple[scheduler_pb2.Order, ...]
     charges: tuple[payments_pb2.Charge, ...]
     refunds: tuple[payments_pb2.Refund, ...]
+    # The oldest first.
+    disputes: tuple[payments_pb2.Dispute, ...]
     # As the sandbox's phone holds them: `created` and `body`.
     messages: tuple[dict[str, Any], ...]
     unanswered: tuple[UnansweredPayment, ...]
@@ -59,6 +62,15 @@ async def read_outcome(
             "refunds",
         )
     ]
+    disputes = [
+        dispute
+        for charge in charges
+        for dispute in await all_pages(
+            session.payments.ListDisputes,
+            payments_pb2.ListDisputesRequest(parent=session.parent, charge=charge.name),
+            "disputes",
+        )
+    ]
     inbox = await session.sandbox.inbox(participants.phone(participant))
     return Outcome(
         participant=participant,
@@ -68,6 +80,7 @@ async def read_outcome(
         orders=tuple(orders),
         charges=tuple(charges),
         refunds=tuple(refunds),
+        disputes=tuple(sorted(disputes, key=lambda dispute: from_timestamp(dispute.open_time))),
         messages=tuple(
             message for message in inbox if datetime.fromisoformat(message["created"]) >= start
         ),

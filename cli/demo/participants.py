@@ -1,4 +1,4 @@
-"""The participants of the demo: a merchant with three products, and four customers."""
+"""The participants of the demo: a merchant with three products, and five customers."""
 
 import re
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from cli.errors import CommandError
 from cli.names import last_id
 from cli.values import from_minor, to_date, to_duration, to_timestamp
 
-# Ofcom keeps 07700 900000 to 900999 for fiction; each run takes four of them.
+# Ofcom keeps 07700 900000 to 900999 for fiction; each run takes five of them.
 FICTIONAL_PHONE = "+447700900{:03}"
 FICTIONAL_PHONES = 1000
 CEILING_MINOR = 60_00
+FIRST_METHOD = "card"
 _CODE = re.compile(r"\b\d{6}\b")
 _COFFEE = re.compile(r"coffee-(\d+)")
 
@@ -57,8 +58,8 @@ class Participants:
         return f"merchants/{self.merchant}/standingOrders/{self.customer_id(participant)}"
 
     def payment_method(self, participant: Participant) -> str:
-        """The name of the customer's only payment method."""
-        return f"{self.customer(participant)}/paymentMethods/card"
+        """The name of the payment method that the customer signs up with."""
+        return f"{self.customer(participant)}/paymentMethods/{FIRST_METHOD}"
 
     def phone(self, participant: Participant) -> str:
         """The customer's number, which rings in the sandbox only."""
@@ -215,7 +216,7 @@ async def sign_up(session: Session, participants: Participants, participant: Par
     await session.payments.CreatePaymentMethod(
         payments_pb2.CreatePaymentMethodRequest(
             parent=participants.customer(participant),
-            payment_method_id="card",
+            payment_method_id=FIRST_METHOD,
             payment_method=payments_pb2.PaymentMethod(provider_token=participant.card),
             request_id=new_request_id(),
         )
@@ -299,6 +300,10 @@ def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ..
     dan = wish("Dan's coffee", "coffee", 1, plan.DAN_FIRST_DAY)
     dan.schedule.daily.every_days = plan.DAN_EVERY_DAYS
     dan.price_protection.lock.cycle_count = plan.DAN_LOCKED_CYCLES
+    eve = wish("Eve's lenses", "lenses", 1, plan.EVE_FIRST_DAY)
+    eve.schedule.daily.every_days = plan.EVE_EVERY_DAYS
+    eve.schedule.cycle_count = plan.EVE_CYCLES
+
     for coffee in (ada, dan):
         coffee.ship_to.CopyFrom(PostalAddress(region_code=plan.REGION))
 
@@ -326,5 +331,12 @@ def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ..
             "pm_sandbox_timeoutAfterCharge",
             "a bag every 30 days, price locked; his bank charges and does not say so",
             dan,
+        ),
+        Participant(
+            "Eve",
+            4,
+            "pm_card_chargeDeclinedInsufficientFunds",
+            "lenses every 60 days; a card to mend, a bank debit that fails late, a dispute",
+            eve,
         ),
     )

@@ -64,6 +64,17 @@ CLEO_SKIPS_BEFORE = timedelta(hours=24)
 DAN_FIRST_DAY = 8
 DAN_EVERY_DAYS = 30
 DAN_LOCKED_CYCLES = 12
+EVE_FIRST_DAY = 10
+EVE_EVERY_DAYS = 60
+EVE_CYCLES = 3
+# Her first card is declined; she gives another one before it is tried again.
+EVE_MENDS_AFTER = timedelta(hours=3)
+# Her second order is paid from her bank account, and the bank sends it back days after it was paid.
+EVE_ACCOUNT_DAY = 20
+EVE_CARD_DAY = 95
+# She disputes what she paid for her third order, and the merchant answers.
+EVE_DISPUTES_AFTER = timedelta(days=2)
+ANSWERED_AFTER = timedelta(days=3)
 
 BOXES_AT_FIRST = 10
 BOXES_LOW = 4
@@ -120,6 +131,10 @@ class Plan:
         """Every thirty days until he cancels."""
         return _every_days(self.date(DAN_FIRST_DAY), DAN_EVERY_DAYS, self.noon(DAN_CANCEL_DAY))
 
+    def eve_dues(self) -> list[datetime]:
+        """Every sixty days, three times."""
+        return _every_days(self.date(EVE_FIRST_DAY), EVE_EVERY_DAYS, self.end)[:EVE_CYCLES]
+
     def coffee_minor(self, moment: datetime) -> int:
         """What a bag costs a subscriber at a moment, in minor units.
 
@@ -139,6 +154,7 @@ class Plan:
                 for cycle, due in enumerate(self.cleo_dues(), 1)
             ],
             "Dan": [self._dan(due) for due in self.dan_dues()],
+            "Eve": [_paid(due, LENSES_MINOR) for due in self.eve_dues()],
         }
 
     def _ada(self, cycle: int, due: datetime) -> Expected:

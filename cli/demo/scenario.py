@@ -10,9 +10,10 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages, new_request_id
 from cli.demo import plan
-from cli.demo.participants import Participants, restock, set_price
+from cli.demo.participants import FIRST_METHOD, Participants, restock, set_price
 from cli.demo.plan import Plan
 from cli.errors import CommandError
+from cli.names import last_id
 from cli.price_previews import TIMINGS
 from cli.values import format_date, format_money, from_minor, to_date, to_timestamp
 
@@ -38,7 +39,12 @@ class Scenario:
 
     def actions(self) -> list[Action]:
         """All actions, in the order of time."""
-        actions = [*self._of_the_merchant(), *self._of_ben(), *self._of_the_others()]
+        actions = [
+            *self._of_the_merchant(),
+            *self._of_ben(),
+            *self._of_the_others(),
+            *self._of_eve(),
+        ]
         return sorted(actions, key=lambda action: action.time)
 
     def _of_the_merchant(self) -> list[Action]:
@@ -118,6 +124,90 @@ class Scenario:
             Action(noon(plan.DAN_CANCEL_DAY), "Dan", "cancels", lambda: self._cancel("Dan")),
         ]
 
+    def _of_eve(self) -> list[Action]:
+        noon, dues = self._dates.noon, self._dates.eve_dues()
+        return [
+            Action(
+                dues[0] + plan.EVE_MENDS_AFTER,
+                "Eve",
+                "hears that her card was declined, and gives another",
+                lambda: self._replace_method(FIRST_METHOD, "second-card", "pm_card_visa"),
+            ),
+            Action(
+                noon(plan.EVE_ACCOUNT_DAY),
+                "Eve",
+                "pays from her bank account from now on",
+                lambda: self._replace_method(
+                    "second-card", "account", "MD_sandbox_failsAfterConfirmation"
+                ),
+            ),
+            Action(
+                noon(plan.EVE_CARD_DAY),
+                "Eve",
+                "hears that her bank sent the debit back, and pays by card again",
+                lambda: self._replace_method("account", "third-card", "pm_card_mastercard"),
+            ),
+            Action(
+                dues[-1] + plan.EVE_DISPUTES_AFTER,
+                "Eve",
+                "does not know the payment any more, and disputes it at her bank",
+                self._dispute_eve,
+            ),
+            Action(
+                dues[-1] + plan.ANSWERED_AFTER,
+                "merchant",
+                "answers with her consent, the notice and the attempts",
+                self._answer_dispute,
+            ),
+        ]
+
+    async def _replace_method(self, method: str, successor: str, token: str) -> None:
+        """Put a card or an account in the place of what Eve pays with."""
+        customer = self._cast.customer(self._cast.participant("Eve"))
+        kinds = payments_pb2.PaymentMethod
+        wanted = payments_pb2.PaymentMethod(
+            provider_token=token, kind=kinds.BANK_DEBIT if token.startswith("MD") else kinds.CARD
+        )
+        await self._session.payments.ReplacePaymentMethod(
+            payments_pb2.ReplacePaymentMethodRequest(
+                name=f"{customer}/paymentMethods/{method}",
+                payment_method_id=successor,
+                payment_method=wanted,
+                request_id=new_request_id(),
+            )
+        )
+
+    async def _dispute_eve(self) -> None:
+        charge = (await self._charges_of("Eve"))[-1]
+        payment = charge.attempts[-1].provider_payment
+        await self._session.sandbox.post(
+            "/provider/disputes", {"payment_intent": payment, "reason": "unrecognized"}
+        )
+
+    async def _answer_dispute(self) -> None:
+        charge = (await self._charges_of("Eve"))[-1]
+        request = payments_pb2.ListDisputesRequest(parent=self._session.parent, charge=charge.name)
+        [dispute] = await all_pages(self._session.payments.ListDisputes, request, "disputes")
+        await self._session.payments.SubmitDisputeEvidence(
+            payments_pb2.SubmitDisputeEvidenceRequest(
+                name=dispute.name,
+                # What has the sandbox's bank decide for the merchant, as in Stripe's test mode.
+                text="winning_evidence",
+                request_id=new_request_id(),
+            )
+        )
+
+    async def _charges_of(self, first_name: str) -> list[payments_pb2.Charge]:
+        """What a customer has paid, the order that was due last at the end."""
+        request = payments_pb2.ListChargesRequest(
+            parent=self._cast.customer(self._cast.participant(first_name)),
+            state=payments_pb2.Charge.SUCCEEDED,
+        )
+        charges = await all_pages(self._session.payments.ListCharges, request, "charges")
+        if not charges:
+            raise CommandError(f"{first_name} has paid nothing yet")
+        return sorted(charges, key=lambda charge: int(last_id(charge.order)))
+
     async def _preview_rise(self, coffee: str) -> str:
         """Say whom the rise would touch."""
         draft = catalog_pb2.Price(
@@ -159,13 +249,7 @@ class Scenario:
             )
 
     async def _refund_ada(self) -> None:
-        ada = self._cast.participant("Ada")
-        request = payments_pb2.ListChargesRequest(
-            parent=self._cast.customer(ada), state=payments_pb2.Charge.SUCCEEDED
-        )
-        paid = await all_pages(self._session.payments.ListCharges, request, "charges")
-        if not paid:
-            raise CommandError("Ada has paid nothing that could be given back")
+        paid = await self._charges_of("Ada")
         await self._session.payments.CreateRefund(
             payments_pb2.CreateRefundRequest(
                 parent=paid[-1].name,

@@ -18,7 +18,7 @@ from cli.payments import describe_attempt
 from cli.schedules import describe_schedule
 from cli.values import format_minor, format_moment, format_money, from_timestamp, to_minor
 
-_STYLES = {"SMS": "green", "card": "magenta", "order": "bold"}
+_STYLES = {"SMS": "green", "card": "magenta", "bank": "cyan", "order": "bold"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ def timeline(outcome: Outcome) -> list[Entry]:
         *_lost_answers(outcome),
         *_attempts(outcome),
         *_refunds(outcome),
+        *_disputes(outcome),
         *_orders(outcome),
         *_messages(outcome),
     ]
@@ -90,6 +91,20 @@ def _refunds(outcome: Outcome) -> Iterator[Entry]:
         state = payments_pb2.Refund.State.Name(refund.state)
         text = f"refund of {format_money(refund.amount)} ({refund.note}): {state}"
         yield Entry(from_timestamp(refund.create_time), 1, "card", text)
+
+
+def _disputes(outcome: Outcome) -> Iterator[Entry]:
+    for dispute in outcome.disputes:
+        amount = format_money(dispute.amount)
+        if dispute.late_failure:
+            text = f"sent {amount} back by itself: {dispute.reason}"
+            yield Entry(from_timestamp(dispute.open_time), 1, "bank", text)
+            continue
+        text = f"takes {amount} back for its customer: {dispute.reason}"
+        yield Entry(from_timestamp(dispute.open_time), 1, "bank", text)
+        if dispute.HasField("close_time"):
+            state = payments_pb2.Dispute.State.Name(dispute.state)
+            yield Entry(from_timestamp(dispute.close_time), 1, "bank", f"dispute {state}")
 
 
 def _orders(outcome: Outcome) -> Iterator[Entry]:

@@ -1,5 +1,7 @@
 """The demo ends well, whatever is killed while it plays."""
 
+import re
+
 import pytest
 
 from deploy.embedded.stack import EmbeddedStack
@@ -17,12 +19,27 @@ PARTS_AT_WORK = [
     ("catalog", "OrderConfirmed"),
 ]
 LINES_BETWEEN_KILLS = 20
+# A card that is mended, a bank debit that fails late, a dispute, in the order in which they are told.
+EVES_STEPS = [
+    "insufficient_funds, again",
+    "hears that her card was declined, and gives another",
+    "29.90 EUR, attempt 2",
+    "pays from her bank account",
+    "29.90 EUR sent back by the bank, insufficient_funds",
+    "hears that her bank sent the debit back",
+    "disputes it at her bank",
+    "29.90 EUR disputed, unrecognized",
+    "answers with her consent",
+    "29.90 EUR WON",
+]
 
 
 def test_the_demo_plays_and_the_proof_holds(recurring: Recurring) -> None:
     played = recurring.run("demo")
     assert played.stdout.splitlines()[-1:] == ["demo: ok"], played.stdout[-4000:]
     assert played.returncode == 0
+    in_order = ".*".join(map(re.escape, EVES_STEPS))
+    assert re.search(in_order, played.stdout, re.DOTALL), played.stdout
 
 
 @pytest.mark.faults

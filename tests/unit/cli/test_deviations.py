@@ -59,6 +59,7 @@ AS_PLANNED = Outcome(
             create_time=to_timestamp(ADA[0].due_time),
         ),
     ),
+    disputes=(),
     messages=({"created": "2026-01-28T07:45:00Z", "body": "Hi Ada!"},),
     unanswered=(),
 )
