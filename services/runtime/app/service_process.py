@@ -29,7 +29,7 @@ from services.runtime.app.settings import load, settings_may_change
 from services.runtime.app.shutdown import shutdown_requested, wait_for_shutdown
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db import digests, revisions, schema
-from services.runtime.db.due_work import DueTimes, step
+from services.runtime.db.due_work import DueWorkers
 from services.runtime.db.leases import RENEW_SECONDS, BucketLeases
 from services.runtime.db.schema import SchemaMisfitError
 from services.runtime.errors import SettingsError
@@ -221,20 +221,10 @@ def _workers(
         digests.DEADLINE_SECONDS,
     )
     buckets.export()
-    clock, deadline_seconds = runtime.clock, buckets.lease.step_deadline_seconds
-    due_times = DueTimes(runtime.database)
-    due_work = [
-        WorkerLoop(
-            due.worker,
-            clock,
-            partial(step, due_times, clock, buckets, due),
-            deadline_seconds=deadline_seconds,
-        )
-        for due in components.due_work
-    ]
+    clock = runtime.clock
     return Workers([
         PeriodicWorker("leases", clock, buckets.renew, RENEW_SECONDS),
-        *due_work,
+        DueWorkers(runtime.database, clock, buckets, components.due_work),
         WorkerLoop("relay", clock, messaging.relay.step, deadline_seconds=STEP_DEADLINE_SECONDS),
         PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
         *map(periodic, (keep_digests, *components.periodic_work)),

@@ -178,15 +178,15 @@ class BucketLeases:
         return self._lease
 
     @property
-    def count(self) -> int:
-        """How many buckets steps may work on now."""
-        return len(self._usable())
+    def buckets(self) -> frozenset[int]:
+        """The buckets that steps may work on now."""
+        return self._usable()
 
     def export(self) -> None:
         """Export the number of buckets as a metric."""
         metrics.gauge(
             "recurring.buckets.leased", "{bucket}", "Buckets of due work that the process leases",
-            lambda: [Observation(self.count)],
+            lambda: [Observation(len(self.buckets))],
         )  # fmt: skip
 
     @asynccontextmanager

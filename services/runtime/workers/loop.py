@@ -41,7 +41,9 @@ class Step:
 class Worker(Protocol):
     """Background work that runs until it is cancelled."""
 
-    activity: int
+    @property
+    def activity(self) -> int:
+        """A number that grows with its work."""
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -71,6 +73,8 @@ class WorkerLoop:
         self.name = name
         self._poll_seconds = poll_seconds
         self.activity = 0
+        # Whether it waits for work, and not in the middle of a step or after one that failed.
+        self.is_idle = False
         self._clock = clock
         self._step = step
         self._deadline_seconds = deadline_seconds
@@ -126,7 +130,9 @@ class WorkerLoop:
                     if not future.done():
                         future.set_result(step.wake_at)
             if not step.worked:
+                self.is_idle = True
                 await self._idle(step)
+                self.is_idle = False
 
     def _measure(self, outcome: str, started: float) -> None:
         metrics.STEP_SECONDS.record(
