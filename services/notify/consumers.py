@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.notify.application.notices import Draft, create_notices
 from services.notify.domain.notices import BillingMode, PriceNotice, Promise
 from services.notify.domain.templates import kinds
-from services.notify.domain.templates.wording import Line, Tax
+from services.notify.domain.templates.lines import Line, Promotion, Tax
 from services.notify.names import NOTICE
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
@@ -423,7 +423,7 @@ def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
             from_money(line.gross_amount),
             tuple(product.title or product.product for product in line.replaced),
             tuple(
-                (step.promotion_title, from_money(step.amount))
+                Promotion(step.promotion_title, from_money(step.amount))
                 for step in line.adjustments
                 if step.promotion
             ),

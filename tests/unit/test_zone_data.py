@@ -25,10 +25,12 @@ READERS = {
         f"print(local_to_utc(date(2027, 1, 15), time(10), {ZONE!r}))"
     ),
     "a notice": (
-        "from services.notify.domain.templates.wording import time_text\n"
+        "from services.notify.domain.templates.variables import Moment\n"
+        "from services.notify.domain.templates.language import language\n"
         "from datetime import UTC, datetime\n"
         f"moment = datetime.fromisoformat({DUE!r})\n"
-        f"print(moment if time_text(moment, {ZONE!r}).endswith('10:00') else 'another hour')"
+        f"shown = str(Moment(moment, {ZONE!r}, language('en')))\n"
+        "print(moment if shown.endswith('10:00') else 'another hour')"
     ),
     "the audit": (
         "from cli.prove.calendar import due_times\n"

@@ -27,7 +27,7 @@ def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpda
         "email": contact.email,
         "sms_receipts_muted": contact.preferences.sms_receipts_muted,
         "email_muted": contact.preferences.email_muted,
-        "locale": canonical_locale(contact.locale) if contact.locale else "",
+        "locale": canonical_locale(contact.locale),
         "time_zone": contact.time_zone,
     }
     violations = Violations()
@@ -77,6 +77,16 @@ def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:
     require_within(violations, "subject_resource", request.subject_resource, key.merchant)
     violations.check()
     return key
+
+
+def read_locale(tag: str, field: str) -> str:
+    """A canonical locale; empty if none is given."""
+    locale = canonical_locale(tag)
+    violations = Violations()
+    if tag and not locale:
+        violations.add(field, "is no language that CLDR has", "LOCALE_UNKNOWN")
+    violations.check()
+    return locale
 
 
 def read_kind(number: int) -> NoticeKind:

@@ -4,6 +4,8 @@ from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import PhoneCode, mask_phone
+from services.notify.domain.templates.rendering import Text
+from services.notify.domain.templates.segments import segments
 from services.notify.names import CONTACT, NOTICE
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_timestamp
 
@@ -29,6 +31,18 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
 def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
     """Until when the code can be used; nothing of the code."""
     return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(code.expire_time))
+
+
+def preview_response(sms: Text, email: Text) -> notify_pb2.PreviewNoticeResponse:
+    """What a notice says on each channel, and what its SMS takes."""
+    taken = segments(sms.text)
+    return notify_pb2.PreviewNoticeResponse(
+        sms_text=sms.text,
+        email_subject=email.subject,
+        email_text=email.text,
+        sms_encoding=notify_pb2.SmsEncoding.Value(taken.encoding),
+        sms_segment_count=taken.segment_count,
+    )
 
 
 def notice_message(notice: Notice) -> notify_pb2.Notice:

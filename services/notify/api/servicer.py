@@ -6,10 +6,11 @@ from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from services.notify.api import requests, responses
 from services.notify.application import contacts, phones
 from services.notify.application.rendering import with_texts
+from services.notify.domain.notices import Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
-from services.notify.domain.templates.wording import render
+from services.notify.domain.templates.rendering import rendered_as_shipped
 from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE
 from services.notify.store import contacts as contact_store
 from services.notify.store import notices as notice_store
@@ -171,10 +172,14 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.PreviewNoticeRequest, _context: object
     ) -> notify_pb2.PreviewNoticeResponse:
         read_name(MERCHANT, request.parent)
-        texts = render(EXAMPLES[requests.read_kind(request.kind)], EXAMPLE_DISPLAY_NAME)
-        return notify_pb2.PreviewNoticeResponse(
-            sms_text=texts.sms, email_subject=texts.email_subject, email_text=texts.email
+        locale = requests.read_locale(request.locale, "locale")
+        sms, email = (
+            rendered_as_shipped(
+                EXAMPLES[requests.read_kind(request.kind)], channel, locale, EXAMPLE_DISPLAY_NAME
+            )
+            for channel in (Channel.SMS, Channel.EMAIL)
         )
+        return responses.preview_response(sms, email)
 
     # --- audit ----------------------------------------------------------------------------------
 

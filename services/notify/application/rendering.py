@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 
-from services.notify.domain.locales import DEFAULT_LOCALE
 from services.notify.domain.notices import Addressee, Channel, Delivery, Facts, Notice
 from services.notify.domain.templates.phones import PhoneCode
-from services.notify.domain.templates.wording import Template, render
+from services.notify.domain.templates.rendering import rendered_as_shipped
+from services.notify.domain.templates.shipped import shipped_locale
 from services.notify.store.attempts import Outgoing
 
 
 def outgoing_with_text(outgoing: Outgoing) -> Outgoing:
     """A delivery that is due, with its text: that of its first attempt, if there was one."""
-    delivery = _rendered(outgoing.delivery, outgoing.notice.facts, outgoing.display_name)
+    addressee = Addressee(outgoing.display_name, outgoing.locale)
+    delivery = _rendered(outgoing.delivery, outgoing.notice.facts, addressee)
     is_new = delivery.text != outgoing.delivery.text
     return replace(outgoing, delivery=delivery, text_is_new=is_new)
 
@@ -20,27 +21,22 @@ def text_to_send(outgoing: Outgoing) -> str:
     """What the customer reads: the text, with the one-time code if there is one."""
     facts, code = outgoing.notice.facts, outgoing.delivery.secret_text
     if isinstance(facts, PhoneCode) and code is not None:
-        return render(replace(facts, code=code), "").sms
+        locale = outgoing.delivery.locale
+        return rendered_as_shipped(replace(facts, code=code), Channel.SMS, locale, "").text
     return outgoing.delivery.text
 
 
 def with_texts(notice: Notice, addressee: Addressee) -> Notice:
     """A notice with the texts that would be sent now of what has not been sent."""
     deliveries = tuple(
-        _rendered(delivery, notice.facts, addressee.display_name) for delivery in notice.deliveries
+        _rendered(delivery, notice.facts, addressee) for delivery in notice.deliveries
     )
     return replace(notice, deliveries=deliveries)
 
 
-def _rendered(delivery: Delivery, facts: Facts | None, display_name: str) -> Delivery:
+def _rendered(delivery: Delivery, facts: Facts | None, addressee: Addressee) -> Delivery:
     if delivery.text or facts is None:
         return delivery
-    assert isinstance(facts, Template)  # noqa: S101 - all kinds have words
-    texts = render(facts, display_name)
-    sms = delivery.channel is Channel.SMS
-    return replace(
-        delivery,
-        subject="" if sms else texts.email_subject,
-        text=texts.sms if sms else texts.email,
-        locale=DEFAULT_LOCALE,
-    )
+    name, locale = addressee.display_name, addressee.locale
+    text = rendered_as_shipped(facts, delivery.channel, locale, name)
+    return replace(delivery, subject=text.subject, text=text.text, locale=shipped_locale(locale))

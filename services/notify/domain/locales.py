@@ -17,6 +17,8 @@ _SCRIPT_LETTERS = 4
 @lru_cache(_LOCALES_CACHED_MAX)
 def canonical_locale(tag: str) -> str:
     """A tag as it is written, for example "zh-Hant-TW" for "zh-tw"; empty if nobody speaks that."""
+    if not tag:
+        return ""
     try:
         return _tag(Locale.parse(tag, sep="-"))
     except (UnknownLocaleError, ValueError):

@@ -12,8 +12,8 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.application.notices import Draft
 from services.notify.consumers import READERS, order_skipped, order_upcoming
-from services.notify.domain.notices import BillingMode, Promise
-from services.notify.domain.templates.wording import Template, render
+from services.notify.domain.notices import BillingMode, Channel, Promise
+from services.notify.domain.templates.rendering import rendered_as_shipped
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -55,8 +55,8 @@ def sms(message: Message) -> str:
 
 
 def text_of(made: Draft) -> str:
-    assert isinstance(made.facts, Template)
-    return render(made.facts, "Ann").sms
+    assert made.facts is not None
+    return rendered_as_shipped(made.facts, Channel.SMS, "", "Ann").text
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def text_of(made: Draft) -> str:
             payments.PaymentRequested(
                 ref=CHARGE, expire_time=to_timestamp(DUE), link_uri="https://pay.test/t"
             ),
-            ("Please confirm your payment of 12.50 EUR for Coffee by Sat 31 Jan 2026, 09:00: "
+            ("Hi Ann! Please confirm your payment of 12.50 EUR for Coffee by Sat 31 Jan 2026, 09:00: "
             "https://pay.test/t Otherwise nothing is charged."),
         ),
         (

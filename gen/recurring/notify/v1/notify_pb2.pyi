@@ -156,6 +156,32 @@ PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
+class _SmsEncoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SmsEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SmsEncoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SMS_ENCODING_UNSPECIFIED: _SmsEncoding.ValueType  # 0
+    GSM_7: _SmsEncoding.ValueType  # 1
+    """The GSM 7-bit default alphabet with its extension table (3GPP TS 23.038): 160 characters, or 153 in each
+    of several segments. A character of the extension table counts twice.
+    """
+    UCS_2: _SmsEncoding.ValueType  # 2
+    """UTF-16, for all other characters: 70, or 67 in each of several segments."""
+
+class SmsEncoding(_SmsEncoding, metaclass=_SmsEncodingEnumTypeWrapper):
+    """How the characters of an SMS travel."""
+
+SMS_ENCODING_UNSPECIFIED: SmsEncoding.ValueType  # 0
+GSM_7: SmsEncoding.ValueType  # 1
+"""The GSM 7-bit default alphabet with its extension table (3GPP TS 23.038): 160 characters, or 153 in each
+of several segments. A character of the extension table counts twice.
+"""
+UCS_2: SmsEncoding.ValueType  # 2
+"""UTF-16, for all other characters: 70, or 67 in each of several segments."""
+Global___SmsEncoding: _TypeAlias = SmsEncoding  # noqa: Y015
+
 @_typing.final
 class Contact(_message.Message):
     """How to reach a customer."""
@@ -649,18 +675,22 @@ class PreviewNoticeRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     kind: Global___NoticeKind.ValueType
+    locale: _builtins.str
+    """The language of the customer, as in Contact. Empty: English."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         kind: Global___NoticeKind.ValueType = ...,
+        locale: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "locale", b"locale", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -673,19 +703,27 @@ class PreviewNoticeResponse(_message.Message):
     SMS_TEXT_FIELD_NUMBER: _builtins.int
     EMAIL_SUBJECT_FIELD_NUMBER: _builtins.int
     EMAIL_TEXT_FIELD_NUMBER: _builtins.int
+    SMS_ENCODING_FIELD_NUMBER: _builtins.int
+    SMS_SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     sms_text: _builtins.str
     email_subject: _builtins.str
     email_text: _builtins.str
+    sms_encoding: Global___SmsEncoding.ValueType
+    """How the SMS is encoded."""
+    sms_segment_count: _builtins.int
+    """The number of segments that the SMS is sent in, each of which is paid for."""
     def __init__(
         self,
         *,
         sms_text: _builtins.str = ...,
         email_subject: _builtins.str = ...,
         email_text: _builtins.str = ...,
+        sms_encoding: Global___SmsEncoding.ValueType = ...,
+        sms_segment_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email_subject", b"email_subject", "email_text", b"email_text", "sms_text", b"sms_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email_subject", b"email_subject", "email_text", b"email_text", "sms_encoding", b"sms_encoding", "sms_segment_count", b"sms_segment_count", "sms_text", b"sms_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -175,7 +175,9 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewNotice(self, request, context):
-        """What a kind of notice says, with made-up facts.
+        """What a kind of notice says in a language, with made-up facts.
+
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -81,7 +81,10 @@ class NotifyServiceStub:
     GetNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeRequest, _notify_pb2.Notice]
     """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
-    """What a kind of notice says, with made-up facts."""
+    """What a kind of notice says in a language, with made-up facts.
+
+    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
+    """
     BatchCheckContacts: _aio.UnaryUnaryMultiCallable[_notify_pb2.BatchCheckContactsRequest, _notify_pb2.BatchCheckContactsResponse]
     """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
     `suite`.
@@ -187,7 +190,10 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.PreviewNoticeRequest,
         context: _aio.ServicerContext[_notify_pb2.PreviewNoticeRequest, _abc.Awaitable[_notify_pb2.PreviewNoticeResponse]],
     ) -> _abc.Awaitable[_notify_pb2.PreviewNoticeResponse]:
-        """What a kind of notice says, with made-up facts."""
+        """What a kind of notice says in a language, with made-up facts.
+
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
+        """
 
     @_abc_1.abstractmethod
     def BatchCheckContacts(

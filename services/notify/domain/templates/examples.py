@@ -1,10 +1,10 @@
-"""Made-up data for a preview of each kind of notice."""
+"""Made-up facts of each kind of notice: for previews, and to try templates with."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
-from services.notify.domain.notices import NoticeKind
+from services.notify.domain.notices import Facts, NoticeKind
 from services.notify.domain.templates.kinds import (
     DisputeClosed,
     DisputeOpened,
@@ -28,8 +28,8 @@ from services.notify.domain.templates.kinds import (
     Refund,
     StandingOrderChanged,
 )
+from services.notify.domain.templates.lines import Line, Promotion, Tax
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
-from services.notify.domain.templates.wording import Line, Template
 from services.runtime.money import Money
 
 _DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -39,10 +39,12 @@ _PREVIOUS_AMOUNT = Money(1000, "EUR")
 _TITLE, _ZONE = "Coffee for the office", "Europe/Berlin"
 _LINES = (Line("Espresso, 1 kg", 1, _AMOUNT),)
 EXAMPLE_DISPLAY_NAME = "Ann"
+# Of an order.
+LINES_MAX = 100
 
-EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
-    template.kind: template
-    for template in (
+EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
+    facts.kind: facts
+    for facts in (
         PhoneCode(CODE_LEFT_OUT),
         PhoneChanged("+49*******89"),
         OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,
@@ -69,4 +71,24 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
         DisputeOpened(_TITLE, _AMOUNT, _AMOUNT, inquiry=False, paused=True),
         DisputeClosed(_TITLE, _AMOUNT, _AMOUNT, won=True, late_failure=False, paused=False),
     )
+})  # fmt: skip
+
+# A template has to be short enough for these, too: an order of as many lines as there can be.
+_LONG = "M" * 60
+_MANY = tuple(
+    Line(
+        _LONG, 10_000, Money(10**12, "EUR"), (_LONG,), (Promotion(_LONG, Money(-(10**12), "EUR")),)
+    )
+    for _ in range(LINES_MAX)
+)
+_TAXES = tuple(Tax(_LONG, 190_000, Money(10**12, "EUR")) for _ in range(10))
+LONGEST: Mapping[NoticeKind, tuple[Facts, ...]] = MappingProxyType({
+    NoticeKind.ORDER_UPCOMING: (
+        OrderUpcoming(_LONG, _ZONE, Money(10**14, "EUR"), _AMOUNT, _DUE, pay_on_notice=True,
+                      lines=_MANY, due_time=_MONTH_LATER, taxes=_TAXES,
+                      moved_from=date(2026, 3, 1)),
+    ),
+    NoticeKind.RECEIPT: (
+        Receipt(_LONG, _ZONE, Money(10**14, "EUR"), _DUE, _MONTH_LATER, _MANY, taxes=_TAXES),
+    ),
 })  # fmt: skip

@@ -1,0 +1,236 @@
+"""Templates and facts become texts: an SMS on one line, or an e-mail of paragraphs. Pure.
+
+Compiled templates are kept, so that each version is compiled once.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import regex
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from services.notify.domain.locales import fallbacks
+from services.notify.domain.notices import Channel, Facts, NoticeKind
+from services.notify.domain.templates.checking import FILTERS, Problem, Reason, problems
+from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES, LONGEST
+from services.notify.domain.templates.language import language
+from services.notify.domain.templates.segments import Segments, plain, segments
+from services.notify.domain.templates.shipped import SHIPPED, shipped_locale
+from services.notify.domain.templates.shipped.words import Words
+from services.notify.domain.templates.variables import Day, Moment, Number, Reader, variables
+
+COMPILED_MAX = 2000
+# Of an e-mail; what is longer is a mistake.
+EMAIL_MAX_CHARACTERS = 50_000
+SUBJECT_MAX_CHARACTERS = 200
+# Of an SMS, with titles that are cut as far as they may be.
+SMS_SEGMENTS_MAX = 6
+# A merchant is warned of an SMS of more, since each is paid for.
+SMS_SEGMENTS_WARNED = 3
+SMS_MAX_CHARACTERS = SMS_SEGMENTS_MAX * 160
+# The room for a title, the most first: as much as an SMS leaves for it.
+TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
+_BLANK_LINES = regex.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template as it is written, and the locale that its facts are written in."""
+
+    locale: str
+    # Of an e-mail.
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A notice in words."""
+
+    subject: str
+    text: str
+
+
+class RenderError(ValueError):
+    """A template that cannot be rendered with these facts."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def render(source: Source, words: Words, channel: Channel, facts: Facts, display_name: str) -> Text:
+    """A notice in words, on a channel. Raises RenderError.
+
+    Titles and names of an SMS are cut if it then takes few segments; else only as far as it must be.
+    """
+    fits = ""
+    named = names_of(source.subject) | names_of(source.text)
+    for most in TITLE_MAX_CHARACTERS:
+        reader = Reader(language(source.locale), words.reasons, words.reason_unknown, most)
+        values = reader.values(facts, display_name, named)
+        if channel is Channel.EMAIL:
+            subject = _one_line(_rendered(source.subject, values, SUBJECT_MAX_CHARACTERS * 4))
+            text = _paragraphs(_rendered(source.text, values, EMAIL_MAX_CHARACTERS))
+            return Text(subject[:SUBJECT_MAX_CHARACTERS], text)
+        text = plain(_one_line(_rendered(source.text, values, SMS_MAX_CHARACTERS * 4)))
+        count = segments(text).segment_count
+        if count <= SMS_SEGMENTS_WARNED:
+            return Text("", text)
+        if count <= SMS_SEGMENTS_MAX and not fits:
+            fits = text
+    if fits:
+        return Text("", fits)
+    raise RenderError(
+        Problem(Reason.SEGMENTS_TOO_MANY, f"has more than {SMS_SEGMENTS_MAX} SMS segments")
+    )
+
+
+def rendered_as_shipped(facts: Facts, channel: Channel, locale: str, display_name: str) -> Text:
+    """A notice in words of the suite's own, in its language that is nearest to a locale."""
+    nearest = shipped_locale(locale)
+    shipped = SHIPPED[nearest]
+    template = shipped.templates[facts.kind, channel]
+    # Facts are written as the reader's country does, if its language is the template's.
+    written = locale if locale and nearest in fallbacks(locale) else nearest
+    source = Source(written, template.subject, template.text)
+    return render(source, shipped.words, channel, facts, display_name)
+
+
+def check(kind: NoticeKind, channel: Channel, source: Source) -> Iterator[tuple[str, Problem]]:
+    """What is wrong with a template, by its field: how it is written, then what it makes of facts."""
+    scope = variables(type(EXAMPLES[kind]))
+    parts = {"text": source.text} | ({"subject": source.subject} if source.subject else {})
+    written = [
+        (field, problem)
+        for field, part in parts.items()
+        for problem in problems(part, scope, _ENVIRONMENT)
+    ]
+    yield from written
+    if written:
+        return
+    words = SHIPPED["en"].words
+    for facts in (EXAMPLES[kind], *LONGEST.get(kind, ())):
+        try:
+            text = render(source, words, channel, facts, EXAMPLE_DISPLAY_NAME)
+        except RenderError as error:
+            yield "text", error.problem
+            return
+        if not text.text.strip():
+            yield "text", Problem(Reason.OUTPUT_EMPTY, "says nothing with the facts of an example")
+            return
+
+
+def warnings(text: str) -> list[str]:
+    """What a merchant should know of an SMS before they save its template."""
+    taken = segments(text)
+    if taken.segment_count <= SMS_SEGMENTS_WARNED:
+        return []
+    return [f"takes {taken.segment_count} segments ({taken.encoding}) with the facts of an example"]
+
+
+def segments_of(text: str) -> Segments:
+    """How an SMS travels."""
+    return segments(text)
+
+
+def _rendered(source: str, values: Mapping[str, Any], most_characters: int) -> str:
+    chunks: list[str] = []
+    left = most_characters
+    try:
+        for chunk in compiled(source).generate(values):
+            left -= len(chunk)
+            if left < 0:
+                message = f"makes more than {most_characters} characters"
+                raise RenderError(Problem(Reason.OUTPUT_TOO_LONG, message))
+            chunks.append(chunk)
+    except (TemplateError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, RenderError):
+            raise
+        raise RenderError(Problem(Reason.ELEMENT_NOT_ALLOWED, str(error)[:200])) from error
+    return "".join(chunks)
+
+
+@lru_cache(COMPILED_MAX)
+def compiled(source: str) -> Template:
+    """A template as a program. Raises TemplateError."""
+    return _ENVIRONMENT.from_string(source)
+
+
+@lru_cache(COMPILED_MAX)
+def names_of(source: str) -> frozenset[str]:
+    """The variables that a template names. Raises TemplateError."""
+    return frozenset(find_undeclared_variables(_ENVIRONMENT.parse(source)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _paragraphs(text: str) -> str:
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    return _BLANK_LINES.sub("\n\n", lines).strip("\n") + "\n"
+
+
+# --- filters -------------------------------------------------------------------------------------
+
+
+def _day(value: Any) -> Day | None:  # noqa: ANN401 - of a template
+    if isinstance(value, Moment):
+        return Day(value.local.date(), value.language)
+    return value if isinstance(value, Day) else None
+
+
+def _date_filter(value: Any) -> str:  # noqa: ANN401
+    day = _day(value)
+    return str(day) if day else ""
+
+
+def _day_filter(value: Any) -> str:  # noqa: ANN401
+    day = _day(value)
+    return day.language.day(day.day) if day else ""
+
+
+def _month_filter(value: Any) -> str:  # noqa: ANN401
+    day = _day(value)
+    return day.language.month(day.day) if day else ""
+
+
+def _time_filter(value: Any) -> str:  # noqa: ANN401
+    if not isinstance(value, Moment):
+        return ""
+    return value.language.time(value.local.time())
+
+
+def _percent_filter(value: Any) -> str:  # noqa: ANN401
+    return value.language.percent(value.number) if isinstance(value, Number) else ""
+
+
+def _plural_filter(value: Any, **forms: str) -> str:  # noqa: ANN401
+    return value.language.plural(value.number, forms) if isinstance(value, Number) else ""
+
+
+def _upper_filter(value: Any) -> str:  # noqa: ANN401
+    return str(value).upper()
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=False
+    )
+    environment.globals.clear()
+    environment.filters.clear()
+    environment.tests.clear()
+    known = {
+        "date": _date_filter, "day": _day_filter, "month": _month_filter, "time": _time_filter,
+        "percent": _percent_filter, "plural": _plural_filter, "upper": _upper_filter,
+    }  # fmt: skip
+    environment.filters.update({name: known[name] for name in FILTERS})
+    return environment
+
+
+_ENVIRONMENT = _environment()

@@ -1,0 +1,296 @@
+"""Arabic, which is written from right to left; it is addressed to whoever reads it, in the plural."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+_CARD = "{% if last4 %}بطاقتكم {{ brand }} المنتهية بـ {{ last4 }}{% else %}وسيلة الدفع الخاصة بكم{% endif %}"
+_MORE = '{{ %s | plural(one="وواحد آخر", two="واثنان آخران", few="و# أخرى", many="و# أخرى", other="و# أخرى") }}'
+_CHANGED = (
+    '{% if change == "CREATED" %}تم إعداده{% elif change == "PAUSED" %}متوقف مؤقتا'
+    '{% elif change == "RESUMED" %}يعمل من جديد{% elif change == "CANCELLED" %}ملغى'
+    '{% elif change == "COMPLETED" %}مكتمل{% else %}تغير{% endif %}'
+)
+_SUBSTITUTE = (
+    "{% if substitute %}مع {{ substitute.title }} بدلا من {{ substitute.replaced }}"
+    "{% if substitutes_more %} (" + _MORE % "substitutes_more" + "){% endif %}.{% endif %}"
+)
+
+WORDS = Words(
+    greeting_sms="{% if name %}مرحبا {{ name }}!{% else %}مرحبا!{% endif %}",
+    greeting_email="{% if name %}مرحبا {{ name }}،{% else %}مرحبا،{% endif %}",
+    line=(
+        "{{ line.quantity }} × {{ line.title }}"
+        "{% if line.replaced %} (بدلا من {{ line.replaced }}){% endif %}: {{ line.amount }}"
+        "{% for off in line.promotions %} ({{ off.title }}: {{ off.amount }}){% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }}%"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %}: احتساب عكسي، يسددها العميل'
+        '{% elif tax.not_charged == "EXEMPT" %}: معفى'
+        "{% elif tax.not_charged %}: غير محتسبة"
+        "{% else %}، مشمولة: {{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "رمزكم",
+            (
+                "{{ code }} هو رمزكم لتأكيد هذا الهاتف.",
+                '{{ minutes | plural(one="صالح لمدة دقيقة", two="صالح لمدة دقيقتين", '
+                'few="صالح لمدة # دقائق", many="صالح لمدة # دقيقة", other="صالح لمدة # دقيقة") }}.',
+                "لا تخبروا به أحدا. إن لم تطلبوه فلا حاجة إلى فعل شيء.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "تم تغيير هاتفكم",
+            (
+                "الرسائل المتعلقة بطلباتكم تصل الآن إلى {{ masked_phone }} وليس إلى هذا الهاتف.",
+                "إن لم تغيروه أنتم فأبلغوا المتجر فورا.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "قريبا: {{ title }}",
+            (
+                "طلبكم {{ title }}"
+                "{% if is_late or moved_from %} بتاريخ {{ order_time | date }}{% endif %}"
+                " قيمته {{ amount }}"
+                "{% if amount_changed %} (كانت {{ previous_amount }} في المرة السابقة){% endif %}.",
+                "{% if moved_from %}تم نقله من {{ moved_from | day }} لأنه محجوز بالكامل.{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}سنطلب منكم تأكيده في {{ charge_not_before }} أو بعده."
+                "{% else %}سنخصم المبلغ في {{ charge_not_before }} أو بعده.{% endif %}",
+                "يمكنكم تخطيه أو تغييره في حسابكم قبل ذلك.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "يرجى تأكيد الدفع: {{ title }}",
+            (
+                "يرجى تأكيد دفع {{ amount }} مقابل {{ title }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا ينتهي هذا الطلب ولا يخصم شيء.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "تذكير بالدفع: {{ title }}",
+            (
+                "تذكير: أكدوا دفع {{ amount }} مقابل {{ title }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا ينتهي هذا الطلب ولا يخصم شيء.",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "لم يدفع: {{ title }}",
+            (
+                "انتهى طلبكم {{ title }} دون دفع.",
+                "إن كنتم ما زلتم تريدونه فادفعوا {{ amount }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا فلا يخصم شيء.",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "يطلب بنككم التأكيد: {{ title }}",
+            (
+                "يطلب بنككم تأكيد {{ amount }} مقابل {{ title }} قبل {{ expire_time }}: "
+                "{% if action_uri %}{{ action_uri }}{% else %}في حسابكم{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "رفض الدفع: {{ title }}",
+            (
+                "رفض دفع {{ amount }} مقابل {{ title }}.",
+                "{% if link_uri %}يمكنكم الدفع ببطاقة أخرى: {{ link_uri }}"
+                "{% elif next_attempt_time %}سنحاول مرة أخرى في {{ next_attempt_time }}. "
+                "إن لزم تغيير شيء فغيروه قبل ذلك."
+                "{% else %}يرجى مراجعة وسيلة الدفع في حسابكم.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "يرجى استبدال وسيلة الدفع",
+            (
+                "رفضت نهائيا " + _CARD + "، ولن نحاول بها مجددا.",
+                "لا يمكن دفع أي طلب يستخدمها.",
+                "يرجى إضافة وسيلة أخرى في حسابكم لطلباتكم المتكررة أو سؤال بنككم.",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "وسيلة الدفع ستنتهي قريبا",
+            (
+                _CARD + " صالحة حتى نهاية {{ month | month }}.",
+                "يرجى استبدالها في حسابكم قبل ذلك.",
+                "ستستمر طلباتكم المتكررة بالوسيلة الجديدة.",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "إيصال: {{ title }}",
+            (
+                "دفعتم {{ amount }}{% if tax_amount %} (منها ضريبة {{ tax_amount }}){% endif %}"
+                " مقابل {{ title }} في {{ pay_time }}. شكرا لكم.",
+                _SUBSTITUTE,
+                "{% if next_due_time %}موعد الطلب التالي {{ next_due_time }}؛ "
+                "يمكنكم تغييره أو تخطيه في حسابكم."
+                "{% elif paused %}الطلب المتكرر متوقف مؤقتا: لا طلبات حتى استئنافه."
+                "{% else %}كان هذا آخر طلب.{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "تم التخطي: {{ title }}",
+            (
+                "{% if last_due_time %}"
+                '{{ order_count | plural(two="طلباكم", few="طلباتكم الـ#", many="طلباتكم الـ#", '
+                'other="طلباتكم الـ#") }} {{ title }} من {{ due_time }} إلى {{ last_due_time }} لن تنفذ'
+                "{% else %}طلبكم {{ title }} بتاريخ {{ due_time }} لن ينفذ{% endif %}"
+                ": {{ reasons }}.",
+                "لا يخصم شيء مقابله.",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "قيد الانتظار: {{ title }}",
+            (
+                "طلبكم {{ title }} بتاريخ {{ due_time }} قيد الانتظار: {{ reasons }}.",
+                "{% if customer_decides %}هل تريدونه؟ أكدوا ذلك في حسابكم."
+                "{% elif customer_acts %}يرجى معالجة الأمر في حسابكم."
+                "{% else %}سنراجعه مجددا من تلقاء أنفسنا.{% endif %} لا يخصم شيء في الأثناء.",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "لم يطلب: {{ title }}",
+            (
+                "انتهى طلبكم {{ title }} بتاريخ {{ due_time }} دون دفع: {{ reasons }}.",
+                "لم يخصم شيء مقابله.",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "ملغى: {{ title }}",
+            (
+                "ألغي طلبكم {{ title }} بتاريخ {{ due_time }} لأن طلبه المتكرر "
+                "{% if by_pause %}متوقف مؤقتا{% else %}ملغى{% endif %}.",
+                "لا يخصم شيء مقابله.",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "طلبكم المتكرر {{ title }} " + _CHANGED,
+            (
+                "طلبكم المتكرر {{ title }} "
+                + _CHANGED
+                + "{% if reasons %}: {{ reasons }}{% endif %}."
+                "{% if goes_on and next_due_time %} موعد الطلب التالي {{ next_due_time }}.{% endif %}",
+                "{% if resume_time %}لا يطلب شيء جديد حتى {{ resume_time }} إلا إذا استأنفتموه قبل ذلك."
+                '{% elif change == "CREATED" %}سنخبركم قبل كل طلب. '
+                "يمكنكم إيقافه مؤقتا أو إلغاؤه في حسابكم."
+                '{% elif change == "PAUSED" %}لا يطلب شيء جديد حتى تستأنفوه في حسابكم.'
+                '{% elif change == "RESUMED" %}سنخبركم قبل كل طلب.'
+                '{% elif change == "CANCELLED" %}لن تكون هناك طلبات أخرى.'
+                '{% elif change == "COMPLETED" %}لن تكون هناك طلبات أخرى. شكرا لكم.'
+                "{% else %}يعرض حسابكم الجديد.{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "لم يعد يباع: {{ product_title }}",
+            (
+                "{{ product_title }} في طلبكم المتكرر {{ title }} لم يعد يباع.",
+                "{% if substitute_title %}من الآن تحصلون بدلا منه على {{ substitute_title }} كما وافقتم. "
+                "سنخبركم بسعره مسبقا."
+                "{% else %}يرجى اختيار شيء آخر في حسابكم.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "سعر جديد: {{ product_title }}",
+            (
+                "سيصبح سعر {{ product_title }} في {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}"
+                " {{ amount }} لكل طلب بدلا من {{ previous_amount }} ابتداء من "
+                "{{ first_due_time | date }}.",
+                "{% if is_cheaper %}لا حاجة إلى فعل شيء."
+                "{% else %}إن لم يناسبكم فألغوه أو غيروه في حسابكم قبل ذلك.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "لا سعر جديد: {{ product_title }}",
+            (
+                "أخبرناكم بسعر جديد لـ {{ product_title }} في {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}.",
+                "تم سحب ذلك: يبقى السعر {{ previous_amount }} لكل طلب.",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "سعر {{ title }} محفوظ حتى {{ first_due_time | date }}",
+            (
+                "الأسعار التي نحفظها لكم في {{ title }} تسري على الطلبات قبل {{ first_due_time | date }}.",
+                "بعد ذلك تدفعون سعر اليوم. سنخبركم قبل كل طلب.",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "استرداد: {{ title }}",
+            (
+                "أعدنا إليكم {% if is_part %}{{ refund_amount }} من {% endif %}"
+                "المبلغ المدفوع {{ paid_amount }} مقابل {{ title }}.",
+                "قد يستغرق ظهوره في حسابكم بضعة أيام.",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "اعترضتم على دفعة: {{ title }}",
+            (
+                "{% if inquiry %}يستفسر بنككم منا عن {% else %}أبلغنا بنككم أنكم تعترضون على {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} من {% endif %}"
+                "المبلغ المدفوع {{ paid_amount }} مقابل {{ title }}.",
+                "{% if paused %}لن نخصم شيئا آخر بموجب تفويضكم حتى يحسم الأمر."
+                "{% else %}تستمر طلباتكم في الأثناء.{% endif %}",
+                "إن كان ذلك خطأ فأخبروا بنككم.",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}دفعتكم قائمة{% elif late_failure %}أعادها بنككم{% else %}ردها بنككم{% endif %}"
+            ": {{ title }}",
+            (
+                "{% if won %}اعترضتم على {% else %}أعاد إليكم بنككم {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} من {% endif %}"
+                "المبلغ المدفوع {{ paid_amount }} مقابل {{ title }}"
+                "{% if won %}. حسم الأمر والدفعة قائمة."
+                "{% elif late_failure %}: الطلب غير مدفوع. يرجى التواصل معنا."
+                "{% else %}.{% endif %}",
+                "{% if paused %}لن نخصم شيئا آخر بموجب تفويضكم حتى تسمحوا به من جديد."
+                "{% else %}تستمر طلباتكم.{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "طلبتم تخطيه",
+        "PAUSED": "الطلب المتكرر متوقف مؤقتا",
+        "MISSED": "مضى موعده دون أن نتمكن من التصرف",
+        "DATE_EXCLUDED": "استبعدتم هذا التاريخ",
+        "PRODUCT_UNAVAILABLE": "أحد المنتجات لم يعد يباع",
+        "PRICE_UNAVAILABLE": "أحد المنتجات بلا سعر",
+        "OUT_OF_STOCK": "أحد المنتجات غير متوفر",
+        "PHONE_NOT_BOUND": "هاتفكم غير مؤكد",
+        "MANDATE_NOT_COVERING": "تفويض الخصم لا يغطيه",
+        "NOTICE_UNDELIVERABLE": "لم نتمكن من إبلاغكم به مسبقا",
+        "PAYMENT_REFUSED": "الدفع غير مسموح به",
+        "PAYMENT_DECLINED": "رفض الدفع",
+        "PAYMENT_REQUEST_EXPIRED": "لم يؤكد الدفع في الوقت المحدد",
+        "STANDING_ORDER_CANCELLED": "الطلب المتكرر ملغى",
+        "CONDITION_NOT_MET": "شرط وضعتموه غير متحقق",
+        "HOLD_EXPIRED": "لم يعالج سبب الانتظار في الوقت المحدد",
+        "PURCHASED_ELSEWHERE": "اشتريتم أحد منتجاته من مكان آخر",
+        "PREVIOUS_UNPAID": "الطلب السابق لم يدفع",
+        "PAYMENT_NOT_MADE": "تعذر الدفع في الوقت المحدد",
+        "PAYMENT_METHOD_BLOCKED": "رفضت بطاقته نهائيا",
+        "TAX_UNAVAILABLE": "ضرائبه غير معروفة بعد",
+        "NO_SLOT": "لا موعد متاحا في يومه",
+        "PAID_LATE": "دفع بعد انتهائه",
+        "MANDATE_NOT_FOUND": "تفويض الخصم غير معروف",
+        "MANDATE_REVOKED": "تفويض الخصم مسحوب",
+        "MANDATE_NOT_YET_VALID": "تفويض الخصم لم يسر بعد",
+        "MANDATE_EXPIRED": "انتهى تفويض الخصم",
+        "ABOVE_CHARGE_CEILING": "يتجاوز ما وافقتم عليه للدفعة الواحدة",
+        "ABOVE_MONTH_CEILING": "يتجاوز ما وافقتم عليه للشهر",
+        "CURRENCY_MISMATCH": "تفويض الخصم بعملة أخرى",
+        "MANDATE_LAPSED": "لم يستخدم تفويض الخصم منذ مدة طويلة",
+        "MANDATE_WITHOUT_END": "تفويض الخصم يحتاج إلى تاريخ انتهاء",
+        "MANDATE_PENDING": "تفويض الخصم لم يؤكد بعد",
+        "MANDATE_DISPUTED": "اعترض على دفعة لدى بنككم",
+        "MANDATE_PAUSED": "تفويض الخصم متوقف مؤقتا",
+    },
+    reason_unknown="السبب مبين في حسابكم",
+)

@@ -1,0 +1,312 @@
+"""German, with the formal address."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+_CARD = "{% if last4 %}Ihre Karte {{ brand }} mit den Endziffern {{ last4 }}{% else %}Ihr Zahlungsmittel{% endif %}"
+_MORE = '{{ %s | plural(other="und # weitere") }}'
+_CHANGED = (
+    '{% if change == "CREATED" %}ist eingerichtet{% elif change == "PAUSED" %}ist angehalten'
+    '{% elif change == "RESUMED" %}läuft wieder{% elif change == "CANCELLED" %}ist gekündigt'
+    '{% elif change == "COMPLETED" %}ist beendet{% else %}wurde geändert{% endif %}'
+)
+_SUBSTITUTE = (
+    "{% if substitute %}Mit {{ substitute.title }} statt {{ substitute.replaced }}"
+    "{% if substitutes_more %} (" + _MORE % "substitutes_more" + "){% endif %}.{% endif %}"
+)
+
+WORDS = Words(
+    greeting_sms="{% if name %}Hallo {{ name }}!{% else %}Guten Tag!{% endif %}",
+    greeting_email="{% if name %}Hallo {{ name }},{% else %}Guten Tag,{% endif %}",
+    line=(
+        "{{ line.quantity }} x {{ line.title }}"
+        "{% if line.replaced %} (statt {{ line.replaced }}){% endif %}: {{ line.amount }}"
+        "{% for off in line.promotions %} ({{ off.title }}: {{ off.amount }}){% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }} %"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %}: Steuerschuldnerschaft des Leistungsempfängers'
+        '{% elif tax.not_charged == "EXEMPT" %}: steuerfrei'
+        "{% elif tax.not_charged %}: nicht berechnet"
+        "{% else %} darin: {{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "Ihr Code",
+            (
+                "{{ code }} ist Ihr Code, um dieses Telefon zu bestätigen.",
+                'Er gilt {{ minutes | plural(one="# Minute", other="# Minuten") }}.',
+                "Geben Sie ihn niemandem. Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "Ihr Telefon wurde geändert",
+            (
+                "Nachrichten zu Ihren Bestellungen gehen jetzt an {{ masked_phone }}, "
+                "nicht mehr an dieses Telefon.",
+                "Wenn Sie das nicht waren, sagen Sie bitte sofort dem Geschäft Bescheid.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "Demnächst: {{ title }}",
+            (
+                "Ihre Bestellung {{ title }}"
+                "{% if is_late or moved_from %} vom {{ order_time | date }}{% endif %}"
+                " kostet {{ amount }}"
+                "{% if amount_changed %} (zuletzt {{ previous_amount }}){% endif %}.",
+                "{% if moved_from %}Sie ist verschoben vom {{ moved_from | day }}, "
+                "der ausgebucht ist.{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}Wir bitten Sie frühestens am {{ charge_not_before }} "
+                "um Ihre Bestätigung."
+                "{% else %}Wir buchen frühestens am {{ charge_not_before }} ab.{% endif %}",
+                "Bis dahin können Sie sie in Ihrem Konto auslassen oder ändern.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "Bitte bestätigen Sie Ihre Zahlung für {{ title }}",
+            (
+                "Bitte bestätigen Sie Ihre Zahlung von {{ amount }} für {{ title }} "
+                "bis {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} in Ihrem Konto.{% endif %}",
+                "Sonst endet diese Bestellung, und nichts wird abgebucht.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "Erinnerung: Ihre Zahlung für {{ title }}",
+            (
+                "Erinnerung: Bestätigen Sie Ihre Zahlung von {{ amount }} für {{ title }} "
+                "bis {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} in Ihrem Konto.{% endif %}",
+                "Sonst endet diese Bestellung, und nichts wird abgebucht.",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "Nicht bezahlt: {{ title }}",
+            (
+                "Ihre Bestellung {{ title }} ist ohne Zahlung beendet.",
+                "Wenn Sie sie trotzdem möchten, zahlen Sie {{ amount }} bis {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} in Ihrem Konto.{% endif %}",
+                "Sonst wird nichts abgebucht.",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "Ihre Bank bittet um Bestätigung: {{ title }}",
+            (
+                "Ihre Bank bittet Sie, {{ amount }} für {{ title }} bis {{ expire_time }} "
+                "zu bestätigen: "
+                "{% if action_uri %}{{ action_uri }}{% else %}in Ihrem Konto{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "Zahlung abgelehnt: {{ title }}",
+            (
+                "Ihre Zahlung von {{ amount }} für {{ title }} wurde abgelehnt.",
+                "{% if link_uri %}Sie können mit einer anderen Karte zahlen: {{ link_uri }}"
+                "{% elif next_attempt_time %}Wir versuchen es am {{ next_attempt_time }} noch einmal. "
+                "Wenn etwas zu ändern ist, tun Sie es bitte vorher."
+                "{% else %}Bitte prüfen Sie Ihr Zahlungsmittel in Ihrem Konto.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "Bitte ersetzen Sie Ihr Zahlungsmittel",
+            (
+                _CARD + " wurde endgültig abgelehnt; wir versuchen es damit nicht mehr.",
+                "Keine Bestellung, die es verwendet, kann bezahlt werden.",
+                "Bitte fügen Sie in Ihrem Konto ein anderes hinzu, oder fragen Sie Ihre Bank.",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "Ihr Zahlungsmittel läuft bald ab",
+            (
+                _CARD + " gilt bis Ende {{ month | month }}.",
+                "Bitte hinterlegen Sie vorher in Ihrem Konto ein neues Zahlungsmittel.",
+                "Ihre Daueraufträge laufen damit weiter.",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "Beleg: {{ title }}",
+            (
+                "Sie haben am {{ pay_time }} für {{ title }} {{ amount }} bezahlt"
+                "{% if tax_amount %} (Steuer {{ tax_amount }}){% endif %}. Vielen Dank.",
+                _SUBSTITUTE,
+                "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig; "
+                "ändern oder auslassen können Sie sie in Ihrem Konto."
+                "{% elif paused %}Der Dauerauftrag ist angehalten: "
+                "Es folgt keine Bestellung, bis Sie ihn fortsetzen."
+                "{% else %}Das war die letzte Bestellung.{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "Ausgelassen: {{ title }}",
+            (
+                "{% if last_due_time %}"
+                '{{ order_count | plural(other="Ihre # Bestellungen") }} {{ title }} '
+                "vom {{ due_time }} bis {{ last_due_time }} fallen aus"
+                "{% else %}Ihre Bestellung {{ title }} vom {{ due_time }} fällt aus{% endif %}"
+                ": {{ reasons }}.",
+                "Dafür wird nichts abgebucht.",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "Zurückgestellt: {{ title }}",
+            (
+                "Ihre Bestellung {{ title }} vom {{ due_time }} ist zurückgestellt: {{ reasons }}.",
+                "{% if customer_decides %}Möchten Sie sie? Sagen Sie in Ihrem Konto Ja."
+                "{% elif customer_acts %}Bitte bringen Sie es in Ihrem Konto in Ordnung."
+                "{% else %}Wir prüfen es von selbst wieder.{% endif %} "
+                "Bis dahin wird nichts abgebucht.",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "Nicht bestellt: {{ title }}",
+            (
+                "Ihre Bestellung {{ title }} vom {{ due_time }} ist ohne Zahlung beendet: {{ reasons }}.",
+                "Dafür wurde nichts abgebucht.",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "Storniert: {{ title }}",
+            (
+                "Ihre Bestellung {{ title }} vom {{ due_time }} ist storniert, da ihr Dauerauftrag "
+                "{% if by_pause %}angehalten{% else %}gekündigt{% endif %} ist.",
+                "Dafür wird nichts abgebucht.",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "Ihr Dauerauftrag {{ title }} " + _CHANGED,
+            (
+                "Ihr Dauerauftrag {{ title }} "
+                + _CHANGED
+                + "{% if reasons %}: {{ reasons }}{% endif %}."
+                "{% if goes_on and next_due_time %} "
+                "Die nächste Bestellung ist am {{ next_due_time }} fällig.{% endif %}",
+                "{% if resume_time %}Bis {{ resume_time }} wird nichts Neues bestellt, "
+                "außer Sie setzen ihn vorher fort."
+                '{% elif change == "CREATED" %}Wir sagen Ihnen vor jeder Bestellung Bescheid. '
+                "Anhalten oder kündigen können Sie in Ihrem Konto."
+                '{% elif change == "PAUSED" %}Es wird nichts Neues bestellt, '
+                "bis Sie ihn in Ihrem Konto fortsetzen."
+                '{% elif change == "RESUMED" %}Wir sagen Ihnen vor jeder Bestellung Bescheid.'
+                '{% elif change == "CANCELLED" %}Es folgen keine Bestellungen mehr.'
+                '{% elif change == "COMPLETED" %}Es folgen keine Bestellungen mehr. Vielen Dank.'
+                "{% else %}In Ihrem Konto steht, was neu ist.{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "Nicht mehr im Angebot: {{ product_title }}",
+            (
+                "{{ product_title }} in Ihrem Dauerauftrag {{ title }} wird nicht mehr verkauft.",
+                "{% if substitute_title %}Von nun an bekommen Sie stattdessen {{ substitute_title }}, "
+                "wie vereinbart. Den Preis nennen wir Ihnen vorher."
+                "{% else %}Bitte wählen Sie in Ihrem Konto etwas anderes.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "Neuer Preis: {{ product_title }}",
+            (
+                "{{ product_title }} in {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}"
+                " kostet ab {{ first_due_time | date }} {{ amount }} je Bestellung statt "
+                "{{ previous_amount }}.",
+                "{% if is_cheaper %}Sie brauchen nichts zu tun."
+                "{% else %}Wenn Sie das nicht möchten, kündigen oder ändern Sie vorher "
+                "in Ihrem Konto.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "Kein neuer Preis: {{ product_title }}",
+            (
+                "Wir hatten Ihnen einen neuen Preis für {{ product_title }} in {{ title }} angekündigt"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}.",
+                "Das ist zurückgenommen: Es bleibt bei {{ previous_amount }} je Bestellung.",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "Ihr Preis für {{ title }} gilt bis {{ first_due_time | date }}",
+            (
+                "Die Preise, die wir Ihnen für {{ title }} zugesagt haben, gelten für Bestellungen vor "
+                "{{ first_due_time | date }}.",
+                "Danach zahlen Sie den Tagespreis. Wir sagen Ihnen vor jeder Bestellung Bescheid.",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "Erstattung: {{ title }}",
+            (
+                "{% if is_part %}Wir haben Ihnen von Ihrer Zahlung über {{ paid_amount }} für {{ title }} "
+                "{{ refund_amount }} erstattet."
+                "{% else %}Wir haben Ihnen Ihre Zahlung über {{ paid_amount }} für {{ title }} erstattet."
+                "{% endif %}",
+                "Bis es auf Ihrem Konto steht, kann es einige Tage dauern.",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "Sie widersprechen einer Zahlung: {{ title }}",
+            (
+                "{% if inquiry %}Ihre Bank fragt uns nach{% else %}Ihre Bank meldet uns Ihren Widerspruch "
+                "zu{% endif %}{% if is_part %} {{ dispute_amount }} aus{% endif %} "
+                "Ihrer Zahlung über {{ paid_amount }} für {{ title }}.",
+                "{% if paused %}Bis das geklärt ist, buchen wir unter Ihrer Einwilligung nichts mehr ab."
+                "{% else %}Ihre Bestellungen gehen inzwischen weiter.{% endif %}",
+                "Wenn das ein Irrtum ist, sagen Sie es bitte Ihrer Bank.",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}Ihre Zahlung bleibt bestehen{% elif late_failure %}Von Ihrer Bank zurückgegeben"
+            "{% else %}Von Ihrer Bank erstattet{% endif %}: {{ title }}",
+            (
+                "{% if won %}Sie haben Ihrer Zahlung über {{ paid_amount }} für {{ title }}"
+                "{% if is_part %} in Höhe von {{ dispute_amount }}{% endif %} widersprochen. "
+                "Das ist geklärt, und die Zahlung bleibt bestehen."
+                "{% else %}Ihre Bank hat Ihnen {% if is_part %}{{ dispute_amount }} aus Ihrer Zahlung"
+                "{% else %}Ihre Zahlung{% endif %} über {{ paid_amount }} für {{ title }} "
+                "{% if late_failure %}zurückgegeben: Sie ist nicht bezahlt. Bitte wenden Sie sich an uns."
+                "{% else %}erstattet.{% endif %}{% endif %}",
+                "{% if paused %}Wir buchen unter Ihrer Einwilligung nichts mehr ab, "
+                "bis Sie es wieder erlauben."
+                "{% else %}Ihre Bestellungen gehen weiter.{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "Sie wollten sie auslassen",
+        "PAUSED": "der Dauerauftrag ist angehalten",
+        "MISSED": "der Termin verging, ohne dass wir handeln konnten",
+        "DATE_EXCLUDED": "Sie haben diesen Tag ausgenommen",
+        "PRODUCT_UNAVAILABLE": "ein Produkt wird nicht mehr verkauft",
+        "PRICE_UNAVAILABLE": "ein Produkt hat keinen Preis",
+        "OUT_OF_STOCK": "ein Produkt ist nicht vorrätig",
+        "PHONE_NOT_BOUND": "Ihr Telefon ist nicht bestätigt",
+        "MANDATE_NOT_COVERING": "Ihre Einwilligung zur Abbuchung deckt sie nicht",
+        "NOTICE_UNDELIVERABLE": "wir konnten sie Ihnen nicht ankündigen",
+        "PAYMENT_REFUSED": "die Zahlung war nicht erlaubt",
+        "PAYMENT_DECLINED": "die Zahlung wurde abgelehnt",
+        "PAYMENT_REQUEST_EXPIRED": "die Zahlung wurde nicht rechtzeitig bestätigt",
+        "STANDING_ORDER_CANCELLED": "der Dauerauftrag ist gekündigt",
+        "CONDITION_NOT_MET": "eine von Ihnen gesetzte Bedingung ist nicht erfüllt",
+        "HOLD_EXPIRED": "das Hindernis wurde nicht rechtzeitig behoben",
+        "PURCHASED_ELSEWHERE": "Sie haben ein Produkt daraus anderswo gekauft",
+        "PREVIOUS_UNPAID": "die Bestellung davor ist nicht bezahlt",
+        "PAYMENT_NOT_MADE": "die Zahlung kam nicht rechtzeitig zustande",
+        "PAYMENT_METHOD_BLOCKED": "die Karte wurde endgültig abgelehnt",
+        "TAX_UNAVAILABLE": "die Steuern stehen noch nicht fest",
+        "NO_SLOT": "an diesem Tag ist kein Termin frei",
+        "PAID_LATE": "sie wurde nach ihrem Ende bezahlt",
+        "MANDATE_NOT_FOUND": "Ihre Einwilligung zur Abbuchung ist nicht bekannt",
+        "MANDATE_REVOKED": "Ihre Einwilligung zur Abbuchung ist widerrufen",
+        "MANDATE_NOT_YET_VALID": "Ihre Einwilligung zur Abbuchung gilt noch nicht",
+        "MANDATE_EXPIRED": "Ihre Einwilligung zur Abbuchung ist abgelaufen",
+        "ABOVE_CHARGE_CEILING": "sie kostet mehr, als Sie für eine Zahlung vereinbart haben",
+        "ABOVE_MONTH_CEILING": "sie kostet mehr, als Sie für einen Monat vereinbart haben",
+        "CURRENCY_MISMATCH": "Ihre Einwilligung zur Abbuchung gilt für eine andere Währung",
+        "MANDATE_LAPSED": "Ihre Einwilligung zur Abbuchung wurde zu lange nicht genutzt",
+        "MANDATE_WITHOUT_END": "Ihre Einwilligung zur Abbuchung hat kein Ende und braucht eines",
+        "MANDATE_PENDING": "Ihre Einwilligung zur Abbuchung ist noch nicht bestätigt",
+        "MANDATE_DISPUTED": "einer Zahlung wurde bei Ihrer Bank widersprochen",
+        "MANDATE_PAUSED": "Ihre Einwilligung zur Abbuchung ist angehalten",
+    },
+    reason_unknown="Näheres steht in Ihrem Konto",
+)

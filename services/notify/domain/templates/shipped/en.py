@@ -1,0 +1,306 @@
+"""English."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+WORDS = Words(
+    greeting_sms="{% if name %}Hi {{ name }}!{% else %}Hello!{% endif %}",
+    greeting_email="{% if name %}Hi {{ name }},{% else %}Hello,{% endif %}",
+    line=(
+        "{{ line.quantity }} x {{ line.title }}"
+        "{% if line.replaced %} (instead of {{ line.replaced }}){% endif %}: {{ line.amount }}"
+        "{% for off in line.promotions %} ({{ off.title }}: {{ off.amount }}){% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }} %"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %}: reverse charge, the customer owes it'
+        '{% elif tax.not_charged == "EXEMPT" %}: exempt'
+        "{% elif tax.not_charged %}: not charged"
+        "{% else %} in it: {{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "Your code",
+            (
+                "{{ code }} is your code to confirm this phone.",
+                'It is valid for {{ minutes | plural(one="# minute", other="# minutes") }}.',
+                "Tell it to nobody. If you did not ask for it, you need not do anything.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "Your phone was changed",
+            (
+                "Messages about your orders now go to {{ masked_phone }}, not to this phone.",
+                "If you did not change it, please tell the shop at once.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "Coming up: {{ title }}",
+            (
+                "Your order {{ title }}"
+                "{% if is_late or moved_from %} of {{ order_time | date }}{% endif %}"
+                " comes to {{ amount }}"
+                "{% if amount_changed %} (was {{ previous_amount }} last time){% endif %}.",
+                "{% if moved_from %}It is moved from {{ moved_from | day }}, which is full.{% endif %}",
+                "{% if substitute %}With {{ substitute.title }} for {{ substitute.replaced }}"
+                '{% if substitutes_more %} ({{ substitutes_more | plural(other="and # more") }})'
+                "{% endif %}.{% endif %}",
+                "{% if pay_on_notice %}We will ask you to confirm it on {{ charge_not_before }} or later."
+                "{% else %}We will charge you on {{ charge_not_before }} or later.{% endif %}",
+                "Skip or change it in your account before then.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "Please confirm your payment for {{ title }}",
+            (
+                "Please confirm your payment of {{ amount }} for {{ title }}"
+                "{% if link_uri %} by {{ expire_time }}: {{ link_uri }}"
+                "{% else %} in your account by {{ expire_time }}.{% endif %}",
+                "{% if link_uri %}Otherwise nothing is charged."
+                "{% else %}If you do not, this order ends and nothing is charged.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "Reminder: your payment for {{ title }}",
+            (
+                "Reminder: confirm your payment of {{ amount }} for {{ title }}"
+                "{% if link_uri %} by {{ expire_time }}: {{ link_uri }}"
+                "{% else %} in your account by {{ expire_time }}.{% endif %}",
+                "{% if link_uri %}Otherwise nothing is charged."
+                "{% else %}If you do not, this order ends and nothing is charged.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "Not paid: {{ title }}",
+            (
+                "Your order {{ title }} has ended without payment.",
+                "To have it all the same, pay {{ amount }} "
+                "{% if link_uri %}by {{ expire_time }}: {{ link_uri }}"
+                "{% else %}in your account by {{ expire_time }}.{% endif %}",
+                "If you do not, nothing is charged.",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "Your bank asks you to confirm: {{ title }}",
+            (
+                "Your bank wants you to confirm {{ amount }} for {{ title }} by {{ expire_time }}: "
+                "{% if action_uri %}{{ action_uri }}{% else %}in your account{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "Payment declined: {{ title }}",
+            (
+                "Your payment of {{ amount }} for {{ title }} was declined.",
+                "{% if link_uri %}You can pay with another card: {{ link_uri }}"
+                "{% elif next_attempt_time %}We will try again on {{ next_attempt_time }}. "
+                "If it needs a change, please make it before."
+                "{% else %}Please look at your payment method in your account.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "Please replace your payment method",
+            (
+                "{% if last4 %}Your card {{ brand }} ending {{ last4 }}"
+                "{% else %}Your payment method{% endif %}"
+                " was declined for good, so we will not try it again.",
+                "No order that uses it can be paid.",
+                "Please add another one in your account for your standing orders, or ask your bank.",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "Your payment method expires soon",
+            (
+                "{% if last4 %}Your card {{ brand }} ending {{ last4 }}"
+                "{% else %}Your payment method{% endif %} is valid until the end of {{ month | month }}.",
+                "Please replace it in your account before then.",
+                "Your standing orders go on with the new one.",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "Receipt: {{ title }}",
+            (
+                "You paid {{ amount }}{% if tax_amount %} (tax {{ tax_amount }}){% endif %}"
+                " for {{ title }} on {{ pay_time }}. Thank you.",
+                "{% if substitute %}With {{ substitute.title }} for {{ substitute.replaced }}"
+                '{% if substitutes_more %} ({{ substitutes_more | plural(other="and # more") }})'
+                "{% endif %}.{% endif %}",
+                "{% if next_due_time %}"
+                "The next one is due on {{ next_due_time }}; change or skip it in your account."
+                "{% elif paused %}It is paused: no order follows until it is resumed."
+                "{% else %}This was the last order.{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "Skipped: {{ title }}",
+            (
+                "{% if last_due_time %}"
+                '{{ order_count | plural(other="Your # orders") }} {{ title }} of {{ due_time }} to '
+                "{{ last_due_time }} are"
+                "{% else %}Your order {{ title }} of {{ due_time }} is{% endif %}"
+                " left out: {{ reasons }}.",
+                "Nothing is charged for it.",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "On hold: {{ title }}",
+            (
+                "Your order {{ title }} of {{ due_time }} is on hold: {{ reasons }}.",
+                "{% if customer_decides %}Want it? Say yes in your account."
+                "{% elif customer_acts %}Please put it right in your account."
+                "{% else %}We look at it again by ourselves.{% endif %} Nothing is charged meanwhile.",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "Not ordered: {{ title }}",
+            (
+                "Your order {{ title }} of {{ due_time }} has ended without payment: {{ reasons }}.",
+                "Nothing was charged for it.",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "Cancelled: {{ title }}",
+            (
+                "Your order {{ title }} of {{ due_time }} is cancelled, since its standing order is "
+                "{% if by_pause %}paused{% else %}cancelled{% endif %}.",
+                "Nothing is charged for it.",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "Your standing order {{ title }} "
+            '{% if change == "CREATED" %}is set up{% elif change == "PAUSED" %}is paused'
+            '{% elif change == "RESUMED" %}is active again{% elif change == "CANCELLED" %}is cancelled'
+            '{% elif change == "COMPLETED" %}is complete{% else %}has changed{% endif %}',
+            (
+                "Your standing order {{ title }} "
+                '{% if change == "CREATED" %}is set up{% elif change == "PAUSED" %}is paused'
+                '{% elif change == "RESUMED" %}is active again'
+                '{% elif change == "CANCELLED" %}is cancelled'
+                '{% elif change == "COMPLETED" %}is complete{% else %}has changed{% endif %}'
+                "{% if reasons %}: {{ reasons }}{% endif %}."
+                "{% if goes_on and next_due_time %} The next order is due on {{ next_due_time }}."
+                "{% endif %}",
+                "{% if resume_time %}Nothing new is ordered until {{ resume_time }}, "
+                "unless you resume it before."
+                '{% elif change == "CREATED" %}'
+                "We will tell you before each one. Pause or cancel it in your account."
+                '{% elif change == "PAUSED" %}'
+                "Nothing new is ordered until you resume it in your account."
+                '{% elif change == "RESUMED" %}We will tell you before each order.'
+                '{% elif change == "CANCELLED" %}There will be no further orders.'
+                '{% elif change == "COMPLETED" %}There will be no further orders. Thank you.'
+                "{% else %}Your account shows what is new.{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "Not sold any more: {{ product_title }}",
+            (
+                "{{ product_title }} in your standing order {{ title }} is not sold any more.",
+                "{% if substitute_title %}From now on you get {{ substitute_title }} instead, "
+                "as you agreed. We tell you its price before."
+                "{% else %}Please choose something else in your account.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "New price: {{ product_title }}",
+            (
+                "{{ product_title }} in {{ title }}"
+                '{% if others %} ({{ others | plural(other="and # more") }}){% endif %}'
+                " will cost {{ amount }} an order, not {{ previous_amount }}, "
+                "from {{ first_due_time | date }} on.",
+                "{% if is_cheaper %}There is nothing that you have to do."
+                "{% else %}To leave, cancel or change it in your account before then.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "No new price: {{ product_title }}",
+            (
+                "We told you of a new price of {{ product_title }} in {{ title }}"
+                '{% if others %} ({{ others | plural(other="and # more") }}){% endif %}.',
+                "That is taken back: it stays at {{ previous_amount }} an order.",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "Your price for {{ title }} is kept until {{ first_due_time | date }}",
+            (
+                "The prices that we keep for you in {{ title }} are kept for the orders before "
+                "{{ first_due_time | date }}.",
+                "From then on you pay the price of the day. We tell you of each order before.",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "Refund: {{ title }}",
+            (
+                "We gave back {% if is_part %}{{ refund_amount }} of {% endif %}"
+                "your payment of {{ paid_amount }} for {{ title }}.",
+                "It can take a few days until your account shows it.",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "You dispute a payment: {{ title }}",
+            (
+                "{% if inquiry %}Your bank asks us about {% else %}Your bank tells us that you dispute "
+                "{% endif %}{% if is_part %}{{ dispute_amount }} of {% endif %}"
+                "your payment of {{ paid_amount }} for {{ title }}.",
+                "{% if paused %}Until that is over, we charge nothing more under your consent."
+                "{% else %}Your orders go on meanwhile.{% endif %}",
+                "If it is a mistake, please tell your bank.",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}Your payment stands{% elif late_failure %}Sent back by your bank"
+            "{% else %}Given back by your bank{% endif %}: {{ title }}",
+            (
+                "{% if won %}You disputed {% elif late_failure %}Your bank sent "
+                "{% else %}Your bank gave back {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} of {% endif %}"
+                "your payment of {{ paid_amount }} for {{ title }}"
+                "{% if won %}. That is over, and the payment stands."
+                "{% elif late_failure %} back to you: it is not paid. Please contact us."
+                "{% else %}.{% endif %}",
+                "{% if paused %}We charge nothing more under your consent until you allow it again."
+                "{% else %}Your orders go on.{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "you asked to leave it out",
+        "PAUSED": "the standing order is paused",
+        "MISSED": "its date passed while we could not act",
+        "DATE_EXCLUDED": "its date is one that you left out",
+        "PRODUCT_UNAVAILABLE": "a product is not sold any more",
+        "PRICE_UNAVAILABLE": "a product has no price",
+        "OUT_OF_STOCK": "a product is out of stock",
+        "PHONE_NOT_BOUND": "your phone is not confirmed",
+        "MANDATE_NOT_COVERING": "your consent to be charged does not cover it",
+        "NOTICE_UNDELIVERABLE": "we could not reach you to announce it",
+        "PAYMENT_REFUSED": "the payment was not allowed",
+        "PAYMENT_DECLINED": "the payment was declined",
+        "PAYMENT_REQUEST_EXPIRED": "the payment was not confirmed in time",
+        "STANDING_ORDER_CANCELLED": "the standing order is cancelled",
+        "CONDITION_NOT_MET": "a condition that you set does not hold",
+        "HOLD_EXPIRED": "what it waited for was not put right in time",
+        "PURCHASED_ELSEWHERE": "you bought a product of it elsewhere",
+        "PREVIOUS_UNPAID": "the order before it is not paid",
+        "PAYMENT_NOT_MADE": "the payment could not be made in time",
+        "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
+        "TAX_UNAVAILABLE": "its taxes are not known yet",
+        "NO_SLOT": "no slot is free on its day",
+        "PAID_LATE": "it was paid after it had ended",
+        "MANDATE_NOT_FOUND": "your consent to be charged is not known",
+        "MANDATE_REVOKED": "your consent to be charged is withdrawn",
+        "MANDATE_NOT_YET_VALID": "your consent to be charged is not valid yet",
+        "MANDATE_EXPIRED": "your consent to be charged has expired",
+        "ABOVE_CHARGE_CEILING": "it is above what you agreed to for one payment",
+        "ABOVE_MONTH_CEILING": "it is above what you agreed to for a month",
+        "CURRENCY_MISMATCH": "your consent to be charged is in another currency",
+        "MANDATE_LAPSED": "your consent to be charged was not used for too long",
+        "MANDATE_WITHOUT_END": "your consent to be charged has no last day, and needs one",
+        "MANDATE_PENDING": "your consent to be charged is not confirmed yet",
+        "MANDATE_DISPUTED": "a payment was disputed at your bank",
+        "MANDATE_PAUSED": "your consent to be charged is paused",
+    },
+    reason_unknown="your account says why",
+)

@@ -1,0 +1,302 @@
+"""Spanish, with the formal address."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+_CARD = "{% if last4 %}Su tarjeta {{ brand }} terminada en {{ last4 }}{% else %}Su medio de pago{% endif %}"
+_MORE = '{{ %s | plural(other="y # más") }}'
+_CHANGED = (
+    '{% if change == "CREATED" %}está configurado{% elif change == "PAUSED" %}está en pausa'
+    '{% elif change == "RESUMED" %}vuelve a estar activo{% elif change == "CANCELLED" %}está cancelado'
+    '{% elif change == "COMPLETED" %}ha terminado{% else %}ha cambiado{% endif %}'
+)
+_SUBSTITUTE = (
+    "{% if substitute %}Con {{ substitute.title }} en lugar de {{ substitute.replaced }}"
+    "{% if substitutes_more %} (" + _MORE % "substitutes_more" + "){% endif %}.{% endif %}"
+)
+
+WORDS = Words(
+    greeting_sms="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
+    greeting_email="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
+    line=(
+        "{{ line.quantity }} x {{ line.title }}"
+        "{% if line.replaced %} (en lugar de {{ line.replaced }}){% endif %}: {{ line.amount }}"
+        "{% for off in line.promotions %} ({{ off.title }}: {{ off.amount }}){% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }} %"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %}: inversión del sujeto pasivo'
+        '{% elif tax.not_charged == "EXEMPT" %}: exento'
+        "{% elif tax.not_charged %}: no se cobra"
+        "{% else %} incluido: {{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "Su código",
+            (
+                "{{ code }} es su código para confirmar este teléfono.",
+                'Es válido durante {{ minutes | plural(one="# minuto", other="# minutos") }}.',
+                "No se lo diga a nadie. Si no lo ha pedido, no tiene que hacer nada.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "Su teléfono ha cambiado",
+            (
+                "Los mensajes sobre sus pedidos llegan ahora a {{ masked_phone }} y no a este teléfono.",
+                "Si no lo ha cambiado usted, avise enseguida a la tienda.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "Próximamente: {{ title }}",
+            (
+                "Su pedido {{ title }}"
+                "{% if is_late or moved_from %} del {{ order_time | date }}{% endif %}"
+                " cuesta {{ amount }}"
+                "{% if amount_changed %} (la última vez, {{ previous_amount }}){% endif %}.",
+                "{% if moved_from %}Se ha movido desde el {{ moved_from | day }}, "
+                "que está completo.{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}Le pediremos que lo confirme a partir del {{ charge_not_before }}."
+                "{% else %}Se lo cobraremos a partir del {{ charge_not_before }}.{% endif %}",
+                "Hasta entonces puede omitirlo o cambiarlo en su cuenta.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "Confirme su pago de {{ title }}",
+            (
+                "Confirme su pago de {{ amount }} de {{ title }} antes del {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} en su cuenta.{% endif %}",
+                "Si no, este pedido termina y no se cobra nada.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "Recordatorio: su pago de {{ title }}",
+            (
+                "Recordatorio: confirme su pago de {{ amount }} de {{ title }} "
+                "antes del {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} en su cuenta.{% endif %}",
+                "Si no, este pedido termina y no se cobra nada.",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "No pagado: {{ title }}",
+            (
+                "Su pedido {{ title }} ha terminado sin pago.",
+                "Si aún lo quiere, pague {{ amount }} antes del {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} en su cuenta.{% endif %}",
+                "Si no, no se cobra nada.",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "Su banco le pide que confirme: {{ title }}",
+            (
+                "Su banco le pide que confirme {{ amount }} de {{ title }} antes del {{ expire_time }}: "
+                "{% if action_uri %}{{ action_uri }}{% else %}en su cuenta{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "Pago rechazado: {{ title }}",
+            (
+                "Su pago de {{ amount }} de {{ title }} ha sido rechazado.",
+                "{% if link_uri %}Puede pagar con otra tarjeta: {{ link_uri }}"
+                "{% elif next_attempt_time %}Lo intentaremos de nuevo el {{ next_attempt_time }}. "
+                "Si hay que cambiar algo, hágalo antes."
+                "{% else %}Revise su medio de pago en su cuenta.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "Cambie su medio de pago",
+            (
+                _CARD + " se ha rechazado de forma definitiva y no lo intentaremos más.",
+                "No se puede pagar ningún pedido que lo use.",
+                "Añada otro en su cuenta para sus pedidos periódicos o pregunte a su banco.",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "Su medio de pago caduca pronto",
+            (
+                "{% if last4 %}Su tarjeta {{ brand }} terminada en {{ last4 }} es válida"
+                "{% else %}Su medio de pago es válido{% endif %} hasta finales de {{ month | month }}.",
+                "Registre antes otro medio de pago en su cuenta.",
+                "Sus pedidos periódicos seguirán con él.",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "Recibo: {{ title }}",
+            (
+                "Ha pagado {{ amount }}{% if tax_amount %} (impuestos: {{ tax_amount }}){% endif %}"
+                " de {{ title }} el {{ pay_time }}. Gracias.",
+                _SUBSTITUTE,
+                "{% if next_due_time %}El próximo será el {{ next_due_time }}; "
+                "cámbielo u omítalo en su cuenta."
+                "{% elif paused %}Está en pausa: no habrá más pedidos hasta que lo reanude."
+                "{% else %}Este ha sido el último pedido.{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "Omitido: {{ title }}",
+            (
+                "{% if last_due_time %}"
+                '{{ order_count | plural(other="Sus # pedidos") }} {{ title }} '
+                "del {{ due_time }} al {{ last_due_time }} se omiten"
+                "{% else %}Su pedido {{ title }} del {{ due_time }} se omite{% endif %}"
+                ": {{ reasons }}.",
+                "No se cobra nada por ello.",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "En espera: {{ title }}",
+            (
+                "Su pedido {{ title }} del {{ due_time }} está en espera: {{ reasons }}.",
+                "{% if customer_decides %}¿Lo quiere? Diga que sí en su cuenta."
+                "{% elif customer_acts %}Arréglelo en su cuenta."
+                "{% else %}Lo revisaremos de nuevo nosotros mismos.{% endif %} "
+                "Mientras tanto no se cobra nada.",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "No pedido: {{ title }}",
+            (
+                "Su pedido {{ title }} del {{ due_time }} ha terminado sin pago: {{ reasons }}.",
+                "No se ha cobrado nada por él.",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "Cancelado: {{ title }}",
+            (
+                "Su pedido {{ title }} del {{ due_time }} está cancelado, porque su pedido periódico está "
+                "{% if by_pause %}en pausa{% else %}cancelado{% endif %}.",
+                "No se cobra nada por él.",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "Su pedido periódico {{ title }} " + _CHANGED,
+            (
+                "Su pedido periódico {{ title }} "
+                + _CHANGED
+                + "{% if reasons %}: {{ reasons }}{% endif %}."
+                "{% if goes_on and next_due_time %} El próximo pedido será el {{ next_due_time }}."
+                "{% endif %}",
+                "{% if resume_time %}No se pedirá nada nuevo hasta el {{ resume_time }}, "
+                "salvo que lo reanude antes."
+                '{% elif change == "CREATED" %}Le avisaremos antes de cada uno. '
+                "Puede pausarlo o cancelarlo en su cuenta."
+                '{% elif change == "PAUSED" %}No se pedirá nada nuevo hasta que lo reanude en su cuenta.'
+                '{% elif change == "RESUMED" %}Le avisaremos antes de cada pedido.'
+                '{% elif change == "CANCELLED" %}No habrá más pedidos.'
+                '{% elif change == "COMPLETED" %}No habrá más pedidos. Gracias.'
+                "{% else %}En su cuenta verá qué hay de nuevo.{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "Ya no se vende: {{ product_title }}",
+            (
+                "{{ product_title }}, de su pedido periódico {{ title }}, ya no se vende.",
+                "{% if substitute_title %}A partir de ahora recibirá {{ substitute_title }} en su lugar, "
+                "como acordó. Le diremos antes su precio."
+                "{% else %}Elija otra cosa en su cuenta.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "Nuevo precio: {{ product_title }}",
+            (
+                "{{ product_title }} en {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}"
+                " costará {{ amount }} por pedido, en lugar de {{ previous_amount }}, "
+                "a partir del {{ first_due_time | date }}.",
+                "{% if is_cheaper %}No tiene que hacer nada."
+                "{% else %}Si no le conviene, cancélelo o cámbielo antes en su cuenta.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "Sin nuevo precio: {{ product_title }}",
+            (
+                "Le anunciamos un nuevo precio de {{ product_title }} en {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}.",
+                "Queda anulado: sigue en {{ previous_amount }} por pedido.",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "Su precio de {{ title }} se mantiene hasta el {{ first_due_time | date }}",
+            (
+                "Los precios que le mantenemos en {{ title }} valen para los pedidos anteriores al "
+                "{{ first_due_time | date }}.",
+                "Después pagará el precio del día. Le avisaremos antes de cada pedido.",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "Reembolso: {{ title }}",
+            (
+                "Le hemos devuelto {% if is_part %}{{ refund_amount }} de {% endif %}"
+                "su pago de {{ paid_amount }} de {{ title }}.",
+                "Puede tardar unos días en aparecer en su cuenta.",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "Usted reclama un pago: {{ title }}",
+            (
+                "{% if inquiry %}Su banco nos pregunta por {% else %}Su banco nos comunica que usted reclama "
+                "{% endif %}{% if is_part %}{{ dispute_amount }} de {% endif %}"
+                "su pago de {{ paid_amount }} de {{ title }}.",
+                "{% if paused %}Hasta que se resuelva no cobraremos nada más con su autorización."
+                "{% else %}Mientras tanto, sus pedidos continúan.{% endif %}",
+                "Si es un error, avise a su banco.",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}Su pago se mantiene{% elif late_failure %}Rechazado por su banco"
+            "{% else %}Devuelto por su banco{% endif %}: {{ title }}",
+            (
+                "{% if won %}Usted reclamó {% else %}Su banco le ha devuelto {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} de {% endif %}"
+                "su pago de {{ paid_amount }} de {{ title }}"
+                "{% if won %}. Ya está resuelto y el pago se mantiene."
+                "{% elif late_failure %}: no está pagado. Póngase en contacto con nosotros."
+                "{% else %}.{% endif %}",
+                "{% if paused %}No cobraremos nada más con su autorización hasta que lo permita de nuevo."
+                "{% else %}Sus pedidos continúan.{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "usted pidió omitirlo",
+        "PAUSED": "el pedido periódico está en pausa",
+        "MISSED": "pasó su fecha sin que pudiéramos actuar",
+        "DATE_EXCLUDED": "usted excluyó esa fecha",
+        "PRODUCT_UNAVAILABLE": "un producto ya no se vende",
+        "PRICE_UNAVAILABLE": "un producto no tiene precio",
+        "OUT_OF_STOCK": "un producto está agotado",
+        "PHONE_NOT_BOUND": "su teléfono no está confirmado",
+        "MANDATE_NOT_COVERING": "su autorización de cobro no lo cubre",
+        "NOTICE_UNDELIVERABLE": "no pudimos avisarle",
+        "PAYMENT_REFUSED": "el pago no estaba permitido",
+        "PAYMENT_DECLINED": "el pago fue rechazado",
+        "PAYMENT_REQUEST_EXPIRED": "el pago no se confirmó a tiempo",
+        "STANDING_ORDER_CANCELLED": "el pedido periódico está cancelado",
+        "CONDITION_NOT_MET": "no se cumple una condición que usted puso",
+        "HOLD_EXPIRED": "lo que faltaba no se arregló a tiempo",
+        "PURCHASED_ELSEWHERE": "compró uno de sus productos en otro lugar",
+        "PREVIOUS_UNPAID": "el pedido anterior no está pagado",
+        "PAYMENT_NOT_MADE": "el pago no se pudo hacer a tiempo",
+        "PAYMENT_METHOD_BLOCKED": "su tarjeta fue rechazada de forma definitiva",
+        "TAX_UNAVAILABLE": "sus impuestos aún no se conocen",
+        "NO_SLOT": "no queda hueco ese día",
+        "PAID_LATE": "se pagó después de terminar",
+        "MANDATE_NOT_FOUND": "su autorización de cobro no consta",
+        "MANDATE_REVOKED": "su autorización de cobro está retirada",
+        "MANDATE_NOT_YET_VALID": "su autorización de cobro aún no es válida",
+        "MANDATE_EXPIRED": "su autorización de cobro ha caducado",
+        "ABOVE_CHARGE_CEILING": "supera lo que autorizó para un pago",
+        "ABOVE_MONTH_CEILING": "supera lo que autorizó para un mes",
+        "CURRENCY_MISMATCH": "su autorización de cobro es en otra moneda",
+        "MANDATE_LAPSED": "su autorización de cobro lleva demasiado tiempo sin usarse",
+        "MANDATE_WITHOUT_END": "su autorización de cobro no tiene último día y lo necesita",
+        "MANDATE_PENDING": "su autorización de cobro aún no está confirmada",
+        "MANDATE_DISPUTED": "un pago fue impugnado en su banco",
+        "MANDATE_PAUSED": "su autorización de cobro está en pausa",
+    },
+    reason_unknown="su cuenta dice por qué",
+)

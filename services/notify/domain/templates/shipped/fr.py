@@ -1,0 +1,311 @@
+"""French, with the formal address."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+_CARD = (
+    "{% if last4 %}Votre carte {{ brand }} se terminant par {{ last4 }}"
+    "{% else %}Votre moyen de paiement{% endif %}"
+)
+_MORE = '{{ %s | plural(one="et # autre", other="et # autres") }}'
+_CHANGED = (
+    '{% if change == "CREATED" %}est créée{% elif change == "PAUSED" %}est en pause'
+    '{% elif change == "RESUMED" %}est de nouveau active{% elif change == "CANCELLED" %}est résiliée'
+    '{% elif change == "COMPLETED" %}est terminée{% else %}a changé{% endif %}'
+)
+_SUBSTITUTE = (
+    "{% if substitute %}Avec {{ substitute.title }} à la place de {{ substitute.replaced }}"
+    "{% if substitutes_more %} (" + _MORE % "substitutes_more" + "){% endif %}.{% endif %}"
+)
+
+WORDS = Words(
+    greeting_sms="Bonjour{% if name %} {{ name }}{% endif %},",
+    greeting_email="Bonjour{% if name %} {{ name }}{% endif %},",
+    line=(
+        "{{ line.quantity }} x {{ line.title }}"
+        "{% if line.replaced %} (à la place de {{ line.replaced }}){% endif %} : {{ line.amount }}"
+        "{% for off in line.promotions %} ({{ off.title }} : {{ off.amount }}){% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }} %"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %} : autoliquidation par le client'
+        '{% elif tax.not_charged == "EXEMPT" %} : exonéré'
+        "{% elif tax.not_charged %} : non facturé"
+        "{% else %} incluse : {{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "Votre code",
+            (
+                "{{ code }} est votre code pour confirmer ce téléphone.",
+                'Il est valable {{ minutes | plural(one="# minute", other="# minutes") }}.',
+                "Ne le donnez à personne. Si vous ne l'avez pas demandé, vous n'avez rien à faire.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "Votre téléphone a changé",
+            (
+                "Les messages sur vos commandes vont désormais au {{ masked_phone }}, "
+                "plus à ce téléphone.",
+                "Si vous n'en êtes pas à l'origine, prévenez tout de suite la boutique.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "À venir : {{ title }}",
+            (
+                "Votre commande {{ title }}"
+                "{% if is_late or moved_from %} du {{ order_time | date }}{% endif %}"
+                " coûte {{ amount }}"
+                "{% if amount_changed %} ({{ previous_amount }} la dernière fois){% endif %}.",
+                "{% if moved_from %}Elle est déplacée du {{ moved_from | day }}, "
+                "qui est complet.{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}Nous vous demanderons de la confirmer "
+                "à partir du {{ charge_not_before }}."
+                "{% else %}Nous vous débiterons à partir du {{ charge_not_before }}.{% endif %}",
+                "D'ici là, vous pouvez la sauter ou la modifier dans votre compte.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "Confirmez votre paiement pour {{ title }}",
+            (
+                "Confirmez votre paiement de {{ amount }} pour {{ title }} avant le {{ expire_time }}"
+                "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
+                "Sinon cette commande prend fin et rien n'est débité.",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "Rappel : votre paiement pour {{ title }}",
+            (
+                "Rappel : confirmez votre paiement de {{ amount }} pour {{ title }} "
+                "avant le {{ expire_time }}"
+                "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
+                "Sinon cette commande prend fin et rien n'est débité.",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "Non payée : {{ title }}",
+            (
+                "Votre commande {{ title }} a pris fin sans paiement.",
+                "Si vous la voulez encore, payez {{ amount }} avant le {{ expire_time }}"
+                "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
+                "Sinon rien n'est débité.",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "Votre banque vous demande de confirmer : {{ title }}",
+            (
+                "Votre banque vous demande de confirmer {{ amount }} pour {{ title }} "
+                "avant le {{ expire_time }} : "
+                "{% if action_uri %}{{ action_uri }}{% else %}dans votre compte{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "Paiement refusé : {{ title }}",
+            (
+                "Votre paiement de {{ amount }} pour {{ title }} a été refusé.",
+                "{% if link_uri %}Vous pouvez payer avec une autre carte : {{ link_uri }}"
+                "{% elif next_attempt_time %}Nous réessaierons le {{ next_attempt_time }}. "
+                "S'il faut changer quelque chose, faites-le avant."
+                "{% else %}Vérifiez votre moyen de paiement dans votre compte.{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "Remplacez votre moyen de paiement",
+            (
+                _CARD + " : refus définitif. Nous n'essaierons plus.",
+                "Aucune commande qui l'utilise ne peut être payée.",
+                "Ajoutez-en un autre dans votre compte, ou interrogez votre banque.",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "Votre moyen de paiement expire bientôt",
+            (
+                _CARD + " est valable jusqu'à fin {{ month | month }}.",
+                "Enregistrez avant un autre moyen dans votre compte.",
+                "Vos commandes régulières continueront avec le nouveau.",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "Reçu : {{ title }}",
+            (
+                "Vous avez payé {{ amount }}{% if tax_amount %} (dont {{ tax_amount }} de taxes){% endif %}"
+                " pour {{ title }} le {{ pay_time }}. Merci.",
+                _SUBSTITUTE,
+                "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }} ; "
+                "modifiez-la ou sautez-la dans votre compte."
+                "{% elif paused %}C'est en pause : aucune commande ne suit avant la reprise."
+                "{% else %}C'était la dernière commande.{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "Sautée : {{ title }}",
+            (
+                "{% if last_due_time %}"
+                '{{ order_count | plural(other="Vos # commandes") }} {{ title }} '
+                "du {{ due_time }} au {{ last_due_time }} sont sautées"
+                "{% else %}Votre commande {{ title }} du {{ due_time }} est sautée{% endif %}"
+                " : {{ reasons }}.",
+                "Rien n'est débité.",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "En attente : {{ title }}",
+            (
+                "Votre commande {{ title }} du {{ due_time }} est en attente : {{ reasons }}.",
+                "{% if customer_decides %}La voulez-vous ? Dites oui dans votre compte."
+                "{% elif customer_acts %}Réglez-le dans votre compte."
+                "{% else %}Nous vérifierons de nouveau nous-mêmes.{% endif %} "
+                "Rien n'est débité d'ici là.",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "Non commandée : {{ title }}",
+            (
+                "Votre commande {{ title }} du {{ due_time }} a pris fin sans paiement : {{ reasons }}.",
+                "Rien n'a été débité.",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "Annulée : {{ title }}",
+            (
+                "Votre commande {{ title }} du {{ due_time }} est annulée, car sa commande régulière est "
+                "{% if by_pause %}en pause{% else %}résiliée{% endif %}.",
+                "Rien n'est débité.",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "Votre commande régulière {{ title }} " + _CHANGED,
+            (
+                "Votre commande régulière {{ title }} "
+                + _CHANGED
+                + "{% if reasons %} : {{ reasons }}{% endif %}."
+                "{% if goes_on and next_due_time %} "
+                "La prochaine commande est prévue le {{ next_due_time }}.{% endif %}",
+                "{% if resume_time %}Rien n'est commandé avant le {{ resume_time }}, "
+                "sauf si vous la reprenez plus tôt."
+                '{% elif change == "CREATED" %}Nous vous préviendrons avant chacune. '
+                "Mettez-la en pause ou résiliez-la dans votre compte."
+                '{% elif change == "PAUSED" %}Rien n\'est commandé tant que vous ne la reprenez pas '
+                "dans votre compte."
+                '{% elif change == "RESUMED" %}Nous vous préviendrons avant chaque commande.'
+                '{% elif change == "CANCELLED" %}Il n\'y aura plus de commandes.'
+                '{% elif change == "COMPLETED" %}Il n\'y aura plus de commandes. Merci.'
+                "{% else %}Votre compte montre ce qui est nouveau.{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "N'est plus vendu : {{ product_title }}",
+            (
+                "{{ product_title }}, de votre commande régulière {{ title }}, n'est plus vendu.",
+                "{% if substitute_title %}Vous recevrez désormais {{ substitute_title }} à la place, "
+                "comme convenu. Nous vous dirons son prix avant."
+                "{% else %}Choisissez autre chose dans votre compte.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "Nouveau prix : {{ product_title }}",
+            (
+                "{{ product_title }} dans {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}"
+                " coûtera {{ amount }} par commande au lieu de {{ previous_amount }}, "
+                "à partir du {{ first_due_time | date }}.",
+                "{% if is_cheaper %}Vous n'avez rien à faire."
+                "{% else %}Pour y renoncer, résiliez ou modifiez avant dans votre compte.{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "Pas de nouveau prix : {{ product_title }}",
+            (
+                "Nous vous avions annoncé un nouveau prix de {{ product_title }} dans {{ title }}"
+                "{% if others %} (" + _MORE % "others" + "){% endif %}.",
+                "C'est annulé : il reste à {{ previous_amount }} par commande.",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "Votre prix pour {{ title }} est garanti jusqu'au {{ first_due_time | date }}",
+            (
+                "Les prix que nous vous gardons dans {{ title }} valent pour les commandes d'avant le "
+                "{{ first_due_time | date }}.",
+                "Ensuite vous payez le prix du jour. Nous vous préviendrons avant chaque commande.",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "Remboursement : {{ title }}",
+            (
+                "Nous vous avons remboursé {% if is_part %}{{ refund_amount }} de {% endif %}"
+                "votre paiement de {{ paid_amount }} pour {{ title }}.",
+                "Cela peut prendre quelques jours avant d'apparaître sur votre compte.",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "Vous contestez un paiement : {{ title }}",
+            (
+                "{% if inquiry %}Votre banque nous interroge sur "
+                "{% else %}Votre banque nous signale que vous contestez {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} de {% endif %}"
+                "votre paiement de {{ paid_amount }} pour {{ title }}.",
+                "{% if paused %}D'ici la décision, nous ne débitons plus rien avec votre autorisation."
+                "{% else %}Vos commandes continuent entre-temps.{% endif %}",
+                "Si c'est une erreur, prévenez votre banque.",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}Votre paiement est maintenu{% elif late_failure %}Renvoyé par votre banque"
+            "{% else %}Remboursé par votre banque{% endif %} : {{ title }}",
+            (
+                "{% if won %}Vous aviez contesté {% elif late_failure %}Votre banque vous a renvoyé "
+                "{% else %}Votre banque vous a remboursé {% endif %}"
+                "{% if is_part %}{{ dispute_amount }} de {% endif %}"
+                "votre paiement de {{ paid_amount }} pour {{ title }}"
+                "{% if won %}. C'est réglé et le paiement est maintenu."
+                "{% elif late_failure %} : ce n'est pas payé. Contactez-nous."
+                "{% else %}.{% endif %}",
+                "{% if paused %}Nous ne débitons plus rien avec votre autorisation "
+                "tant que vous ne le permettez pas de nouveau."
+                "{% else %}Vos commandes continuent.{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "vous avez demandé de la sauter",
+        "PAUSED": "la commande régulière est en pause",
+        "MISSED": "sa date est passée sans que nous puissions agir",
+        "DATE_EXCLUDED": "vous avez exclu cette date",
+        "PRODUCT_UNAVAILABLE": "un produit n'est plus vendu",
+        "PRICE_UNAVAILABLE": "un produit n'a pas de prix",
+        "OUT_OF_STOCK": "un produit est épuisé",
+        "PHONE_NOT_BOUND": "votre téléphone n'est pas confirmé",
+        "MANDATE_NOT_COVERING": "votre autorisation de débit ne la couvre pas",
+        "NOTICE_UNDELIVERABLE": "nous n'avons pas pu vous l'annoncer",
+        "PAYMENT_REFUSED": "le paiement n'était pas permis",
+        "PAYMENT_DECLINED": "le paiement a été refusé",
+        "PAYMENT_REQUEST_EXPIRED": "le paiement n'a pas été confirmé à temps",
+        "STANDING_ORDER_CANCELLED": "la commande régulière est résiliée",
+        "CONDITION_NOT_MET": "une condition que vous avez posée n'est pas remplie",
+        "HOLD_EXPIRED": "ce qu'elle attendait n'a pas été réglé à temps",
+        "PURCHASED_ELSEWHERE": "vous avez acheté un de ses produits ailleurs",
+        "PREVIOUS_UNPAID": "la commande précédente n'est pas payée",
+        "PAYMENT_NOT_MADE": "le paiement n'a pas pu être fait à temps",
+        "PAYMENT_METHOD_BLOCKED": "sa carte a été refusée définitivement",
+        "TAX_UNAVAILABLE": "ses taxes ne sont pas encore connues",
+        "NO_SLOT": "aucun créneau n'est libre ce jour-là",
+        "PAID_LATE": "elle a été payée après sa fin",
+        "MANDATE_NOT_FOUND": "votre autorisation de débit est inconnue",
+        "MANDATE_REVOKED": "votre autorisation de débit est retirée",
+        "MANDATE_NOT_YET_VALID": "votre autorisation de débit n'est pas encore valable",
+        "MANDATE_EXPIRED": "votre autorisation de débit a expiré",
+        "ABOVE_CHARGE_CEILING": "elle dépasse ce que vous avez accepté pour un paiement",
+        "ABOVE_MONTH_CEILING": "elle dépasse ce que vous avez accepté pour un mois",
+        "CURRENCY_MISMATCH": "votre autorisation de débit est dans une autre monnaie",
+        "MANDATE_LAPSED": "votre autorisation de débit n'a pas servi depuis trop longtemps",
+        "MANDATE_WITHOUT_END": "votre autorisation de débit n'a pas de dernier jour, et il en faut un",
+        "MANDATE_PENDING": "votre autorisation de débit n'est pas encore confirmée",
+        "MANDATE_DISPUTED": "un paiement a été contesté auprès de votre banque",
+        "MANDATE_PAUSED": "votre autorisation de débit est en pause",
+    },
+    reason_unknown="votre compte dit pourquoi",
+)

@@ -1,0 +1,31 @@
+"""What the words of a language are: how it greets, the sentences of each kind, and words for reasons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.notify.domain.notices import NoticeKind
+
+
+@dataclass(frozen=True, slots=True)
+class KindWords:
+    """What a kind of notice says: the subject of its e-mail, and sentences, of which some may be empty."""
+
+    subject: str
+    sentences: tuple[str, ...]
+    # Whether the customer is addressed by name.
+    greets: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """All that the suite says in a language."""
+
+    greeting_sms: str
+    greeting_email: str
+    # Of an e-mail: a line of an order, and a tax on it.
+    line: str
+    tax: str
+    kinds: Mapping[NoticeKind, KindWords]
+    # By the names of scheduler's OrderReason, and of payments' RefusalReason of a mandate.
+    reasons: Mapping[str, str]
+    reason_unknown: str

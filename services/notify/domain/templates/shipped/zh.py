@@ -1,0 +1,294 @@
+"""Chinese in simplified characters."""
+
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.templates.shipped.words import KindWords, Words
+
+_CARD = "{% if last4 %}您尾号 {{ last4 }} 的 {{ brand }} 卡{% else %}您的付款方式{% endif %}"
+_CHANGED = (
+    '{% if change == "CREATED" %}已设立{% elif change == "PAUSED" %}已暂停'
+    '{% elif change == "RESUMED" %}已恢复{% elif change == "CANCELLED" %}已取消'
+    '{% elif change == "COMPLETED" %}已完成{% else %}有变更{% endif %}'
+)
+_SUBSTITUTE = (
+    "{% if substitute %}其中以{{ substitute.title }}代替{{ substitute.replaced }}"
+    '{% if substitutes_more %}（{{ substitutes_more | plural(other="另有 # 项") }}）{% endif %}。{% endif %}'
+)
+
+WORDS = Words(
+    greeting_sms="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
+    greeting_email="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
+    line=(
+        "{{ line.quantity }} x {{ line.title }}"
+        "{% if line.replaced %}（代替{{ line.replaced }}）{% endif %}：{{ line.amount }}"
+        "{% for off in line.promotions %}（{{ off.title }}：{{ off.amount }}）{% endfor %}"
+    ),
+    tax=(
+        "{{ tax.title }} {{ tax.rate_ppm | percent }}%"
+        '{% if tax.not_charged == "REVERSE_CHARGE" %}：反向征收，由客户申报'
+        '{% elif tax.not_charged == "EXEMPT" %}：免税'
+        "{% elif tax.not_charged %}：不收取"
+        "{% else %}，已含：{{ tax.amount }}{% endif %}"
+    ),
+    kinds={
+        NoticeKind.PHONE_CODE: KindWords(
+            "您的验证码",
+            (
+                "{{ code }} 是您验证此手机的验证码，",
+                '{{ minutes | plural(other="# 分钟") }}内有效。',
+                "请勿告诉任何人。如非您本人操作，请忽略。",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGED: KindWords(
+            "您的手机号已更改",
+            (
+                "您的订单消息今后发送到 {{ masked_phone }}，不再发送到此手机。",
+                "如果不是您更改的，请立即联系商家。",
+            ),
+            greets=False,
+        ),
+        NoticeKind.ORDER_UPCOMING: KindWords(
+            "即将到来：{{ title }}",
+            (
+                "您{% if is_late or moved_from %} {{ order_time | date }} {% endif %}"
+                "的订单{{ title }}金额为 {{ amount }}"
+                "{% if amount_changed %}（上次为 {{ previous_amount }}）{% endif %}。",
+                "{% if moved_from %}因 {{ moved_from | day }} 已约满而改期。{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}我们最早将于 {{ charge_not_before }} 请您确认付款。"
+                "{% else %}我们最早将于 {{ charge_not_before }} 扣款。{% endif %}",
+                "在此之前，您可以在账户中跳过或更改。",
+            ),
+        ),
+        NoticeKind.PAYMENT_REQUEST: KindWords(
+            "请确认付款：{{ title }}",
+            (
+                "请于 {{ expire_time }} 前"
+                "{% if link_uri %}{% else %}在账户中{% endif %}"
+                "确认{{ title }}的付款 {{ amount }}"
+                "{% if link_uri %}: {{ link_uri }} {% else %}。{% endif %}",
+                "否则此订单将结束，不会扣款。",
+            ),
+        ),
+        NoticeKind.PAYMENT_REMINDER: KindWords(
+            "提醒：{{ title }}待付款",
+            (
+                "提醒：请于 {{ expire_time }} 前"
+                "{% if link_uri %}{% else %}在账户中{% endif %}"
+                "确认{{ title }}的付款 {{ amount }}"
+                "{% if link_uri %}: {{ link_uri }} {% else %}。{% endif %}",
+                "否则此订单将结束，不会扣款。",
+            ),
+        ),
+        NoticeKind.PAYMENT_OVERDUE: KindWords(
+            "未付款：{{ title }}",
+            (
+                "您的订单{{ title }}未付款即结束。",
+                "如仍需要，请于 {{ expire_time }} 前"
+                "{% if link_uri %}支付 {{ amount }}： {{ link_uri }} {% else %}在账户中支付 {{ amount }}。{% endif %}",
+                "否则不会扣款。",
+            ),
+        ),
+        NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
+            "您的银行请您确认：{{ title }}",
+            (
+                "您的银行请您于 {{ expire_time }} 前确认{{ title }}的付款 {{ amount }}："
+                "{% if action_uri %} {{ action_uri }}{% else %}请在账户中确认{% endif %}",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PAYMENT_DECLINED: KindWords(
+            "付款被拒：{{ title }}",
+            (
+                "您为{{ title }}支付的 {{ amount }} 被拒绝。",
+                "{% if link_uri %}您可以换一张卡付款： {{ link_uri }}"
+                "{% elif next_attempt_time %}我们将于 {{ next_attempt_time }} 再次尝试。"
+                "如需更改，请在此之前办理。"
+                "{% else %}请在账户中检查您的付款方式。{% endif %}",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
+            "请更换付款方式",
+            (
+                _CARD + "已被永久拒绝，我们不会再尝试。",
+                "使用它的订单无法付款。",
+                "请在账户中为您的定期订单添加其他付款方式，或咨询您的银行。",
+            ),
+        ),
+        NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
+            "您的付款方式即将到期",
+            (
+                _CARD + "有效期至 {{ month | month }}底。",
+                "请在此之前在账户中更换。",
+                "您的定期订单将使用新的付款方式继续。",
+            ),
+        ),
+        NoticeKind.RECEIPT: KindWords(
+            "收据：{{ title }}",
+            (
+                "您已于 {{ pay_time }} 为{{ title }}支付 {{ amount }}"
+                "{% if tax_amount %}（含税 {{ tax_amount }}）{% endif %}。谢谢。",
+                _SUBSTITUTE,
+                "{% if next_due_time %}下一次为 {{ next_due_time }}，可在账户中更改或跳过。"
+                "{% elif paused %}定期订单已暂停：恢复之前不会有新订单。"
+                "{% else %}这是最后一次订单。{% endif %}",
+            ),
+        ),
+        NoticeKind.ORDER_SKIPPED: KindWords(
+            "已跳过：{{ title }}",
+            (
+                "{% if last_due_time %}您 {{ due_time }} 至 {{ last_due_time }} 的 "
+                '{{ order_count | plural(other="# 个订单") }}{{ title }}'
+                "{% else %}您 {{ due_time }} 的订单{{ title }}{% endif %}"
+                "已跳过：{{ reasons }}。",
+                "不会扣款。",
+            ),
+        ),
+        NoticeKind.ORDER_HELD: KindWords(
+            "暂缓：{{ title }}",
+            (
+                "您 {{ due_time }} 的订单{{ title }}暂缓处理：{{ reasons }}。",
+                "{% if customer_decides %}还需要吗？请在账户中确认。"
+                "{% elif customer_acts %}请在账户中处理。"
+                "{% else %}我们会自行再次检查。{% endif %}其间不会扣款。",
+            ),
+        ),
+        NoticeKind.ORDER_LAPSED: KindWords(
+            "未下单：{{ title }}",
+            (
+                "您 {{ due_time }} 的订单{{ title }}未付款即结束：{{ reasons }}。",
+                "没有扣款。",
+            ),
+        ),
+        NoticeKind.ORDER_CANCELLED: KindWords(
+            "已取消：{{ title }}",
+            (
+                "您 {{ due_time }} 的订单{{ title }}已取消，因为其定期订单已"
+                "{% if by_pause %}暂停{% else %}取消{% endif %}。",
+                "不会扣款。",
+            ),
+        ),
+        NoticeKind.STANDING_ORDER_CHANGED: KindWords(
+            "您的定期订单{{ title }}" + _CHANGED,
+            (
+                "您的定期订单{{ title }}"
+                + _CHANGED
+                + "{% if reasons %}：{{ reasons }}{% endif %}。"
+                "{% if goes_on and next_due_time %}下一次订单为 {{ next_due_time }}。{% endif %}",
+                "{% if resume_time %}在 {{ resume_time }} 之前不会有新订单，除非您提前恢复。"
+                '{% elif change == "CREATED" %}每次下单前我们都会通知您。可在账户中暂停或取消。'
+                '{% elif change == "PAUSED" %}在您于账户中恢复之前不会有新订单。'
+                '{% elif change == "RESUMED" %}每次下单前我们都会通知您。'
+                '{% elif change == "CANCELLED" %}不会再有订单。'
+                '{% elif change == "COMPLETED" %}不会再有订单。谢谢。'
+                "{% else %}详情请见您的账户。{% endif %}",
+            ),
+        ),
+        NoticeKind.ITEM_DISCONTINUED: KindWords(
+            "已停售：{{ product_title }}",
+            (
+                "您的定期订单{{ title }}中的{{ product_title }}已停售。",
+                "{% if substitute_title %}按照约定，今后将为您改送{{ substitute_title }}。"
+                "我们会事先告知价格。"
+                "{% else %}请在账户中另选商品。{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE: KindWords(
+            "价格调整：{{ product_title }}",
+            (
+                "自 {{ first_due_time | date }} 起，{{ title }}"
+                '{% if others %}（{{ others | plural(other="及另外 # 个") }}）{% endif %}'
+                "中的{{ product_title }}每次 {{ amount }}，不再是 {{ previous_amount }}。",
+                "{% if is_cheaper %}您无需任何操作。"
+                "{% else %}如不同意，请在此之前在账户中取消或更改。{% endif %}",
+            ),
+        ),
+        NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
+            "价格不变：{{ product_title }}",
+            (
+                "我们曾通知您{{ title }}"
+                '{% if others %}（{{ others | plural(other="及另外 # 个") }}）{% endif %}'
+                "中的{{ product_title }}将调价。",
+                "现已撤回：仍为每次 {{ previous_amount }}。",
+            ),
+        ),
+        NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
+            "{{ title }}的价格保留至 {{ first_due_time | date }}",
+            (
+                "我们为您在{{ title }}中保留的价格适用于 {{ first_due_time | date }} 之前的订单。",
+                "此后按当日价格付款。每次下单前我们都会通知您。",
+            ),
+        ),
+        NoticeKind.REFUND: KindWords(
+            "退款：{{ title }}",
+            (
+                "{% if is_part %}您为{{ title }}支付的 {{ paid_amount }} 中，我们已退还 {{ refund_amount }}。"
+                "{% else %}我们已退还您为{{ title }}支付的 {{ paid_amount }}。{% endif %}",
+                "款项可能需要几天才会到账。",
+            ),
+        ),
+        NoticeKind.DISPUTE_OPENED: KindWords(
+            "您对付款提出异议：{{ title }}",
+            (
+                "{% if inquiry %}您的银行向我们查询{% else %}您的银行通知我们，您对以下付款提出异议："
+                "{% endif %}您为{{ title }}支付的 {{ paid_amount }}"
+                "{% if is_part %}中的 {{ dispute_amount }}{% endif %}。",
+                "{% if paused %}结案之前，我们不会再凭您的授权扣款。"
+                "{% else %}其间您的订单照常进行。{% endif %}",
+                "如有误会，请告知您的银行。",
+            ),
+        ),
+        NoticeKind.DISPUTE_CLOSED: KindWords(
+            "{% if won %}您的付款有效{% elif late_failure %}被您的银行退回"
+            "{% else %}您的银行已退款{% endif %}：{{ title }}",
+            (
+                "{% if won %}您曾对{% else %}您的银行已退还{% endif %}"
+                "您为{{ title }}支付的 {{ paid_amount }}"
+                "{% if is_part %}中的 {{ dispute_amount }}{% endif %}"
+                "{% if won %}提出异议。现已结案，付款有效。"
+                "{% elif late_failure %}：该款项尚未支付，请与我们联系。"
+                "{% else %}。{% endif %}",
+                "{% if paused %}在您重新允许之前，我们不会再凭您的授权扣款。"
+                "{% else %}您的订单照常进行。{% endif %}",
+            ),
+        ),
+    },
+    reasons={
+        "SKIPPED_BY_CUSTOMER": "您要求跳过",
+        "PAUSED": "定期订单已暂停",
+        "MISSED": "日期已过而我们未能处理",
+        "DATE_EXCLUDED": "这是您排除的日期",
+        "PRODUCT_UNAVAILABLE": "有商品已停售",
+        "PRICE_UNAVAILABLE": "有商品没有价格",
+        "OUT_OF_STOCK": "有商品缺货",
+        "PHONE_NOT_BOUND": "您的手机尚未验证",
+        "MANDATE_NOT_COVERING": "您的扣款授权不足",
+        "NOTICE_UNDELIVERABLE": "我们未能事先通知您",
+        "PAYMENT_REFUSED": "付款不被允许",
+        "PAYMENT_DECLINED": "付款被拒绝",
+        "PAYMENT_REQUEST_EXPIRED": "付款未及时确认",
+        "STANDING_ORDER_CANCELLED": "定期订单已取消",
+        "CONDITION_NOT_MET": "不符合您设定的条件",
+        "HOLD_EXPIRED": "所等待的事项未及时解决",
+        "PURCHASED_ELSEWHERE": "您已在别处购买其中的商品",
+        "PREVIOUS_UNPAID": "上一个订单尚未付款",
+        "PAYMENT_NOT_MADE": "未能及时付款",
+        "PAYMENT_METHOD_BLOCKED": "银行卡已被永久拒绝",
+        "TAX_UNAVAILABLE": "税额尚未确定",
+        "NO_SLOT": "当天没有空位",
+        "PAID_LATE": "在结束后付款",
+        "MANDATE_NOT_FOUND": "找不到您的扣款授权",
+        "MANDATE_REVOKED": "您的扣款授权已撤回",
+        "MANDATE_NOT_YET_VALID": "您的扣款授权尚未生效",
+        "MANDATE_EXPIRED": "您的扣款授权已过期",
+        "ABOVE_CHARGE_CEILING": "超过您同意的单次金额",
+        "ABOVE_MONTH_CEILING": "超过您同意的每月金额",
+        "CURRENCY_MISMATCH": "您的扣款授权是另一种货币",
+        "MANDATE_LAPSED": "您的扣款授权太久未使用",
+        "MANDATE_WITHOUT_END": "您的扣款授权需要设定截止日期",
+        "MANDATE_PENDING": "您的扣款授权尚未确认",
+        "MANDATE_DISPUTED": "有付款在您的银行被拒付",
+        "MANDATE_PAUSED": "您的扣款授权已暂停",
+    },
+    reason_unknown="原因请见您的账户",
+)
