@@ -1,23 +1,40 @@
 """Mandates: what customers have agreed to be charged."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
+from google.protobuf import duration_pb2
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
-from cli.command import command, group
+from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CUSTOMER, MANDATE, last_id, short_name
+from cli.names import CUSTOMER, MANDATE, STANDING_ORDER, last_id, short_name
 from cli.output import Columns
 from cli.payments import Amount, CustomerArgument, payment_method_name
-from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
+from cli.values import (
+    format_duration,
+    format_money,
+    format_timestamp,
+    parse_duration,
+    parse_moment,
+    parse_money,
+    to_timestamp,
+)
 
 mandates = group("Manage the mandates of customers, their consent to be charged.")
 
 MandateArgument = Annotated[
     str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
+]
+
+SourceOption = Annotated[str, typer.Option(help="How the consent was given.")]
+ChannelOption = Annotated[
+    pb.Mandate.Channel.ValueType, one_of(pb.Mandate.Channel, "Where they agreed.")
+]
+VersionOption = Annotated[
+    str, typer.Option(metavar="VERSION", help="Which version of the text they agreed to.")
 ]
 
 MANDATE_COLUMNS: Columns[pb.Mandate] = {
@@ -40,8 +57,15 @@ MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
     **MANDATE_COLUMNS,
     "agreed to": lambda it: it.evidence.text,
     "accepted": lambda it: format_timestamp(it.evidence.accept_time),
-    "where": lambda it: it.evidence.source,
+    "where": lambda it: (
+        f"{pb.Mandate.Channel.Name(it.evidence.channel) if it.evidence.channel else ''}"
+        f" {it.evidence.source}"
+    ).strip(),
+    "version of the text": lambda it: it.evidence.text_version,
+    "SHA-256 of the text": lambda it: it.evidence.text_sha256,
     "zone": lambda it: it.time_zone,
+    "for": lambda it: ", ".join(map(last_id, it.standing_orders)) or "everything",
+    "notice before": lambda it: format_duration(it.lead) if it.HasField("lead") else "",
     "region": lambda it: it.region_code,
     "created": lambda it: format_timestamp(it.create_time),
 }
@@ -63,8 +87,21 @@ def _period_ceiling(amount: money_pb2.Money | None, rolling_days: int) -> pb.Per
     return pb.PeriodCeiling(amount=amount, rolling_days=rolling_days)
 
 
-def _evidence(text: str, accept_time: datetime, source: str) -> pb.Mandate.Evidence:
-    return pb.Mandate.Evidence(text=text, accept_time=to_timestamp(accept_time), source=source)
+async def _evidence(
+    session: Session,
+    text: str,
+    accepted: datetime | None,
+    source: str,
+    channel: pb.Mandate.Channel.ValueType,
+    text_version: str,
+) -> pb.Mandate.Evidence:
+    return pb.Mandate.Evidence(
+        text=text,
+        accept_time=to_timestamp(accepted or await session.now()),
+        source=source,
+        channel=channel,
+        text_version=text_version,
+    )
 
 
 @command(mandates, "create")
@@ -94,6 +131,16 @@ async def create_mandate(
         str,
         typer.Option(metavar="ZONE", help="Where the period's days and months are. Default: UTC."),
     ] = "",
+    standing_order: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="The only standing orders that it is for; repeatable."),
+    ] = None,
+    lead: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help='How early notices come: "5d", "72h".'
+        ),
+    ] = None,
     valid_until: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
     ] = None,
@@ -101,11 +148,15 @@ async def create_mandate(
         datetime | None,
         typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
     ] = None,
-    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
+    source: SourceOption = "command line",
+    channel: ChannelOption = pb.Mandate.CHANNEL_UNSPECIFIED,
+    text_version: VersionOption = "",
 ) -> None:
     """Store a customer's consent to be charged up to an amount."""
     parent = session.name(CUSTOMER, customer)
-    accept_time = accepted or await session.now()
+    evidence = None
+    if text:
+        evidence = await _evidence(session, text, accepted, source, channel, text_version)
     request = pb.CreateMandateRequest(
         parent=parent,
         mandate_id=mandate,
@@ -114,8 +165,10 @@ async def create_mandate(
             charge_ceiling=ceiling,
             period_ceiling=_period_ceiling(period_ceiling, period_days),
             time_zone=time_zone,
+            standing_orders=[session.name(STANDING_ORDER, it) for it in standing_order or ()],
+            lead=duration_pb2.Duration(seconds=int(lead.total_seconds())) if lead else None,
             valid_until_time=to_timestamp(valid_until),
-            evidence=_evidence(text, accept_time, source) if text else None,
+            evidence=evidence,
             await_confirmation=not text,
         ),
         request_id=new_request_id(),
@@ -147,12 +200,14 @@ async def confirm_mandate(
         datetime | None,
         typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
     ] = None,
-    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
+    source: SourceOption = "command line",
+    channel: ChannelOption = pb.Mandate.CHANNEL_UNSPECIFIED,
+    text_version: VersionOption = "",
 ) -> None:
     """Store a customer's consent to a mandate that awaits it."""
     request = pb.ConfirmMandateRequest(
         name=session.name(MANDATE, mandate),
-        evidence=_evidence(text, accepted or await session.now(), source),
+        evidence=await _evidence(session, text, accepted, source, channel, text_version),
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.ConfirmMandate(request), MANDATE_DETAIL_COLUMNS)

@@ -18,13 +18,16 @@ CHARGE_NEVER_ABOVE_NOTICE = Clause(
     "charge-never-above-notice",
     "No charge is above the amount of the notice that the customer got last.",
 )
-LEAD_KEPT = Clause("lead-kept", "No charge is made before the time that its notice promised.")
+LEAD_KEPT = Clause(
+    "lead-kept",
+    "No charge is made before the time that its notice, and its mandate's lead, promised.",
+)
 MODE_AS_ANNOUNCED = Clause(
     "mode-as-announced", "No charge is made without asking the customer unless its notice said so."
 )
 MANDATE_COVERED = Clause(
     "mandate-covered",
-    "Every automatic charge is made under a mandate that is valid then, in its currency.",
+    "Every automatic charge is made under a mandate that is valid then, for it and in its currency.",
 )
 CHARGE_CEILING = Clause(
     "charge-ceiling",
@@ -40,6 +43,7 @@ _ATTEMPTS = """
                evidence.currency AS notice_currency, charge_not_before_time,
                evidence.billing_mode AS notice_mode, mandates.name AS found, charge_ceiling_minor,
                mandates.currency AS mandate_currency, valid_from_time, valid_until_time, is_pending,
+               lead_seconds, standing_orders,
                least(revoke_time, pause_time, lapse_time) AS stop_time
         FROM audit_v1.attempts
         LEFT JOIN audit_v1.notice_evidence AS evidence
@@ -53,13 +57,20 @@ _ATTEMPTS = """
 """
 _NOT_ANNOUNCED = "billing_mode = 'AUTOMATIC' AND notice IS NULL"
 _ABOVE_NOTICE = "(amount_minor > notice_minor OR currency <> notice_currency)"
-_TOO_EARLY = "start_time < charge_not_before_time"
+# The charge is named after the standing order and the cycle.
+_OUT_OF_SCOPE = """
+    standing_orders <> '{}' AND regexp_replace(charge, '-[0-9]+$', '') <> ALL (standing_orders)
+"""
+_TOO_EARLY = """
+    (start_time < charge_not_before_time
+     OR billing_mode = 'AUTOMATIC' AND start_time < deliver_time + lead_seconds * interval '1 second')
+"""
 _ANNOUNCED_OTHERWISE = "billing_mode = 'AUTOMATIC' AND notice_mode <> 'AUTOMATIC'"
-_NOT_COVERED = """
+_NOT_COVERED = f"""
     billing_mode = 'AUTOMATIC' AND (
         found IS NULL OR start_time < valid_from_time OR start_time >= valid_until_time
         OR is_pending OR start_time > stop_time + interval '30 seconds'
-        OR currency <> mandate_currency)
+        OR currency <> mandate_currency OR {_OUT_OF_SCOPE})
 """
 _ABOVE_CEILING = "billing_mode = 'AUTOMATIC' AND amount_minor > charge_ceiling_minor"
 # The attempts are read once. Which notice is the last is asked only of what would break a clause.
@@ -87,8 +98,8 @@ _VIOLATIONS = f"""
     FROM announced WHERE {_ABOVE_NOTICE}
     UNION ALL
     SELECT 'lead-kept', merchant,
-           format('attempt %s of %s was made %s, its notice promised not before %s', number,
-                  charge_name, start_time, charge_not_before_time)
+           format('attempt %s of %s was made %s, its notice of %s promised not before %s', number,
+                  charge_name, start_time, deliver_time, charge_not_before_time)
     FROM announced WHERE {_TOO_EARLY}
     UNION ALL
     SELECT 'mode-as-announced', merchant,
@@ -102,6 +113,7 @@ _VIOLATIONS = f"""
                WHEN start_time >= valid_until_time THEN 'was made after its mandate had expired'
                WHEN currency <> mandate_currency THEN 'was in another currency than its mandate'
                WHEN is_pending THEN 'was made before its mandate was confirmed'
+               WHEN {_OUT_OF_SCOPE} THEN 'was made under a mandate for other standing orders'
                ELSE 'was made after its mandate was revoked, paused or lapsed' END)
     FROM suspected WHERE {_NOT_COVERED}
     UNION ALL

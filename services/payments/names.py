@@ -38,6 +38,7 @@ LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 LEDGER_PERIOD = NamePattern("merchants/{merchant}/ledgerPeriods/{ledger_period}")
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
+STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 

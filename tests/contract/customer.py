@@ -160,7 +160,11 @@ async def add_card(ann: Customer) -> None:
 
 
 async def add_mandate(
-    ann: Customer, mandate: str = "m1", ceiling_minor: int = 100_000, currency: str = "EUR"
+    ann: Customer,
+    mandate: str = "m1",
+    ceiling_minor: int = 100_000,
+    currency: str = "EUR",
+    **fields: Any,  # noqa: ANN401 - fields of a message
 ) -> payments_pb2.Mandate:
     wanted = payments_pb2.Mandate(
         payment_method=ann.card,
@@ -168,6 +172,7 @@ async def add_mandate(
         evidence=payments_pb2.Mandate.Evidence(
             text="Yes.", accept_time=to_timestamp(await ann.suite.sandbox.now())
         ),
+        **fields,
     )
     made: payments_pb2.Mandate = await ann.shop.payments.CreateMandate(
         payments_pb2.CreateMandateRequest(

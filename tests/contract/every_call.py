@@ -160,6 +160,7 @@ def suite_calls(merchant: str) -> list[Call]:
         cart=cart, price=f"{item.product}/prices/new", notice_time=to_timestamp(FAR)
     )
     check = payments_pb2.MandateCheck(
+        standing_order=f"{name}/standingOrders/weekly",
         mandate=f"{name}/customers/ann/mandates/m1",
         amount=to_money(100, "EUR"),
         charge_time=to_timestamp(FAR),

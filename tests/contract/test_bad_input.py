@@ -203,6 +203,13 @@ async def test_a_mandate_that_does_not_cover_it(
     assert answer == ("FAILED_PRECONDITION", "MANDATE_NOT_COVERING", {})
 
 
+async def test_a_mandate_for_another_standing_order(ann: Customer) -> None:
+    other = f"merchants/{ann.shop.merchant}/standingOrders/other"
+    made = await add_mandate(ann, "m2", standing_orders=[other])
+    answer = await why_no_order(ann, mandate=made.name)
+    assert answer == ("FAILED_PRECONDITION", "MANDATE_NOT_COVERING", {})
+
+
 async def test_an_order_of_more_than_one_payment_can_be(ann: Customer) -> None:
     await add_product(ann.shop, "palace", AMOUNT_MINOR_MAX)
     items = [Item(product=product(ann, name), quantity=1) for name in ("palace", "tea")]

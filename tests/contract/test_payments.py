@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
+from google.protobuf import duration_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -21,6 +22,7 @@ from tests.contract.customer import (
     TEA_CENTS,
     Customer,
     add_contact,
+    add_mandate,
     add_product,
     new_customer,
 )
@@ -447,6 +449,14 @@ async def test_a_code_is_wrong_expires_and_is_not_sent_for_ever(suite: Suite) ->
     assert 0 < refusal.retry_seconds < 50 * 60
 
 
+async def test_notices_come_as_early_as_the_mandate_promises(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    lead = duration_pb2.Duration(seconds=10 * 24 * 60 * 60)
+    mandate = await add_mandate(ann, "early", lead=lead)
+    made = await ann.subscribe(mandate=mandate.name)
+    assert made.effective_notice_lead == lead
+
+
 async def test_a_mandate_is_no_longer_valid_after_its_end(suite: Suite) -> None:
     ann = await new_customer(suite)
     now = await suite.sandbox.now()
@@ -455,6 +465,7 @@ async def test_a_mandate_is_no_longer_valid_after_its_end(suite: Suite) -> None:
     call.request.mandate.valid_until_time.CopyFrom(to_timestamp(now + timedelta(days=1)))
     await call.make(ann.shop)
     check = payments_pb2.MandateCheck(
+        standing_order=f"merchants/{ann.shop.merchant}/standingOrders/weekly",
         mandate=f"{ann.name}/mandates/m2",
         amount=to_money(100, "EUR"),
         charge_time=to_timestamp(FAR),

@@ -120,6 +120,7 @@ OPTIONAL_NAMES = {
     "scheduler.ListPriceProtections customer": "{name}/customers/ann",
     "scheduler.ListPriceProtections standing_order": "{name}/standingOrders/weekly",
     "scheduler.ListPriceProtections product": "{name}/products/tea",
+    "payments.CreateMandate mandate.standing_orders": "{name}/standingOrders/weekly",
     "payments.ListDisputes charge": "{name}/customers/ann/charges/weekly-1",
     "scheduler.ListOrders customer": "{name}/customers/ann",
     "notify.ListNotices subject_resource": "{name}/standingOrders/weekly/orders/1",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 
 from recurring.payments.v1 import payments_pb2
 
@@ -9,14 +10,15 @@ from services.payments.api.requests import read_method_of
 from services.payments.application.mandates import MandateCheck, PlannedCharges
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import UTC_ZONE, Mandate
-from services.payments.domain.keys import MandateId, MandateKey
+from services.payments.domain.keys import MandateId, MandateKey, MerchantId
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
-from services.payments.names import CUSTOMER, MANDATE
+from services.payments.names import CUSTOMER, MANDATE, STANDING_ORDER
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
+from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 from services.runtime.time_zones import is_time_zone
@@ -49,6 +51,8 @@ def read_new_mandate(
         met=is_time_zone(time_zone),
     )
     valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
+    scope = _read_scope(violations, wanted.standing_orders, key.merchant)
+    lead_seconds = _read_lead(violations, wanted)
     pending = wanted.await_confirmation
     violations.require(
         "mandate.evidence",
@@ -72,6 +76,8 @@ def read_new_mandate(
         is_pending=pending,
         period_days=period_days,
         time_zone=time_zone,
+        standing_orders=scope,
+        lead_seconds=lead_seconds,
     )
 
 
@@ -94,7 +100,29 @@ def _read_evidence(
     keyring: Keyring,
 ) -> bytes:
     read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
-    return keyring.encrypt(evidence.SerializeToString(deterministic=True), *evidence_aad(key))
+    kept = payments_pb2.Mandate.Evidence()
+    kept.CopyFrom(evidence)
+    kept.text_sha256 = sha256(evidence.text.encode()).hexdigest()
+    violations.require(
+        f"{field}.text_sha256",
+        "must be the SHA-256 of the text",
+        met=evidence.text_sha256 in {"", kept.text_sha256},
+    )
+    return keyring.encrypt(kept.SerializeToString(deterministic=True), *evidence_aad(key))
+
+
+def _read_scope(
+    violations: Violations, standing_orders: Sequence[str], merchant: MerchantId
+) -> tuple[str, ...]:
+    """Ids of the standing orders of the merchant that a mandate is for, in their order."""
+    for index, name in enumerate(standing_orders):
+        require_within(violations, f"mandate.standing_orders[{index}]", name, merchant)
+    return tuple(sorted(STANDING_ORDER.parse(name)[1] for name in standing_orders))
+
+
+def _read_lead(violations: Violations, wanted: payments_pb2.Mandate) -> int:
+    violations.require("mandate.lead", "must be whole seconds", met=not wanted.lead.nanos)
+    return wanted.lead.seconds
 
 
 def _require_chargeable(violations: Violations, field: str, ceiling: Money) -> None:
@@ -189,4 +217,7 @@ def _read_check(
             f"{field}.charge_rules_index", "must be a place in charge_rules", met=known
         )
         rules = charge_rules[check.charge_rules_index] if known else ()
-    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, rules)
+    key = MANDATE.key(check.mandate)
+    require_within(violations, f"{field}.standing_order", check.standing_order, key.merchant)
+    standing_order = STANDING_ORDER.parse(check.standing_order)[1]
+    return MandateCheck(key, standing_order, amount, charge_time, rules)

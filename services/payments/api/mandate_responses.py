@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from google.protobuf import duration_pb2
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
@@ -11,6 +12,7 @@ from services.payments.clients.charge_rules import scheme_value
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.verdicts import RESENDING, Verdict, causes
+from services.payments.names import STANDING_ORDER
 from services.payments.publishers import rule_messages
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
@@ -32,6 +34,11 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
         pause_time=optional_timestamp(mandate.pause_time),
         lapse_time=optional_timestamp(mandate.lapse_time),
         time_zone=mandate.time_zone,
+        standing_orders=[
+            STANDING_ORDER.format(mandate.merchant, standing_order)
+            for standing_order in mandate.standing_orders
+        ],
+        lead=_duration(mandate.lead_seconds),
     )
     if mandate.pause_reason is not None:
         message.pause_reason = payments_pb2.Mandate.PauseReason.Value(mandate.pause_reason)
@@ -93,6 +100,7 @@ def check_response(
                 reasons=reason_values(result.reasons),
                 payment_scheme=scheme_value(result.scheme),
                 has_period_ceiling=result.has_period_ceiling,
+                lead=_duration(result.lead_seconds),
             )
             for result in results
         ]
@@ -104,3 +112,7 @@ def reason_values(
 ) -> list[payments_pb2.RefusalReason.ValueType]:
     """Refusal reasons on the wire."""
     return [payments_pb2.RefusalReason.Value(reason) for reason in reasons]
+
+
+def _duration(seconds: int) -> duration_pb2.Duration | None:
+    return duration_pb2.Duration(seconds=seconds) if seconds else None

@@ -41,6 +41,8 @@ class MandateCheck(NamedTuple):
     """Whether a mandate covers an amount at a time."""
 
     key: MandateKey
+    # Id of what it is charged for.
+    standing_order: str
     amount: Money
     charge_time: datetime
     # What rule packs ask of its charge, by payment scheme.
@@ -55,6 +57,8 @@ class CheckedMandate(NamedTuple):
     scheme: PaymentScheme | None = None
     # Whether what is charged under it has a ceiling together with other charges.
     has_period_ceiling: bool = False
+    # How early it promises the notice of a charge.
+    lead_seconds: int = 0
 
 
 # By mandate, what else is to be charged and has not been yet.
@@ -82,6 +86,13 @@ async def check_rules(
                 "mandate.valid_until_time",
                 f"must be set, since {rule.rule_pack} asks for it ({rule.source})",
                 "MANDATE_WITHOUT_END",
+            )
+        if 0 < mandate.lead_seconds < (rule.notice_lead_seconds or 0):
+            violations.add(
+                "mandate.lead",
+                f"must be at least {rule.notice_lead_seconds} s, since {rule.rule_pack} asks for it"
+                f" ({rule.source})",
+                "SHORTER_THAN_RULES",
             )
     violations.check()
 
@@ -234,8 +245,9 @@ async def check(
         reasons = _reasons(check, mandate, total_minor, used.get(check.key))
         if in_turn and not reasons:
             charges.append((check.charge_time, check.amount))
+        scheme = scheme_of(mandate.brand)
         results.append(
-            CheckedMandate(ordered(reasons), scheme_of(mandate.brand), period is not None)
+            CheckedMandate(ordered(reasons), scheme, period is not None, mandate.lead_seconds)
         )
     return results
 
@@ -282,7 +294,7 @@ def _reasons(
 ) -> set[RefusalReason]:
     """Every reason why a mandate does not cover a check."""
     minor, currency, at = check.amount.amount_minor, check.amount.currency, check.charge_time
-    reasons = mandate_reasons(mandate, minor, currency, total_minor, at)
+    reasons = mandate_reasons(mandate, check.standing_order, minor, currency, total_minor, at)
     if mandate.method_missing:
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif mandate.method_blocked:

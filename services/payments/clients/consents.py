@@ -9,4 +9,12 @@ from services.runtime.rpc.conversions import from_timestamp
 def read_consent(opened: bytes) -> Consent:
     """What a customer agreed to, out of a mandate's evidence that was opened."""
     evidence = payments_pb2.Mandate.Evidence.FromString(opened)
-    return Consent(evidence.text, from_timestamp(evidence.accept_time), evidence.source)
+    channel = payments_pb2.Mandate.Channel.Name(evidence.channel) if evidence.channel else ""
+    return Consent(
+        evidence.text,
+        from_timestamp(evidence.accept_time),
+        evidence.source,
+        channel,
+        evidence.text_version,
+        evidence.text_sha256,
+    )

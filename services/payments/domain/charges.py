@@ -122,6 +122,11 @@ class Charge(NamedTuple):
         return ChargeKey(self.merchant, self.customer, self.charge)
 
     @property
+    def standing_order(self) -> str:
+        """Id of the standing order: that of the charge is followed by the cycle."""
+        return self.charge.rpartition("-")[0]
+
+    @property
     def customer_key(self) -> CustomerKey:
         """Whose it is."""
         return CustomerKey(self.merchant, self.customer)

@@ -71,6 +71,7 @@ class RefusalReason(StrEnum):
     MANDATE_PENDING = "MANDATE_PENDING"
     MANDATE_PAUSED = "MANDATE_PAUSED"
     MANDATE_DISPUTED = "MANDATE_DISPUTED"
+    MANDATE_OUT_OF_SCOPE = "MANDATE_OUT_OF_SCOPE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,10 @@ class Mandate:
     period_days: int | None = None
     # Where those days and months are.
     time_zone: str = UTC_ZONE
+    # Ids of the standing orders that it is for; none: for all of the customer's.
+    standing_orders: tuple[str, ...] = ()
+    # So long before each charge its notice is delivered, as the customer was promised.
+    lead_seconds: int = 0
     # A charge under it is disputed, and the merchant's policy stops charges for that.
     is_disputed: bool = False
 
@@ -147,6 +152,10 @@ class Mandate:
             state = MANDATE.to(state, MandateEvent.EXPIRE)
         return MANDATE.to(state, MandateEvent.REVOKE) if self.revoke_time is not None else state
 
+    def notice_over_time(self, notice: "Notice") -> datetime:
+        """From when on it lets a charge follow its notice."""
+        return notice.deliver_time + timedelta(seconds=self.lead_seconds)
+
     def may(self, event: MandateEvent, now: datetime) -> bool:
         """Whether something may happen to it now."""
         return self.state(now) in MANDATE.sources(event)
@@ -174,7 +183,12 @@ class Notice:
 
 
 def mandate_reasons(
-    mandate: Mandate | None, amount_minor: int, currency: str, period_minor: int, at: datetime
+    mandate: Mandate | None,
+    standing_order: str,
+    amount_minor: int,
+    currency: str,
+    period_minor: int,
+    at: datetime,
 ) -> set[RefusalReason]:
     """Every reason why a mandate does not cover an amount at an instant.
 
@@ -185,6 +199,8 @@ def mandate_reasons(
     reasons = _state_reasons(mandate)
     if mandate.is_disputed:
         reasons.add(RefusalReason.MANDATE_DISPUTED)
+    if mandate.standing_orders and standing_order not in mandate.standing_orders:
+        reasons.add(RefusalReason.MANDATE_OUT_OF_SCOPE)
     if at < mandate.valid_from_time:
         reasons.add(RefusalReason.MANDATE_NOT_YET_VALID)
     if mandate.valid_until_time is not None and at >= mandate.valid_until_time:

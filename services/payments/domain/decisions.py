@@ -137,6 +137,7 @@ def _waiting(
         return _wait(charge, until, now)._replace(awaited_method=method)
     if notice is not None and reasons and _TOO_EARLY.issuperset(reasons):
         leads = [notice_over_time(rule, notice) for rule in binding_rules(charge, use)]
+        leads += [mandate.notice_over_time(notice)] if mandate else []
         return _wait(charge, max((notice.charge_not_before_time, *leads)), now)
     # The limit of a day ends soon enough to wait for; that of a month does not.
     soon, ends = use.exhausted_until, now + DAY

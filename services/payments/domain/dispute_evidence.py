@@ -22,6 +22,11 @@ class Consent:
     text: str
     accept_time: datetime
     source: str
+    # Where: WEB, PHONE and so on; empty: nobody said.
+    channel: str = ""
+    # Which version of the text that was, if somebody said, and its SHA-256.
+    text_version: str = ""
+    text_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,7 @@ def _activities(facts: ChargeFacts) -> Iterable[str]:
     charge = facts.charge
     dated: list[tuple[datetime, str]] = []
     if facts.consent is not None:
-        where = f", by {facts.consent.source}" if facts.consent.source else ""
-        agreed = f'The customer agreed to be charged{where}: "{facts.consent.text}"'
-        dated.append((facts.consent.accept_time, agreed))
+        dated.append((facts.consent.accept_time, _agreed(facts.consent)))
     if (notice := facts.notice) is not None:
         promised = format_minor(notice.amount_minor, notice.currency)
         earliest = _written(notice.charge_not_before_time)
@@ -75,6 +78,14 @@ def _activities(facts: ChargeFacts) -> Iterable[str]:
             dated.append((refund.update_time, f"{given} was given back."))
     for moment, line in sorted(dated, key=lambda entry: entry[0]):
         yield f"{_written(moment)} {line}"
+
+
+def _agreed(consent: Consent) -> str:
+    where = f" ({consent.channel.lower()})" if consent.channel else ""
+    where += f", by {consent.source}" if consent.source else ""
+    version = f"version {consent.text_version}, " if consent.text_version else ""
+    text = f'"{consent.text}" ({version}SHA-256 {consent.text_sha256})'
+    return f"The customer agreed to be charged{where}: {text}"
 
 
 def _written(moment: datetime) -> str:

@@ -92,7 +92,16 @@ def guard(
     elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
         reasons.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
-        reasons |= mandate_reasons(mandate, charge.amount_minor, charge.currency, period_minor, now)
+        reasons |= mandate_reasons(
+            mandate,
+            charge.standing_order,
+            charge.amount_minor,
+            charge.currency,
+            period_minor,
+            now,
+        )
+        if mandate and notice and now < mandate.notice_over_time(notice):
+            reasons.add(RefusalReason.NOTICE_TOO_RECENT)
         if charge.charge_rules is None:
             reasons.add(RefusalReason.RULES_UNKNOWN)
         applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)

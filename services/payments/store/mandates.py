@@ -56,15 +56,23 @@ class _LastChargeRow(NamedTuple):
 _INSERT = Command("""
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
                           period_ceiling_minor, currency, valid_from_time, valid_until_time,
-                          evidence, create_time, is_pending, period_days, time_zone)
-    SELECT * FROM unnest(
+                          evidence, create_time, is_pending, period_days, time_zone,
+                          standing_orders, lead_seconds)
+    SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
+           currency, valid_from_time, valid_until_time, evidence, create_time, is_pending, period_days,
+           time_zone, string_to_array(standing_orders, ','), lead_seconds
+    FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
         CAST(:payment_method AS text[]), CAST(:charge_ceiling_minor AS bigint[]),
         CAST(:period_ceiling_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:valid_from_time AS timestamptz[]), CAST(:valid_until_time AS timestamptz[]),
         CAST(:evidence AS bytea[]), CAST(:create_time AS timestamptz[]),
         CAST(:is_pending AS boolean[]), CAST(:period_days AS integer[]),
-        CAST(:time_zone AS text[]))
+        CAST(:time_zone AS text[]), CAST(:standing_orders AS text[]),
+        CAST(:lead_seconds AS integer[]))
+      AS new (merchant, customer, mandate, payment_method, charge_ceiling_minor,
+              period_ceiling_minor, currency, valid_from_time, valid_until_time, evidence,
+              create_time, is_pending, period_days, time_zone, standing_orders, lead_seconds)
     ON CONFLICT (customer, merchant, mandate) DO NOTHING
 """)
 
@@ -72,7 +80,8 @@ _BY_KEY = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone,
+           standing_orders, lead_seconds
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -85,7 +94,8 @@ _LOCKED = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone,
+           standing_orders, lead_seconds
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
@@ -98,7 +108,8 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            currency, valid_from_time, valid_until_time, evidence, create_time, revoke_time,
-           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone
+           is_pending, pause_time, pause_reason, lapse_time, version, period_days, time_zone,
+           standing_orders, lead_seconds
     FROM mandates
     WHERE customer = :customer AND merchant = :merchant AND mandate > :after
     ORDER BY mandate LIMIT :limit
@@ -188,8 +199,8 @@ _WITH_METHODS = Query(
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, period_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
            revoke_time, is_pending, pause_time, pause_reason, lapse_time, version, period_days,
-           time_zone, false AS is_disputed, scope.method_missing, scope.method_blocked,
-           coalesce(scope.brand, '') AS brand
+           time_zone, standing_orders, lead_seconds, false AS is_disputed, scope.method_missing,
+           scope.method_blocked, coalesce(scope.brand, '') AS brand
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS wanted (customer, merchant, mandate)
     JOIN mandates USING (customer, merchant, mandate)
@@ -229,7 +240,8 @@ async def move(tx: Connection, method: PaymentMethodKey, successor: PaymentMetho
 
 async def insert(tx: Connection, mandate: Mandate) -> bool:
     """Add a mandate; False if its id is taken."""
-    return await _INSERT.run_for(tx, [mandate]) == 1
+    scope = [",".join(mandate.standing_orders)]
+    return await _INSERT.run_for(tx, [mandate], standing_orders=scope) == 1
 
 
 async def by_key(

@@ -5,8 +5,8 @@ parameter that is not given by itself is the array of their attributes of its na
 
 A row type is a NamedTuple or a dataclass, often of the domain, whose first fields are the statement's
 columns, in their order; those that a statement does not give have defaults. A field that is an
-enumeration, or a tuple of one, is made of the text that PostgreSQL gives. Of a statement with one
-column, the row type is `scalar`.
+enumeration, or a tuple of one, is made of the text that PostgreSQL gives, and another tuple of its
+array. Of a statement with one column, the row type is `scalar`.
 """
 
 import dataclasses
@@ -150,7 +150,7 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - any typ
     kinds = get_args(hint) or (hint,)
     enums = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum)]
     if not enums:
-        return None
+        return tuple if get_origin(hint) is tuple else None
     [enum] = enums
     # A table costs a tenth of the enumeration's own constructor.
     members = {member.value: member for member in enum} | {None: None}

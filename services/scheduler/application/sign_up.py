@@ -18,7 +18,7 @@ from services.scheduler.domain.charge_rules import (
     NO_RULE_LEAD,
     RuleLead,
     asks_to_confirm,
-    rule_lead,
+    required_lead,
 )
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Item, Quote
@@ -165,12 +165,12 @@ async def checked(clients: Clients, standing_orders: Sequence[StandingOrder]) ->
 async def _mandate_leads(
     clients: Clients, noted: Sequence[Violations], questions: Mapping[int, MandateQuestion]
 ) -> dict[int, RuleLead]:
-    """By index, how early rule packs have charges announced; notes why mandates cover them not."""
+    """By index, how early charges are to be announced; notes why mandates cover them not."""
     leads: dict[int, RuleLead] = {}
     answers = await clients.check_mandates(list(questions.values()))
     for (index, question), answer in zip(questions.items(), answers, strict=True):
         rules = question.rules.of(answer.scheme)
-        leads[index] = rule_lead(rules)
+        leads[index] = required_lead(rules, answer.lead)
         # The customer's own confirmation stands for the mandate.
         asked = asks_to_confirm(rules, question.amount_minor, question.currency)
         if answer.reasons and not asked:
@@ -274,7 +274,12 @@ def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQue
     promised = standing_order.update_time + standing_order.lead(standing_order.next_cycle or 1)
     charge_time = max(standing_order.next_due_time or promised, promised)
     return MandateQuestion(
-        standing_order.mandate, quote.amount_minor, quote.currency, charge_time, quote.rules
+        standing_order.mandate,
+        standing_order_name(standing_order.merchant, standing_order.standing_order),
+        quote.amount_minor,
+        quote.currency,
+        charge_time,
+        quote.rules,
     )
 
 

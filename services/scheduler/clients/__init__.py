@@ -214,6 +214,7 @@ class Clients:
             for question in batch:
                 check = request.checks.add(
                     mandate=question.mandate,
+                    standing_order=question.standing_order,
                     amount=to_money(question.amount_minor, question.currency),
                 )
                 put_time(check.charge_time, question.charge_time)
@@ -229,6 +230,7 @@ class Clients:
                     tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons),
                     messages.scheme_of(result.payment_scheme),
                     result.has_period_ceiling,
+                    result.lead.ToTimedelta(),
                 )
                 for result in response.results
             ]

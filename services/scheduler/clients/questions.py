@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from recurring.catalog.v1 import catalog_pb2
@@ -53,6 +53,8 @@ class MandateQuestion:
     """Whether a mandate covers an amount at an instant."""
 
     mandate: str
+    # The name of what is charged for.
+    standing_order: str
     amount_minor: int
     currency: str
     charge_time: datetime
@@ -73,6 +75,8 @@ class MandateAnswer(NamedTuple):
     scheme: str
     # Whether what else is charged under it matters.
     has_period_ceiling: bool = False
+    # How long before a charge its notice is delivered, as the customer was promised.
+    lead: timedelta = timedelta()
 
 
 # The resource name of a price version, or one that is not stored.

@@ -58,6 +58,12 @@ def rule_lead(rules: Sequence[ChargeRule]) -> RuleLead:
     return max(leads, default=NO_RULE_LEAD, key=lambda it: it.lead)
 
 
+def required_lead(rules: Sequence[ChargeRule], mandate_lead: timedelta) -> RuleLead:
+    """The longest lead that rules ask for, or that a mandate promises beyond them."""
+    lead = rule_lead(rules)
+    return lead if lead.lead >= mandate_lead else RuleLead(mandate_lead)
+
+
 def asks_to_confirm(
     rules: Sequence[ChargeRule], amount_minor: int, currency: str
 ) -> ChargeRule | None:

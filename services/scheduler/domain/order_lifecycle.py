@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.runtime.transitions import IllegalTransitionError
-from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm, rule_lead
+from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm, required_lead
 from services.scheduler.domain.order import (
     CONFIRMABLE_REASONS,
     Decision,
@@ -41,6 +41,8 @@ class Evaluation:
     discontinued: bool = False
     # What rule packs ask of its charge, if it is to be charged without asking. None: that is not known.
     rules: Sequence[ChargeRule] | None = None
+    # How long before the charge its notice is delivered, as its mandate promises.
+    mandate_lead: timedelta = timedelta()
 
 
 def moved(
@@ -72,7 +74,7 @@ def under_rules(order: Order, evaluation: Evaluation) -> Order:
     """An order that is to be prepared, with the lead and the terms that rule packs ask for."""
     if evaluation.rules is None:
         return order
-    lead = rule_lead(evaluation.rules)
+    lead = required_lead(evaluation.rules, evaluation.mandate_lead)
     order = order._replace(notice_lead=max(order.notice_lead, lead.lead), rule_lead=lead)
     quote = evaluation.quote
     if quote and asks_to_confirm(evaluation.rules, quote.amount_minor, quote.currency):
@@ -82,17 +84,18 @@ def under_rules(order: Order, evaluation: Evaluation) -> Order:
 
 
 def _rules_data(order: Order, evaluation: Evaluation, quote: Quote) -> Mapping[str, Any]:
-    """Which rules made the notice come earlier, or have the customer asked; empty: none."""
+    """What made the notice come earlier, or have the customer asked; empty: nothing did."""
     rules = [
         rule
         for rule in evaluation.rules or ()
         if rule.notice_lead == order.notice_lead
         or asks_to_confirm((rule,), quote.amount_minor, quote.currency)
     ]
-    if not rules:
-        return {}
+    made_by: dict[str, Any] = {"rules": [rule.data for rule in rules]} if rules else {}
+    if evaluation.mandate_lead and evaluation.mandate_lead == order.notice_lead:
+        made_by["mandate"] = order.terms.mandate
     lead_seconds = int(order.notice_lead.total_seconds())
-    return {"rules": [rule.data for rule in rules], "notice_lead_seconds": lead_seconds}
+    return made_by and {**made_by, "notice_lead_seconds": lead_seconds}
 
 
 def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:

@@ -225,6 +225,9 @@ async def test_a_mandate_that_breaks_a_pack_is_refused_where_the_customer_is_kno
     refusal = await refused(shop.consent(name, card, 1000, "endless", region_code="IN"))
     assert refusal.fields == {"mandate.valid_until_time": "MANDATE_WITHOUT_END"}
     ends = to_timestamp(await shop.now() + 365 * DAY)
+    late: dict[str, Any] = {"region_code": "IN", "lead": seconds(timedelta(hours=1))}
+    refusal = await refused(shop.consent(name, card, 1000, "late", valid_until_time=ends, **late))
+    assert refusal.fields == {"mandate.lead": "SHORTER_THAN_RULES"}
     await shop.consent(name, card, 1000, "ending", region_code="IN", valid_until_time=ends)
     await shop.consent(name, card, 1000, "german", region_code="DE")
 

@@ -118,6 +118,7 @@ async def test_a_blocked_card_covers_nothing_and_is_shown_as_blocked(payments: P
     await all_due(payments, range(1, 2))
     await payments.work()
     check = payments_pb2.MandateCheck(
+        standing_order="merchants/acme/standingOrders/coffee",
         mandate=MANDATE,
         amount=to_money(AMOUNT_MINOR, "EUR"),
         charge_time=to_timestamp(payments.clock.now()),

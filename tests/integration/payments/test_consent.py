@@ -2,10 +2,12 @@
 
 import uuid
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
+from google.protobuf import duration_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import pause_all
@@ -86,6 +88,11 @@ async def test_a_mandate_is_kept_as_it_was_given(payments: Payments) -> None:
         ({"payment_method": VISA.replace("/ann/", "/bob/")}, "mandate.payment_method"),
         ({"ceiling_minor": 0}, "mandate.charge_ceiling"),
         ({"period_ceiling": ceiling(100, "USD")}, "mandate.period_ceiling.amount.currency_code"),
+        (
+            {"standing_orders": ["merchants/umbrella/standingOrders/tea"]},
+            "mandate.standing_orders[0]",
+        ),
+        ({"lead": duration_pb2.Duration(nanos=1)}, "mandate.lead"),
         ({"time_zone": "localtime"}, "mandate.time_zone"),
         ({"valid_until_time": to_timestamp(NOW)}, "mandate.valid_until_time"),
         (
@@ -139,7 +146,7 @@ async def test_nothing_is_charged_until_the_customer_has_confirmed(payments: Pay
 
     refused, paid = [await payments.charge(charge_name(number)) for number in (1, 2)]
     assert refused.refusal_reasons == [payments_pb2.MANDATE_PENDING]
-    assert (confirmed.state, confirmed.evidence) == (payments_pb2.Mandate.ACTIVE, evidence)
+    assert (confirmed.state, confirmed.evidence.text) == (payments_pb2.Mandate.ACTIVE, "Yes.")
     assert paid.state == State.SUCCEEDED
 
 
@@ -242,6 +249,66 @@ async def test_a_month_is_that_of_the_customers_zone(payments: Payments) -> None
     assert states == [State.SUCCEEDED, State.REFUSED, State.SUCCEEDED]
 
 
+async def test_a_mandate_is_for_the_standing_orders_that_it_names(payments: Payments) -> None:
+    of_tea = "merchants/acme/standingOrders/tea"
+    await payments.consent(standing_orders=[of_tea])
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    charge = await payments.charge()
+    assert [*charge.refusal_reasons] == [payments_pb2.MANDATE_OUT_OF_SCOPE]
+
+    def check(standing_order: str) -> payments_pb2.MandateCheck:
+        return payments_pb2.MandateCheck(
+            mandate=MANDATE,
+            standing_order=standing_order,
+            amount=to_money(AMOUNT_MINOR, "EUR"),
+            charge_time=to_timestamp(NOW),
+        )
+
+    checks = [check(of_tea), check("merchants/acme/standingOrders/coffee")]
+    request = payments_pb2.BatchCheckMandatesRequest(checks=checks)
+    answer = await payments.api.BatchCheckMandates(request, None)
+    assert [list(result.reasons) for result in answer.results] == [
+        [], [payments_pb2.MANDATE_OUT_OF_SCOPE],
+    ]  # fmt: skip
+
+
+async def test_a_charge_waits_for_the_lead_that_its_mandate_promises(payments: Payments) -> None:
+    await payments.consent(lead=duration_pb2.Duration(seconds=5 * 24 * 60 * 60))
+    await payments.announce()
+    await payments.fall_due()
+    await payments.pass_time(5 * DAY - timedelta(seconds=1))
+    assert (await payments.charge()).state == State.SCHEDULED
+    await payments.pass_time(timedelta(seconds=1))
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+
+async def test_evidence_is_kept_with_the_hash_of_what_was_shown(payments: Payments) -> None:
+    await payments.payment_method()
+    evidence = payments_pb2.Mandate.Evidence(
+        text="Charge me for tea.",
+        accept_time=to_timestamp(NOW),
+        text_version="2026-01",
+        channel=payments_pb2.Mandate.PHONE,
+        text_sha256="0" * 64,
+    )
+    request = payments_pb2.CreateMandateRequest(
+        parent=ANN,
+        mandate_id="coffee",
+        mandate=payments_pb2.Mandate(
+            payment_method=VISA, charge_ceiling=to_money(100, "EUR"), evidence=evidence
+        ),
+    )
+    with pytest.raises(Problem) as refused:
+        await payments.call(request)
+    assert [it.field for it in refused.value.violations] == ["mandate.evidence.text_sha256"]
+    request.mandate.evidence.text_sha256 = evidence.text_sha256 = sha256(
+        b"Charge me for tea."
+    ).hexdigest()
+    assert (await payments.call(request)).evidence == evidence
+
+
 async def test_the_database_knows_every_zone_that_a_mandate_may_have(payments: Payments) -> None:
     known = {name for (name,) in await payments.rows("SELECT name FROM pg_timezone_names")}
     assert {name for name in available_timezones() if is_time_zone(name)} <= known
@@ -267,7 +334,10 @@ async def test_what_is_planned_counts_in_the_days_before_each_check(payments: Pa
     def check(days: int) -> payments_pb2.MandateCheck:
         at = to_timestamp(NOW + days * DAY)
         return payments_pb2.MandateCheck(
-            mandate=MANDATE, amount=to_money(400, "EUR"), charge_time=at
+            standing_order="merchants/acme/standingOrders/coffee",
+            mandate=MANDATE,
+            amount=to_money(400, "EUR"),
+            charge_time=at,
         )
 
     planned = payments_pb2.PlannedCharges(mandate=MANDATE)
@@ -313,6 +383,7 @@ async def test_many_mandates_are_checked_in_the_order_of_asking(payments: Paymen
 
     def check(amount_minor: int, at: timedelta, mandate: str = MANDATE) -> Any:  # noqa: ANN401
         return payments_pb2.MandateCheck(
+            standing_order="merchants/acme/standingOrders/coffee",
             mandate=mandate,
             amount=to_money(amount_minor, "EUR"),
             charge_time=to_timestamp(NOW + at),

@@ -78,7 +78,10 @@ async def test_a_mandate_does_not_cover_what_cannot_be_charged(payments: Payment
     await payments.mandate(currency="KWD")
     checks = [
         payments_pb2.MandateCheck(
-            mandate=MANDATE, amount=to_money(amount, "KWD"), charge_time=to_timestamp(NOW)
+            standing_order="merchants/acme/standingOrders/coffee",
+            mandate=MANDATE,
+            amount=to_money(amount, "KWD"),
+            charge_time=to_timestamp(NOW),
         )
         for amount in (5_120, 5_124)
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -120,7 +121,8 @@ async def test_the_evidence_says_what_was_stored_and_is_sent_once(paid: Payments
     shown = {evidence.field: evidence.text for evidence in (await present(paid)).evidence}
     assert shown["uncategorized_text"] == "They signed for it."
     activities = shown["access_activity_log"].splitlines()
-    assert 'agreed to be charged: "Charge me for coffee."' in activities[0]
+    agreed = sha256(b"Charge me for coffee.").hexdigest()
+    assert f'charged: "Charge me for coffee." (SHA-256 {agreed})' in activities[0]
     assert "told of a charge of at most 12.50 EUR" in activities[1]
     assert "12.50 EUR by visa 4242: attempt 1 succeeded." in activities[2]
     found = await paid.sandbox.provider("GET", f"/disputes/{dispute.provider_dispute_id}")

@@ -278,6 +278,7 @@ async def test_a_check_tells_a_mandate_for_the_default_what_is_missing(payments:
     await payments.payment_method()
     await payments.mandate(payment_method="")
     check = payments_pb2.MandateCheck(
+        standing_order="merchants/acme/standingOrders/coffee",
         mandate=MANDATE,
         amount=to_money(AMOUNT_MINOR, "EUR"),
         charge_time=to_timestamp(payments.clock.now()),

@@ -28,6 +28,7 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -88,7 +89,7 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     is no multiple of what the provider counts in (0.010 KWD).
     """
     NOTICE_TOO_RECENT: _RefusalReason.ValueType  # 20
-    """The notice was delivered less than so long ago as a rule pack asks for."""
+    """The notice was delivered less than so long ago as a rule pack asks for, or the mandate promises."""
     CONFIRMATION_REQUIRED: _RefusalReason.ValueType  # 21
     """By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
     MANDATE_LAPSED: _RefusalReason.ValueType  # 22
@@ -102,6 +103,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     MANDATE_PAUSED: _RefusalReason.ValueType  # 31
     MANDATE_DISPUTED: _RefusalReason.ValueType  # 32
     """A charge under the mandate is disputed by its payer, and the merchant's policy stops charges for that."""
+    MANDATE_OUT_OF_SCOPE: _RefusalReason.ValueType  # 33
+    """The mandate is for other standing orders."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why the guard does not allow a charge."""
@@ -140,7 +143,7 @@ AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12
 is no multiple of what the provider counts in (0.010 KWD).
 """
 NOTICE_TOO_RECENT: RefusalReason.ValueType  # 20
-"""The notice was delivered less than so long ago as a rule pack asks for."""
+"""The notice was delivered less than so long ago as a rule pack asks for, or the mandate promises."""
 CONFIRMATION_REQUIRED: RefusalReason.ValueType  # 21
 """By a rule pack the customer confirms each charge of so large an amount, and this one was not confirmed."""
 MANDATE_LAPSED: RefusalReason.ValueType  # 22
@@ -154,6 +157,8 @@ MANDATE_PENDING: RefusalReason.ValueType  # 30
 MANDATE_PAUSED: RefusalReason.ValueType  # 31
 MANDATE_DISPUTED: RefusalReason.ValueType  # 32
 """A charge under the mandate is disputed by its payer, and the merchant's policy stops charges for that."""
+MANDATE_OUT_OF_SCOPE: RefusalReason.ValueType  # 33
+"""The mandate is for other standing orders."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final
@@ -295,6 +300,31 @@ class Mandate(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Channel:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Mandate._Channel.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CHANNEL_UNSPECIFIED: Mandate._Channel.ValueType  # 0
+        WEB: Mandate._Channel.ValueType  # 1
+        APP: Mandate._Channel.ValueType  # 2
+        PHONE: Mandate._Channel.ValueType  # 3
+        PAPER: Mandate._Channel.ValueType  # 4
+        TERMINAL: Mandate._Channel.ValueType  # 5
+        """A card terminal in a shop."""
+
+    class Channel(_Channel, metaclass=_ChannelEnumTypeWrapper):
+        """Where a customer consented."""
+
+    CHANNEL_UNSPECIFIED: Mandate.Channel.ValueType  # 0
+    WEB: Mandate.Channel.ValueType  # 1
+    APP: Mandate.Channel.ValueType  # 2
+    PHONE: Mandate.Channel.ValueType  # 3
+    PAPER: Mandate.Channel.ValueType  # 4
+    TERMINAL: Mandate.Channel.ValueType  # 5
+    """A card terminal in a shop."""
+
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -360,10 +390,18 @@ class Mandate(_message.Message):
         TEXT_FIELD_NUMBER: _builtins.int
         ACCEPT_TIME_FIELD_NUMBER: _builtins.int
         SOURCE_FIELD_NUMBER: _builtins.int
+        TEXT_VERSION_FIELD_NUMBER: _builtins.int
+        CHANNEL_FIELD_NUMBER: _builtins.int
+        TEXT_SHA256_FIELD_NUMBER: _builtins.int
         text: _builtins.str
         """What the customer agreed to, in the words that were shown; 1 to 2000 characters."""
         source: _builtins.str
         """Where it came from, for example an IP address or "paper"; at most 200 characters."""
+        text_version: _builtins.str
+        """Which version of the merchant's text that was, for example "2026-11"."""
+        channel: Global___Mandate.Channel.ValueType
+        text_sha256: _builtins.str
+        """SHA-256 of the text (its UTF-8 in the normal form C), 64 hexadecimal digits. If given it must be that."""
         @_builtins.property
         def accept_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
@@ -372,10 +410,13 @@ class Mandate(_message.Message):
             text: _builtins.str = ...,
             accept_time: _timestamp_pb2.Timestamp | None = ...,
             source: _builtins.str = ...,
+            text_version: _builtins.str = ...,
+            channel: Global___Mandate.Channel.ValueType = ...,
+            text_sha256: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "source", b"source", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "channel", b"channel", "source", b"source", "text", b"text", "text_sha256", b"text_sha256", "text_version", b"text_version"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,6 +436,8 @@ class Mandate(_message.Message):
     PAUSE_REASON_FIELD_NUMBER: _builtins.int
     LAPSE_TIME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    STANDING_ORDERS_FIELD_NUMBER: _builtins.int
+    LEAD_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
@@ -450,6 +493,18 @@ class Mandate(_message.Message):
     def lapse_time(self) -> _timestamp_pb2.Timestamp:
         """LAPSED: since when."""
 
+    @_builtins.property
+    def standing_orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`merchants/{merchant}/standingOrders/{standing_order}`: what it is for, and for nothing else; at most 50. They
+        may be made later. Empty: for all that the customer has with the merchant.
+        """
+
+    @_builtins.property
+    def lead(self) -> _duration_pb2.Duration:
+        """How long before each charge its notice is delivered, as the customer was promised; at most 60 days. Where a
+        rule pack asks for longer, that holds. Default: what rule packs ask for.
+        """
+
     def __init__(
         self,
         *,
@@ -469,11 +524,13 @@ class Mandate(_message.Message):
         pause_reason: Global___Mandate.PauseReason.ValueType = ...,
         lapse_time: _timestamp_pb2.Timestamp | None = ...,
         time_zone: _builtins.str = ...,
+        standing_orders: _abc.Iterable[_builtins.str] | None = ...,
+        lead: _duration_pb2.Duration | None = ...,
         region_code: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "pause_time", b"pause_time", "period_ceiling", b"period_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "lead", b"lead", "pause_time", b"pause_time", "period_ceiling", b"period_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "region_code", b"region_code", "revoke_time", b"revoke_time", "state", b"state", "time_zone", b"time_zone", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "lead", b"lead", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "region_code", b"region_code", "revoke_time", b"revoke_time", "standing_orders", b"standing_orders", "state", b"state", "time_zone", b"time_zone", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3648,9 +3705,12 @@ class MandateCheck(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_TIME_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
     CHARGE_RULES_INDEX_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
+    standing_order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}`: what it would be charged for."""
     charge_rules_index: _builtins.int
     """The place of what rule packs ask of it in the request's `charge_rules`, from 0. Absent: that is not
     checked.
@@ -3667,11 +3727,12 @@ class MandateCheck(_message.Message):
         mandate: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         charge_time: _timestamp_pb2.Timestamp | None = ...,
+        standing_order: _builtins.str = ...,
         charge_rules_index: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "mandate", b"mandate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index", "amount", b"amount", "charge_rules_index", b"charge_rules_index", "charge_time", b"charge_time", "mandate", b"mandate", "standing_order", b"standing_order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__charge_rules_index: _TypeAlias = _typing.Literal["charge_rules_index"]  # noqa: Y015
     _WhichOneofArgType__charge_rules_index: _TypeAlias = _typing.Literal["_charge_rules_index", b"_charge_rules_index"]  # noqa: Y015
@@ -3707,6 +3768,7 @@ class MandateCheckResult(_message.Message):
 
     REASONS_FIELD_NUMBER: _builtins.int
     HAS_PERIOD_CEILING_FIELD_NUMBER: _builtins.int
+    LEAD_FIELD_NUMBER: _builtins.int
     PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
     has_period_ceiling: _builtins.bool
     """Whether what else is planned under the mandate matters."""
@@ -3718,16 +3780,21 @@ class MandateCheckResult(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___RefusalReason.ValueType]:
         """Empty when the mandate covers the amount."""
 
+    @_builtins.property
+    def lead(self) -> _duration_pb2.Duration:
+        """How long before a charge its notice is delivered, as the mandate promises."""
+
     def __init__(
         self,
         *,
         reasons: _abc.Iterable[Global___RefusalReason.ValueType] | None = ...,
         has_period_ceiling: _builtins.bool = ...,
+        lead: _duration_pb2.Duration | None = ...,
         payment_scheme: _catalog_pb2.PaymentScheme.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_period_ceiling", b"has_period_ceiling", "payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_period_ceiling", b"has_period_ceiling", "lead", b"lead", "payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -354,8 +354,8 @@ class PaymentsServiceServicer:
         CURRENCY_NOT_CHARGEABLE (no payment method under it is charged in the currency: a bank debit moves that of
         its scheme alone).
 
-        Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
-        there for a last day of each mandate).
+        Field violations, with a region_code: mandate.valid_until_time MANDATE_WITHOUT_END (a rule pack asks there for
+        a last day of each mandate); mandate.lead SHORTER_THAN_RULES (a rule pack asks there for a longer one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

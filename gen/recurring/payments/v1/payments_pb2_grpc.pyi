@@ -97,8 +97,8 @@ class PaymentsServiceStub:
     CURRENCY_NOT_CHARGEABLE (no payment method under it is charged in the currency: a bank debit moves that of
     its scheme alone).
 
-    Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
-    there for a last day of each mandate).
+    Field violations, with a region_code: mandate.valid_until_time MANDATE_WITHOUT_END (a rule pack asks there for
+    a last day of each mandate); mandate.lead SHORTER_THAN_RULES (a rule pack asks there for a longer one).
     """
     GetMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetMandateRequest, _payments_pb2.Mandate]
     """Reasons: NOT_FOUND MANDATE_NOT_FOUND."""
@@ -392,8 +392,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         CURRENCY_NOT_CHARGEABLE (no payment method under it is charged in the currency: a bank debit moves that of
         its scheme alone).
 
-        Field violations: mandate.valid_until_time MANDATE_WITHOUT_END (with a region_code, and a rule pack asks
-        there for a last day of each mandate).
+        Field violations, with a region_code: mandate.valid_until_time MANDATE_WITHOUT_END (a rule pack asks there for
+        a last day of each mandate); mandate.lead SHORTER_THAN_RULES (a rule pack asks there for a longer one).
         """
 
     @_abc_1.abstractmethod

@@ -321,7 +321,7 @@ class StandingOrder(_message.Message):
     @_builtins.property
     def effective_notice_lead(self) -> _duration_pb2.Duration:
         """How long before the due time the customer hears of it in fact: the longer of `notice_lead` and what the
-        rule packs ask for that bind its charges, by where it goes and what it is paid by. It is looked up
+        rule packs ask for that bind its charges, or its mandate promises. It is looked up
         when the standing order is made, when its items, mandate, billing mode or conditions change, and
         whenever a cycle is prepared; a cycle that is prepared too late for it is charged later.
         """

@@ -93,6 +93,10 @@ CREATE TABLE mandates (
     -- The ceiling of the period is of so many local days, each with those before it; null: of a month.
     period_days             integer     CHECK (period_days BETWEEN 1 AND 366),
     time_zone               text        NOT NULL DEFAULT 'UTC',
+    -- What it is for; none: for all of the customer's.
+    standing_orders         text[]      NOT NULL DEFAULT '{}',
+    -- So long before each charge its notice is delivered.
+    lead_seconds            integer     NOT NULL DEFAULT 0 CHECK (lead_seconds >= 0),
     CHECK (period_days IS NULL OR period_ceiling_minor IS NOT NULL),
     CHECK ((pause_time IS NULL) = (pause_reason IS NULL)),
     CHECK (NOT is_pending OR pause_time IS NULL AND lapse_time IS NULL),
@@ -800,8 +804,8 @@ CREATE VIEW audit_v1.mandates AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
            charge_ceiling_minor, period_ceiling_minor, period_days, time_zone, currency,
-           valid_from_time, valid_until_time, revoke_time, is_pending, pause_time, pause_reason,
-           lapse_time
+           standing_orders, lead_seconds, valid_from_time, valid_until_time, revoke_time, is_pending,
+           pause_time, pause_reason, lapse_time
     FROM mandates;
 CREATE VIEW audit_v1.notice_evidence AS
     SELECT merchant, customer, charge,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from services.scheduler.application.evaluation import slots
@@ -25,7 +26,7 @@ from services.scheduler.domain.order_lifecycle import (
     under_mandate,
 )
 from services.scheduler.domain.substitution import is_discontinued
-from services.scheduler.names import customer_name
+from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import orders as order_store
 
 
@@ -104,7 +105,13 @@ async def with_present_mandates(context: Context, orders: Sequence[Order]) -> li
         and context.standing_order(order).mandate not in {"", order.terms.mandate}
     }
     questions = [
-        MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, context.now)
+        MandateQuestion(
+            order.terms.mandate,
+            standing_order_name(order.key.merchant, order.key.standing_order),
+            order.notified_minor or 0,
+            order.currency,
+            context.now,
+        )
         for order in replaced.values()
     ]
     refusals = await context.clients.refusals(questions)
@@ -125,6 +132,7 @@ async def plan_announced(
     questions = [
         MandateQuestion(
             order.terms.mandate,
+            standing_order_name(order.key.merchant, order.key.standing_order),
             order.notified_minor or 0,
             order.currency,
             order.charge_not_before_time or order.due_time,
@@ -166,8 +174,14 @@ async def _checked(
         goes_on = entry.outcome.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
         if mandate and isinstance(quote, Quote) and goes_on:
             charge_time = promised_charge_time(entry.order, context.now)
+            key = entry.order.key
             questions[index] = MandateQuestion(
-                mandate, quote.amount_minor, quote.currency, charge_time, quote.rules
+                mandate,
+                standing_order_name(key.merchant, key.standing_order),
+                quote.amount_minor,
+                quote.currency,
+                charge_time,
+                quote.rules,
             )
     questions = dict(sorted(questions.items(), key=lambda question: question[1].charge_time))
     answers = await context.clients.check_mandates(list(questions.values()), planned)
@@ -195,6 +209,7 @@ def _evaluation(
         why = OrderReason.PAYMENT_METHOD_BLOCKED if blocked else OrderReason.MANDATE_NOT_COVERING
         problems = (*problems, why)
     if isinstance(answer, Quote):
-        return Evaluation(answer, problems, mandate_reasons, rules=rules)
+        lead = mandate.lead if mandate else timedelta()
+        return Evaluation(answer, problems, mandate_reasons, rules=rules, mandate_lead=lead)
     discontinued = is_discontinued(priced.order, answer, context.consents(priced.order))
     return Evaluation(None, problems, mandate_reasons, discontinued=discontinued)

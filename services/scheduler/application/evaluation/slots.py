@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients.questions import SlotWish
-from services.scheduler.domain.charge_rules import rule_lead
+from services.scheduler.domain.charge_rules import required_lead
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.slots import SlotDate, on_date, slot_dates
@@ -72,8 +72,9 @@ def _goes_on(entry: "Evaluated") -> bool:
 
 def _with_lead(entry: "Evaluated") -> Order:
     """The order with the lead that its notice will have."""
-    lead = max(entry.order.notice_lead, rule_lead(entry.evaluation.rules or ()).lead)
-    return entry.order._replace(notice_lead=lead)
+    evaluation = entry.evaluation
+    required = required_lead(evaluation.rules or (), evaluation.mandate_lead)
+    return entry.order._replace(notice_lead=max(entry.order.notice_lead, required.lead))
 
 
 def _seniority(context: Context, order: Order) -> tuple[object, ...]:
