@@ -38,7 +38,21 @@ FINDING_COLUMNS: Columns[pb.ReconciliationFinding] = {
     "at the provider": lambda it: (
         format_money(it.provider_amount) if it.HasField("provider_amount") else ""
     ),
+    "proposed entry": lambda it: _entry(it.proposed_entry) if it.HasField("proposed_entry") else "",
 }
+RECORDED_COLUMNS: Columns[pb.ReconciliationFinding] = {
+    "day": lambda it: format_date(it.date),
+    **FINDING_COLUMNS,
+    "found": lambda it: format_timestamp(it.find_time),
+    "resolved": lambda it: format_timestamp(it.resolve_time) if it.HasField("resolve_time") else "",
+    "mended": lambda it: format_timestamp(it.apply_time) if it.HasField("apply_time") else "",
+    "name": lambda it: last_id(it.name),
+}
+
+
+def _entry(entry: pb.ReconciliationFinding.Entry) -> str:
+    debit, credit = last_id(entry.debit_account), last_id(entry.credit_account)
+    return f"{format_money(entry.amount)} from {credit} to {debit}"
 
 
 @command(books, "close")
@@ -83,10 +97,10 @@ async def reconcile_day(
     ],
 ) -> None:
     """Compare a day with the provider's own list; show what does not agree."""
-    request = pb.ListReconciliationFindingsRequest(parent=session.parent, date=day)
+    request = pb.PreviewReconciliationRequest(parent=session.parent, date=day)
     findings: list[pb.ReconciliationFinding] = []
     while True:
-        compared = await session.payments.ListReconciliationFindings(request)
+        compared = await session.payments.PreviewReconciliation(request)
         findings += compared.findings
         request.page_token = compared.next_page_token
         if not request.page_token:
@@ -95,3 +109,31 @@ async def reconcile_day(
     if not compared.complete:
         agree += "; the provider's list of the day is not read to its end"
     session.output.many(findings, FINDING_COLUMNS, f"nothing differs: {agree}")
+
+
+@command(books, "findings")
+async def list_findings(
+    session: Session,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Those that are resolved, too.")
+    ] = False,
+) -> None:
+    """List what was found when finished days were compared, the oldest first."""
+    request = pb.ListReconciliationFindingsRequest(parent=session.parent, show_resolved=resolved)
+    findings = await all_pages(session.payments.ListReconciliationFindings, request, "findings")
+    session.output.many(findings, RECORDED_COLUMNS, "nothing is open")
+
+
+@command(books, "mend")
+async def apply_entry(
+    session: Session,
+    finding: Annotated[
+        str, typer.Argument(metavar="FINDING", help="Id or resource name, as in lists.")
+    ],
+) -> None:
+    """Book the entry that a finding proposes, once."""
+    pattern = "reconciliationFindings/{finding}"
+    request = pb.ApplyReconciliationEntryRequest(
+        name=session.name(pattern, finding), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.ApplyReconciliationEntry(request), RECORDED_COLUMNS)

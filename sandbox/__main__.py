@@ -175,7 +175,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     provider_app.add_routes(stripe.routes())
     disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
     provider_app.add_routes(disputes.routes())
-    provider_app.add_routes(provider.Balance(book, clock).routes())
+    provider_app.add_routes(provider.Balance(book, clock, behavior).routes())
 
     bank_endpoint = Endpoint(
         "bank",

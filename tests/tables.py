@@ -3,5 +3,5 @@
 # What the workers of a service write at intervals, whatever callers and events do.
 CHANGED_AT_INTERVALS = (
     "bucket_leases", "lease_holders", "outbox_cursor", "proof_digests", "proof_digest_progress",
-    "ledger_closing", "ledger_days", "balance_reading",
+    "ledger_closing", "ledger_days", "balance_reading", "reconciliation_findings",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.clock import Clock
+from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import Row
 from sandbox.provider.disputes import FEE as DISPUTE_FEE
 from sandbox.provider.forms import created_condition, invalid, missing, read_limit
@@ -60,9 +61,10 @@ WHERE payout IS NULL AND created < ? GROUP BY currency HAVING sum(amount - fee) 
 class Balance:
     """What merchants ask of their balance."""
 
-    def __init__(self, record: Record, clock: Clock) -> None:
+    def __init__(self, record: Record, clock: Clock, behavior: Behavior) -> None:
         self._record = record
         self._clock = clock
+        self._behavior = behavior
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/v1`."""
@@ -85,6 +87,9 @@ class Balance:
         if unknown := sorted(expand - _EXPANDABLE):
             raise invalid(f"This property cannot be expanded ({unknown[0]}).", param="expand")
         data = [self._described(row, now, expand) for row in rows]
+        if "payout" not in request.query:
+            data, ends = self._behavior.falsified(data)
+            has_more = has_more and not ends
         return _list(request, data, has_more=has_more)
 
     async def list_payouts(self, request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ webhooks come late, twice and out of order.
 """
 
 from datetime import timedelta
+from typing import Any
 
 from aiohttp import web
 
@@ -20,9 +21,15 @@ WEBHOOK_LAG = "webhooks_late_seconds"
 WEBHOOK_REPEAT = "webhooks_repeated_after_seconds"
 # The event that says that something was created comes so long after those that follow it.
 WEBHOOK_DISORDER = "webhooks_created_late_seconds"
+# Of each page of balance transactions: so many of the newest charges are left out, listed twice, or
+# have another amount; and the list ends after so many rows.
+LIST_DROPS = "balance_list_drops"
+LIST_REPEATS = "balance_list_repeats"
+LIST_CHANGES = "balance_list_changes"
+LIST_CUT = "balance_list_ends_after"
 NAMES = (
     SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, WEBHOOK_LAG, WEBHOOK_REPEAT,
-    WEBHOOK_DISORDER,
+    WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_CUT,
 )  # fmt: skip
 
 
@@ -43,6 +50,22 @@ class Behavior:
     def list_lag_seconds(self) -> int:
         """How long a new PaymentIntent or refund is missing from the lists."""
         return self._seconds.get(LIST_LAG, 0)
+
+    def falsified(self, listed: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+        """A page of balance transactions as it is shown, and whether the list ends with it."""
+        charges = [each for each in listed if each["type"] == "charge"]
+        shown = []
+        for each in listed:
+            number = charges.index(each) if each in charges else SECONDS_MAX
+            if number < self._seconds.get(LIST_DROPS, 0):
+                continue
+            if number < self._seconds.get(LIST_CHANGES, 0):
+                each = {**each, "amount": each["amount"] + 1, "net": each["net"] + 1}  # noqa: PLW2901
+            if number < self._seconds.get(LIST_REPEATS, 0):
+                shown.append({**each, "id": f"{each['id']}_again"})
+            shown.append(each)
+        cut = self._seconds.get(LIST_CUT)
+        return shown[:cut], cut is not None
 
     def refund_times(self, created: int) -> dict[str, int | None]:
         """When a refund made now is no longer pending, and when it fails, if it does (unix time)."""

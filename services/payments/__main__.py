@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, consumers
 from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
-from services.payments.application import disputes, ledger, provider_balance
+from services.payments.application import disputes, ledger, provider_balance, reconciliation
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
 from services.payments.clients.provider import (
@@ -203,6 +203,12 @@ def _balance_reading(
         partial(provider_balance.read, database, balance, clock),
         settings.balance_poll_seconds,
         provider_balance.DEADLINE_SECONDS,
+    )
+    yield PeriodicWork(
+        "reconciliation",
+        partial(reconciliation.reconcile, database, balance, clock),
+        settings.balance_poll_seconds,
+        reconciliation.DEADLINE_SECONDS,
     )
 
 

@@ -6,6 +6,7 @@ from services.payments.domain.keys import (
     CreditTransactionKey,
     CustomerKey,
     DisputeName,
+    FindingName,
     MandateKey,
     MerchantId,
     PaymentMethodKey,
@@ -36,6 +37,9 @@ DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
+RECONCILIATION_FINDING = KeyPattern(
+    "merchants/{merchant}/reconciliationFindings/{finding}", FindingName
+)
 LEDGER_PERIOD = NamePattern("merchants/{merchant}/ledgerPeriods/{ledger_period}")
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")

@@ -564,8 +564,18 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
         ("ListLedgerPeriods", payments_pb2.ListLedgerPeriodsRequest(parent=name)),
         ("ListPayouts", payments_pb2.ListPayoutsRequest(parent=name)),
         (
+            "ApplyReconciliationEntry",
+            payments_pb2.ApplyReconciliationEntryRequest(
+                name=f"{name}/reconciliationFindings/0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
+            ),
+        ),
+        (
             "ListReconciliationFindings",
-            payments_pb2.ListReconciliationFindingsRequest(
+            payments_pb2.ListReconciliationFindingsRequest(parent=name),
+        ),
+        (
+            "PreviewReconciliation",
+            payments_pb2.PreviewReconciliationRequest(
                 parent=name, date=date_pb2.Date(year=2026, month=1, day=31)
             ),
         ),

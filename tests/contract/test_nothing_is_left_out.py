@@ -38,6 +38,15 @@ OUT_OF_REACH = {
     "PHONE_COUNTRY_NOT_ALLOWED": "needs a setting: tests/integration/notify/test_binding.py",
     "CODE_BUDGET_SPENT": "takes a hundred codes: tests/integration/notify/test_binding.py",
     "payments.ListPayouts PAGED": "takes payouts: tests/integration/payments/test_provider_balance.py",
+    **dict.fromkeys(
+        (
+            "payments.ListReconciliationFindings PAGED",
+            "payments.ApplyReconciliationEntry OK",
+            "payments.ApplyReconciliationEntry REPLAYED",
+            "RECONCILIATION_FINDING_STATE",
+        ),
+        "takes a false list of the provider: tests/integration/payments/test_reconciliation.py",
+    ),
     "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.

@@ -31,8 +31,8 @@ from tests.suite import Suite, new_id, refused
 
 DUE = NOTICE_LEAD + timedelta(days=3)
 WITHIN_A_DAY = timedelta(hours=8)
-# Its payouts are read from the provider at intervals, which the suite of these tests does not do.
-WITHOUT_PAYOUTS = {"payments.ListPayouts"}
+# The provider's balance is read at intervals, which the suite of these tests does not do.
+WITHOUT_BALANCE = {"payments.ListPayouts", "payments.ListReconciliationFindings"}
 
 
 def calls_of(ann: Customer) -> dict[str, Call]:
@@ -337,10 +337,10 @@ async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
     # Of the day of the charges, which no balance of the provider's has been read for.
     charge = await calls["payments.GetCharge"].make(ann.shop)
     paid_on = from_timestamp(charge.attempts[0].end_time).date()
-    calls["payments.ListReconciliationFindings"].request.date.CopyFrom(to_date(paid_on))
+    calls["payments.PreviewReconciliation"].request.date.CopyFrom(to_date(paid_on))
 
     for call in calls.values():
-        if call.takes("page_token") and call.id not in WITHOUT_PAYOUTS:
+        if call.takes("page_token") and call.id not in WITHOUT_BALANCE:
             whole = await read_pages(ann, call, 1000)
             assert len(whole) >= 2, call.id
             assert await read_pages(ann, call, 1) == whole, call.id

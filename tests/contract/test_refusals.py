@@ -130,6 +130,7 @@ NOT_FOUND = {
     "payments.GetDispute": "DISPUTE_NOT_FOUND",
     "payments.SubmitDisputeEvidence": "DISPUTE_NOT_FOUND",
     "payments.AcceptDispute": "DISPUTE_NOT_FOUND",
+    "payments.ApplyReconciliationEntry": "RECONCILIATION_FINDING_NOT_FOUND",
     "notify.UpdateContact": "CONTACT_NOT_FOUND",
     "notify.GetContact": "CONTACT_NOT_FOUND",
     "notify.StartPhoneBinding": "CONTACT_NOT_FOUND",

@@ -244,7 +244,7 @@ def read_balances(
 
 
 def read_day(
-    request: payments_pb2.ListReconciliationFindingsRequest, now: datetime
+    request: payments_pb2.PreviewReconciliationRequest, now: datetime
 ) -> tuple[MerchantId, date]:
     """Whose day is to be compared, of those that have begun. Raises like `read_name`."""
     merchant = read_name(MERCHANT, request.parent)
@@ -253,6 +253,13 @@ def read_day(
     violations.require("date", "must not be after today (UTC)", met=day <= now.date())
     violations.check()
     return merchant, day
+
+
+def read_findings(
+    request: payments_pb2.ListReconciliationFindingsRequest,
+) -> tuple[MerchantId, bool]:
+    """Whose findings are wanted, and whether with resolved ones. Raises like `read_name`."""
+    return read_name(MERCHANT, request.parent), request.show_resolved
 
 
 def read_period(request: payments_pb2.CloseLedgerPeriodRequest) -> tuple[MerchantId, date]:

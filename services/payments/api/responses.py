@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
-from google.type import date_pb2, dayofweek_pb2
+from google.type import date_pb2, dayofweek_pb2, money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.api.mandate_responses import reason_values, verdict_message
@@ -19,7 +19,7 @@ from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
 from services.payments.domain.ledger_periods import LedgerPeriod
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
-from services.payments.domain.reconciliation import Finding
+from services.payments.domain.reconciliation import Finding, RecordedFinding, mending
 from services.payments.domain.refunds import Refund, load_refund_lines
 from services.payments.domain.verdicts import Verdict
 from services.payments.names import (
@@ -41,6 +41,9 @@ from services.runtime.rpc.conversions import (
     to_money,
     to_timestamp,
 )
+
+# What is only proposed is not booked yet.
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2.PaymentMethod:
@@ -350,12 +353,40 @@ def payout_message(payout: Payout) -> payments_pb2.Payout:
     )
 
 
-def finding_message(finding: Finding) -> payments_pb2.ReconciliationFinding:
+def finding_message(found: Finding) -> payments_pb2.ReconciliationFinding:
     """What the books and the provider's list do not agree on."""
-    booked, listed = finding.booked_minor, finding.provider_minor
     return payments_pb2.ReconciliationFinding(
-        kind=payments_pb2.ReconciliationFinding.Kind.Value(finding.kind),
-        source=finding.source,
-        booked_amount=to_money(booked, finding.currency) if booked else None,
-        provider_amount=to_money(listed, finding.currency) if listed else None,
+        kind=payments_pb2.ReconciliationFinding.Kind.Value(found.kind),
+        source=found.source,
+        booked_amount=_moved(found.booked_minor, found.currency),
+        provider_amount=_moved(found.provider_minor, found.provider_currency),
+        proposed_entry=_proposed_entry(found),
     )
+
+
+def _moved(minor: int, currency: str) -> money_pb2.Money | None:
+    return to_money(abs(minor), currency) if minor else None
+
+
+def _proposed_entry(found: Finding) -> payments_pb2.ReconciliationFinding.Entry | None:
+    entry = mending(found, "", _ANY_TIME)
+    if entry is None:
+        return None
+    return payments_pb2.ReconciliationFinding.Entry(
+        debit_account=LEDGER_ACCOUNT.format(found.merchant, entry.debit_account),
+        credit_account=LEDGER_ACCOUNT.format(found.merchant, entry.credit_account),
+        amount=to_money(entry.amount_minor, entry.currency),
+    )
+
+
+def recorded_finding_message(recorded: RecordedFinding) -> payments_pb2.ReconciliationFinding:
+    """A finding of a finished day, and what became of it."""
+    message = finding_message(recorded.found)
+    message.name = recorded.key.name
+    message.date.CopyFrom(to_date(recorded.compare_date))
+    message.find_time.CopyFrom(to_timestamp(recorded.find_time))
+    if recorded.resolve_time is not None:
+        message.resolve_time.CopyFrom(to_timestamp(recorded.resolve_time))
+    if recorded.apply_time is not None:
+        message.apply_time.CopyFrom(to_timestamp(recorded.apply_time))
+    return message

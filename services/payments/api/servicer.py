@@ -19,6 +19,7 @@ from services.payments.application import (
     mandates,
     payment_links,
     payment_methods,
+    reconciliation,
     refunds,
 )
 from services.payments.application.charges import ChargeView
@@ -29,7 +30,6 @@ from services.payments.clients.stock import Stock
 from services.payments.domain.consent import Mandate
 from services.payments.domain.disputes import Dispute
 from services.payments.domain.payment_methods import PaymentMethod
-from services.payments.domain.reconciliation import day_of
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
     AMOUNT_RULES,
@@ -43,6 +43,7 @@ from services.payments.names import (
     MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
+    RECONCILIATION_FINDING,
     REFUND,
 )
 from services.payments.store import credit as credit_store
@@ -106,7 +107,9 @@ ACCESS = {
     "CloseLedgerPeriod": Access(WRITE),
     "ListLedgerPeriods": Access(READ),
     "ListPayouts": Access(READ),
+    "PreviewReconciliation": Access(READ),
     "ListReconciliationFindings": Access(READ),
+    "ApplyReconciliationEntry": Access(WRITE),
     "BatchCheckMandates": Access(services=("scheduler",)),
     "GetAmountRules": Access(READ, services=("catalog",)),
     "GetDunningPolicy": Access(READ),
@@ -627,24 +630,54 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         )
         return payments_pb2.ListPayoutsResponse(payouts=shown, next_page_token=token)
 
-    async def ListReconciliationFindings(
-        self, request: payments_pb2.ListReconciliationFindingsRequest, _context: object
-    ) -> payments_pb2.ListReconciliationFindingsResponse:
+    async def PreviewReconciliation(
+        self, request: payments_pb2.PreviewReconciliationRequest, _context: object
+    ) -> payments_pb2.PreviewReconciliationResponse:
         merchant, day = requests.read_day(request, self._clock.now())
         page = read_page(request, keys=2)
-        source, kind = page.after or ("", "")
+        source, type_ = page.after or ("", "")
         async with self._database.read() as connection:
             compared = await reconciliation_store.compare(
-                connection, merchant, STRIPE, day_of(day), (source, kind), page.limit
+                connection, merchant, STRIPE, day, (source, type_), page.limit
             )
         shown, token = page.cut(
-            compared.findings, responses.finding_message, lambda row: (row.source, row.kind)
+            compared.findings, responses.finding_message, lambda row: (row.source, row.type)
         )
-        return payments_pb2.ListReconciliationFindingsResponse(
+        return payments_pb2.PreviewReconciliationResponse(
             complete=compared.complete,
             matched_count=compared.matched_count,
             findings=shown,
             next_page_token=token,
+        )
+
+    async def ListReconciliationFindings(
+        self, request: payments_pb2.ListReconciliationFindingsRequest, _context: object
+    ) -> payments_pb2.ListReconciliationFindingsResponse:
+        merchant, with_resolved = requests.read_findings(request)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await reconciliation_store.findings(
+                connection, merchant, after, page.limit, with_resolved=with_resolved
+            )
+        shown, token = page.cut(
+            listed, responses.recorded_finding_message, lambda row: (row.finding,)
+        )
+        return payments_pb2.ListReconciliationFindingsResponse(
+            findings=shown, next_page_token=token
+        )
+
+    async def ApplyReconciliationEntry(
+        self, request: payments_pb2.ApplyReconciliationEntryRequest, _context: object
+    ) -> payments_pb2.ReconciliationFinding:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.ReconciliationFinding,
+            responses.recorded_finding_message,
+            lambda tx: reconciliation.apply_entry(
+                tx, read_name(RECONCILIATION_FINDING, request.name), self._clock.now()
+            ),
         )
 
     # --- dunning ------------------------------------------------------------------------------------

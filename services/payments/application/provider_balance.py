@@ -56,7 +56,7 @@ async def _read_window(
         page = await balance.transactions(window.since_time, window.until_time, window.after)
         payouts = [] if page.after else await _payouts(balance, window)
         async with database.begin(wake_workers=False) as tx:
-            await _keep(tx, page.items, clock)
+            await keep(tx, page.items, clock)
             if page.after:
                 await store.advance(tx, window, page.after)
             else:
@@ -93,7 +93,7 @@ async def _read_payout(
     for count in range(1, pages_max + 1):
         page = await balance.transactions_of(payout.payout, payout.after)
         async with database.begin(wake_workers=False) as tx:
-            await _keep(tx, page.items, clock)
+            await keep(tx, page.items, clock)
             await store.assign(tx, payout.payout, page.items)
             if page.after:
                 await store.advance_payout(tx, payout, page.after)
@@ -105,7 +105,7 @@ async def _read_payout(
     return pages_max
 
 
-async def _keep(tx: Connection, transactions: Sequence[BalanceTransaction], clock: Clock) -> None:
+async def keep(tx: Connection, transactions: Sequence[BalanceTransaction], clock: Clock) -> None:
     """Keep transactions, and book the fees of those that are new and a merchant's."""
     new = await store.insert(tx, transactions)
     book = partial(book_fee, now=clock.now())

@@ -34,6 +34,8 @@ CUSTOMER_CREDIT = "customer-credit"
 CREDIT_GRANTED = "credit-granted"
 # What is not paid any more.
 WRITE_OFFS = "write-offs"
+# What the provider and the books do not agree on, until it is explained.
+SUSPENSE = "suspense"
 ROUNDING = "rounding"
 # What is owed to a tax office: an account for each rate.
 _TAX_PAYABLE = "tax-payable-"
@@ -50,6 +52,7 @@ ACCOUNT_TYPES = {
     DISPUTES: AccountType.EXPENSE,
     CUSTOMER_CREDIT: AccountType.LIABILITY,
     CREDIT_GRANTED: AccountType.EXPENSE,
+    SUSPENSE: AccountType.LIABILITY,
     WRITE_OFFS: AccountType.EXPENSE,
     ROUNDING: AccountType.EXPENSE,
 }

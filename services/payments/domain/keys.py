@@ -120,6 +120,18 @@ class DisputeName(NamedTuple):
         return f"merchants/{self.merchant}/disputes/{self.dispute}"
 
 
+class FindingName(NamedTuple):
+    """Which finding of a reconciliation, as callers name it."""
+
+    merchant: MerchantId
+    finding: str
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"merchants/{self.merchant}/reconciliationFindings/{self.finding}"
+
+
 class DisputeKey(NamedTuple):
     """Which dispute, and whose."""
 

@@ -1,8 +1,16 @@
-"""What the books and the provider's list do not agree on. Pure."""
+"""What the books and the provider's list do not agree on, and the entry that mends it. Pure."""
 
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+
+from services.payments.domain.accounts import PROVIDER_CLEARING, SUSPENSE
+from services.payments.domain.keys import CustomerId, FindingName, MerchantId
+from services.payments.domain.ledger import Transfer
+
+# The kind of an entry that mends begins so, and goes on with the movement that it is about. What is
+# booked of a movement is itself and all of these.
+MENDING = "RECONCILIATION"
 
 
 class FindingKind(StrEnum):
@@ -16,15 +24,51 @@ class FindingKind(StrEnum):
 
 
 class Finding(NamedTuple):
-    """A charge or refund that both sides do not have in the same way."""
+    """A movement of a charge's or refund's money that both sides do not have in the same way."""
 
+    merchant: MerchantId
+    customer: CustomerId
     kind: FindingKind
-    # Its resource name.
+    # The resource name of the charge or refund.
     source: str
-    # In minor units; 0 where a side has none.
+    # Which movement of it: CHARGE, REFUND or REFUND_FAILURE.
+    type: str
+    # What came to the provider's balance, by the books and by the provider; negative: what left it.
     booked_minor: int
-    provider_minor: int
     currency: str
+    provider_minor: int
+    provider_currency: str
+
+
+class RecordedFinding(NamedTuple):
+    """A finding of a finished day."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    kind: FindingKind
+    source: str
+    type: str
+    booked_minor: int
+    currency: str
+    provider_minor: int
+    provider_currency: str
+    finding: str
+    # The day (UTC) that was compared.
+    compare_date: date
+    find_time: datetime
+    resolve_time: datetime | None
+    # When its entry was booked.
+    apply_time: datetime | None
+
+    @property
+    def key(self) -> FindingName:
+        """What callers name it by."""
+        return FindingName(self.merchant, self.finding)
+
+    @property
+    def found(self) -> Finding:
+        """What differs."""
+        return Finding(*self[:9])
 
 
 class Reconciliation(NamedTuple):
@@ -34,6 +78,28 @@ class Reconciliation(NamedTuple):
     complete: bool
     matched_count: int
     findings: list[Finding]
+
+
+def mending(found: Finding, number: str, now: datetime) -> Transfer | None:
+    """The entry by which the books have what the provider has; what it is for is to be explained.
+
+    None where they are not wrong, but late, or where the currencies differ.
+    """
+    difference_minor = found.provider_minor - found.booked_minor
+    if found.kind is FindingKind.DIFFERENT_STATE or found.currency != found.provider_currency:
+        return None
+    came = difference_minor > 0
+    return Transfer(
+        found.merchant,
+        found.customer,
+        found.source,
+        f"{MENDING} {found.type} {number}",
+        PROVIDER_CLEARING if came else SUSPENSE,
+        SUSPENSE if came else PROVIDER_CLEARING,
+        abs(difference_minor),
+        found.currency,
+        now,
+    )
 
 
 def day_of(day: date) -> tuple[datetime, datetime]:

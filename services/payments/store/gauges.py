@@ -50,6 +50,10 @@ GAUGE_QUERIES = (
                    (SELECT count(*) FROM (
                        SELECT FROM provider_payouts WHERE state = 'MISMATCHED' LIMIT :limit
                    ) AS counted) AS payouts_mismatched,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(find_time) FROM reconciliation_findings
+                       WHERE resolve_time IS NULL
+                   )), 0), 0) AS finding_age,
                    (SELECT count(*) FROM (
                        SELECT FROM disputes
                        WHERE response = 'NONE' AND close_time IS NULL
@@ -98,6 +102,11 @@ GAUGE_QUERIES = (
                 "recurring.payouts.mismatched",
                 "{payout}",
                 "Payouts that are not what their transactions come to",
+            ),
+            "finding_age": Gauge(
+                "recurring.reconciliation.oldest.age",
+                "s",
+                "Since when books and the provider's list disagree on something that is open",
             ),
             "disputes_due": Gauge(
                 "recurring.disputes.unanswered",

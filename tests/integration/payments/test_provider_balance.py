@@ -166,15 +166,15 @@ async def test_a_payout_that_is_read_again_once_its_list_is_complete_adds_up(
 
 async def reconciled(
     payments: Payments, days_ago: int
-) -> payments_pb2.ListReconciliationFindingsResponse:
+) -> payments_pb2.PreviewReconciliationResponse:
     """The comparison of the day so long ago."""
     day = to_date(payments.clock.now().date() - timedelta(days=days_ago))
-    request = payments_pb2.ListReconciliationFindingsRequest(parent="merchants/acme", date=day)
-    answer: payments_pb2.ListReconciliationFindingsResponse = await payments.call(request)
+    request = payments_pb2.PreviewReconciliationRequest(parent="merchants/acme", date=day)
+    answer: payments_pb2.PreviewReconciliationResponse = await payments.call(request)
     return answer
 
 
-def kinds(answer: payments_pb2.ListReconciliationFindingsResponse) -> list[tuple[str, str]]:
+def kinds(answer: payments_pb2.PreviewReconciliationResponse) -> list[tuple[str, str]]:
     name = payments_pb2.ReconciliationFinding.Kind.Name
     return [(name(found.kind), found.source) for found in answer.findings]
 

@@ -77,7 +77,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.LedgerPeriod, books.PERIOD_COLUMNS),
     (payments_pb2.Payout, books.PAYOUT_COLUMNS),
-    (payments_pb2.ReconciliationFinding, books.FINDING_COLUMNS),
+    (payments_pb2.ReconciliationFinding, books.RECORDED_COLUMNS),
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),

@@ -1561,19 +1561,75 @@ class ReconciliationFinding(_message.Message):
     DUPLICATE: ReconciliationFinding.Kind.ValueType  # 5
     """The provider lists it more than once."""
 
+    @_typing.final
+    class Entry(_message.Message):
+        """An amount that one account is debited and another credited with."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DEBIT_ACCOUNT_FIELD_NUMBER: _builtins.int
+        CREDIT_ACCOUNT_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        debit_account: _builtins.str
+        """`merchants/{merchant}/ledgerAccounts/{account}`."""
+        credit_account: _builtins.str
+        """`merchants/{merchant}/ledgerAccounts/{account}`."""
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money: ...
+        def __init__(
+            self,
+            *,
+            debit_account: _builtins.str = ...,
+            credit_account: _builtins.str = ...,
+            amount: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_account", b"credit_account", "debit_account", b"debit_account"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     KIND_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     BOOKED_AMOUNT_FIELD_NUMBER: _builtins.int
     PROVIDER_AMOUNT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PROPOSED_ENTRY_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    FIND_TIME_FIELD_NUMBER: _builtins.int
+    RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    APPLY_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___ReconciliationFinding.Kind.ValueType
     source: _builtins.str
     """The charge or refund."""
+    name: _builtins.str
+    """`merchants/{merchant}/reconciliationFindings/{finding}`; empty if it was only previewed."""
     @_builtins.property
     def booked_amount(self) -> _money_pb2.Money:
         """What is booked, and what the provider lists; each absent where there is none."""
 
     @_builtins.property
     def provider_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def proposed_entry(self) -> Global___ReconciliationFinding.Entry:
+        """What would make the books agree; absent where they are late and not wrong, or the currencies differ."""
+
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """The day (UTC) that was compared."""
+
+    @_builtins.property
+    def find_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was found first."""
+
+    @_builtins.property
+    def resolve_time(self) -> _timestamp_pb2.Timestamp:
+        """When both sides agreed again; absent while it is open."""
+
+    @_builtins.property
+    def apply_time(self) -> _timestamp_pb2.Timestamp:
+        """When they did by the proposed entry, which somebody wanted."""
+
     def __init__(
         self,
         *,
@@ -1581,10 +1637,16 @@ class ReconciliationFinding(_message.Message):
         source: _builtins.str = ...,
         booked_amount: _money_pb2.Money | None = ...,
         provider_amount: _money_pb2.Money | None = ...,
+        name: _builtins.str = ...,
+        proposed_entry: Global___ReconciliationFinding.Entry | None = ...,
+        date: _date_pb2.Date | None = ...,
+        find_time: _timestamp_pb2.Timestamp | None = ...,
+        resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        apply_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["booked_amount", b"booked_amount", "provider_amount", b"provider_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "booked_amount", b"booked_amount", "date", b"date", "find_time", b"find_time", "proposed_entry", b"proposed_entry", "provider_amount", b"provider_amount", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked_amount", b"booked_amount", "kind", b"kind", "provider_amount", b"provider_amount", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "booked_amount", b"booked_amount", "date", b"date", "find_time", b"find_time", "kind", b"kind", "name", b"name", "proposed_entry", b"proposed_entry", "provider_amount", b"provider_amount", "resolve_time", b"resolve_time", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3263,6 +3325,84 @@ class ListReconciliationFindingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_RESOLVED_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    show_resolved: _builtins.bool
+    """Those that are resolved, too."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        show_resolved: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_resolved", b"show_resolved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReconciliationFindingsRequest: _TypeAlias = ListReconciliationFindingsRequest  # noqa: Y015
+
+@_typing.final
+class ListReconciliationFindingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconciliationFinding]: ...
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___ReconciliationFinding] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReconciliationFindingsResponse: _TypeAlias = ListReconciliationFindingsResponse  # noqa: Y015
+
+@_typing.final
+class ApplyReconciliationEntryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/reconciliationFindings/{finding}`."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyReconciliationEntryRequest: _TypeAlias = ApplyReconciliationEntryRequest  # noqa: Y015
+
+@_typing.final
+class PreviewReconciliationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
@@ -3289,10 +3429,10 @@ class ListReconciliationFindingsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListReconciliationFindingsRequest: _TypeAlias = ListReconciliationFindingsRequest  # noqa: Y015
+Global___PreviewReconciliationRequest: _TypeAlias = PreviewReconciliationRequest  # noqa: Y015
 
 @_typing.final
-class ListReconciliationFindingsResponse(_message.Message):
+class PreviewReconciliationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COMPLETE_FIELD_NUMBER: _builtins.int
@@ -3323,7 +3463,7 @@ class ListReconciliationFindingsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListReconciliationFindingsResponse: _TypeAlias = ListReconciliationFindingsResponse  # noqa: Y015
+Global___PreviewReconciliationResponse: _TypeAlias = PreviewReconciliationResponse  # noqa: Y015
 
 @_typing.final
 class EraseCustomerRequest(_message.Message):

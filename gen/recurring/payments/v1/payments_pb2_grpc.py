@@ -227,10 +227,20 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsResponse.FromString,
                 _registered_method=True)
+        self.PreviewReconciliation = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/PreviewReconciliation',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationResponse.FromString,
+                _registered_method=True)
         self.ListReconciliationFindings = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListReconciliationFindings',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.FromString,
+                _registered_method=True)
+        self.ApplyReconciliationEntry = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ApplyReconciliationEntry',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.FromString,
                 _registered_method=True)
         self.BatchCheckMandates = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
@@ -649,9 +659,29 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListReconciliationFindings(self, request, context):
+    def PreviewReconciliation(self, request, context):
         """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-        whatever the day that the other side has it on. Nothing is changed.
+        whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+        names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReconciliationFindings(self, request, context):
+        """Lists what was found when finished days were compared, the oldest finding first. A day is compared by itself
+        within hours of its end, and again as long as anything of it is open; what both sides have again is resolved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyReconciliationEntry(self, request, context):
+        """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
+        is in the account `suspense` until it is explained. The day is compared once more before.
+
+        Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
+        resolved, or proposes no entry).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -900,10 +930,20 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsResponse.SerializeToString,
             ),
+            'PreviewReconciliation': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewReconciliation,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationResponse.SerializeToString,
+            ),
             'ListReconciliationFindings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReconciliationFindings,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.SerializeToString,
+            ),
+            'ApplyReconciliationEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyReconciliationEntry,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.SerializeToString,
             ),
             'BatchCheckMandates': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckMandates,
@@ -1975,6 +2015,33 @@ class PaymentsService:
             _registered_method=True)
 
     @staticmethod
+    def PreviewReconciliation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/PreviewReconciliation',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PreviewReconciliationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListReconciliationFindings(request,
             target,
             options=(),
@@ -1991,6 +2058,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListReconciliationFindings',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListReconciliationFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyReconciliationEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ApplyReconciliationEntry',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.FromString,
             options,
             channel_credentials,
             insecure,

@@ -256,9 +256,21 @@ class PaymentsServiceStub:
     """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
     charges, refunds, disputes and fees come to.
     """
-    ListReconciliationFindings: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListReconciliationFindingsRequest, _payments_pb2.ListReconciliationFindingsResponse]
+    PreviewReconciliation: _aio.UnaryUnaryMultiCallable[_payments_pb2.PreviewReconciliationRequest, _payments_pb2.PreviewReconciliationResponse]
     """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-    whatever the day that the other side has it on. Nothing is changed.
+    whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+    names.
+    """
+    ListReconciliationFindings: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListReconciliationFindingsRequest, _payments_pb2.ListReconciliationFindingsResponse]
+    """Lists what was found when finished days were compared, the oldest finding first. A day is compared by itself
+    within hours of its end, and again as long as anything of it is open; what both sides have again is resolved.
+    """
+    ApplyReconciliationEntry: _aio.UnaryUnaryMultiCallable[_payments_pb2.ApplyReconciliationEntryRequest, _payments_pb2.ReconciliationFinding]
+    """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
+    is in the account `suspense` until it is explained. The day is compared once more before.
+
+    Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
+    resolved, or proposes no entry).
     """
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
@@ -733,13 +745,37 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PreviewReconciliation(
+        self,
+        request: _payments_pb2.PreviewReconciliationRequest,
+        context: _aio.ServicerContext[_payments_pb2.PreviewReconciliationRequest, _abc.Awaitable[_payments_pb2.PreviewReconciliationResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.PreviewReconciliationResponse]:
+        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
+        whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+        names.
+        """
+
+    @_abc_1.abstractmethod
     def ListReconciliationFindings(
         self,
         request: _payments_pb2.ListReconciliationFindingsRequest,
         context: _aio.ServicerContext[_payments_pb2.ListReconciliationFindingsRequest, _abc.Awaitable[_payments_pb2.ListReconciliationFindingsResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListReconciliationFindingsResponse]:
-        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-        whatever the day that the other side has it on. Nothing is changed.
+        """Lists what was found when finished days were compared, the oldest finding first. A day is compared by itself
+        within hours of its end, and again as long as anything of it is open; what both sides have again is resolved.
+        """
+
+    @_abc_1.abstractmethod
+    def ApplyReconciliationEntry(
+        self,
+        request: _payments_pb2.ApplyReconciliationEntryRequest,
+        context: _aio.ServicerContext[_payments_pb2.ApplyReconciliationEntryRequest, _abc.Awaitable[_payments_pb2.ReconciliationFinding]],
+    ) -> _abc.Awaitable[_payments_pb2.ReconciliationFinding]:
+        """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
+        is in the account `suspense` until it is explained. The day is compared once more before.
+
+        Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
+        resolved, or proposes no entry).
         """
 
     @_abc_1.abstractmethod

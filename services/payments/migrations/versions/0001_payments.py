@@ -577,11 +577,50 @@ CREATE TABLE balance_reading (
     until_time              timestamptz NOT NULL CHECK (until_time >= since_time),
     after                   text        NOT NULL,
     -- By the clock of the database: when a replica last had its turn.
-    turn_time               timestamptz NOT NULL
+    turn_time               timestamptz NOT NULL,
+    -- Through which day the books are compared with it, and as above, when one last had its turn.
+    compared_through_date   date        NOT NULL,
+    compare_turn_time       timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX balance_reading_one_row ON balance_reading ((true));
-INSERT INTO balance_reading (since_time, until_time, after, turn_time)
-VALUES ('1970-01-01', '1970-01-01', '', '1970-01-01');
+INSERT INTO balance_reading (since_time, until_time, after, turn_time, compared_through_date,
+                             compare_turn_time)
+VALUES ('1970-01-01', '1970-01-01', '', '1970-01-01', '1970-01-01', '1970-01-01');
+
+-- What the books and the provider's list of a day (UTC) do not agree on; open once at a time.
+CREATE TABLE reconciliation_findings (
+    merchant                text        NOT NULL,
+    -- Callers see it, as that of a transfer.
+    finding                 text        NOT NULL DEFAULT CAST(uuidv7() AS text),
+    kind                    text        NOT NULL
+                            CHECK (kind IN ('MISSING_HERE', 'MISSING_AT_PROVIDER', 'DIFFERENT_AMOUNT',
+                                            'DIFFERENT_STATE', 'DUPLICATE')),
+    customer                text        NOT NULL,
+    -- The charge or refund, and which movement of its money.
+    source                  text        NOT NULL,
+    type                    text        NOT NULL
+                            CHECK (type IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')),
+    -- What came to the provider's balance by the books and by the provider; negative: what left it.
+    booked_minor            bigint      NOT NULL,
+    currency                text        NOT NULL,
+    provider_minor          bigint      NOT NULL,
+    provider_currency       text        NOT NULL,
+    compare_date            date        NOT NULL,
+    find_time               timestamptz NOT NULL,
+    -- When it was compared last.
+    check_time              timestamptz NOT NULL,
+    -- When both agreed again, and when they do by an entry that a merchant wanted.
+    resolve_time            timestamptz,
+    apply_time              timestamptz,
+    PRIMARY KEY (merchant, finding),
+    CHECK (apply_time IS NULL OR apply_time = resolve_time)
+);
+CREATE UNIQUE INDEX reconciliation_findings_one_open
+    ON reconciliation_findings (merchant, source, type, kind) WHERE resolve_time IS NULL;
+CREATE INDEX reconciliation_findings_open ON reconciliation_findings (compare_date)
+    WHERE resolve_time IS NULL;
+CREATE INDEX reconciliation_findings_oldest ON reconciliation_findings (find_time)
+    WHERE resolve_time IS NULL;
 
 -- What providers tell by themselves: which of their objects to look up.
 CREATE TABLE webhook_events (
@@ -629,6 +668,7 @@ CREATE TABLE ledger_days (
     credit_minor            bigint      NOT NULL CHECK (credit_minor >= 0),
     PRIMARY KEY (merchant, account, currency, book_date)
 );
+CREATE INDEX ledger_days_by_date ON ledger_days (book_date, merchant);
 -- Through which day nothing is booked any more, and through which that is kept. One row.
 CREATE TABLE ledger_closing (
     closed_through_date     date        NOT NULL,
@@ -712,12 +752,14 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
     'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
-    'balance_transactions', 'payouts', 'ledger_periods');
+    'balance_transactions', 'payouts', 'ledger_periods',
+    'reconciliation_findings');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
     'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
-SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts');
+SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts',
+    'reconciliation_findings');
 SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
 SELECT enable_tenant_rls('merchant', 'verdicts');
 SELECT revoke_privileges('UPDATE, DELETE', 'verdicts');
