@@ -140,7 +140,7 @@ class Deliveries:
         # Without a text it was erased, and the customer has perhaps come back since.
         if not outgoing.address or not text:
             return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
-        message = Message(_message_key(outgoing, text), outgoing.address, delivery.subject, text)
+        message = Message(_message_key(outgoing), outgoing.address, delivery.subject, text)
         try:
             return await self._gateways[delivery.channel].send(message)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
@@ -150,13 +150,12 @@ class Deliveries:
             return Attempt(Verdict.TEMPORARY, FAILURE_INTERNAL)
 
 
-def _message_key(outgoing: Outgoing, text: str) -> str:
+def _message_key(outgoing: Outgoing) -> str:
     """The same for every attempt at a delivery, as long as the customer's phone is the same.
 
-    A process that died over the first attempt leaves no text behind. Is another made then, since the
-    customer's language is another, it is another message: gateways refuse a key with other content.
+    It has no text and no language: a proof knows neither, and finds the message by its key.
     """
-    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version), text)
+    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version))
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 
