@@ -138,6 +138,11 @@ def _maker(row: Callable[..., R], column_count: int) -> Callable[[Record], R]:
     return read_and_build if readers else build
 
 
+def _tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
+    # Of an outer join that found nothing.
+    return None if values is None else tuple(values)
+
+
 def fields(row: Callable[..., Any]) -> Sequence[str]:
     """The names of a row type's fields."""
     if dataclasses.is_dataclass(row):
@@ -150,7 +155,7 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - any typ
     kinds = get_args(hint) or (hint,)
     enums = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum)]
     if not enums:
-        return tuple if get_origin(hint) is tuple else None
+        return _tuple if get_origin(hint) is tuple else None
     [enum] = enums
     # A table costs a tenth of the enumeration's own constructor.
     members = {member.value: member for member in enum} | {None: None}
