@@ -28,7 +28,7 @@ CARDS = (
     *("pm_sandbox_declineFirstAttempt", "pm_sandbox_timeoutAfterCharge"),
     *("pm_sandbox_timeoutAfterCharge", "pm_sandbox_timeoutBeforeCharge"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedLostCard"),
-    *("pm_card_visa", "pm_card_visa", "pm_card_visa"),
+    *("pm_card_createDispute", "pm_card_createDisputeInquiry", "pm_card_visa"),
 )
 PHONES = (
     *("ordinary", "ordinary", "ordinary", "ordinary"),
