@@ -54,6 +54,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             moved_from=from_date(message.moved_from_date)
             if message.HasField("moved_from_date")
             else None,
+            credit=_credit(message),
         ),
         Promise(
             amount.amount_minor,
@@ -80,9 +81,17 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
             lines=_lines(message.lines),
             taxes=_taxes(message.lines),
             paused=message.standing_order_state == scheduler_pb2.StandingOrder.PAUSED,
+            credit=_credit(message),
         ),
         due_time=from_timestamp(ref.due_time),
     )
+
+
+def _credit(
+    message: scheduler_events_pb2.OrderUpcoming | scheduler_events_pb2.OrderConfirmed,
+) -> Money | None:
+    """What of an order's amount the customer's credit pays, if any."""
+    return from_money(message.credit_amount) if message.HasField("credit_amount") else None
 
 
 def order_skipped(message: scheduler_events_pb2.OrderSkipped) -> Draft:

@@ -11,7 +11,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
-from services.runtime.rpc.conversions import from_timestamp
+from services.runtime.rpc.conversions import from_money, from_timestamp
 from services.runtime.workers.clock import Clock
 from services.scheduler.application.order_updates import (
     OrderUpdate,
@@ -72,6 +72,12 @@ def _notice_failed(event: Event[notify_events_pb2.ChargeNoticeFailed], order: Or
 def _payment_succeeded(event: Event[payments_events_pb2.PaymentSucceeded], order: Order) -> Order:
     message = event.message
     data = {"charge": message.ref.charge, "attempts": message.attempt_count}
+    if message.HasField("credit_amount"):
+        credit_minor = from_money(message.credit_amount).amount_minor
+        order, data = (
+            order._replace(credit_minor=credit_minor),
+            {**data, "credit_minor": credit_minor},
+        )
     settle = paid_late if order.state is OrderState.LAPSED else paid
     return settle(order, from_timestamp(message.pay_time), data, event.occur_time)
 

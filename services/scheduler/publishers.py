@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf import duration_pb2, timestamp_pb2
+from google.type import money_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
@@ -360,6 +361,7 @@ def _upcoming(
         charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
         notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
         moved_from_date=to_date(order.moved_from_date) if order.moved_from_date else None,
+        credit_amount=_credit(order),
     )
 
 
@@ -398,7 +400,12 @@ def _confirmed(
         standing_order_state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
         next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
         paid_late=OrderReason.PAID_LATE in order.reasons,
+        credit_amount=_credit(order),
     )
+
+
+def _credit(order: Order) -> money_pb2.Money | None:
+    return to_money(order.credit_minor, order.currency) if order.credit_minor else None
 
 
 def _timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:

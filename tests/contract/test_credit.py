@@ -73,3 +73,40 @@ async def test_a_refund_that_is_too_much_credit_is_refused(suite: Suite) -> None
     )
     given = await ann.shop.payments.CreateRefund(refund)
     assert (given.state, given.credit_amount) == (payments_pb2.Refund.SUCCEEDED, charge.amount)
+
+
+async def test_credit_is_on_the_notice_and_on_the_receipt(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    await ann.shop.payments.CreateCreditTransaction(change(ann, 200, Transaction.GOODWILL))
+    await ann.shop.scheduler.CreateStandingOrder(await ann.ask())
+    await suite.advance(timedelta(days=2, hours=12))
+    assert any("Your credit pays 2.00 EUR of it" in text for text in await texts(ann))
+    await suite.advance(timedelta(days=3))
+    paid = "2.00 EUR from your credit, 7.00 EUR charged."
+    assert any(paid in text for text in await texts(ann))
+
+
+async def test_credit_that_is_spent_meanwhile_has_the_card_pay_no_more_than_announced(
+    suite: Suite,
+) -> None:
+    ann = await new_customer(suite)
+    await ann.shop.payments.CreateCreditTransaction(change(ann, 200, Transaction.GOODWILL))
+    await ann.shop.scheduler.CreateStandingOrder(await ann.ask())
+    await suite.advance(timedelta(days=2, hours=12))
+    await ann.shop.payments.CreateCreditTransaction(change(ann, -200, Transaction.PAYOUT, "out"))
+    await suite.advance(timedelta(days=3))
+    charges = await ann.shop.payments.ListCharges(payments_pb2.ListChargesRequest(parent=ann.name))
+    [charge] = charges.charges
+    assert (charge.state, charge.HasField("credit_amount")) == (
+        payments_pb2.Charge.SUCCEEDED,
+        False,
+    )
+    [notified] = [text for text in await texts(ann) if "comes to 9.00 EUR" in text]
+    assert "unless you use it before" in notified
+    assert charge.amount == to_money(900, "EUR")
+
+
+async def texts(ann: Customer) -> list[str]:
+    """What is on her phone."""
+    await ann.suite.sandbox.settle()
+    return [str(message["body"]) for message in await ann.suite.sandbox.inbox(ann.phone)]

@@ -101,6 +101,11 @@ def check_response(
                 payment_scheme=scheme_value(result.scheme),
                 has_period_ceiling=result.has_period_ceiling,
                 lead=_duration(result.lead_seconds),
+                credit_amount=(
+                    to_money(result.credit.amount_minor, result.credit.currency)
+                    if result.credit
+                    else None
+                ),
             )
             for result in results
         ]

@@ -15,7 +15,8 @@ from services.payments.domain.consent import (
     mandate_reasons,
     ordered,
 )
-from services.payments.domain.keys import MandateKey
+from services.payments.domain.credit import credit_share
+from services.payments.domain.keys import CreditKey, MandateKey
 from services.payments.domain.rules import (
     ChargeRules,
     PaymentScheme,
@@ -27,6 +28,7 @@ from services.payments.domain.rules import (
 )
 from services.payments.domain.transitions import MandateEvent, MandateState
 from services.payments.store import attempts as attempt_store
+from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
@@ -48,6 +50,11 @@ class MandateCheck(NamedTuple):
     # What rule packs ask of its charge, by payment scheme.
     rules: ChargeRules = ()
 
+    @property
+    def credit_key(self) -> CreditKey:
+        """Which credit of the customer would pay first."""
+        return CreditKey(self.key.merchant, self.key.customer, self.amount.currency)
+
 
 class CheckedMandate(NamedTuple):
     """Why a mandate does not cover an amount, and the scheme that it is charged by."""
@@ -59,6 +66,8 @@ class CheckedMandate(NamedTuple):
     has_period_ceiling: bool = False
     # How early it promises the notice of a charge.
     lead_seconds: int = 0
+    # What of the amount the customer's credit would pay; None: nothing, or it is not covered.
+    credit: Money | None = None
 
 
 # By mandate, what else is to be charged and has not been yet.
@@ -218,8 +227,8 @@ async def check(
     *,
     in_turn: bool,
 ) -> list[CheckedMandate]:
-    """Why each mandate does not cover its amount, with one statement for all, one for what is disputed
-    and, where there are ceilings of periods, one for what was charged in them.
+    """Why each mandate does not cover its amount, with one statement for all, one for what is disputed,
+    one for credit and, where there are ceilings of periods, one for what was charged in them.
 
     In turn: each is checked against what those before it would take of its period. Where rules ask
     when mandates were used last, one more statement says so.
@@ -231,6 +240,7 @@ async def check(
     disputed = await dispute_store.stopped(connection, keys)
     used = await _last_charge_times(connection, checks, mandates)
     taken = {key: list(charges) for key, charges in planned.items()}
+    credit_minor = await _credit_left_minor(connection, checks, planned)
     results = []
     for check, period in zip(checks, periods, strict=True):
         mandate = mandates.get(check.key)
@@ -243,13 +253,33 @@ async def check(
         if period is not None:
             total_minor = spent_minor[period] + _planned_minor(mandate, charges, check.charge_time)
         reasons = _reasons(check, mandate, total_minor, used.get(check.key))
-        if in_turn and not reasons:
-            charges.append((check.charge_time, check.amount))
-        scheme = scheme_of(mandate.brand)
-        results.append(
-            CheckedMandate(ordered(reasons), scheme, period is not None, mandate.lead_seconds)
+        checked = CheckedMandate(
+            ordered(reasons), scheme_of(mandate.brand), period is not None, mandate.lead_seconds
         )
+        if not reasons:
+            minor, currency = check.amount.amount_minor, check.amount.currency
+            left_minor = max(0, credit_minor.get(check.credit_key, 0))
+            if share_minor := credit_share(minor, left_minor, currency):
+                checked = checked._replace(credit=Money(share_minor, currency))
+            if in_turn:
+                charges.append((check.charge_time, check.amount))
+                credit_minor[check.credit_key] = left_minor - share_minor
+        results.append(checked)
     return results
+
+
+async def _credit_left_minor(
+    connection: Connection, checks: Sequence[MandateCheck], planned: PlannedCharges
+) -> dict[CreditKey, int]:
+    """What customers have of credit, less what is planned: that is charged before."""
+    found = await credit_store.by_key(connection, {check.credit_key for check in checks})
+    left_minor = {key: credit.available_minor for key, credit in found.items()}
+    for mandate, charges in planned.items():
+        for _, amount in charges:
+            key = CreditKey(mandate.merchant, mandate.customer, amount.currency)
+            if key in left_minor:
+                left_minor[key] -= amount.amount_minor
+    return left_minor
 
 
 def _period(check: MandateCheck, mandate: Mandate | None) -> store.MandatePeriod | None:

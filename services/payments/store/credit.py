@@ -27,6 +27,16 @@ _LOCKED = Query(
     Credit,
 )
 
+_BY_KEY = Query(
+    """
+    SELECT merchant, customer, currency, balance_minor, reserved_minor
+    FROM credit_balances
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:currency AS text[]))
+      AS wanted (customer, merchant, currency) USING (customer, merchant, currency)
+""",
+    Credit,
+)
+
 _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, currency, balance_minor, reserved_minor
@@ -118,6 +128,11 @@ async def ensure(tx: Connection, keys: Iterable[CreditKey]) -> None:
 async def locked(tx: Connection, keys: Iterable[CreditKey]) -> dict[CreditKey, Credit]:
     """Those of the credits that customers ever had, locked until the transaction ends."""
     return {credit.key: credit for credit in await _LOCKED.all_for(tx, sorted(set(keys)))}
+
+
+async def by_key(tx: Connection, keys: Iterable[CreditKey]) -> dict[CreditKey, Credit]:
+    """Those of the credits that customers ever had."""
+    return {credit.key: credit for credit in await _BY_KEY.all_for(tx, sorted(set(keys)))}
 
 
 async def of_customer(tx: Connection, owner: CustomerKey) -> list[Credit]:

@@ -13,6 +13,7 @@ from services.runtime.errors import not_found, problem_of, wrong_state
 from services.runtime.observability.outages import is_outage
 from services.runtime.rpc.conversions import (
     from_date,
+    from_money,
     from_timestamp,
     put_time,
     to_date,
@@ -231,12 +232,15 @@ class Clients:
                     messages.scheme_of(result.payment_scheme),
                     result.has_period_ceiling,
                     result.lead.ToTimedelta(),
+                    from_money(result.credit_amount).amount_minor
+                    if result.HasField("credit_amount")
+                    else 0,
                 )
                 for result in response.results
             ]
             if planned is not None:
                 for question, answer in zip(batch, answers, strict=True):
-                    if answer.has_period_ceiling and not answer.reasons:
+                    if answer.counts:
                         planned.setdefault(question.mandate, []).append(question.charge)
             return answers
 

@@ -77,6 +77,13 @@ class MandateAnswer(NamedTuple):
     has_period_ceiling: bool = False
     # How long before a charge its notice is delivered, as the customer was promised.
     lead: timedelta = timedelta()
+    # What of the amount the customer's credit would pay, as things are.
+    credit_minor: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether its charge, which it covers, takes from what others can have."""
+        return not self.reasons and (self.has_period_ceiling or self.credit_minor > 0)
 
 
 # The resource name of a price version, or one that is not stored.

@@ -278,6 +278,8 @@ class Order(NamedTuple):
     # charge. None: it found out nothing.
     rule_lead: RuleLead | None = None
     charge_rules: ChargeRules | None = None
+    # Of what this change found out: what of the amount the customer's credit pays, or has paid.
+    credit_minor: int = 0
 
 
 def mandate_reasons(order: Order) -> Sequence[str]:

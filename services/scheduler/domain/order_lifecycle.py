@@ -43,6 +43,8 @@ class Evaluation:
     rules: Sequence[ChargeRule] | None = None
     # How long before the charge its notice is delivered, as its mandate promises.
     mandate_lead: timedelta = timedelta()
+    # What of it the customer's credit would pay, as things are.
+    credit_minor: int = 0
 
 
 def moved(
@@ -111,6 +113,7 @@ def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
         "currency": quote.currency,
         "charge_not_before": charge_not_before.isoformat(),
         "lines": [line._asdict() for line in quote.lines],
+        **({"credit_minor": evaluation.credit_minor} if evaluation.credit_minor else {}),
         **_rules_data(order, evaluation, quote),
     }
     summary = "Priced and announced; this amount is the most that it can cost."
@@ -126,6 +129,7 @@ def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
         notified_minor=quote.amount_minor,
         charge_not_before_time=charge_not_before,
         announcement_count=order.announcement_count + 1,
+        credit_minor=evaluation.credit_minor,
     )
 
 

@@ -3,7 +3,7 @@
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from services.notify.domain.templates.variables import Moment
 from services.runtime.money import Money
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+TAXES = (Tax("VAT", 190_000, Money(10**14 - 1, "EUR")),)
 BERLIN = "Europe/Berlin"
 COFFEE = Money(1250, "EUR")
 
@@ -51,11 +52,15 @@ templates: st.SearchStrategy[Facts] = st.one_of(
     st.builds(PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
     st.builds(
         kinds.OrderUpcoming, titles, zones, amounts, st.none() | amounts, moments, st.booleans(),
-        lines, st.none() | moments,
+        lines, st.none() | moments, credit=st.none() | amounts,
     ),
+    st.builds(kinds.PaymentOverdue, titles, zones, amounts, moments),
     st.builds(kinds.PaymentRequest, titles, zones, amounts, moments),
     st.builds(kinds.PaymentDeclined, titles, zones, amounts, st.none() | moments),
-    st.builds(kinds.Receipt, titles, zones, amounts, moments, st.none() | moments, lines),
+    st.builds(
+        kinds.Receipt, titles, zones, amounts, moments, st.none() | moments, lines,
+        credit=st.none() | amounts,
+    ),
     st.builds(
         kinds.OrderSkipped, titles, zones, moments, reasons, st.none() | moments,
         st.integers(2, 100),
@@ -110,10 +115,16 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
     long = "W" * 60
     wordy: list[Facts] = [
         *(upcoming(long, most, nearly, late, pay_on_notice=paying) for paying in (True, False)),
+        *(
+            replace(upcoming(long, most, nearly, late, pay_on_notice=paying), credit=nearly)
+            for paying in (True, False)
+        ),
         kinds.PaymentRequest(long, BERLIN, most, late),
+        kinds.PaymentOverdue(long, BERLIN, most, late),
         kinds.PaymentDeclined(long, BERLIN, most, late),
         kinds.PaymentDeclined(long, BERLIN, most, None),
-        kinds.Receipt(long, BERLIN, most, late, late, (), taxes=(Tax("VAT", 190_000, nearly),)),
+        kinds.Receipt(long, BERLIN, most, late, late, (), taxes=TAXES),
+        kinds.Receipt(long, BERLIN, most, late, late, (), taxes=TAXES, credit=nearly),
         kinds.Refund(long, nearly, most),
         *(
             kinds.DisputeOpened(long, nearly, most, inquiry, paused)

@@ -3910,6 +3910,7 @@ class MandateCheckResult(_message.Message):
     HAS_PERIOD_CEILING_FIELD_NUMBER: _builtins.int
     LEAD_FIELD_NUMBER: _builtins.int
     PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     has_period_ceiling: _builtins.bool
     """Whether what else is planned under the mandate matters."""
     payment_scheme: _catalog_pb2.PaymentScheme.ValueType
@@ -3924,6 +3925,12 @@ class MandateCheckResult(_message.Message):
     def lead(self) -> _duration_pb2.Duration:
         """How long before a charge its notice is delivered, as the mandate promises."""
 
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount the customer's credit would pay as things are, once what is planned has taken its part;
+        the payment method would pay the rest. Absent: nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -3931,10 +3938,11 @@ class MandateCheckResult(_message.Message):
         has_period_ceiling: _builtins.bool = ...,
         lead: _duration_pb2.Duration | None = ...,
         payment_scheme: _catalog_pb2.PaymentScheme.ValueType = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit_amount", b"credit_amount", "lead", b"lead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_period_ceiling", b"has_period_ceiling", "lead", b"lead", "payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_amount", b"credit_amount", "has_period_ceiling", b"has_period_ceiling", "lead", b"lead", "payment_scheme", b"payment_scheme", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

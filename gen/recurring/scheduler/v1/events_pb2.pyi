@@ -86,6 +86,7 @@ class OrderUpcoming(_message.Message):
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     MOVED_FROM_DATE_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -110,6 +111,12 @@ class OrderUpcoming(_message.Message):
     def moved_from_date(self) -> _date_pb2.Date:
         """The date that it was moved from, to one on which its services have a free slot; absent: it was not."""
 
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount the customer's credit pays, unless it is used before; absent: nothing, or that is not
+        known of what the customer confirms.
+        """
+
     def __init__(
         self,
         *,
@@ -120,10 +127,11 @@ class OrderUpcoming(_message.Message):
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
         notice_lead: _duration_pb2.Duration | None = ...,
         moved_from_date: _date_pb2.Date | None = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "lines", b"lines", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "lines", b"lines", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +299,7 @@ class OrderConfirmed(_message.Message):
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
     STANDING_ORDER_STATE_FIELD_NUMBER: _builtins.int
     PAID_LATE_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType
     """ACTIVE, or why there is no next order."""
     paid_late: _builtins.bool
@@ -309,6 +318,10 @@ class OrderConfirmed(_message.Message):
         that of the next cycle. Absent when there is none, and while the standing order is paused.
         """
 
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount the customer's credit paid; absent: nothing."""
+
     def __init__(
         self,
         *,
@@ -319,10 +332,11 @@ class OrderConfirmed(_message.Message):
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
         standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType = ...,
         paid_late: _builtins.bool = ...,
+        credit_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "lines", b"lines", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "lines", b"lines", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

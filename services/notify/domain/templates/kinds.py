@@ -39,6 +39,13 @@ class OrderUpcoming:
     taxes: tuple[Tax, ...] = ()
     # The date that it was moved from, since that day was full; None: it was not.
     moved_from: date | None = None
+    # What of the amount the customer's credit pays, as things are; None: nothing.
+    credit: Money | None = None
+
+    @property
+    def credit_pays_all(self) -> bool:
+        """Whether nothing is left to be charged."""
+        return self.credit == self.amount
 
     @property
     def order_time(self) -> datetime:
@@ -129,6 +136,8 @@ class PaymentDeclined:
     next_attempt_time: datetime | None
     # Where the customer can pay with another one; empty: in the account.
     link_uri: str = ""
+    # Until when they can; None: they cannot, or it is tried again.
+    expire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,19 @@ class Receipt:
     # Whether none follows only because the standing order is paused.
     paused: bool = False
     taxes: tuple[Tax, ...] = ()
+    # What of the amount the customer's credit paid; None: nothing.
+    credit: Money | None = None
+
+    @property
+    def credit_pays_all(self) -> bool:
+        """Whether nothing is left to be charged."""
+        return self.credit == self.amount
+
+    @property
+    def charged_amount(self) -> Money:
+        """What credit did not pay."""
+        credit_minor = self.credit.amount_minor if self.credit else 0
+        return Money(self.amount.amount_minor - credit_minor, self.amount.currency)
 
     @property
     def tax_amount(self) -> Money | None:

@@ -209,7 +209,13 @@ def _evaluation(
         why = OrderReason.PAYMENT_METHOD_BLOCKED if blocked else OrderReason.MANDATE_NOT_COVERING
         problems = (*problems, why)
     if isinstance(answer, Quote):
-        lead = mandate.lead if mandate else timedelta()
-        return Evaluation(answer, problems, mandate_reasons, rules=rules, mandate_lead=lead)
+        return Evaluation(
+            answer,
+            problems,
+            mandate_reasons,
+            rules=rules,
+            mandate_lead=mandate.lead if mandate else timedelta(),
+            credit_minor=mandate.credit_minor if mandate else 0,
+        )
     discontinued = is_discontinued(priced.order, answer, context.consents(priced.order))
     return Evaluation(None, problems, mandate_reasons, discontinued=discontinued)

@@ -60,6 +60,8 @@ WORDS = Words(
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}سنطلب منكم تأكيده في {{ charge_not_before }} أو بعده."
                 "{% else %}سنخصم المبلغ في {{ charge_not_before }} أو بعده.{% endif %}",
+                "{% if credit %}يدفع رصيدكم {% if credit_pays_all %}المبلغ كله"
+                "{% else %}{{ credit }} منه{% endif %} ما لم تستخدموه قبل ذلك.{% endif %}",
                 "يمكنكم تخطيه أو تغييره في حسابكم قبل ذلك.",
             ),
         ),
@@ -103,6 +105,7 @@ WORDS = Words(
                 "{% if link_uri %}يمكنكم الدفع ببطاقة أخرى: {{ link_uri }}"
                 "{% elif next_attempt_time %}سنحاول مرة أخرى في {{ next_attempt_time }}. "
                 "إن لزم تغيير شيء فغيروه قبل ذلك."
+                "{% elif expire_time %}يمكنكم الدفع ببطاقة أخرى في حسابكم قبل {{ expire_time }}."
                 "{% else %}يرجى مراجعة وسيلة الدفع في حسابكم.{% endif %}",
             ),
         ),
@@ -127,6 +130,8 @@ WORDS = Words(
             (
                 "دفعتم {{ amount }}{% if tax_amount %} (منها ضريبة {{ tax_amount }}){% endif %}"
                 " مقابل {{ title }} في {{ pay_time }}. شكرا لكم.",
+                "{% if credit_pays_all %}كله من رصيدكم."
+                "{% elif credit %}{{ credit }} من رصيدكم، وخصم {{ charged_amount }}.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}موعد الطلب التالي {{ next_due_time }}؛ "
                 "يمكنكم تغييره أو تخطيه في حسابكم."

@@ -62,6 +62,9 @@ WORDS = Words(
                 "{% if pay_on_notice %}Wir bitten Sie frühestens am {{ charge_not_before }} "
                 "um Ihre Bestätigung."
                 "{% else %}Wir buchen frühestens am {{ charge_not_before }} ab.{% endif %}",
+                "{% if credit %}Ihr Guthaben zahlt {% if credit_pays_all %}alles"
+                "{% else %}{{ credit }} davon{% endif %}, falls Sie es nicht vorher "
+                "verwenden.{% endif %}",
                 "Bis dahin können Sie sie in Ihrem Konto auslassen oder ändern.",
             ),
         ),
@@ -108,6 +111,8 @@ WORDS = Words(
                 "{% if link_uri %}Sie können mit einer anderen Karte zahlen: {{ link_uri }}"
                 "{% elif next_attempt_time %}Wir versuchen es am {{ next_attempt_time }} noch einmal. "
                 "Wenn etwas zu ändern ist, tun Sie es bitte vorher."
+                "{% elif expire_time %}Sie können bis {{ expire_time }} in Ihrem Konto mit "
+                "einer anderen Karte zahlen."
                 "{% else %}Bitte prüfen Sie Ihr Zahlungsmittel in Ihrem Konto.{% endif %}",
             ),
         ),
@@ -132,6 +137,9 @@ WORDS = Words(
             (
                 "Sie haben am {{ pay_time }} für {{ title }} {{ amount }} bezahlt"
                 "{% if tax_amount %} (Steuer {{ tax_amount }}){% endif %}. Vielen Dank.",
+                "{% if credit_pays_all %}Alles aus Ihrem Guthaben."
+                "{% elif credit %}{{ credit }} aus Ihrem Guthaben, {{ charged_amount }} "
+                "abgebucht.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig; "
                 "ändern oder auslassen können Sie sie in Ihrem Konto."

@@ -49,6 +49,8 @@ WORDS = Words(
                 "{% endif %}.{% endif %}",
                 "{% if pay_on_notice %}We will ask you to confirm it on {{ charge_not_before }} or later."
                 "{% else %}We will charge you on {{ charge_not_before }} or later.{% endif %}",
+                "{% if credit %}Your credit pays {% if credit_pays_all %}all of it"
+                "{% else %}{{ credit }} of it{% endif %}, unless you use it before.{% endif %}",
                 "Skip or change it in your account before then.",
             ),
         ),
@@ -97,6 +99,8 @@ WORDS = Words(
                 "{% if link_uri %}You can pay with another card: {{ link_uri }}"
                 "{% elif next_attempt_time %}We will try again on {{ next_attempt_time }}. "
                 "If it needs a change, please make it before."
+                "{% elif expire_time %}You can pay with another card in your account by "
+                "{{ expire_time }}."
                 "{% else %}Please look at your payment method in your account.{% endif %}",
             ),
         ),
@@ -124,6 +128,9 @@ WORDS = Words(
             (
                 "You paid {{ amount }}{% if tax_amount %} (tax {{ tax_amount }}){% endif %}"
                 " for {{ title }} on {{ pay_time }}. Thank you.",
+                "{% if credit_pays_all %}All of it from your credit."
+                "{% elif credit %}{{ credit }} from your credit, {{ charged_amount }} "
+                "charged.{% endif %}",
                 "{% if substitute %}With {{ substitute.title }} for {{ substitute.replaced }}"
                 '{% if substitutes_more %} ({{ substitutes_more | plural(other="and # more") }})'
                 "{% endif %}.{% endif %}",

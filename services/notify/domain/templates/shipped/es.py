@@ -60,6 +60,8 @@ WORDS = Words(
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}Le pediremos que lo confirme a partir del {{ charge_not_before }}."
                 "{% else %}Se lo cobraremos a partir del {{ charge_not_before }}.{% endif %}",
+                "{% if credit %}Su saldo paga {% if credit_pays_all %}todo"
+                "{% else %}{{ credit }} de ello{% endif %}, si no lo usa antes.{% endif %}",
                 "Hasta entonces puede omitirlo o cambiarlo en su cuenta.",
             ),
         ),
@@ -104,6 +106,8 @@ WORDS = Words(
                 "{% if link_uri %}Puede pagar con otra tarjeta: {{ link_uri }}"
                 "{% elif next_attempt_time %}Lo intentaremos de nuevo el {{ next_attempt_time }}. "
                 "Si hay que cambiar algo, hágalo antes."
+                "{% elif expire_time %}Puede pagar con otra tarjeta en su cuenta antes del "
+                "{{ expire_time }}."
                 "{% else %}Revise su medio de pago en su cuenta.{% endif %}",
             ),
         ),
@@ -129,6 +133,8 @@ WORDS = Words(
             (
                 "Ha pagado {{ amount }}{% if tax_amount %} (impuestos: {{ tax_amount }}){% endif %}"
                 " de {{ title }} el {{ pay_time }}. Gracias.",
+                "{% if credit_pays_all %}Todo de su saldo."
+                "{% elif credit %}{{ credit }} de su saldo, {{ charged_amount }} cobrados.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}El próximo será el {{ next_due_time }}; "
                 "cámbielo u omítalo en su cuenta."

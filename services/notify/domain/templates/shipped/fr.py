@@ -65,6 +65,8 @@ WORDS = Words(
                 "{% if pay_on_notice %}Nous vous demanderons de la confirmer "
                 "à partir du {{ charge_not_before }}."
                 "{% else %}Nous vous débiterons à partir du {{ charge_not_before }}.{% endif %}",
+                "{% if credit %}Votre avoir en paie {% if credit_pays_all %}la totalité"
+                "{% else %}{{ credit }}{% endif %}, sauf si vous l'utilisez avant.{% endif %}",
                 "D'ici là, vous pouvez la sauter ou la modifier dans votre compte.",
             ),
         ),
@@ -110,6 +112,8 @@ WORDS = Words(
                 "{% if link_uri %}Vous pouvez payer avec une autre carte : {{ link_uri }}"
                 "{% elif next_attempt_time %}Nous réessaierons le {{ next_attempt_time }}. "
                 "S'il faut changer quelque chose, faites-le avant."
+                "{% elif expire_time %}Vous pouvez payer avec une autre carte dans votre "
+                "compte avant le {{ expire_time }}."
                 "{% else %}Vérifiez votre moyen de paiement dans votre compte.{% endif %}",
             ),
         ),
@@ -134,6 +138,9 @@ WORDS = Words(
             (
                 "Vous avez payé {{ amount }}{% if tax_amount %} (dont {{ tax_amount }} de taxes){% endif %}"
                 " pour {{ title }} le {{ pay_time }}. Merci.",
+                "{% if credit_pays_all %}Le tout par votre avoir."
+                "{% elif credit %}{{ credit }} par votre avoir, {{ charged_amount }} "
+                "débités.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }} ; "
                 "modifiez-la ou sautez-la dans votre compte."

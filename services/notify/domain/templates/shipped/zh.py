@@ -57,6 +57,8 @@ WORDS = Words(
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}我们最早将于 {{ charge_not_before }} 请您确认付款。"
                 "{% else %}我们最早将于 {{ charge_not_before }} 扣款。{% endif %}",
+                "{% if credit %}您的余额将支付{% if credit_pays_all %}全部"
+                "{% else %}其中 {{ credit }}{% endif %}，除非您提前使用。{% endif %}",
                 "在此之前，您可以在账户中跳过或更改。",
             ),
         ),
@@ -104,6 +106,7 @@ WORDS = Words(
                 "{% if link_uri %}您可以换一张卡付款： {{ link_uri }}"
                 "{% elif next_attempt_time %}我们将于 {{ next_attempt_time }} 再次尝试。"
                 "如需更改，请在此之前办理。"
+                "{% elif expire_time %}您可以在 {{ expire_time }} 前在账户中换一张卡付款。"
                 "{% else %}请在账户中检查您的付款方式。{% endif %}",
             ),
         ),
@@ -128,6 +131,8 @@ WORDS = Words(
             (
                 "您已于 {{ pay_time }} 为{{ title }}支付 {{ amount }}"
                 "{% if tax_amount %}（含税 {{ tax_amount }}）{% endif %}。谢谢。",
+                "{% if credit_pays_all %}全部由您的余额支付。"
+                "{% elif credit %}余额支付 {{ credit }}，扣款 {{ charged_amount }}。{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}下一次为 {{ next_due_time }}，可在账户中更改或跳过。"
                 "{% elif paused %}定期订单已暂停：恢复之前不会有新订单。"
