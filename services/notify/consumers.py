@@ -279,8 +279,10 @@ def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | No
         from_money(ref.amount),
         _optional_time(message, "next_attempt_time"),
         message.link_uri,
+        _optional_time(message, "expire_time"),
     )
-    return Draft(ref.customer, ref.order, template, expire_time=template.next_attempt_time)
+    until = template.next_attempt_time or template.expire_time
+    return Draft(ref.customer, ref.order, template, expire_time=until)
 
 
 def payment_method_blocked(message: payments_events_pb2.PaymentMethodBlocked) -> Draft:

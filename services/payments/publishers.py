@@ -76,6 +76,9 @@ def payment_declined(
         payment_method_blocked=method_blocked,
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
         link_uri=link_uri,
+        expire_time=optional_timestamp(
+            charge.expire_time if charge.state is ChargeState.REQUESTED else None
+        ),
     )
     step = f"{charge.attempt_count}.{charge.retry_count}"
     return _event(charge, f"{charge.key.name}@{step}", message, now)

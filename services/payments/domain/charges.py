@@ -39,6 +39,10 @@ from services.payments.domain.outcomes import (
 from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
 NO_METHOD = PaymentMethodId("")
+# So long at least a request can be confirmed with another method after a decline.
+ANOTHER_METHOD_WINDOW = timedelta(hours=24)
+# Whoever has tried so often is given no more time.
+ATTEMPTS_MAX_EXTENDING = 20
 
 
 class AbandonReason(StrEnum):
@@ -231,10 +235,19 @@ def _after_decline(
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
-        if is_expired(charge, now):
-            return give_up(declined, AbandonReason.DECLINED, now)
-        return _changed(declined, ChargeEvent.REQUEST, now, payment_method=NO_METHOD)
+        return _ask_again(declined, now)
     return _dun(declined, outcome.following, policy, fallback, now)
+
+
+def _ask_again(declined: Charge, now: datetime) -> Charge:
+    """A declined charge that its customer had confirmed in time: they can try another method."""
+    expire_time = declined.expire_time
+    if expire_time is not None and declined.attempt_count < ATTEMPTS_MAX_EXTENDING:
+        expire_time = max(expire_time, now + ANOTHER_METHOD_WINDOW)
+    declined = declined._replace(expire_time=expire_time)
+    if is_expired(declined, now):
+        return give_up(declined, AbandonReason.DECLINED, now)
+    return _changed(declined, ChargeEvent.REQUEST, now, payment_method=NO_METHOD)
 
 
 def _dun(

@@ -44,6 +44,24 @@ async def test_a_request_that_nobody_confirms_ends(payments: Payments) -> None:
     assert abandoned.reason == Abandoned.REQUEST_EXPIRED
 
 
+async def test_a_decline_after_confirming_in_time_leaves_a_day_for_another_card(
+    payments: Payments,
+) -> None:
+    await payments.payment_method()
+    await payments.payment_method("pm_card_chargeDeclinedLostCard", LOST)
+    await payments.fall_due(payments.due_on_notice())
+    await payments.pass_time(DAY - timedelta(minutes=1))
+    await payments.confirm(payment_method=LOST)
+    await payments.work()
+    declined = event_of(await payments.events(), "PaymentDeclined")
+    assert declined.expire_time == to_timestamp(payments.clock.now() + DAY)
+
+    await payments.pass_time(DAY - timedelta(minutes=1))
+    await payments.confirm()
+    await payments.work()
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+
 async def test_a_declined_request_can_be_confirmed_with_another_card(payments: Payments) -> None:
     await payments.payment_method()
     await payments.payment_method("pm_card_chargeDeclinedLostCard", LOST)

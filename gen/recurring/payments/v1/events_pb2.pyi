@@ -220,6 +220,7 @@ class PaymentDeclined(_message.Message):
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
     LINK_URI_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """From 1."""
     decline_code: _builtins.str
@@ -234,6 +235,10 @@ class PaymentDeclined(_message.Message):
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """Absent when the customer has to act."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the customer can confirm again, at least 24 hours after the decline; absent: they cannot."""
+
     def __init__(
         self,
         *,
@@ -243,10 +248,11 @@ class PaymentDeclined(_message.Message):
         next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
         payment_method_blocked: _builtins.bool = ...,
         link_uri: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "link_uri", b"link_uri", "next_attempt_time", b"next_attempt_time", "payment_method_blocked", b"payment_method_blocked", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "expire_time", b"expire_time", "link_uri", b"link_uri", "next_attempt_time", b"next_attempt_time", "payment_method_blocked", b"payment_method_blocked", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
