@@ -183,10 +183,12 @@ _OWN = {
         Panel("Waiting", "short", [
             ("max(recurring_charges_due)", "due and not tried"),
             ("max(recurring_charges_unknown)", "unknown"),
+            ("max(recurring_charges_pending_overdue)", "not decided in time by a bank"),
             ("max(recurring_refunds_pending)", "refunds")]),
         Panel("Oldest", "s", [
             ("max(recurring_charges_oldest_lateness_seconds)", "due and not tried"),
             ("max(recurring_charges_unknown_oldest_age_seconds)", "unknown"),
+            ("max(recurring_reminders_oldest_lateness_seconds)", "reminder"),
             ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
         Panel("Disputes to look at", "short", [
             ("max(recurring_disputes_unanswered)", "to be answered within two days"),

@@ -1,4 +1,11 @@
-"""What operators watch of payments."""
+"""What operators watch of payments.
+
+How long a scheme of bank debits takes to decide, in working days from the creation of a payment:
+https://support.gocardless.com/hc/en-us/articles/360001018705-Payment-timings-comparison-chart, read on
+2026-11-30. BECS 3; ACH, Bacs and SEPA 4; BECS NZ and PAD 5; Autogiro 8; Betalingsservice collects once
+a month. Below they are days with weekends and up to four holidays; a scheme that is not known has the
+most.
+"""
 
 from services.runtime.observability.gauges import Gauge, GaugeQuery
 
@@ -30,6 +37,23 @@ GAUGE_QUERIES = (
                        SELECT FROM refunds WHERE next_try_time IS NOT NULL AND mismatch <> ''
                        ORDER BY create_time LIMIT :limit
                    ) AS counted) AS mismatched,
+                   (SELECT count(*) FROM (
+                       SELECT FROM attempts JOIN payment_methods
+                         USING (customer, merchant, payment_method)
+                       LEFT JOIN (VALUES ('becs', 9), ('ach', 10), ('bacs', 10), ('sepa_core', 10),
+                                         ('becs_nz', 11), ('pad', 11), ('autogiro', 16),
+                                         ('betalingsservice', 45)) AS scheme (brand, days)
+                         USING (brand)
+                       WHERE attempts.state = 'PENDING'
+                         -- By the index of what is pending: no scheme has fewer days.
+                         AND start_time <= CAST(:now AS timestamptz) - interval '9 days'
+                         AND start_time
+                             <= CAST(:now AS timestamptz) - coalesce(days, 45) * interval '1 day'
+                       LIMIT :limit
+                   ) AS counted) AS pending_overdue,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'request-reminder'
+                   )), 0), 0) AS reminder_lateness,
                    (SELECT count(*) FROM (
                        SELECT FROM refunds WHERE state = 'PENDING' LIMIT :limit
                    ) AS counted) AS refunds,
@@ -80,6 +104,16 @@ GAUGE_QUERIES = (
                 "recurring.charges.mismatched",
                 "{answer}",
                 "Charges and refunds whose answer differs from the request",
+            ),
+            "pending_overdue": Gauge(
+                "recurring.charges.pending.overdue",
+                "{charge}",
+                "Charges that a bank has not decided within the days of its scheme",
+            ),
+            "reminder_lateness": Gauge(
+                "recurring.reminders.oldest.lateness",
+                "s",
+                "How late the oldest due reminder of a request to pay is",
             ),
             "refunds": Gauge("recurring.refunds.pending", "{refund}", "Refunds not yet answered"),
             "refund_age": Gauge(

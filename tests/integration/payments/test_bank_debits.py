@@ -34,6 +34,7 @@ from tests.integration.payments.suite import (
     State,
     event_of,
 )
+from tests.integration.payments.test_gauges import seen
 from tests.integration.sandbox.process import Sandbox, held_port
 
 TOKEN = "access_token_of_the_bank"
@@ -381,3 +382,13 @@ async def test_a_webhook_that_another_has_signed_is_refused(payments: Payments) 
         payments.webhook_url, data=b'{"events": []}', headers={"Webhook-Signature": "0" * 64}
     ) as answer:
         assert answer.status == 400
+
+
+async def test_what_a_bank_has_not_decided_within_the_days_of_its_scheme_is_counted(
+    payments: Payments,
+) -> None:
+    await begin(payments)
+    payments.clock.move(10 * DAY - timedelta(minutes=1))
+    assert (await seen(payments))["recurring.charges.pending.overdue"] == 0
+    payments.clock.move(timedelta(minutes=1))
+    assert (await seen(payments))["recurring.charges.pending.overdue"] == 1

@@ -60,3 +60,9 @@ async def test_events_that_nobody_publishes_are_counted_and_grow_old(payments: P
     shown = await seen(payments)
     assert shown["recurring.outbox.unpublished"] == len(await payments.events())
     assert shown["recurring.outbox.oldest.age"] == 120
+
+
+async def test_a_reminder_that_is_due_and_not_sent_is_late(payments: Payments) -> None:
+    await payments.fall_due(payments.due_on_notice(timedelta(days=3)))
+    payments.clock.move(timedelta(days=2, minutes=5))
+    assert (await seen(payments))["recurring.reminders.oldest.lateness"] == 300
