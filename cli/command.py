@@ -248,16 +248,18 @@ def group(title: str) -> typer.Typer:
     return typer.Typer(cls=Group, help=title, no_args_is_help=True)
 
 
-def one_of(kind: Any, help_text: str, *, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - enums share no type
+def one_of(kind: Any, help_text: str, *names: str, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - enums share no type
     """An option whose values are the names of a protobuf enum, but for some."""
-    names = [name for name, number in kind.items() if number and name not in but]
+    values = [name for name, number in kind.items() if number and name not in but]
 
     def parse(text: str | int) -> int:
         # Typer passes the default, which is a number already, through the parser too.
         if isinstance(text, int):
             return text
-        if not text.isascii() or (name := text.upper().replace("-", "_")) not in names:
-            raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}")
+        if not text.isascii() or (name := text.upper().replace("-", "_")) not in values:
+            raise typer.BadParameter(f"{text!r} is none of {', '.join(values)}")
         return int(kind.Value(name))
 
-    return typer.Option(parser=parse, metavar="|".join(names), help=help_text, show_default=False)
+    return typer.Option(
+        *names, parser=parse, metavar="|".join(values), help=help_text, show_default=False
+    )

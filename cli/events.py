@@ -243,6 +243,9 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
         f"{_charge(it.ref)}: {format_money(it.dispute_amount)} "
         + payments_pb2.Dispute.State.Name(it.state)
     ),
+    payments.DocumentIssued: lambda it: (
+        f"{_charge(it.ref)}: {it.number} over {format_money(it.document_amount)}"
+    ),
     notify.ChargeNoticeDelivered: lambda it: (
         f"{short_name(it.order)}: at most {format_money(it.charge_promise.amount)}"
     ),

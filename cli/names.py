@@ -14,6 +14,7 @@ COLLECTIONS = {
     "mandates",
     "charges",
     "disputes",
+    "documents",
     "standingOrders",
     "orders",
     "rulePacks",
@@ -37,6 +38,7 @@ MANDATE = "customers/{customer}/mandates/{mandate}"
 CHARGE = "customers/{customer}/charges/{charge}"
 REFUND = "customers/{customer}/charges/{charge}/refunds/{refund}"
 DISPUTE = "disputes/{dispute}"
+DOCUMENT = "documents/{document}"
 STANDING_ORDER = "standingOrders/{standing_order}"
 ORDER = "standingOrders/{standing_order}/orders/{cycle}"
 

@@ -42,7 +42,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
         *("payments.attempt_committed", "payments.attempt_answered", "payments.attempt_settled"),
         *("payments.lookup_read", "payments.lookup_found", "payments.resend_committed"),
         *("payments.refund_read", "payments.refund_answered", "payments.request_expired"),
-        "payments.request_reminded",
+        *("payments.request_reminded", "payments.documents_issued"),
     ),
     "notify": (
         *RUNTIME_POINTS,

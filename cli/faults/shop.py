@@ -78,6 +78,7 @@ class Shop:
 
     async def open(self) -> None:
         """Make everything that the history begins with."""
+        await self._have_documents_issued()
         for product in self.history.products:
             await self._sell(product)
         if not self.customers:
@@ -93,6 +94,18 @@ class Shop:
                     allow_duplicate=True,
                 ),
             )
+
+    async def _have_documents_issued(self) -> None:
+        """Have an invoice and a receipt issued for each payment, and credit notes for refunds."""
+        settings = payments_pb2.DocumentSettings(
+            name=f"{self.parent}/documentSettings",
+            seller=payments_pb2.Seller(display_name="The shop of a history"),
+            payment_documents=payments_pb2.DocumentSettings.INVOICES_AND_RECEIPTS,
+        )
+        await self.caller.call(
+            self.session.payments.UpdateDocumentSettings,
+            payments_pb2.UpdateDocumentSettingsRequest(document_settings=settings),
+        )
 
     async def _sell(self, product: Mapping[str, Any]) -> None:
         name = self.product(product["id"])

@@ -9,6 +9,7 @@ from cli.prove import (
     charges,
     consent,
     cycles,
+    documents,
     ledger,
     notices,
     progress,
@@ -28,8 +29,8 @@ from cli.sandbox import Sandbox
 # A service that calls another comes before it.
 SERVICES = ("scheduler", "payments", "notify", "catalog")
 LOCAL = (
-    *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *ledger.LOCAL, *notices.LOCAL,
-    *stock.LOCAL, *progress.LOCAL,
+    *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *ledger.LOCAL, *documents.LOCAL,
+    *notices.LOCAL, *stock.LOCAL, *progress.LOCAL,
 )  # fmt: skip
 JOINT = (consent.OF_ATTEMPTS, progress.OF_DUE_WORK)
 AGREEMENTS = (

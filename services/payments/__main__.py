@@ -21,6 +21,7 @@ from services.payments.clients.provider import (
     StripeProvider,
 )
 from services.payments.clients.providers import Providers
+from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
@@ -132,10 +133,13 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
     providers = Providers([stripe, *await _bank_debit(runtime)])
     catalog = runtime.channel(settings.catalog_target)
+    renderer = await runtime.resources.enter_async_context(DocumentRenderer())
     notice_ahead = timedelta(days=settings.expiry_notice_days)
     workers = Workers(database, clock, providers, notice_ahead)
     return Components(
-        servicer=api.Servicer(database, clock, providers, RulePacks(catalog), Stock(catalog)),
+        servicer=api.Servicer(
+            database, clock, providers, renderer, RulePacks(catalog), Stock(catalog)
+        ),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
@@ -149,6 +153,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("webhook", workers.handle_webhooks),
             DueWork("dispute-lookup", workers.look_up_disputes),
             DueWork("dispute-response", workers.answer_disputes),
+            DueWork("document", workers.issue_documents),
         ),
         http=_webhook_address(settings, database, clock),
         lease=leases.OUTSIDE,

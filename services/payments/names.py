@@ -7,6 +7,7 @@ from services.payments.domain.keys import (
     CustomerKey,
     DisputeName,
     FindingName,
+    DocumentKey,
     MandateKey,
     MerchantId,
     PaymentMethodKey,
@@ -35,6 +36,8 @@ CREDIT_TRANSACTION = KeyPattern(
 )
 DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
+DOCUMENT = KeyPattern("merchants/{merchant}/documents/{document}", DocumentKey)
+DOCUMENT_SETTINGS = KeyPattern("merchants/{merchant}/documentSettings", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 RECONCILIATION_FINDING = KeyPattern(

@@ -10,7 +10,8 @@ from recurring.payments.v1 import events_pb2, payments_pb2
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.charges import Charge
 from services.payments.domain.disputes import CLOSED, INQUIRIES, Dispute
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.documents import Document
+from services.payments.domain.keys import ChargeKey, DocumentKey
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
@@ -181,6 +182,19 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
         failure_code=refund.failure_code,
     )
     return _event(charge, refund.key.name, message, now, refund.traceparent)
+
+
+def document_issued(document: Document, charge: Charge, now: datetime) -> OutboxEvent:
+    """A document can be downloaded."""
+    name = DocumentKey(document.merchant, document.document).name
+    message = events_pb2.DocumentIssued(
+        ref=_ref(charge),
+        document=name,
+        type=payments_pb2.Document.Type.Value(document.type),
+        number=document.number,
+        document_amount=to_money(document.content.amount_minor, document.currency),
+    )
+    return _event(charge, name, message, now)
 
 
 def dispute_changed(

@@ -10,6 +10,7 @@ from services.payments.application import (
     attempts,
     charges,
     disputes,
+    documents,
     expiry,
     payment_requests,
     refunds,
@@ -57,6 +58,7 @@ _REQUEST_REMINDED = CrashPoint(
 )
 _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent.")
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
+_DOCUMENTS_ISSUED = CrashPoint("payments.documents_issued", "Documents are numbered and committed.")
 
 
 T = TypeVar("T", Attempt, Refund, Dispute, DisputeLookup)
@@ -223,6 +225,14 @@ class Workers:
         """Have looked up what webhooks name."""
         async with self._database.begin() as tx:
             return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
+
+    async def issue_documents(self, batch: Batch) -> int:
+        """Issue the documents of what was paid and given back."""
+        async with self._database.begin() as tx:
+            issued = await documents.issue(tx, batch.buckets, batch.now, BATCH_ROWS)
+        if issued:
+            _DOCUMENTS_ISSUED.reached()
+        return issued
 
 
 async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:

@@ -286,19 +286,7 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
         list_unit_price=to_money(line.list_unit_price_minor, currency),
         list_amount=to_money(line.list_amount_minor, currency),
         list_price=line.list_price,
-        adjustments=[
-            scheduler_pb2.OrderLineAdjustment(
-                kind=adjustment.kind,
-                amount=to_money(adjustment.amount_minor, currency),
-                price=adjustment.price,
-                promotion=adjustment.promotion,
-                promotion_title=adjustment.promotion_title,
-                rule=adjustment.rule,
-                offer=adjustment.offer,
-                beaten_price=adjustment.beaten_price,
-            )
-            for adjustment in line.adjustments
-        ],
+        adjustments=_adjustment_messages(line, currency),
         replaced=[
             scheduler_pb2.ReplacedProduct(product=product, title=title)
             for product, title in line.replaced
@@ -318,7 +306,26 @@ def _payment_line(line: Line, currency: str) -> events_pb2.PaymentLine:
         quantity=line.quantity,
         net_amount=to_money(line.gross_minor - line.tax_minor, currency),
         taxes=_tax_messages(line, currency),
+        title=line.title,
+        list_amount=to_money(line.list_amount_minor, currency),
+        adjustments=_adjustment_messages(line, currency),
     )
+
+
+def _adjustment_messages(line: Line, currency: str) -> list[scheduler_pb2.OrderLineAdjustment]:
+    return [
+        scheduler_pb2.OrderLineAdjustment(
+            kind=adjustment.kind,
+            amount=to_money(adjustment.amount_minor, currency),
+            price=adjustment.price,
+            promotion=adjustment.promotion,
+            promotion_title=adjustment.promotion_title,
+            rule=adjustment.rule,
+            offer=adjustment.offer,
+            beaten_price=adjustment.beaten_price,
+        )
+        for adjustment in line.adjustments
+    ]
 
 
 def _tax_messages(line: Line, currency: str) -> list[scheduler_pb2.OrderLineTax]:

@@ -554,6 +554,32 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
                 )
             ),
         ),
+        (
+            "GetDocumentSettings",
+            payments_pb2.GetDocumentSettingsRequest(name=f"{name}/documentSettings"),
+        ),
+        (
+            "UpdateDocumentSettings",
+            payments_pb2.UpdateDocumentSettingsRequest(
+                document_settings=payments_pb2.DocumentSettings(
+                    name=f"{name}/documentSettings",
+                    seller=payments_pb2.Seller(display_name="Tea & Co"),
+                    payment_documents=payments_pb2.DocumentSettings.INVOICES,
+                )
+            ),
+        ),
+        (
+            "GetDocument",
+            payments_pb2.GetDocumentRequest(name=f"{name}/documents/inv-2026-000001"),
+        ),
+        ("ListDocuments", payments_pb2.ListDocumentsRequest(parent=name)),
+        (
+            "DownloadDocument",
+            payments_pb2.DownloadDocumentRequest(
+                name=f"{name}/documents/inv-2026-000001",
+                format=payments_pb2.DownloadDocumentRequest.HTML,
+            ),
+        ),
         ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
         (
             "CloseLedgerPeriod",

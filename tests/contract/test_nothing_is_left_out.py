@@ -53,7 +53,8 @@ OUT_OF_REACH = {
 _MUTATIONS = {"REQUEST_ID_REUSED"}
 # How the methods are called that change nothing; every other one is a mutation.
 READING = (
-    "Get", "List", "Preview", "Explain", "Forecast", "Simulate", "Resolve", "BatchCheck", "BatchQuote",
+    "Get", "List", "Preview", "Explain", "Forecast", "Simulate", "Resolve", "Download", "BatchCheck",
+    "BatchQuote",
 )  # fmt: skip
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}

@@ -122,6 +122,8 @@ OPTIONAL_NAMES = {
     "scheduler.ListPriceProtections product": "{name}/products/tea",
     "payments.CreateMandate mandate.standing_orders": "{name}/standingOrders/weekly",
     "payments.ListDisputes charge": "{name}/customers/ann/charges/weekly-1",
+    "payments.ListDocuments customer": "{name}/customers/ann",
+    "payments.ListDocuments charge": "{name}/customers/ann/charges/weekly-1",
     "scheduler.ListOrders customer": "{name}/customers/ann",
     "notify.ListNotices subject_resource": "{name}/standingOrders/weekly/orders/1",
     **{f"{service}.ListAuditEntries resource": "{name}/any/thing" for service in CONTRACTS},

@@ -17,7 +17,7 @@ TABLES = {
     "notify": notify.ACCESS,
 }
 CONTRACTS = contracts.read()
-READING = ("Get", "List", "Preview", "Explain", "Forecast", "Simulate")
+READING = ("Get", "List", "Preview", "Explain", "Forecast", "Simulate", "Download")
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.service)

@@ -11,7 +11,9 @@ NAMES = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text(), re.MULTILINE)
 # Words that name a licence without obligations on what uses the library.
 FREE = re.compile(
     r"apache|mit\b|bsd|isc\b|python software foundation|psf|mpl|mozilla|unlicense|zlib|0bsd"
-    r"|public domain",
+    r"|public domain"
+    # Of fonts: what is set in them is free, and they may be passed on with what uses them.
+    r"|ofl-1\.1|sil open font license",
     re.IGNORECASE,
 )
 # Not to be found on every system: the lock is for all of them.

@@ -8,10 +8,18 @@ from recurring.audit.v1 import audit_pb2
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api import mandate_requests, mandate_responses, requests, responses
+from services.payments.api.documents import (
+    document_message,
+    document_settings_message,
+    download_response,
+    read_document_filter,
+    read_document_settings,
+)
 from services.payments.application import (
     charges,
     credit,
     disputes,
+    documents,
     dunning,
     erasure,
     late_payments,
@@ -25,6 +33,7 @@ from services.payments.application import (
 from services.payments.application.charges import ChargeView
 from services.payments.clients.provider import STRIPE
 from services.payments.clients.providers import Providers
+from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
 from services.payments.domain.consent import Mandate
@@ -39,6 +48,8 @@ from services.payments.names import (
     CUSTOMER_OR_ANY,
     DISPUTE,
     DISPUTE_POLICY,
+    DOCUMENT,
+    DOCUMENT_SETTINGS,
     DUNNING_POLICY,
     MANDATE,
     MERCHANT,
@@ -48,6 +59,7 @@ from services.payments.names import (
 )
 from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
+from services.payments.store import documents as document_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import ledger_periods as ledger_period_store
@@ -61,7 +73,7 @@ from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
 from services.runtime.mutations import Applied, Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.names import read_name
-from services.runtime.rpc.paging import read_page
+from services.runtime.rpc.paging import AFTER_ALL, read_page
 from services.runtime.workers.clock import Clock
 
 READ, WRITE = "payments:read", "payments:write"
@@ -110,6 +122,11 @@ ACCESS = {
     "PreviewReconciliation": Access(READ),
     "ListReconciliationFindings": Access(READ),
     "ApplyReconciliationEntry": Access(WRITE),
+    "GetDocumentSettings": Access(READ),
+    "UpdateDocumentSettings": Access(WRITE),
+    "GetDocument": Access(READ),
+    "ListDocuments": Access(READ),
+    "DownloadDocument": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
     "GetAmountRules": Access(READ, services=("catalog",)),
     "GetDunningPolicy": Access(READ),
@@ -127,12 +144,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         database: Database,
         clock: Clock,
         providers: Providers,
+        renderer: DocumentRenderer,
         rule_packs: RulePacks | None = None,
         stock: Stock | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._providers = providers
+        self._renderer = renderer
         self._rule_packs = rule_packs
         self._stock = stock
 
@@ -679,6 +698,65 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
                 tx, read_name(RECONCILIATION_FINDING, request.name), self._clock.now()
             ),
         )
+
+    # --- documents ----------------------------------------------------------------------------------
+
+    async def GetDocumentSettings(
+        self, request: payments_pb2.GetDocumentSettingsRequest, _context: object
+    ) -> payments_pb2.DocumentSettings:
+        merchant = read_name(DOCUMENT_SETTINGS, request.name)
+        async with self._database.read() as connection:
+            return document_settings_message(await documents.settings(connection, merchant))
+
+    async def UpdateDocumentSettings(
+        self, request: payments_pb2.UpdateDocumentSettingsRequest, _context: object
+    ) -> payments_pb2.DocumentSettings:
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.DocumentSettings,
+            document_settings_message,
+            lambda tx: documents.change_settings(
+                tx,
+                *read_document_settings(request.document_settings),
+                request.document_settings.etag,
+            ),
+        )
+
+    async def GetDocument(
+        self, request: payments_pb2.GetDocumentRequest, _context: object
+    ) -> payments_pb2.Document:
+        key = read_name(DOCUMENT, request.name)
+        async with self._database.read() as connection:
+            return document_message(await documents.existing(connection, key))
+
+    async def ListDocuments(
+        self, request: payments_pb2.ListDocumentsRequest, _context: object
+    ) -> payments_pb2.ListDocumentsResponse:
+        owner = read_document_filter(request)
+        page = read_page(request, keys=1)
+        before = page.after_position(AFTER_ALL)
+        if owner is None:
+            return payments_pb2.ListDocumentsResponse()
+        async with self._database.read() as connection:
+            listed = await document_store.listed(connection, owner, before, page.limit)
+        shown, token = page.cut(listed, document_message, lambda it: (str(it.position),))
+        return payments_pb2.ListDocumentsResponse(documents=shown, next_page_token=token)
+
+    async def DownloadDocument(
+        self, request: payments_pb2.DownloadDocumentRequest, _context: object
+    ) -> payments_pb2.DownloadDocumentResponse:
+        key = read_name(DOCUMENT, request.name)
+        file_format = payments_pb2.DownloadDocumentRequest.Format.Name(request.format)
+        downloaded = await documents.download(
+            self._database,
+            self._renderer,
+            key,
+            file_format,
+            request.language_code,
+            self._clock.now(),
+        )
+        return download_response(downloaded, file_format)
 
     # --- dunning ------------------------------------------------------------------------------------
 

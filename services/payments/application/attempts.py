@@ -29,6 +29,7 @@ from services.payments.domain.transitions import AttemptState, ChargeState, Mand
 from services.payments.domain.verdicts import RESENDING
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
+from services.payments.store import documents as document_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
@@ -213,6 +214,7 @@ async def _settle_known(
     await credit.settle(tx, [charges[key] for key in tried], settled, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
     await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
+    await document_store.owe_payments(tx, paid, now)
     cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])
     events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
     for charge in settled:

@@ -8,6 +8,7 @@ from services.payments.domain.credit import Credit, CreditTransaction, use_credi
 from services.payments.domain.ledger import book_charge, book_credit
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import credit as store
+from services.payments.store import documents as document_store
 from services.payments.store import ledger as ledger_store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import already_exists, wrong_state
@@ -76,6 +77,7 @@ async def reserve(tx: Connection, decided: Sequence[Charge], now: datetime) -> N
     paid = [charge for charge in paying if charge.state is ChargeState.SUCCEEDED]
     await add(tx, [use_credit(charge, now) for charge in paid], now)
     await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
+    await document_store.owe_payments(tx, paid, now)
 
 
 async def settle(

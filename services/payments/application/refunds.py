@@ -1,7 +1,7 @@
 """Refunds: sent to the provider and settled."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 
 from services.payments import publishers
@@ -10,6 +10,7 @@ from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import give_refund
 from services.payments.domain.disputes import CONTESTED, DisputeState
+from services.payments.domain.documents import DocumentCause
 from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
 from services.payments.domain.ledger import (
     Transfer,
@@ -30,6 +31,7 @@ from services.payments.domain.refunds import (
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import disputes as dispute_store
+from services.payments.store import documents as document_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.encrypted import note_aad
@@ -86,6 +88,7 @@ async def create(
         await credit.give(tx, give_refund(refund, now), now)
         given_back = (await ledger_store.given_back(tx, [charge.key])).get(charge.key, Counter())
         await ledger_store.book(tx, [*book_refund_to_credit(refund, charge, given_back, now)])
+        await document_store.owe_refunds(tx, [refund], DocumentCause.REFUND_TO_CREDIT, now)
     settled = [] if method_minor else [publishers.refund_succeeded(refund, charge, now)]
     return Applied(refund, events=settled)
 
@@ -188,7 +191,8 @@ async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now
     ]
     await refund_store.follow_up(tx, confirmed, now)
     settled = await refund_store.settle(tx, news, now)
-    await _book(tx, settled, of_charges, now)
+    was_given = {refund.key for refund, _ in news if refund.state is RefundState.SUCCEEDED}
+    await _book(tx, settled, was_given, of_charges, now)
     await outbox.put(
         tx,
         [
@@ -199,9 +203,16 @@ async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now
 
 
 async def _book(
-    tx: Connection, settled: Sequence[Refund], of_charges: Mapping[ChargeKey, Charge], now: datetime
+    tx: Connection,
+    settled: Sequence[Refund],
+    was_given: Container[RefundKey],
+    of_charges: Mapping[ChargeKey, Charge],
+    now: datetime,
 ) -> None:
-    """Book refunds whose state has changed. What was booked of one that came back is booked back."""
+    """Book refunds whose state has changed, and have their documents issued.
+
+    What was booked of one that came back is booked back.
+    """
     succeeded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
     given_back = await ledger_store.given_back(tx, {refund.key.charge_key for refund in succeeded})
     transfers: list[Transfer] = []
@@ -214,3 +225,6 @@ async def _book(
     await ledger_store.book(tx, transfers)
     failed = [refund for refund in settled if refund.state is RefundState.FAILED]
     await ledger_store.book_back(tx, [refund.key for refund in failed], now)
+    await document_store.owe_refunds(tx, succeeded, DocumentCause.REFUND, now)
+    returned = [refund for refund in failed if refund.key in was_given]
+    await document_store.owe_refunds(tx, returned, DocumentCause.REFUND_FAILURE, now)

@@ -14,6 +14,7 @@ ChargeId = NewType("ChargeId", str)
 RefundId = NewType("RefundId", str)
 DisputeId = NewType("DisputeId", str)
 CreditTransactionId = NewType("CreditTransactionId", str)
+DocumentId = NewType("DocumentId", str)
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
@@ -143,6 +144,18 @@ class DisputeKey(NamedTuple):
     def name(self) -> str:
         """The resource name, without the customer."""
         return DisputeName(self.merchant, self.dispute).name
+
+
+class DocumentKey(NamedTuple):
+    """Which document."""
+
+    merchant: MerchantId
+    document: DocumentId
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"merchants/{self.merchant}/documents/{self.document}"
 
 
 def derived_key(*parts: str) -> str:

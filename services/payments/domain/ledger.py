@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 
 from services.payments.domain.accounts import (
     BANK,
@@ -27,10 +28,13 @@ from services.payments.domain.keys import CustomerId, MerchantId, derived_key
 from services.payments.domain.lines import load_lines
 from services.payments.domain.refunds import Refund
 
+T = TypeVar("T")
+
 # What comes after the kind of what is booked back.
 _FAILURE = "_FAILURE"
 _CREDIT = "CREDIT"
 # What is given back of a sale as credit, at once; a kind begins so.
+_CREDIT_NOTE = "CREDIT_NOTE"
 _TO_CREDIT = "CREDIT_NOTE_TO_CREDIT"
 # What credit is given for, or used for.
 _CREDIT_FOR = {
@@ -104,7 +108,7 @@ def book_refund(
     owner = (refund.merchant, refund.customer, refund.key.name)
     back_minor, currency = refund.method_minor, refund.currency
     yield Transfer(*owner, "REFUND", RECEIVABLE, PROVIDER_CLEARING, back_minor, currency, now)
-    yield from _credit_note("CREDIT_NOTE", back_minor, refund, charge, given_back, now)
+    yield from _credit_note(_CREDIT_NOTE, back_minor, refund, charge, given_back, now)
 
 
 def book_refund_to_credit(
@@ -127,19 +131,32 @@ def _credit_note(
     kept = {**taxes, REFUNDS: charge.amount_minor - sum(taxes.values())}
     for account in kept:
         kept[account] -= given_back.get(account, 0)
-    for account, minor in _shares(amount_minor, kept).items():
+    for account, minor in shares(amount_minor, kept).items():
         of_account = kind if account == REFUNDS else f"{kind} {account}"
         yield Transfer(*owner, of_account, account, RECEIVABLE, minor, currency, now)
 
 
-def _shares(amount_minor: int, kept: Mapping[str, int]) -> dict[str, int]:
+def shares(amount_minor: int, kept: Mapping[T, int]) -> dict[T, int]:
     """An amount as parts of what accounts keep, none above it; the largest remainders round up."""
     kept_minor = sum(kept.values())
-    shares = {account: amount_minor * minor // kept_minor for account, minor in kept.items()}
+    parts = {account: amount_minor * minor // kept_minor for account, minor in kept.items()}
     largest_first = sorted(kept, key=lambda account: -(amount_minor * kept[account] % kept_minor))
-    for account in largest_first[: amount_minor - sum(shares.values())]:
-        shares[account] += 1
-    return {account: minor for account, minor in shares.items() if minor}
+    for account in largest_first[: amount_minor - sum(parts.values())]:
+        parts[account] += 1
+    return {account: minor for account, minor in parts.items() if minor}
+
+
+def credit_note_parts(transfers: Iterable[Transfer], *, to_credit: bool) -> dict[str, int]:
+    """What the credit note of a refund gives back of the sale and of each tax, by account.
+
+    Of what went to the payment method, or of what became credit.
+    """
+    notes = [it for it in transfers if it.credit_account == RECEIVABLE]
+    return {
+        it.debit_account: it.amount_minor
+        for it in notes
+        if it.kind.startswith(_CREDIT_NOTE) and it.kind.startswith(_TO_CREDIT) is to_credit
+    }
 
 
 def comes_back(transfer: Transfer) -> bool:

@@ -18,6 +18,20 @@ class LineTax(NamedTuple):
     rate_ppm: int
     # What is charged of it.
     amount_minor: int
+    title: str = ""
+    # What the customer's tax id has made of it, such as REVERSE_CHARGE; empty: nobody said.
+    treatment: str = ""
+
+
+class LineAdjustment(NamedTuple):
+    """A step from the list price of a line to what is paid."""
+
+    # As recurring.catalog.v1.PriceAdjustment.Kind names it.
+    kind: str
+    # What it adds; what it takes off is negative.
+    amount_minor: int
+    # Of the promotion, if it is one.
+    title: str = ""
 
 
 class ChargeLine(NamedTuple):
@@ -29,6 +43,10 @@ class ChargeLine(NamedTuple):
     # Before taxes.
     net_minor: int
     taxes: tuple[LineTax, ...] = ()
+    title: str = ""
+    # By the list price; None: nobody said.
+    list_minor: int | None = None
+    adjustments: tuple[LineAdjustment, ...] = ()
 
     @property
     def gross_minor(self) -> int:
@@ -56,6 +74,9 @@ def dump_lines(lines: tuple[ChargeLine, ...]) -> str:
                 "quantity": line.quantity,
                 "net_minor": line.net_minor,
                 "taxes": [tax._asdict() for tax in line.taxes],
+                "title": line.title,
+                "list_minor": line.list_minor,
+                "adjustments": [adjustment._asdict() for adjustment in line.adjustments],
             }
             for line in lines
         ],
@@ -72,6 +93,9 @@ def load_lines(text: str) -> tuple[ChargeLine, ...]:
             line["quantity"],
             line["net_minor"],
             tuple(LineTax(**tax) for tax in line["taxes"]),
+            line["title"],
+            line["list_minor"],
+            tuple(LineAdjustment(**adjustment) for adjustment in line["adjustments"]),
         )
         for line in json.loads(text)
     )

@@ -71,7 +71,7 @@ _BOOK = Command("""
                  amount_minor, currency, book_time, occur_time)
 """)
 
-# What was booked of refunds that came back, the other way round. The id of a transfer is derived from
+# What was booked of refunds. The id of a transfer is derived from
 # what it books, as `Transfer.transaction` is.
 _OF_SOURCES = Query(
     """
@@ -198,8 +198,13 @@ async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
 
 async def book_back(tx: Connection, refunds: Sequence[RefundKey], now: datetime) -> None:
     """Book back what was booked of refunds that came back, but for what became credit."""
-    booked = await _OF_SOURCES.all_for(tx, refunds, source=[refund.name for refund in refunds])
+    booked = await of_refunds(tx, refunds)
     await book(tx, [reverse(transfer, now) for transfer in booked if comes_back(transfer)])
+
+
+async def of_refunds(tx: Connection, refunds: Sequence[RefundKey]) -> list[Transfer]:
+    """All that was booked of refunds."""
+    return await _OF_SOURCES.all_for(tx, refunds, source=[refund.name for refund in refunds])
 
 
 async def given_back(

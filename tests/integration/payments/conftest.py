@@ -33,5 +33,7 @@ async def payments(service_database: ServiceDatabase, sandbox: Sandbox) -> Async
     )
     async with HttpClient(connections_max=20, timeout_seconds=10) as http:
         provider = StripeProvider(http, sandbox.url, PROVIDER_API_KEY)
-        yield Payments(database, ManualClock(NOW), sandbox, provider)
+        payments = Payments(database, ManualClock(NOW), sandbox, provider)
+        async with payments.renderer:
+            yield payments
     await database.close()

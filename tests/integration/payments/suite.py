@@ -16,6 +16,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.payments import api
 from services.payments.clients.provider import Provider
 from services.payments.clients.providers import Providers
+from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.consumers import Handlers
 from services.payments.workers import Workers
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
@@ -114,6 +115,10 @@ class Process:
         work = self.workers.answer_disputes
         return await due_work.step(self.database, self.clock, "dispute-response", work)
 
+    async def issue_documents(self) -> Step:
+        work = self.workers.issue_documents
+        return await due_work.step(self.database, self.clock, "document", work)
+
     async def handle_webhooks(self) -> Step:
         work = self.workers.handle_webhooks
         return await due_work.step(self.database, self.clock, "webhook", work)
@@ -131,7 +136,9 @@ class Payments:
     webhook_url: str = ""
 
     def __post_init__(self) -> None:
-        self.api = api.Servicer(self.database, self.clock, Providers([self.provider]))
+        self.renderer = DocumentRenderer()
+        providers = Providers([self.provider])
+        self.api = api.Servicer(self.database, self.clock, providers, self.renderer)
         self.handlers = Handlers(self.clock)
         self.due_work = self.process()
 
@@ -321,6 +328,7 @@ class Payments:
                     due.handle_webhooks,
                     due.charge, due.look_up, due.expire_requests, due.remind, due.refund,
                     due.check_expiry, due.look_up_disputes, due.answer_disputes,
+                    due.issue_documents,
                 )
             ]  # fmt: skip
             if not any(step.worked for step in steps):

@@ -197,6 +197,27 @@ CHANGES = {
                 'EUR', now())
         """,
     ),
+    "documents-without-gaps": (
+        "payments",
+        """
+        INSERT INTO document_series (merchant, prefix, year, last_number)
+        VALUES ('acme', 'INV-', 2026, 1)
+        """,
+    ),
+    "documents-as-booked": (
+        "payments",
+        """
+        WITH numbered AS (
+            INSERT INTO document_series (merchant, prefix, year, last_number)
+            VALUES ('acme', 'INV-', 2026, 1)
+        )
+        INSERT INTO documents (merchant, document, type, prefix, year, number, issue_time, customer,
+                               charge, refund, cause, corrected, currency, net_minor, tax_minor,
+                               amount_minor, content)
+        VALUES ('acme', 'inv-2026-000001', 'INVOICE', 'INV-', 2026, 1, now(), 'customer-1', 'none-1',
+                '', 'PAYMENT', '', 'EUR', 1, 0, 1, '{}')
+        """,
+    ),
     "receipt-sent": (
         "notify",
         "UPDATE notices SET kind = 'REFUND' WHERE notice = 'ended-tea-1-1'",

@@ -16,6 +16,7 @@ from cli import (
     contacts,
     deliveries,
     disputes,
+    documents,
     dunning,
     ledger,
     mandates,
@@ -40,7 +41,7 @@ UNSHOWN = {"etag", "provider_token", "rrule", "await_confirmation", "to_credit"}
 # What people read elsewhere in the same answer.
 ELSEWHERE = {
     "Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name",
-    "StandingOrder.notice_lead", "Dispute.evidence",
+    "StandingOrder.notice_lead", "Dispute.evidence", "Document.lines", "Document.taxes",
 }  # fmt: skip
 # Of a oneof, whose last member is what a filled message has.
 REPLACED = {"Promotion.amount_off", "PriceProtectionOffer.cap"}
@@ -48,6 +49,7 @@ OBVIOUS = {
     "SchedulerSettings.name",
     "DunningPolicy.name",
     "DisputePolicy.name",
+    "DocumentSettings.name",
     "CatalogSettings.name",
     "LedgerPeriod.name",
 }
@@ -74,6 +76,10 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Dispute, disputes.DISPUTE_DETAIL_COLUMNS),
     (payments_pb2.Dispute.Evidence, disputes.EVIDENCE_COLUMNS),
     (payments_pb2.DisputePolicy, disputes.POLICY_COLUMNS),
+    (payments_pb2.Document, documents.DOCUMENT_DETAIL_COLUMNS),
+    (payments_pb2.Document.Line, documents.LINE_COLUMNS),
+    (payments_pb2.Document.TaxTotal, documents.TAX_COLUMNS),
+    (payments_pb2.DocumentSettings, documents.SETTINGS_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.LedgerPeriod, books.PERIOD_COLUMNS),
     (payments_pb2.Payout, books.PAYOUT_COLUMNS),
@@ -112,6 +118,8 @@ def fill(message: Message) -> Message:
 def value(field: Any) -> Any:  # noqa: ANN401 - a field, and what it may hold
     if field.enum_type is not None:
         return field.enum_type.values[1].number
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return b"content"
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         known = {
             "name": "merchants/demo/customers/ada/x",

@@ -665,3 +665,41 @@ class DisputeClosed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisputeClosed: _TypeAlias = DisputeClosed  # noqa: Y015
+
+@_typing.final
+class DocumentIssued(_message.Message):
+    """A document was issued: it can be downloaded. There is one such event a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DOCUMENT_AMOUNT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """`merchants/{merchant}/documents/{document}`."""
+    type: _payments_pb2.Document.Type.ValueType
+    number: _builtins.str
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef: ...
+    @_builtins.property
+    def document_amount(self) -> _money_pb2.Money:
+        """What it is over; of a credit note what is given back."""
+
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        document: _builtins.str = ...,
+        type: _payments_pb2.Document.Type.ValueType = ...,
+        number: _builtins.str = ...,
+        document_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document_amount", b"document_amount", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_amount", b"document_amount", "number", b"number", "ref", b"ref", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentIssued: _TypeAlias = DocumentIssued  # noqa: Y015

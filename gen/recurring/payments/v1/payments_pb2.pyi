@@ -1311,6 +1311,423 @@ class DisputePolicy(_message.Message):
 Global___DisputePolicy: _TypeAlias = DisputePolicy  # noqa: Y015
 
 @_typing.final
+class Seller(_message.Message):
+    """Who sells, as documents name them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_LINES_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
+    LOGO_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """At most 200 characters."""
+    tax_id: _builtins.str
+    """The number by which tax offices know the seller, such as `DE123456789`; at most 40 characters."""
+    logo: _builtins.bytes
+    """A PNG picture of at most 48 KiB and 2000 by 2000 pixels. A document names it by its hash."""
+    @_builtins.property
+    def address_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 6 lines of at most 200 characters."""
+
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        address_lines: _abc.Iterable[_builtins.str] | None = ...,
+        tax_id: _builtins.str = ...,
+        logo: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_lines", b"address_lines", "display_name", b"display_name", "logo", b"logo", "tax_id", b"tax_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seller: _TypeAlias = Seller  # noqa: Y015
+
+@_typing.final
+class DocumentSettings(_message.Message):
+    """Which documents are issued for a merchant, and what is on them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _PaymentDocuments:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PaymentDocumentsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DocumentSettings._PaymentDocuments.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PAYMENT_DOCUMENTS_UNSPECIFIED: DocumentSettings._PaymentDocuments.ValueType  # 0
+        NO_DOCUMENTS: DocumentSettings._PaymentDocuments.ValueType  # 1
+        INVOICES: DocumentSettings._PaymentDocuments.ValueType  # 2
+        RECEIPTS: DocumentSettings._PaymentDocuments.ValueType  # 3
+        INVOICES_AND_RECEIPTS: DocumentSettings._PaymentDocuments.ValueType  # 4
+
+    class PaymentDocuments(_PaymentDocuments, metaclass=_PaymentDocumentsEnumTypeWrapper):
+        """What is issued for a payment. What is given back gets a credit note if the payment got a document."""
+
+    PAYMENT_DOCUMENTS_UNSPECIFIED: DocumentSettings.PaymentDocuments.ValueType  # 0
+    NO_DOCUMENTS: DocumentSettings.PaymentDocuments.ValueType  # 1
+    INVOICES: DocumentSettings.PaymentDocuments.ValueType  # 2
+    RECEIPTS: DocumentSettings.PaymentDocuments.ValueType  # 3
+    INVOICES_AND_RECEIPTS: DocumentSettings.PaymentDocuments.ValueType  # 4
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SELLER_FIELD_NUMBER: _builtins.int
+    PAYMENT_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    INVOICE_PREFIX_FIELD_NUMBER: _builtins.int
+    RECEIPT_PREFIX_FIELD_NUMBER: _builtins.int
+    CREDIT_NOTE_PREFIX_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    FOOTER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/documentSettings`."""
+    payment_documents: Global___DocumentSettings.PaymentDocuments.ValueType
+    """What is issued for each payment. Before the settings are set: NO_DOCUMENTS."""
+    invoice_prefix: _builtins.str
+    """What numbers begin with, before the year and the number in it: capitals, digits and hyphens, the first no
+    hyphen, at most 20. Documents of the same prefix are numbered in one series. Default: `INV-`, which debit
+    notes have as well.
+    """
+    receipt_prefix: _builtins.str
+    """As invoice_prefix. Default: `R-`."""
+    credit_note_prefix: _builtins.str
+    """As invoice_prefix. Default: `CN-`."""
+    language_code: _builtins.str
+    """The language of documents: `en`, `de`, `es`, `fr`, `zh` or `ar`. Default: `en`."""
+    time_zone: _builtins.str
+    """IANA zone of the dates on documents, and of the year that they are numbered in. Default: `UTC`."""
+    footer: _builtins.str
+    """Below everything else, for example how to reach the seller; at most 1000 characters, of several lines."""
+    etag: _builtins.str
+    """Changes with every change of the settings (AIP-154)."""
+    @_builtins.property
+    def seller(self) -> Global___Seller: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        seller: Global___Seller | None = ...,
+        payment_documents: Global___DocumentSettings.PaymentDocuments.ValueType = ...,
+        invoice_prefix: _builtins.str = ...,
+        receipt_prefix: _builtins.str = ...,
+        credit_note_prefix: _builtins.str = ...,
+        language_code: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        footer: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seller", b"seller"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_note_prefix", b"credit_note_prefix", "etag", b"etag", "footer", b"footer", "invoice_prefix", b"invoice_prefix", "language_code", b"language_code", "name", b"name", "payment_documents", b"payment_documents", "receipt_prefix", b"receipt_prefix", "seller", b"seller", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentSettings: _TypeAlias = DocumentSettings  # noqa: Y015
+
+@_typing.final
+class Document(_message.Message):
+    """An invoice, receipt, credit note or debit note. It is issued within moments of what it is about, and never
+    changes. Its numbers have no gap within a series and year.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Type:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Document._Type.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TYPE_UNSPECIFIED: Document._Type.ValueType  # 0
+        INVOICE: Document._Type.ValueType  # 1
+        """What was sold and is paid."""
+        RECEIPT: Document._Type.ValueType  # 2
+        """What was paid."""
+        CREDIT_NOTE: Document._Type.ValueType  # 3
+        """What of a payment is given back, as money or as credit."""
+        DEBIT_NOTE: Document._Type.ValueType  # 4
+        """What was given back and came back, since the customer's bank did not take it."""
+
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
+    TYPE_UNSPECIFIED: Document.Type.ValueType  # 0
+    INVOICE: Document.Type.ValueType  # 1
+    """What was sold and is paid."""
+    RECEIPT: Document.Type.ValueType  # 2
+    """What was paid."""
+    CREDIT_NOTE: Document.Type.ValueType  # 3
+    """What of a payment is given back, as money or as credit."""
+    DEBIT_NOTE: Document.Type.ValueType  # 4
+    """What was given back and came back, since the customer's bank did not take it."""
+
+    @_typing.final
+    class Line(_message.Message):
+        """A product that is paid for."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PRODUCT_ID_FIELD_NUMBER: _builtins.int
+        TITLE_FIELD_NUMBER: _builtins.int
+        QUANTITY_FIELD_NUMBER: _builtins.int
+        NET_AMOUNT_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        LIST_AMOUNT_FIELD_NUMBER: _builtins.int
+        ADJUSTMENTS_FIELD_NUMBER: _builtins.int
+        product_id: _builtins.str
+        """Its id; empty: nobody said what the payment is for."""
+        title: _builtins.str
+        quantity: _builtins.int
+        @_builtins.property
+        def net_amount(self) -> _money_pb2.Money:
+            """Before taxes; absent where a part of all is given back."""
+
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money:
+            """With taxes."""
+
+        @_builtins.property
+        def list_amount(self) -> _money_pb2.Money:
+            """What it costs by the list price, and what was made of that, step by step."""
+
+        @_builtins.property
+        def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document.Adjustment]: ...
+        def __init__(
+            self,
+            *,
+            product_id: _builtins.str = ...,
+            title: _builtins.str = ...,
+            quantity: _builtins.int = ...,
+            net_amount: _money_pb2.Money | None = ...,
+            amount: _money_pb2.Money | None = ...,
+            list_amount: _money_pb2.Money | None = ...,
+            adjustments: _abc.Iterable[Global___Document.Adjustment] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_amount", b"list_amount", "net_amount", b"net_amount"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "amount", b"amount", "list_amount", b"list_amount", "net_amount", b"net_amount", "product_id", b"product_id", "quantity", b"quantity", "title", b"title"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Adjustment(_message.Message):
+        """A step from the list price to what is paid."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KIND_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        TITLE_FIELD_NUMBER: _builtins.int
+        kind: _builtins.str
+        """What decided, as recurring.catalog.v1.PriceAdjustment.Kind names it, such as PROMOTION."""
+        title: _builtins.str
+        """The title of the promotion, if it is one."""
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money:
+            """What it adds; what it takes off is negative."""
+
+        def __init__(
+            self,
+            *,
+            kind: _builtins.str = ...,
+            amount: _money_pb2.Money | None = ...,
+            title: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "title", b"title"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TaxTotal(_message.Message):
+        """A tax at one rate."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TITLE_FIELD_NUMBER: _builtins.int
+        RATE_PPM_FIELD_NUMBER: _builtins.int
+        TREATMENT_FIELD_NUMBER: _builtins.int
+        NET_AMOUNT_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        title: _builtins.str
+        """Its title; empty: it has none."""
+        rate_ppm: _builtins.int
+        """In parts per million: 190 000 is 19 %."""
+        treatment: _builtins.str
+        """As on an order's line, such as CHARGED or REVERSE_CHARGE."""
+        @_builtins.property
+        def net_amount(self) -> _money_pb2.Money:
+            """What it is due on, before taxes."""
+
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money: ...
+        def __init__(
+            self,
+            *,
+            title: _builtins.str = ...,
+            rate_ppm: _builtins.int = ...,
+            treatment: _builtins.str = ...,
+            net_amount: _money_pb2.Money | None = ...,
+            amount: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "net_amount", b"net_amount"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "net_amount", b"net_amount", "rate_ppm", b"rate_ppm", "title", b"title", "treatment", b"treatment"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ISSUE_DATE_FIELD_NUMBER: _builtins.int
+    ISSUE_TIME_FIELD_NUMBER: _builtins.int
+    FACT_TIME_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    REFUND_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    CORRECTED_DOCUMENT_FIELD_NUMBER: _builtins.int
+    SELLER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAXES_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_BRAND_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_LAST4_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/documents/{document}`, by its number: `inv-2026-000001`."""
+    type: Global___Document.Type.ValueType
+    number: _builtins.str
+    """As it is printed: `INV-2026-000001`."""
+    charge: _builtins.str
+    """`merchants/*/customers/*/charges/*`."""
+    refund: _builtins.str
+    """CREDIT_NOTE, DEBIT_NOTE: `merchants/*/customers/*/charges/*/refunds/*`."""
+    order: _builtins.str
+    """`merchants/*/standingOrders/*/orders/*`."""
+    corrected_document: _builtins.str
+    """What it corrects: of a credit note the invoice or receipt, of a debit note the credit note."""
+    customer: _builtins.str
+    """Who buys."""
+    region_code: _builtins.str
+    """Where it is delivered to: a country of ISO 3166-1 or its part of ISO 3166-2; empty: not known."""
+    payment_method_brand: _builtins.str
+    """What paid the rest, or got it back, for example "visa" and "4242". Empty if credit is the whole."""
+    payment_method_last4: _builtins.str
+    mandate: _builtins.str
+    """The consent that it was charged under; empty: the customer confirmed the payment."""
+    notice: _builtins.str
+    """The notice that announced the charge."""
+    sha256: _builtins.str
+    """Of all that is stored of the document, in hexadecimal digits."""
+    @_builtins.property
+    def issue_date(self) -> _date_pb2.Date:
+        """In the merchant's zone."""
+
+    @_builtins.property
+    def issue_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def fact_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was paid, given back or came back."""
+
+    @_builtins.property
+    def seller(self) -> Global___DocumentSeller:
+        """As they were when it was issued."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document.Line]: ...
+    @_builtins.property
+    def net_amount(self) -> _money_pb2.Money:
+        """Before taxes."""
+
+    @_builtins.property
+    def taxes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document.TaxTotal]:
+        """What is charged or given back of each tax; of those that are not charged: 0."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """net_amount and taxes. Never negative, of a credit note neither."""
+
+    @_builtins.property
+    def credit_amount(self) -> _money_pb2.Money:
+        """What of the amount is the customer's credit: it paid that, or it is given that."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: Global___Document.Type.ValueType = ...,
+        number: _builtins.str = ...,
+        issue_date: _date_pb2.Date | None = ...,
+        issue_time: _timestamp_pb2.Timestamp | None = ...,
+        fact_time: _timestamp_pb2.Timestamp | None = ...,
+        charge: _builtins.str = ...,
+        refund: _builtins.str = ...,
+        order: _builtins.str = ...,
+        corrected_document: _builtins.str = ...,
+        seller: Global___DocumentSeller | None = ...,
+        customer: _builtins.str = ...,
+        region_code: _builtins.str = ...,
+        lines: _abc.Iterable[Global___Document.Line] | None = ...,
+        net_amount: _money_pb2.Money | None = ...,
+        taxes: _abc.Iterable[Global___Document.TaxTotal] | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        credit_amount: _money_pb2.Money | None = ...,
+        payment_method_brand: _builtins.str = ...,
+        payment_method_last4: _builtins.str = ...,
+        mandate: _builtins.str = ...,
+        notice: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "net_amount", b"net_amount", "seller", b"seller"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "corrected_document", b"corrected_document", "credit_amount", b"credit_amount", "customer", b"customer", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "lines", b"lines", "mandate", b"mandate", "name", b"name", "net_amount", b"net_amount", "notice", b"notice", "number", b"number", "order", b"order", "payment_method_brand", b"payment_method_brand", "payment_method_last4", b"payment_method_last4", "refund", b"refund", "region_code", b"region_code", "seller", b"seller", "sha256", b"sha256", "taxes", b"taxes", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Document: _TypeAlias = Document  # noqa: Y015
+
+@_typing.final
+class DocumentSeller(_message.Message):
+    """Who sold, as a document names them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_LINES_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
+    LOGO_SHA256_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    tax_id: _builtins.str
+    logo_sha256: _builtins.str
+    """SHA-256 of the logo, in hexadecimal digits; empty: none."""
+    @_builtins.property
+    def address_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        address_lines: _abc.Iterable[_builtins.str] | None = ...,
+        tax_id: _builtins.str = ...,
+        logo_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_lines", b"address_lines", "display_name", b"display_name", "logo_sha256", b"logo_sha256", "tax_id", b"tax_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentSeller: _TypeAlias = DocumentSeller  # noqa: Y015
+
+@_typing.final
 class LedgerAccount(_message.Message):
     """One account of a merchant's books. Assets and expenses are debit-normal, liabilities and income
     credit-normal.
@@ -3319,6 +3736,204 @@ class ListPayoutsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPayoutsResponse: _TypeAlias = ListPayoutsResponse  # noqa: Y015
+
+@_typing.final
+class GetDocumentSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentSettingsRequest: _TypeAlias = GetDocumentSettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDocumentSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def document_settings(self) -> Global___DocumentSettings:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        document_settings: Global___DocumentSettings | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document_settings", b"document_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_settings", b"document_settings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDocumentSettingsRequest: _TypeAlias = UpdateDocumentSettingsRequest  # noqa: Y015
+
+@_typing.final
+class GetDocumentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDocumentRequest: _TypeAlias = GetDocumentRequest  # noqa: Y015
+
+@_typing.final
+class ListDocumentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    CHARGE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    customer: _builtins.str
+    """Only those of this customer."""
+    charge: _builtins.str
+    """Only those of this charge."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        charge: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge", "customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDocumentsRequest: _TypeAlias = ListDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class ListDocumentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]: ...
+    def __init__(
+        self,
+        *,
+        documents: _abc.Iterable[Global___Document] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDocumentsResponse: _TypeAlias = ListDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class DownloadDocumentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Format:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DownloadDocumentRequest._Format.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FORMAT_UNSPECIFIED: DownloadDocumentRequest._Format.ValueType  # 0
+        HTML: DownloadDocumentRequest._Format.ValueType  # 1
+        PDF: DownloadDocumentRequest._Format.ValueType  # 2
+
+    class Format(_Format, metaclass=_FormatEnumTypeWrapper): ...
+    FORMAT_UNSPECIFIED: DownloadDocumentRequest.Format.ValueType  # 0
+    HTML: DownloadDocumentRequest.Format.ValueType  # 1
+    PDF: DownloadDocumentRequest.Format.ValueType  # 2
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    format: Global___DownloadDocumentRequest.Format.ValueType
+    language_code: _builtins.str
+    """As in DocumentSettings. Default: the language that the document was issued in."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: Global___DownloadDocumentRequest.Format.ValueType = ...,
+        language_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "language_code", b"language_code", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadDocumentRequest: _TypeAlias = DownloadDocumentRequest  # noqa: Y015
+
+@_typing.final
+class DownloadDocumentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """At most 2 MiB."""
+    media_type: _builtins.str
+    """`text/html; charset=utf-8` or `application/pdf`."""
+    file_name: _builtins.str
+    """What to call the file: `INV-2026-000001.pdf`."""
+    sha256: _builtins.str
+    """Of the content, in hexadecimal digits."""
+    language_code: _builtins.str
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        language_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_name", b"file_name", "language_code", b"language_code", "media_type", b"media_type", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadDocumentResponse: _TypeAlias = DownloadDocumentResponse  # noqa: Y015
 
 @_typing.final
 class ListReconciliationFindingsRequest(_message.Message):

@@ -242,6 +242,31 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.FromString,
                 _registered_method=True)
+        self.GetDocumentSettings = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetDocumentSettings',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
+                _registered_method=True)
+        self.UpdateDocumentSettings = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdateDocumentSettings',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
+                _registered_method=True)
+        self.GetDocument = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetDocument',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Document.FromString,
+                _registered_method=True)
+        self.ListDocuments = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListDocuments',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsResponse.FromString,
+                _registered_method=True)
+        self.DownloadDocument = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/DownloadDocument',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.FromString,
+                _registered_method=True)
         self.BatchCheckMandates = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
@@ -687,6 +712,47 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDocumentSettings(self, request, context):
+        """What the merchant's documents look like, and which are issued; each merchant has one. Until it is set, none is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDocumentSettings(self, request, context):
+        """Changes the settings as a whole. Documents that are issued already stay as they are. What is paid from now on
+        gets its documents; what was paid before gets none.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocument(self, request, context):
+        """Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocuments(self, request, context):
+        """Lists a merchant's documents, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadDocument(self, request, context):
+        """Gives a document as a file. It is rendered when it is first asked for in a format and language, and kept: from
+        then on everybody gets the same bytes.
+
+        Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchCheckMandates(self, request, context):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
         of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -944,6 +1010,31 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ApplyReconciliationEntry,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.SerializeToString,
+            ),
+            'GetDocumentSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocumentSettings,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentSettingsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.SerializeToString,
+            ),
+            'UpdateDocumentSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDocumentSettings,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.SerializeToString,
+            ),
+            'GetDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocument,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Document.SerializeToString,
+            ),
+            'ListDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocuments,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'DownloadDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.DownloadDocument,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.SerializeToString,
             ),
             'BatchCheckMandates': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckMandates,
@@ -2085,6 +2176,141 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ApplyReconciliationEntry',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ApplyReconciliationEntryRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ReconciliationFinding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocumentSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetDocumentSettings',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentSettingsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDocumentSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdateDocumentSettings',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetDocument',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListDocuments',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/DownloadDocument',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -272,6 +272,24 @@ class PaymentsServiceStub:
     Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
     resolved, or proposes no entry).
     """
+    GetDocumentSettings: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDocumentSettingsRequest, _payments_pb2.DocumentSettings]
+    """What the merchant's documents look like, and which are issued; each merchant has one. Until it is set, none is."""
+    UpdateDocumentSettings: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdateDocumentSettingsRequest, _payments_pb2.DocumentSettings]
+    """Changes the settings as a whole. Documents that are issued already stay as they are. What is paid from now on
+    gets its documents; what was paid before gets none.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
+    GetDocument: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDocumentRequest, _payments_pb2.Document]
+    """Reasons: NOT_FOUND DOCUMENT_NOT_FOUND."""
+    ListDocuments: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListDocumentsRequest, _payments_pb2.ListDocumentsResponse]
+    """Lists a merchant's documents, the latest first."""
+    DownloadDocument: _aio.UnaryUnaryMultiCallable[_payments_pb2.DownloadDocumentRequest, _payments_pb2.DownloadDocumentResponse]
+    """Gives a document as a file. It is rendered when it is first asked for in a format and language, and kept: from
+    then on everybody gets the same bytes.
+
+    Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
+    """
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
     of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -776,6 +794,54 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
         resolved, or proposes no entry).
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocumentSettings(
+        self,
+        request: _payments_pb2.GetDocumentSettingsRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetDocumentSettingsRequest, _abc.Awaitable[_payments_pb2.DocumentSettings]],
+    ) -> _abc.Awaitable[_payments_pb2.DocumentSettings]:
+        """What the merchant's documents look like, and which are issued; each merchant has one. Until it is set, none is."""
+
+    @_abc_1.abstractmethod
+    def UpdateDocumentSettings(
+        self,
+        request: _payments_pb2.UpdateDocumentSettingsRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdateDocumentSettingsRequest, _abc.Awaitable[_payments_pb2.DocumentSettings]],
+    ) -> _abc.Awaitable[_payments_pb2.DocumentSettings]:
+        """Changes the settings as a whole. Documents that are issued already stay as they are. What is paid from now on
+        gets its documents; what was paid before gets none.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocument(
+        self,
+        request: _payments_pb2.GetDocumentRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetDocumentRequest, _abc.Awaitable[_payments_pb2.Document]],
+    ) -> _abc.Awaitable[_payments_pb2.Document]:
+        """Reasons: NOT_FOUND DOCUMENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListDocuments(
+        self,
+        request: _payments_pb2.ListDocumentsRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListDocumentsRequest, _abc.Awaitable[_payments_pb2.ListDocumentsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListDocumentsResponse]:
+        """Lists a merchant's documents, the latest first."""
+
+    @_abc_1.abstractmethod
+    def DownloadDocument(
+        self,
+        request: _payments_pb2.DownloadDocumentRequest,
+        context: _aio.ServicerContext[_payments_pb2.DownloadDocumentRequest, _abc.Awaitable[_payments_pb2.DownloadDocumentResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.DownloadDocumentResponse]:
+        """Gives a document as a file. It is rendered when it is first asked for in a format and language, and kept: from
+        then on everybody gets the same bytes.
+
+        Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -207,9 +207,14 @@ class PaymentLine(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     NET_AMOUNT_FIELD_NUMBER: _builtins.int
     TAXES_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    LIST_AMOUNT_FIELD_NUMBER: _builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     quantity: _builtins.int
+    title: _builtins.str
+    """What documents say of it: its title, what it costs by the list price, and what was made of that."""
     @_builtins.property
     def net_amount(self) -> _money_pb2.Money:
         """The amount before taxes."""
@@ -218,6 +223,10 @@ class PaymentLine(_message.Message):
     def taxes(self) -> _containers.RepeatedCompositeFieldContainer[_scheduler_pb2.OrderLineTax]:
         """The taxes on it; those that are not charged have an amount of zero."""
 
+    @_builtins.property
+    def list_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[_scheduler_pb2.OrderLineAdjustment]: ...
     def __init__(
         self,
         *,
@@ -225,10 +234,13 @@ class PaymentLine(_message.Message):
         quantity: _builtins.int = ...,
         net_amount: _money_pb2.Money | None = ...,
         taxes: _abc.Iterable[_scheduler_pb2.OrderLineTax] | None = ...,
+        title: _builtins.str = ...,
+        list_amount: _money_pb2.Money | None = ...,
+        adjustments: _abc.Iterable[_scheduler_pb2.OrderLineAdjustment] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["list_amount", b"list_amount", "net_amount", b"net_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount", "product", b"product", "quantity", b"quantity", "taxes", b"taxes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "list_amount", b"list_amount", "net_amount", b"net_amount", "product", b"product", "quantity", b"quantity", "taxes", b"taxes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -682,6 +682,112 @@ CREATE UNIQUE INDEX ledger_closing_one_row ON ledger_closing ((true));
 INSERT INTO ledger_closing (closed_through_date, close_time, kept_through_date)
 VALUES ('1970-01-01', now(), '1970-01-01');
 
+-- What a merchant's documents look like, and which are issued. Few rows, rarely changed.
+CREATE TABLE document_settings (
+    merchant                text        NOT NULL PRIMARY KEY,
+    seller_name             text        NOT NULL,
+    seller_address          text[]      NOT NULL,
+    seller_tax_id           text        NOT NULL,
+    -- Which of the merchant's logos; empty: none.
+    logo_sha256             text        NOT NULL,
+    payment_documents       text        NOT NULL
+                            CHECK (payment_documents IN ('NO_DOCUMENTS', 'INVOICES', 'RECEIPTS',
+                                                         'INVOICES_AND_RECEIPTS')),
+    invoice_prefix          text        NOT NULL,
+    receipt_prefix          text        NOT NULL,
+    credit_note_prefix      text        NOT NULL,
+    language_code           text        NOT NULL,
+    time_zone               text        NOT NULL,
+    footer                  text        NOT NULL,
+    version                 integer     NOT NULL
+);
+-- Also those that only documents have which are issued already.
+CREATE TABLE document_logos (
+    merchant                text        NOT NULL,
+    logo_sha256             text        NOT NULL
+                            GENERATED ALWAYS AS (encode(sha256(content), 'hex')) STORED,
+    content                 bytea       NOT NULL CHECK (octet_length(content) <= 49152),
+    PRIMARY KEY (merchant, logo_sha256)
+);
+-- What documents are to be issued for, from the transaction that it happened in until that which issues
+-- them.
+CREATE TABLE owed_documents (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    refund                  text        NOT NULL,
+    cause                   text        NOT NULL
+                            CHECK (cause IN ('PAYMENT', 'REFUND', 'REFUND_TO_CREDIT',
+                                             'REFUND_FAILURE')),
+    fact_time               timestamptz NOT NULL,
+    -- In the order in which it happened, where the time is the same.
+    position                uuid        NOT NULL DEFAULT uuidv7(),
+    -- The series of a merchant are numbered by one worker.
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(merchant)) STORED,
+    PRIMARY KEY (customer, merchant, charge, refund, cause),
+    CHECK ((cause = 'PAYMENT') = (refund = ''))
+);
+CREATE INDEX owed_documents_due ON owed_documents (bucket, fact_time, position);
+-- How far each series is numbered. Its shard key is the merchant, as that of what it numbers.
+CREATE TABLE document_series (
+    merchant                text        NOT NULL,
+    prefix                  text        NOT NULL,
+    year                    integer     NOT NULL,
+    last_number             integer     NOT NULL CHECK (last_number > 0),
+    PRIMARY KEY (merchant, prefix, year)
+);
+CREATE TABLE documents (
+    merchant                text        NOT NULL,
+    document                text        NOT NULL,
+    type                    text        NOT NULL
+                            CHECK (type IN ('INVOICE', 'RECEIPT', 'CREDIT_NOTE', 'DEBIT_NOTE')),
+    prefix                  text        NOT NULL,
+    year                    integer     NOT NULL,
+    number                  integer     NOT NULL CHECK (number > 0),
+    -- Callers see it, as that of a transfer.
+    position                uuid        NOT NULL DEFAULT uuidv7(),
+    issue_time              timestamptz NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    refund                  text        NOT NULL,
+    cause                   text        NOT NULL
+                            CHECK (cause IN ('PAYMENT', 'REFUND', 'REFUND_TO_CREDIT',
+                                             'REFUND_FAILURE')),
+    -- The document that it corrects; empty: none.
+    corrected               text        NOT NULL,
+    currency                text        NOT NULL,
+    net_minor               bigint      NOT NULL CHECK (net_minor >= 0),
+    tax_minor               bigint      NOT NULL CHECK (tax_minor >= 0),
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    -- All that it says, as JSON, and the hash of that.
+    content                 bytea       NOT NULL,
+    content_sha256          text        NOT NULL
+                            GENERATED ALWAYS AS (encode(sha256(content), 'hex')) STORED,
+    PRIMARY KEY (merchant, document),
+    UNIQUE (merchant, prefix, year, number),
+    -- One fact has one document of a type.
+    UNIQUE (merchant, customer, charge, refund, cause, type),
+    CHECK (amount_minor = net_minor + tax_minor),
+    CHECK ((cause = 'PAYMENT') = (corrected = ''))
+);
+CREATE INDEX documents_of_merchant ON documents (merchant, position);
+CREATE INDEX documents_of_customer ON documents (merchant, customer, position);
+-- For proofs, as that of charges.
+CREATE INDEX documents_issue_time ON documents USING brin (issue_time)
+    WITH (pages_per_range = 32, autosummarize);
+-- Documents as they were handed out first, and are from then on.
+CREATE TABLE document_files (
+    merchant                text        NOT NULL,
+    document                text        NOT NULL,
+    format                  text        NOT NULL CHECK (format IN ('HTML', 'PDF')),
+    language_code           text        NOT NULL,
+    content                 bytea       NOT NULL CHECK (octet_length(content) <= 2097152),
+    content_sha256          text        NOT NULL
+                            GENERATED ALWAYS AS (encode(sha256(content), 'hex')) STORED,
+    create_time             timestamptz NOT NULL,
+    PRIMARY KEY (merchant, document, format, language_code),
+    FOREIGN KEY (merchant, document) REFERENCES documents
+);
 -- What a merchant has closed its books through, each time once. Its days are kept, so that nothing is
 -- booked on them any more.
 CREATE TABLE ledger_periods (
@@ -747,6 +853,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT receive_time AS due_time FROM webhook_events
         WHERE state = 'RECEIVED' AND webhook_events.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'document' AS kind, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT fact_time AS due_time FROM owed_documents
+        WHERE owed_documents.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
@@ -754,6 +866,11 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'man
     'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
     'balance_transactions', 'payouts', 'ledger_periods',
     'reconciliation_findings');
+SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
+    'document_series', 'documents', 'document_files');
+SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_files', 'document_logos');
+SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
+SELECT revoke_privileges('UPDATE', 'owed_documents');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
     'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
@@ -798,6 +915,13 @@ CREATE TRIGGER ledger_periods_append_only
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER credit_transactions_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON credit_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+
+CREATE TRIGGER documents_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON documents
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER document_files_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON document_files
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 CREATE VIEW audit_v1.charges AS
@@ -930,6 +1054,18 @@ CREATE VIEW audit_v1.ledger_closing AS
     FROM ledger_closing;
 CREATE VIEW audit_v1.ledger_periods AS
     SELECT merchant, through_date, close_time, balance_digest FROM ledger_periods;
+CREATE VIEW audit_v1.documents AS
+    SELECT merchant, customer, charge, refund, cause,
+           'merchants/' || merchant || '/documents/' || document AS name,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           type, prefix, year, number, issue_time, net_minor, tax_minor, amount_minor, currency,
+           CASE corrected WHEN '' THEN '' ELSE 'merchants/' || merchant || '/documents/' || corrected
+           END AS corrected_name,
+           content_sha256
+    FROM documents;
+CREATE VIEW audit_v1.document_series AS
+    SELECT merchant, prefix, year, last_number FROM document_series;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
@@ -973,5 +1109,10 @@ CREATE VIEW audit_v1.due_work AS
     FROM payment_methods WHERE expiry_check_time IS NOT NULL
     UNION ALL
     SELECT 'webhook', merchant, provider || ' ' || event, receive_time, bucket
-    FROM webhook_events WHERE state = 'RECEIVED';
+    FROM webhook_events WHERE state = 'RECEIVED'
+    UNION ALL
+    SELECT 'document to issue', merchant,
+           merchant || '/' || customer || '/' || charge || '/' || refund || '/' || cause, fact_time,
+           bucket
+    FROM owed_documents;
 """

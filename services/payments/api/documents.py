@@ -1,0 +1,212 @@
+"""Documents between the wire and the domain."""
+
+import hashlib
+import struct
+from functools import cache
+from zoneinfo import available_timezones
+
+from google.type import money_pb2
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.domain.documents import (
+    CREDIT_NOTE_PREFIX,
+    INVOICE_PREFIX,
+    LANGUAGES,
+    RECEIPT_PREFIX,
+    Document,
+    DocumentLine,
+    DocumentSettings,
+    PaymentDocuments,
+    TaxTotal,
+)
+from services.payments.domain.keys import (
+    ChargeKey,
+    CustomerKey,
+    DocumentKey,
+    MerchantId,
+    RefundKey,
+)
+from services.payments.names import CHARGE, CUSTOMER, DOCUMENT_SETTINGS, MERCHANT
+from services.payments.store.documents import DocumentFile, StoredDocument
+from services.runtime.errors import Violations
+from services.runtime.resource_names import require_within
+from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
+from services.runtime.rpc.names import read_name
+
+LOGO_PIXELS_MAX = 2000
+_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_MEDIA_TYPES = {"HTML": "text/html; charset=utf-8", "PDF": "application/pdf"}
+
+
+def read_document_settings(
+    wanted: payments_pb2.DocumentSettings,
+) -> tuple[DocumentSettings, bytes]:
+    """What a merchant's documents are to look like, and its logo. Raises like `read_name`."""
+    merchant = read_name(DOCUMENT_SETTINGS, wanted.name)
+    seller = wanted.seller
+    violations = Violations()
+    violations.require(
+        "document_settings.time_zone",
+        "must be an IANA time zone, such as Europe/Berlin",
+        met=not wanted.time_zone or wanted.time_zone in _zones(),
+    )
+    violations.require(
+        "document_settings.seller.logo",
+        f"must be a PNG picture of at most {LOGO_PIXELS_MAX} by {LOGO_PIXELS_MAX} pixels",
+        met=not seller.logo or _is_logo(seller.logo),
+    )
+    violations.check()
+    documents = payments_pb2.DocumentSettings.PaymentDocuments.Name(wanted.payment_documents)
+    settings = DocumentSettings(
+        merchant,
+        seller.display_name,
+        tuple(seller.address_lines),
+        seller.tax_id,
+        hashlib.sha256(seller.logo).hexdigest() if seller.logo else "",
+        PaymentDocuments(documents),
+        wanted.invoice_prefix or INVOICE_PREFIX,
+        wanted.receipt_prefix or RECEIPT_PREFIX,
+        wanted.credit_note_prefix or CREDIT_NOTE_PREFIX,
+        wanted.language_code or LANGUAGES[0],
+        wanted.time_zone or "UTC",
+        wanted.footer,
+    )
+    return settings, seller.logo
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _is_logo(content: bytes) -> bool:
+    """Whether it says that it is a PNG picture of no extraordinary size: one is unpacked to show it."""
+    if not content.startswith(_PNG) or len(content) < len(_PNG) + 8:
+        return False
+    width, height = struct.unpack_from(">II", content, len(_PNG))
+    return all(0 < side <= LOGO_PIXELS_MAX for side in (width, height))
+
+
+def read_document_filter(
+    request: payments_pb2.ListDocumentsRequest,
+) -> MerchantId | CustomerKey | ChargeKey | None:
+    """Whose documents are wanted; None for a charge of another customer. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    require_within(violations, "customer", request.customer, merchant)
+    require_within(violations, "charge", request.charge, merchant)
+    violations.check()
+    customer = CUSTOMER.key(request.customer) if request.customer else None
+    if not request.charge:
+        return customer or merchant
+    charge = CHARGE.key(request.charge)
+    return charge if customer is None or customer == charge[:2] else None
+
+
+def document_settings_message(
+    found: tuple[DocumentSettings, bytes],
+) -> payments_pb2.DocumentSettings:
+    """What a merchant's documents look like."""
+    settings, logo = found
+    documents = payments_pb2.DocumentSettings.PaymentDocuments
+    return payments_pb2.DocumentSettings(
+        name=DOCUMENT_SETTINGS.format(settings.merchant),
+        seller=payments_pb2.Seller(
+            display_name=settings.seller_name,
+            address_lines=settings.seller_address,
+            tax_id=settings.seller_tax_id,
+            logo=logo,
+        ),
+        payment_documents=documents.Value(settings.payment_documents),
+        invoice_prefix=settings.invoice_prefix,
+        receipt_prefix=settings.receipt_prefix,
+        credit_note_prefix=settings.credit_note_prefix,
+        language_code=settings.language_code,
+        time_zone=settings.time_zone,
+        footer=settings.footer,
+        etag=etag(settings.version),
+    )
+
+
+def document_message(stored: StoredDocument) -> payments_pb2.Document:
+    """What a document says."""
+    document, content = stored.document, stored.document.content
+    charge = ChargeKey(document.merchant, document.customer, document.charge)
+    currency, corrected = document.currency, DocumentKey(document.merchant, document.corrected)
+    return payments_pb2.Document(
+        name=DocumentKey(document.merchant, document.document).name,
+        type=payments_pb2.Document.Type.Value(document.type),
+        number=document.number,
+        issue_date=to_date(document.issue_date),
+        issue_time=to_timestamp(document.issue_time),
+        fact_time=to_timestamp(document.fact_time),
+        charge=charge.name,
+        refund=RefundKey(*charge, document.refund).name if document.refund else "",
+        order=document.order_name,
+        corrected_document=corrected.name if document.corrected else "",
+        seller=payments_pb2.DocumentSeller(
+            display_name=document.seller.name,
+            address_lines=document.seller.address_lines,
+            tax_id=document.seller.tax_id,
+            logo_sha256=document.seller.logo_sha256,
+        ),
+        customer=CustomerKey(document.merchant, document.customer).name,
+        region_code=document.region_code,
+        lines=[_line_message(line, currency) for line in content.lines],
+        net_amount=to_money(content.net_minor, currency),
+        taxes=[_tax_message(tax, currency) for tax in content.taxes],
+        amount=to_money(content.amount_minor, currency),
+        credit_amount=to_money(content.credit_minor, currency),
+        payment_method_brand=document.brand,
+        payment_method_last4=document.last4,
+        mandate=document.mandate,
+        notice=document.notice,
+        sha256=stored.content_sha256,
+    )
+
+
+def _line_message(line: DocumentLine, currency: str) -> payments_pb2.Document.Line:
+    return payments_pb2.Document.Line(
+        product_id=line.product,
+        title=line.title,
+        quantity=line.quantity,
+        net_amount=_optional_money(line.net_minor, currency),
+        amount=to_money(line.amount_minor, currency),
+        list_amount=_optional_money(line.list_minor, currency),
+        adjustments=[
+            payments_pb2.Document.Adjustment(
+                kind=adjustment.kind,
+                amount=to_money(adjustment.amount_minor, currency),
+                title=adjustment.title,
+            )
+            for adjustment in line.adjustments
+        ],
+    )
+
+
+def _tax_message(tax: TaxTotal, currency: str) -> payments_pb2.Document.TaxTotal:
+    return payments_pb2.Document.TaxTotal(
+        title=tax.title,
+        rate_ppm=tax.rate_ppm,
+        treatment=tax.treatment,
+        net_amount=to_money(tax.net_minor, currency),
+        amount=to_money(tax.amount_minor, currency),
+    )
+
+
+def _optional_money(amount_minor: int | None, currency: str) -> money_pb2.Money | None:
+    return None if amount_minor is None else to_money(amount_minor, currency)
+
+
+def download_response(
+    downloaded: tuple[Document, str, DocumentFile], file_format: str
+) -> payments_pb2.DownloadDocumentResponse:
+    """A document as a file."""
+    document, language_code, file = downloaded
+    return payments_pb2.DownloadDocumentResponse(
+        content=file.content,
+        media_type=_MEDIA_TYPES[file_format],
+        file_name=f"{document.number}.{file_format.lower()}",
+        sha256=file.content_sha256,
+        language_code=language_code,
+    )

@@ -1,0 +1,223 @@
+"""Documents: issued for what was paid and given back, and handed out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from services.payments import publishers
+from services.payments.clients.rendering.process import DocumentRenderer
+from services.payments.domain.charges import Charge
+from services.payments.domain.document_contents import payment_content, refund_content
+from services.payments.domain.documents import (
+    Content,
+    Document,
+    DocumentCause,
+    DocumentSettings,
+    NumberedDraft,
+    OwedDocument,
+    Seller,
+    drafts,
+    number_drafts,
+)
+from services.payments.domain.keys import (
+    ChargeKey,
+    DocumentKey,
+    MerchantId,
+    PaymentMethodKey,
+    RefundKey,
+)
+from services.payments.domain.ledger import Transfer, credit_note_parts
+from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.domain.refunds import load_refund_lines
+from services.payments.names import DOCUMENT_SETTINGS
+from services.payments.store import charges as charge_store
+from services.payments.store import document_settings as settings_store
+from services.payments.store import documents as store
+from services.payments.store import ledger as ledger_store
+from services.payments.store import payment_methods as payment_method_store
+from services.payments.store.documents import DocumentFile, StoredDocument
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import not_found
+from services.runtime.messaging import outbox
+from services.runtime.mutations import Applied
+from services.runtime.rpc.conversions import check_etag
+
+
+class _Facts:
+    """What documents are made of, read for all of a batch at once."""
+
+    def __init__(
+        self,
+        charges: Mapping[ChargeKey, Charge],
+        methods: Mapping[PaymentMethodKey, PaymentMethod],
+        booked: Mapping[str, Sequence[Transfer]],
+        refunded_lines: Mapping[RefundKey, str],
+    ) -> None:
+        self._charges = charges
+        self._methods = methods
+        self._booked = booked
+        self._refunded_lines = refunded_lines
+
+    def charge(self, owed: OwedDocument) -> Charge:
+        """The charge that a document is about."""
+        return self._charges[owed.charge_key]
+
+    def method(self, owed: OwedDocument) -> PaymentMethod | None:
+        """What paid for it, if credit did not."""
+        return self._methods.get(_method_key(self.charge(owed)))
+
+    def content(self, owed: OwedDocument) -> Content:
+        """What a document is over."""
+        charge = self.charge(owed)
+        if owed.cause is DocumentCause.PAYMENT:
+            return payment_content(charge)
+        to_credit = owed.cause is DocumentCause.REFUND_TO_CREDIT
+        parts = credit_note_parts(self._booked[owed.refund_key.name], to_credit=to_credit)
+        lines = load_refund_lines(self._refunded_lines[owed.refund_key])
+        return refund_content(charge, parts, lines, to_credit=to_credit)
+
+
+async def issue(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
+    """Issue the documents of a batch of what they are owed for; returns how much that was.
+
+    Numbers are taken, and documents stored, with what was owed: all of it is committed or nothing is.
+    Whoever numbers for a merchant holds its settings, so that a lost lease makes no gap.
+    """
+    owed = await store.owed(tx, buckets, limit)
+    if not owed:
+        return 0
+    settings = await settings_store.locked(tx, [fact.merchant for fact in owed])
+    taken = await store.take(tx, owed)
+    issued = await store.issued(tx, [fact.charge_key for fact in taken])
+    unnumbered = list(drafts(taken, settings, issued, now))
+    last_numbers = await store.take_numbers(tx, [draft.series for draft in unnumbered])
+    numbered = list(number_drafts(unnumbered, last_numbers, issued))
+    facts = await _read_facts(tx, [draft.owed for draft in numbered])
+    documents = [_document(draft, settings, facts, now) for draft in numbered]
+    await store.insert(tx, numbered, documents)
+    events = [
+        publishers.document_issued(document, facts.charge(draft.owed), now)
+        for draft, document in zip(numbered, documents, strict=True)
+    ]
+    await outbox.put(tx, events)
+    return len(owed)
+
+
+async def _read_facts(tx: Connection, owed: Sequence[OwedDocument]) -> _Facts:
+    charges = await charge_store.by_key(tx, [fact.charge_key for fact in owed])
+    methods = [_method_key(charge) for charge in charges.values() if charge.payment_method]
+    refunds = sorted({fact.refund_key for fact in owed if fact.refund})
+    booked: dict[str, list[Transfer]] = {}
+    for transfer in await ledger_store.of_refunds(tx, refunds):
+        booked.setdefault(transfer.source, []).append(transfer)
+    return _Facts(
+        charges,
+        await payment_method_store.by_key(tx, methods),
+        booked,
+        await store.refunded_lines(tx, refunds),
+    )
+
+
+def _method_key(charge: Charge) -> PaymentMethodKey:
+    return PaymentMethodKey(charge.merchant, charge.customer, charge.payment_method)
+
+
+def _document(
+    draft: NumberedDraft,
+    settings: Mapping[MerchantId, DocumentSettings],
+    facts: _Facts,
+    now: datetime,
+) -> Document:
+    owed, style = draft.owed, settings[draft.owed.merchant]
+    charge, method, content = facts.charge(owed), facts.method(owed), facts.content(owed)
+    by_method = method is not None and content.credit_minor < content.amount_minor
+    return Document(
+        merchant=owed.merchant,
+        document=draft.document,
+        type=draft.type,
+        number=draft.printed_number,
+        issue_date=now.astimezone(ZoneInfo(style.time_zone)).date(),
+        issue_time=now,
+        fact_time=owed.fact_time,
+        time_zone=style.time_zone,
+        language_code=style.language_code,
+        customer=owed.customer,
+        charge=owed.charge,
+        refund=owed.refund,
+        order_name=charge.order_name,
+        mandate=charge.mandate,
+        notice=charge.notice,
+        corrected=draft.corrected,
+        title=charge.title,
+        region_code=charge.region_code,
+        currency=charge.currency,
+        content=content,
+        brand=method.brand if method and by_method else "",
+        last4=method.last4 if method and by_method else "",
+        seller=Seller(
+            style.seller_name,
+            tuple(style.seller_address),
+            style.seller_tax_id,
+            style.logo_sha256,
+        ),
+        footer=style.footer,
+    )
+
+
+async def existing(connection: Connection, key: DocumentKey) -> StoredDocument:
+    """A document. Raises NOT_FOUND DOCUMENT_NOT_FOUND."""
+    stored = await store.by_key(connection, key)
+    if stored is None:
+        raise not_found("DOCUMENT_NOT_FOUND", key.name)
+    return stored
+
+
+async def download(
+    database: Database,
+    renderer: DocumentRenderer,
+    key: DocumentKey,
+    file_format: str,
+    language_code: str,
+    now: datetime,
+) -> tuple[Document, str, DocumentFile]:
+    """A document as a file, and in which language: as it was handed out before, or rendered now.
+
+    Raises NOT_FOUND DOCUMENT_NOT_FOUND.
+    """
+    async with database.read() as connection:
+        stored = await existing(connection, key)
+        document = stored.document
+        language = language_code or document.language_code
+        kept = await store.file(connection, key, file_format, language)
+        logo = b""
+        if kept is None:
+            sha256 = document.seller.logo_sha256
+            logo = await settings_store.logo(connection, key.merchant, sha256)
+    if kept is None:
+        # No transaction is open meanwhile.
+        content = await renderer.render(
+            stored.content, stored.content_sha256, file_format, language, logo
+        )
+        async with database.begin(wake_workers=False) as tx:
+            kept = await store.keep_file(tx, key, file_format, language, content, now)
+    return document, language, kept
+
+
+async def change_settings(
+    tx: Connection, wanted: DocumentSettings, logo: bytes, present_etag: str
+) -> Applied[tuple[DocumentSettings, bytes]]:
+    """Change a merchant's settings as a whole. Raises ABORTED ETAG_MISMATCH."""
+    present = await settings_store.get_locked(tx, wanted.merchant)
+    check_etag(present_etag, present.version, DOCUMENT_SETTINGS.format(wanted.merchant))
+    before = present, await settings_store.logo(tx, wanted.merchant, present.logo_sha256)
+    if logo:
+        await settings_store.keep_logo(tx, wanted.merchant, logo)
+    changed = await settings_store.change(tx, replace(wanted, version=present.version))
+    return Applied((changed, logo), before)
+
+
+async def settings(connection: Connection, merchant: MerchantId) -> tuple[DocumentSettings, bytes]:
+    """A merchant's settings, and its logo."""
+    found = await settings_store.get(connection, merchant)
+    return found, await settings_store.logo(connection, merchant, found.logo_sha256)

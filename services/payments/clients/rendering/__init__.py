@@ -1,0 +1,1 @@
+"""Documents as files, made in a process of their own."""

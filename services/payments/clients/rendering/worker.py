@@ -1,0 +1,44 @@
+"""`python -m services.payments.clients.rendering.worker`: renders what it is asked for, one at a time.
+
+A request comes as its length and JSON, and is answered with the length and bytes of the file. It ends
+with whoever asks. It needs no setting, no network and no file beside its own.
+"""
+
+import base64
+import json
+import signal
+import sys
+from typing import BinaryIO
+
+from services.payments.clients.rendering.files import render
+from services.payments.clients.rendering.process import FILE_MAX_BYTES, LENGTH
+from services.payments.domain.documents import load_document
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more."""
+    while header := requests.read(LENGTH.size):
+        (length,) = LENGTH.unpack(header)
+        content = _answer(requests.read(length))
+        answers.write(LENGTH.pack(len(content)) + content)
+        answers.flush()
+
+
+def _answer(request: bytes) -> bytes:
+    asked = json.loads(request)
+    content = render(
+        load_document(asked["document"].encode()),
+        asked["sha256"],
+        asked["format"],
+        asked["language_code"],
+        base64.b64decode(asked["logo"]),
+    )
+    if len(content) > FILE_MAX_BYTES:
+        raise ValueError(f"a file of {len(content)} bytes; at most {FILE_MAX_BYTES}")
+    return content
+
+
+if __name__ == "__main__":
+    # The service is asked to stop; it has this process stop last.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,326 @@
+"""Documents: what they are owed for, the numbers of their series, and what was issued."""
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from services.payments.domain.charges import Charge
+from services.payments.domain.documents import (
+    Document,
+    DocumentCause,
+    IssuedDocument,
+    NumberedDraft,
+    OwedDocument,
+    Series,
+    dump_document,
+    load_document,
+)
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    CustomerKey,
+    DocumentKey,
+    MerchantId,
+    RefundId,
+    RefundKey,
+)
+from services.payments.domain.refunds import Refund
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+
+_NO_REFUND = RefundId("")
+
+
+class StoredDocument(NamedTuple):
+    """A document as it is stored."""
+
+    content: bytes
+    content_sha256: str
+    position: uuid.UUID
+
+    @property
+    def document(self) -> Document:
+        """What it says."""
+        return load_document(self.content)
+
+
+class RefundedLines(NamedTuple):
+    """Which products a refund gives back."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    refund: RefundId
+    # As JSON (`refunds.load_refund_lines`).
+    lines: str
+
+
+class DocumentFile(NamedTuple):
+    """A document as it is handed out."""
+
+    content: bytes
+    content_sha256: str
+
+
+class _SeriesRow(NamedTuple):
+    merchant: MerchantId
+    prefix: str
+    year: int
+    last_number: int
+
+
+# Only of merchants that have documents issued: whoever has not pays for no row.
+_OWE = Command("""
+    INSERT INTO owed_documents (merchant, customer, charge, refund, cause, fact_time)
+    SELECT merchant, customer, charge, refund, cause, fact_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]), CAST(:cause AS text[]), CAST(:fact_time AS timestamptz[]))
+      WITH ORDINALITY AS fact (merchant, customer, charge, refund, cause, fact_time, place)
+    JOIN document_settings USING (merchant)
+    WHERE payment_documents <> 'NO_DOCUMENTS' OR cause <> 'PAYMENT'
+    ORDER BY place
+    ON CONFLICT (customer, merchant, charge, refund, cause) DO NOTHING
+""")
+
+_OWED = Query(
+    """
+    SELECT owed.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer, charge, refund, cause, fact_time FROM owed_documents
+        WHERE bucket = leased.bucket
+        ORDER BY fact_time, position LIMIT :limit) AS owed
+    LIMIT :limit
+""",
+    OwedDocument,
+)
+
+# What another process has issued meanwhile is not there any more.
+_TAKE = Query(
+    """
+    WITH taken AS (
+        DELETE FROM owed_documents
+        USING unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                     CAST(:refund AS text[]), CAST(:cause AS text[]))
+          AS wanted (customer, merchant, charge, refund, cause)
+        WHERE owed_documents.customer = wanted.customer AND owed_documents.merchant = wanted.merchant
+          AND owed_documents.charge = wanted.charge AND owed_documents.refund = wanted.refund
+          AND owed_documents.cause = wanted.cause
+        RETURNING owed_documents.*
+    )
+    SELECT merchant, customer, charge, refund, cause, fact_time FROM taken ORDER BY fact_time, position
+""",
+    OwedDocument,
+)
+
+_ISSUED = Query(
+    """
+    SELECT merchant, customer, charge, issued.refund, issued.cause, issued.type, issued.document
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]))
+      AS wanted (merchant, customer, charge)
+    CROSS JOIN LATERAL (
+        SELECT refund, cause, type, document FROM documents
+        WHERE documents.merchant = wanted.merchant AND documents.customer = wanted.customer
+          AND documents.charge = wanted.charge
+        OFFSET 0) AS issued
+""",
+    IssuedDocument,
+)
+
+_REFUNDED_LINES = Query(
+    """
+    SELECT merchant, customer, charge, refund, lines::text
+    FROM refunds
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]))
+      AS wanted (customer, merchant, charge, refund) USING (customer, merchant, charge, refund)
+""",
+    RefundedLines,
+)
+
+# The row of a series stays locked until its documents are committed with it, so that no number is lost.
+_TAKE_NUMBERS = Query(
+    """
+    INSERT INTO document_series (merchant, prefix, year, last_number)
+    SELECT merchant, prefix, year, CAST(count(*) AS integer)
+    FROM unnest(CAST(:merchant AS text[]), CAST(:prefix AS text[]), CAST(:year AS integer[]))
+      AS wanted (merchant, prefix, year)
+    GROUP BY merchant, prefix, year ORDER BY merchant, prefix, year
+    ON CONFLICT (merchant, prefix, year) DO UPDATE
+    SET last_number = document_series.last_number + excluded.last_number
+    RETURNING merchant, prefix, year, last_number
+""",
+    _SeriesRow,
+)
+
+_INSERT = Command("""
+    INSERT INTO documents (merchant, document, type, prefix, year, number, issue_time, customer, charge,
+                           refund, cause, corrected, currency, net_minor, tax_minor, amount_minor,
+                           content)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:document AS text[]), CAST(:type AS text[]),
+        CAST(:prefix AS text[]), CAST(:year AS integer[]), CAST(:number AS integer[]),
+        CAST(:issue_time AS timestamptz[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:refund AS text[]), CAST(:cause AS text[]), CAST(:corrected AS text[]),
+        CAST(:currency AS text[]), CAST(:net_minor AS bigint[]), CAST(:tax_minor AS bigint[]),
+        CAST(:amount_minor AS bigint[]), CAST(:content AS bytea[]))
+""")
+
+_BY_KEY = Query(
+    """
+    SELECT content, content_sha256, position FROM documents
+    WHERE merchant = :merchant AND document = :document
+""",
+    StoredDocument,
+)
+
+_OF_MERCHANT = Query(
+    """
+    SELECT content, content_sha256, position FROM documents
+    WHERE merchant = :merchant AND position < :before
+    ORDER BY position DESC LIMIT :limit
+""",
+    StoredDocument,
+)
+
+_OF_CUSTOMER = Query(
+    """
+    SELECT content, content_sha256, position FROM documents
+    WHERE merchant = :merchant AND customer = :customer AND position < :before
+    ORDER BY position DESC LIMIT :limit
+""",
+    StoredDocument,
+)
+
+_OF_CHARGE = Query(
+    """
+    SELECT content, content_sha256, position FROM documents
+    WHERE merchant = :merchant AND customer = :customer AND charge = :charge AND position < :before
+    ORDER BY position DESC LIMIT :limit
+""",
+    StoredDocument,
+)
+
+_FILE = Query(
+    """
+    SELECT content, content_sha256 FROM document_files
+    WHERE merchant = :merchant AND document = :document AND format = :format
+      AND language_code = :language_code
+""",
+    DocumentFile,
+)
+
+# Of several that are rendered at the same time, the first is handed out from then on.
+_KEEP_FILE = Command("""
+    INSERT INTO document_files (merchant, document, format, language_code, content, create_time)
+    VALUES (:merchant, :document, :format, :language_code, :content, :create_time)
+    ON CONFLICT (merchant, document, format, language_code) DO NOTHING
+""")
+
+
+async def owe(tx: Connection, facts: Sequence[OwedDocument]) -> None:
+    """Remember what documents are to be issued for."""
+    await _OWE.run_for(tx, facts)
+
+
+async def owe_payments(tx: Connection, paid: Iterable[Charge], now: datetime) -> None:
+    """Remember that charges were paid."""
+    await owe(tx, [OwedDocument(*it.key, _NO_REFUND, DocumentCause.PAYMENT, now) for it in paid])
+
+
+async def owe_refunds(
+    tx: Connection, refunds: Iterable[Refund], cause: DocumentCause, now: datetime
+) -> None:
+    """Remember what became of refunds."""
+    await owe(tx, [OwedDocument(*refund.key, cause, now) for refund in refunds])
+
+
+async def owed(tx: Connection, buckets: Sequence[int], limit: int) -> list[OwedDocument]:
+    """A batch of what documents are to be issued for, in the order in which it happened."""
+    return await _OWED.all(tx, buckets=buckets, limit=limit)
+
+
+async def take(tx: Connection, wanted: Collection[OwedDocument]) -> list[OwedDocument]:
+    """Take what is still owed: this transaction issues its documents, or nothing is taken."""
+    return await _TAKE.all_for(tx, wanted)
+
+
+async def issued(tx: Connection, charges: Iterable[ChargeKey]) -> list[IssuedDocument]:
+    """The documents of charges and their refunds."""
+    return await _ISSUED.all_for(tx, set(charges))
+
+
+async def refunded_lines(tx: Connection, refunds: Iterable[RefundKey]) -> dict[RefundKey, str]:
+    """Which products refunds give back, as JSON."""
+    rows = await _REFUNDED_LINES.all_for(tx, set(refunds))
+    return {RefundKey(*row[:4]): row.lines for row in rows}
+
+
+async def take_numbers(tx: Connection, wanted: Sequence[Series]) -> dict[Series, int]:
+    """Take a number for each document of a series; returns the last number before them."""
+    rows = await _TAKE_NUMBERS.all_for(tx, wanted)
+    return {Series(*row[:3]): row.last_number - wanted.count(Series(*row[:3])) for row in rows}
+
+
+async def insert(
+    tx: Connection, numbered: Sequence[NumberedDraft], documents: Sequence[Document]
+) -> None:
+    """Add documents, each with its number."""
+    await _INSERT.run_for(
+        tx,
+        documents,
+        prefix=[draft.series.prefix for draft in numbered],
+        year=[draft.series.year for draft in numbered],
+        number=[draft.number for draft in numbered],
+        cause=[draft.owed.cause for draft in numbered],
+        net_minor=[document.content.net_minor for document in documents],
+        tax_minor=[document.content.tax_minor for document in documents],
+        amount_minor=[document.content.amount_minor for document in documents],
+        content=[dump_document(document) for document in documents],
+    )
+
+
+async def by_key(tx: Connection, key: DocumentKey) -> StoredDocument | None:
+    """A document; None if there is none of this name."""
+    return await _BY_KEY.one_or_none(tx, **key._asdict())
+
+
+async def listed(
+    tx: Connection,
+    owner: CustomerKey | ChargeKey | MerchantId,
+    before: uuid.UUID,
+    limit: int,
+) -> list[StoredDocument]:
+    """The documents of a merchant, customer or charge, the latest first, before a position."""
+    page = {"before": before, "limit": limit}
+    match owner:
+        case ChargeKey():
+            return await _OF_CHARGE.all(tx, **owner._asdict(), **page)
+        case CustomerKey():
+            return await _OF_CUSTOMER.all(tx, **owner._asdict(), **page)
+        case _:
+            return await _OF_MERCHANT.all(tx, merchant=owner, **page)
+
+
+async def file(
+    tx: Connection, key: DocumentKey, file_format: str, language_code: str
+) -> DocumentFile | None:
+    """A document as it was handed out before; None: it was not in this format and language."""
+    return await _FILE.one_or_none(
+        tx, **key._asdict(), format=file_format, language_code=language_code
+    )
+
+
+async def keep_file(
+    tx: Connection,
+    key: DocumentKey,
+    file_format: str,
+    language_code: str,
+    content: bytes,
+    now: datetime,
+) -> DocumentFile:
+    """Keep a rendered document; returns what is handed out: what was kept first."""
+    named = {**key._asdict(), "format": file_format, "language_code": language_code}
+    await _KEEP_FILE.run(tx, **named, content=content, create_time=now)
+    return await _FILE.one(tx, **named)

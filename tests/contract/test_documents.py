@@ -1,0 +1,82 @@
+"""Documents, from the payment to the file, as a platform sees them."""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from recurring.payments.v1 import events_pb2, payments_pb2
+
+from services.runtime.rpc.conversions import to_money
+from tests.contract.customer import NOTICE_LEAD, TEA_CENTS, Customer, new_customer
+from tests.contract.every_call import Call, platform_calls
+from tests.suite import Suite, new_id, refused
+
+DUE = NOTICE_LEAD + timedelta(days=3)
+Document = payments_pb2.Document
+
+
+@pytest.fixture
+async def ann(suite: Suite) -> Customer:
+    """Ann, who has a standing order in a shop that issues invoices."""
+    ann = await new_customer(suite)
+    await twice(ann, calls_of(ann)["UpdateDocumentSettings"])
+    request = await ann.ask()
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    return ann
+
+
+def calls_of(ann: Customer) -> dict[str, Call]:
+    return {call.method: call for call in platform_calls(ann.shop.merchant)}
+
+
+async def twice(ann: Customer, call: Call) -> Any:  # noqa: ANN401
+    """What a mutation answers, and answers again."""
+    call.request.request_id = new_id()
+    made = await call.make(ann.shop)
+    assert await call.make(ann.shop) == made
+    return made
+
+
+async def test_an_invoice_is_issued_for_a_payment_and_a_credit_note_for_a_refund(
+    ann: Customer,
+) -> None:
+    calls = calls_of(ann)
+    async with ann.suite.subscribe_events() as subscription:
+        await ann.suite.advance(DUE)
+        issued = await subscription.next(events_pb2.DocumentIssued, ann.shop.merchant)
+    invoice = await calls["GetDocument"].make(ann.shop, name=issued.message.document)
+    assert (invoice.type, invoice.amount) == (Document.INVOICE, to_money(2 * TEA_CENTS, "EUR"))
+    assert invoice.charge == issued.message.ref.charge
+    [line] = invoice.lines
+    assert (line.product_id, line.quantity) == ("tea", 2)
+    await calls["CreateRefund"].make(ann.shop, request_id=new_id())
+    await ann.suite.sandbox.settle()
+    first = await calls["ListDocuments"].make(ann.shop, page_size=1)
+    second = await calls["ListDocuments"].make(
+        ann.shop, page_size=1, page_token=first.next_page_token
+    )
+    [note], [listed] = first.documents, second.documents
+    assert listed == invoice
+    assert (note.type, note.corrected_document) == (Document.CREDIT_NOTE, invoice.name)
+    file = await calls["DownloadDocument"].make(ann.shop, name=note.name)
+    assert file == await calls["DownloadDocument"].make(ann.shop, name=note.name)
+    assert hashlib.sha256(file.content).hexdigest() == file.sha256
+    assert note.number in file.content.decode()
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_settings_are_got_as_they_were_set_and_name_what_is_wrong(ann: Customer) -> None:
+    calls = calls_of(ann)
+    found = await calls["GetDocumentSettings"].make(ann.shop)
+    assert (found.seller.display_name, found.invoice_prefix) == ("Tea & Co", "INV-")
+    change = calls["UpdateDocumentSettings"]
+    change.request.document_settings.time_zone = "Mars/Olympus"
+    change.request.document_settings.seller.logo = b"GIF89a"
+    refusal = await refused(change.make(ann.shop, request_id=new_id()))
+    assert set(refusal.fields) == {
+        "document_settings.time_zone",
+        "document_settings.seller.logo",
+    }
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
