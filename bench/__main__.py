@@ -16,6 +16,7 @@ from bench import (
     admission,
     bare_sql,
     books,
+    documents,
     full_cycle,
     holds,
     imports,
@@ -90,6 +91,8 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     figures += _imports(running, chosen, console)
     with console.status("books"):
         figures += run_loop(books.measure(running))
+    with console.status("documents"):
+        figures += run_loop(documents.measure())
     return Report(datetime.now(UTC), runs, figures, running.memory_megabytes())
 
 

@@ -200,6 +200,8 @@ _OWN = {
             ("max(recurring_webhooks_contradicted)", "money that is not booked")], bad_from=1),
         Panel("Oldest webhook not handled", "s", [
             ("max(recurring_webhooks_oldest_age_seconds)", "webhook")], bad_from=900),
+        Panel("Oldest document not issued", "s", [
+            ("max(recurring_documents_oldest_age_seconds)", "document")], bad_from=3600),
     ],
     "notify": [
         Panel("Notices", "ops", [

@@ -21,7 +21,7 @@ from services.payments.clients.provider import (
     StripeProvider,
 )
 from services.payments.clients.providers import Providers
-from services.payments.clients.rendering.process import DocumentRenderer
+from services.payments.clients.rendering.process import PROCESSES_MAX, DocumentRenderer
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
@@ -63,6 +63,8 @@ class Settings(RuntimeSettings):
     balance_poll_seconds: float = Field(default=300, ge=0, le=86_400)
     # So long before a payment method expires its customer is told.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
+    # How many documents are rendered at the same time, each in a process of 100 MB.
+    document_processes: int = Field(default=1, ge=1, le=PROCESSES_MAX)
     # Where customers act on payments: they are sent links to it, and come back to it from their bank.
     # `{merchant}` stands for the merchant's id. Empty: there is no such page.
     payment_page_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
@@ -133,7 +135,9 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
     providers = Providers([stripe, *await _bank_debit(runtime)])
     catalog = runtime.channel(settings.catalog_target)
-    renderer = await runtime.resources.enter_async_context(DocumentRenderer())
+    renderer = await runtime.resources.enter_async_context(
+        DocumentRenderer(settings.document_processes)
+    )
     notice_ahead = timedelta(days=settings.expiry_notice_days)
     workers = Workers(database, clock, providers, notice_ahead)
     return Components(

@@ -51,12 +51,15 @@ def refund_content(
     lines = load_lines(charge.lines)
     net_minor = parts.get(REFUNDS, 0)
     amount_minor = sum(parts.values())
-    bases = _bases(lines, net_minor)
-    taxes = []
-    for group, account in _accounts(charge, lines).items():
-        base_minor, tax_minor = bases[group], parts.get(account, 0)
-        if base_minor or tax_minor:
-            taxes.append(TaxTotal(*group, base_minor, tax_minor))
+    bases, groups = _bases(lines, net_minor), _groups(charge, lines)
+    amounts = Counter(dict.fromkeys([*groups.values(), *bases], 0))
+    for account, group in groups.items():
+        amounts[group] += parts.get(account, 0)
+    taxes = [
+        TaxTotal(*group, bases[group], minor)
+        for group, minor in amounts.items()
+        if bases[group] or minor
+    ]
     return Content(
         _refund_lines(charge, lines, refund_lines, amount_minor),
         net_minor,
@@ -79,16 +82,14 @@ def _bases(lines: Iterable[ChargeLine], net_minor: int) -> Counter[TaxGroup]:
     return bases
 
 
-def _accounts(charge: Charge, lines: Iterable[ChargeLine]) -> dict[TaxGroup, str]:
-    """The account of each tax; of several with one account, the first has what was booked."""
-    accounts: dict[TaxGroup, str] = {}
+def _groups(charge: Charge, lines: Iterable[ChargeLine]) -> dict[str, TaxGroup]:
+    """By account, the tax that is booked there; the first, if people tell several apart."""
+    groups: dict[str, TaxGroup] = {}
     for line in lines:
         for tax in line.taxes:
             account = tax_account(charge.region_code, tax.tax_rate, tax.rate_ppm)
-            if account in accounts.values():
-                account = accounts.get(_group(tax), "")
-            accounts.setdefault(_group(tax), account)
-    return accounts
+            groups.setdefault(account, _group(tax))
+    return groups
 
 
 def _refund_lines(

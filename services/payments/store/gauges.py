@@ -65,6 +65,9 @@ GAUGE_QUERIES = (
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
                        SELECT min(due_time) FROM first_due WHERE kind = 'webhook'
                    )), 0), 0) AS webhook_age,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'document'
+                   )), 0), 0) AS document_age,
                    (SELECT count(*) FROM (
                        SELECT FROM webhook_events WHERE state = 'UNKNOWN_OBJECT' LIMIT :limit
                    ) AS counted) AS webhooks_unknown,
@@ -121,6 +124,9 @@ GAUGE_QUERIES = (
             ),
             "webhook_age": Gauge(
                 "recurring.webhooks.oldest.age", "s", "Age of the oldest webhook not yet handled"
+            ),
+            "document_age": Gauge(
+                "recurring.documents.oldest.age", "s", "Age of the oldest document not yet issued"
             ),
             "webhooks_unknown": Gauge(
                 "recurring.webhooks.unknown_objects",

@@ -1,17 +1,24 @@
-"""The process that renders documents: it may take its time, and no charge waits for it."""
+"""The processes that render documents: they may take their time, and no charge waits for it."""
 
 import asyncio
 import base64
 import json
+import logging
+import os
 import struct
 import sys
-from asyncio.subprocess import PIPE, Process
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from subprocess import PIPE, Popen
+from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import grpc
 
 from services.runtime.errors import Problem
+
+log = logging.getLogger(__name__)
 
 WORKER = "services.payments.clients.rendering.worker"
 # A page takes hundredths of a second; the first one also has the fonts read.
@@ -19,16 +26,31 @@ RENDER_TIMEOUT_SECONDS = 20.0
 FILE_MAX_BYTES = 2 * 1024**2
 # Calls that wait for their turn; more are asked to come again.
 WAITING_MAX = 64
+# Each takes 100 MB.
+PROCESSES_MAX = 8
+# What a process needs to begin; it is shown no secret of the service.
+_ENVIRONMENT = (
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONUTF8",
+    "PYTHONTZPATH",
+)
 # A length, before each request and each answer.
 LENGTH = struct.Struct(">I")
 
 
 class DocumentRenderer:
-    """Renders one document at a time, in a process that begins with the first and ends with this."""
+    """Renders a document in each process at a time; they begin with the first and end with this."""
 
-    def __init__(self) -> None:
-        self._process: Process | None = None
-        self._turn = asyncio.Lock()
+    def __init__(self, processes: int = 1) -> None:
+        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._workers = [_Worker() for _ in range(processes)]
+        for worker in self._workers:
+            self._idle.put_nowait(worker)
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="documents")
         self._waiting = 0
 
     async def __aenter__(self) -> Self:
@@ -40,7 +62,9 @@ class DocumentRenderer:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        await self._end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
 
     async def render(
         self, stored: bytes, sha256: str, file_format: str, language_code: str, logo: bytes
@@ -62,39 +86,77 @@ class DocumentRenderer:
         ).encode()
         self._waiting += 1
         try:
-            async with self._turn, asyncio.timeout(RENDER_TIMEOUT_SECONDS):
-                return await self._ask(request)
+            async with asyncio.timeout(RENDER_TIMEOUT_SECONDS):
+                return await self._by_an_idle_one(request)
         except (TimeoutError, OSError, EOFError) as error:
+            log.warning("a document was not rendered: %r", error)
             raise _unavailable("the document could not be rendered; try again") from error
         finally:
             self._waiting -= 1
 
-    async def _ask(self, request: bytes) -> bytes:
-        """The answer to a request. What breaks off has the process end: its pipe is out of step."""
+    async def _by_an_idle_one(self, request: bytes) -> bytes:
+        # The last one that was busy is the first to be again: others may never have to begin.
+        worker = await self._idle.get()
         try:
-            process = await self._running()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, worker.ask, request)
+        except BaseException:
+            # What breaks off leaves the pipe out of step; and it has the thread end that waits.
+            worker.end()
+            raise
+        finally:
+            self._idle.put_nowait(worker)
+
+
+class _Worker:
+    """A process that renders, once it is asked to. It is asked in a thread, which waits for it.
+
+    The loop does not start it: a fork of its process would copy what other threads are about to do.
+    """
+
+    def __init__(self) -> None:
+        self._process: Popen[bytes] | None = None
+        # Whoever broke off may have left a thread behind that has not noticed yet.
+        self._turn = Lock()
+
+    def ask(self, request: bytes) -> bytes:
+        """The answer to a request. Raises OSError or EOFError if the process ended meanwhile."""
+        with self._turn:
+            process = self._running()
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
             process.stdin.write(LENGTH.pack(len(request)) + request)
-            await process.stdin.drain()
-            (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-            return await process.stdout.readexactly(length)
-        except BaseException:
-            await self._end()
-            raise
+            process.stdin.flush()
+            (length,) = LENGTH.unpack(_read(process.stdout, LENGTH.size))
+            return _read(process.stdout, length)
 
-    async def _running(self) -> Process:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", WORKER, stdin=PIPE, stdout=PIPE
+    def _running(self) -> "Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            self.end()
+            environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            self._process = Popen(  # noqa: S603 - ours
+                [sys.executable, "-m", WORKER], stdin=PIPE, stdout=PIPE, env=environment
             )
         return self._process
 
-    async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
+    def end(self) -> None:
+        """End the process, if there is one."""
+        process = self._process
+        if process is None:
             return
         process.kill()
-        await asyncio.shield(process.wait())
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            # What was not sent to it is not sent any more.
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _read(pipe: IO[bytes], length: int) -> bytes:
+    content = pipe.read(length)
+    if len(content) < length:
+        raise EOFError("the process that renders has ended")
+    return content
 
 
 def _unavailable(message: str) -> Problem:
