@@ -1,10 +1,10 @@
 """Mandates: what customers have agreed to be charged."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, field_mask_pb2
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
@@ -29,6 +29,34 @@ MandateArgument = Annotated[
     str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
 ]
 
+PeriodCeilingOption = Annotated[
+    money_pb2.Money | None,
+    typer.Option(parser=parse_money, metavar="AMOUNT", help="The most in a period."),
+]
+PeriodDaysOption = Annotated[
+    int, typer.Option(metavar="DAYS", help="Any so many days. Default: a calendar month.")
+]
+ZoneOption = Annotated[
+    str,
+    typer.Option(metavar="ZONE", help="Where the period's days and months are. Default: UTC."),
+]
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="The only standing orders that it is for; repeatable."),
+]
+LeadOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=parse_duration, metavar="TIME", help='How early notices come: "5d", "72h".'
+    ),
+]
+ValidUntilOption = Annotated[
+    datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
+]
+AcceptedOption = Annotated[
+    datetime | None,
+    typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
+]
 SourceOption = Annotated[str, typer.Option(help="How the consent was given.")]
 ChannelOption = Annotated[
     pb.Mandate.Channel.ValueType, one_of(pb.Mandate.Channel, "Where they agreed.")
@@ -67,6 +95,7 @@ MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
     "for": lambda it: ", ".join(map(last_id, it.standing_orders)) or "everything",
     "notice before": lambda it: format_duration(it.lead) if it.HasField("lead") else "",
     "region": lambda it: it.region_code,
+    "amended": lambda it: ", ".join(map(describe_amendment, it.amendments)),
     "created": lambda it: format_timestamp(it.create_time),
 }
 
@@ -77,6 +106,23 @@ def describe_period(ceiling: pb.PeriodCeiling) -> str:
         return ""
     days = ceiling.rolling_days
     return f"{format_money(ceiling.amount)} in {f'{days} days' if days else 'a month'}"
+
+
+def describe_amendment(amendment: pb.MandateAmendment) -> str:
+    """When a mandate was changed, what was agreed to until then, and whether the customer consented."""
+    former = amendment.former_terms
+    terms = [
+        format_money(former.charge_ceiling),
+        describe_period(former.period_ceiling),
+        f"until {format_timestamp(former.valid_until_time)}"
+        if former.valid_until_time.seconds
+        else "",
+        ", ".join(map(last_id, former.standing_orders)),
+        f"{format_duration(former.lead)} before" if former.HasField("lead") else "",
+    ]
+    consented = " with consent" if amendment.HasField("evidence") else ""
+    shown = "; ".join(filter(None, terms))
+    return f"{format_timestamp(amendment.amend_time)}{consented} (before: {shown})"
 
 
 def _period_ceiling(amount: money_pb2.Money | None, rolling_days: int) -> pb.PeriodCeiling | None:
@@ -120,34 +166,13 @@ async def create_mandate(
             help="The only payment method to charge. Default: the customer's default and fallbacks.",
         ),
     ] = "",
-    period_ceiling: Annotated[
-        money_pb2.Money | None,
-        typer.Option(parser=parse_money, metavar="AMOUNT", help="The most in a period."),
-    ] = None,
-    period_days: Annotated[
-        int, typer.Option(metavar="DAYS", help="Any so many days. Default: a calendar month.")
-    ] = 0,
-    time_zone: Annotated[
-        str,
-        typer.Option(metavar="ZONE", help="Where the period's days and months are. Default: UTC."),
-    ] = "",
-    standing_order: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="The only standing orders that it is for; repeatable."),
-    ] = None,
-    lead: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=parse_duration, metavar="TIME", help='How early notices come: "5d", "72h".'
-        ),
-    ] = None,
-    valid_until: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
-    ] = None,
-    accepted: Annotated[
-        datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
-    ] = None,
+    period_ceiling: PeriodCeilingOption = None,
+    period_days: PeriodDaysOption = 0,
+    time_zone: ZoneOption = "",
+    standing_order: ScopeOption = None,
+    lead: LeadOption = None,
+    valid_until: ValidUntilOption = None,
+    accepted: AcceptedOption = None,
     source: SourceOption = "command line",
     channel: ChannelOption = pb.Mandate.CHANNEL_UNSPECIFIED,
     text_version: VersionOption = "",
@@ -196,10 +221,7 @@ async def confirm_mandate(
     session: Session,
     mandate: MandateArgument,
     text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
-    accepted: Annotated[
-        datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
-    ] = None,
+    accepted: AcceptedOption = None,
     source: SourceOption = "command line",
     channel: ChannelOption = pb.Mandate.CHANNEL_UNSPECIFIED,
     text_version: VersionOption = "",
@@ -211,6 +233,49 @@ async def confirm_mandate(
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.ConfirmMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
+@command(mandates, "amend")
+async def amend_mandate(
+    session: Session,
+    mandate: MandateArgument,
+    ceiling: Annotated[money_pb2.Money | None, Amount] = None,
+    period_ceiling: PeriodCeilingOption = None,
+    period_days: PeriodDaysOption = 0,
+    time_zone: ZoneOption = "",
+    standing_order: ScopeOption = None,
+    lead: LeadOption = None,
+    valid_until: ValidUntilOption = None,
+    text: Annotated[
+        str, typer.Option(help="The exact text that they agreed to; needed to allow more.")
+    ] = "",
+    accepted: AcceptedOption = None,
+    source: SourceOption = "command line",
+    channel: ChannelOption = pb.Mandate.CHANNEL_UNSPECIFIED,
+    text_version: VersionOption = "",
+) -> None:
+    """Change what a customer has agreed to."""
+    given = {
+        "charge_ceiling": ceiling,
+        "period_ceiling": _period_ceiling(period_ceiling, period_days),
+        "time_zone": time_zone or None,
+        "standing_orders": standing_order
+        and [session.name(STANDING_ORDER, it) for it in standing_order],
+        "lead": lead and duration_pb2.Duration(seconds=int(lead.total_seconds())),
+        "valid_until_time": to_timestamp(valid_until),
+    }
+    terms: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    evidence = None
+    if text:
+        evidence = await _evidence(session, text, accepted, source, channel, text_version)
+    request = pb.AmendMandateRequest(
+        name=session.name(MANDATE, mandate),
+        terms=pb.MandateTerms(**terms),
+        update_mask=field_mask_pb2.FieldMask(paths=list(terms)),
+        evidence=evidence,
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.AmendMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(mandates, "pause")

@@ -34,16 +34,23 @@ CHARGE_CEILING = Clause(
     "No automatic charge is above the ceiling that its mandate sets for one charge.",
 )
 
-# Each attempt with every notice that was delivered before, and its mandate.
+# Each attempt with every notice that was delivered before, and its mandate by the terms of then.
 _ATTEMPTS = """
     , attempted AS (
         SELECT attempts.merchant, attempts.customer, attempts.charge, attempts.charge_name, number,
                attempts.amount_minor, attempts.currency, start_time, attempts.billing_mode,
                evidence.notice, deliver_time, evidence.amount_minor AS notice_minor,
                evidence.currency AS notice_currency, charge_not_before_time,
-               evidence.billing_mode AS notice_mode, mandates.name AS found, charge_ceiling_minor,
-               mandates.currency AS mandate_currency, valid_from_time, valid_until_time, is_pending,
-               lead_seconds, standing_orders,
+               evidence.billing_mode AS notice_mode, mandates.name AS found,
+               mandates.currency AS mandate_currency, valid_from_time, is_pending,
+               CASE WHEN former.version IS NULL THEN mandates.charge_ceiling_minor
+                    ELSE former.charge_ceiling_minor END AS charge_ceiling_minor,
+               CASE WHEN former.version IS NULL THEN mandates.valid_until_time
+                    ELSE former.valid_until_time END AS valid_until_time,
+               CASE WHEN former.version IS NULL THEN mandates.lead_seconds
+                    ELSE former.lead_seconds END AS lead_seconds,
+               CASE WHEN former.version IS NULL THEN mandates.standing_orders
+                    ELSE former.standing_orders END AS standing_orders,
                least(revoke_time, pause_time, lapse_time) AS stop_time
         FROM audit_v1.attempts
         LEFT JOIN audit_v1.notice_evidence AS evidence
@@ -52,6 +59,10 @@ _ATTEMPTS = """
         LEFT JOIN audit_v1.mandates
           ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
           AND mandates.mandate = attempts.mandate
+        LEFT JOIN audit_v1.mandate_amendments AS former
+          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
+          AND former.mandate = attempts.mandate AND former.from_version <= attempts.mandate_version
+          AND former.version > attempts.mandate_version
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND UNSETTLED(start_time)
           AND $1 IN ('', attempts.merchant))
 """
@@ -137,38 +148,55 @@ PERIOD_CEILING = LocalClause(
     "The automatic charges of a month, or of so many days, keep within the ceiling of their mandate.",
     ("payments",),
     CHECKED,
-    # A month counts as a whole while a day of it is not settled; of days, those before count with each
-    # that is not. Both are of the mandate's zone.
+    # Each attempt with those before it, by what was agreed to then. A month is read as a whole while a
+    # day of it is not settled.
     """
-    , counted AS (
+    , attempted AS (
         SELECT attempts.merchant, attempts.customer, attempts.mandate, mandates.name, attempts.currency,
-               attempts.amount_minor, start_time, (start_time AT TIME ZONE time_zone)::date AS day,
-               time_zone, period_days, period_ceiling_minor
-        FROM audit_v1.attempts JOIN audit_v1.mandates USING (merchant, customer, mandate)
+               attempts.amount_minor, start_time,
+               CASE WHEN former.version IS NULL THEN mandates.time_zone ELSE former.time_zone
+                    END AS time_zone,
+               CASE WHEN former.version IS NULL THEN mandates.period_days ELSE former.period_days
+                    END AS period_days,
+               CASE WHEN former.version IS NULL THEN mandates.period_ceiling_minor
+                    ELSE former.period_ceiling_minor END AS period_ceiling_minor
+        FROM audit_v1.attempts
+        JOIN audit_v1.mandates
+          ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
+          AND mandates.mandate = attempts.mandate
+        LEFT JOIN audit_v1.mandate_amendments AS former
+          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
+          AND former.mandate = attempts.mandate AND former.from_version <= attempts.mandate_version
+          AND former.version > attempts.mandate_version
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
-          AND period_ceiling_minor IS NOT NULL
-          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant))
-    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', name,
-                            sum(amount_minor), currency, min(start_time), period_ceiling_minor) AS what
-    FROM counted WHERE period_days IS NULL
-    GROUP BY merchant, customer, mandate, name, currency, period_ceiling_minor,
-             date_trunc('month', day::timestamp)
-    HAVING sum(amount_minor) > period_ceiling_minor
+          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', attempts.merchant)),
+    counted AS (
+        SELECT *, (start_time AT TIME ZONE time_zone)::date AS day FROM attempted
+        WHERE period_ceiling_minor IS NOT NULL)
+    SELECT DISTINCT ON (merchant, customer, mandate, currency, month)
+           merchant, format('%s paid %s %s in the month until %s, its ceiling is %s', name, taken_minor,
+                            currency, start_time, period_ceiling_minor) AS what
+    FROM (
+        SELECT *, date_trunc('month', day::timestamp) AS month,
+               sum(amount_minor) OVER (
+                   PARTITION BY merchant, customer, mandate, currency, time_zone,
+                                date_trunc('month', day::timestamp)
+                   ORDER BY start_time) AS taken_minor
+        FROM counted WHERE period_days IS NULL) AS monthly
+    WHERE taken_minor > period_ceiling_minor
     UNION ALL
     SELECT merchant, format('%s paid %s %s in the %s days until %s, its ceiling is %s', name,
-                            taken_minor, currency, period_days, day, period_ceiling_minor)
-    FROM (
-        SELECT DISTINCT merchant, customer, mandate, name, currency, day, time_zone, period_days,
-               period_ceiling_minor
-        FROM counted WHERE period_days IS NOT NULL) AS last
+                            taken_minor, currency, period_days, start_time, period_ceiling_minor)
+    FROM counted
     CROSS JOIN LATERAL (
-        SELECT sum(amount_minor) AS taken_minor FROM audit_v1.attempts
-        WHERE attempts.customer = last.customer AND attempts.merchant = last.merchant
-          AND attempts.mandate = last.mandate AND attempts.currency = last.currency
-          AND state NOT IN ('DECLINED', 'NOT_MADE')
-          AND (start_time AT TIME ZONE time_zone)::date BETWEEN day - period_days + 1 AND day
+        SELECT sum(earlier.amount_minor) AS taken_minor FROM audit_v1.attempts AS earlier
+        WHERE earlier.customer = counted.customer AND earlier.merchant = counted.merchant
+          AND earlier.mandate = counted.mandate AND earlier.currency = counted.currency
+          AND earlier.state NOT IN ('DECLINED', 'NOT_MADE')
+          AND earlier.start_time <= counted.start_time
+          AND (earlier.start_time AT TIME ZONE time_zone)::date > day - period_days
         OFFSET 0) AS taken
-    WHERE taken_minor > period_ceiling_minor
+    WHERE period_days IS NOT NULL AND taken_minor > period_ceiling_minor
     """,
     SETTLED_BY,
 )

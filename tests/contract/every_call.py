@@ -457,6 +457,15 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
             "ConfirmMandate",
             payments_pb2.ConfirmMandateRequest(name=mandate, evidence=evidence),
         ),
+        (
+            "AmendMandate",
+            payments_pb2.AmendMandateRequest(
+                name=mandate,
+                terms=payments_pb2.MandateTerms(charge_ceiling=consent.charge_ceiling),
+                update_mask=field_mask_pb2.FieldMask(paths=["charge_ceiling"]),
+                evidence=evidence,
+            ),
+        ),
         ("PauseMandate", payments_pb2.PauseMandateRequest(name=mandate)),
         ("ResumeMandate", payments_pb2.ResumeMandateRequest(name=mandate)),
         ("RevokeMandate", payments_pb2.RevokeMandateRequest(name=mandate)),

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -318,6 +319,14 @@ async def test_a_stale_etag_of_a_mandate(ann: Customer) -> None:
     confirm = payments_pb2.ConfirmMandateRequest(
         name=name, etag=etag, evidence=made.evidence, request_id=new_id()
     )
+    amend = payments_pb2.AmendMandateRequest(
+        name=name,
+        etag=etag,
+        terms=payments_pb2.MandateTerms(time_zone="Europe/Berlin"),
+        update_mask=field_mask_pb2.FieldMask(paths=["time_zone"]),
+        request_id=new_id(),
+    )
+    assert await why(stub.AmendMandate(amend)) == STALE
     assert await why(stub.PauseMandate(pause)) == STALE
     assert await why(stub.ResumeMandate(resume)) == STALE
     assert await why(stub.ConfirmMandate(confirm)) == STALE

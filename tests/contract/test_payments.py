@@ -449,6 +449,34 @@ async def test_a_code_is_wrong_expires_and_is_not_sent_for_ever(suite: Suite) ->
     assert 0 < refusal.retry_seconds < 50 * 60
 
 
+async def test_what_widens_a_mandate_needs_a_new_consent(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    call = calls_of(ann)["payments.AmendMandate"]
+    ceilings = {"charge_ceiling": "charge_ceiling", "period_ceiling": "period_ceiling.amount"}
+    call.request.terms.charge_ceiling.CopyFrom(to_money(49, "EUR"))
+    call.request.terms.period_ceiling.amount.CopyFrom(to_money(49, "EUR"))
+    call.request.update_mask.paths[:] = list(ceilings)
+    refusal = await refused(call.make(ann.shop, request_id=new_id()))
+    assert refusal.fields == {f"terms.{it}": "AMOUNT_NOT_CHARGEABLE" for it in ceilings.values()}
+    call.request.update_mask.paths[:] = ["charge_ceiling"]
+    call.request.terms.charge_ceiling.CopyFrom(to_money(200_000, "USD"))
+    refusal = await refused(call.make(ann.shop, request_id=new_id()))
+    assert refusal.reason == "CURRENCY_MISMATCH"
+    call.request.terms.charge_ceiling.CopyFrom(to_money(200_000, "EUR"))
+    amended = await call.make(ann.shop, request_id=new_id())
+    assert amended.charge_ceiling == to_money(200_000, "EUR")
+    call.request.ClearField("evidence")
+    call.request.terms.charge_ceiling.CopyFrom(to_money(300_000, "EUR"))
+    refusal = await refused(call.make(ann.shop, request_id=new_id()))
+    assert refusal.reason == "CONSENT_REQUIRED"
+    call.request.terms.charge_ceiling.CopyFrom(to_money(100, "EUR"))
+    await call.make(ann.shop, request_id=new_id())
+    found = await calls_of(ann)["payments.GetMandate"].make(ann.shop)
+    narrowed, widened = found.amendments
+    assert (narrowed.HasField("evidence"), widened.evidence.text) == (False, "Yes.")
+    assert narrowed.former_terms.charge_ceiling == to_money(200_000, "EUR")
+
+
 async def test_notices_come_as_early_as_the_mandate_promises(suite: Suite) -> None:
     ann = await new_customer(suite)
     lead = duration_pb2.Duration(seconds=10 * 24 * 60 * 60)

@@ -119,6 +119,7 @@ NOT_FOUND = {
     "payments.CreateMandate": "PAYMENT_METHOD_NOT_FOUND",
     "payments.GetMandate": "MANDATE_NOT_FOUND",
     "payments.ConfirmMandate": "MANDATE_NOT_FOUND",
+    "payments.AmendMandate": "MANDATE_NOT_FOUND",
     "payments.PauseMandate": "MANDATE_NOT_FOUND",
     "payments.ResumeMandate": "MANDATE_NOT_FOUND",
     "payments.RevokeMandate": "MANDATE_NOT_FOUND",
@@ -257,7 +258,7 @@ async def test_consent_has_one_name_once(ann: Customer) -> None:
     assert resumed.state == payments_pb2.Mandate.ACTIVE
     revoked = await calls["payments.RevokeMandate"].make(ann.shop, request_id=new_id())
     assert revoked.state == payments_pb2.Mandate.REVOKED
-    late = ["payments.ConfirmMandate", "payments.PauseMandate", "payments.ResumeMandate"]
+    late = [f"payments.{verb}Mandate" for verb in ("Confirm", "Amend", "Pause", "Resume")]
     refusals = await whys(ann, [calls[call] for call in late])
     assert refusals == dict.fromkeys(late, "MANDATE_STATE")
 

@@ -120,6 +120,7 @@ OPTIONAL_NAMES = {
     "scheduler.ListPriceProtections customer": "{name}/customers/ann",
     "scheduler.ListPriceProtections standing_order": "{name}/standingOrders/weekly",
     "scheduler.ListPriceProtections product": "{name}/products/tea",
+    "payments.AmendMandate terms.standing_orders": "{name}/standingOrders/weekly",
     "payments.CreateMandate mandate.standing_orders": "{name}/standingOrders/weekly",
     "payments.ListDisputes charge": "{name}/customers/ann/charges/weekly-1",
     "payments.ListDocuments customer": "{name}/customers/ann",

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.api.requests import read_method_of
-from services.payments.application.mandates import MandateCheck, PlannedCharges
+from services.payments.application.mandates import MandateCheck, PlannedCharges, WantedTerms
 from services.payments.clients.charge_rules import read_charge_rules
 from services.payments.domain.consent import UTC_ZONE, Mandate
 from services.payments.domain.keys import MandateId, MandateKey, MerchantId
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
 from services.payments.names import CUSTOMER, MANDATE, STANDING_ORDER
-from services.payments.store.encrypted import evidence_aad
+from services.payments.store.encrypted import amendment_aad, evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
@@ -22,6 +23,10 @@ from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import read_money, read_timestamp
 from services.runtime.rpc.names import read_name
 from services.runtime.time_zones import is_time_zone
+
+_AMENDABLE = (
+    "charge_ceiling", "period_ceiling", "time_zone", "valid_until_time", "standing_orders", "lead",
+)  # fmt: skip
 
 
 def read_new_mandate(
@@ -43,16 +48,16 @@ def read_new_mandate(
         met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
     )
     _require_chargeable(violations, "mandate.charge_ceiling", ceiling)
-    period_ceiling_minor, period_days = _read_period_ceiling(violations, wanted, ceiling)
-    time_zone = wanted.time_zone or UTC_ZONE
+    period_ceiling, period_days = _read_period_ceiling(violations, "mandate", wanted)
     violations.require(
-        "mandate.time_zone",
-        "must be a time zone, such as Europe/Berlin",
-        met=is_time_zone(time_zone),
+        "mandate.period_ceiling.amount.currency_code",
+        "must be the currency of charge_ceiling",
+        met=period_ceiling is None or period_ceiling.currency == ceiling.currency,
     )
+    time_zone = _read_time_zone(violations, "mandate", wanted)
     valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
-    scope = _read_scope(violations, wanted.standing_orders, key.merchant)
-    lead_seconds = _read_lead(violations, wanted)
+    scope = _read_scope(violations, "mandate", wanted, key.merchant)
+    lead_seconds = _read_lead(violations, "mandate", wanted)
     pending = wanted.await_confirmation
     violations.require(
         "mandate.evidence",
@@ -61,13 +66,15 @@ def read_new_mandate(
     )
     evidence = b""
     if not pending:
-        evidence = _read_evidence(violations, "mandate.evidence", wanted.evidence, key, keyring)
+        evidence = _read_evidence(
+            violations, "mandate.evidence", wanted.evidence, evidence_aad(key), keyring
+        )
     violations.check()
     return Mandate(
         *key,
         payment_method=method.payment_method if method else None,
         charge_ceiling_minor=ceiling.amount_minor,
-        period_ceiling_minor=period_ceiling_minor,
+        period_ceiling_minor=period_ceiling.amount_minor if period_ceiling else None,
         currency=ceiling.currency,
         valid_from_time=valid_from_time,
         valid_until_time=valid_until_time,
@@ -87,16 +94,62 @@ def read_consent(
     """The mandate that a customer consents to, and the evidence, encrypted. Raises like `read_name`."""
     key = read_name(MANDATE, request.name)
     violations = Violations()
-    evidence = _read_evidence(violations, "evidence", request.evidence, key, keyring)
+    evidence = _read_evidence(violations, "evidence", request.evidence, evidence_aad(key), keyring)
     violations.check()
     return key, evidence
+
+
+def read_amendment(
+    request: payments_pb2.AmendMandateRequest, keyring: Keyring
+) -> tuple[WantedTerms, bytes]:
+    """What of a mandate is to be changed, and the evidence, encrypted. Raises like `read_name`."""
+    key = read_name(MANDATE, request.name)
+    violations = Violations()
+    wanted, paths = request.terms, set(request.update_mask.paths)
+    violations.require(
+        "update_mask",
+        f"must name some of {', '.join(_AMENDABLE)}, and nothing else",
+        met=bool(paths) and paths <= set(_AMENDABLE),
+    )
+    violations.check()
+    terms: dict[str, Any] = {}
+    ceilings: list[Money] = []
+    if "charge_ceiling" in paths:
+        ceiling = read_money(violations, "terms.charge_ceiling", wanted.charge_ceiling)
+        _require_chargeable(violations, "terms.charge_ceiling", ceiling)
+        ceilings.append(ceiling)
+        terms["charge_ceiling_minor"] = ceiling.amount_minor
+    if "period_ceiling" in paths:
+        period_ceiling, terms["period_days"] = _read_period_ceiling(violations, "terms", wanted)
+        ceilings += [period_ceiling] if period_ceiling else []
+        terms["period_ceiling_minor"] = period_ceiling.amount_minor if period_ceiling else None
+    if "time_zone" in paths:
+        terms["time_zone"] = _read_time_zone(violations, "terms", wanted)
+    if "valid_until_time" in paths:
+        terms["valid_until_time"] = _read_end(violations, wanted)
+    if "standing_orders" in paths:
+        terms["standing_orders"] = _read_scope(violations, "terms", wanted, key.merchant)
+    if "lead" in paths:
+        terms["lead_seconds"] = _read_lead(violations, "terms", wanted)
+    evidence = b""
+    if request.HasField("evidence"):
+        aad = amendment_aad(key)
+        evidence = _read_evidence(violations, "evidence", request.evidence, aad, keyring)
+    violations.check()
+    return WantedTerms(key, terms, frozenset(money.currency for money in ceilings)), evidence
+
+
+def _read_end(violations: Violations, wanted: payments_pb2.MandateTerms) -> datetime | None:
+    if not wanted.HasField("valid_until_time"):
+        return None
+    return read_timestamp(violations, "terms.valid_until_time", wanted.valid_until_time)
 
 
 def _read_evidence(
     violations: Violations,
     field: str,
     evidence: payments_pb2.Mandate.Evidence,
-    key: MandateKey,
+    aad: tuple[str, ...],
     keyring: Keyring,
 ) -> bytes:
     read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
@@ -108,20 +161,25 @@ def _read_evidence(
         "must be the SHA-256 of the text",
         met=evidence.text_sha256 in {"", kept.text_sha256},
     )
-    return keyring.encrypt(kept.SerializeToString(deterministic=True), *evidence_aad(key))
+    return keyring.encrypt(kept.SerializeToString(deterministic=True), *aad)
 
 
 def _read_scope(
-    violations: Violations, standing_orders: Sequence[str], merchant: MerchantId
+    violations: Violations,
+    field: str,
+    wanted: payments_pb2.Mandate | payments_pb2.MandateTerms,
+    merchant: MerchantId,
 ) -> tuple[str, ...]:
     """Ids of the standing orders of the merchant that a mandate is for, in their order."""
-    for index, name in enumerate(standing_orders):
-        require_within(violations, f"mandate.standing_orders[{index}]", name, merchant)
-    return tuple(sorted(STANDING_ORDER.parse(name)[1] for name in standing_orders))
+    for index, name in enumerate(wanted.standing_orders):
+        require_within(violations, f"{field}.standing_orders[{index}]", name, merchant)
+    return tuple(sorted(STANDING_ORDER.parse(name)[1] for name in wanted.standing_orders))
 
 
-def _read_lead(violations: Violations, wanted: payments_pb2.Mandate) -> int:
-    violations.require("mandate.lead", "must be whole seconds", met=not wanted.lead.nanos)
+def _read_lead(
+    violations: Violations, field: str, wanted: payments_pb2.Mandate | payments_pb2.MandateTerms
+) -> int:
+    violations.require(f"{field}.lead", "must be whole seconds", met=not wanted.lead.nanos)
     return wanted.lead.seconds
 
 
@@ -137,20 +195,24 @@ def _require_chargeable(violations: Violations, field: str, ceiling: Money) -> N
 
 
 def _read_period_ceiling(
-    violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
-) -> tuple[int | None, int | None]:
+    violations: Violations, field: str, wanted: payments_pb2.Mandate | payments_pb2.MandateTerms
+) -> tuple[Money | None, int | None]:
     """The ceiling of the period, if there is one, and its days; None: it is a month."""
     if not wanted.HasField("period_ceiling"):
         return None, None
-    field, message = "mandate.period_ceiling.amount", wanted.period_ceiling
+    message, field = wanted.period_ceiling, f"{field}.period_ceiling.amount"
     ceiling = read_money(violations, field, message.amount)
-    violations.require(
-        f"{field}.currency_code",
-        "must be the currency of charge_ceiling",
-        met=ceiling.currency == charge_ceiling.currency,
-    )
     _require_chargeable(violations, field, ceiling)
-    return ceiling.amount_minor, message.rolling_days or None
+    return ceiling, message.rolling_days or None
+
+
+def _read_time_zone(
+    violations: Violations, field: str, wanted: payments_pb2.Mandate | payments_pb2.MandateTerms
+) -> str:
+    name = wanted.time_zone or UTC_ZONE
+    rule = "must be a time zone, such as Europe/Berlin"
+    violations.require(f"{field}.time_zone", rule, met=is_time_zone(name))
+    return name
 
 
 def _read_validity(

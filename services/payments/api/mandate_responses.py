@@ -9,17 +9,20 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import CheckedMandate
 from services.payments.clients.charge_rules import scheme_value
+from services.payments.domain.amendments import Amendment, Terms, terms_of
 from services.payments.domain.consent import Mandate, RefusalReason
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.verdicts import RESENDING, Verdict, causes
 from services.payments.names import STANDING_ORDER
 from services.payments.publishers import rule_messages
-from services.payments.store.encrypted import evidence_aad
+from services.payments.store.encrypted import amendment_aad, evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
 
 
-def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> payments_pb2.Mandate:
+def mandate_message(
+    keyring: Keyring, now: datetime, mandate: Mandate, amendments: Iterable[Amendment] = ()
+) -> payments_pb2.Mandate:
     """A mandate as it stands at an instant, its evidence opened."""
     message = payments_pb2.Mandate(
         name=mandate.key.name,
@@ -34,25 +37,59 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
         pause_time=optional_timestamp(mandate.pause_time),
         lapse_time=optional_timestamp(mandate.lapse_time),
         time_zone=mandate.time_zone,
-        standing_orders=[
-            STANDING_ORDER.format(mandate.merchant, standing_order)
-            for standing_order in mandate.standing_orders
-        ],
+        standing_orders=_standing_orders(mandate.merchant, mandate.standing_orders),
         lead=_duration(mandate.lead_seconds),
     )
     if mandate.pause_reason is not None:
         message.pause_reason = payments_pb2.Mandate.PauseReason.Value(mandate.pause_reason)
     if mandate.evidence:
-        opened = keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key))
-        message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))
+        message.evidence.CopyFrom(_evidence(keyring, mandate.evidence, evidence_aad(mandate.key)))
     if mandate.period_ceiling_minor is not None:
-        message.period_ceiling.CopyFrom(
-            payments_pb2.PeriodCeiling(
-                amount=to_money(mandate.period_ceiling_minor, mandate.currency),
-                rolling_days=mandate.period_days or 0,
-            )
-        )
+        message.period_ceiling.CopyFrom(_period_ceiling(terms_of(mandate), mandate.currency))
+    message.amendments.extend(
+        _amendment_message(keyring, mandate, amendment) for amendment in amendments
+    )
     return message
+
+
+def _amendment_message(
+    keyring: Keyring, mandate: Mandate, amendment: Amendment
+) -> payments_pb2.MandateAmendment:
+    terms, currency = terms_of(amendment), mandate.currency
+    message = payments_pb2.MandateAmendment(
+        amend_time=to_timestamp(amendment.amend_time),
+        former_terms=payments_pb2.MandateTerms(
+            charge_ceiling=to_money(terms.charge_ceiling_minor, currency),
+            time_zone=terms.time_zone,
+            valid_until_time=optional_timestamp(terms.valid_until_time),
+            standing_orders=_standing_orders(mandate.merchant, terms.standing_orders),
+            lead=_duration(terms.lead_seconds),
+        ),
+        mandate_etag=etag(amendment.version),
+    )
+    if terms.period_ceiling_minor is not None:
+        message.former_terms.period_ceiling.CopyFrom(_period_ceiling(terms, currency))
+    if amendment.evidence:
+        aad = amendment_aad(mandate.key)
+        message.evidence.CopyFrom(_evidence(keyring, amendment.evidence, aad))
+    return message
+
+
+def _evidence(
+    keyring: Keyring, encrypted: bytes, aad: tuple[str, ...]
+) -> payments_pb2.Mandate.Evidence:
+    return payments_pb2.Mandate.Evidence.FromString(keyring.decrypt(encrypted, *aad))
+
+
+def _period_ceiling(terms: Terms, currency: str) -> payments_pb2.PeriodCeiling:
+    return payments_pb2.PeriodCeiling(
+        amount=to_money(terms.period_ceiling_minor or 0, currency),
+        rolling_days=terms.period_days or 0,
+    )
+
+
+def _standing_orders(merchant: str, ids: Iterable[str]) -> list[str]:
+    return [STANDING_ORDER.format(merchant, standing_order) for standing_order in ids]
 
 
 def verdict_message(verdict: Verdict) -> payments_pb2.Verdict:

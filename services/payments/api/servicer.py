@@ -63,6 +63,7 @@ from services.payments.store import documents as document_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import ledger_periods as ledger_period_store
+from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store import provider_balance as provider_balance_store
@@ -92,6 +93,7 @@ ACCESS = {
     "GetMandate": Access(READ),
     "ListMandates": Access(READ),
     "ConfirmMandate": Access(WRITE),
+    "AmendMandate": Access(WRITE),
     "PauseMandate": Access(WRITE),
     "ResumeMandate": Access(WRITE),
     "RevokeMandate": Access(WRITE),
@@ -134,6 +136,8 @@ ACCESS = {
     "SimulateDunningPolicy": Access(READ),
     "ListAuditEntries": Access("audit:read"),
 }
+
+SHOWN_MAX_AMENDMENTS = 100
 
 
 class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
@@ -281,7 +285,11 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     ) -> payments_pb2.Mandate:
         key = read_name(MANDATE, request.name)
         async with self._database.read() as connection:
-            return self._mandate_message(await mandates.existing(connection, key))
+            mandate = await mandates.existing(connection, key)
+            amendments = await amendment_store.of_mandate(connection, key, SHOWN_MAX_AMENDMENTS)
+        return mandate_responses.mandate_message(
+            self._database.keyring, self._clock.now(), mandate, amendments
+        )
 
     async def ListMandates(
         self, request: payments_pb2.ListMandatesRequest, _context: object
@@ -300,6 +308,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         key, evidence = mandate_requests.read_consent(request, self._database.keyring)
         return await self._change_mandate(
             request, lambda tx, now: mandates.confirm(tx, key, evidence, request.etag, now)
+        )
+
+    async def AmendMandate(
+        self, request: payments_pb2.AmendMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        wanted, evidence = mandate_requests.read_amendment(request, self._database.keyring)
+        return await self._change_mandate(
+            request, lambda tx, now: mandates.amend(tx, wanted, evidence, request.etag, now)
         )
 
     async def PauseMandate(

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.payments.application import payment_methods
 from services.payments.clients.rule_packs import RulePacks
+from services.payments.domain.amendments import Amendment, Terms, terms_of, widened_fields
 from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.consent import (
     Mandate,
@@ -30,6 +31,7 @@ from services.payments.domain.transitions import MandateEvent, MandateState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
+from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection, Database
@@ -68,6 +70,16 @@ class CheckedMandate(NamedTuple):
     lead_seconds: int = 0
     # What of the amount the customer's credit would pay; None: nothing, or it is not covered.
     credit: Money | None = None
+
+
+class WantedTerms(NamedTuple):
+    """What is to become of a mandate's terms."""
+
+    key: MandateKey
+    # By the field of `Terms`.
+    terms: Mapping[str, Any]
+    # Of the ceilings that are given.
+    currencies: frozenset[str]
 
 
 # By mandate, what else is to be charged and has not been yet.
@@ -126,6 +138,52 @@ async def confirm(
     if not before.is_pending:
         return Applied(before, before=before)
     return await _saved(tx, before, replace(before, is_pending=False, evidence=evidence))
+
+
+async def amend(
+    tx: Connection, wanted: WantedTerms, evidence: bytes, wanted_etag: str, now: datetime
+) -> Applied[Mandate]:
+    """Change what a customer has agreed to; what widens it needs evidence of a new consent.
+
+    Raises as `_allowing`, FAILED_PRECONDITION CONSENT_REQUIRED or CURRENCY_MISMATCH, INVALID_ARGUMENT.
+    """
+    before = await _allowing(tx, wanted.key, wanted_etag, MandateEvent.AMEND, now)
+    former = terms_of(before)
+    terms = former._replace(**wanted.terms)
+    if terms == former:
+        return Applied(before, before=before)
+    if wanted.currencies - {before.currency}:
+        raise wrong_state("CURRENCY_MISMATCH", f"the mandate is in {before.currency}")
+    _check_validity(before, terms, now)
+    widened = widened_fields(former, terms)
+    if widened and not evidence:
+        names = ",".join(widened)
+        raise wrong_state(
+            "CONSENT_REQUIRED",
+            f"evidence must be set, since more is allowed: {names}",
+            fields=names,
+        )
+    after = await store.amend(tx, replace(before, **terms._asdict()))
+    amendment = Amendment(*before.key, after.version, now, evidence, **former._asdict())
+    await amendment_store.insert(tx, amendment)
+    return Applied(after, before=before)
+
+
+def _check_validity(before: Mandate, terms: Terms, now: datetime) -> None:
+    """Require a mandate to end later than it begins, and later than now."""
+    end = terms.valid_until_time
+    violations = Violations()
+    violations.require(
+        "terms.valid_until_time",
+        "must be later than valid_from_time, and not past",
+        met=end is None or end > max(before.valid_from_time, now),
+    )
+    violations.require(
+        "terms.period_ceiling",
+        "must be set where it has rolling_days",
+        met=terms.period_days is None or terms.period_ceiling_minor is not None,
+    )
+    violations.check()
 
 
 async def pause(

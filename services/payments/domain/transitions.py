@@ -82,6 +82,8 @@ class MandateEvent(StrEnum):
     """What happens to a mandate."""
 
     CONFIRM = "CONFIRM"
+    # Its terms are changed.
+    AMEND = "AMEND"
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     REVOKE = "REVOKE"
@@ -110,6 +112,8 @@ MANDATE = Transitions(
         (MandateState.PENDING, MandateEvent.CONFIRM): MandateState.ACTIVE,
         (MandateState.ACTIVE, MandateEvent.CONFIRM): MandateState.ACTIVE,
         (MandateState.PAUSED, MandateEvent.CONFIRM): MandateState.PAUSED,
+        (MandateState.ACTIVE, MandateEvent.AMEND): MandateState.ACTIVE,
+        (MandateState.PAUSED, MandateEvent.AMEND): MandateState.PAUSED,
         (MandateState.ACTIVE, MandateEvent.PAUSE): MandateState.PAUSED,
         (MandateState.PAUSED, MandateEvent.PAUSE): MandateState.PAUSED,
         (MandateState.PAUSED, MandateEvent.RESUME): MandateState.ACTIVE,

@@ -20,6 +20,11 @@ def evidence_aad(key: MandateKey) -> tuple[str, ...]:
     return "mandates", "evidence", *key
 
 
+def amendment_aad(key: MandateKey) -> tuple[str, ...]:
+    """What the encrypted evidence of a mandate's amendments is bound to."""
+    return "mandate_amendments", "evidence", *key
+
+
 def note_aad(key: RefundKey) -> tuple[str, ...]:
     """What the encrypted note of a refund is bound to."""
     return "refunds", "note", *key
@@ -43,9 +48,18 @@ def _table(
     return EncryptedTable(name, key, [EncryptedColumn(column, aad_of)])
 
 
+def _amendment_aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
+    return amendment_aad(MandateKey(row.merchant, row.customer, row.mandate))
+
+
 ENCRYPTED_TABLES = (
     _table("payment_methods", "provider_token", PaymentMethodKey, token_aad),
     _table("mandates", "evidence", MandateKey, evidence_aad),
+    EncryptedTable(
+        "mandate_amendments",
+        {"customer": "text", "merchant": "text", "mandate": "text", "version": "integer"},
+        [EncryptedColumn("evidence", _amendment_aad_of)],
+    ),
     _table("refunds", "note", RefundKey, note_aad),
     _table("disputes", "evidence", DisputeKey, dispute_evidence_aad),
 )

@@ -62,6 +62,15 @@ _ERASE_EVIDENCE = Command("""
           AND attempts.start_time > :disputable_since)
 """)
 
+_ERASE_EVIDENCE_OF_AMENDMENTS = Command("""
+    UPDATE mandate_amendments SET evidence = ''
+    FROM mandates
+    WHERE mandates.customer = :customer AND mandates.merchant = :merchant AND mandates.evidence = ''
+      AND mandate_amendments.customer = mandates.customer
+      AND mandate_amendments.merchant = mandates.merchant
+      AND mandate_amendments.mandate = mandates.mandate AND mandate_amendments.evidence <> ''
+""")
+
 _LAST_WITH_EVIDENCE: Query[datetime | None] = Query(
     """
     SELECT max(attempts.start_time) FROM attempts
@@ -108,6 +117,8 @@ async def erase(tx: Connection, customer: CustomerKey, disputable_since: datetim
     for statement in _ERASE:
         await statement.run(tx, **customer._asdict())
     await _ERASE_EVIDENCE.run(tx, **customer._asdict(), disputable_since=disputable_since)
+    # That of its amendments is kept as long as that of the mandate.
+    await _ERASE_EVIDENCE_OF_AMENDMENTS.run(tx, **customer._asdict())
 
 
 async def last_with_evidence(tx: Connection, customer: CustomerKey) -> datetime | None:

@@ -134,6 +134,25 @@ _SAVE = Command("""
       AND mandates.mandate = new.mandate
 """)
 
+_AMEND = Command("""
+    UPDATE mandates SET
+        charge_ceiling_minor = new.charge_ceiling_minor,
+        period_ceiling_minor = new.period_ceiling_minor, period_days = new.period_days,
+        time_zone = new.time_zone, valid_until_time = new.valid_until_time,
+        standing_orders = string_to_array(new.standing_orders, ','),
+        lead_seconds = new.lead_seconds, version = new.version
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
+        CAST(:charge_ceiling_minor AS bigint[]), CAST(:period_ceiling_minor AS bigint[]),
+        CAST(:period_days AS integer[]), CAST(:time_zone AS text[]),
+        CAST(:valid_until_time AS timestamptz[]), CAST(:standing_orders AS text[]),
+        CAST(:lead_seconds AS integer[]), CAST(:version AS integer[]))
+      AS new (merchant, customer, mandate, charge_ceiling_minor, period_ceiling_minor, period_days,
+              time_zone, valid_until_time, standing_orders, lead_seconds, version)
+    WHERE mandates.customer = new.customer AND mandates.merchant = new.merchant
+      AND mandates.mandate = new.mandate
+""")
+
 _OF_METHOD = Query(
     """
     SELECT merchant, customer, mandate FROM mandates
@@ -267,6 +286,13 @@ async def save(tx: Connection, mandates: Sequence[Mandate]) -> list[Mandate]:
     """Write what has changed of mandates that are locked; returns them as they are then."""
     changed = [replace(mandate, version=mandate.version + 1) for mandate in mandates]
     await _SAVE.run_for(tx, changed)
+    return changed
+
+
+async def amend(tx: Connection, mandate: Mandate) -> Mandate:
+    """Write the terms of a mandate that is locked; returns it as it is then."""
+    changed = replace(mandate, version=mandate.version + 1)
+    await _AMEND.run_for(tx, [changed], standing_orders=[",".join(changed.standing_orders)])
     return changed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, field_mask_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.mandates import pause_all
@@ -307,6 +307,53 @@ async def test_evidence_is_kept_with_the_hash_of_what_was_shown(payments: Paymen
         b"Charge me for tea."
     ).hexdigest()
     assert (await payments.call(request)).evidence == evidence
+
+
+def amendment(
+    *,
+    with_consent: bool = False,
+    **terms: Any,  # noqa: ANN401 - fields of a message
+) -> payments_pb2.AmendMandateRequest:
+    evidence = payments_pb2.Mandate.Evidence(text="More.", accept_time=to_timestamp(NOW))
+    return payments_pb2.AmendMandateRequest(
+        name=MANDATE,
+        terms=payments_pb2.MandateTerms(**terms),
+        update_mask=field_mask_pb2.FieldMask(paths=list(terms)),
+        evidence=evidence if with_consent else None,
+    )
+
+
+async def test_a_charge_is_judged_by_what_is_agreed_to_when_it_is_made(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce(*(payments.notice(order(number)) for number in (1, 2, 3)))
+    lower = amendment(charge_ceiling=to_money(AMOUNT_MINOR - 1, "EUR"))
+    higher = amendment(charge_ceiling=to_money(2 * AMOUNT_MINOR, "EUR"), with_consent=True)
+    for number, change in ((1, lower), (2, higher)):
+        await payments.fall_due(payments.due(order(number)))
+        await payments.work()
+        await payments.call(change)
+    # The customer agreed to more, and was told of no more.
+    await payments.fall_due(payments.due(order(3), amount_minor=AMOUNT_MINOR + 1))
+    await payments.work()
+
+    paid, *refused = [await payments.charge(charge_name(number)) for number in (1, 2, 3)]
+    assert paid.state == State.SUCCEEDED
+    assert [[*charge.refusal_reasons] for charge in refused] == [
+        [payments_pb2.ABOVE_CHARGE_CEILING], [payments_pb2.ABOVE_NOTIFIED_AMOUNT],
+    ]  # fmt: skip
+
+
+async def test_a_shorter_lead_lets_no_charge_come_before_its_notice_promised(
+    payments: Payments,
+) -> None:
+    await payments.consent(lead=duration_pb2.Duration(seconds=5 * 24 * 60 * 60))
+    await payments.announce(payments.notice(not_before=NOW + 5 * DAY))
+    await payments.call(amendment(lead=None, with_consent=True))
+    await payments.fall_due()
+    await payments.pass_time(5 * DAY - timedelta(seconds=1))
+    assert (await payments.charge()).state == State.SCHEDULED
+    await payments.pass_time(timedelta(seconds=1))
+    assert (await payments.charge()).state == State.SUCCEEDED
 
 
 async def test_the_database_knows_every_zone_that_a_mandate_may_have(payments: Payments) -> None:

@@ -438,6 +438,7 @@ class Mandate(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     STANDING_ORDERS_FIELD_NUMBER: _builtins.int
     LEAD_FIELD_NUMBER: _builtins.int
+    AMENDMENTS_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
@@ -505,6 +506,10 @@ class Mandate(_message.Message):
         rule pack asks for longer, that holds. Default: what rule packs ask for.
         """
 
+    @_builtins.property
+    def amendments(self) -> _containers.RepeatedCompositeFieldContainer[Global___MandateAmendment]:
+        """How it was changed, the newest first, at most 100. GetMandate alone shows them."""
+
     def __init__(
         self,
         *,
@@ -526,15 +531,95 @@ class Mandate(_message.Message):
         time_zone: _builtins.str = ...,
         standing_orders: _abc.Iterable[_builtins.str] | None = ...,
         lead: _duration_pb2.Duration | None = ...,
+        amendments: _abc.Iterable[Global___MandateAmendment] | None = ...,
         region_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "evidence", b"evidence", "lapse_time", b"lapse_time", "lead", b"lead", "pause_time", b"pause_time", "period_ceiling", b"period_ceiling", "revoke_time", b"revoke_time", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "lead", b"lead", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "region_code", b"region_code", "revoke_time", b"revoke_time", "standing_orders", b"standing_orders", "state", b"state", "time_zone", b"time_zone", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendments", b"amendments", "await_confirmation", b"await_confirmation", "charge_ceiling", b"charge_ceiling", "create_time", b"create_time", "etag", b"etag", "evidence", b"evidence", "lapse_time", b"lapse_time", "lead", b"lead", "name", b"name", "pause_reason", b"pause_reason", "pause_time", b"pause_time", "payment_method", b"payment_method", "period_ceiling", b"period_ceiling", "region_code", b"region_code", "revoke_time", b"revoke_time", "standing_orders", b"standing_orders", "state", b"state", "time_zone", b"time_zone", "valid_from_time", b"valid_from_time", "valid_until_time", b"valid_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Mandate: _TypeAlias = Mandate  # noqa: Y015
+
+@_typing.final
+class MandateTerms(_message.Message):
+    """What of a mandate can be amended, each as in Mandate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_CEILING_FIELD_NUMBER: _builtins.int
+    PERIOD_CEILING_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    STANDING_ORDERS_FIELD_NUMBER: _builtins.int
+    LEAD_FIELD_NUMBER: _builtins.int
+    time_zone: _builtins.str
+    @_builtins.property
+    def charge_ceiling(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def period_ceiling(self) -> Global___PeriodCeiling: ...
+    @_builtins.property
+    def valid_until_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def standing_orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def lead(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        charge_ceiling: _money_pb2.Money | None = ...,
+        period_ceiling: Global___PeriodCeiling | None = ...,
+        time_zone: _builtins.str = ...,
+        valid_until_time: _timestamp_pb2.Timestamp | None = ...,
+        standing_orders: _abc.Iterable[_builtins.str] | None = ...,
+        lead: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "lead", b"lead", "period_ceiling", b"period_ceiling", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_ceiling", b"charge_ceiling", "lead", b"lead", "period_ceiling", b"period_ceiling", "standing_orders", b"standing_orders", "time_zone", b"time_zone", "valid_until_time", b"valid_until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateTerms: _TypeAlias = MandateTerms  # noqa: Y015
+
+@_typing.final
+class MandateAmendment(_message.Message):
+    """A change of what a customer has agreed to; it is never changed itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMEND_TIME_FIELD_NUMBER: _builtins.int
+    FORMER_TERMS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    MANDATE_ETAG_FIELD_NUMBER: _builtins.int
+    mandate_etag: _builtins.str
+    """The mandate's etag since then."""
+    @_builtins.property
+    def amend_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def former_terms(self) -> Global___MandateTerms:
+        """What was agreed to until then."""
+
+    @_builtins.property
+    def evidence(self) -> Global___Mandate.Evidence:
+        """How the customer consented to it; absent where the mandate was only narrowed, or it was erased."""
+
+    def __init__(
+        self,
+        *,
+        amend_time: _timestamp_pb2.Timestamp | None = ...,
+        former_terms: Global___MandateTerms | None = ...,
+        evidence: Global___Mandate.Evidence | None = ...,
+        mandate_etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amend_time", b"amend_time", "evidence", b"evidence", "former_terms", b"former_terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend_time", b"amend_time", "evidence", b"evidence", "former_terms", b"former_terms", "mandate_etag", b"mandate_etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateAmendment: _TypeAlias = MandateAmendment  # noqa: Y015
 
 @_typing.final
 class PeriodCeiling(_message.Message):
@@ -2502,6 +2587,50 @@ class ConfirmMandateRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmMandateRequest: _TypeAlias = ConfirmMandateRequest  # noqa: Y015
+
+@_typing.final
+class AmendMandateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    etag: _builtins.str
+    """If set, it must be the present one."""
+    request_id: _builtins.str
+    @_builtins.property
+    def terms(self) -> Global___MandateTerms: ...
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What of the terms is changed: at least one of `charge_ceiling`, `period_ceiling`, `time_zone`,
+        `valid_until_time`, `standing_orders` and `lead`. What is named and not given is none.
+        """
+
+    @_builtins.property
+    def evidence(self) -> Global___Mandate.Evidence:
+        """How the customer consented to it; needed where it widens the mandate."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        terms: Global___MandateTerms | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        evidence: Global___Mandate.Evidence | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "terms", b"terms", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "name", b"name", "request_id", b"request_id", "terms", b"terms", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendMandateRequest: _TypeAlias = AmendMandateRequest  # noqa: Y015
 
 @_typing.final
 class PauseMandateRequest(_message.Message):

@@ -92,6 +92,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
                 _registered_method=True)
+        self.AmendMandate = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/AmendMandate',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmendMandateRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+                _registered_method=True)
         self.PauseMandate = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/PauseMandate',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PauseMandateRequest.SerializeToString,
@@ -416,6 +421,23 @@ class PaymentsServiceServicer:
 
         Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
         expired or lapsed).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AmendMandate(self, request, context):
+        """Changes what a customer has agreed to. What widens the mandate needs the evidence of a new consent: a higher
+        ceiling or none, another period or zone of its ceiling (but more days in a row), a later end or none, more
+        standing orders or all, a shorter lead. What narrows it needs none. It counts for each charge from its next
+        attempt on; what delivered notices have promised holds all the same.
+
+        Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (terms.charge_ceiling,
+        terms.period_ceiling.amount: as in CreateMandate).
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed), CONSENT_REQUIRED (it is widened without evidence; `fields` of the error's metadata
+        says by what), CURRENCY_MISMATCH (a ceiling is in another currency than the mandate).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -859,6 +881,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
             'ConfirmMandate': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmMandate,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.SerializeToString,
+            ),
+            'AmendMandate': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendMandate,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.AmendMandateRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.SerializeToString,
             ),
             'PauseMandate': grpc.unary_unary_rpc_method_handler(
@@ -1365,6 +1392,33 @@ class PaymentsService:
             target,
             '/recurring.payments.v1.PaymentsService/ConfirmMandate',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ConfirmMandateRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendMandate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/AmendMandate',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.AmendMandateRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.Mandate.FromString,
             options,
             channel_credentials,

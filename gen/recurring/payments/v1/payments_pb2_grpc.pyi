@@ -111,6 +111,19 @@ class PaymentsServiceStub:
     Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
     expired or lapsed).
     """
+    AmendMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.AmendMandateRequest, _payments_pb2.Mandate]
+    """Changes what a customer has agreed to. What widens the mandate needs the evidence of a new consent: a higher
+    ceiling or none, another period or zone of its ceiling (but more days in a row), a later end or none, more
+    standing orders or all, a shorter lead. What narrows it needs none. It counts for each charge from its next
+    attempt on; what delivered notices have promised holds all the same.
+
+    Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (terms.charge_ceiling,
+    terms.period_ceiling.amount: as in CreateMandate).
+
+    Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+    revoked, expired or lapsed), CONSENT_REQUIRED (it is widened without evidence; `fields` of the error's metadata
+    says by what), CURRENCY_MISMATCH (a ceiling is in another currency than the mandate).
+    """
     PauseMandate: _aio.UnaryUnaryMultiCallable[_payments_pb2.PauseMandateRequest, _payments_pb2.Mandate]
     """Stops charges under a mandate until it is resumed: no attempt begins after this returns. What is due meanwhile
     is refused. Pausing a PAUSED one again changes nothing.
@@ -453,6 +466,25 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is revoked,
         expired or lapsed).
+        """
+
+    @_abc_1.abstractmethod
+    def AmendMandate(
+        self,
+        request: _payments_pb2.AmendMandateRequest,
+        context: _aio.ServicerContext[_payments_pb2.AmendMandateRequest, _abc.Awaitable[_payments_pb2.Mandate]],
+    ) -> _abc.Awaitable[_payments_pb2.Mandate]:
+        """Changes what a customer has agreed to. What widens the mandate needs the evidence of a new consent: a higher
+        ceiling or none, another period or zone of its ceiling (but more days in a row), a later end or none, more
+        standing orders or all, a shorter lead. What narrows it needs none. It counts for each charge from its next
+        attempt on; what delivered notices have promised holds all the same.
+
+        Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (terms.charge_ceiling,
+        terms.period_ceiling.amount: as in CreateMandate).
+
+        Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
+        revoked, expired or lapsed), CONSENT_REQUIRED (it is widened without evidence; `fields` of the error's metadata
+        says by what), CURRENCY_MISMATCH (a ceiling is in another currency than the mandate).
         """
 
     @_abc_1.abstractmethod

@@ -104,6 +104,28 @@ CREATE TABLE mandates (
     FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods
 );
 
+-- How the terms of mandates were changed: what they were until then.
+CREATE TABLE mandate_amendments (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    mandate                 text        NOT NULL,
+    -- The mandate's versions that had the former terms: from one on, and before the other.
+    from_version            integer     NOT NULL,
+    version                 integer     NOT NULL CHECK (version > from_version),
+    amend_time              timestamptz NOT NULL,
+    -- How the customer consented, encrypted by the service; empty where that was not needed.
+    evidence                bytea       NOT NULL,
+    charge_ceiling_minor    bigint      NOT NULL,
+    period_ceiling_minor    bigint,
+    period_days             integer,
+    time_zone               text        NOT NULL,
+    valid_until_time        timestamptz,
+    standing_orders         text[]      NOT NULL,
+    lead_seconds            integer     NOT NULL,
+    PRIMARY KEY (customer, merchant, mandate, version),
+    FOREIGN KEY (customer, merchant, mandate) REFERENCES mandates
+);
+
 CREATE TABLE notices (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
@@ -878,7 +900,8 @@ SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts',
     'reconciliation_findings');
 SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
-SELECT enable_tenant_rls('merchant', 'verdicts');
+SELECT enable_tenant_rls('merchant', 'verdicts', 'mandate_amendments');
+SELECT revoke_privileges('DELETE', 'mandate_amendments');
 SELECT revoke_privileges('UPDATE, DELETE', 'verdicts');
 
 SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
@@ -941,18 +964,24 @@ CREATE VIEW audit_v1.attempts AS
     SELECT attempts.merchant, attempts.customer, attempts.charge,
            'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/charges/'
                || attempts.charge AS charge_name,
-           number, idempotency_key, attempts.state,
+           attempts.number, idempotency_key, attempts.state,
            CASE WHEN attempts.mandate = '' THEN 'PAY_ON_NOTICE' ELSE 'AUTOMATIC' END AS billing_mode,
            attempts.amount_minor,
            attempts.currency, provider_payment,
            -- The guard decides again before it is sent once more.
-           coalesce(resend_time, start_time) AS start_time, permit, end_time, payment_methods.provider,
+           coalesce(resend_time, start_time) AS start_time, attempts.permit, end_time,
+           payment_methods.provider,
            attempts.mandate,
            CASE WHEN attempts.mandate = '' THEN '' ELSE
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
                    || attempts.mandate
-           END AS mandate_name
+           END AS mandate_name,
+           verdicts.mandate_version
     FROM attempts LEFT JOIN charges USING (customer, merchant, charge)
+    LEFT JOIN verdicts
+      ON verdicts.customer = attempts.customer AND verdicts.merchant = attempts.merchant
+      AND verdicts.charge = attempts.charge AND verdicts.number = attempts.number
+      AND verdicts.permit = attempts.permit
     LEFT JOIN payment_methods
       ON payment_methods.customer = attempts.customer
       AND payment_methods.merchant = attempts.merchant
@@ -973,6 +1002,14 @@ CREATE VIEW audit_v1.mandates AS
            standing_orders, lead_seconds, valid_from_time, valid_until_time, revoke_time, is_pending,
            pause_time, pause_reason, lapse_time
     FROM mandates;
+CREATE VIEW audit_v1.mandate_amendments AS
+    SELECT merchant, customer, mandate,
+           'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate
+               AS mandate_name,
+           from_version, version, amend_time, evidence <> '' AS has_evidence, charge_ceiling_minor,
+           period_ceiling_minor, period_days, time_zone, valid_until_time, standing_orders,
+           lead_seconds
+    FROM mandate_amendments;
 CREATE VIEW audit_v1.notice_evidence AS
     SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
