@@ -11,6 +11,7 @@ from services.payments.domain.keys import (
     MandateKey,
     MerchantId,
     PaymentMethodKey,
+    PayoutName,
     RefundKey,
 )
 from services.runtime.resource_names import KeyPattern, NamePattern
@@ -40,6 +41,7 @@ DOCUMENT = KeyPattern("merchants/{merchant}/documents/{document}", DocumentKey)
 DOCUMENT_SETTINGS = KeyPattern("merchants/{merchant}/documentSettings", MerchantId)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
+PAYOUT = KeyPattern("merchants/{merchant}/payouts/{share}", PayoutName)
 RECONCILIATION_FINDING = KeyPattern(
     "merchants/{merchant}/reconciliationFindings/{finding}", FindingName
 )

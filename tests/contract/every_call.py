@@ -597,6 +597,7 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         ("ListLedgerPeriods", payments_pb2.ListLedgerPeriodsRequest(parent=name)),
+        ("GetPayout", payments_pb2.GetPayoutRequest(name=f"{name}/payouts/p1")),
         ("ListPayouts", payments_pb2.ListPayoutsRequest(parent=name)),
         (
             "ApplyReconciliationEntry",

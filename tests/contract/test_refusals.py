@@ -132,6 +132,7 @@ NOT_FOUND = {
     "payments.GetDispute": "DISPUTE_NOT_FOUND",
     "payments.SubmitDisputeEvidence": "DISPUTE_NOT_FOUND",
     "payments.AcceptDispute": "DISPUTE_NOT_FOUND",
+    "payments.GetPayout": "PAYOUT_NOT_FOUND",
     "payments.ApplyReconciliationEntry": "RECONCILIATION_FINDING_NOT_FOUND",
     "payments.GetDocument": "DOCUMENT_NOT_FOUND",
     "payments.DownloadDocument": "DOCUMENT_NOT_FOUND",

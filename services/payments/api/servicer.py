@@ -54,6 +54,7 @@ from services.payments.names import (
     MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
+    PAYOUT,
     RECONCILIATION_FINDING,
     REFUND,
 )
@@ -72,6 +73,7 @@ from services.payments.store import refunds as refund_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import not_found
 from services.runtime.mutations import Applied, Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import AFTER_ALL, read_page
@@ -120,6 +122,7 @@ ACCESS = {
     "ListLedgerEntries": Access(READ),
     "CloseLedgerPeriod": Access(WRITE),
     "ListLedgerPeriods": Access(READ),
+    "GetPayout": Access(READ),
     "ListPayouts": Access(READ),
     "PreviewReconciliation": Access(READ),
     "ListReconciliationFindings": Access(READ),
@@ -650,18 +653,29 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         )
         return payments_pb2.ListLedgerPeriodsResponse(ledger_periods=shown, next_page_token=token)
 
+    async def GetPayout(
+        self, request: payments_pb2.GetPayoutRequest, _context: object
+    ) -> payments_pb2.Payout:
+        key = read_name(PAYOUT, request.name)
+        async with self._database.read() as connection:
+            payout = await provider_balance_store.payout(connection, key)
+        if payout is None:
+            raise not_found("PAYOUT_NOT_FOUND", key.name)
+        return responses.payout_message(payout)
+
     async def ListPayouts(
         self, request: payments_pb2.ListPayoutsRequest, _context: object
     ) -> payments_pb2.ListPayoutsResponse:
         merchant = read_name(MERCHANT, request.parent)
-        page = read_page(request, keys=2)
-        before = (page.after_time(), page.after[1] if page.after else "")
+        page = read_page(request, keys=3)
+        _, payout, currency = page.after or ("", "", "")
+        before = (page.after_time(), payout, currency)
         async with self._database.read() as connection:
             listed = await provider_balance_store.payouts(connection, merchant, before, page.limit)
         shown, token = page.cut(
             listed,
             responses.payout_message,
-            lambda row: (row.arrive_time.isoformat(), row.payout),
+            lambda row: (row.arrive_time.isoformat(), row.payout, row.currency),
         )
         return payments_pb2.ListPayoutsResponse(payouts=shown, next_page_token=token)
 

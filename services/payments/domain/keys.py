@@ -121,6 +121,18 @@ class DisputeName(NamedTuple):
         return f"merchants/{self.merchant}/disputes/{self.dispute}"
 
 
+class PayoutName(NamedTuple):
+    """What a payout brought in a currency, as callers name it."""
+
+    merchant: MerchantId
+    share: str
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"merchants/{self.merchant}/payouts/{self.share}"
+
+
 class FindingName(NamedTuple):
     """Which finding of a reconciliation, as callers name it."""
 

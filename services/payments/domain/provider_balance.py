@@ -88,7 +88,12 @@ class PayoutShare(NamedTuple):
     @property
     def name(self) -> str:
         """What the books call it."""
-        return f"merchants/{self.merchant}/payouts/{derived_key('payout', self.payout)}"
+        return f"merchants/{self.merchant}/payouts/{self.share}"
+
+    @property
+    def share(self) -> str:
+        """What callers name it by: a payout may bring several currencies."""
+        return derived_key("payout", self.payout, self.currency)
 
 
 def payout_state(payout: ProviderPayout, shares: Sequence[PayoutShare]) -> tuple[str, int]:
@@ -123,7 +128,6 @@ def book_payout(share: PayoutShare, arrive_time: datetime, now: datetime) -> Tra
         share.merchant,
         NO_CUSTOMER,
         share.name,
-        # One of several currencies is booked in each.
         f"PAYOUT {share.currency}",
         BANK if paid else PROVIDER_CLEARING,
         PROVIDER_CLEARING if paid else BANK,

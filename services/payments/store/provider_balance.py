@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.payments.domain.keys import CustomerId, MerchantId
+from services.payments.domain.keys import CustomerId, MerchantId, PayoutName
 from services.payments.domain.provider_balance import (
     BalanceTransaction,
     PayoutShare,
@@ -163,13 +163,14 @@ _SHARES = Query(
 _INSERT_SHARES = Query(
     """
     INSERT INTO payouts (merchant, payout, currency, charges_minor, refunds_minor, disputes_minor,
-                         others_minor, fees_minor, transaction_count, amount_minor, arrive_time)
+                         others_minor, fees_minor, transaction_count, amount_minor, share,
+                         arrive_time)
     SELECT *, CAST(:arrive_time AS timestamptz) FROM unnest(
         CAST(:merchant AS text[]), CAST(:payout AS text[]), CAST(:currency AS text[]),
         CAST(:charges_minor AS bigint[]), CAST(:refunds_minor AS bigint[]),
         CAST(:disputes_minor AS bigint[]), CAST(:others_minor AS bigint[]),
         CAST(:fees_minor AS bigint[]), CAST(:transaction_count AS integer[]),
-        CAST(:amount_minor AS bigint[]))
+        CAST(:amount_minor AS bigint[]), CAST(:share AS text[]))
     ON CONFLICT (merchant, payout, currency) DO NOTHING
     RETURNING merchant, payout, currency
 """,
@@ -177,18 +178,32 @@ _INSERT_SHARES = Query(
 )
 
 
+_PAYOUT = Query(
+    """
+    SELECT merchant, payout, currency, charges_minor, refunds_minor, disputes_minor, others_minor,
+           fees_minor, transaction_count, arrive_time
+    FROM payouts WHERE merchant = :merchant AND share = :share
+""",
+    Payout,
+)
 _PAYOUTS = Query(
     """
     SELECT merchant, payout, currency, charges_minor, refunds_minor, disputes_minor, others_minor,
            fees_minor, transaction_count, arrive_time
     FROM payouts
     WHERE merchant = :merchant
-      AND (arrive_time, payout)
-          < (coalesce(CAST(:before_time AS timestamptz), 'infinity'), CAST(:before_payout AS text))
-    ORDER BY arrive_time DESC, payout DESC LIMIT :limit
+      AND (arrive_time, payout, currency)
+          < (coalesce(CAST(:before_time AS timestamptz), 'infinity'), CAST(:before_payout AS text),
+             CAST(:before_currency AS text))
+    ORDER BY arrive_time DESC, payout DESC, currency DESC LIMIT :limit
 """,
     Payout,
 )
+
+
+async def payout(tx: Connection, key: PayoutName) -> Payout | None:
+    """A merchant's payout."""
+    return await _PAYOUT.one_or_none(tx, merchant=key.merchant, share=key.share)
 
 
 async def take_turn(tx: Connection, until_time: datetime, turn_seconds: float) -> Window | None:
@@ -258,10 +273,15 @@ async def insert_shares(
 
 
 async def payouts(
-    tx: Connection, merchant: MerchantId, before: tuple[datetime | None, str], limit: int
+    tx: Connection, merchant: MerchantId, before: tuple[datetime | None, str, str], limit: int
 ) -> list[Payout]:
-    """A merchant's payouts, the latest arrival first, before a time and id."""
-    before_time, before_payout = before
+    """A merchant's payouts, the latest arrival first, before a time, id and currency."""
+    before_time, before_payout, before_currency = before
     return await _PAYOUTS.all(
-        tx, merchant=merchant, before_time=before_time, before_payout=before_payout, limit=limit
+        tx,
+        merchant=merchant,
+        before_time=before_time,
+        before_payout=before_payout,
+        before_currency=before_currency,
+        limit=limit,
     )

@@ -265,6 +265,7 @@ async def test_payouts_are_listed_the_latest_first(paid: Payments, balance: Stri
     await read(paid, balance)
     answer = await paid.call(payments_pb2.ListPayoutsRequest(parent="merchants/acme"))
     [payout] = answer.payouts
+    assert await paid.call(payments_pb2.GetPayoutRequest(name=payout.name)) == payout
     assert payout.charge_amount == to_money(AMOUNT_MINOR, "EUR")
     assert payout.fee_amount == to_money(FEE_MINOR, "EUR")
     assert payout.amount == to_money(AMOUNT_MINOR - FEE_MINOR, "EUR")

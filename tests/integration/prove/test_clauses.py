@@ -184,8 +184,9 @@ CHANGES = {
         "payments",
         """
         INSERT INTO payouts (merchant, payout, currency, charges_minor, refunds_minor, disputes_minor,
-                             others_minor, fees_minor, transaction_count, amount_minor, arrive_time)
-        VALUES ('acme', 'po_1', 'EUR', 0, 0, 0, 0, 0, 1, 0, now())
+                             others_minor, fees_minor, transaction_count, amount_minor, share,
+                             arrive_time)
+        VALUES ('acme', 'po_1', 'EUR', 0, 0, 0, 0, 0, 1, 0, 'p1', now())
         """,
     ),
     "payouts-in-ledger": (

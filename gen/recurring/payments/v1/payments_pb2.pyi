@@ -1979,7 +1979,7 @@ class Payout(_message.Message):
     TRANSACTION_COUNT_FIELD_NUMBER: _builtins.int
     ARRIVE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`merchants/{merchant}/payouts/{payout}`, derived from the provider's id."""
+    """`merchants/{merchant}/payouts/{payout}`, derived from the provider's id and the currency."""
     provider_payout_id: _builtins.str
     """The provider's id. One payout may bring something to several merchants."""
     transaction_count: _builtins.int
@@ -3814,6 +3814,26 @@ class ListLedgerPeriodsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLedgerPeriodsResponse: _TypeAlias = ListLedgerPeriodsResponse  # noqa: Y015
+
+@_typing.final
+class GetPayoutRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/payouts/{payout}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPayoutRequest: _TypeAlias = GetPayoutRequest  # noqa: Y015
 
 @_typing.final
 class ListPayoutsRequest(_message.Message):

@@ -227,6 +227,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.FromString,
                 _registered_method=True)
+        self.GetPayout = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetPayout',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetPayoutRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Payout.FromString,
+                _registered_method=True)
         self.ListPayouts = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListPayouts',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListPayoutsRequest.SerializeToString,
@@ -698,6 +703,13 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPayout(self, request, context):
+        """Reasons: NOT_FOUND PAYOUT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPayouts(self, request, context):
         """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
         charges, refunds, disputes and fees come to.
@@ -1017,6 +1029,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListLedgerPeriods,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.SerializeToString,
+            ),
+            'GetPayout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPayout,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetPayoutRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Payout.SerializeToString,
             ),
             'ListPayouts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPayouts,
@@ -2122,6 +2139,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListLedgerPeriods',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerPeriodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPayout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetPayout',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetPayoutRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Payout.FromString,
             options,
             channel_credentials,
             insecure,

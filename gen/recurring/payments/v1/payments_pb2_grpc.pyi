@@ -265,6 +265,8 @@ class PaymentsServiceStub:
     """
     ListLedgerPeriods: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerPeriodsRequest, _payments_pb2.ListLedgerPeriodsResponse]
     """Lists what the merchant has closed, the latest first."""
+    GetPayout: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetPayoutRequest, _payments_pb2.Payout]
+    """Reasons: NOT_FOUND PAYOUT_NOT_FOUND."""
     ListPayouts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListPayoutsRequest, _payments_pb2.ListPayoutsResponse]
     """What the provider has paid out to the merchant's bank, the latest arrival first. Each payout is what its
     charges, refunds, disputes and fees come to.
@@ -783,6 +785,14 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.ListLedgerPeriodsRequest, _abc.Awaitable[_payments_pb2.ListLedgerPeriodsResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListLedgerPeriodsResponse]:
         """Lists what the merchant has closed, the latest first."""
+
+    @_abc_1.abstractmethod
+    def GetPayout(
+        self,
+        request: _payments_pb2.GetPayoutRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetPayoutRequest, _abc.Awaitable[_payments_pb2.Payout]],
+    ) -> _abc.Awaitable[_payments_pb2.Payout]:
+        """Reasons: NOT_FOUND PAYOUT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListPayouts(

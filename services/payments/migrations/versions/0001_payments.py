@@ -588,10 +588,14 @@ CREATE TABLE payouts (
     transaction_count       integer     NOT NULL,
     amount_minor            bigint      NOT NULL,
     arrive_time             timestamptz NOT NULL,
+    -- What callers name it by, derived from its key.
+    share                   text        NOT NULL,
     PRIMARY KEY (merchant, payout, currency),
     CHECK (amount_minor = charges_minor + refunds_minor + disputes_minor + others_minor - fees_minor)
 );
-CREATE INDEX payouts_by_time ON payouts (merchant, arrive_time DESC, payout DESC);
+CREATE UNIQUE INDEX payouts_of_callers ON payouts (merchant, share);
+CREATE INDEX payouts_by_time ON payouts (merchant, arrive_time DESC, payout DESC,
+    currency DESC);
 
 -- Which time of the provider's balance is being read, and how far. One row.
 CREATE TABLE balance_reading (
