@@ -105,7 +105,7 @@ class Customer(RuleBasedStateMachine):
         period_days=st.sampled_from([None, None, 1, 3]),
         time_zone=st.sampled_from(["UTC", "Asia/Tokyo"]),
         begins=hours,
-        ends=st.none() | hours,
+        ends=hours,
         stopped_by=st.sampled_from([(), (), ("pending",)]),
     )
     def the_customer_consents(
@@ -115,13 +115,19 @@ class Customer(RuleBasedStateMachine):
         period_days: int | None,
         time_zone: str,
         begins: timedelta,
-        ends: timedelta | None,
+        ends: timedelta,
         stopped_by: tuple[str, ...],
     ) -> None:
         coffee = Consent("EUR", charge_minor, period_minor, BEGIN - 2 * DAY, None)
         coffee.period_days, coffee.time_zone = period_days, time_zone
-        end = BEGIN + ends + 3 * DAY if ends is not None else None
-        tea = Consent("EUR", charge_minor, None, BEGIN + begins, end, stopped_by=set(stopped_by))
+        tea = Consent(
+            "EUR",
+            charge_minor,
+            None,
+            BEGIN + begins,
+            BEGIN + ends + DAY,
+            stopped_by=set(stopped_by),
+        )
         for name, consent in {"coffee": coffee, "tea": tea}.items():
             self.facts.consents[name] = consent
             self.stored.mandates[name] = replace(
@@ -233,6 +239,7 @@ class Customer(RuleBasedStateMachine):
     @rule(
         amount_minor=amounts_minor,
         less_minor=st.sampled_from([0] * 7 + [1]),
+        currency=st.sampled_from(["EUR"] * 5 + ["USD"]),
         not_before=st.sampled_from([timedelta(), timedelta(), timedelta(), DAY]),
         mode=modes,
         mandate=consents,
@@ -242,12 +249,13 @@ class Customer(RuleBasedStateMachine):
         self,
         amount_minor: int,
         less_minor: int,
+        currency: str,
         not_before: timedelta,
         mode: BillingMode,
         mandate: str,
         rules: frozenset[ChargeRule],
     ) -> None:
-        self.a_notice_is_delivered(-1, amount_minor - less_minor, "EUR", not_before, mode)
+        self.a_notice_is_delivered(-1, amount_minor - less_minor, currency, not_before, mode)
         self.payment_is_due(amount_minor, BillingMode.AUTOMATIC, mandate, rules)
 
     @rule(age=ages)
@@ -335,7 +343,7 @@ class Customer(RuleBasedStateMachine):
     def _fall_due(self, orders: int, amount_minor: int, mandate: str) -> None:
         for _ in range(orders):
             self.an_order_is_announced_and_falls_due(
-                amount_minor, 0, timedelta(), BillingMode.AUTOMATIC, mandate, NO_RULES
+                amount_minor, 0, "EUR", timedelta(), BillingMode.AUTOMATIC, mandate, NO_RULES
             )
         self.due_charges_are_decided()
 
