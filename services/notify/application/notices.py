@@ -10,6 +10,7 @@ from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
     FAILURE_NO_CHANNEL,
     FAILURE_PHONE_UNREACHABLE,
+    WAITING_QUIET_HOURS,
     Channel,
     Contact,
     CustomerKey,
@@ -26,6 +27,7 @@ from services.notify.domain.notices import (
     sms_rests,
 )
 from services.notify.domain.phone_codes import CODE_LIFETIME, MASK, mask_phone
+from services.notify.domain.quiet_hours import deadline, send_time
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
@@ -131,15 +133,21 @@ def _notice(
 ) -> Notice:
     kind = facts.kind
     chosen = channels(kind, contact, now)
-    deliveries = [
-        replace(
-            _pending(channel, now, now + DELIVERY_LIFETIME, main=channel is chosen[0]),
-            # Messages on a channel go out in their order: not before what waits for its next attempt.
-            next_attempt_time=max(now, waiting.get((key.customer_key, channel), now)),
-            expire_time=draft.expire_time,
+    until = deadline(draft.promise, draft.expire_time)
+    time_zone = contact.time_zone if contact else ""
+    deliveries = []
+    for channel in chosen:
+        send = send_time(kind, channel, now, time_zone, until)
+        pending = _pending(channel, send, send + DELIVERY_LIFETIME, main=channel is chosen[0])
+        deliveries.append(
+            replace(
+                pending,
+                # Messages on a channel go out in their order: not before what waits to be tried again.
+                next_attempt_time=max(send, waiting.get((key.customer_key, channel), send)),
+                expire_time=draft.expire_time,
+                failure_code=WAITING_QUIET_HOURS if send > now else "",
+            )
         )
-        for channel in chosen
-    ]
     if not can_be_reached(contact):
         deliveries = [_undeliverable(now, FAILURE_NO_CHANNEL)]
     elif not chosen and sms_rests(contact, now):

@@ -24,6 +24,8 @@ DELIVERY_LIFETIME = timedelta(hours=24)
 FAILURE_NO_CHANNEL = "NO_CHANNEL"
 FAILURE_CODE_VOID = "CODE_VOID"
 FAILURE_UNREADABLE = "UNREADABLE"
+# It waits for the morning of whoever gets it.
+WAITING_QUIET_HOURS = "QUIET_HOURS"
 # The phone did not take the last messages, and is left alone for now.
 FAILURE_PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
 VOID_SUPERSEDED = "SUPERSEDED"
@@ -84,7 +86,7 @@ _COPIED_BY_EMAIL = {
     NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED,
 }  # fmt: skip
 # Notices before a charge, and before a higher one, go out whatever is muted.
-_NEVER_MUTED = {
+NEVER_MUTED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.PRICE_CHANGE,
     NoticeKind.PRICE_CHANGE_WITHDRAWN, NoticeKind.PRICE_PROTECTION_ENDING,
     NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
@@ -278,7 +280,7 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
         return (
             (Channel.SMS, Channel.EMAIL) if email and kind in _COPIED_BY_EMAIL else (Channel.SMS,)
         )
-    if email or (contact.email and kind in _NEVER_MUTED):
+    if email or (contact.email and kind in NEVER_MUTED):
         return (Channel.EMAIL,)
     return ()
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.notify.domain.notices import (
     FAILURE_UNREADABLE,
+    WAITING_QUIET_HOURS,
     Channel,
     CustomerId,
     CustomerKey,
@@ -162,7 +163,8 @@ class _LastRow(NamedTuple):
     next_attempt_time: datetime
 
 
-# Messages to one customer by one channel go out in their order.
+# Messages to one customer by one channel go out in their order. One that waits for the morning holds up
+# no other, which may have a deadline.
 _LAST = Query(
     """
     SELECT merchant, customer, channel, next_attempt_time
@@ -170,7 +172,7 @@ _LAST = Query(
     CROSS JOIN LATERAL (
         SELECT channel, max(deliveries.next_attempt_time) AS next_attempt_time FROM deliveries
         WHERE deliveries.customer = named.customer AND deliveries.merchant = named.merchant
-          AND state || '' = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
+          AND state || '' = 'PENDING' AND secret_text IS NULL AND failure_code <> ALL(:unordered)
         GROUP BY channel) AS waiting
 """,
     _LastRow,
@@ -257,7 +259,7 @@ async def last(
     tx: Connection, customers: Collection[CustomerKey]
 ) -> dict[tuple[CustomerKey, Channel], datetime]:
     """When the last of what waits for customers is tried next, by channel."""
-    rows = await _LAST.all_for(tx, customers, unreadable=FAILURE_UNREADABLE)
+    rows = await _LAST.all_for(tx, customers, unordered=[FAILURE_UNREADABLE, WAITING_QUIET_HOURS])
     return {
         (CustomerKey(row.merchant, row.customer), row.channel): row.next_attempt_time
         for row in rows

@@ -86,6 +86,27 @@ class Erasing:
         return Attempt(Verdict.DELIVERED)
 
 
+async def test_what_can_wait_goes_out_in_the_morning_and_what_cannot_at_once(
+    notify: Notify,
+) -> None:
+    # Midnight there; the notice before the charge has to be out by now.
+    await notify.contact(time_zone="America/Los_Angeles")
+    await notify.bind()
+    await notify.receive(order_skipped(cycle=2))
+    await notify.receive(order_upcoming())
+    await notify.deliver()
+    [waiting] = (await notify.notices())[-2].deliveries
+    texts = await notify.inbox()
+    notify.clock.move(timedelta(hours=8))
+    await notify.deliver()
+
+    assert (waiting.state, waiting.failure_code) == (Delivery.PENDING, "QUIET_HOURS")
+    assert "comes to 12.50 EUR" in texts[-1]
+    assert "is left out" in (await notify.inbox())[-1]
+    [sent] = (await notify.notices())[-2].deliveries
+    assert (sent.state, sent.failure_code) == (Delivery.DELIVERED, "")
+
+
 async def test_one_event_that_comes_twice_is_one_sms(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()

@@ -237,8 +237,9 @@ class Contact(_message.Message):
     its canonical form. Empty: English.
     """
     time_zone: _builtins.str
-    """Where the customer lives, as an IANA name, for example "Europe/Vienna". Empty: the time zone of the
-    standing order that a message is about. Messages name times as their standing order does.
+    """Where the customer lives, as an IANA name, for example "Europe/Vienna". An SMS that can wait is not sent
+    between 21 and 8 o'clock there. Empty: unknown, and then at any hour. Messages name times as their
+    standing order does.
     """
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
@@ -320,7 +321,8 @@ class Notice(_message.Message):
         failure_code: _builtins.str
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
         NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
-        before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED.
+        before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED. Why it waits:
+        QUIET_HOURS (it is night where the customer lives).
         """
         locale: _builtins.str
         """The language of the text (BCP 47)."""

@@ -1,0 +1,53 @@
+"""At which hour a notice goes out: not in the night of its reader, unless it would be late. Pure."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.notify.domain.notices import NEVER_MUTED, Channel, NoticeKind, Promise
+
+# By the clock of the customer. Most laws that name hours allow messages from 8 to 21 o'clock.
+QUIET_START, QUIET_END = time(21), time(8)
+# Who has to do something until a time is given as long by day.
+RESPONSE_TIME = timedelta(hours=12)
+# Whoever asked for a code waits for it, and who did not change their phone has to know.
+_AT_ONCE = frozenset({NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED})
+
+
+def quiet_until(now: datetime, time_zone: str) -> datetime:
+    """When the quiet hours end in which an instant is; the instant itself if it is in none."""
+    local = now.astimezone(ZoneInfo(time_zone))
+    if QUIET_END <= local.time() < QUIET_START:
+        return now
+    day = local.date() if local.time() < QUIET_END else local.date() + timedelta(days=1)
+    end = datetime.combine(day, QUIET_END, ZoneInfo(time_zone))
+    return max(now, end.astimezone(UTC))
+
+
+def deadline(promise: Promise | None, expire_time: datetime | None) -> datetime | None:
+    """Until when a notice must be out; None: nothing depends on it.
+
+    A notice before a charge has to arrive its lead before it, or else defers it.
+    """
+    if promise is not None:
+        return promise.charge_not_before - promise.notice_lead
+    return None if expire_time is None else expire_time - RESPONSE_TIME
+
+
+def send_time(
+    kind: NoticeKind,
+    channel: Channel,
+    now: datetime,
+    time_zone: str,
+    until: datetime | None,
+) -> datetime:
+    """When a notice that is made now goes out, to somebody in a time zone; empty: it is not known.
+
+    A notice with a deadline never waits beyond it. One that is mandatory and has none does not wait.
+    E-mail wakes nobody.
+    """
+    if not time_zone or channel is Channel.EMAIL or kind in _AT_ONCE:
+        return now
+    end = quiet_until(now, time_zone)
+    if until is not None:
+        return end if end <= until else now
+    return now if kind in NEVER_MUTED else end
