@@ -26,9 +26,10 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_delivered, notice_failed
-from services.notify.store import attempts, contacts, superseding
+from services.notify.store import attempts, contacts, superseding, templates
 from services.notify.store.attempts import Ended, Outgoing
 from services.notify.store.contacts import SmsEnded
+from services.notify.store.templates import MerchantKind
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
@@ -79,10 +80,12 @@ class Deliveries:
             due = await attempts.due(tx, batch.buckets, batch.now, BATCH_DELIVERIES)
             # An event of another stream may have been stored at this moment, neither seeing the other.
             void = await superseding.void_superseded(tx, [o.notice.key for o in due])
+            kinds = [MerchantKind(o.notice.merchant, o.notice.kind) for o in due]
+            own = await templates.for_notices(tx, kinds)
         if due:
             _READ.reached()
             parents = [outgoing.notice.traceparent for outgoing in due]
-            sendable = [outgoing_with_text(o) for o in due if o.notice.key not in void]
+            sendable = [outgoing_with_text(o, own) for o in due if o.notice.key not in void]
             with tracing.working("deliveries", len(due), parents):
                 await self._deliver(sendable, batch.deadline - SEND_SECONDS)
         return len(due)

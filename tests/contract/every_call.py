@@ -646,4 +646,21 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             "PreviewNotice",
             notify_pb2.PreviewNoticeRequest(parent=name, kind=notify_pb2.ORDER_UPCOMING),
         ),
+        (
+            "UpdateNoticeTemplate",
+            notify_pb2.UpdateNoticeTemplateRequest(
+                notice_template=notify_pb2.NoticeTemplate(
+                    name=f"{name}/noticeTemplates/receipt-sms-de", text="{{ amount }}: danke!"
+                )
+            ),
+        ),
+        (
+            "GetNoticeTemplate",
+            notify_pb2.GetNoticeTemplateRequest(name=f"{name}/noticeTemplates/receipt-sms-de"),
+        ),
+        ("ListNoticeTemplates", notify_pb2.ListNoticeTemplatesRequest(parent=name)),
+        (
+            "DeleteNoticeTemplate",
+            notify_pb2.DeleteNoticeTemplateRequest(name=f"{name}/noticeTemplates/receipt-sms-de"),
+        ),
     ]

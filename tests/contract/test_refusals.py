@@ -141,6 +141,8 @@ NOT_FOUND = {
     "notify.StartPhoneBinding": "CONTACT_NOT_FOUND",
     "notify.ConfirmPhoneBinding": "CONTACT_NOT_FOUND",
     "notify.GetNotice": "NOTICE_NOT_FOUND",
+    "notify.GetNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
+    "notify.DeleteNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
 }
 CHANGES_A_STANDING_ORDER = (
     "scheduler.UpdateStandingOrder",

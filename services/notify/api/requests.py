@@ -6,7 +6,9 @@ from services.notify.application.contacts import ContactUpdate
 from services.notify.domain.locales import canonical_locale, is_time_zone
 from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
-from services.notify.names import CONTACT, CUSTOMER
+from services.notify.domain.templates.own import purpose_of
+from services.notify.names import CONTACT, CUSTOMER, NOTICE_TEMPLATE
+from services.notify.store.templates import Content
 from services.runtime.errors import Violations
 from services.runtime.resource_names import require_within
 from services.runtime.rpc.names import read_name
@@ -87,6 +89,33 @@ def read_locale(tag: str, field: str) -> str:
         violations.add(field, "is no language that CLDR has", "LOCALE_UNKNOWN")
     violations.check()
     return locale
+
+
+def read_template(message: notify_pb2.NoticeTemplate) -> Content:
+    """What a template is to become; its id says what it is for."""
+    key = read_name(NOTICE_TEMPLATE, message.name)
+    purpose = purpose_of(key.template)
+    violations = Violations()
+    if purpose is None:
+        rule = "must end with a kind, a channel and a language, for example receipt-sms-de"
+        violations.add("notice_template.name", rule, "TEMPLATE_NAME_INVALID")
+    violations.require("notice_template.text", "must be given", met=bool(message.text))
+    violations.check()
+    assert purpose is not None  # noqa: S101 - checked
+    return Content(key, *purpose, message.subject, message.text, message.fallback)
+
+
+def read_draft(request: notify_pb2.PreviewNoticeRequest, kind: NoticeKind) -> Content | None:
+    """A template to try, which is of the kind and the merchant of the preview."""
+    if not request.HasField("notice_template"):
+        return None
+    draft = read_template(request.notice_template)
+    violations = Violations()
+    violations.require("notice_template.name", f"must be one for {kind}", met=draft.kind is kind)
+    name = request.notice_template.name
+    require_within(violations, "notice_template.name", name, request.parent.rpartition("/")[2])
+    violations.check()
+    return draft
 
 
 def read_kind(number: int) -> NoticeKind:

@@ -4,9 +4,10 @@ from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import PhoneCode, mask_phone
-from services.notify.domain.templates.rendering import Text
+from services.notify.domain.templates.own import OwnTemplate
+from services.notify.domain.templates.rendering import Text, warnings
 from services.notify.domain.templates.segments import segments
-from services.notify.names import CONTACT, NOTICE
+from services.notify.names import CONTACT, NOTICE, NOTICE_TEMPLATE
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_timestamp
 
 
@@ -33,6 +34,20 @@ def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
     return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(code.expire_time))
 
 
+def template_message(template: OwnTemplate) -> notify_pb2.NoticeTemplate:
+    """A version of a merchant's own template."""
+    return notify_pb2.NoticeTemplate(
+        name=NOTICE_TEMPLATE.format(*template.key),
+        kind=notify_pb2.NoticeKind.Value(template.kind),
+        channel=notify_pb2.Channel.Value(template.channel),
+        locale=template.locale,
+        subject=template.subject,
+        text=template.text,
+        fallback=template.is_fallback,
+        version=template.version,
+    )
+
+
 def preview_response(sms: Text, email: Text) -> notify_pb2.PreviewNoticeResponse:
     """What a notice says on each channel, and what its SMS takes."""
     taken = segments(sms.text)
@@ -42,6 +57,7 @@ def preview_response(sms: Text, email: Text) -> notify_pb2.PreviewNoticeResponse
         email_text=email.text,
         sms_encoding=notify_pb2.SmsEncoding.Value(taken.encoding),
         sms_segment_count=taken.segment_count,
+        warnings=warnings(sms.text),
     )
 
 
@@ -65,4 +81,5 @@ def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
         failure_code=delivery.failure_code,
         deliver_time=optional_timestamp(delivery.deliver_time),
         locale=delivery.locale,
+        template_revision=delivery.template,
     )

@@ -4,16 +4,18 @@ from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 
 from services.notify.api import requests, responses
-from services.notify.application import contacts, phones
-from services.notify.application.rendering import with_texts
-from services.notify.domain.notices import Channel
+from services.notify.application import contacts, phones, templates
+from services.notify.application.rendering import preview, with_texts
+from services.notify.domain.notices import Addressee, Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
-from services.notify.domain.templates.rendering import rendered_as_shipped
-from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE
+from services.notify.domain.templates.own import TemplateId
+from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE, NOTICE_TEMPLATE
 from services.notify.store import contacts as contact_store
 from services.notify.store import notices as notice_store
+from services.notify.store import templates as template_store
+from services.notify.store.templates import MerchantKind
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
@@ -35,6 +37,10 @@ ACCESS = {
     "ListNotices": Access(READ, services=("scheduler",)),
     "GetNotice": Access(READ),
     "PreviewNotice": Access(READ),
+    "UpdateNoticeTemplate": Access(WRITE),
+    "GetNoticeTemplate": Access(READ),
+    "ListNoticeTemplates": Access(READ),
+    "DeleteNoticeTemplate": Access(WRITE),
     "BatchCheckContacts": Access(services=("scheduler",)),
     "ListAuditEntries": Access("audit:read"),
 }
@@ -150,9 +156,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 connection, key, request.subject_resource, after, page.limit
             )
             addressee = await contact_store.addressee(connection, key)
+            kinds = [MerchantKind(key.merchant, notice.kind) for _, notice in listed]
+            own = await template_store.for_notices(connection, kinds)
         shown, token = page.cut(
             listed,
-            lambda row: responses.notice_message(with_texts(row[1], addressee)),
+            lambda row: responses.notice_message(with_texts(row[1], addressee, own)),
             lambda row: (str(row[0]),),
         )
         return notify_pb2.ListNoticesResponse(notices=shown, next_page_token=token)
@@ -163,23 +171,84 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         key = read_name(NOTICE, request.name)
         async with self._database.read() as connection:
             notice = await notice_store.one(connection, key)
+            if notice is None:
+                raise not_found("NOTICE_NOT_FOUND", request.name)
             addressee = await contact_store.addressee(connection, key.customer_key)
-        if notice is None:
-            raise not_found("NOTICE_NOT_FOUND", request.name)
-        return responses.notice_message(with_texts(notice, addressee))
+            own = await template_store.for_notices(
+                connection, [MerchantKind(key.merchant, notice.kind)]
+            )
+        return responses.notice_message(with_texts(notice, addressee, own))
 
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object
     ) -> notify_pb2.PreviewNoticeResponse:
-        read_name(MERCHANT, request.parent)
+        merchant = read_name(MERCHANT, request.parent)
+        kind = requests.read_kind(request.kind)
         locale = requests.read_locale(request.locale, "locale")
+        draft = requests.read_draft(request, kind)
+        async with self._database.read() as connection:
+            stored = await template_store.for_notices(connection, [MerchantKind(merchant, kind)])
+        own = list(stored.get(merchant, ()))
+        if draft is not None:
+            templates.require_sound(draft)
+            own = [each for each in own if each.key != draft.key] + [draft.as_template()]
+            locale = locale or draft.locale
+        addressee = Addressee(EXAMPLE_DISPLAY_NAME, locale)
         sms, email = (
-            rendered_as_shipped(
-                EXAMPLES[requests.read_kind(request.kind)], channel, locale, EXAMPLE_DISPLAY_NAME
-            )
+            preview(EXAMPLES[kind], channel, addressee, own)
             for channel in (Channel.SMS, Channel.EMAIL)
         )
         return responses.preview_response(sms, email)
+
+    # --- templates ------------------------------------------------------------------------------
+
+    async def UpdateNoticeTemplate(
+        self, request: notify_pb2.UpdateNoticeTemplateRequest, _context: object
+    ) -> notify_pb2.NoticeTemplate:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.NoticeTemplate,
+            responses.template_message,
+            lambda tx: templates.update(
+                tx, requests.read_template(request.notice_template), self._clock.now()
+            ),
+        )
+
+    async def GetNoticeTemplate(
+        self, request: notify_pb2.GetNoticeTemplateRequest, _context: object
+    ) -> notify_pb2.NoticeTemplate:
+        key = read_name(NOTICE_TEMPLATE, request.name)
+        async with self._database.read() as connection:
+            return responses.template_message(
+                await templates.existing(connection, key, request.version)
+            )
+
+    async def ListNoticeTemplates(
+        self, request: notify_pb2.ListNoticeTemplatesRequest, _context: object
+    ) -> notify_pb2.ListNoticeTemplatesResponse:
+        merchant = read_name(MERCHANT, request.parent)
+        page = read_page(request, keys=1)
+        after = TemplateId(page.after[0] if page.after else "")
+        async with self._database.read() as connection:
+            listed = await template_store.of_merchant(connection, merchant, after, page.limit)
+        shown, token = page.cut(
+            listed, responses.template_message, lambda template: (template.template,)
+        )
+        return notify_pb2.ListNoticeTemplatesResponse(notice_templates=shown, next_page_token=token)
+
+    async def DeleteNoticeTemplate(
+        self, request: notify_pb2.DeleteNoticeTemplateRequest, _context: object
+    ) -> notify_pb2.DeleteNoticeTemplateResponse:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.DeleteNoticeTemplateResponse,
+            lambda _: notify_pb2.DeleteNoticeTemplateResponse(),
+            lambda tx: templates.delete(
+                tx, read_name(NOTICE_TEMPLATE, request.name), self._clock.now()
+            ),
+        )
 
     # --- audit ----------------------------------------------------------------------------------
 

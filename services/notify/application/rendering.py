@@ -1,18 +1,38 @@
-"""Notices put into words, for the channel and the locale of whoever gets them, when they are sent."""
+"""Notices put into words, for the channel and the language of whoever gets them, when they are sent."""
 
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from services.notify.domain.notices import Addressee, Channel, Delivery, Facts, Notice
+from services.notify.domain.notices import (
+    Addressee,
+    Channel,
+    Delivery,
+    Facts,
+    MerchantId,
+    Notice,
+)
+from services.notify.domain.templates.own import OwnTemplate, chosen
 from services.notify.domain.templates.phones import PhoneCode
-from services.notify.domain.templates.rendering import rendered_as_shipped
+from services.notify.domain.templates.rendering import (
+    RenderError,
+    Source,
+    Text,
+    rendered_as_shipped,
+    rendered_by,
+)
 from services.notify.domain.templates.shipped import shipped_locale
 from services.notify.store.attempts import Outgoing
 
+log = logging.getLogger(__name__)
 
-def outgoing_with_text(outgoing: Outgoing) -> Outgoing:
+OwnTemplates = Mapping[MerchantId, Sequence[OwnTemplate]]
+
+
+def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
     """A delivery that is due, with its text: that of its first attempt, if there was one."""
     addressee = Addressee(outgoing.display_name, outgoing.locale)
-    delivery = _rendered(outgoing.delivery, outgoing.notice.facts, addressee)
+    delivery = _rendered(outgoing.notice, outgoing.delivery, addressee, own)
     is_new = delivery.text != outgoing.delivery.text
     return replace(outgoing, delivery=delivery, text_is_new=is_new)
 
@@ -26,17 +46,48 @@ def text_to_send(outgoing: Outgoing) -> str:
     return outgoing.delivery.text
 
 
-def with_texts(notice: Notice, addressee: Addressee) -> Notice:
+def with_texts(notice: Notice, addressee: Addressee, own: OwnTemplates) -> Notice:
     """A notice with the texts that would be sent now of what has not been sent."""
     deliveries = tuple(
-        _rendered(delivery, notice.facts, addressee) for delivery in notice.deliveries
+        _rendered(notice, delivery, addressee, own) for delivery in notice.deliveries
     )
     return replace(notice, deliveries=deliveries)
 
 
-def _rendered(delivery: Delivery, facts: Facts | None, addressee: Addressee) -> Delivery:
+def preview(
+    facts: Facts, channel: Channel, addressee: Addressee, own: Sequence[OwnTemplate]
+) -> Text:
+    """What a notice says on a channel. Raises RenderError."""
+    template = chosen(own, facts.kind, channel, addressee.locale)
+    if template is None:
+        return rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name)
+    source = Source(template.locale, template.subject, template.text)
+    return rendered_by(source, channel, facts, addressee.display_name)
+
+
+def _rendered(
+    notice: Notice, delivery: Delivery, addressee: Addressee, own: OwnTemplates
+) -> Delivery:
+    facts, channel = notice.facts, delivery.channel
     if delivery.text or facts is None:
         return delivery
-    name, locale = addressee.display_name, addressee.locale
-    text = rendered_as_shipped(facts, delivery.channel, locale, name)
-    return replace(delivery, subject=text.subject, text=text.text, locale=shipped_locale(locale))
+    template = chosen(own.get(notice.merchant, ()), facts.kind, channel, addressee.locale)
+    if template is not None:
+        source = Source(template.locale, template.subject, template.text)
+        try:
+            text = rendered_by(source, channel, facts, addressee.display_name)
+        except RenderError as error:
+            # Whatever a template is, the customer hears of their money.
+            log.warning("a template cannot be rendered: %s", error.problem.reason, extra={
+                "template": template.template, "version": template.version})  # fmt: skip
+        else:
+            return replace(
+                delivery,
+                subject=text.subject,
+                text=text.text,
+                locale=template.locale,
+                template=f"{template.template}@{template.version}",
+            )
+    text = rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name)
+    locale = shipped_locale(addressee.locale)
+    return replace(delivery, subject=text.subject, text=text.text, locale=locale)

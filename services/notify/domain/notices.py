@@ -213,8 +213,10 @@ class Delivery:
     expire_time: datetime | None = None
     # Where it goes; empty: where the contact is reached at the moment of sending.
     address: str = ""
-    # The locale of the text; empty as long as that is.
+    # The locale of the text, and the merchant's template that it was made by, as `id@version`; empty as
+    # long as there is no text, and if it is the suite's.
     locale: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)

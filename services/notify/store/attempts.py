@@ -50,7 +50,7 @@ _DUE = Query(
            notices.standing_orders, notices.facts,
            channel, main, deliveries.state, subject, text, secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
-           deliveries.locale, own_address,
+           deliveries.locale, deliveries.template, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
@@ -82,6 +82,8 @@ _SAVE = Command("""
         secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END,
         locale = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.locale
                       ELSE done.locale END,
+        template = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.template
+                        ELSE done.template END,
         subject = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.subject
                        ELSE done.subject END,
         text = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.text ELSE done.text END
@@ -89,10 +91,10 @@ _SAVE = Command("""
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
-        CAST(:failure_code AS text[]), CAST(:locale AS text[]), CAST(:subject AS bytea[]),
-        CAST(:text AS bytea[]))
+        CAST(:failure_code AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
-               deliver_time, failure_code, locale, subject, text)
+               deliver_time, failure_code, locale, template, subject, text)
     -- Who was erased since it was read leaves no text behind.
     CROSS JOIN LATERAL (
         SELECT facts = '' AS is_erased FROM notices
@@ -226,6 +228,7 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
         tx,
         [progress for _, progress in results],
         locale=[outgoing.delivery.locale for outgoing, _ in results],
+        template=[outgoing.delivery.template for outgoing, _ in results],
         subject=subjects,
         text=texts,
         merchant=[notice.merchant for notice in sent],

@@ -42,6 +42,7 @@ class DeliveryRow:
     failure_code: str
     expire_time: datetime | None
     locale: str
+    template: str
 
 
 _INSERT = Command("""
@@ -60,7 +61,7 @@ _OF_NOTICES = Query(
     """
     SELECT merchant, customer, notice, channel, main, state, subject, text, NULL AS secret_text,
            next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time,
-           locale
+           locale, template
     FROM deliveries
     JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
@@ -81,7 +82,7 @@ _ATTEMPTED = Query(
 
 # Whether a notice was delivered stays known; what it said does not.
 _ERASE_TEXTS = Command("""
-    UPDATE deliveries SET subject = '', text = '', locale = '', secret_text = NULL,
+    UPDATE deliveries SET subject = '', text = '', locale = '', template = '', secret_text = NULL,
         own_address = NULL
     WHERE customer = :customer AND merchant = :merchant
       AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL OR own_address IS NOT NULL)
@@ -170,6 +171,7 @@ def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
         failure_code=row.failure_code,
         expire_time=row.expire_time,
         locale=row.locale,
+        template=row.template,
     )
 
 

@@ -31,6 +31,7 @@ BATCH = 20
 _PURGE = "once in a while, in bounded batches: any rows that are old enough will do"
 EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
+    "notify.store.templates._FOR_NOTICES": "a merchant's of one kind: one a channel and language",
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
     "payments.store.ledger_periods._CLOSE": "what a merchant has booked a day, once a period",

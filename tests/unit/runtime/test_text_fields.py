@@ -36,6 +36,8 @@ TEXTS = {
     "recurring.payments.v1.SubmitDisputeEvidenceRequest.text",
     "recurring.notify.v1.Contact.display_name",
     "recurring.notify.v1.ListNoticesRequest.subject_resource",
+    "recurring.notify.v1.NoticeTemplate.subject",
+    "recurring.notify.v1.NoticeTemplate.text",
     "recurring.audit.v1.ListAuditEntriesRequest.resource",
     "recurring.audit.v1.ListAuditEntriesRequest.subject",
     *(

@@ -272,6 +272,56 @@ class Contact(_message.Message):
 Global___Contact: _TypeAlias = Contact  # noqa: Y015
 
 @_typing.final
+class NoticeTemplate(_message.Message):
+    """A merchant's own words for a kind of notice, on a channel and in a language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/noticeTemplates/{kind}-{channel}-{language}`, for example
+    `merchants/acme/noticeTemplates/order-upcoming-sms-de-at`.
+    """
+    kind: Global___NoticeKind.ValueType
+    channel: Global___Channel.ValueType
+    locale: _builtins.str
+    subject: _builtins.str
+    """The subject of an e-mail, a template itself."""
+    text: _builtins.str
+    fallback: _builtins.bool
+    """Whether it is for customers, too, in whose language the merchant has no template of the kind and channel. Of
+    several, the first by name is.
+    """
+    version: _builtins.int
+    """Counts the changes."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: Global___NoticeKind.ValueType = ...,
+        channel: Global___Channel.ValueType = ...,
+        locale: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        text: _builtins.str = ...,
+        fallback: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "fallback", b"fallback", "kind", b"kind", "locale", b"locale", "name", b"name", "subject", b"subject", "text", b"text", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeTemplate: _TypeAlias = NoticeTemplate  # noqa: Y015
+
+@_typing.final
 class Notice(_message.Message):
     """One message to a customer about one fact."""
 
@@ -311,6 +361,7 @@ class Notice(_message.Message):
         DELIVER_TIME_FIELD_NUMBER: _builtins.int
         FAILURE_CODE_FIELD_NUMBER: _builtins.int
         LOCALE_FIELD_NUMBER: _builtins.int
+        TEMPLATE_REVISION_FIELD_NUMBER: _builtins.int
         channel: Global___Channel.ValueType
         state: Global___Notice.Delivery.State.ValueType
         text: _builtins.str
@@ -326,6 +377,8 @@ class Notice(_message.Message):
         """
         locale: _builtins.str
         """The language of the text (BCP 47)."""
+        template_revision: _builtins.str
+        """The merchant's own template that the text was made by, as `{template}@{version}`; empty: the suite's."""
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
@@ -338,10 +391,11 @@ class Notice(_message.Message):
             deliver_time: _timestamp_pb2.Timestamp | None = ...,
             failure_code: _builtins.str = ...,
             locale: _builtins.str = ...,
+            template_revision: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_time", b"deliver_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "locale", b"locale", "state", b"state", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "locale", b"locale", "state", b"state", "template_revision", b"template_revision", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -678,21 +732,27 @@ class PreviewNoticeRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
+    NOTICE_TEMPLATE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     kind: Global___NoticeKind.ValueType
     locale: _builtins.str
     """The language of the customer, as in Contact. Empty: English."""
+    @_builtins.property
+    def notice_template(self) -> Global___NoticeTemplate:
+        """A template to try in place of the stored one of its name."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         kind: Global___NoticeKind.ValueType = ...,
         locale: _builtins.str = ...,
+        notice_template: Global___NoticeTemplate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notice_template", b"notice_template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "locale", b"locale", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "locale", b"locale", "notice_template", b"notice_template", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,6 +767,7 @@ class PreviewNoticeResponse(_message.Message):
     EMAIL_TEXT_FIELD_NUMBER: _builtins.int
     SMS_ENCODING_FIELD_NUMBER: _builtins.int
     SMS_SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     sms_text: _builtins.str
     email_subject: _builtins.str
     email_text: _builtins.str
@@ -714,6 +775,10 @@ class PreviewNoticeResponse(_message.Message):
     """How the SMS is encoded."""
     sms_segment_count: _builtins.int
     """The number of segments that the SMS is sent in, each of which is paid for."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What to know before a template is stored, for example that its SMS takes many segments."""
+
     def __init__(
         self,
         *,
@@ -722,14 +787,151 @@ class PreviewNoticeResponse(_message.Message):
         email_text: _builtins.str = ...,
         sms_encoding: Global___SmsEncoding.ValueType = ...,
         sms_segment_count: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email_subject", b"email_subject", "email_text", b"email_text", "sms_encoding", b"sms_encoding", "sms_segment_count", b"sms_segment_count", "sms_text", b"sms_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email_subject", b"email_subject", "email_text", b"email_text", "sms_encoding", b"sms_encoding", "sms_segment_count", b"sms_segment_count", "sms_text", b"sms_text", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewNoticeResponse: _TypeAlias = PreviewNoticeResponse  # noqa: Y015
+
+@_typing.final
+class UpdateNoticeTemplateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_TEMPLATE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def notice_template(self) -> Global___NoticeTemplate:
+        """`notice_template.name` says which."""
+
+    def __init__(
+        self,
+        *,
+        notice_template: Global___NoticeTemplate | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notice_template", b"notice_template"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_template", b"notice_template", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateNoticeTemplateRequest: _TypeAlias = UpdateNoticeTemplateRequest  # noqa: Y015
+
+@_typing.final
+class GetNoticeTemplateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """Any version that there was. Default: the one that holds."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNoticeTemplateRequest: _TypeAlias = GetNoticeTemplateRequest  # noqa: Y015
+
+@_typing.final
+class ListNoticeTemplatesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNoticeTemplatesRequest: _TypeAlias = ListNoticeTemplatesRequest  # noqa: Y015
+
+@_typing.final
+class ListNoticeTemplatesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_TEMPLATES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def notice_templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoticeTemplate]: ...
+    def __init__(
+        self,
+        *,
+        notice_templates: _abc.Iterable[Global___NoticeTemplate] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "notice_templates", b"notice_templates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNoticeTemplatesResponse: _TypeAlias = ListNoticeTemplatesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteNoticeTemplateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteNoticeTemplateRequest: _TypeAlias = DeleteNoticeTemplateRequest  # noqa: Y015
+
+@_typing.final
+class DeleteNoticeTemplateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteNoticeTemplateResponse: _TypeAlias = DeleteNoticeTemplateResponse  # noqa: Y015
 
 @_typing.final
 class BatchCheckContactsRequest(_message.Message):

@@ -81,6 +81,26 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.FromString,
                 _registered_method=True)
+        self.UpdateNoticeTemplate = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/UpdateNoticeTemplate',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNoticeTemplateRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.FromString,
+                _registered_method=True)
+        self.GetNoticeTemplate = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/GetNoticeTemplate',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeTemplateRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.FromString,
+                _registered_method=True)
+        self.ListNoticeTemplates = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ListNoticeTemplates',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesResponse.FromString,
+                _registered_method=True)
+        self.DeleteNoticeTemplate = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/DeleteNoticeTemplate',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateResponse.FromString,
+                _registered_method=True)
         self.BatchCheckContacts = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/BatchCheckContacts',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.SerializeToString,
@@ -175,9 +195,50 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewNotice(self, request, context):
-        """What a kind of notice says in a language, with made-up facts.
+        """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
+        that is not stored yet, and else by the suite's.
 
-        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNoticeTemplate(self, request, context):
+        """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
+        change is a version of its own; messages that were sent name theirs.
+
+        Templates are written in a part of Jinja2: `{{ variable }}`, `{% if %}`, and `{% for line in lines %}` over
+        rows, with the filters date, day, month, time, percent, plural and upper. Amounts, dates, numbers and
+        lists are written as the template's language does. docs/notices.md has the variables of each kind.
+
+        Reasons: INVALID_ARGUMENT TEMPLATE_NAME_INVALID (the id names no kind, channel and language),
+        TEMPLATE_SUBJECT_MISPLACED (an e-mail without subject, or an SMS with one), TEMPLATE_SYNTAX_INVALID,
+        TEMPLATE_VARIABLE_UNKNOWN, TEMPLATE_ELEMENT_NOT_ALLOWED (a call, a macro, a loop over anything but rows …),
+        TEMPLATE_OUTPUT_TOO_LONG, TEMPLATE_SEGMENTS_TOO_MANY (an SMS of more than 6), TEMPLATE_OUTPUT_EMPTY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNoticeTemplate(self, request, context):
+        """Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNoticeTemplates(self, request, context):
+        """Lists a merchant's own templates by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteNoticeTemplate(self, request, context):
+        """Takes a template away, so that the suite's holds again. Its versions can still be read.
+
+        Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +306,26 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.PreviewNotice,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.SerializeToString,
+            ),
+            'UpdateNoticeTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNoticeTemplate,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNoticeTemplateRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.SerializeToString,
+            ),
+            'GetNoticeTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNoticeTemplate,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeTemplateRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.SerializeToString,
+            ),
+            'ListNoticeTemplates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNoticeTemplates,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesResponse.SerializeToString,
+            ),
+            'DeleteNoticeTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteNoticeTemplate,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateResponse.SerializeToString,
             ),
             'BatchCheckContacts': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckContacts,
@@ -501,6 +582,114 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/PreviewNotice',
             recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNoticeTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/UpdateNoticeTemplate',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNoticeTemplateRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNoticeTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/GetNoticeTemplate',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeTemplateRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.NoticeTemplate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNoticeTemplates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ListNoticeTemplates',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeTemplatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteNoticeTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/DeleteNoticeTemplate',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteNoticeTemplateResponse.FromString,
             options,
             channel_credentials,
             insecure,

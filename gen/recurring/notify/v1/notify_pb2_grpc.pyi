@@ -81,9 +81,32 @@ class NotifyServiceStub:
     GetNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeRequest, _notify_pb2.Notice]
     """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
-    """What a kind of notice says in a language, with made-up facts.
+    """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
+    that is not stored yet, and else by the suite's.
 
-    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
+    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+    """
+    UpdateNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNoticeTemplateRequest, _notify_pb2.NoticeTemplate]
+    """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
+    change is a version of its own; messages that were sent name theirs.
+
+    Templates are written in a part of Jinja2: `{{ variable }}`, `{% if %}`, and `{% for line in lines %}` over
+    rows, with the filters date, day, month, time, percent, plural and upper. Amounts, dates, numbers and
+    lists are written as the template's language does. docs/notices.md has the variables of each kind.
+
+    Reasons: INVALID_ARGUMENT TEMPLATE_NAME_INVALID (the id names no kind, channel and language),
+    TEMPLATE_SUBJECT_MISPLACED (an e-mail without subject, or an SMS with one), TEMPLATE_SYNTAX_INVALID,
+    TEMPLATE_VARIABLE_UNKNOWN, TEMPLATE_ELEMENT_NOT_ALLOWED (a call, a macro, a loop over anything but rows …),
+    TEMPLATE_OUTPUT_TOO_LONG, TEMPLATE_SEGMENTS_TOO_MANY (an SMS of more than 6), TEMPLATE_OUTPUT_EMPTY.
+    """
+    GetNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeTemplateRequest, _notify_pb2.NoticeTemplate]
+    """Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND."""
+    ListNoticeTemplates: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticeTemplatesRequest, _notify_pb2.ListNoticeTemplatesResponse]
+    """Lists a merchant's own templates by name."""
+    DeleteNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.DeleteNoticeTemplateRequest, _notify_pb2.DeleteNoticeTemplateResponse]
+    """Takes a template away, so that the suite's holds again. Its versions can still be read.
+
+    Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND.
     """
     BatchCheckContacts: _aio.UnaryUnaryMultiCallable[_notify_pb2.BatchCheckContactsRequest, _notify_pb2.BatchCheckContactsResponse]
     """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
@@ -190,9 +213,56 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.PreviewNoticeRequest,
         context: _aio.ServicerContext[_notify_pb2.PreviewNoticeRequest, _abc.Awaitable[_notify_pb2.PreviewNoticeResponse]],
     ) -> _abc.Awaitable[_notify_pb2.PreviewNoticeResponse]:
-        """What a kind of notice says in a language, with made-up facts.
+        """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
+        that is not stored yet, and else by the suite's.
 
-        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language).
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateNoticeTemplate(
+        self,
+        request: _notify_pb2.UpdateNoticeTemplateRequest,
+        context: _aio.ServicerContext[_notify_pb2.UpdateNoticeTemplateRequest, _abc.Awaitable[_notify_pb2.NoticeTemplate]],
+    ) -> _abc.Awaitable[_notify_pb2.NoticeTemplate]:
+        """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
+        change is a version of its own; messages that were sent name theirs.
+
+        Templates are written in a part of Jinja2: `{{ variable }}`, `{% if %}`, and `{% for line in lines %}` over
+        rows, with the filters date, day, month, time, percent, plural and upper. Amounts, dates, numbers and
+        lists are written as the template's language does. docs/notices.md has the variables of each kind.
+
+        Reasons: INVALID_ARGUMENT TEMPLATE_NAME_INVALID (the id names no kind, channel and language),
+        TEMPLATE_SUBJECT_MISPLACED (an e-mail without subject, or an SMS with one), TEMPLATE_SYNTAX_INVALID,
+        TEMPLATE_VARIABLE_UNKNOWN, TEMPLATE_ELEMENT_NOT_ALLOWED (a call, a macro, a loop over anything but rows …),
+        TEMPLATE_OUTPUT_TOO_LONG, TEMPLATE_SEGMENTS_TOO_MANY (an SMS of more than 6), TEMPLATE_OUTPUT_EMPTY.
+        """
+
+    @_abc_1.abstractmethod
+    def GetNoticeTemplate(
+        self,
+        request: _notify_pb2.GetNoticeTemplateRequest,
+        context: _aio.ServicerContext[_notify_pb2.GetNoticeTemplateRequest, _abc.Awaitable[_notify_pb2.NoticeTemplate]],
+    ) -> _abc.Awaitable[_notify_pb2.NoticeTemplate]:
+        """Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListNoticeTemplates(
+        self,
+        request: _notify_pb2.ListNoticeTemplatesRequest,
+        context: _aio.ServicerContext[_notify_pb2.ListNoticeTemplatesRequest, _abc.Awaitable[_notify_pb2.ListNoticeTemplatesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ListNoticeTemplatesResponse]:
+        """Lists a merchant's own templates by name."""
+
+    @_abc_1.abstractmethod
+    def DeleteNoticeTemplate(
+        self,
+        request: _notify_pb2.DeleteNoticeTemplateRequest,
+        context: _aio.ServicerContext[_notify_pb2.DeleteNoticeTemplateRequest, _abc.Awaitable[_notify_pb2.DeleteNoticeTemplateResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.DeleteNoticeTemplateResponse]:
+        """Takes a template away, so that the suite's holds again. Its versions can still be read.
+
+        Reasons: NOT_FOUND NOTICE_TEMPLATE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

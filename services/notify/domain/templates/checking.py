@@ -17,6 +17,8 @@ from services.runtime.text import visibility_rule
 
 TEMPLATE_MAX_CHARACTERS = 4000
 LOOPS_MAX = 10
+# Of conditions, loops and operators. Jinja2 takes a time to compile that doubles with each.
+NESTING_MAX = 12
 _PLURAL_FORMS = frozenset({"zero", "one", "two", "few", "many", "other"})
 _LOOP_FLAGS = frozenset({"first", "last"})
 
@@ -30,6 +32,7 @@ class Reason(StrEnum):
     OUTPUT_TOO_LONG = "TEMPLATE_OUTPUT_TOO_LONG"
     SEGMENTS_TOO_MANY = "TEMPLATE_SEGMENTS_TOO_MANY"
     OUTPUT_EMPTY = "TEMPLATE_OUTPUT_EMPTY"
+    SUBJECT_MISPLACED = "TEMPLATE_SUBJECT_MISPLACED"
 
 
 class Problem(NamedTuple):
@@ -68,9 +71,20 @@ def problems(
     except RecursionError:
         yield Problem(Reason.ELEMENT_NOT_ALLOWED, "is nested too deeply")
         return
+    if _is_deeper(tree, NESTING_MAX):
+        message = f"is nested more than {NESTING_MAX} deep"
+        yield Problem(Reason.ELEMENT_NOT_ALLOWED, message)
+        return
     if len(list(tree.find_all(nodes.For))) > LOOPS_MAX:
         yield Problem(Reason.ELEMENT_NOT_ALLOWED, f"has more than {LOOPS_MAX} loops")
     yield from _all(tree.body, scope, ())
+
+
+def _is_deeper(node: nodes.Node, most: int) -> bool:
+    """Whether nodes are nested more deeply than that."""
+    if most < 0:
+        return True
+    return any(_is_deeper(child, most - 1) for child in node.iter_child_nodes())
 
 
 def _all(body: list[nodes.Node], scope: Scope, rows: tuple[str, ...]) -> Iterator[Problem]:

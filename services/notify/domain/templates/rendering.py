@@ -101,22 +101,37 @@ def rendered_as_shipped(facts: Facts, channel: Channel, locale: str, display_nam
     return render(source, shipped.words, channel, facts, display_name)
 
 
+def rendered_by(source: Source, channel: Channel, facts: Facts, display_name: str) -> Text:
+    """A notice in words of a merchant's own template. Raises RenderError."""
+    return render(
+        source, SHIPPED[shipped_locale(source.locale)].words, channel, facts, display_name
+    )
+
+
 def check(kind: NoticeKind, channel: Channel, source: Source) -> Iterator[tuple[str, Problem]]:
     """What is wrong with a template, by its field: how it is written, then what it makes of facts."""
     scope = variables(type(EXAMPLES[kind]))
+    if (channel is Channel.EMAIL) != bool(source.subject):
+        message = "must be given for an e-mail, and for nothing else"
+        yield "subject", Problem(Reason.SUBJECT_MISPLACED, message)
+        return
     parts = {"text": source.text} | ({"subject": source.subject} if source.subject else {})
-    written = [
-        (field, problem)
-        for field, part in parts.items()
-        for problem in problems(part, scope, _ENVIRONMENT)
-    ]
+    try:
+        written = [
+            (field, problem)
+            for field, part in parts.items()
+            for problem in problems(part, scope, _ENVIRONMENT)
+        ]
+        for part in parts.values():
+            _ = written or (names_of(part), compiled(part))
+    except RecursionError:
+        written = [("text", Problem(Reason.ELEMENT_NOT_ALLOWED, "is nested too deeply"))]
     yield from written
     if written:
         return
-    words = SHIPPED["en"].words
     for facts in (EXAMPLES[kind], *LONGEST.get(kind, ())):
         try:
-            text = render(source, words, channel, facts, EXAMPLE_DISPLAY_NAME)
+            text = rendered_by(source, channel, facts, EXAMPLE_DISPLAY_NAME)
         except RenderError as error:
             yield "text", error.problem
             return

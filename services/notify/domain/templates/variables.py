@@ -160,8 +160,28 @@ class Number:
     def __eq__(self, other: object) -> bool:
         return self.number == (other.number if isinstance(other, Number) else other)
 
+    def __lt__(self, other: object) -> bool:
+        return self.number < _plain(other)
+
+    def __le__(self, other: object) -> bool:
+        return self.number <= _plain(other)
+
+    def __gt__(self, other: object) -> bool:
+        return self.number > _plain(other)
+
+    def __ge__(self, other: object) -> bool:
+        return self.number >= _plain(other)
+
     def __hash__(self) -> int:
         return hash(self.number)
+
+
+def _plain(number: object) -> int:
+    if isinstance(number, Number):
+        return number.number
+    if isinstance(number, int):
+        return number
+    raise TypeError("numbers are compared with numbers")
 
 
 @dataclass(frozen=True, slots=True)

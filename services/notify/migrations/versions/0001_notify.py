@@ -112,6 +112,8 @@ CREATE TABLE deliveries (
     secret_text           bytea,
     -- What was sent at the first attempt; empty before it.
     locale                text        NOT NULL DEFAULT '',
+    -- The merchant's template and its version, or empty: the suite's.
+    template              text        NOT NULL DEFAULT '',
     subject               bytea       NOT NULL DEFAULT '',
     text                  bytea       NOT NULL DEFAULT '',
     -- Its notice is there: it was stored just before, and is never deleted.
@@ -167,6 +169,35 @@ CREATE TABLE code_budgets (
     PRIMARY KEY (merchant, period)
 );
 
+-- Merchants' own templates, by ids that name the kind, the channel and the language. The text is the
+-- merchant's, not a customer's.
+CREATE TABLE notice_templates (
+    merchant              text        NOT NULL,
+    template              text        NOT NULL,
+    version               integer     NOT NULL,
+    kind                  text        NOT NULL,
+    channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
+    locale                text        NOT NULL,
+    subject               text        NOT NULL,
+    text                  text        NOT NULL,
+    is_fallback           boolean     NOT NULL,
+    active                boolean     NOT NULL,
+    update_time           timestamptz NOT NULL,
+    PRIMARY KEY (merchant, template)
+);
+CREATE INDEX notice_templates_of_kind ON notice_templates (merchant, kind) WHERE active;
+
+-- What notices were written by.
+CREATE TABLE notice_template_versions (
+    merchant              text        NOT NULL,
+    template              text        NOT NULL,
+    version               integer     NOT NULL,
+    subject               text        NOT NULL,
+    text                  text        NOT NULL,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (merchant, template, version)
+);
+
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'delivery' AS kind, buckets.bucket, due_time
@@ -176,7 +207,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
-                  'superseded_kinds');
+                  'superseded_kinds', 'notice_templates', 'notice_template_versions');
+SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
+SELECT revoke_privileges('DELETE', 'notice_templates');
 SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED');
 SELECT keep_final_states('phone_codes', 'USED', 'VOID');
 
