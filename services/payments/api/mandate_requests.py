@@ -127,8 +127,10 @@ def read_amendment(
         terms["time_zone"] = _read_time_zone(violations, "terms", wanted)
     if "valid_until_time" in paths:
         terms["valid_until_time"] = _read_end(violations, wanted)
+    # A name of another merchant is refused even where it would change nothing.
+    scope = _read_scope(violations, "terms", wanted, key.merchant)
     if "standing_orders" in paths:
-        terms["standing_orders"] = _read_scope(violations, "terms", wanted, key.merchant)
+        terms["standing_orders"] = scope
     if "lead" in paths:
         terms["lead_seconds"] = _read_lead(violations, "terms", wanted)
     evidence = b""
