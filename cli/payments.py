@@ -37,6 +37,10 @@ ProviderOption = Annotated[
 ]
 Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
 
+ROUTING_COLUMNS: Columns[pb.PaymentRouting] = {
+    "cards": lambda it: it.card_provider,
+    "bank debits": lambda it: it.bank_debit_provider,
+}
 PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "payment method": lambda it: short_name(it.name),
     "kind": lambda it: pb.PaymentMethod.Kind.Name(it.kind),
@@ -241,6 +245,30 @@ async def replace_payment_method(
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.ReplacePaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "routing")
+async def payment_routing(
+    session: Session,
+    card: Annotated[
+        str | None, typer.Option(help="The provider that takes new cards; empty: any.")
+    ] = None,
+    bank_debit: Annotated[
+        str | None, typer.Option(help="The provider that takes new bank accounts; empty: any.")
+    ] = None,
+) -> None:
+    """Show which providers take new payment methods, or change it."""
+    name = f"{session.parent}/paymentRouting"
+    routing = await session.payments.GetPaymentRouting(pb.GetPaymentRoutingRequest(name=name))
+    if card is not None or bank_debit is not None:
+        routing.card_provider = routing.card_provider if card is None else card
+        if bank_debit is not None:
+            routing.bank_debit_provider = bank_debit
+        request = pb.UpdatePaymentRoutingRequest(
+            payment_routing=routing, request_id=new_request_id()
+        )
+        routing = await session.payments.UpdatePaymentRouting(request)
+    session.output.one(routing, ROUTING_COLUMNS)
 
 
 @command(payment_methods, "detach")

@@ -551,6 +551,18 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
         ),
         ("AcceptDispute", payments_pb2.AcceptDisputeRequest(name=f"{name}/disputes/d1")),
         (
+            "GetPaymentRouting",
+            payments_pb2.GetPaymentRoutingRequest(name=f"{name}/paymentRouting"),
+        ),
+        (
+            "UpdatePaymentRouting",
+            payments_pb2.UpdatePaymentRoutingRequest(
+                payment_routing=payments_pb2.PaymentRouting(
+                    name=f"{name}/paymentRouting", bank_debit_provider="stripe"
+                )
+            ),
+        ),
+        (
             "GetDisputePolicy",
             payments_pb2.GetDisputePolicyRequest(name=f"{name}/disputePolicy"),
         ),

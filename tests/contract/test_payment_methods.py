@@ -115,6 +115,31 @@ async def test_the_phone_is_told_once_of_a_card_that_expires(ann: Customer) -> N
     assert (await calls["GetPaymentMethod"].make(ann.shop, name=about)).state == Method.EXPIRED
 
 
+async def test_the_provider_of_a_kind_is_the_merchants_choice_and_methods_keep_theirs(
+    ann: Customer,
+) -> None:
+    calls = calls_of(ann)
+    create = calls["CreatePaymentMethod"]
+    create.request.payment_method.provider_token = "MD_sandbox_sepa"
+    create.request.payment_method.kind = Method.BANK_DEBIT
+    before = await create.make(ann.shop, payment_method_id="account", request_id=new_id())
+    assert before.provider == "bank-debit"
+
+    assert (await calls["GetPaymentRouting"].make(ann.shop)).bank_debit_provider == ""
+    choose = calls["UpdatePaymentRouting"]
+    made = await twice(ann, choose)
+    assert await calls["GetPaymentRouting"].make(ann.shop) == made
+    create.request.payment_method.provider_token = "pm_sandbox_sepaDebit"
+    after = await create.make(ann.shop, payment_method_id="other-account", request_id=new_id())
+    assert (made.bank_debit_provider, after.provider) == ("stripe", "stripe")
+    kept = await calls["GetPaymentMethod"].make(ann.shop, name=before.name)
+    assert kept.provider == "bank-debit"
+
+    choose.request.payment_routing.card_provider = "bank-debit"
+    refusal = await refused(choose.make(ann.shop, request_id=new_id()))
+    assert refusal.fields == {"payment_routing.card_provider": "FIELD_INVALID"}
+
+
 async def test_the_policy_on_declines_is_got_and_set(ann: Customer) -> None:
     calls = calls_of(ann)
     before = await calls["GetDunningPolicy"].make(ann.shop)

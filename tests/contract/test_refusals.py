@@ -28,6 +28,7 @@ RESOURCES = (
     "dunning_policy",
     "dispute_policy",
     "document_settings",
+    "payment_routing",
     "catalog_settings",
     "contact",
     "rule_pack",

@@ -25,6 +25,7 @@ from services.payments.domain.keys import (
     RefundKey,
 )
 from services.payments.domain.payment_methods import PaymentMethodKind
+from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.names import (
     CHARGE,
     CUSTOMER,
@@ -32,6 +33,7 @@ from services.payments.names import (
     DUNNING_POLICY,
     MERCHANT,
     PAYMENT_METHOD,
+    PAYMENT_ROUTING,
 )
 from services.runtime.errors import Violations
 from services.runtime.money import Money
@@ -220,6 +222,15 @@ def read_dispute_filter(
     require_within(violations, "charge", request.charge, merchant)
     violations.check()
     return merchant, state, CHARGE.key(request.charge) if request.charge else None
+
+
+def read_payment_routing(
+    request: payments_pb2.UpdatePaymentRoutingRequest,
+) -> PaymentRouting:
+    """Which providers a merchant wants. Raises like `read_name`."""
+    wanted = request.payment_routing
+    merchant = read_name(PAYMENT_ROUTING, wanted.name)
+    return PaymentRouting(merchant, wanted.card_provider, wanted.bank_debit_provider)
 
 
 def read_dispute_policy(request: payments_pb2.UpdateDisputePolicyRequest) -> DisputePolicy:

@@ -18,6 +18,7 @@ from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
 from services.payments.domain.ledger_periods import LedgerPeriod
 from services.payments.domain.payment_methods import PaymentMethod
+from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.reconciliation import Finding, RecordedFinding, mending
 from services.payments.domain.refunds import Refund, load_refund_lines
@@ -28,6 +29,7 @@ from services.payments.names import (
     LEDGER_ACCOUNT,
     LEDGER_ENTRY,
     LEDGER_PERIOD,
+    PAYMENT_ROUTING,
 )
 from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, note_aad
@@ -293,6 +295,16 @@ def dispute_message(keyring: Keyring, dispute: Dispute) -> payments_pb2.Dispute:
         for field, text in json.loads(opened).items():
             message.evidence.add(field=field, text=text)
     return message
+
+
+def payment_routing_message(routing: PaymentRouting) -> payments_pb2.PaymentRouting:
+    """Which providers take a merchant's new payment methods."""
+    return payments_pb2.PaymentRouting(
+        name=PAYMENT_ROUTING.format(routing.merchant),
+        card_provider=routing.card_provider,
+        bank_debit_provider=routing.bank_debit_provider,
+        etag=etag(routing.version),
+    )
 
 
 def dispute_policy_message(policy: DisputePolicy) -> payments_pb2.DisputePolicy:

@@ -27,6 +27,7 @@ from services.payments.application import (
     mandates,
     payment_links,
     payment_methods,
+    payment_routing,
     reconciliation,
     refunds,
 )
@@ -38,6 +39,7 @@ from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
 from services.payments.domain.consent import Mandate
 from services.payments.domain.disputes import Dispute
+from services.payments.domain.keys import MerchantId
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
@@ -55,6 +57,7 @@ from services.payments.names import (
     MERCHANT,
     PAYMENT_METHOD,
     PAYOUT,
+    PAYMENT_ROUTING,
     RECONCILIATION_FINDING,
     REFUND,
 )
@@ -67,6 +70,7 @@ from services.payments.store import ledger_periods as ledger_period_store
 from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
+from services.payments.store import payment_routing as payment_routing_store
 from services.payments.store import provider_balance as provider_balance_store
 from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
@@ -117,6 +121,8 @@ ACCESS = {
     "AcceptDispute": Access(WRITE),
     "GetDisputePolicy": Access(READ),
     "UpdateDisputePolicy": Access(WRITE),
+    "GetPaymentRouting": Access(READ),
+    "UpdatePaymentRouting": Access(WRITE),
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
@@ -182,7 +188,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         key, token = requests.read_new_payment_method(request)
 
         async def decide() -> Apply[PaymentMethod]:
-            found = await payment_methods.find_token(self._providers, token)
+            found = await self._find_token(key.merchant, token)
             return lambda tx: payment_methods.create(tx, key, found, self._clock.now())
 
         return await run_checked_mutation(
@@ -243,7 +249,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         old, new, token = requests.read_replacement(request)
 
         async def decide() -> Apply[PaymentMethod]:
-            found = await payment_methods.find_token(self._providers, token)
+            found = await self._find_token(old.merchant, token)
             return lambda tx: payment_methods.replace_method(tx, old, new, found, self._clock.now())
 
         return await run_checked_mutation(
@@ -581,6 +587,37 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
                 tx, requests.read_dispute_policy(request), request.dispute_policy.etag
             ),
         )
+
+    # --- routing ------------------------------------------------------------------------------------
+
+    async def GetPaymentRouting(
+        self, request: payments_pb2.GetPaymentRoutingRequest, _context: object
+    ) -> payments_pb2.PaymentRouting:
+        merchant = read_name(PAYMENT_ROUTING, request.name)
+        async with self._database.read() as connection:
+            return responses.payment_routing_message(
+                await payment_routing_store.get(connection, merchant)
+            )
+
+    async def UpdatePaymentRouting(
+        self, request: payments_pb2.UpdatePaymentRoutingRequest, _context: object
+    ) -> payments_pb2.PaymentRouting:
+        wanted = requests.read_payment_routing(request)
+        payment_routing.check(self._providers, wanted)
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentRouting,
+            responses.payment_routing_message,
+            lambda tx: payment_routing.change(tx, wanted, request.payment_routing.etag),
+        )
+
+    async def _find_token(
+        self, merchant: MerchantId, token: payment_methods.WantedToken
+    ) -> payment_methods.FoundToken:
+        async with self._database.read() as connection:
+            routing = await payment_routing_store.get(connection, merchant)
+        return await payment_methods.find_token(self._providers, token, routing)
 
     # --- erasure ------------------------------------------------------------------------------------
 

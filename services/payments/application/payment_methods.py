@@ -10,6 +10,7 @@ from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import CustomerKey, PaymentMethodId, PaymentMethodKey
 from services.payments.domain.payment_methods import PaymentMethod, PaymentMethodKind
+from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as store
 from services.payments.store.encrypted import token_aad
@@ -38,13 +39,15 @@ class FoundToken(NamedTuple):
     card: Card
 
 
-async def find_token(providers: Providers, wanted: WantedToken) -> FoundToken:
+async def find_token(
+    providers: Providers, wanted: WantedToken, routing: PaymentRouting
+) -> FoundToken:
     """What a token stands for, at the provider that it is of.
 
     Raises FAILED_PRECONDITION PROVIDER_TOKEN_UNKNOWN, INVALID_ARGUMENT for a provider that there is
     not or that does not take the kind, and for a token of another kind.
     """
-    provider = _provider(providers, wanted)
+    provider = _provider(providers, wanted, routing)
     card = await provider.card(wanted.token)
     if card is None:
         raise wrong_state("PROVIDER_TOKEN_UNKNOWN", "the provider does not know the token")
@@ -58,8 +61,8 @@ async def find_token(providers: Providers, wanted: WantedToken) -> FoundToken:
     return FoundToken(wanted.token, provider.name, card)
 
 
-def _provider(providers: Providers, wanted: WantedToken) -> Provider:
-    """The provider that a token is of: the one that is named, or what takes the kind."""
+def _provider(providers: Providers, wanted: WantedToken, routing: PaymentRouting) -> Provider:
+    """The provider of a token: the one that is named, or chosen by the merchant, or takes the kind."""
     violations = Violations()
     named = providers.get(wanted.provider) if wanted.provider else None
     names = ", ".join(providers.names)
@@ -69,7 +72,10 @@ def _provider(providers: Providers, wanted: WantedToken) -> Provider:
         met=named is not None or not wanted.provider,
     )
     violations.check()
-    found = named or (providers.of_kind(wanted.kind) if wanted.kind else providers.default)
+    # A choice of what this process does not have any more counts as none.
+    chosen = providers.get(routing.chosen(wanted.kind or PaymentMethodKind.CARD))
+    of_deployment = providers.of_kind(wanted.kind) if wanted.kind else providers.default
+    found = named or chosen or of_deployment
     takes_kind = found is not None and wanted.kind in {None, *found.capabilities.kinds}
     violations.require(
         "payment_method.kind",

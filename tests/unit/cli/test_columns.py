@@ -50,6 +50,7 @@ OBVIOUS = {
     "DunningPolicy.name",
     "DisputePolicy.name",
     "DocumentSettings.name",
+    "PaymentRouting.name",
     "CatalogSettings.name",
     "LedgerPeriod.name",
 }
@@ -80,6 +81,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Document.Line, documents.LINE_COLUMNS),
     (payments_pb2.Document.TaxTotal, documents.TAX_COLUMNS),
     (payments_pb2.DocumentSettings, documents.SETTINGS_COLUMNS),
+    (payments_pb2.PaymentRouting, payments.ROUTING_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.LedgerPeriod, books.PERIOD_COLUMNS),
     (payments_pb2.Payout, books.PAYOUT_COLUMNS),

@@ -251,7 +251,8 @@ class PaymentMethod(_message.Message):
     """
     provider: _builtins.str
     """The provider that knows the token, "stripe" or "bank-debit", at which every attempt with it is made. Left
-    out when it is registered, it is the one for the kind; without a kind, the deployment's first.
+    out when it is registered, it is the one that the merchant's PaymentRouting names for the kind, or that of the
+    deployment; without a kind, the one for cards.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -1337,6 +1338,40 @@ class Dispute(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dispute: _TypeAlias = Dispute  # noqa: Y015
+
+@_typing.final
+class PaymentRouting(_message.Message):
+    """Which provider takes a new payment method whose caller names none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CARD_PROVIDER_FIELD_NUMBER: _builtins.int
+    BANK_DEBIT_PROVIDER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/paymentRouting`."""
+    card_provider: _builtins.str
+    """Takes cards, and tokens of which neither kind nor provider is said. Empty: the deployment's first."""
+    bank_debit_provider: _builtins.str
+    """Takes bank accounts. Empty: of the deployment's providers that take them, the one that takes the fewest other kinds."""
+    etag: _builtins.str
+    """Changes with every change of the choice (AIP-154)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        card_provider: _builtins.str = ...,
+        bank_debit_provider: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_debit_provider", b"bank_debit_provider", "card_provider", b"card_provider", "etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRouting: _TypeAlias = PaymentRouting  # noqa: Y015
 
 @_typing.final
 class DisputePolicy(_message.Message):
@@ -3381,6 +3416,50 @@ class UpdateDisputePolicyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateDisputePolicyRequest: _TypeAlias = UpdateDisputePolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetPaymentRoutingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPaymentRoutingRequest: _TypeAlias = GetPaymentRoutingRequest  # noqa: Y015
+
+@_typing.final
+class UpdatePaymentRoutingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ROUTING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def payment_routing(self) -> Global___PaymentRouting:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        payment_routing: Global___PaymentRouting | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment_routing", b"payment_routing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_routing", b"payment_routing", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePaymentRoutingRequest: _TypeAlias = UpdatePaymentRoutingRequest  # noqa: Y015
 
 @_typing.final
 class ListLedgerAccountsRequest(_message.Message):

@@ -202,6 +202,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
                 _registered_method=True)
+        self.GetPaymentRouting = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetPaymentRouting',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetPaymentRoutingRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
+                _registered_method=True)
+        self.UpdatePaymentRouting = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdatePaymentRouting',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
+                _registered_method=True)
         self.EraseCustomer = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/EraseCustomer',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
@@ -652,6 +662,23 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPaymentRouting(self, request, context):
+        """Which providers take the merchant's new payment methods; each merchant has one such choice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePaymentRouting(self, request, context):
+        """Changes the choice as a whole. A provider that there is not, or that does not take the kind, is refused. Payment
+        methods that are registered keep their provider, which alone knows their tokens.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseCustomer(self, request, context):
         """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
         brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -1004,6 +1031,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.UpdateDisputePolicy,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.SerializeToString,
+            ),
+            'GetPaymentRouting': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPaymentRouting,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetPaymentRoutingRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.SerializeToString,
+            ),
+            'UpdatePaymentRouting': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePaymentRouting,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.SerializeToString,
             ),
             'EraseCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseCustomer,
@@ -2004,6 +2041,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/UpdateDisputePolicy',
             recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDisputePolicyRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.DisputePolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPaymentRouting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetPaymentRouting',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetPaymentRoutingRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePaymentRouting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdatePaymentRouting',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
             options,
             channel_credentials,
             insecure,

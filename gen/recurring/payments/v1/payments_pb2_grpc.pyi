@@ -236,6 +236,14 @@ class PaymentsServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
+    GetPaymentRouting: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetPaymentRoutingRequest, _payments_pb2.PaymentRouting]
+    """Which providers take the merchant's new payment methods; each merchant has one such choice."""
+    UpdatePaymentRouting: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdatePaymentRoutingRequest, _payments_pb2.PaymentRouting]
+    """Changes the choice as a whole. A provider that there is not, or that does not take the kind, is refused. Payment
+    methods that are registered keep their provider, which alone knows their tokens.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_payments_pb2.EraseCustomerRequest, _payments_pb2.EraseCustomerResponse]
     """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
     brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -723,6 +731,26 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_pb2.DisputePolicy]:
         """Changes the policy as a whole. What is disputed already stops charges, or not, by the new one; mandates that
         are paused stay so.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPaymentRouting(
+        self,
+        request: _payments_pb2.GetPaymentRoutingRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetPaymentRoutingRequest, _abc.Awaitable[_payments_pb2.PaymentRouting]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentRouting]:
+        """Which providers take the merchant's new payment methods; each merchant has one such choice."""
+
+    @_abc_1.abstractmethod
+    def UpdatePaymentRouting(
+        self,
+        request: _payments_pb2.UpdatePaymentRoutingRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdatePaymentRoutingRequest, _abc.Awaitable[_payments_pb2.PaymentRouting]],
+    ) -> _abc.Awaitable[_payments_pb2.PaymentRouting]:
+        """Changes the choice as a whole. A provider that there is not, or that does not take the kind, is refused. Payment
+        methods that are registered keep their provider, which alone knows their tokens.
 
         Reasons: ABORTED ETAG_MISMATCH.
         """

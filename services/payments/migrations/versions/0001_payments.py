@@ -52,6 +52,15 @@ CREATE UNIQUE INDEX payment_methods_one_default ON payment_methods (customer, me
 CREATE INDEX payment_methods_expiring ON payment_methods (bucket, expiry_check_time)
     WHERE expiry_check_time IS NOT NULL;
 
+-- Which provider takes a merchant's new payment methods; empty: the deployment says. Few rows, rarely
+-- changed: a copy on each shard.
+CREATE TABLE payment_routings (
+    merchant                text        NOT NULL PRIMARY KEY,
+    card_provider           text        NOT NULL,
+    bank_debit_provider     text        NOT NULL,
+    version                 integer     NOT NULL
+);
+
 -- What follows a decline. Few rows, rarely changed: a copy on each shard.
 CREATE TABLE dunning_policies (
     merchant                text        NOT NULL PRIMARY KEY,
@@ -889,7 +898,8 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
-    'dispute_policies', 'ledger_transfers', 'ledger_days', 'credit_balances', 'credit_transactions',
+    'dispute_policies', 'payment_routings', 'ledger_transfers', 'ledger_days', 'credit_balances',
+    'credit_transactions',
     'balance_transactions', 'payouts', 'ledger_periods',
     'reconciliation_findings');
 SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
