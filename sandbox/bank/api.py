@@ -21,7 +21,7 @@ from sandbox.bank.books import (
     refund,
 )
 from sandbox.bank.errors import invalid, missing, misused, wrong_state
-from sandbox.bank.mandates import describe_account, describe_mandate, mandate_of
+from sandbox.bank.mandates import LEAST, describe_account, describe_mandate, mandate_of
 from sandbox.bank.webhooks import BankWebhooks
 from sandbox.clock import Clock
 from sandbox.endpoint import Endpoint, Handler, Reply
@@ -133,12 +133,15 @@ class Bank:
             raise invalid("mandate not found", "payments.links.mandate")
         if wanted.get("currency") != mandate.currency:
             raise invalid(f"must be {mandate.currency}", "payments.currency")
+        amount, least = _read_amount(wanted, "payments.amount"), LEAST.get(mandate.currency, 1)
+        if amount < least:
+            raise invalid(f"must be greater than or equal to {least}", "payments.amount")
         metadata = _read_metadata(wanted, "payments")
         charge_date = _read_date(wanted)
         now = self._now()
         row = {
             "mandate": name,
-            "amount": _read_amount(wanted, "payments.amount"),
+            "amount": amount,
             "currency": mandate.currency,
             "description": wanted.get("description"),
             "created": now,

@@ -9,6 +9,8 @@ CURRENCIES = {
     "ach": "USD", "autogiro": "SEK", "bacs": "GBP", "becs": "AUD", "becs_nz": "NZD",
     "betalingsservice": "DKK", "pad": "CAD", "sepa_core": "EUR",
 }  # fmt: skip
+# The least that is debited, in minor units; of ACH none is published.
+LEAST = {"SEK": 1000, "GBP": 100, "AUD": 200, "NZD": 200, "DKK": 1000, "CAD": 200, "EUR": 100}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from services.payments.clients.bank_debit_disputes import (
 from services.payments.clients.provider import Card, ProviderUnreachable
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.bank_debits import SCHEME_CURRENCIES, amount_rules
+from services.payments.domain.bank_debits import LEAST_MINOR, SCHEMES, amount_rules
 from services.payments.domain.disputes import (
     Dispute,
     DisputeReport,
@@ -52,7 +52,7 @@ BANK_DEBIT = "bank-debit"
 SENT_WITHIN = timedelta(minutes=2)
 # A payment that only takes a key is cancelled long before it would be submitted.
 CLOSING_AHEAD = timedelta(days=60)
-CLOSING_AMOUNT_MINOR = 1
+CLOSING_DESCRIPTION = "Cancelled, and never collected"
 _CAPABILITIES = Capabilities(
     kinds=frozenset({PaymentMethodKind.BANK_DEBIT}),
     amount_rules=amount_rules(),
@@ -135,14 +135,17 @@ class BankDebitProvider:
         return None
 
     async def close(self, attempt: Attempt, token: str, now: datetime) -> Outcome:
-        """Use the attempt's key for a payment of a far day, and cancel it.
+        """Use the attempt's key for the least payment of a far day, and cancel it.
 
         A key creates one payment: if ours had come before, the provider names it, and whatever of ours
-        comes later is refused. An ended mandate takes none at all.
+        comes later is refused. Nothing gentler takes a key: a request that is refused leaves it free,
+        and nothing published says that other resources share the keys of payments; the provider's own
+        libraries look for what a conflict names among payments. An ended mandate takes none at all.
         """
         payment = {
-            "amount": CLOSING_AMOUNT_MINOR,
+            "amount": LEAST_MINOR[attempt.currency],
             "currency": attempt.currency,
+            "description": CLOSING_DESCRIPTION,
             "charge_date": (now + CLOSING_AHEAD).date().isoformat(),
             "links": {"mandate": token},
             "metadata": {"closes": attempt.idempotency_key},
@@ -263,7 +266,7 @@ class BankDebitProvider:
             "customer_bank_accounts", str(links.get("customer_bank_account"))
         )
         scheme = str(mandate.get("scheme"))
-        if scheme not in SCHEME_CURRENCIES or account is None:
+        if scheme not in SCHEMES or account is None:
             return None
         ending = str(account.get("account_number_ending") or "")
         customer = str(links.get("customer") or "")

@@ -206,7 +206,7 @@ async def test_a_debit_that_never_arrived_and_is_not_wanted_any_more_never_will(
     assert [each.state for each in charge.attempts] == [Attempt.NOT_MADE]
     # What took the key is small, far away and cancelled.
     [taken] = await at_bank(payments)
-    assert (taken["status"], taken["amount"]) == ("cancelled", 1)
+    assert (taken["status"], taken["amount"]) == ("cancelled", 100)
 
 
 async def test_a_debit_is_cancelled_at_the_bank_when_its_order_is_withdrawn(
@@ -269,6 +269,16 @@ async def test_a_debit_in_a_currency_that_its_scheme_does_not_move_is_refused(
     charge = await payments.charge()
     assert charge.state == State.REFUSED
     assert [*charge.refusal_reasons] == [payments_pb2.CURRENCY_NOT_CHARGEABLE]
+
+
+async def test_a_debit_of_less_than_its_scheme_moves_is_refused(payments: Payments) -> None:
+    await payments.consent(SEPA)
+    await payments.announce(payments.notice(amount_minor=99))
+    await payments.fall_due(payments.due(amount_minor=99))
+    await payments.work()
+    charge = await payments.charge()
+    assert charge.state == State.REFUSED
+    assert [*charge.refusal_reasons] == [payments_pb2.AMOUNT_NOT_CHARGEABLE]
 
 
 async def test_a_debit_that_is_given_back_is_refunded_once(payments: Payments) -> None:
