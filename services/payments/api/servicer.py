@@ -56,8 +56,8 @@ from services.payments.names import (
     MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
-    PAYOUT,
     PAYMENT_ROUTING,
+    PAYOUT,
     RECONCILIATION_FINDING,
     REFUND,
 )

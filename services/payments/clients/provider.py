@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from services.payments.clients.provider_requests import send
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.stripe_disputes import EXPAND, read_dispute
+from services.payments.clients.stripe_lists import ListTooLongError, pages
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import AUTHENTICATION_REQUIRED, DeclineClass, classify
 from services.payments.domain.disputes import (
@@ -44,7 +45,6 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
 # A payment was made this long before or after we said that we send it: clocks differ, requests queue.
 SENT_WITHIN = timedelta(minutes=2)
-LIST_PAGE_SIZE = 100
 LIST_PAGES_MAX = 50
 # Of the payments of one customer, or of all where the method is nobody's. An attempt that is not among
 # them is sent again under its key, which finds it as well.
@@ -84,10 +84,6 @@ class Card:
 
 class ProviderUnreachable(ConnectionError):
     """The provider did not answer a question."""
-
-
-class _ListTooLongError(Exception):
-    """More payments were made at the time than are looked through."""
 
 
 class Provider(Protocol):
@@ -281,7 +277,7 @@ class StripeProvider:
                 return _intent_outcome(answer.body, attempt)
         try:
             return await self._listed(attempt, FIND_PAGES_MAX)
-        except _ListTooLongError:
+        except ListTooLongError:
             return None
 
     async def close(self, attempt: Attempt, _token: str, now: datetime) -> Outcome:
@@ -301,7 +297,7 @@ class StripeProvider:
             return Unknown(f"closing the key was answered {answer.status}")
         try:
             listed = await self._listed(attempt, LIST_PAGES_MAX)
-        except _ListTooLongError:
+        except ListTooLongError:
             return Unknown("more payments were made at the time than are looked through")
         if listed is not None:
             return listed
@@ -314,7 +310,7 @@ class StripeProvider:
     async def _listed(self, attempt: Attempt, pages_max: int) -> Outcome | None:
         """Look for the attempt's key in the list of the payments made when it was sent.
 
-        Raises _ListTooLongError.
+        Raises ListTooLongError.
         """
         for sent in filter(None, (attempt.start_time, attempt.resend_time)):
             query = {
@@ -322,7 +318,7 @@ class StripeProvider:
                 "created[lte]": str(int((sent + SENT_WITHIN).timestamp())),
                 **_customer_of(attempt),
             }
-            async for page in self._payments(query, pages_max):
+            async for page in self._pages("/payment_intents", query, pages_max):
                 if isinstance(page, Unknown):
                     return page
                 for intent in page:
@@ -330,28 +326,14 @@ class StripeProvider:
                         return _intent_outcome(intent, attempt)
         return None
 
-    async def _payments(
-        self, query: Mapping[str, str], pages_max: int
+    def _pages(
+        self, path: str, query: Mapping[str, str], pages_max: int | None = None
     ) -> AsyncIterator[list[Mapping[str, Any]] | Unknown]:
-        """The PaymentIntents of a query, page by page; Unknown where the provider fails.
+        async def ask(query: Mapping[str, str]) -> tuple[int, Mapping[str, Any]] | Unknown:
+            answer = await self._ask("GET", path, query=query)
+            return answer if isinstance(answer, Unknown) else (answer.status, answer.body)
 
-        Raises _ListTooLongError.
-        """
-        page = {**query, "limit": str(LIST_PAGE_SIZE)}
-        for _ in range(pages_max):
-            answer = await self._ask("GET", "/payment_intents", query=page)
-            if isinstance(answer, Unknown):
-                yield answer
-                return
-            intents = answer.body.get("data")
-            if answer.status != _OK or not isinstance(intents, list):
-                yield Unknown(f"the list was answered {answer.status}")
-                return
-            yield intents
-            if not answer.body.get("has_more"):
-                return
-            page["starting_after"] = str(intents[-1]["id"])
-        raise _ListTooLongError
+        return pages(ask, query, pages_max)
 
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a PaymentIntent."""
@@ -371,21 +353,17 @@ class StripeProvider:
 
     async def find_refund(self, refund: Refund) -> Outcome | None:
         """Look for the refund in the list of those of its PaymentIntent."""
-        query = {"payment_intent": refund.provider_payment, "limit": str(LIST_PAGE_SIZE)}
-        for _ in range(LIST_PAGES_MAX):
-            answer = await self._ask("GET", "/refunds", query=query)
-            if isinstance(answer, Unknown):
-                return answer
-            refunds = answer.body.get("data")
-            if answer.status != _OK or not isinstance(refunds, list):
-                return Unknown(f"the list of refunds was answered {answer.status}")
-            for listed in refunds:
-                if (listed.get("metadata") or {}).get("refund") == refund.key.name:
-                    return _refund_outcome(listed, refund)
-            if not answer.body.get("has_more"):
-                return None
-            query["starting_after"] = str(refunds[-1]["id"])
-        return Unknown("more refunds were made than are looked through")
+        query = {"payment_intent": refund.provider_payment}
+        try:
+            async for page in self._pages("/refunds", query, LIST_PAGES_MAX):
+                if isinstance(page, Unknown):
+                    return page
+                for listed in page:
+                    if (listed.get("metadata") or {}).get("refund") == refund.key.name:
+                        return _refund_outcome(listed, refund)
+        except ListTooLongError:
+            return Unknown("more refunds were made than are looked through")
+        return None
 
     async def dispute(self, provider_dispute: str) -> DisputeReport | NotDisputed | Unknown | None:
         """Retrieve a Dispute with its PaymentIntent, whose metadata name the charge."""
@@ -398,21 +376,12 @@ class StripeProvider:
 
     async def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
         """List Disputes, the newest first."""
-        query = {"created[gte]": str(int(since.timestamp())), "limit": str(LIST_PAGE_SIZE)}
-        while True:
-            answer = await self._ask("GET", "/disputes", query=query)
-            if isinstance(answer, Unknown):
-                yield answer
+        query = {"created[gte]": str(int(since.timestamp()))}
+        async for page in self._pages("/disputes", query):
+            if isinstance(page, Unknown):
+                yield page
                 return
-            disputes = answer.body.get("data")
-            if answer.status != _OK or not isinstance(disputes, list):
-                yield Unknown(f"the list of disputes was answered {answer.status}")
-                return
-            listed = [ListedDispute(str(dispute["id"])) for dispute in disputes]
-            yield listed
-            if not answer.body.get("has_more") or not listed:
-                return
-            query["starting_after"] = listed[-1].provider_dispute
+            yield [ListedDispute(str(dispute["id"])) for dispute in page]
 
     async def answer_dispute(
         self, dispute: Dispute, evidence: Mapping[str, str]

@@ -8,9 +8,14 @@ about, which is ours.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.payments.clients.provider import ProviderUnreachable
+from services.payments.clients.provider_requests import send
+from services.payments.clients.stripe_lists import Page as ListPage
+from services.payments.clients.stripe_lists import page_of
+from services.payments.domain.outcomes import Unknown
 from services.payments.domain.provider_amounts import from_provider
 from services.payments.domain.provider_balance import (
     NO_CUSTOMER,
@@ -20,11 +25,9 @@ from services.payments.domain.provider_balance import (
     ProviderPayout,
 )
 from services.payments.names import CHARGE, REFUND
-from services.runtime.http_client import HttpClient, HttpError
+from services.runtime.http_client import HttpClient
 
 T = TypeVar("T")
-PAGE_SIZE = 100
-_OK = 200
 # By what the provider reports them as.
 _TYPES = {
     "charge": BalanceType.CHARGE,
@@ -90,23 +93,16 @@ class StripeBalance:
             [_transaction(shown) for shown in listed if shown.get("type") != _PAYOUT], next_after
         )
 
-    async def _list(
-        self, path: str, query: Mapping[str, str], after: str
-    ) -> tuple[Sequence[Mapping[str, Any]], str]:
-        paged = {**query, "limit": str(PAGE_SIZE), **({"starting_after": after} if after else {})}
-        try:
-            answer = await self._http.request(
-                "GET", self._base_url + path, query=paged, headers=self._headers
-            )
-            body = answer.json()
-        except (HttpError, ValueError) as error:
-            # Its class says enough, and holds nothing that was sent.
-            raise ProviderUnreachable(type(error).__name__) from None
-        listed = body.get("data") if isinstance(body, dict) else None
-        if answer.status != _OK or not isinstance(listed, list):
-            raise ProviderUnreachable(f"the list was answered {answer.status}")
-        has_more = bool(body.get("has_more")) and listed
-        return listed, str(listed[-1]["id"]) if has_more else ""
+    async def _list(self, path: str, query: Mapping[str, str], after: str) -> ListPage:
+        async def ask(query: Mapping[str, str]) -> tuple[int, Mapping[str, Any]] | Unknown:
+            url, headers = self._base_url + path, self._headers
+            request = partial(self._http.request, "GET", url, query=query, headers=headers)
+            return await send(request, None, holds_back=False)
+
+        page = await page_of(ask, query, after)
+        if isinstance(page, Unknown):
+            raise ProviderUnreachable(page.why)
+        return page
 
 
 def _created(since: datetime, until: datetime) -> dict[str, str]:
