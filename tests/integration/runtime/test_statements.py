@@ -21,6 +21,7 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.payments.store.attempts._BEGIN",
     "services.payments.store.ledger._BOOK",
     "services.payments.store.ledger._KEEP_DAYS",
+    "services.payments.store.mandate_amendments._INSERT",
     "services.payments.store.payment_links._INSERT",
     "services.runtime.db.audit._PUT",
     "services.runtime.db.leases._JOIN",

@@ -1020,7 +1020,7 @@ CREATE VIEW audit_v1.mandate_amendments AS
     SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate
                AS mandate_name,
-           from_version, version, amend_time, evidence <> '' AS has_evidence, charge_ceiling_minor,
+           from_version, version, amend_time, evidence <> '' AS is_consented, charge_ceiling_minor,
            period_ceiling_minor, period_days, time_zone, valid_until_time, standing_orders,
            lead_seconds
     FROM mandate_amendments;
