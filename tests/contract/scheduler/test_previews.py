@@ -170,9 +170,9 @@ async def within_next_month(shop: Shop) -> pb.Schedule:
 async def month_mandate(shop: Shop, ceiling_minor: int) -> str:
     await shop.sign_up("ada")
     card = f"{shop.customer('ada')}/paymentMethods/card"
-    ceiling = to_money(ceiling_minor, "EUR")
+    ceiling = payments_pb2.PeriodCeiling(amount=to_money(ceiling_minor, "EUR"))
     return await shop.consent(
-        shop.customer("ada"), card, ceiling_minor, "monthly", month_ceiling=ceiling
+        shop.customer("ada"), card, ceiling_minor, "monthly", period_ceiling=ceiling
     )
 
 
