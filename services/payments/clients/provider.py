@@ -22,7 +22,7 @@ from services.payments.domain.disputes import (
     ListedDispute,
     NotDisputed,
 )
-from services.payments.domain.idempotent_retries import KEY_RELIED_ON
+from services.payments.domain.idempotent_retries import CLOCKS_DIFFER_MAX, KEY_RELIED_ON
 from services.payments.domain.keys import derived_key
 from services.payments.domain.outcomes import (
     Declined,
@@ -43,7 +43,7 @@ from services.runtime.http_client import HttpClient
 STRIPE = "stripe"
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
-# A payment was made this long before or after we said that we send it: clocks differ, requests queue.
+# Where a payment is looked for first: this long before or after we said that we send it.
 SENT_WITHIN = timedelta(minutes=2)
 LIST_PAGES_MAX = 50
 # Of the payments of one customer, or of all where the method is nobody's. An attempt that is not among
@@ -276,7 +276,7 @@ class StripeProvider:
             if answer.status == _OK:
                 return _intent_outcome(answer.body, attempt)
         try:
-            return await self._listed(attempt, FIND_PAGES_MAX)
+            return await self._listed(attempt, SENT_WITHIN, FIND_PAGES_MAX)
         except ListTooLongError:
             return None
 
@@ -285,7 +285,8 @@ class StripeProvider:
 
         A key works for one request: if ours had come before, the provider says so, and whatever of ours
         comes later, out of a queue or from a process that was paused, is refused. A key that may be
-        forgotten by now proves nothing of the past; then the list of payments does, which does not lag.
+        forgotten by now proves nothing of the past. Then the list of payments does, which does not lag:
+        it is looked through as far as the clocks may be apart.
         """
         form = {"metadata[closes]": attempt.idempotency_key}
         answer = await self._ask("POST", "/setup_intents", form=form, key=attempt.idempotency_key)
@@ -296,7 +297,7 @@ class StripeProvider:
         if answer.status != _OK and not answer.key_used_otherwise:
             return Unknown(f"closing the key was answered {answer.status}")
         try:
-            listed = await self._listed(attempt, LIST_PAGES_MAX)
+            listed = await self._listed(attempt, CLOCKS_DIFFER_MAX, LIST_PAGES_MAX)
         except ListTooLongError:
             return Unknown("more payments were made at the time than are looked through")
         if listed is not None:
@@ -307,15 +308,15 @@ class StripeProvider:
             else Unknown("the key was used, for what is not found")
         )
 
-    async def _listed(self, attempt: Attempt, pages_max: int) -> Outcome | None:
-        """Look for the attempt's key in the list of the payments made when it was sent.
+    async def _listed(self, attempt: Attempt, within: timedelta, pages_max: int) -> Outcome | None:
+        """Look for the attempt's key in the list of the payments made about when it was sent.
 
         Raises ListTooLongError.
         """
         for sent in filter(None, (attempt.start_time, attempt.resend_time)):
             query = {
-                "created[gte]": str(int((sent - SENT_WITHIN).timestamp())),
-                "created[lte]": str(int((sent + SENT_WITHIN).timestamp())),
+                "created[gte]": str(int((sent - within).timestamp())),
+                "created[lte]": str(int((sent + within).timestamp())),
                 **_customer_of(attempt),
             }
             async for page in self._pages("/payment_intents", query, pages_max):

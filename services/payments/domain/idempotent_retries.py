@@ -15,9 +15,11 @@ from services.payments.domain.periods import Period
 from services.payments.domain.rules import dump_applied
 from services.payments.domain.verdicts import RESENDING, Verdict, verdict_on
 
+# How far our clock and the provider's may be apart, before or behind.
+CLOCKS_DIFFER_MAX = timedelta(hours=1)
 # So long after an attempt began its key is relied on: only so long is it sent once more under it. The
 # provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
-KEY_RELIED_ON = timedelta(hours=23)
+KEY_RELIED_ON = timedelta(hours=24) - CLOCKS_DIFFER_MAX
 
 
 def may_resend(

@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 import pytest
 from recurring.payments.v1 import payments_pb2
@@ -123,6 +124,29 @@ async def test_what_is_still_wanted_after_an_outage_is_paid_once(
     # The same attempt while its key is relied on, a new one after that.
     made = ["SUCCEEDED"] if outage < KEY_RELIED_ON else ["NOT_MADE", "SUCCEEDED"]
     assert await states_of_attempts(payments) == made
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_a_payment_is_found_though_the_provider_has_another_time_and_forgot_the_key(
+    payments: Payments, outage: timedelta
+) -> None:
+    ahead = {"seconds": 20 * 60}
+    async with payments.sandbox.http.post(
+        f"{payments.sandbox.url}/clock/advance", json=ahead
+    ) as done:
+        assert done.status == HTTPStatus.OK, await done.text()
+    await payments.consent("pm_sandbox_timeoutAfterCharge")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await switch_outage(payments, on=True)
+    if outage > KEY_RELIED_ON:
+        forget_keys(payments)
+    await end_the_outage_after(payments, outage)
+
+    assert await payments.charged_minor() == AMOUNT_MINOR
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await states_of_attempts(payments) == ["SUCCEEDED"]
 
 
 async def test_two_payments_delayed_into_a_month_stay_within_its_ceiling(
