@@ -33,8 +33,8 @@ DUE = NOTICE_LEAD + timedelta(days=3)
 WITHIN_A_DAY = timedelta(hours=8)
 # The provider's balance is read at intervals, which the suite of these tests does not do.
 WITHOUT_BALANCE = {"payments.ListPayouts", "payments.ListReconciliationFindings"}
-# Documents are issued by a worker and paged by a test of theirs.
-ELSEWHERE = {*WITHOUT_BALANCE, "payments.ListDocuments"}
+# Documents are issued by a worker. They and the templates of notices are paged by tests of theirs.
+ELSEWHERE = {*WITHOUT_BALANCE, "notify.ListNoticeTemplates", "payments.ListDocuments"}
 
 
 def calls_of(ann: Customer) -> dict[str, Call]:
