@@ -18,7 +18,9 @@ SERVICES = ("catalog", "scheduler", "payments", "notify")
 INSERTS_WITHOUT_CONFLICTS = {
     "services.notify.store.codes._INSERT",
     "services.notify.store.deliveries._INSERT",
+    "services.notify.store.templates._KEEP",
     "services.payments.store.attempts._BEGIN",
+    "services.payments.store.documents._INSERT",
     "services.payments.store.ledger._BOOK",
     "services.payments.store.ledger._KEEP_DAYS",
     "services.payments.store.mandate_amendments._INSERT",
