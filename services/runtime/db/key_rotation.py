@@ -13,6 +13,8 @@ from services.runtime.observability.outages import is_outage
 from services.runtime.workers.retry import retry_until_success
 
 PAGE_ROWS = 500
+# No table has a column of this name.
+_ROW_VERSION = "row_version"
 # A page whose rows are changed meanwhile is read again, at most so often.
 PAGE_READS_MAX = 5
 
@@ -121,7 +123,7 @@ def _renewed(
             unreadable += 1
             continue
         if renewed != present:
-            stale.append({**table.key_of(row), "version": row.version, **renewed})
+            stale.append({**table.key_of(row), _ROW_VERSION: row.row_version, **renewed})
     return stale, unreadable
 
 
@@ -134,7 +136,7 @@ async def _store(tx: Connection, table: EncryptedTable, renewed: Sequence[Values
     if not renewed:
         return 0
     arrays: dict[str, list[Any]] = {
-        name: [row[name] for row in renewed] for name in ("version", *table.key)
+        name: [row[name] for row in renewed] for name in (_ROW_VERSION, *table.key)
     }
     for column in table.columns:
         values = [row[column.name] for row in renewed]
@@ -153,10 +155,10 @@ def _page(table: EncryptedTable, after: Values | None) -> Query[Any]:
     after_last = f"WHERE ({key}) > ({last_key})" if after else ""
     return Query(
         f"""
-        SELECT CAST(xmin AS text) AS version, {", ".join(columns)} FROM {table.name} {after_last}
+        SELECT CAST(xmin AS text) AS {_ROW_VERSION}, {", ".join(columns)} FROM {table.name} {after_last}
         ORDER BY {key} LIMIT :limit
         """,  # noqa: S608 - names of tables and columns
-        namedtuple("Row", ("version", *columns)),  # noqa: PYI024 - of the table's columns
+        namedtuple("Row", (_ROW_VERSION, *columns)),  # noqa: PYI024 - of the table's columns
     )
 
 
@@ -165,7 +167,7 @@ def _update(table: EncryptedTable) -> Command:
     kinds = {
         **table.key,
         **{column.name: column.kind for column in table.columns},
-        "version": "text",
+        _ROW_VERSION: "text",
     }
     arrays = ", ".join(
         f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in kinds.items()
@@ -177,5 +179,5 @@ def _update(table: EncryptedTable) -> Command:
     return Command(f"""
         UPDATE {table.name} SET {changes}
         FROM unnest({arrays}) AS renewed ({", ".join(kinds)})
-        WHERE {same} AND {table.name}.xmin = CAST(renewed.version AS xid)
+        WHERE {same} AND {table.name}.xmin = CAST(renewed.{_ROW_VERSION} AS xid)
     """)  # noqa: S608 - names of tables and columns

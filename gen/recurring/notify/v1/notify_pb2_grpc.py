@@ -198,7 +198,7 @@ class NotifyServiceServicer:
         """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
         that is not stored yet, and else by the suite's.
 
-        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and as in UpdateNoticeTemplate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -84,7 +84,7 @@ class NotifyServiceStub:
     """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
     that is not stored yet, and else by the suite's.
 
-    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+    Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and as in UpdateNoticeTemplate.
     """
     UpdateNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNoticeTemplateRequest, _notify_pb2.NoticeTemplate]
     """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
@@ -216,7 +216,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
         that is not stored yet, and else by the suite's.
 
-        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and those of UpdateNoticeTemplate.
+        Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and as in UpdateNoticeTemplate.
         """
 
     @_abc_1.abstractmethod
