@@ -97,9 +97,11 @@ _PAYMENTS = (
     """,
     """
     INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
-                          billing_mode, amount_minor, currency, payment_method, mandate, applied_rules)
+                          billing_mode, amount_minor, currency, payment_method, mandate, applied_rules,
+                          period_start_time)
     SELECT merchant, customer, charge, number, 1, due_time + number * interval '1 hour', '{}', mode,
-           900, 'EUR', 'card', CASE mode WHEN 'AUTOMATIC' THEN 'consent' ELSE '' END, '[]'
+           900, 'EUR', 'card', CASE mode WHEN 'AUTOMATIC' THEN 'consent' ELSE '' END, '[]',
+           date_trunc('month', due_time + number * interval '1 hour', 'UTC')
     FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number
     WHERE NOT refused
     """,

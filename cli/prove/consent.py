@@ -148,14 +148,13 @@ PERIOD_CEILING = LocalClause(
     "The automatic charges of a month, or of so many days, keep within the ceiling of their mandate.",
     ("payments",),
     CHECKED,
-    # Each attempt with those before it, by what was agreed to then. A month is read as a whole while a
-    # day of it is not settled.
+    # Each attempt with those before it, by what was agreed to then and from the instant that the guard
+    # counted from, which its first verdict has. That must begin a month, or so many days, somewhere on
+    # earth: PostgreSQL does not reckon with zones. A month is read whole while a day is not settled.
     """
     , attempted AS (
         SELECT attempts.merchant, attempts.customer, attempts.mandate, mandates.name, attempts.currency,
-               attempts.amount_minor, start_time,
-               CASE WHEN former.version IS NULL THEN mandates.time_zone ELSE former.time_zone
-                    END AS time_zone,
+               start_time, period_start_time,
                CASE WHEN former.version IS NULL THEN mandates.period_days ELSE former.period_days
                     END AS period_days,
                CASE WHEN former.version IS NULL THEN mandates.period_ceiling_minor
@@ -168,35 +167,37 @@ PERIOD_CEILING = LocalClause(
           ON former.customer = attempts.customer AND former.merchant = attempts.merchant
           AND former.mandate = attempts.mandate AND former.from_version <= attempts.mandate_version
           AND former.version > attempts.mandate_version
-        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND billing_mode = 'AUTOMATIC'
+        LEFT JOIN audit_v1.verdicts AS guard
+          ON guard.customer = attempts.customer AND guard.merchant = attempts.merchant
+          AND guard.charge = attempts.charge AND guard.number = attempts.number AND guard.permit = 1
+        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND attempts.billing_mode = 'AUTOMATIC'
           AND UNSETTLED_MONTH(start_time) AND $1 IN ('', attempts.merchant)),
     counted AS (
-        SELECT *, (start_time AT TIME ZONE time_zone)::date AS day FROM attempted
+        SELECT attempted.*, taken_minor,
+               CASE WHEN period_days IS NULL
+                    THEN extract(day FROM (period_start_time AT TIME ZONE 'utc') + interval '14 hours')
+                             IN (1, 2)
+                         AND start_time < period_start_time + interval '31 days 2 hours'
+                    ELSE start_time >= period_start_time + (period_days - 1) * interval '1 day'
+                                       - interval '2 hours'
+                         AND start_time < period_start_time + period_days * interval '1 day'
+                                          + interval '2 hours' END IS TRUE AS is_period
+        FROM attempted
+        CROSS JOIN LATERAL (
+            SELECT sum(earlier.amount_minor) AS taken_minor FROM audit_v1.attempts AS earlier
+            WHERE earlier.customer = attempted.customer AND earlier.merchant = attempted.merchant
+              AND earlier.mandate = attempted.mandate AND earlier.currency = attempted.currency
+              AND earlier.state NOT IN ('DECLINED', 'NOT_MADE')
+              AND earlier.start_time BETWEEN period_start_time AND attempted.start_time
+            OFFSET 0) AS taken
         WHERE period_ceiling_minor IS NOT NULL)
-    SELECT DISTINCT ON (merchant, customer, mandate, currency, month)
-           merchant, format('%s paid %s %s in the month until %s, its ceiling is %s', name, taken_minor,
-                            currency, start_time, period_ceiling_minor) AS what
-    FROM (
-        SELECT *, date_trunc('month', day::timestamp) AS month,
-               sum(amount_minor) OVER (
-                   PARTITION BY merchant, customer, mandate, currency, time_zone,
-                                date_trunc('month', day::timestamp)
-                   ORDER BY start_time) AS taken_minor
-        FROM counted WHERE period_days IS NULL) AS monthly
-    WHERE taken_minor > period_ceiling_minor
-    UNION ALL
-    SELECT merchant, format('%s paid %s %s in the %s days until %s, its ceiling is %s', name,
-                            taken_minor, currency, period_days, start_time, period_ceiling_minor)
-    FROM counted
-    CROSS JOIN LATERAL (
-        SELECT sum(earlier.amount_minor) AS taken_minor FROM audit_v1.attempts AS earlier
-        WHERE earlier.customer = counted.customer AND earlier.merchant = counted.merchant
-          AND earlier.mandate = counted.mandate AND earlier.currency = counted.currency
-          AND earlier.state NOT IN ('DECLINED', 'NOT_MADE')
-          AND earlier.start_time <= counted.start_time
-          AND (earlier.start_time AT TIME ZONE time_zone)::date > day - period_days
-        OFFSET 0) AS taken
-    WHERE period_days IS NOT NULL AND taken_minor > period_ceiling_minor
+    SELECT merchant, CASE
+               WHEN is_period THEN format('%s paid %s %s from %s until %s, its ceiling is %s', name,
+                                          taken_minor, currency, period_start_time, start_time,
+                                          period_ceiling_minor)
+               ELSE format('%s was charged %s, counted from %s, which begins no period', name,
+                           start_time, coalesce(period_start_time::text, 'no instant')) END AS what
+    FROM counted WHERE NOT is_period OR taken_minor > period_ceiling_minor
     """,
     SETTLED_BY,
 )

@@ -18,9 +18,10 @@ _ATTEMPT = """
     WITH permitted AS (
         INSERT INTO verdicts (merchant, customer, charge, number, permit, decide_time, reasons,
                               billing_mode, amount_minor, currency, payment_method, mandate,
-                              applied_rules)
+                              applied_rules, period_start_time)
         VALUES ('acme', 'customer-3', 'tea-3-2', 1, 1, now() - interval '{ago}', '{{}}', 'AUTOMATIC',
-                {amount_minor}, 'EUR', 'card', 'consent', '[]'))
+                {amount_minor}, 'EUR', 'card', 'consent', '[]',
+                date_trunc('month', now() - interval '{ago}', 'UTC')))
     INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
                           payment_method, mandate, start_time, next_lookup_time, permit)
     VALUES ('acme', 'customer-3', 'tea-3-2', 1, 'key', {amount_minor}, 'EUR', 'card', 'consent',
@@ -360,17 +361,40 @@ async def test_what_an_event_on_its_way_is_about_may_differ(book: Book) -> None:
     assert moving == {"order-has-one-charge": 1, "no-event-undelivered": 2}
 
 
-async def test_a_ceiling_of_any_so_many_days_is_counted_by_the_dates_of_its_zone(
-    book: Book,
+# What a period is, the most that may be paid in it, from when on the guard counted, and what is wrong.
+PERIODS = [
+    ("NULL", 2700, "date_trunc('month', decide_time, 'UTC')", ""),
+    ("NULL", 899, "date_trunc('month', decide_time, 'UTC')", "its ceiling is 899"),
+    ("NULL", 2700, "decide_time", "begins no period"),
+    (
+        "NULL",
+        2700,
+        "date_trunc('month', decide_time, 'UTC') - interval '1 month'",
+        "begins no period",
+    ),
+    ("3", 2700, "date_trunc('day', decide_time, 'UTC') - interval '2 days'", ""),
+    ("3", 899, "date_trunc('day', decide_time, 'UTC') - interval '2 days'", "its ceiling is 899"),
+    ("3", 2700, "date_trunc('day', decide_time, 'UTC')", "begins no period"),
+    ("3", 2700, "NULL", "counted from no instant"),
+]
+
+
+@pytest.mark.parametrize(("days", "ceiling_minor", "start", "finding"), PERIODS)
+async def test_a_ceiling_is_counted_from_the_instant_that_the_guard_kept(
+    book: Book, days: str, ceiling_minor: int, start: str, finding: str
 ) -> None:
     await book.change(
         "payments",
-        """
-        UPDATE mandates SET period_ceiling_minor = 899, period_days = 3, time_zone = 'Asia/Tokyo'
+        f"""
+        WITH counted AS (
+            UPDATE verdicts SET period_start_time = {start} WHERE customer = 'customer-1')
+        UPDATE mandates SET period_ceiling_minor = {ceiling_minor}, period_days = {days}
         WHERE customer = 'customer-1'
-        """,
+        """,  # noqa: S608 - of the list above
     )
-    assert (await book.prove()).broken == {"period-ceiling"}
+    report = await book.prove()
+    assert report.broken == ({"period-ceiling"} if finding else set())
+    assert all(finding in violation for violation in report.violations)
 
 
 async def test_what_a_subscriber_knows_first_may_differ(book: Book) -> None:

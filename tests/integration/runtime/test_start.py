@@ -281,7 +281,8 @@ async def test_a_process_that_its_settings_keep_from_being_ready_restarts_withou
     process.write_secret("log_level", "DEBUG")
     shut(postgres, database)
     await process.until_said("not ready: database: ")
-    await process.until_said("settings have changed: restarting", seconds=10)
+    # A turn would be waited for up to ten minutes.
+    await process.until_said("settings have changed: restarting", seconds=60)
 
 
 @pytest.mark.parametrize("file", ["tls.crt", "jwks.json"])
