@@ -1,7 +1,8 @@
 """How many charges payments makes in a second over HTTP, and how soon it answers a webhook.
 
 `python -m bench.charges` starts a stack, gives its payments process charges that are due, whose
-notices were delivered, and waits until the provider's sandbox has taken all of them. Then it sends
+notices were delivered, and waits until the provider's sandbox has taken all of them. Then it makes as
+many while another provider, which some of the charges are for, answers nothing. In the end it sends
 signed webhooks at a steady rate, each when its time has come, whether or not those before it were
 answered.
 """
@@ -37,6 +38,9 @@ ANSWER_SECONDS_MAX = 0.005
 NOTIFIED_AHEAD = timedelta(days=3)
 POLL_SECONDS = 0.05
 TIMEOUT_SECONDS = 240.0
+# Of the charges that are made while a provider hangs, so many more are for that one.
+HANGING_SHARE = 0.1
+HANGING_SECONDS = 60
 
 _NOTICES = """
     INSERT INTO notices (merchant, customer, charge, notice, amount_minor, currency,
@@ -53,6 +57,12 @@ _CHARGES = """
            1290, 'EUR', format('merchants/%s/customers/%s/mandates/main', merchant, customer), 'Tea',
            'UTC', '', '[]', $2, 'SCHEDULED', $2, $2
     FROM mandates WHERE merchant = $1
+"""
+# So many of a merchant's cards become accounts that another provider debits.
+_BANK_DEBITS = """
+    UPDATE payment_methods SET provider = 'bank-debit', kind = 'BANK_DEBIT'
+    WHERE merchant = $1 AND customer IN (
+        SELECT customer FROM payment_methods WHERE merchant = $1 ORDER BY customer LIMIT $2)
 """
 
 
@@ -81,6 +91,11 @@ async def _measure(running: Stack, charges: int, webhook_seconds: int) -> None:
     print(f"charges a second: {run.per_second:.0f} (aim {CHARGES_A_SECOND_MIN})")
     for part, seconds in run.cpu_seconds.items():
         print(f"  CPU a charge, {part}: {seconds / charges * 1e6:.0f} us")
+    hanging = await _charge(running, "beside", charges, hanging=int(charges * HANGING_SHARE))
+    print(
+        f"charges a second while another provider hangs: {hanging.per_second:.0f}, "
+        f"{hanging.per_second / run.per_second:.2f} of the rate before"
+    )
     taken = await _send_webhooks(running, webhook_seconds)
     late = percentile(taken, 0.99)
     print(
@@ -89,14 +104,17 @@ async def _measure(running: Stack, charges: int, webhook_seconds: int) -> None:
     )
 
 
-async def _charge(running: Stack, merchant: str, count: int) -> Run:
-    """Make so many charges; seeding them is not measured."""
-    book = await book_of(running, merchant, count)
+async def _charge(running: Stack, merchant: str, count: int, hanging: int = 0) -> Run:
+    """Make so many charges, and so many more that nobody answers; seeding them is not measured."""
+    book = await book_of(running, merchant, count + hanging)
     await seed.fill(running, book)
     running.checkpoint()
     connection = await asyncpg.connect(running.url("payments"))
     try:
         await connection.execute(_NOTICES, merchant, book.now - NOTIFIED_AHEAD)
+        if hanging:
+            await connection.execute(_BANK_DEBITS, merchant, hanging)
+            await _switch_bank(running, on=True)
         before = running.cpu_seconds()
         begun = time.perf_counter()
         await connection.execute(_CHARGES, merchant, book.now)
@@ -108,8 +126,19 @@ async def _charge(running: Stack, merchant: str, count: int) -> Run:
         after = running.cpu_seconds()
     finally:
         await connection.close()
+        if hanging:
+            await _switch_bank(running, on=False)
     check("charges", count, made)
     return Run(count, seconds, {part: after[part] - before[part] for part in after})
+
+
+async def _switch_bank(running: Stack, *, on: bool) -> None:
+    outage = {"on": on, "kind": "queued", "seconds": HANGING_SECONDS}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.put(f"{running.sandbox_url}/outages/bank", json=outage) as answer,
+    ):
+        check("the status of the outage", 200, answer.status)
 
 
 async def _send_webhooks(running: Stack, seconds: int) -> list[float]:
