@@ -153,19 +153,17 @@ class EmbeddedPostgres:
     def _run_initdb(
         self, location: Path, data: Path, password_file: Path, limit_seconds: float
     ) -> subprocess.CompletedProcess[str]:
+        command = [
+            str(self._programs(location) / "initdb"),
+            *("-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"),
+            *("--locale-provider=builtin", "--locale=C.UTF-8"),
+            *([] if self._durable else ["--no-sync"]),
+        ]
         return subprocess.run(
-            [
-                str(self._programs(location) / "initdb"),
-                *("-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
-                *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"),
-                *("--locale-provider=builtin", "--locale=C.UTF-8"),
-                *([] if self._durable else ["--no-sync"]),
-            ],
+            self._account.command(command) if self._account else command,
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C"},
-            user=self._account.uid if self._account else None,
-            group=self._account.gid if self._account else None,
-            extra_groups=[] if self._account else None,
             capture_output=True,
             text=True,
             timeout=limit_seconds,

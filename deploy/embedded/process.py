@@ -11,6 +11,7 @@ import os
 import pwd
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,15 @@ LOG_TAIL_LINES = 20
 # A log that has grown past this is set aside at the next start; one older log is kept.
 LOG_MAX_BYTES = 20 * 1024 * 1024
 
+_BECOME = """
+import os, sys
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+os.execvp(command[0], command)
+"""
+
 
 class PartError(Exception):
     """A part of the stack did not do what was asked of it; the message is for people."""
@@ -46,6 +56,15 @@ class Account:
         """Look up the account that root runs PostgreSQL as; raises KeyError if there is none."""
         entry = pwd.getpwnam("nobody")
         return cls(entry.pw_uid, entry.pw_gid)
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command that becomes this account and then another command, as the same process.
+
+        `subprocess` can change the account too, but forks for it, and what gRPC does in a forked
+        process can end that before its program begins.
+        """
+        account = (str(self.uid), str(self.gid))
+        return [sys.executable, "-I", "-S", "-c", _BECOME, *account, *command]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,7 @@ class Process:
         private_folder(self.pid_file.parent)
         with open_private(self.log_file, "ab") as log:
             self._child = subprocess.Popen(
-                list(self.command),
+                self.account.command(self.command) if self.account else list(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -118,9 +137,6 @@ class Process:
                 start_new_session=True,
                 # What it keeps holds messages, names and phone numbers.
                 umask=PRIVATE_UMASK,
-                user=self.account.uid if self.account else None,
-                group=self.account.gid if self.account else None,
-                extra_groups=[] if self.account else None,
             )
         self._write_pid_file(psutil.Process(self._child.pid))
 
