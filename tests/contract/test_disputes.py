@@ -74,8 +74,8 @@ async def test_a_dispute_is_answered_once_with_what_is_stored(ann: Customer) -> 
     await ann.suite.sandbox.settle()
     got = await calls["GetDispute"].make(ann.shop, name=dispute.name)
     assert got.state == Dispute.WON
-    told = [notice.kind for notice in (await calls["ListNotices"].make(ann.shop)).notices]
-    assert told.count(notify_pb2.DISPUTE_OPENED) == told.count(notify_pb2.DISPUTE_CLOSED) == 1
+    kinds = [notice.kind for notice in (await calls["ListNotices"].make(ann.shop)).notices]
+    assert kinds.count(notify_pb2.DISPUTE_OPENED) == kinds.count(notify_pb2.DISPUTE_CLOSED) == 1
     assert [each.name for each in (await calls["ListDisputes"].make(ann.shop)).disputes] == [
         dispute.name
     ]

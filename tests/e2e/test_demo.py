@@ -19,7 +19,7 @@ PARTS_AT_WORK = [
     ("catalog", "OrderConfirmed"),
 ]
 LINES_BETWEEN_KILLS = 20
-# A card that is mended, a bank debit that fails late, a dispute, in the order in which they are told.
+# A mended card, a bank debit that fails late, a dispute, in the order in which they are printed.
 EVES_STEPS = [
     "insufficient_funds, again",
     "hears that her card was declined, and gives another",

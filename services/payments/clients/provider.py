@@ -130,7 +130,7 @@ class DisputeProvider(Protocol):
         """Where a dispute stands, and what payment it is of; None if there is no such dispute."""
 
     def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
-        """What was opened, or decided anew, since a time, by page; Unknown where it fails."""
+        """What was opened, or decided again, since a time, by page; Unknown where it fails."""
 
     async def answer_dispute(
         self, dispute: Dispute, evidence: Mapping[str, str]

@@ -130,7 +130,7 @@ class ListedDispute(NamedTuple):
     """A dispute in the provider's list."""
 
     provider_dispute: str
-    # Whether it was decided anew: it is looked up even if it is known, and was over.
+    # Whether it was decided again: it is looked up even if it is known, and was over.
     is_decided_anew: bool = False
 
 

@@ -308,15 +308,15 @@ async def silence_webhooks(payments: Payments) -> None:
     await payments.sandbox.ask("PUT", "/provider/behavior", json=late)
 
 
-@pytest.mark.parametrize("told", ["by webhook", "by the list"])
+@pytest.mark.parametrize("found", ["by webhook", "by the list"])
 async def test_a_debit_that_is_charged_back_is_a_dispute_that_is_lost_at_once(
-    payments: Payments, told: str
+    payments: Payments, found: str
 ) -> None:
-    if told == "by the list":
+    if found == "by the list":
         await silence_webhooks(payments)
     await begin(payments, "MD_sandbox_chargedBack")
     await pass_days(payments, 14)
-    if told == "by the list":
+    if found == "by the list":
         await find_disputes(payments)
         await find_disputes(payments)
     [dispute] = await disputes_of(payments)
@@ -344,9 +344,11 @@ async def test_a_debit_that_fails_after_it_was_confirmed_leaves_its_mandate_as_i
     assert mandate.state == payments_pb2.Mandate.ACTIVE
 
 
-@pytest.mark.parametrize("told", ["by webhook", "by the list"])
-async def test_a_chargeback_that_the_payer_takes_back_is_won(payments: Payments, told: str) -> None:
-    if told == "by the list":
+@pytest.mark.parametrize("found", ["by webhook", "by the list"])
+async def test_a_chargeback_that_the_payer_takes_back_is_won(
+    payments: Payments, found: str
+) -> None:
+    if found == "by the list":
         await silence_webhooks(payments)
     await begin(payments, "MD_sandbox_chargebackCancelled")
     await pass_days(payments, 14)

@@ -26,7 +26,7 @@ class PhoneCode:
 
 @dataclass(frozen=True, slots=True)
 class PhoneChanged:
-    """Another phone was bound. The one before is told, without a name: it may have a new owner."""
+    """Another phone was bound. The one before is notified, without a name: it may have a new owner."""
 
     kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CHANGED
     # The new phone, masked.
