@@ -25,6 +25,12 @@ from services.runtime.workers.clock import Clock
 # A tax that the customer pays, by the name that the catalog has for it.
 CHARGED = "CHARGED"
 _DECIDED_DISPUTES = frozenset({payments_pb2.Dispute.WON, payments_pb2.Dispute.LOST})
+# What has a link by which the customer pays until an instant.
+Payable = (
+    payments_events_pb2.PaymentRequested
+    | payments_events_pb2.PaymentRequestReminder
+    | payments_events_pb2.PaymentOverdue
+)
 
 
 def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order
@@ -215,43 +221,35 @@ def _first_due_time(change: scheduler_events_pb2.SubscriberPriceChange) -> datet
     return from_timestamp(change.first_due_time)
 
 
-def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
-    """The customer has to confirm a payment."""
+def _payable(
+    message: Payable,
+    kind: type[kinds.PaymentRequest | kinds.PaymentReminder | kinds.PaymentOverdue],
+) -> Draft:
+    """A notice with a link by which the customer pays until an instant."""
     ref = message.ref
-    template = kinds.PaymentRequest(
+    facts = kind(
         ref.title,
         ref.time_zone,
         from_money(ref.amount),
         from_timestamp(message.expire_time),
         message.link_uri,
     )
-    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+    return Draft(ref.customer, ref.order, facts, expire_time=facts.expire_time)
+
+
+def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
+    """The customer has to confirm a payment."""
+    return _payable(message, kinds.PaymentRequest)
 
 
 def payment_request_reminder(message: payments_events_pb2.PaymentRequestReminder) -> Draft:
     """A request to pay is about to end."""
-    ref = message.ref
-    template = kinds.PaymentReminder(
-        ref.title,
-        ref.time_zone,
-        from_money(ref.amount),
-        from_timestamp(message.expire_time),
-        message.link_uri,
-    )
-    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+    return _payable(message, kinds.PaymentReminder)
 
 
 def payment_overdue(message: payments_events_pb2.PaymentOverdue) -> Draft:
     """An order ended without payment, and can be paid late."""
-    ref = message.ref
-    template = kinds.PaymentOverdue(
-        ref.title,
-        ref.time_zone,
-        from_money(ref.amount),
-        from_timestamp(message.expire_time),
-        message.link_uri,
-    )
-    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
+    return _payable(message, kinds.PaymentOverdue)
 
 
 def payment_action_required(message: payments_events_pb2.PaymentActionRequired) -> Draft:
@@ -306,7 +304,7 @@ def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
 
 
 def dispute_opened(message: payments_events_pb2.DisputeOpened) -> Draft | None:
-    """A payment is disputed; one that is decided at once is told of as that."""
+    """A payment is disputed; one that is decided at once is announced as decided."""
     if message.state in _DECIDED_DISPUTES:
         return None
     ref = message.ref
