@@ -144,7 +144,7 @@ async def bind_phone(
 async def confirm_phone(
     session: Session,
     customer: CustomerArgument,
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The six digits of the message.")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The eight digits of the message.")],
 ) -> None:
     """Enter the code, which binds the phone to the customer."""
     request = pb.ConfirmPhoneBindingRequest(

@@ -22,7 +22,7 @@ FICTIONAL_PHONE = "+447700900{:03}"
 FICTIONAL_PHONES = 1000
 CEILING_MINOR = 60_00
 FIRST_METHOD = "card"
-_CODE = re.compile(r"\b\d{6}\b")
+_CODE = re.compile(r"\b\d{8}\b")
 _COFFEE = re.compile(r"coffee-(\d+)")
 
 

@@ -26,7 +26,7 @@ PHONE_OF = {
     "unavailable twice": "+15005550003",
     "falsely undelivered": "+15005550005",
 }
-_CODE = re.compile(r"\b\d{6}\b")
+_CODE = re.compile(r"\b\d{8}\b")
 TOTAL_CEILING_MINOR = 3_000
 CODE_PATIENCE = timedelta(minutes=4)
 

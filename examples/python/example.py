@@ -82,7 +82,7 @@ async def bind_phone(recurring: Recurring) -> None:
     )
     await sandbox("POST", "/clock/settle", {})
     [message] = json.loads(await sandbox("GET", f"/sms/v1/messages?to=%2B{PHONE[1:]}"))["data"]
-    code = re.search(r"\b\d{6}\b", message["body"])
+    code = re.search(r"\b\d{8}\b", message["body"])
     await recurring.notify.ConfirmPhoneBinding(
         notify_pb2.ConfirmPhoneBindingRequest(name=contact, code=code[0] if code else "")
     )

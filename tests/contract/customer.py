@@ -84,7 +84,7 @@ class Customer:
         async with asyncio.timeout(SMS_TIMEOUT_SECONDS):
             while not (inbox := await self.suite.sandbox.inbox(self.phone)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        return str(inbox[-1]["body"])[:6]
+        return str(inbox[-1]["body"])[:8]
 
 
 async def new_customer(suite: Suite) -> Customer:

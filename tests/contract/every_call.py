@@ -650,7 +650,7 @@ def _notify(name: str) -> list[tuple[str, Message]]:
         ),
         (
             "ConfirmPhoneBinding",
-            notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="123456"),
+            notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="12345678"),
         ),
         ("ListNotices", notify_pb2.ListNoticesRequest(parent=customer)),
         ("GetNotice", notify_pb2.GetNoticeRequest(name=f"{customer}/notices/n1")),

@@ -386,7 +386,7 @@ async def test_a_cycle_that_cannot_be_skipped(ann: Customer, cycle: int) -> None
 
 async def test_a_code_that_nobody_waits_for(ann: Customer) -> None:
     request = notify_pb2.ConfirmPhoneBindingRequest(
-        name=f"{ann.name}/contact", code="123456", request_id=new_id()
+        name=f"{ann.name}/contact", code="12345678", request_id=new_id()
     )
     answer = await why(ann.shop.notify.ConfirmPhoneBinding(request))
     assert answer[:2] == ("FAILED_PRECONDITION", "CODE_NOT_PENDING")

@@ -112,10 +112,10 @@ async def canary(suite: Suite) -> Canary:
     await canary.start(canary.phone)
     await suite.sandbox.settle()
     messages = await suite.sandbox.inbox(canary.phone)
-    code = re.search(r"\b\d{6}\b", messages[-1]["body"])
+    code = re.search(r"\b\d{8}\b", messages[-1]["body"])
     assert code is not None
     canary.code = code[0]
-    await refused(canary.confirm("000000" if canary.code != "000000" else "000001"))
+    await refused(canary.confirm("00000000" if canary.code != "00000000" else "00000001"))
     await canary.confirm(canary.code)
     await receive(suite, canary)
     return canary

@@ -26,7 +26,7 @@ def sign_up(recurring: Recurring, customer: str) -> None:
     ok(recurring, "phone", "bind", customer, PHONE)
     recurring.run("clock", "settle")
     body = ok(recurring, "sandbox", "inbox", PHONE)[-1]["body"]
-    code = re.search(r"\b\d{6}\b", body)
+    code = re.search(r"\b\d{8}\b", body)
     assert code is not None
     ok(recurring, "phone", "confirm", customer, code[0])
     ok(recurring, "payment-methods", "add", customer, "card", "--token", "pm_card_visa")
@@ -83,7 +83,7 @@ def test_a_service_is_booked_on_its_day_or_moved_off_a_full_one(recurring: Recur
     ok(recurring, "contacts", "set", "ivy", "--name", "Ivy", "--email", "ivy@example.com")
     ok(recurring, "phone", "bind", "ivy", "+447700900777")
     recurring.run("clock", "settle")
-    code = re.search(r"\b\d{6}\b", ok(recurring, "sandbox", "inbox", "+447700900777")[-1]["body"])
+    code = re.search(r"\b\d{8}\b", ok(recurring, "sandbox", "inbox", "+447700900777")[-1]["body"])
     assert code is not None
     ok(recurring, "phone", "confirm", "ivy", code[0])
     ok(recurring, "standing-orders", "create", "--id", "ivy-visit", "--customer", "ivy",

@@ -212,7 +212,7 @@ async def bind_phone(suite: Suite, client: Client, contact: str) -> str:
     await start(PHONE)
     code = await code_on(suite, PHONE)
     await refused(confirm(f"{code}0"))
-    await refused(confirm(code[::-1] if code != code[::-1] else "012345"))
+    await refused(confirm(code[::-1] if code != code[::-1] else "01234567"))
     await confirm(code)
     return code
 
@@ -241,6 +241,6 @@ async def code_on(suite: Suite, phone: str) -> str:
     async with asyncio.timeout(EXPORT_WAIT_SECONDS):
         while True:
             for message in reversed(await suite.sandbox.inbox(phone)):
-                if code := re.search(r"\b\d{6}\b", message["body"]):
+                if code := re.search(r"\b\d{8}\b", message["body"]):
                     return code[0]
             await asyncio.sleep(0.05)

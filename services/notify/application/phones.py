@@ -16,7 +16,6 @@ from services.notify.domain.phone_codes import (
     PhoneCode,
     after_miss,
     check_code,
-    hash_code,
 )
 from services.notify.publishers import contact_bound
 from services.notify.store import codes, notices
@@ -27,8 +26,6 @@ from services.runtime.errors import wrong_state
 from services.runtime.mutations import Applied, Refused
 from services.runtime.observability import metrics
 from services.runtime.rpc.limits import exhausted
-
-SALT_BYTES = 16
 
 _codes_counter = metrics.counter(
     "recurring.phone_codes",
@@ -56,8 +53,7 @@ async def start_binding(
     await _count_code(tx, key, phone, now, budget)
     notice = _notice_key("phone-code", key, request_id)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
-    salt = secrets.token_bytes(SALT_BYTES)
-    sent = PhoneCode(notice, phone, salt, hash_code(code, salt), 0, now + CODE_LIFETIME)
+    sent = PhoneCode(notice, phone, codes.hash_code(tx, notice, code), 0, now + CODE_LIFETIME)
     await codes.void(tx, key)
     await notices.insert(tx, [phone_code_notice(notice, code, now)])
     await codes.insert(tx, sent, now)
@@ -75,7 +71,9 @@ async def confirm_binding(
     # The contact's lock lets one guess at a time be made.
     before = await contacts.existing(tx, key, lock=True)
     pending = await codes.pending(tx, key)
-    check = check_code(pending, code, now)
+    check = check_code(
+        pending, now, matches=pending is not None and codes.matches(tx, pending, code)
+    )
     _codes_counter.add(1, {"outcome": "VERIFIED" if check is CodeCheck.RIGHT else check})
     if pending is not None and check is CodeCheck.CODE_WRONG:
         await codes.count_wrong(tx, key, after_miss(pending))

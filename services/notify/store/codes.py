@@ -28,9 +28,9 @@ from services.runtime.db.statements import Command, Query
 FORGET_BATCH_ROWS = 100
 
 _INSERT = Command("""
-    INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
+    INSERT INTO phone_codes (merchant, customer, notice, phone, code_hash, state, create_time,
                              expire_time)
-    VALUES (:merchant, :customer, :notice, :phone, :salt, :code_hash, :state, :create_time,
+    VALUES (:merchant, :customer, :notice, :phone, :code_hash, :state, :create_time,
             :expire_time)
 """)
 
@@ -40,7 +40,6 @@ class _PendingRow(NamedTuple):
 
     notice: NoticeId
     phone: bytes
-    salt: bytes
     code_hash: bytes
     wrong_count: int
     expire_time: datetime
@@ -48,7 +47,7 @@ class _PendingRow(NamedTuple):
 
 _PENDING = Query(
     """
-    SELECT notice, phone, salt, code_hash, wrong_count, expire_time FROM phone_codes
+    SELECT notice, phone, code_hash, wrong_count, expire_time FROM phone_codes
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
     FOR UPDATE
 """,
@@ -148,7 +147,6 @@ async def insert(tx: Connection, code: PhoneCode, create_time: datetime) -> None
         tx,
         **code.notice._asdict(),
         phone=encrypt(tx, code.phone, *aad(code.notice)),
-        salt=code.salt,
         code_hash=code.code_hash,
         state=CodeState.PENDING,
         create_time=create_time,
@@ -165,7 +163,6 @@ async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     return PhoneCode(
         notice=notice,
         phone=decrypt(tx, row.phone, *aad(notice)),
-        salt=bytes(row.salt),
         code_hash=bytes(row.code_hash),
         wrong_count=row.wrong_count,
         expire_time=row.expire_time,
@@ -240,6 +237,16 @@ async def use(tx: Connection, key: CustomerKey) -> str:
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete all codes of a customer, and the phones that they went to."""
     await _DELETE.run(tx, **key._asdict())
+
+
+def hash_code(tx: Connection, key: NoticeKey, code: str) -> bytes:
+    """What is kept of a code, which is good for this notice alone."""
+    return tx.keyring.keyed_hash(code, "phone_codes", "code_hash", *key)
+
+
+def matches(tx: Connection, pending: PhoneCode, code: str) -> bool:
+    """Whether a code is the one that was sent, in constant time. Raises UnreadableError."""
+    return tx.keyring.matches(pending.code_hash, code, "phone_codes", "code_hash", *pending.notice)
 
 
 def aad(key: NoticeKey) -> tuple[str, ...]:

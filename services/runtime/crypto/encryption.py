@@ -40,6 +40,10 @@ class Keyring:
         self._ciphers = {key_id.encode(): AESGCM(key) for key_id, key in keys.items()}
         derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"blind index")
         self._index_key = derived.derive(keys[next(iter(keys))])
+        self._hash_keys = {
+            key_id.encode(): HKDF(SHA256(), KEY_BYTES, salt=None, info=b"keyed hash").derive(key)
+            for key_id, key in keys.items()
+        }
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -95,6 +99,21 @@ class Keyring:
         It changes with the key, so it is for values that are soon deleted.
         """
         return hmac.digest(self._index_key, _bound((*aad, plain)), "sha256")
+
+    def keyed_hash(self, plain: str, *aad: str) -> bytes:
+        """A keyed hash that a secret is compared with; it begins with the id of its key."""
+        return self._current + _AFTER_KEY_ID + self._digest(self._current, plain, aad)
+
+    def matches(self, keyed_hash: bytes, plain: str, *aad: str) -> bool:
+        """Whether a keyed hash is that of a text, in constant time. Raises UnreadableError."""
+        key_id, _, kept = keyed_hash.partition(_AFTER_KEY_ID)
+        if key_id not in self._hash_keys:
+            metrics.VALUES_UNREADABLE.add(1)
+            raise UnreadableError("hashed with a key that RECURRING_DATA_KEYS does not have")
+        return hmac.compare_digest(self._digest(key_id, plain, aad), kept)
+
+    def _digest(self, key_id: bytes, plain: str, aad: tuple[str, ...]) -> bytes:
+        return hmac.digest(self._hash_keys[key_id], _bound((*aad, plain)), "sha256")
 
 
 class HasKeyring(Protocol):

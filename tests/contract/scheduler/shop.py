@@ -24,7 +24,7 @@ from tests.suite import Client, Suite, new_id
 TEA_MINOR, COFFEE_MINOR = 420, 1290
 LEAD = timedelta(days=1)
 LIVE = (pb.StandingOrder.ACTIVE, pb.StandingOrder.PAUSED)
-_CODE = re.compile(r"\b\d{6}\b")
+_CODE = re.compile(r"\b\d{8}\b")
 
 
 def day_of(given: date_pb2.Date) -> date:

@@ -102,7 +102,7 @@ class Notify:
         """Bind a phone with the code that arrived on it."""
         await self.start_binding(phone, customer)
         await self.deliver()
-        return await self.confirm((await self.inbox(phone))[-1][:6], customer)
+        return await self.confirm((await self.inbox(phone))[-1][:8], customer)
 
     async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
         """A phone that was bound once and has since begun to misbehave."""

@@ -53,11 +53,10 @@ NEWER, BOTH = Keyring.parse(NEW_KEY), Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
 NOW, DAY = datetime(2027, 1, 20, 12, tzinfo=UTC), timedelta(days=1)
 HOME, WORK = PostalAddress(locality="Bonn"), PostalAddress(locality="Ulm")
 NONE_LEFT = {table.name: 0 for table in ENCRYPTED_TABLES}
-# What is stored as bytes and not encrypted: events, salted hashes of codes, keyed hashes of phones.
+# What is stored as bytes and not encrypted: events, keyed hashes of codes and phones.
 NOT_ENCRYPTED = {
     ("outbox", "data"), *((f"outbox_{number}", "data") for number in range(8)),
-    ("failed_events", "event"), ("phone_codes", "salt"),
-    ("phone_codes", "code_hash"), ("code_limits", "subject_blind_index"),
+    ("failed_events", "event"), ("phone_codes", "code_hash"), ("code_limits", "subject_blind_index"),
     ("payment_links", "token_hash"),
     # A document names its customer by id alone, and PostgreSQL itself hashes what it says.
     ("documents", "content"), ("document_files", "content"), ("document_logos", "content"),

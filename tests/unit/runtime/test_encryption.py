@@ -63,6 +63,16 @@ def test_a_value_is_found_again_by_its_hash_in_its_place_with_the_newest_key() -
     assert BOTH.blind_index("1", "a", "b") == NEW.blind_index("1", "a", "b")
 
 
+def test_a_keyed_hash_is_compared_under_the_key_that_made_it() -> None:
+    kept = OLD.keyed_hash("12345678", *PLACE)
+    assert BOTH.matches(kept, "12345678", *PLACE)
+    assert not BOTH.matches(kept, "12345679", *PLACE)
+    assert not BOTH.matches(kept, "12345678", *PLACE[:2])
+    assert BOTH.keyed_hash("12345678", *PLACE) == NEW.keyed_hash("12345678", *PLACE) != kept
+    with pytest.raises(UnreadableError):
+        NEW.matches(kept, "12345678", *PLACE)
+
+
 def test_what_an_older_key_encrypted_is_reencrypted_once() -> None:
     renewed = BOTH.renew(ENCRYPTED_TABLES, *PLACE)
     assert NEW.decrypt(renewed, *PLACE) == PHONE

@@ -634,7 +634,7 @@ class ConfirmPhoneBindingRequest(_message.Message):
     name: _builtins.str
     """The contact."""
     code: _builtins.str
-    """Six digits."""
+    """Eight digits."""
     request_id: _builtins.str
     def __init__(
         self,

@@ -174,7 +174,7 @@ class NotifyServiceServicer:
         is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
-        was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).
+        was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,7 +74,7 @@ class NotifyServiceStub:
     is replaced (PHONE_CHANGED), and so is the e-mail address.
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
-    was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).
+    was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticesRequest, _notify_pb2.ListNoticesResponse]
     """Lists the notices of a customer, the oldest first."""
@@ -188,7 +188,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
-        was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).
+        was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
         """
 
     @_abc_1.abstractmethod

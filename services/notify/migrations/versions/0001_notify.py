@@ -139,7 +139,6 @@ CREATE TABLE phone_codes (
     customer              text        NOT NULL,
     notice                text        NOT NULL,
     phone                 bytea       NOT NULL,
-    salt                  bytea       NOT NULL,
     code_hash             bytea       NOT NULL,
     state                 text        NOT NULL CHECK (state IN ('PENDING', 'USED', 'VOID')),
     wrong_count           integer     NOT NULL DEFAULT 0,
