@@ -202,6 +202,8 @@ _OWN = {
             ("max(recurring_webhooks_oldest_age_seconds)", "webhook")], bad_from=900),
         Panel("Oldest document not issued", "s", [
             ("max(recurring_documents_oldest_age_seconds)", "document")], bad_from=3600),
+        Panel("Documents that cannot be made", "short", [
+            ("max(recurring_documents_failed)", "payments and refunds")], bad_from=1),
     ],
     "notify": [
         Panel("Notices", "ops", [

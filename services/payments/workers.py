@@ -1,6 +1,7 @@
 """Due work of payments: each step reads a batch that is due and calls the use cases."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,19 +22,26 @@ from services.payments.clients.provider import Provider
 from services.payments.clients.providers import Providers, by_provider
 from services.payments.domain.attempts import Attempt, is_over
 from services.payments.domain.disputes import Dispute, DisputeLookup
+from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import dispute_lookups as dispute_lookup_store
 from services.payments.store import disputes as dispute_store
+from services.payments.store import documents as document_store
 from services.payments.store import expiry as expiry_store
 from services.payments.store import refunds as refund_store
+from services.payments.store.documents import FAILURE_MAX_CHARS, FailedDocuments
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
-from services.runtime.observability import tracing
+from services.runtime.observability import error_format, tracing
+from services.runtime.observability.outages import is_outage
+from services.runtime.workers.bisection import bisect_set
 from services.runtime.workers.clock import Clock
+
+log = logging.getLogger(__name__)
 
 BATCH_ROWS = 500
 # Unless a setting says otherwise.
@@ -227,12 +235,27 @@ class Workers:
             return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
 
     async def issue_documents(self, batch: Batch) -> int:
-        """Issue the documents of what was paid and given back."""
-        async with self._database.begin() as tx:
-            issued = await documents.issue(tx, batch.buckets, batch.now, BATCH_ROWS)
-        if issued:
+        """Issue the documents of what was paid and given back; those that cannot be made wait alone."""
+        async with self._database.read() as connection:
+            due = await document_store.due_charges(connection, batch.buckets, batch.now, BATCH_ROWS)
+        failed: list[FailedDocuments] = []
+
+        async def issue(charge_keys: Sequence[ChargeKey]) -> None:
+            async with self._database.begin() as tx:
+                await documents.issue(tx, charge_keys, batch.now)
             _DOCUMENTS_ISSUED.reached()
-        return issued
+
+        def fail(key: ChargeKey, error: Exception) -> None:
+            log.error("documents of a charge cannot be made", exc_info=error)
+            reason = error_format.one_line(error)[:FAILURE_MAX_CHARS]
+            failed.append(FailedDocuments(*key, reason))
+
+        if due:
+            await bisect_set(due, issue, is_outage, fail)
+        if failed:
+            async with self._database.begin() as tx:
+                await document_store.postpone(tx, failed, batch.now)
+        return len(due)
 
 
 async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:

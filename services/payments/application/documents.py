@@ -78,17 +78,14 @@ class _Facts:
         return refund_content(charge, parts, lines, to_credit=to_credit)
 
 
-async def issue(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Issue the documents of a batch of what they are owed for; returns how much that was.
+async def issue(tx: Connection, charges: Sequence[ChargeKey], now: datetime) -> None:
+    """Issue all documents that charges are owed.
 
     Numbers are taken, and documents stored, with what was owed: all of it is committed or nothing is.
     Whoever numbers for a merchant holds its settings, so that a lost lease makes no gap.
     """
-    owed = await store.owed(tx, buckets, limit)
-    if not owed:
-        return 0
-    settings = await settings_store.locked(tx, [fact.merchant for fact in owed])
-    taken = await store.take(tx, owed)
+    settings = await settings_store.locked(tx, [charge.merchant for charge in charges])
+    taken = await store.take(tx, charges)
     issued = await store.issued(tx, [fact.charge_key for fact in taken])
     unnumbered = list(drafts(taken, settings, issued, now))
     last_numbers = await store.take_numbers(tx, [draft.series for draft in unnumbered])
@@ -101,7 +98,6 @@ async def issue(tx: Connection, buckets: Sequence[int], now: datetime, limit: in
         for draft, document in zip(numbered, documents, strict=True)
     ]
     await outbox.put(tx, events)
-    return len(owed)
 
 
 async def _read_facts(tx: Connection, owed: Sequence[OwedDocument]) -> _Facts:

@@ -30,6 +30,7 @@ from services.payments.domain.refunds import Refund
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
+FAILURE_MAX_CHARS = 500
 _NO_REFUND = RefundId("")
 
 
@@ -57,6 +58,16 @@ class RefundedLines(NamedTuple):
     lines: str
 
 
+class FailedDocuments(NamedTuple):
+    """A charge whose documents cannot be made, and why."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    # At most `FAILURE_MAX_CHARS` of an error.
+    failure: str
+
+
 class DocumentFile(NamedTuple):
     """A document as it is handed out."""
 
@@ -73,8 +84,8 @@ class _SeriesRow(NamedTuple):
 
 # Only of merchants that have documents issued: whoever has not pays for no row.
 _OWE = Command("""
-    INSERT INTO owed_documents (merchant, customer, charge, refund, cause, fact_time)
-    SELECT merchant, customer, charge, refund, cause, fact_time
+    INSERT INTO owed_documents (merchant, customer, charge, refund, cause, fact_time, next_try_time)
+    SELECT merchant, customer, charge, refund, cause, fact_time, fact_time
     FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
                 CAST(:refund AS text[]), CAST(:cause AS text[]), CAST(:fact_time AS timestamptz[]))
       WITH ORDINALITY AS fact (merchant, customer, charge, refund, cause, fact_time, place)
@@ -84,16 +95,18 @@ _OWE = Command("""
     ON CONFLICT (customer, merchant, charge, refund, cause) DO NOTHING
 """)
 
-_OWED = Query(
+# All of a charge waits together: what is given back of it needs the document that it corrects.
+_DUE_CHARGES = Query(
     """
-    SELECT owed.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-    CROSS JOIN LATERAL (
-        SELECT merchant, customer, charge, refund, cause, fact_time FROM owed_documents
-        WHERE bucket = leased.bucket
-        ORDER BY fact_time, position LIMIT :limit) AS owed
-    LIMIT :limit
+    SELECT DISTINCT merchant, customer, charge FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT merchant, customer, charge FROM owed_documents
+            WHERE bucket = leased.bucket AND next_try_time <= :now
+            ORDER BY next_try_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
 """,
-    OwedDocument,
+    ChargeKey,
 )
 
 # What another process has issued meanwhile is not there any more.
@@ -101,18 +114,28 @@ _TAKE = Query(
     """
     WITH taken AS (
         DELETE FROM owed_documents
-        USING unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                     CAST(:refund AS text[]), CAST(:cause AS text[]))
-          AS wanted (customer, merchant, charge, refund, cause)
+        USING unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+          AS wanted (customer, merchant, charge)
         WHERE owed_documents.customer = wanted.customer AND owed_documents.merchant = wanted.merchant
-          AND owed_documents.charge = wanted.charge AND owed_documents.refund = wanted.refund
-          AND owed_documents.cause = wanted.cause
+          AND owed_documents.charge = wanted.charge
         RETURNING owed_documents.*
     )
     SELECT merchant, customer, charge, refund, cause, fact_time FROM taken ORDER BY fact_time, position
 """,
     OwedDocument,
 )
+
+_POSTPONE = Command("""
+    UPDATE owed_documents
+    SET failures = failures + 1, failure = failed.failure,
+        next_try_time = CAST(:now AS timestamptz)
+            + least(interval '1 minute' * power(2, least(failures, 10)), interval '6 hours')
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:failure AS text[]))
+      AS failed (customer, merchant, charge, failure)
+    WHERE owed_documents.customer = failed.customer AND owed_documents.merchant = failed.merchant
+      AND owed_documents.charge = failed.charge
+""")
 
 _ISSUED = Query(
     """
@@ -236,14 +259,24 @@ async def owe_refunds(
     await owe(tx, [OwedDocument(*refund.key, cause, now) for refund in refunds])
 
 
-async def owed(tx: Connection, buckets: Sequence[int], limit: int) -> list[OwedDocument]:
-    """A batch of what documents are to be issued for, in the order in which it happened."""
-    return await _OWED.all(tx, buckets=buckets, limit=limit)
+async def due_charges(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[ChargeKey]:
+    """A batch of the charges that documents are to be issued for, or for what is given back of them."""
+    return await _DUE_CHARGES.all(tx, buckets=buckets, now=now, limit=limit)
 
 
-async def take(tx: Connection, wanted: Collection[OwedDocument]) -> list[OwedDocument]:
-    """Take what is still owed: this transaction issues its documents, or nothing is taken."""
-    return await _TAKE.all_for(tx, wanted)
+async def take(tx: Connection, charges: Collection[ChargeKey]) -> list[OwedDocument]:
+    """Take all that charges are still owed, in the order in which it happened.
+
+    This transaction issues its documents, or nothing is taken.
+    """
+    return await _TAKE.all_for(tx, charges)
+
+
+async def postpone(tx: Connection, failed: Collection[FailedDocuments], now: datetime) -> None:
+    """Have documents that cannot be made wait, longer after each failure, and say why."""
+    await _POSTPONE.run_for(tx, failed, now=now)
 
 
 async def issued(tx: Connection, charges: Iterable[ChargeKey]) -> list[IssuedDocument]:

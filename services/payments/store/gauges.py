@@ -69,6 +69,9 @@ GAUGE_QUERIES = (
                        SELECT min(due_time) FROM first_due WHERE kind = 'document'
                    )), 0), 0) AS document_age,
                    (SELECT count(*) FROM (
+                       SELECT FROM owed_documents WHERE failures > 0 LIMIT :limit
+                   ) AS counted) AS documents_failed,
+                   (SELECT count(*) FROM (
                        SELECT FROM webhook_events WHERE state = 'UNKNOWN_OBJECT' LIMIT :limit
                    ) AS counted) AS webhooks_unknown,
                    (SELECT count(*) FROM (
@@ -127,6 +130,11 @@ GAUGE_QUERIES = (
             ),
             "document_age": Gauge(
                 "recurring.documents.oldest.age", "s", "Age of the oldest document not yet issued"
+            ),
+            "documents_failed": Gauge(
+                "recurring.documents.failed",
+                "{fact}",
+                "Payments and refunds whose documents could not be made and wait for another try",
             ),
             "webhooks_unknown": Gauge(
                 "recurring.webhooks.unknown_objects",

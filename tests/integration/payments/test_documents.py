@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -12,6 +12,7 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments.application import documents
+from services.payments.names import CHARGE as CHARGE_KEYS
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
@@ -179,22 +180,54 @@ async def test_numbers_have_no_gap_however_many_issue_at_once_and_break_off(
     while (await payments.due_work.charge()).worked:
         pass
     act_for_all("payments")
-    buckets = [bucket for (bucket,) in await payments.rows("SELECT bucket FROM buckets")]
+    keys = [CHARGE_KEYS.key(charge_name(number)) for number in range(1, 13)]
 
-    async def issue(*, breaks_off: bool) -> None:
+    async def issue(first: int, *, breaks_off: bool) -> None:
         async with payments.database.begin() as tx:
-            await documents.issue(tx, buckets, payments.clock.now(), 3)
+            await documents.issue(tx, keys[first : first + 3], payments.clock.now())
             if breaks_off:
                 await tx.execute("SELECT 1 / 0")
 
-    for _ in range(4):
-        attempts = (issue(breaks_off=bool(turn % 2)) for turn in range(4))
+    for first in range(0, 12, 3):
+        attempts = (issue(first, breaks_off=bool(turn % 2)) for turn in range(4))
         await asyncio.gather(*attempts, return_exceptions=True)
     numbers = await payments.rows("SELECT number FROM documents ORDER BY number")
     assert numbers == [(number,) for number in range(1, 13)]
     assert await payments.rows("SELECT last_number FROM document_series") == [(12,)]
     charges = {document.charge for document in await listed(payments)}
     assert charges == {charge_name(number) for number in range(1, 13)}
+
+
+async def test_what_cannot_be_made_waits_alone_and_is_issued_once_it_can(
+    payments: Payments,
+) -> None:
+    await set_up(payments)
+    await payments.consent()
+    for number in range(1, 6):
+        await payments.announce(payments.notice(order(number)))
+        await payments.fall_due(payments.due(order(number), lines=LINES))
+    while (await payments.due_work.charge()).worked:
+        pass
+    [(lines,)] = await payments.rows("SELECT lines::text FROM charges WHERE charge = 'coffee-1'")
+
+    async def store_lines(stored: str) -> None:
+        async with payments.database.begin() as tx:
+            await tx.execute("UPDATE charges SET lines = $1 WHERE charge = 'coffee-1'", stored)
+
+    await store_lines("[{}]")
+    await payments.work()
+    numbers = {document.charge: document.number for document in await listed(payments)}
+    assert numbers.keys() == {charge_name(number) for number in range(2, 6)}
+    assert set(numbers.values()) == {f"INV-2026-{number:06}" for number in range(1, 5)}
+    failed = "SELECT charge, failures, failure FROM owed_documents"
+    assert await payments.rows(failed) == [("coffee-1", 1, "KeyError: 'product'")]
+    await store_lines(lines)
+    # A refund of it waits for its invoice, and has both tried.
+    await payments.refund("spilt", 100)
+    await payments.pass_time(timedelta(minutes=3))
+    invoice, note = await listed(payments, charge=CHARGE)
+    assert (invoice.number, note.corrected_document) == ("INV-2026-000005", invoice.name)
+    assert await payments.rows(failed) == []
 
 
 async def test_a_new_year_of_the_merchants_and_a_new_prefix_begin_with_one(

@@ -757,12 +757,19 @@ CREATE TABLE owed_documents (
     fact_time               timestamptz NOT NULL,
     -- In the order in which it happened, where the time is the same.
     position                uuid        NOT NULL DEFAULT uuidv7(),
+    -- Later than the fact if its documents could not be made.
+    next_try_time           timestamptz NOT NULL,
+    failures                integer     NOT NULL DEFAULT 0,
+    -- Why they could not, the last time: an error, without the values of a row.
+    failure                 text        NOT NULL DEFAULT '',
     -- The series of a merchant are numbered by one worker.
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(merchant)) STORED,
     PRIMARY KEY (customer, merchant, charge, refund, cause),
-    CHECK ((cause = 'PAYMENT') = (refund = ''))
+    CHECK ((cause = 'PAYMENT') = (refund = '')),
+    CHECK ((failures = 0) = (failure = ''))
 );
-CREATE INDEX owed_documents_due ON owed_documents (bucket, fact_time, position);
+CREATE INDEX owed_documents_due ON owed_documents (bucket, next_try_time);
+CREATE INDEX owed_documents_failed ON owed_documents (fact_time) WHERE failures > 0;
 -- How far each series is numbered. Its shard key is the merchant, as that of what it numbers.
 CREATE TABLE document_series (
     merchant                text        NOT NULL,
@@ -892,7 +899,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     UNION ALL
     SELECT 'document' AS kind, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
-        SELECT fact_time AS due_time FROM owed_documents
+        SELECT next_try_time AS due_time FROM owed_documents
         WHERE owed_documents.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
@@ -906,7 +913,6 @@ SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owe
     'document_series', 'documents', 'document_files');
 SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_files', 'document_logos');
 SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
-SELECT revoke_privileges('UPDATE', 'owed_documents');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
     'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances');
