@@ -15,7 +15,7 @@ from services.payments.domain.keys import MandateId, MandateKey, MerchantId
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
 from services.payments.names import CUSTOMER, MANDATE, STANDING_ORDER
-from services.payments.store.encrypted import amendment_aad, evidence_aad
+from services.payments.store.encrypted import evidence_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money, format_minor
@@ -66,9 +66,7 @@ def read_new_mandate(
     )
     evidence = b""
     if not pending:
-        evidence = _read_evidence(
-            violations, "mandate.evidence", wanted.evidence, evidence_aad(key), keyring
-        )
+        evidence = _read_evidence(violations, "mandate.evidence", wanted.evidence)
     violations.check()
     return Mandate(
         *key,
@@ -78,7 +76,7 @@ def read_new_mandate(
         currency=ceiling.currency,
         valid_from_time=valid_from_time,
         valid_until_time=valid_until_time,
-        evidence=evidence,
+        evidence=keyring.encrypt(evidence, *evidence_aad(key)),
         create_time=now,
         is_pending=pending,
         period_days=period_days,
@@ -94,15 +92,13 @@ def read_consent(
     """The mandate that a customer consents to, and the evidence, encrypted. Raises like `read_name`."""
     key = read_name(MANDATE, request.name)
     violations = Violations()
-    evidence = _read_evidence(violations, "evidence", request.evidence, evidence_aad(key), keyring)
+    evidence = _read_evidence(violations, "evidence", request.evidence)
     violations.check()
-    return key, evidence
+    return key, keyring.encrypt(evidence, *evidence_aad(key))
 
 
-def read_amendment(
-    request: payments_pb2.AmendMandateRequest, keyring: Keyring
-) -> tuple[WantedTerms, bytes]:
-    """What of a mandate is to be changed, and the evidence, encrypted. Raises like `read_name`."""
+def read_amendment(request: payments_pb2.AmendMandateRequest) -> tuple[WantedTerms, bytes]:
+    """What of a mandate is to be changed, and the evidence, in the clear. Raises like `read_name`."""
     key = read_name(MANDATE, request.name)
     violations = Violations()
     wanted, paths = request.terms, set(request.update_mask.paths)
@@ -135,8 +131,7 @@ def read_amendment(
         terms["lead_seconds"] = _read_lead(violations, "terms", wanted)
     evidence = b""
     if request.HasField("evidence"):
-        aad = amendment_aad(key)
-        evidence = _read_evidence(violations, "evidence", request.evidence, aad, keyring)
+        evidence = _read_evidence(violations, "evidence", request.evidence)
     violations.check()
     return WantedTerms(key, terms, frozenset(money.currency for money in ceilings)), evidence
 
@@ -148,12 +143,9 @@ def _read_end(violations: Violations, wanted: payments_pb2.MandateTerms) -> date
 
 
 def _read_evidence(
-    violations: Violations,
-    field: str,
-    evidence: payments_pb2.Mandate.Evidence,
-    aad: tuple[str, ...],
-    keyring: Keyring,
+    violations: Violations, field: str, evidence: payments_pb2.Mandate.Evidence
 ) -> bytes:
+    """The evidence as it is stored, in the clear, with the SHA-256 of its text."""
     read_timestamp(violations, f"{field}.accept_time", evidence.accept_time)
     kept = payments_pb2.Mandate.Evidence()
     kept.CopyFrom(evidence)
@@ -163,7 +155,7 @@ def _read_evidence(
         "must be the SHA-256 of the text",
         met=evidence.text_sha256 in {"", kept.text_sha256},
     )
-    return keyring.encrypt(kept.SerializeToString(deterministic=True), *aad)
+    return kept.SerializeToString(deterministic=True)
 
 
 def _read_scope(

@@ -70,7 +70,7 @@ def _amendment_message(
     if terms.period_ceiling_minor is not None:
         message.former_terms.period_ceiling.CopyFrom(_period_ceiling(terms, currency))
     if amendment.evidence:
-        aad = amendment_aad(mandate.key)
+        aad = amendment_aad(mandate.key, amendment.version)
         message.evidence.CopyFrom(_evidence(keyring, amendment.evidence, aad))
     return message
 

@@ -322,9 +322,15 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def AmendMandate(
         self, request: payments_pb2.AmendMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
-        wanted, evidence = mandate_requests.read_amendment(request, self._database.keyring)
-        return await self._change_mandate(
-            request, lambda tx, now: mandates.amend(tx, wanted, evidence, request.etag, now)
+        async def decide() -> Apply[Mandate]:
+            now = self._clock.now()
+            wanted, evidence = mandate_requests.read_amendment(request)
+            if region_code := request.region_code:
+                await mandates.check_amended(self._database, self._rule_packs, wanted, region_code)
+            return lambda tx: mandates.amend(tx, wanted, evidence, request.etag, now)
+
+        return await run_checked_mutation(
+            self._database, request, payments_pb2.Mandate, self._mandate_message, decide
         )
 
     async def PauseMandate(

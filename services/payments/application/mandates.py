@@ -34,6 +34,7 @@ from services.payments.store import disputes as dispute_store
 from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
+from services.payments.store.encrypted import amendment_aad
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.money import Money
@@ -87,11 +88,16 @@ PlannedCharges = Mapping[MandateKey, Sequence[tuple[datetime, Money]]]
 
 
 async def check_rules(
-    database: Database, rule_packs: RulePacks | None, mandate: Mandate, region_code: str
+    database: Database,
+    rule_packs: RulePacks | None,
+    mandate: Mandate,
+    region_code: str,
+    field: str = "mandate",
 ) -> None:
     """Refuse a mandate that breaks what rule packs ask for where the customer is.
 
-    Raises INVALID_ARGUMENT, and ConnectionError where nobody can be asked: nothing passes unchecked.
+    `field` is where a request has its terms. Raises INVALID_ARGUMENT, and ConnectionError where nobody
+    can be asked: nothing passes unchecked.
     """
     if rule_packs is None:
         raise ConnectionError("there is no catalog to ask")
@@ -104,18 +110,28 @@ async def check_rules(
     for rule in await rule_packs.binding(mandate.merchant, region_code, scheme_of(brand)):
         if rule.mandate_ends and mandate.valid_until_time is None:
             violations.add(
-                "mandate.valid_until_time",
+                f"{field}.valid_until_time",
                 f"must be set, since {rule.rule_pack} asks for it ({rule.source})",
                 "MANDATE_WITHOUT_END",
             )
         if 0 < mandate.lead_seconds < (rule.notice_lead_seconds or 0):
             violations.add(
-                "mandate.lead",
+                f"{field}.lead",
                 f"must be at least {rule.notice_lead_seconds} s, since {rule.rule_pack} asks for it"
                 f" ({rule.source})",
                 "SHORTER_THAN_RULES",
             )
     violations.check()
+
+
+async def check_amended(
+    database: Database, rule_packs: RulePacks | None, wanted: WantedTerms, region_code: str
+) -> None:
+    """As `check_rules`, of a mandate as it would be. Raises NOT_FOUND MANDATE_NOT_FOUND."""
+    async with database.read() as connection:
+        present = await existing(connection, wanted.key)
+    amended = replace(present, **wanted.terms)
+    await check_rules(database, rule_packs, amended, region_code, "terms")
 
 
 async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
@@ -145,6 +161,7 @@ async def amend(
 ) -> Applied[Mandate]:
     """Change what a customer has agreed to; what widens it needs evidence of a new consent.
 
+    The evidence is in the clear, and is encrypted for the version that it makes.
     Raises as `_allowing`, FAILED_PRECONDITION CONSENT_REQUIRED or CURRENCY_MISMATCH, INVALID_ARGUMENT.
     """
     before = await _allowing(tx, wanted.key, wanted_etag, MandateEvent.AMEND, now)
@@ -164,7 +181,8 @@ async def amend(
             fields=names,
         )
     after = await store.amend(tx, replace(before, **terms._asdict()))
-    amendment = Amendment(*before.key, after.version, now, evidence, **former._asdict())
+    encrypted = tx.keyring.encrypt(evidence, *amendment_aad(after.key, after.version))
+    amendment = Amendment(*after.key, after.version, now, encrypted, **former._asdict())
     await amendment_store.insert(tx, amendment)
     return Applied(after, before=before)
 

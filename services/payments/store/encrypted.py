@@ -20,9 +20,9 @@ def evidence_aad(key: MandateKey) -> tuple[str, ...]:
     return "mandates", "evidence", *key
 
 
-def amendment_aad(key: MandateKey) -> tuple[str, ...]:
-    """What the encrypted evidence of a mandate's amendments is bound to."""
-    return "mandate_amendments", "evidence", *key
+def amendment_aad(key: MandateKey, version: int) -> tuple[str, ...]:
+    """What the encrypted evidence of a mandate's amendment is bound to: that of no other version."""
+    return "mandate_amendments", "evidence", *key, str(version)
 
 
 def note_aad(key: RefundKey) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def _table(
 
 
 def _amendment_aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
-    return amendment_aad(MandateKey(row.merchant, row.customer, row.mandate))
+    return amendment_aad(MandateKey(row.merchant, row.customer, row.mandate), row.version)
 
 
 ENCRYPTED_TABLES = (

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from google.type import postal_address_pb2
 from recurring.catalog.v1 import catalog_pb2
@@ -230,6 +231,36 @@ async def test_a_mandate_that_breaks_a_pack_is_refused_where_the_customer_is_kno
     assert refusal.fields == {"mandate.lead": "SHORTER_THAN_RULES"}
     await shop.consent(name, card, 1000, "ending", region_code="IN", valid_until_time=ends)
     await shop.consent(name, card, 1000, "german", region_code="DE")
+
+
+async def test_no_amendment_makes_a_mandate_break_a_pack_where_the_customer_is_known(
+    shop: Shop,
+) -> None:
+    await shop.add_card("ada")
+    name, card = shop.customer("ada"), f"{shop.customer('ada')}/paymentMethods/card"
+    ends = to_timestamp(await shop.now() + 365 * DAY)
+    await shop.consent(name, card, 1000, "ending", region_code="IN", valid_until_time=ends)
+
+    async def amend(paths: list[str], region_code: str, **terms: Any) -> Any:  # noqa: ANN401
+        return await shop.client.payments.AmendMandate(
+            payments_pb2.AmendMandateRequest(
+                name=f"{name}/mandates/ending",
+                terms=payments_pb2.MandateTerms(**terms),
+                update_mask=FieldMask(paths=paths),
+                region_code=region_code,
+                evidence=payments_pb2.Mandate.Evidence(
+                    text="For ever.", accept_time=to_timestamp(await shop.now())
+                ),
+                request_id=new_id(),
+            )
+        )
+
+    refusal = await refused(amend(["valid_until_time"], "IN"))
+    assert refusal.fields == {"terms.valid_until_time": "MANDATE_WITHOUT_END"}
+    refusal = await refused(amend(["lead"], "IN", lead=seconds(timedelta(hours=1))))
+    assert refusal.fields == {"terms.lead": "SHORTER_THAN_RULES"}
+    amended = await amend(["valid_until_time"], "DE")
+    assert not amended.HasField("valid_until_time")
 
 
 async def test_what_is_ordered_at_once_is_charged_when_its_scheme_allows(shop: Shop) -> None:

@@ -13,6 +13,7 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.application.mandates import pause_all
 from services.payments.domain.consent import PauseReason
 from services.payments.domain.keys import CustomerId, MandateId, MandateKey, MerchantId
+from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.runtime.time_zones import is_time_zone
@@ -354,6 +355,21 @@ async def test_a_shorter_lead_lets_no_charge_come_before_its_notice_promised(
     assert (await payments.charge()).state == State.SCHEDULED
     await payments.pass_time(timedelta(seconds=1))
     assert (await payments.charge()).state == State.SUCCEEDED
+
+
+async def test_the_consent_to_one_amendment_does_not_open_as_that_to_another(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    for factor in (2, 3):
+        ceiling = to_money(factor * 10_000, "EUR")
+        await payments.call(amendment(charge_ceiling=ceiling, with_consent=True))
+    await payments.rows(
+        "UPDATE mandate_amendments SET evidence = (SELECT evidence FROM mandate_amendments"
+        " WHERE version = 2) WHERE version = 3 RETURNING version"
+    )
+    with pytest.raises(UnreadableError):
+        await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
 
 
 async def test_the_database_knows_every_zone_that_a_mandate_may_have(payments: Payments) -> None:

@@ -2633,10 +2633,15 @@ class AmendMandateRequest(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     etag: _builtins.str
     """If set, it must be the present one."""
     request_id: _builtins.str
+    region_code: _builtins.str
+    """Where the customer is, as in `Mandate.region_code`. With it an amendment is refused that leaves a mandate
+    which breaks what the merchant's rule packs ask for there.
+    """
     @_builtins.property
     def terms(self) -> Global___MandateTerms: ...
     @_builtins.property
@@ -2658,10 +2663,11 @@ class AmendMandateRequest(_message.Message):
         evidence: Global___Mandate.Evidence | None = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        region_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "terms", b"terms", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "name", b"name", "request_id", b"request_id", "terms", b"terms", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "name", b"name", "region_code", b"region_code", "request_id", b"request_id", "terms", b"terms", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

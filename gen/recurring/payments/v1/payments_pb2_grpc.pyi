@@ -118,7 +118,8 @@ class PaymentsServiceStub:
     attempt on; what delivered notices have promised holds all the same.
 
     Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (terms.charge_ceiling,
-    terms.period_ceiling.amount: as in CreateMandate).
+    terms.period_ceiling.amount: as in CreateMandate); with a region_code, of the mandate as it would be,
+    MANDATE_WITHOUT_END (terms.valid_until_time) and SHORTER_THAN_RULES (terms.lead), as in CreateMandate.
 
     Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
     revoked, expired or lapsed), CONSENT_REQUIRED (it is widened without evidence; `fields` of the error's metadata
@@ -490,7 +491,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         attempt on; what delivered notices have promised holds all the same.
 
         Field violations beside the syntactic ones: AMOUNT_NOT_CHARGEABLE (terms.charge_ceiling,
-        terms.period_ceiling.amount: as in CreateMandate).
+        terms.period_ceiling.amount: as in CreateMandate); with a region_code, of the mandate as it would be,
+        MANDATE_WITHOUT_END (terms.valid_until_time) and SHORTER_THAN_RULES (terms.lead), as in CreateMandate.
 
         Reasons: NOT_FOUND MANDATE_NOT_FOUND; ABORTED ETAG_MISMATCH; FAILED_PRECONDITION MANDATE_STATE (it is pending,
         revoked, expired or lapsed), CONSENT_REQUIRED (it is widened without evidence; `fields` of the error's metadata
