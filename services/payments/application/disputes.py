@@ -7,13 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.payments import publishers
-from services.payments.application import mandates
-from services.payments.clients.consents import read_consent
+from services.payments.application import dispute_facts, mandates
 from services.payments.clients.provider import DisputeProvider, Provider
 from services.payments.clients.providers import Providers
-from services.payments.domain.attempts import NO_MANDATE, Attempt
-from services.payments.domain.consent import Mandate, PauseReason
-from services.payments.domain.dispute_evidence import ChargeFacts, Consent, assemble
+from services.payments.domain.attempts import Attempt
+from services.payments.domain.consent import PauseReason
+from services.payments.domain.dispute_evidence import assemble
 from services.payments.domain.disputes import (
     ANSWERABLE,
     Dispute,
@@ -39,11 +38,7 @@ from services.payments.store import charges as charge_store
 from services.payments.store import dispute_lookups as lookup_store
 from services.payments.store import disputes as store
 from services.payments.store import ledger as ledger_store
-from services.payments.store import mandates as mandate_store
-from services.payments.store import notices as notice_store
-from services.payments.store import payment_methods as payment_method_store
-from services.payments.store import refunds as refund_store
-from services.payments.store.encrypted import dispute_evidence_aad, evidence_aad
+from services.payments.store.encrypted import dispute_evidence_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import not_found, wrong_state
@@ -63,7 +58,6 @@ LIST_DEADLINE_SECONDS = 120.0
 LISTED_AGAIN = timedelta(hours=1)
 # The first time.
 LISTED_FIRST = timedelta(days=120)
-REFUNDS_SHOWN_MAX = 100
 UNKNOWN_PAYMENT = "payments did not make the payment"
 CONTRADICTED = "it cannot have come to that state"
 
@@ -263,7 +257,7 @@ async def submit_evidence(
     Raises NOT_FOUND DISPUTE_NOT_FOUND, FAILED_PRECONDITION DISPUTE_STATE.
     """
     dispute = await _answerable(tx, name, now)
-    facts = await _facts(tx, dispute.charge_key)
+    facts = await dispute_facts.read(tx, dispute.charge_key)
     evidence = json.dumps(assemble(facts, text), sort_keys=True)
     encrypted = encrypt(tx, evidence, *dispute_evidence_aad(dispute.key))
     return await _respond(tx, dispute, DisputeResponse.EVIDENCE, encrypted, now)
@@ -304,33 +298,6 @@ async def _respond(
     )
     await _save(tx, [answered], now)
     return Applied(answered, before=dispute)
-
-
-async def _facts(tx: Connection, key: ChargeKey) -> ChargeFacts:
-    [charge] = (await charge_store.by_key(tx, [key])).values()
-    attempts = (await attempt_store.of_charges(tx, [key])).get(key, ())
-    paid = [attempt for attempt in attempts if attempt.state is AttemptState.SUCCEEDED]
-    mandate_keys = [
-        MandateKey(*charge.customer_key, attempt.mandate)
-        for attempt in paid
-        if attempt.mandate != NO_MANDATE
-    ]
-    consents = await mandate_store.by_key(tx, mandate_keys)
-    methods = await payment_method_store.by_key(tx, [attempt.method_key for attempt in paid])
-    method = next(iter(methods.values()), None)
-    return ChargeFacts(
-        charge=charge,
-        attempts=attempts,
-        consent=next((_consent(tx, m) for m in consents.values() if m.evidence), None),
-        notice=(await notice_store.latest(tx, [key])).get(key),
-        refunds=await refund_store.of_charge(tx, key, "", REFUNDS_SHOWN_MAX),
-        brand=method.brand if method else "",
-        last4=method.last4 if method else "",
-    )
-
-
-def _consent(tx: Connection, mandate: Mandate) -> Consent:
-    return read_consent(tx.keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key)))
 
 
 # --- sending it ----------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from services.payments.domain.dispute_evidence import Consent
 from services.runtime.rpc.conversions import from_timestamp
 
 
-def read_consent(opened: bytes) -> Consent:
-    """What a customer agreed to, out of a mandate's evidence that was opened."""
+def read_consent(opened: bytes, *, amends: bool = False) -> Consent:
+    """What a customer agreed to, out of the evidence of a mandate or an amendment, opened."""
     evidence = payments_pb2.Mandate.Evidence.FromString(opened)
     channel = payments_pb2.Mandate.Channel.Name(evidence.channel) if evidence.channel else ""
     return Consent(
@@ -17,4 +17,5 @@ def read_consent(opened: bytes) -> Consent:
         channel,
         evidence.text_version,
         evidence.text_sha256,
+        amends=amends,
     )

@@ -13,11 +13,15 @@ from services.runtime.money import format_minor
 
 # A field of Stripe's, https://docs.stripe.com/api/disputes/evidence_object
 FIELD_CHARACTERS_MAX = 20_000
+# The first consent and the latest; their texts share so much of the field, and their hashes stand for
+# what does not fit.
+CONSENTS_MAX = 15
+CONSENT_TEXTS_CHARACTERS_MAX = 9_000
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What a customer agreed to when they gave a mandate."""
+    """What a customer agreed to when they gave a mandate, or had it amended."""
 
     text: str
     accept_time: datetime
@@ -27,6 +31,8 @@ class Consent:
     # Which version of the text that was, if somebody said, and its SHA-256.
     text_version: str = ""
     text_sha256: str = ""
+    # Whether it was to a change of what they had agreed to before.
+    amends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,9 @@ class ChargeFacts:
 
     charge: Charge
     attempts: Sequence[Attempt]
-    # None: the customer confirmed the charge, or it was erased.
-    consent: Consent | None
+    # Those that the charge was made under, the first one first; none: the customer confirmed the
+    # charge, or they were erased.
+    consents: Sequence[Consent]
     notice: Notice | None
     refunds: Sequence[Refund]
     brand: str
@@ -56,11 +63,13 @@ def assemble(facts: ChargeFacts, text: str) -> dict[str, str]:
 
 
 def _activities(facts: ChargeFacts) -> Iterable[str]:
-    """What happened, in the order of time: consent, notice, payment, refunds."""
+    """What happened, in the order of time: consents, notice, payment, refunds."""
     charge = facts.charge
     dated: list[tuple[datetime, str]] = []
-    if facts.consent is not None:
-        dated.append((facts.consent.accept_time, _agreed(facts.consent)))
+    consents = _shown(facts.consents)
+    for consent in consents:
+        line = _agreed(consent, CONSENT_TEXTS_CHARACTERS_MAX // len(consents))
+        dated.append((consent.accept_time, line))
     if (notice := facts.notice) is not None:
         promised = format_minor(notice.amount_minor, notice.currency)
         earliest = _written(notice.charge_not_before_time)
@@ -80,12 +89,23 @@ def _activities(facts: ChargeFacts) -> Iterable[str]:
         yield f"{_written(moment)} {line}"
 
 
-def _agreed(consent: Consent) -> str:
+def _shown(consents: Sequence[Consent]) -> Sequence[Consent]:
+    """The first consent, and of those to its amendments the latest."""
+    if len(consents) <= CONSENTS_MAX:
+        return consents
+    return [consents[0], *consents[1 - CONSENTS_MAX :]]
+
+
+def _agreed(consent: Consent, characters_max: int) -> str:
     where = f" ({consent.channel.lower()})" if consent.channel else ""
     where += f", by {consent.source}" if consent.source else ""
     version = f"version {consent.text_version}, " if consent.text_version else ""
-    text = f'"{consent.text}" ({version}SHA-256 {consent.text_sha256})'
-    return f"The customer agreed to be charged{where}: {text}"
+    words = consent.text
+    if len(words) > characters_max:
+        words = f"{words[: characters_max - 1]}…"
+    agreed = "agreed to a change of that" if consent.amends else "agreed to be charged"
+    hashed = f"({version}SHA-256 {consent.text_sha256})"
+    return f'The customer {agreed}{where}: "{words}" {hashed}'
 
 
 def _written(moment: datetime) -> str:

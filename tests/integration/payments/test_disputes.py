@@ -6,13 +6,14 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import disputes
 from services.payments.clients.providers import Providers
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
-from services.runtime.rpc.conversions import to_money
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     CHARGE,
@@ -131,6 +132,48 @@ async def test_the_evidence_says_what_was_stored_and_is_sent_once(paid: Payments
     assert (await present(paid)).state == Dispute.UNDER_REVIEW
     again = payments_pb2.SubmitDisputeEvidenceRequest(name=dispute.name, text="More.")
     assert await reason_of_refusal(paid, again) == "DISPUTE_STATE"
+
+
+async def consent_to_more(payments: Payments, ceiling_minor: int, text: str) -> str:
+    """The customer agrees to a higher ceiling; returns the SHA-256 of what they agreed to."""
+    await payments.call(
+        payments_pb2.AmendMandateRequest(
+            name=MANDATE,
+            terms=payments_pb2.MandateTerms(charge_ceiling=to_money(ceiling_minor, "EUR")),
+            update_mask=FieldMask(paths=["charge_ceiling"]),
+            evidence=payments_pb2.Mandate.Evidence(
+                text=text,
+                accept_time=to_timestamp(payments.clock.now()),
+                channel=payments_pb2.Mandate.PHONE,
+                text_version="v2",
+            ),
+        )
+    )
+    payments.clock.move(timedelta(minutes=1))
+    return sha256(text.encode()).hexdigest()
+
+
+async def test_the_evidence_shows_each_consent_that_the_charge_was_made_under(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    payments.clock.move(timedelta(minutes=1))
+    agreed = await consent_to_more(payments, 20_000, "Charge me up to 200 EUR.")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await consent_to_more(payments, 30_000, "Charge me up to 300 EUR, later.")
+    await dispute_of(payments)
+    await submit(payments, "")
+
+    shown = {evidence.field: evidence.text for evidence in (await present(payments)).evidence}
+    first, second, *others = shown["access_activity_log"].splitlines()
+    assert 'agreed to be charged: "Charge me for coffee."' in first
+    assert second.endswith(
+        "The customer agreed to a change of that (phone):"
+        f' "Charge me up to 200 EUR." (version v2, SHA-256 {agreed})'
+    )
+    assert "300 EUR" not in "".join(others)
 
 
 async def test_a_dispute_that_is_accepted_is_lost(paid: Payments) -> None:
