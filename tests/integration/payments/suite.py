@@ -134,6 +134,8 @@ class Payments:
     provider: Provider
     # Where the provider sends its webhooks, if it does.
     webhook_url: str = ""
+    # Whether the provider's clock goes on with ours; else it stands still.
+    has_one_time: bool = False
 
     def __post_init__(self) -> None:
         self.renderer = DocumentRenderer()
@@ -338,9 +340,15 @@ class Payments:
         """Let time pass as the sandbox's clock does: from one instant of work to the next."""
         end = self.clock.now() + by
         while (wake_at := await self.work()) is not None and wake_at <= end:
-            self.clock.move(wake_at - self.clock.now())
-        self.clock.move(end - self.clock.now())
+            await self.move_clocks(wake_at - self.clock.now())
+        await self.move_clocks(end - self.clock.now())
         await self.work()
+
+    async def move_clocks(self, by: timedelta) -> None:
+        """Move our clock, and with it the provider's if they have one time; nothing is done by that."""
+        self.clock.move(by)
+        if self.has_one_time:
+            await self.sandbox.advance_to(self.clock.now())
 
     # --- what others see ------------------------------------------------------------------------
 

@@ -51,7 +51,8 @@ ORDERS = (1, 2)
 CEILING_MINOR, LOWER_CEILING_MINOR = 1300, 1100
 # Several histories share a database and a provider: each has a customer of its own.
 _numbers = itertools.count(1)
-# The sandbox's clock goes on from one to the next.
+# The provider's clock goes on with it, from one history to the next; what happens where they differ by
+# minutes is for the processes with clocks of their own.
 _clock = ManualClock(NOW)
 
 
@@ -159,7 +160,7 @@ class History:
             case Does.PAUSE | Does.RESUME | Does.REVOKE:
                 await self.change_mandate(step.does)
             case Does.PASS_TIME:
-                self.payments.clock.move(timedelta(hours=step.hours, minutes=1))
+                await self.payments.move_clocks(timedelta(hours=step.hours, minutes=1))
 
     async def work(self, does: Does) -> None:
         """What processes of ours do, if the step is theirs."""
@@ -204,7 +205,7 @@ class History:
         )
         self.announced[step.order] = Announced(amount_minor, not_before)
         # What was delivered at the same instant may count as the later one.
-        self.payments.clock.move(timedelta(seconds=1))
+        await self.payments.move_clocks(timedelta(seconds=1))
 
     async def fall_due(self, step: Step) -> None:
         await self.payments.fall_due(
@@ -284,7 +285,9 @@ async def opened(url: str, sandbox: Sandbox) -> AsyncIterator[tuple[Payments, We
         HttpClient(connections_max=8, timeout_seconds=10) as client,
     ):
         provider = StripeProvider(client, sandbox.url, PROVIDER_API_KEY)
-        payments = Payments(database, _clock, replace(sandbox, http=http), provider)
+        payments = Payments(
+            database, _clock, replace(sandbox, http=http), provider, has_one_time=True
+        )
         yield payments, WebhookInbox(database, _clock)
     await database.close()
 

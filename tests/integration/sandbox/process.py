@@ -1,6 +1,7 @@
 """A real sandbox process that a test can talk to, kill and start again."""
 
 import asyncio
+import json
 import os
 import signal
 import smtplib
@@ -8,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,6 +133,16 @@ class Sandbox:
             clock: dict[str, Any] = (await self.ask("GET", "/clock")).body
             if condition(clock):
                 return clock
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Let its clock go on to an instant; it stays where it is if that is past."""
+        now = datetime.fromisoformat((await self.ask("GET", "/clock")).body["now"])
+        if moment <= now:
+            return
+        url, body = f"{self.url}/clock/advance", {"to": moment.isoformat()}
+        async with self.http.post(url, json=body) as steps:
+            last = (await steps.text()).splitlines()[-1]
+        assert json.loads(last).get("done"), last
 
     async def provider(
         self, method: str, path: str, form: Mapping[str, str] | None = None, key: str | None = None

@@ -24,6 +24,8 @@ class Consent:
     period_ceiling_minor: int | None
     valid_from_time: datetime
     valid_until_time: datetime | None
+    # So long before each charge its notice is delivered.
+    lead: timedelta = timedelta()
     period_days: int | None = None
     time_zone: str = "UTC"
     # What stops it: it is not confirmed, paused or revoked.
@@ -91,7 +93,9 @@ def broken_promises(facts: Facts, sent: Sent, currency: str, at: datetime) -> li
     order, consent = sent.order, sent.consent
     broken = list(_of_order(facts, sent, at))
     last = facts.announcements.get(order, [])[-1:]
-    broken += _of_notice(last, facts.leads.get(order), sent, currency, at)
+    leads = [facts.leads.get(order, timedelta())]
+    leads += [facts.consents[consent].lead] if consent in facts.consents else []
+    broken += _of_notice(last, max(leads), sent, currency, at)
     broken += _of_credit(facts)
     if consent:
         broken += _of_consent(facts.consents, sent, currency, at)
@@ -130,7 +134,7 @@ def _of_order(facts: Facts, sent: Sent, at: datetime) -> Iterator[str]:
 
 def _of_notice(
     last: Sequence[Announcement],
-    lead: timedelta | None,
+    lead: timedelta,
     sent: Sent,
     currency: str,
     at: datetime,
@@ -144,7 +148,7 @@ def _of_notice(
             yield "it is earlier than the notice said"
         if sent.consent and said.asks:
             yield "the notice said that the customer would be asked"
-        if sent.consent and lead is not None and at - said.deliver_time < lead:
+        if sent.consent and at - said.deliver_time < lead:
             yield "the notice was delivered too late"
 
 

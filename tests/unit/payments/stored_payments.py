@@ -53,7 +53,9 @@ ANSWERS: dict[AttemptState, list[Outcome]] = {
         Succeeded("pi"), Declined("insufficient_funds", hard=False), NotMade(), Pending("pi"),
         RequiresAction("pi", "https://bank.example"),
     ],
-    AttemptState.REQUIRES_ACTION: [Succeeded("pi"), CANCELLED, Pending("pi")],
+    AttemptState.REQUIRES_ACTION: [
+        Succeeded("pi"), CANCELLED, Pending("pi"), RequiresAction("pi", "https://bank.example"),
+    ],
     AttemptState.PENDING: [Succeeded("pi"), Declined("insufficient_funds", hard=False)],
 }  # fmt: skip
 
@@ -193,13 +195,20 @@ class StoredPayments:
             waiting = ask_customer(charge, attempt, wanted=wanted, now=now)
         else:
             ended = None if wanted and not charge.withdrawn else attempt.action_expire_time or now
-            waiting = replace(attempt, action_expire_time=ended)
+            waiting = replace(attempt, action_expire_time=ended, next_lookup_time=now)
         self.attempts[order] = replace(waiting, state=state_after(attempt, outcome))
 
     def given_up(self, now: datetime) -> list[int]:
-        """The orders whose attempts a look-up has the provider cancel."""
+        """The orders whose attempts a look-up that is due has the provider cancel."""
         waiting = OPEN_ATTEMPTS - {AttemptState.UNKNOWN}
-        return [o for o, it in self.attempts.items() if it.state in waiting and is_over(it, now)]
+        return [
+            order
+            for order, attempt in self.attempts.items()
+            if attempt.state in waiting
+            and attempt.next_lookup_time is not None
+            and attempt.next_lookup_time <= now
+            and is_over(attempt, now)
+        ]
 
     # --- what is stored ---------------------------------------------------------------------------
 
@@ -222,8 +231,10 @@ class StoredPayments:
         for order in orders & self.attempts.keys():
             attempt = self.attempts[order]
             if attempt.state in OPEN_ATTEMPTS - {AttemptState.UNKNOWN}:
-                known = attempt.action_expire_time or now
-                self.attempts[order] = replace(attempt, action_expire_time=min(known, now))
+                known = min(attempt.action_expire_time or now, now)
+                self.attempts[order] = replace(
+                    attempt, action_expire_time=known, next_lookup_time=now
+                )
 
     def _move_credit(self, balance_minor: int, reserved_minor: int) -> None:
         self.credit = replace(

@@ -16,9 +16,11 @@ from services.payments.domain.charges import (
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.decisions import Evidence, decide, decide_all
-from services.payments.domain.dunning import STANDARD
-from services.payments.domain.keys import ChargeId
+from services.payments.domain.declines import UNUSED, MethodUse
+from services.payments.domain.dunning import STANDARD, DunningPolicy
+from services.payments.domain.keys import ChargeId, PaymentMethodKey
 from services.payments.domain.outcomes import (
+    RETRY_DELAY_FIRST,
     RETRY_DELAY_MAX,
     Declined,
     Succeeded,
@@ -26,6 +28,7 @@ from services.payments.domain.outcomes import (
 )
 from services.payments.domain.transitions import ChargeState
 from tests.unit.payments.strategies import (
+    ANN,
     CHARGE,
     MANDATE,
     MANDATE_KEY,
@@ -41,6 +44,7 @@ from tests.unit.payments.strategies import (
 SOFT = Declined("insufficient_funds", hard=False)
 HARD = Declined("stolen_card", hard=True)
 DAY = timedelta(days=1)
+METHOD_KEY = PaymentMethodKey(*ANN, VISA)
 
 
 def in_flight(charge: Charge = CHARGE, attempt_count: int = 1) -> Charge:
@@ -148,6 +152,45 @@ def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
     charges, verdicts = zip(*decided, strict=True)
     assert [charge.state for charge in charges] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
     assert [verdict.spent_minor for verdict in verdicts if verdict] == [500, 1500, 2500]
+
+
+def test_charges_of_one_batch_share_a_payment_method_one_after_the_other() -> None:
+    first, second = (CHARGE._replace(charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2))
+    notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in (first, second)}
+    evidence = Evidence(notices, {MANDATE_KEY: MANDATE}, {}, {METHOD_KEY: UNUSED})
+    (begun, _), (waiting, verdict) = decide_all([first, second], evidence, NOW)
+    assert (begun.state, waiting.state, verdict) == ("IN_FLIGHT", "SCHEDULED", None)
+    assert waiting.awaited_method == VISA
+    assert waiting.next_attempt_time == NOW + RETRY_DELAY_FIRST
+
+
+def test_a_charge_waits_until_its_payment_method_is_free() -> None:
+    busy = MethodUse(busy_until=NOW + DAY)
+    waiting = decide(CHARGE, NOTICE, MANDATE, 0, NOW, busy)
+    assert (waiting.awaited_method, waiting.next_attempt_time) == (VISA, NOW + DAY)
+
+
+def test_what_needs_another_payment_method_waits_for_it_where_its_merchant_says_so() -> None:
+    declined = CHARGE._replace(decline_code="stolen_card", payment_method=VISA, attempt_count=1)
+    waits = DunningPolicy(CHARGE.merchant, awaits_new_method=True)
+    states = []
+    for policies in ({}, {CHARGE.merchant: waits}):
+        evidence = Evidence(
+            {NOTICE.charge_key: NOTICE}, {MANDATE_KEY: MANDATE}, {}, {}, policies=policies
+        )
+        [(decided, _)] = decide_all([declined], evidence, NOW)
+        states.append(decided.state)
+    assert states == ["IN_FLIGHT", "SCHEDULED"]
+
+
+def test_a_verdict_says_every_reason_for_a_refusal() -> None:
+    [(refused, verdict)] = decide_all([CHARGE], Evidence({}, {}, {}, {}), NOW)
+    assert verdict is not None
+    assert verdict.reasons == refused.refusal_reasons
+    assert verdict.reasons == (
+        RefusalReason.NOTICE_NOT_DELIVERED,
+        RefusalReason.MANDATE_NOT_FOUND,
+    )
 
 
 def test_each_attempt_has_a_key_of_its_own_and_keeps_it() -> None:

@@ -51,6 +51,12 @@ def test_all_but_a_rest_below_the_minimum_is_paid_by_credit() -> None:
     assert credit_share(30, 20, "EUR") == 0
 
 
+def test_credit_alone_pays_what_is_too_little_to_be_charged() -> None:
+    little = CHARGE._replace(amount_minor=30)
+    paid = decide(little, replace(NOTICE, amount_minor=30), MANDATE, 0, NOW, credit_minor=30)
+    assert (paid.state, paid.credit_minor) == (ChargeState.SUCCEEDED, 30)
+
+
 @given(charges, notices, mandates, st.integers(0, 2000))
 def test_a_decision_reserves_what_is_there_and_only_if_money_is_to_move(
     charge: Charge, notice: Notice | None, mandate: Mandate | None, available_minor: int

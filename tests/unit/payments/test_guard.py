@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason
+from services.payments.domain.declines import MethodUse
 from services.payments.domain.guard import guard
 from tests.unit.payments.strategies import (
     CHARGE,
@@ -86,12 +88,53 @@ def test_reasons_of_the_notice_and_of_the_mandate_are_all_given(
         (NOTICE, replace(MANDATE, charge_ceiling_minor=999), 0, Reason.ABOVE_CHARGE_CEILING),
         (NOTICE, replace(MANDATE, period_ceiling_minor=1500), 501, Reason.ABOVE_PERIOD_CEILING),
         (NOTICE, replace(MANDATE, currency="USD"), 0, Reason.CURRENCY_MISMATCH),
+        (NOTICE, replace(MANDATE, is_pending=True), 0, Reason.MANDATE_PENDING),
+        (NOTICE, replace(MANDATE, pause_time=NOW), 0, Reason.MANDATE_PAUSED),
+        (NOTICE, replace(MANDATE, lapse_time=NOW), 0, Reason.MANDATE_LAPSED),
+        (NOTICE, replace(MANDATE, is_disputed=True), 0, Reason.MANDATE_DISPUTED),
+        (NOTICE, replace(MANDATE, standing_orders=("tea",)), 0, Reason.MANDATE_OUT_OF_SCOPE),
+        (NOTICE, replace(MANDATE, lead_seconds=3 * 24 * 60 * 60 + 1), 0, Reason.NOTICE_TOO_RECENT),
     ],
 )  # fmt: skip
 def test_each_rule_alone_forbids(
     notice: Notice | None, mandate: Mandate | None, period_minor: int, reason: Reason
 ) -> None:
     assert guard(CHARGE, notice, mandate, period_minor, NOW) == (reason,)
+
+
+def test_a_mandate_covers_the_standing_orders_that_it_names() -> None:
+    scoped = replace(MANDATE, standing_orders=("coffee", "tea"))
+    assert guard(CHARGE, NOTICE, scoped, 0, NOW) == ()
+
+
+@pytest.mark.parametrize("charge", [CHARGE, REQUEST])
+@pytest.mark.parametrize(
+    ("use", "reason"),
+    [
+        (MethodUse(missing=True), Reason.PAYMENT_METHOD_MISSING),
+        (MethodUse(blocked=True), Reason.PAYMENT_METHOD_BLOCKED),
+        (MethodUse(exhausted_until=NOW + HOUR), Reason.PAYMENT_METHOD_EXHAUSTED),
+        (MethodUse(brand="bacs"), Reason.CURRENCY_NOT_CHARGEABLE),
+    ],
+)
+def test_a_payment_method_that_cannot_be_charged_forbids(
+    charge: Charge, use: MethodUse, reason: Reason
+) -> None:
+    assert guard(charge, NOTICE, MANDATE, 0, NOW, use) == (reason,)
+    assert guard(charge._replace(credit_minor=1000), NOTICE, MANDATE, 0, NOW, use) == ()
+
+
+def test_a_bank_debit_moves_no_less_than_its_scheme_does() -> None:
+    debit = MethodUse(brand="sepa_core")
+    assert guard(CHARGE._replace(credit_minor=900), NOTICE, MANDATE, 0, NOW, debit) == ()
+    less = CHARGE._replace(credit_minor=901)
+    assert guard(less, NOTICE, MANDATE, 0, NOW, debit) == (Reason.AMOUNT_NOT_CHARGEABLE,)
+
+
+def test_credit_that_pays_a_part_lets_no_charge_be_above_its_notice() -> None:
+    partly = CHARGE._replace(credit_minor=500)
+    cheaper = replace(NOTICE, amount_minor=999)
+    assert guard(partly, cheaper, MANDATE, 0, NOW) == (Reason.ABOVE_NOTIFIED_AMOUNT,)
 
 
 @pytest.mark.parametrize("charge", [CHARGE, REQUEST])
@@ -121,6 +164,15 @@ def test_a_customers_own_yes_needs_neither_mandate_nor_notice() -> None:
     assert guard(REQUEST, None, None, 0, NOW) == ()
 
 
-def test_what_a_notice_promised_binds_a_confirmed_request_too() -> None:
-    cheaper = replace(NOTICE, amount_minor=999)
-    assert guard(REQUEST, cheaper, None, 0, NOW) == (Reason.ABOVE_NOTIFIED_AMOUNT,)
+@pytest.mark.parametrize(
+    ("promised", "reason"),
+    [
+        ({"amount_minor": 999}, Reason.ABOVE_NOTIFIED_AMOUNT),
+        ({"currency": "USD"}, Reason.CURRENCY_MISMATCH),
+        ({"charge_not_before_time": NOW + HOUR}, Reason.EARLIER_THAN_NOTIFIED),
+    ],
+)
+def test_what_a_notice_promised_binds_a_confirmed_request_too(
+    promised: dict[str, Any], reason: Reason
+) -> None:
+    assert guard(REQUEST, replace(NOTICE, **promised), None, 0, NOW) == (reason,)

@@ -11,6 +11,7 @@ from services.payments.domain.charges import ask_customer
 from services.payments.domain.consent import BillingMode, PauseReason
 from services.payments.domain.keys import ChargeKey, MandateId, MandateKey
 from services.payments.domain.outcomes import (
+    Declined,
     FinalOutcome,
     NotMade,
     Outcome,
@@ -19,7 +20,7 @@ from services.payments.domain.outcomes import (
     Succeeded,
 )
 from services.payments.domain.rules import ChargeRule, dump_rules
-from services.payments.domain.transitions import OPEN_ATTEMPTS
+from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from tests.unit.payments.promises import (
     Announcement,
     Consent,
@@ -68,6 +69,15 @@ class Meanwhile(Enum):
     PERIOD_BEGUN = auto()
 
 
+class Withdrawal(Enum):
+    """What the customer does not want any more while their bank waits for them."""
+
+    NOTHING = auto()
+    ORDER = auto()
+    PAUSED = auto()
+    REVOKED = auto()
+
+
 class Customer(RuleBasedStateMachine):
     """A customer to whom anything happens, in any order, and the guard before each payment."""
 
@@ -107,6 +117,7 @@ class Customer(RuleBasedStateMachine):
         begins=hours,
         ends=hours,
         stopped_by=st.sampled_from([(), (), ("pending",)]),
+        lead=st.sampled_from([timedelta(), timedelta(), HOUR]),
     )
     def the_customer_consents(
         self,
@@ -117,8 +128,9 @@ class Customer(RuleBasedStateMachine):
         begins: timedelta,
         ends: timedelta,
         stopped_by: tuple[str, ...],
+        lead: timedelta,
     ) -> None:
-        coffee = Consent("EUR", charge_minor, period_minor, BEGIN - 2 * DAY, None)
+        coffee = Consent("EUR", charge_minor, period_minor, BEGIN - 2 * DAY, None, lead)
         coffee.period_days, coffee.time_zone = period_days, time_zone
         tea = Consent(
             "EUR",
@@ -140,6 +152,7 @@ class Customer(RuleBasedStateMachine):
                 valid_from_time=consent.valid_from_time,
                 valid_until_time=consent.valid_until_time,
                 is_pending="pending" in consent.stopped_by,
+                lead_seconds=int(consent.lead.total_seconds()),
             )
 
     @rule(name=consents, charge_minor=ceilings_minor, period_minor=st.none() | ceilings_minor)
@@ -347,6 +360,59 @@ class Customer(RuleBasedStateMachine):
             )
         self.due_charges_are_decided()
 
+    @rule(
+        is_request=st.booleans(),
+        mandate=consents,
+        withdrawal=st.sampled_from(Withdrawal),
+        is_before=st.booleans(),
+        answered_after=st.sampled_from([timedelta(), 36 * HOUR]),
+        asked_again_after=st.sampled_from([timedelta(), 12 * HOUR]),
+        looked_up_after=st.sampled_from([HOUR, 12 * HOUR]),
+    )
+    def a_bank_waits_for_the_customer(
+        self,
+        *,
+        is_request: bool,
+        mandate: str,
+        withdrawal: Withdrawal,
+        is_before: bool,
+        answered_after: timedelta,
+        asked_again_after: timedelta,
+        looked_up_after: timedelta,
+    ) -> None:
+        """An answer that the customer is to confirm a payment, and what they do not want meanwhile."""
+        if is_request:
+            self.payment_is_due(400, BillingMode.PAY_ON_NOTICE, mandate, NO_RULES)
+            order = self._aged(0)
+            if self.stored.charges and self.stored.confirm(order, self.now):
+                self.facts.confirmed.add(order)
+            self.due_charges_are_decided()
+        else:
+            self._fall_due(1, 400, mandate)
+        order = self._aged(0)
+        if order not in self.sent or self.stored.attempts[order].state is not AttemptState.UNKNOWN:
+            return
+        self._move_clock(answered_after)
+        if is_before:
+            self._stop(order, mandate, withdrawal)
+        for after in (timedelta(), asked_again_after):
+            self._move_clock(after)
+            self._answer(order, RequiresAction("pi", "https://bank.example"))
+        if not is_before:
+            self._stop(order, mandate, withdrawal)
+        self.waiting_attempts_are_looked_up()
+        self._move_clock(looked_up_after)
+        self.waiting_attempts_are_looked_up()
+
+    def _stop(self, order: int, mandate: str, withdrawal: Withdrawal) -> None:
+        match withdrawal:
+            case Withdrawal.ORDER:
+                self._withdraw(order, unseen=False)
+            case Withdrawal.PAUSED:
+                self.a_mandate_is_changed(mandate, "pause")
+            case Withdrawal.REVOKED:
+                self.a_mandate_is_changed(mandate, "revoke")
+
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def the_provider_answers(self, data: st.DataObject) -> None:
@@ -375,16 +441,22 @@ class Customer(RuleBasedStateMachine):
 
     def _answer(self, order: int, outcome: Outcome) -> None:
         sent = self.sent[order]
-        sent.asked_time = None
+        asked_time, sent.asked_time = sent.asked_time, None
         if isinstance(outcome, FinalOutcome):
             self.stored.settle(order, outcome, self.now)
             sent.may_have_moved = isinstance(outcome, Succeeded)
             # What was not made is made again without asking the customer once more.
             if not isinstance(outcome, NotMade):
                 self.facts.confirmed.discard(order)
+            # Who was declined has a day to try another method.
+            if isinstance(outcome, Declined) and order in self.facts.expire_times:
+                ends = max(self.facts.expire_times[order], self.now + DAY)
+                self.facts.expire_times[order] = ends
         elif isinstance(outcome, Pending | RequiresAction):
             self.stored.wait(order, outcome, self.now)
-            sent.asked_time = self.now if isinstance(outcome, RequiresAction) else None
+            if isinstance(outcome, RequiresAction):
+                # A bank that is asked again goes on waiting.
+                sent.asked_time = asked_time or self.now
 
     def _pay(self, payment: Payment) -> None:
         order, charge, attempt, _ = payment
