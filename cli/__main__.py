@@ -30,6 +30,7 @@ from cli import (
     products,
     promotions,
     protections,
+    reports,
     rule_packs,
     standing_orders,
     status,
@@ -88,6 +89,7 @@ for name, noun in {
 }.items():
     app.add_typer(noun, name=name)
 status.register(app)
+reports.register(books.books)
 price_previews.register(prices.prices)
 price_quotes.register(prices.prices)
 catalog_imports.register(products.products, prices.prices)

@@ -47,6 +47,7 @@ RECONCILIATION_FINDING = KeyPattern(
     "merchants/{merchant}/reconciliationFindings/{finding}", FindingName
 )
 LEDGER_PERIOD = NamePattern("merchants/{merchant}/ledgerPeriods/{ledger_period}")
+TAX_RATE = NamePattern("merchants/{merchant}/taxRates/{tax_rate}")
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")

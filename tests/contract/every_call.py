@@ -608,6 +608,8 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
                 parent=name, through_date=date_pb2.Date(year=1969, month=12, day=31)
             ),
         ),
+        ("ListProductSales", payments_pb2.ListProductSalesRequest(parent=name)),
+        ("ListTaxSummaries", payments_pb2.ListTaxSummariesRequest(parent=name)),
         ("ListLedgerPeriods", payments_pb2.ListLedgerPeriodsRequest(parent=name)),
         ("GetPayout", payments_pb2.GetPayoutRequest(name=f"{name}/payouts/p1")),
         ("ListPayouts", payments_pb2.ListPayoutsRequest(parent=name)),

@@ -33,8 +33,14 @@ DUE = NOTICE_LEAD + timedelta(days=3)
 WITHIN_A_DAY = timedelta(hours=8)
 # The provider's balance is read at intervals, which the suite of these tests does not do.
 WITHOUT_BALANCE = {"payments.ListPayouts", "payments.ListReconciliationFindings"}
-# Documents are issued by a worker. They and the templates of notices are paged by tests of theirs.
-ELSEWHERE = {*WITHOUT_BALANCE, "notify.ListNoticeTemplates", "payments.ListDocuments"}
+# Documents are issued by a worker. They, templates of notices and reports are paged by tests of theirs.
+ELSEWHERE = {
+    *WITHOUT_BALANCE,
+    "notify.ListNoticeTemplates",
+    "payments.ListDocuments",
+    "payments.ListProductSales",
+    "payments.ListTaxSummaries",
+}
 
 
 def calls_of(ann: Customer) -> dict[str, Call]:

@@ -15,6 +15,14 @@ from services.payments.api.documents import (
     read_document_filter,
     read_document_settings,
 )
+from services.payments.api.reports import (
+    product_sales_message,
+    read_days,
+    span_fields,
+    tax_key_after,
+    tax_page_key,
+    tax_summary_message,
+)
 from services.payments.application import (
     charges,
     credit,
@@ -30,6 +38,7 @@ from services.payments.application import (
     payment_routing,
     reconciliation,
     refunds,
+    reports,
 )
 from services.payments.application.charges import ChargeView
 from services.payments.clients.provider import STRIPE
@@ -74,6 +83,7 @@ from services.payments.store import payment_routing as payment_routing_store
 from services.payments.store import provider_balance as provider_balance_store
 from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
+from services.payments.store import reports as report_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
@@ -143,6 +153,8 @@ ACCESS = {
     "GetDunningPolicy": Access(READ),
     "UpdateDunningPolicy": Access(WRITE),
     "SimulateDunningPolicy": Access(READ),
+    "ListProductSales": Access(READ),
+    "ListTaxSummaries": Access(READ),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -862,6 +874,45 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         async with self._database.read() as connection:
             simulated = await dunning.simulate(connection, policy, self._clock.now())
         return responses.simulation_response(*simulated)
+
+    # --- reports ------------------------------------------------------------------------------------
+
+    async def ListProductSales(
+        self, request: payments_pb2.ListProductSalesRequest, _context: object
+    ) -> payments_pb2.ListProductSalesResponse:
+        days = read_days(request)
+        page = read_page(request, keys=2)
+        product, currency = page.after or ("", "")
+        async with self._database.read() as connection:
+            span = await reports.span(connection, days, self._clock.now())
+            listed = await report_store.product_sales(
+                connection, days.merchant, span.times, (product, currency), page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            lambda row: product_sales_message(days.merchant, row),
+            lambda row: (row.product, row.currency),
+        )
+        return payments_pb2.ListProductSalesResponse(
+            product_sales=shown, next_page_token=token, **span_fields(span)
+        )
+
+    async def ListTaxSummaries(
+        self, request: payments_pb2.ListTaxSummariesRequest, _context: object
+    ) -> payments_pb2.ListTaxSummariesResponse:
+        days = read_days(request)
+        page = read_page(request, keys=5)
+        async with self._database.read() as connection:
+            span = await reports.span(connection, days, self._clock.now())
+            listed = await report_store.tax_summaries(
+                connection, days.merchant, span.times, tax_key_after(page), page.limit
+            )
+        shown, token = page.cut(
+            listed, lambda row: tax_summary_message(days.merchant, row), tax_page_key
+        )
+        return payments_pb2.ListTaxSummariesResponse(
+            tax_summaries=shown, next_page_token=token, **span_fields(span)
+        )
 
     # --- audit --------------------------------------------------------------------------------------
 

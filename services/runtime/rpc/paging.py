@@ -131,12 +131,18 @@ class Page:
 
         Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
         """
+        return (self.after[0], self.number_at(1)) if self.after else ("", 0)
+
+    def number_at(self, index: int) -> int:
+        """The number among the keys of the row before the page; 0 on the first page.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
         if not self.after:
-            return "", 0
-        id_, number = self.after
-        if not _NUMBER.fullmatch(number):
+            return 0
+        if not _NUMBER.fullmatch(self.after[index]):
             _refuse_page_token()
-        return id_, int(number)
+        return int(self.after[index])
 
 
 class _Filling(Generic[Row, M]):

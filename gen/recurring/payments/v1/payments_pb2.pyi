@@ -4796,3 +4796,284 @@ class MandateCheckResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MandateCheckResult: _TypeAlias = MandateCheckResult  # noqa: Y015
+
+@_typing.final
+class ListProductSalesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    time_zone: _builtins.str
+    """Whose days they are, by its name in the IANA database. Default: that of the merchant's DocumentSettings."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: the first day of the last day's month."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: today. Who reads several pages around midnight gives it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProductSalesRequest: _TypeAlias = ListProductSalesRequest  # noqa: Y015
+
+@_typing.final
+class ListProductSalesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_SALES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    time_zone: _builtins.str
+    @_builtins.property
+    def product_sales(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductSales]:
+        """By product and currency."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """What the report is of, whether it was asked for or is the default; the last day is included."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        product_sales: _abc.Iterable[Global___ProductSales] | None = ...,
+        next_page_token: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "next_page_token", b"next_page_token", "product_sales", b"product_sales", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProductSalesResponse: _TypeAlias = ListProductSalesResponse  # noqa: Y015
+
+@_typing.final
+class ProductSales(_message.Message):
+    """What was sold of a product in one currency, and given back of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    CHARGE_COUNT_FIELD_NUMBER: _builtins.int
+    NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """`merchants/{merchant}/products/{product}`; empty: what payments were for whose orders named no products."""
+    title: _builtins.str
+    """What it was called on the orders."""
+    quantity: _builtins.int
+    """Units that were sold."""
+    charge_count: _builtins.int
+    """How many charges had it."""
+    @_builtins.property
+    def net_amount(self) -> _money_pb2.Money:
+        """What was sold, without taxes; and its taxes."""
+
+    @_builtins.property
+    def tax_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def refunded_net_amount(self) -> _money_pb2.Money:
+        """What was given back of both in the same time, of whatever was sold then or before. Less than nothing if more
+        came back from customers' banks.
+        """
+
+    @_builtins.property
+    def refunded_tax_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        title: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        charge_count: _builtins.int = ...,
+        net_amount: _money_pb2.Money | None = ...,
+        tax_amount: _money_pb2.Money | None = ...,
+        refunded_net_amount: _money_pb2.Money | None = ...,
+        refunded_tax_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount", "refunded_net_amount", b"refunded_net_amount", "refunded_tax_amount", b"refunded_tax_amount", "tax_amount", b"tax_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_count", b"charge_count", "net_amount", b"net_amount", "product", b"product", "quantity", b"quantity", "refunded_net_amount", b"refunded_net_amount", "refunded_tax_amount", b"refunded_tax_amount", "tax_amount", b"tax_amount", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProductSales: _TypeAlias = ProductSales  # noqa: Y015
+
+@_typing.final
+class ListTaxSummariesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    time_zone: _builtins.str
+    """Whose days they are, by its name in the IANA database. Default: that of the merchant's DocumentSettings."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: the first day of the last day's month."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: today. Who reads several pages around midnight gives it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaxSummariesRequest: _TypeAlias = ListTaxSummariesRequest  # noqa: Y015
+
+@_typing.final
+class ListTaxSummariesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAX_SUMMARIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    time_zone: _builtins.str
+    @_builtins.property
+    def tax_summaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaxSummary]:
+        """By destination, rate, treatment and currency."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """What the report is of, whether it was asked for or is the default; the last day is included."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        tax_summaries: _abc.Iterable[Global___TaxSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "next_page_token", b"next_page_token", "start_date", b"start_date", "tax_summaries", b"tax_summaries", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaxSummariesResponse: _TypeAlias = ListTaxSummariesResponse  # noqa: Y015
+
+@_typing.final
+class TaxSummary(_message.Message):
+    """What is owed of a tax in one currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    TAX_RATE_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_NET_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFUNDED_TAX_AMOUNT_FIELD_NUMBER: _builtins.int
+    region_code: _builtins.str
+    """Where it was delivered to (ISO 3166-1 or -2); empty if nobody said."""
+    tax_rate: _builtins.str
+    """`merchants/{merchant}/taxRates/{tax_rate}`; empty if a tax service gave it, or there was no tax."""
+    rate_ppm: _builtins.int
+    """In parts per million."""
+    title: _builtins.str
+    treatment: _builtins.str
+    """What the customer's tax id made of it, such as REVERSE_CHARGE; empty: nothing."""
+    account: _builtins.str
+    """`merchants/{merchant}/ledgerAccounts/{account}`; empty if there was no tax."""
+    @_builtins.property
+    def net_amount(self) -> _money_pb2.Money:
+        """What was sold that the tax is due on; and the tax."""
+
+    @_builtins.property
+    def tax_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def refunded_net_amount(self) -> _money_pb2.Money:
+        """What was given back of both; of what the tax was due on, as the part of its lines, rounded."""
+
+    @_builtins.property
+    def refunded_tax_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        region_code: _builtins.str = ...,
+        tax_rate: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        title: _builtins.str = ...,
+        treatment: _builtins.str = ...,
+        account: _builtins.str = ...,
+        net_amount: _money_pb2.Money | None = ...,
+        tax_amount: _money_pb2.Money | None = ...,
+        refunded_net_amount: _money_pb2.Money | None = ...,
+        refunded_tax_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["net_amount", b"net_amount", "refunded_net_amount", b"refunded_net_amount", "refunded_tax_amount", b"refunded_tax_amount", "tax_amount", b"tax_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "net_amount", b"net_amount", "rate_ppm", b"rate_ppm", "refunded_net_amount", b"refunded_net_amount", "refunded_tax_amount", b"refunded_tax_amount", "region_code", b"region_code", "tax_amount", b"tax_amount", "tax_rate", b"tax_rate", "title", b"title", "treatment", b"treatment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaxSummary: _TypeAlias = TaxSummary  # noqa: Y015

@@ -312,6 +312,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.FromString,
                 _registered_method=True)
+        self.ListProductSales = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListProductSales',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesResponse.FromString,
+                _registered_method=True)
+        self.ListTaxSummaries = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListTaxSummaries',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -858,6 +868,31 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProductSales(self, request, context):
+        """What was sold of each product and given back of it on days of the merchant, by product and currency. The days
+        are those of the merchant's zone, and what counts is when it was booked, so that the sums are what the ledger's
+        accounts moved in the same time: what was sold is credited to `revenue`, or to what is not earned yet, and each
+        tax. A refund that names products gives those back; of another, each product is given back the same part. The
+        parts of a refund add up to the cent.
+
+        Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or
+        over 366 days after it); time_zone (none of IANA).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaxSummaries(self, request, context):
+        """The taxes of days of the merchant, as ListProductSales has them: by destination, rate, treatment and currency. What is
+        payable and what was given back of it are what the tax accounts of the ledger moved in the same time, to the
+        cent. What was sold without a tax is there as well, and what another pays the tax of (reverse charge).
+
+        Field violations: as in ListProductSales.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -1142,6 +1177,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.SimulateDunningPolicy,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.SerializeToString,
+            ),
+            'ListProductSales': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProductSales,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesResponse.SerializeToString,
+            ),
+            'ListTaxSummaries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaxSummaries,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -2636,6 +2681,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/SimulateDunningPolicy',
             recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.SimulateDunningPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProductSales(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListProductSales',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListProductSalesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaxSummaries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListTaxSummaries',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.FromString,
             options,
             channel_credentials,
             insecure,

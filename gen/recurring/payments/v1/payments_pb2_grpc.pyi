@@ -336,6 +336,23 @@ class PaymentsServiceStub:
     declined up to the last one that was, and to succeed from the payment on; what would have been tried after
     the last retry is unknown. What was tried within twelve hours is taken to end alike. Nothing is changed.
     """
+    ListProductSales: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListProductSalesRequest, _payments_pb2.ListProductSalesResponse]
+    """What was sold of each product and given back of it on days of the merchant, by product and currency. The days
+    are those of the merchant's zone, and what counts is when it was booked, so that the sums are what the ledger's
+    accounts moved in the same time: what was sold is credited to `revenue`, or to what is not earned yet, and each
+    tax. A refund that names products gives those back; of another, each product is given back the same part. The
+    parts of a refund add up to the cent.
+
+    Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or
+    over 366 days after it); time_zone (none of IANA).
+    """
+    ListTaxSummaries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListTaxSummariesRequest, _payments_pb2.ListTaxSummariesResponse]
+    """The taxes of days of the merchant, as ListProductSales has them: by destination, rate, treatment and currency. What is
+    payable and what was given back of it are what the tax accounts of the ledger moved in the same time, to the
+    cent. What was sold without a tax is there as well, and what another pays the tax of (reverse charge).
+
+    Field violations: as in ListProductSales.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -966,6 +983,35 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         recovered in fact. It is known how retries ended that were made, and of no others: so a retry is taken to be
         declined up to the last one that was, and to succeed from the payment on; what would have been tried after
         the last retry is unknown. What was tried within twelve hours is taken to end alike. Nothing is changed.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProductSales(
+        self,
+        request: _payments_pb2.ListProductSalesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListProductSalesRequest, _abc.Awaitable[_payments_pb2.ListProductSalesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListProductSalesResponse]:
+        """What was sold of each product and given back of it on days of the merchant, by product and currency. The days
+        are those of the merchant's zone, and what counts is when it was booked, so that the sums are what the ledger's
+        accounts moved in the same time: what was sold is credited to `revenue`, or to what is not earned yet, and each
+        tax. A refund that names products gives those back; of another, each product is given back the same part. The
+        parts of a refund add up to the cent.
+
+        Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or
+        over 366 days after it); time_zone (none of IANA).
+        """
+
+    @_abc_1.abstractmethod
+    def ListTaxSummaries(
+        self,
+        request: _payments_pb2.ListTaxSummariesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListTaxSummariesRequest, _abc.Awaitable[_payments_pb2.ListTaxSummariesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListTaxSummariesResponse]:
+        """The taxes of days of the merchant, as ListProductSales has them: by destination, rate, treatment and currency. What is
+        payable and what was given back of it are what the tax accounts of the ledger moved in the same time, to the
+        cent. What was sold without a tax is there as well, and what another pays the tax of (reverse charge).
+
+        Field violations: as in ListProductSales.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,93 @@
+"""Merchants' reports between the wire and the domain."""
+
+from datetime import date
+from typing import Any, Literal
+
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.application.reports import Days, Span
+from services.payments.domain.keys import MerchantId
+from services.payments.names import LEDGER_ACCOUNT, MERCHANT, PRODUCT, TAX_RATE
+from services.payments.store.reports import ProductSales, TaxKey, TaxSummary
+from services.runtime.errors import Violations
+from services.runtime.rpc.conversions import read_date, to_date, to_money
+from services.runtime.rpc.names import read_name
+from services.runtime.rpc.paging import Page
+from services.runtime.time_zones import is_time_zone
+
+_RangeRequest = payments_pb2.ListProductSalesRequest | payments_pb2.ListTaxSummariesRequest
+
+
+def read_days(request: _RangeRequest) -> Days:
+    """The days that a report is wanted of. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    start_date = _read_day(violations, "start_date", request)
+    end_date = _read_day(violations, "end_date", request)
+    violations.require(
+        "time_zone",
+        "must be an IANA time zone, such as Europe/Berlin",
+        met=not request.time_zone or is_time_zone(request.time_zone),
+    )
+    violations.check()
+    return Days(merchant, start_date, end_date, request.time_zone)
+
+
+def _read_day(
+    violations: Violations, field: Literal["start_date", "end_date"], request: _RangeRequest
+) -> date | None:
+    return (
+        read_date(violations, field, getattr(request, field)) if request.HasField(field) else None
+    )
+
+
+def span_fields(span: Span) -> dict[str, Any]:
+    """What a report is of, as its response says it."""
+    return {
+        "start_date": to_date(span.start_date),
+        "end_date": to_date(span.end_date),
+        "time_zone": span.time_zone,
+    }
+
+
+def tax_key_after(page: Page) -> TaxKey:
+    """The tax before a page. Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
+    region_code, account, _, treatment, currency = page.after or ("", "", "", "", "")
+    return TaxKey(region_code, account, page.number_at(2), treatment, currency)
+
+
+def tax_page_key(summary: TaxSummary) -> tuple[str, ...]:
+    """What a page of taxes continues after."""
+    return tuple(map(str, summary.key))
+
+
+def product_sales_message(merchant: MerchantId, sales: ProductSales) -> payments_pb2.ProductSales:
+    """What was sold of a product."""
+    currency = sales.currency
+    return payments_pb2.ProductSales(
+        product=PRODUCT.format(merchant, sales.product) if sales.product else "",
+        title=sales.title,
+        quantity=sales.quantity,
+        charge_count=sales.charge_count,
+        net_amount=to_money(sales.net_minor, currency),
+        tax_amount=to_money(sales.tax_minor, currency),
+        refunded_net_amount=to_money(sales.refunded_net_minor, currency),
+        refunded_tax_amount=to_money(sales.refunded_tax_minor, currency),
+    )
+
+
+def tax_summary_message(merchant: MerchantId, summary: TaxSummary) -> payments_pb2.TaxSummary:
+    """What is owed of a tax."""
+    currency, account = summary.currency, summary.account
+    return payments_pb2.TaxSummary(
+        region_code=summary.region_code,
+        tax_rate=TAX_RATE.format(merchant, summary.tax_rate) if summary.tax_rate else "",
+        rate_ppm=summary.rate_ppm,
+        title=summary.title,
+        treatment=summary.treatment,
+        account=LEDGER_ACCOUNT.format(merchant, f"tax-payable-{account}") if account else "",
+        net_amount=to_money(summary.net_minor, currency),
+        tax_amount=to_money(summary.tax_minor, currency),
+        refunded_net_amount=to_money(summary.refunded_net_minor, currency),
+        refunded_tax_amount=to_money(summary.refunded_tax_minor, currency),
+    )
