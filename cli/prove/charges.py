@@ -58,7 +58,7 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
 )
 NO_OUTCOME_UNKNOWN = LocalClause(
     "no-outcome-unknown",
-    "What became of an attempt is known within a day, and what a bank decides within 30.",
+    "What became of an attempt is known within a day; banks decide within the days of their schemes.",
     ("payments",),
     """
     SELECT (SELECT count(*) FROM audit_v1.attempts
@@ -74,7 +74,7 @@ NO_OUTCOME_UNKNOWN = LocalClause(
     UNION ALL
     SELECT merchant, format('attempt %s of %s is PENDING since %s', number, charge_name, start_time)
     FROM audit_v1.attempts
-    WHERE state = 'PENDING' AND start_time <= $2 - interval '30 days' AND $1 IN ('', merchant)
+    WHERE state = 'PENDING' AND decide_deadline_time <= $2 AND $1 IN ('', merchant)
     """,
 )
 LOCAL = (CHARGE_HAS_ONE_PAYMENT, NO_OUTCOME_UNKNOWN)

@@ -1,11 +1,4 @@
-"""What operators watch of payments.
-
-How long a scheme of bank debits takes to decide, in working days from the creation of a payment:
-https://support.gocardless.com/hc/en-us/articles/360001018705-Payment-timings-comparison-chart, read on
-2026-11-30. BECS 3; ACH, Bacs and SEPA 4; BECS NZ and PAD 5; Autogiro 8; Betalingsservice collects once
-a month. Below they are days with weekends and up to four holidays; a scheme that is not known has the
-most.
-"""
+"""What operators watch of payments."""
 
 from services.runtime.observability.gauges import Gauge, GaugeQuery
 
@@ -40,15 +33,11 @@ GAUGE_QUERIES = (
                    (SELECT count(*) FROM (
                        SELECT FROM attempts JOIN payment_methods
                          USING (customer, merchant, payment_method)
-                       LEFT JOIN (VALUES ('becs', 9), ('ach', 10), ('bacs', 10), ('sepa_core', 10),
-                                         ('becs_nz', 11), ('pad', 11), ('autogiro', 16),
-                                         ('betalingsservice', 45)) AS scheme (brand, days)
-                         USING (brand)
                        WHERE attempts.state = 'PENDING'
                          -- By the index of what is pending: no scheme has fewer days.
                          AND start_time <= CAST(:now AS timestamptz) - interval '9 days'
-                         AND start_time
-                             <= CAST(:now AS timestamptz) - coalesce(days, 45) * interval '1 day'
+                         AND start_time <= CAST(:now AS timestamptz)
+                             - days_to_decide(payment_methods.brand) * interval '1 day'
                        LIMIT :limit
                    ) AS counted) AS pending_overdue,
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (

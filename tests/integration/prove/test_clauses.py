@@ -335,6 +335,29 @@ async def test_one_changed_row_breaks_its_clause_alone(book: Book, clause: str) 
     assert report.broken == {clause}, report.violations
 
 
+@pytest.mark.parametrize(
+    ("brand", "ago", "is_overdue"),
+    [
+        ("sepa_core", "9 days", False),
+        ("sepa_core", "11 days", True),
+        ("betalingsservice", "44 days", False),
+        ("betalingsservice", "46 days", True),
+    ],
+)
+async def test_a_bank_debit_is_decided_within_the_days_of_its_scheme(
+    book: Book, brand: str, ago: str, *, is_overdue: bool
+) -> None:
+    await book.change("payments", _ATTEMPT.format(amount_minor=900, ago=ago))
+    await book.change(
+        "payments",
+        f"""
+        WITH debit AS (UPDATE payment_methods SET brand = '{brand}' WHERE customer = 'customer-3')
+        UPDATE attempts SET state = 'PENDING' WHERE charge = 'tea-3-2'
+        """,  # noqa: S608 - of this test
+    )
+    assert ("no-outcome-unknown" in (await book.prove()).broken) == is_overdue
+
+
 async def test_an_end_that_two_customers_were_notified_of_has_two_notices(book: Book) -> None:
     await book.change("notify", SECOND_NOTICE.format("tea-1-1"))
     await book.execute("notify", "UPDATE notices SET customer = 'bob' WHERE notice = 'again'")

@@ -980,6 +980,14 @@ CREATE VIEW audit_v1.withdrawals AS
                AS charge_name,
            withdraw_time
     FROM withdrawals;
+-- So long at most a scheme of bank debits takes to decide, from the start of an attempt. Their working
+-- days, by https://support.gocardless.com/hc/en-us/articles/360001018705-Payment-timings-comparison-chart
+-- (read on 2026-11-30): BECS 3; ACH, Bacs and SEPA 4; BECS NZ and PAD 5; Autogiro 8; Betalingsservice
+-- collects once a month. Here they are days, with weekends and up to four holidays; one that is unknown
+-- has the most. A gauge finds what is overdue by the least of them.
+CREATE FUNCTION days_to_decide(brand text) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT CASE brand WHEN 'becs' THEN 9 WHEN 'ach' THEN 10 WHEN 'bacs' THEN 10 WHEN 'sepa_core' THEN 10
+                     WHEN 'becs_nz' THEN 11 WHEN 'pad' THEN 11 WHEN 'autogiro' THEN 16 ELSE 45 END $$;
 CREATE VIEW audit_v1.attempts AS
     SELECT attempts.merchant, attempts.customer, attempts.charge,
            'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/charges/'
@@ -996,7 +1004,10 @@ CREATE VIEW audit_v1.attempts AS
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
                    || attempts.mandate
            END AS mandate_name,
-           verdicts.mandate_version
+           verdicts.mandate_version,
+           CASE WHEN attempts.state = 'PENDING' THEN
+               start_time + days_to_decide(payment_methods.brand) * interval '1 day'
+           END AS decide_deadline_time
     FROM attempts LEFT JOIN charges USING (customer, merchant, charge)
     LEFT JOIN verdicts
       ON verdicts.customer = attempts.customer AND verdicts.merchant = attempts.merchant
