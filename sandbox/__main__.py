@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from sandbox import bank, mail, provider, record, sms, tax
+from sandbox import bank, mail, provider, record, sms, sms_receipts, tax
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
@@ -40,6 +40,8 @@ class Settings:
     record_file: Path
     provider_api_key: str
     sms_api_key: str
+    # What the SMS gateway signs receipts with; empty: it sends none.
+    sms_receipt_secret: str
     # Of the bank debit provider: its key, where it sends webhooks, and what it signs them with.
     bank_api_key: str
     bank_webhook_url: str
@@ -129,6 +131,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         record_file=Path(reader.text("RECORD_FILE")),
         provider_api_key=reader.text("PROVIDER_API_KEY"),
         sms_api_key=reader.text("SMS_API_KEY"),
+        sms_receipt_secret=reader.optional("SMS_RECEIPT_SECRET"),
         bank_api_key=reader.optional("BANK_API_KEY"),
         bank_webhook_url=reader.optional("BANK_WEBHOOK_URL"),
         bank_webhook_secret=reader.optional("BANK_WEBHOOK_SECRET"),
@@ -170,7 +173,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     bank_webhooks = bank.BankWebhooks(
         book, clock, behavior, settings.bank_webhook_url, settings.bank_webhook_secret
     )
-    clock.carry(AllMessages([webhooks, bank_webhooks]))
+    receipts = sms_receipts.SmsReceipts(book, clock, behavior, settings.sms_receipt_secret)
+    clock.carry(AllMessages([webhooks, bank_webhooks, receipts]))
     stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
     provider_app.add_routes(stripe.routes())
     disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
@@ -201,7 +205,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
 
     sms_endpoint = Endpoint("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
     sms_app = web.Application(middlewares=[sms_endpoint.middleware])
-    sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint).routes())
+    sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint, receipts).routes())
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -209,11 +213,13 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     async def begin_sending(_: web.Application) -> None:
         await webhooks.start()
         await bank_webhooks.start()
+        await receipts.start()
 
     async def end_polls(_: web.Application) -> None:
         await clock.close()
         await webhooks.close()
         await bank_webhooks.close()
+        await receipts.close()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
     app = web.Application(middlewares=[guard.middleware])
@@ -225,9 +231,13 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         [web.get(bank_page, stripe.show_authentication), web.post(bank_page, stripe.authenticate)]
     )
     app.add_routes(
-        [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
+        [
+            *record.routes(book),
+            *sms.inbox_routes(book, guard, clock),
+            *mail.inbox_routes(book, guard),
+        ]
     )
-    app.add_routes([*bank_webhooks.routes(), *debits.record_routes()])
+    app.add_routes([*bank_webhooks.routes(), *receipts.routes(), *debits.record_routes()])
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/bank", bank_app)
     app.add_subapp("/sms/v1", sms_app)

@@ -215,6 +215,10 @@ CREATE TABLE IF NOT EXISTS sms (
     sender    TEXT NOT NULL,
     body      TEXT NOT NULL,
     status    TEXT NOT NULL,
+    -- What the gateway says later that became of it, why, and from when on (unix).
+    outcome   TEXT,
+    code      TEXT,
+    settles   INTEGER,
     created   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sms_by_recipient ON sms (recipient, seq);

@@ -46,7 +46,8 @@ POINTS: Mapping[str, tuple[str, ...]] = {
     ),
     "notify": (
         *RUNTIME_POINTS,
-        *("notify.delivery_read", "notify.delivery_sent", "notify.delivery_finished"),
+        *("notify.delivery_read", "notify.delivery_begun"),
+        *("notify.delivery_sent", "notify.delivery_finished"),
     ),
 }
 

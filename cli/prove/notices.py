@@ -58,12 +58,12 @@ OUTCOME_AS_DELIVERED = LocalClause(
       AND NOT EXISTS (
           SELECT FROM audit_v1.deliveries
           WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
-            AND deliveries.notice = notices.notice AND deliveries.deliver_time IS NOT NULL)
+            AND deliveries.notice = notices.notice AND deliveries.evidence_time IS NOT NULL)
     UNION ALL
     SELECT merchant, format('%s/notices/%s is open, its %s was delivered', notices.customer_name,
                             notice, channel)
     FROM audit_v1.notices JOIN audit_v1.deliveries USING (merchant, customer, notice)
-    WHERE outcome IS NULL AND main AND state = 'DELIVERED' AND UNSETTLED(notices.occur_time)
+    WHERE outcome IS NULL AND main AND evidence_time IS NOT NULL AND UNSETTLED(notices.occur_time)
       AND $1 IN ('', merchant)
     """,
     ("notices", "deliveries"),
@@ -95,12 +95,13 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
         ('ORDER_CANCELLED', 'PAYMENT_DECLINED'), ('RECEIPT', 'PAYMENT_OVERDUE'),
         ('PAYMENT_OVERDUE', 'PAYMENT_REQUEST'), ('PAYMENT_OVERDUE', 'PAYMENT_DECLINED'))
     SELECT sent.merchant, format('%s %s of %s was sent %s, after %s', sent.channel, sent.kind,
-                                 sent.subject_resource, sent.deliver_time, later.kind) AS what
+                                 sent.subject_resource, coalesce(sent.accept_time, sent.deliver_time),
+                                 later.kind) AS what
     FROM audit_v1.deliveries AS sent
     JOIN audit_v1.notices AS later
       ON later.merchant = sent.merchant AND later.subject_resource = sent.subject_resource
       AND sent.occur_time < later.occur_time
-      AND sent.deliver_time > later.create_time + interval '30 seconds'
+      AND coalesce(sent.accept_time, sent.deliver_time) > later.create_time + interval '30 seconds'
       AND UNSETTLED_OR_LATER(later.occur_time)
     -- Before the pairs of kinds, which would multiply the rows: the times alone leave hardly any.
     WHERE sent.kind IN ('ORDER_UPCOMING', 'ORDER_HELD', 'ORDER_SKIPPED', 'PAYMENT_REQUEST',

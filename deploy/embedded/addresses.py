@@ -24,6 +24,7 @@ PORT_OFFSETS = {
     **{f"{service}_peer": 30 + index for index, service in enumerate(SERVICES)},
     **{f"{service}_health": 40 + index for index, service in enumerate(SERVICES)},
     "payments_webhook": 52,
+    "notify_callback": 53,
 }
 # Part -> the variable that names a server to use in its place.
 REPLACEMENT_VARIABLES = {

@@ -78,6 +78,7 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
         "SANDBOX_RECORD_FILE": str(home / "sandbox" / "record.sqlite"),
         "SANDBOX_PROVIDER_API_KEY": keys.password("provider"),
         "SANDBOX_SMS_API_KEY": keys.password("sms"),
+        "SANDBOX_SMS_RECEIPT_SECRET": webhook_secret(keys),
         "SANDBOX_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{WEBHOOK_PATH}",
         "SANDBOX_WEBHOOK_SECRET": webhook_secret(keys),
         "SANDBOX_BANK_API_KEY": keys.password("provider"),
@@ -134,6 +135,9 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     if service == "notify":
         settings["SMS_URL"] = f"{addresses.sandbox_url}/sms"
         settings["SMS_API_KEY"] = keys.password("sms")
+        settings["CALLBACK_ADDRESS"] = addresses.local("notify_callback")
+        settings["CALLBACK_URL"] = f"http://{addresses.local('notify_callback')}"
+        settings["SMS_CALLBACK_SECRETS"] = webhook_secret(keys)
         settings["SMTP_HOST"] = smtp_host
         settings["SMTP_PORT"] = str(smtp_port)
         settings["SMTP_TLS"] = "none"

@@ -185,6 +185,7 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
         made["recurring_bank_debit_webhook_secrets"] = wiring.webhook_secret(keys)
     if service == "notify":
         made["recurring_sms_api_key"] = keys.password("sms")
+        made["recurring_sms_callback_secrets"] = wiring.webhook_secret(keys)
     return made
 
 

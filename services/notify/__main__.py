@@ -6,6 +6,14 @@ from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
 from services.notify import api, workers
+from services.notify.api.callbacks import (
+    HTTP_LIMITS,
+    RECEIPTS_PATH,
+    Callback,
+    CallbackReceiver,
+    signed_receipts,
+)
+from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.sms import SmsGateway
 from services.notify.consumers import subscriptions
@@ -15,14 +23,18 @@ from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Components, Runtime
+from services.runtime.app.components import Components, HttpAddress, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
 from services.runtime.db.leases import LEASE_MAX_SECONDS
+from services.runtime.http_server import HttpServer
 from services.runtime.resource_names import ID_PATTERN
 
 LEASE_MIN_SECONDS = 24
+CALLBACK_SECRETS_MAX = 2
+# Of secrets that a development stack makes.
+DEVELOPMENT_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
 _COUNTRIES = r"^([A-Z]{2}( [A-Z]{2})*)?$"
 _LISTED = rf"{ID_PATTERN.pattern}=[A-Z]{{2}}( [A-Z]{{2}})*"
@@ -39,6 +51,12 @@ class Settings(RuntimeSettings):
     sms_api_key: SecretStr = Field(min_length=1)
     # What phones show as the sender: at most 11 letters and digits, or a number.
     sms_sender: str = Field(default="Recurring", min_length=1, max_length=16)
+    # The address for what gateways send by themselves; empty: they are asked alone.
+    callback_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
+    # That address as gateways reach it, without a path, such as https://hooks.example.com.
+    callback_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
+    # What it signs receipts with: one secret or, while it is rotated, two, separated by a space.
+    sms_callback_secrets: SecretStr = SecretStr("")
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
     smtp_tls: MailTls = MailTls.STARTTLS
@@ -62,12 +80,23 @@ class Settings(RuntimeSettings):
         yield from super().invalid_settings()
         if bool(self.smtp_user) != bool(self.smtp_password.get_secret_value()):
             yield "SMTP_PASSWORD", "set both this and RECURRING_SMTP_USER, or neither"
+        if bool(self.callback_address) != bool(self.callback_url):
+            yield "CALLBACK_URL", "set both this and RECURRING_CALLBACK_ADDRESS, or neither"
+        secrets = self.sms_callback_secrets.get_secret_value().split()
+        if bool(secrets) != bool(self.callback_address):
+            yield "SMS_CALLBACK_SECRETS", "set both this and RECURRING_CALLBACK_ADDRESS, or neither"
+        if len(secrets) > CALLBACK_SECRETS_MAX:
+            yield "SMS_CALLBACK_SECRETS", "must be one secret, or two separated by a space"
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's gateway among it."""
         yield from super().production_violations()
         if is_for_development(self.sms_url):
             yield "SMS_URL", "a gateway of this machine or without TLS"
+        if self.callback_url.startswith("http://"):
+            yield "CALLBACK_URL", "an address without TLS"
+        if DEVELOPMENT_SECRET_PREFIX in self.sms_callback_secrets.get_secret_value():
+            yield "SMS_CALLBACK_SECRETS", "a secret for development"
         if self.smtp_tls is MailTls.NONE:
             yield "SMTP_TLS", "a mail server without TLS"
         if self.phone_test_prefixes:
@@ -92,13 +121,19 @@ class Settings(RuntimeSettings):
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
     settings = runtime.settings
-    sms = SmsGateway(settings.sms_url, settings.sms_api_key.get_secret_value(), settings.sms_sender)
+    sms = SmsGateway(
+        settings.sms_url,
+        settings.sms_api_key.get_secret_value(),
+        settings.sms_sender,
+        f"{settings.callback_url}{RECEIPTS_PATH}" if settings.callback_url else "",
+    )
     runtime.resources.push_async_callback(sms.close)
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
     deliveries = workers.Deliveries(
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
     )
+    receipts = workers.Receipts(runtime.database, runtime.clock, {sms.name: sms})
     return Components(
         servicer=api.Servicer(
             runtime.database,
@@ -109,11 +144,23 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
-        due_work=(DueWork("delivery", deliveries.work),),
+        due_work=(DueWork("delivery", deliveries.work), DueWork("receipt", receipts.work)),
+        http=_callback_address(runtime),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )
+
+
+def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
+    settings, clock = runtime.settings, runtime.clock
+    if not settings.callback_address:
+        return None
+    inbox = ReceiptInbox(runtime.database, clock)
+    secrets = [each.encode() for each in settings.sms_callback_secrets.get_secret_value().split()]
+    callbacks: dict[str, Callback] = {RECEIPTS_PATH: signed_receipts(inbox, secrets, clock)}
+    receiver = CallbackReceiver(callbacks)
+    return HttpAddress(settings.callback_address, HttpServer(receiver.answer, HTTP_LIMITS))
 
 
 def _mail_server(settings: Settings) -> MailServer:

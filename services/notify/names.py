@@ -1,8 +1,24 @@
 """The resource names that notify reads and writes (AIP-122)."""
 
-from services.notify.domain.notices import CustomerKey, MerchantId, NoticeKey
+from services.notify.domain.notices import (
+    Channel,
+    CustomerId,
+    CustomerKey,
+    DeliveryKey,
+    MerchantId,
+    NoticeId,
+    NoticeKey,
+)
 from services.notify.domain.templates.own import TemplateKey
 from services.runtime.resource_names import KeyPattern
+
+
+def delivery_key(merchant: str, customer: str, notice: str, channel: str) -> DeliveryKey:
+    """The key of a delivery whose channel is written in lower case. Raises ValueError."""
+    return DeliveryKey(
+        MerchantId(merchant), CustomerId(customer), NoticeId(notice), Channel(channel.upper())
+    )
+
 
 _CUSTOMER = "merchants/{merchant}/customers/{customer}"
 
@@ -10,4 +26,6 @@ MERCHANT = KeyPattern("merchants/{merchant}", MerchantId)
 CUSTOMER = KeyPattern(_CUSTOMER, CustomerKey)
 CONTACT = KeyPattern(_CUSTOMER + "/contact", CustomerKey)
 NOTICE = KeyPattern(_CUSTOMER + "/notices/{notice}", NoticeKey)
+# What gateways are given, to be able to say later what became of a message; no caller sees it.
+DELIVERY = KeyPattern(_CUSTOMER + "/notices/{notice}/deliveries/{channel}", delivery_key)
 NOTICE_TEMPLATE = KeyPattern("merchants/{merchant}/noticeTemplates/{notice_template}", TemplateKey)

@@ -7,6 +7,7 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain.notices import Contact, Notice, Promise
+from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER, NOTICE
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
@@ -67,6 +68,21 @@ def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEve
             failure_code=failure_code,
         )
     return _notice_event(notice, message, now, name)
+
+
+def notice_ended(
+    notice: Notice,
+    outcome: DeliveryState,
+    deliver_time: datetime | None,
+    failure_code: str,
+    now: datetime,
+) -> list[OutboxEvent]:
+    """What is published of a notice that ended."""
+    if outcome is DeliveryState.DELIVERED and deliver_time is not None:
+        return [notice_delivered(notice, deliver_time)]
+    if outcome is DeliveryState.FAILED:
+        return [notice_failed(notice, failure_code, now)]
+    return []
 
 
 def _charge_promise(promise: Promise, deliver_time: datetime) -> events_pb2.ChargePromise:

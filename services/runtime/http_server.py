@@ -34,6 +34,8 @@ class Request:
     # Their names in lower case.
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    # Behind the question mark, as it came.
+    query: str = ""
 
     def header(self, name: str) -> str | None:
         """The value of a header (named in lower case); None without it, or with several."""
@@ -169,9 +171,9 @@ class HttpServer:
             ):
                 raise
             return Response(HTTPStatus(error.error_status_hint), "this is no request")
-        path = head.target.decode("latin-1").partition("?")[0]
+        path, _, query = head.target.decode("latin-1").partition("?")
         method = head.method.decode("latin-1")
-        return await self._answer(Request(method, path, list(head.headers), bytes(body)))
+        return await self._answer(Request(method, path, list(head.headers), bytes(body), query))
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:

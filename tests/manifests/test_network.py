@@ -17,8 +17,8 @@ ADDRESS = re.compile(r"^(?:[a-z+]+:/{2,3})?(?:[^@/]*@)?([a-z][a-z0-9.-]*)(?::(\d
 DEFAULT_PORTS = {"https": 443}
 # Names of settings that lead to somebody.
 LEADING = re.compile(r"_(URL|TARGET|ENDPOINT)$")
-# Where customers go, and the service does not.
-PAGES = {"RECURRING_PAYMENT_PAGE_URL"}
+# Where customers and gateways go, and the service does not.
+PAGES = {"RECURRING_PAYMENT_PAGE_URL", "RECURRING_CALLBACK_URL"}
 # Who answers at a host that is no pod's own name.
 OPERATORS_HOSTS = {f"{service}-db-rw": f"{service}-db" for service in SERVICES}
 OUTSIDE = "outside"
@@ -73,6 +73,7 @@ def test_platforms_come_in_at_the_gateway_alone_in_production(prod: Cluster) -> 
     assert {edge for edge in edges(prod) if edge[0] == "gateway"} == {
         *(("gateway", service, 7401) for service in SERVICES),
         ("gateway", "payments", 7404),
+        ("gateway", "notify", 7404),
     }
 
 

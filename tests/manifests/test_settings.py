@@ -157,7 +157,8 @@ def test_the_sandbox_starts_with_its_settings(
     environment = dev.environment(pod.main)
     folder = written(tmp_path / "secrets", dev_secrets["sandbox-secrets"])
     names = (
-        "PROVIDER_API_KEY", "SMS_API_KEY", "WEBHOOK_SECRET", "BANK_API_KEY", "BANK_WEBHOOK_SECRET",
+        "PROVIDER_API_KEY", "SMS_API_KEY", "SMS_RECEIPT_SECRET", "WEBHOOK_SECRET", "BANK_API_KEY",
+        "BANK_WEBHOOK_SECRET",
     )  # fmt: skip
     for name in (f"SANDBOX_{name}_FILE" for name in names):
         environment[name] = environment[name].replace("/etc/sandbox", str(folder))
@@ -169,6 +170,8 @@ def test_the_sandbox_starts_with_its_settings(
     payments = dev_secrets["payments-secrets"]
     assert settings.bank_api_key == payments["recurring_bank_debit_access_token"]
     assert settings.bank_webhook_secret == payments["recurring_bank_debit_webhook_secrets"]
+    notify = dev_secrets["notify-secrets"]
+    assert settings.sms_receipt_secret == notify["recurring_sms_callback_secrets"]
     assert settings.sms_api_key == dev_secrets["notify-secrets"]["recurring_sms_api_key"]
     assert {settings.http_address[1], settings.smtp_address[1]} == set(pod.ports.values())
 

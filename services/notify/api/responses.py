@@ -82,4 +82,6 @@ def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
         deliver_time=optional_timestamp(delivery.deliver_time),
         locale=delivery.locale,
         template_revision=delivery.template,
+        accept_time=optional_timestamp(delivery.accept_time),
+        gateway_message=delivery.gateway_message,
     )

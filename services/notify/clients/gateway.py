@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.notify.domain.notices import Attempt
+from services.notify.domain.receipts import Receipt
 
 TIMEOUT_SECONDS = 5.0
 FAILURE_UNREACHABLE = "UNREACHABLE"
@@ -21,6 +22,8 @@ class Message:
     address: str
     subject: str
     text: str
+    # The delivery's resource name, by which a receipt finds it again.
+    reference: str = ""
 
 
 class Gateway(Protocol):
@@ -28,3 +31,10 @@ class Gateway(Protocol):
 
     async def send(self, message: Message) -> Attempt:
         """Send, or send again, and say what became of it."""
+
+
+class ReceiptSource(Protocol):
+    """A gateway that can be asked what became of a message."""
+
+    async def receipt(self, gateway_message: str) -> Receipt:
+        """What became of a message; UNKNOWN if the gateway cannot say."""

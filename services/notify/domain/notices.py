@@ -30,10 +30,19 @@ WAITING_QUIET_HOURS = "QUIET_HOURS"
 FAILURE_PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
 VOID_SUPERSEDED = "SUPERSEDED"
 VOID_EXPIRED = "EXPIRED"
+# A gateway took the message and never said what became of it.
+FAILURE_NO_RECEIPT = "NO_RECEIPT"
 
 # How long a phone is left alone after the first message that it did not take; doubles with each more.
 SMS_RETRY_PAUSE = timedelta(hours=12)
 SMS_RETRY_PAUSE_MAX = timedelta(days=7)
+
+
+# A gateway is asked about a message after as long as it has had it, between these.
+RECEIPT_POLL_MIN = timedelta(minutes=1)
+RECEIPT_POLL_MAX = timedelta(hours=1)
+# At least so long after a gateway took it, a message may still arrive.
+RECEIPT_WAIT_MIN = timedelta(minutes=10)
 
 
 class Channel(StrEnum):
@@ -41,6 +50,15 @@ class Channel(StrEnum):
 
     SMS = "SMS"
     EMAIL = "EMAIL"
+
+
+class Evidence(StrEnum):
+    """What counts as proof that a message reached somebody."""
+
+    # A gateway took it.
+    ACCEPTED = "ACCEPTED"
+    # A receipt says that it arrived.
+    DELIVERED = "DELIVERED"
 
 
 class BillingMode(StrEnum):
@@ -111,6 +129,20 @@ class NoticeKey(NamedTuple):
     def customer_key(self) -> CustomerKey:
         """Who gets it."""
         return CustomerKey(self.merchant, self.customer)
+
+
+class DeliveryKey(NamedTuple):
+    """Which delivery."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    notice: NoticeId
+    channel: Channel
+
+    @property
+    def notice_key(self) -> NoticeKey:
+        """Which notice it delivers."""
+        return NoticeKey(self.merchant, self.customer, self.notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +249,11 @@ class Delivery:
     # long as there is no text, and if it is the suite's.
     locale: str = ""
     template: str = ""
+    evidence: Evidence = Evidence.DELIVERED
+    # When a gateway took it, which, and what it calls it.
+    accept_time: datetime | None = None
+    gateway: str = ""
+    gateway_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +327,8 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
 class Verdict(StrEnum):
     """What became of one attempt to send."""
 
+    # Taken; a receipt follows, or does not.
+    ACCEPTED = "ACCEPTED"
     DELIVERED = "DELIVERED"
     # Worth trying again, with the same key, since it may have arrived.
     TEMPORARY = "TEMPORARY"
@@ -305,6 +344,9 @@ class Attempt:
 
     verdict: Verdict
     failure_code: str = ""
+    # What the gateway calls the message.
+    gateway_message: str = ""
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +360,9 @@ class Progress:
     failure_code: str = ""
     # Whether it failed since the address does not take messages.
     is_permanent: bool = False
+    accept_time: datetime | None = None
+    gateway: str = ""
+    gateway_message: str = ""
 
 
 def is_sendable(delivery: Delivery, now: datetime) -> bool:
@@ -346,6 +391,13 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     count += 1
     if attempt.verdict is Verdict.DELIVERED:
         return replace(after(DeliveryEvent.DELIVER, count, present), deliver_time=now)
+    if attempt.verdict is Verdict.ACCEPTED:
+        return replace(
+            after(DeliveryEvent.ACCEPT, count, now + RECEIPT_POLL_MIN),
+            accept_time=now,
+            gateway=attempt.gateway,
+            gateway_message=attempt.gateway_message,
+        )
     again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
     is_permanent = attempt.verdict is Verdict.PERMANENT
     is_over = is_permanent or again > delivery.give_up_time

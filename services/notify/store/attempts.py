@@ -1,6 +1,6 @@
 """Attempts at deliveries: which are due, where they go, and what they came to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -50,7 +50,8 @@ _DUE = Query(
            notices.standing_orders, notices.facts,
            channel, main, deliveries.state, subject, text, secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
-           deliveries.locale, deliveries.template, own_address,
+           deliveries.locale, deliveries.template, evidence, accept_time, gateway,
+           gateway_message, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
@@ -75,36 +76,82 @@ _DUE = Query(
     _DueRow,
 )
 
-_SAVE = Command("""
+
+class _BegunRow(NamedTuple):
+    """A delivery whose first attempt may begin."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    notice: NoticeId
+    channel: Channel
+
+
+# The words are stored before they are sent: who sends again, sends the same under the same key.
+_BEGIN = Query(
+    """
+    UPDATE deliveries SET attempt_count = attempt_count + 1, locale = begun.locale,
+        template = begun.template, subject = begun.subject, text = begun.text
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]))
+      AS begun (merchant, customer, notice, channel, locale, template, subject, text)
+    WHERE deliveries.customer = begun.customer AND deliveries.merchant = begun.merchant
+      AND deliveries.notice = begun.notice AND deliveries.channel = begun.channel
+      AND deliveries.state = :pending
+      -- Who was erased since it was read leaves no text behind.
+      AND EXISTS (
+          SELECT FROM notices
+          WHERE notices.customer = begun.customer AND notices.merchant = begun.merchant
+            AND notices.notice = begun.notice AND notices.facts <> '')
+    RETURNING deliveries.merchant, deliveries.customer, deliveries.notice, deliveries.channel
+""",
+    _BegunRow,
+)
+
+# A receipt comes for what a gateway has, for what is being sent, and for what was voided meanwhile.
+_SAVE_RECEIPTS = Command("""
     UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
         next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
-        failure_code = done.failure_code,
-        secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END,
-        locale = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.locale
-                      ELSE done.locale END,
-        template = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.template
-                        ELSE done.template END,
-        subject = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.subject
-                       ELSE done.subject END,
-        text = CASE WHEN done.text IS NULL OR is_erased THEN deliveries.text ELSE done.text END
+        accept_time = done.accept_time, gateway_message = done.gateway_message,
+        failure_code = done.failure_code, secret_text = NULL
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
-        CAST(:failure_code AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
-        CAST(:subject AS bytea[]), CAST(:text AS bytea[]))
+        CAST(:accept_time AS timestamptz[]), CAST(:gateway_message AS text[]),
+        CAST(:failure_code AS text[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
-               deliver_time, failure_code, locale, template, subject, text)
-    -- Who was erased since it was read leaves no text behind.
-    CROSS JOIN LATERAL (
-        SELECT facts = '' AS is_erased FROM notices
-        WHERE notices.customer = done.customer AND notices.merchant = done.merchant
-          AND notices.notice = done.notice) AS source
+               deliver_time, accept_time, gateway_message, failure_code)
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
-      -- Another transaction may have ended it meanwhile.
+""")
+
+# What was voided while it was sent stays so, and may arrive.
+_SAVE = Command("""
+    UPDATE deliveries SET
+        state = CASE WHEN deliveries.state = :pending OR done.state = :delivered
+                     THEN done.state ELSE deliveries.state END,
+        attempt_count = done.attempt_count, next_attempt_time = done.next_attempt_time,
+        deliver_time = done.deliver_time, accept_time = done.accept_time,
+        gateway = done.gateway, gateway_message = done.gateway_message,
+        failure_code = CASE WHEN deliveries.state = :pending OR done.state = :delivered
+                            THEN done.failure_code ELSE deliveries.failure_code END,
+        secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
+        CAST(:accept_time AS timestamptz[]), CAST(:gateway AS text[]),
+        CAST(:gateway_message AS text[]), CAST(:failure_code AS text[]))
+      AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
+               deliver_time, accept_time, gateway, gateway_message, failure_code)
+    WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
+      AND deliveries.notice = done.notice AND deliveries.channel = done.channel
+      -- Another transaction, or a receipt, may have ended it meanwhile.
       AND (deliveries.state = :pending
-           OR (done.state = :delivered AND deliveries.state = ANY(CAST(:deliverable AS text[]))))
+           OR (done.state = :delivered AND deliveries.state = ANY(CAST(:deliverable AS text[])))
+           OR (done.state = :accepted AND deliveries.state = :voided))
 """)
 
 _LOCK = Command("""
@@ -134,13 +181,14 @@ _SETTLE = Query(
     UPDATE notices SET outcome = ended.outcome
     FROM (
         SELECT customer, merchant, notice,
-               CASE WHEN count(*) FILTER (WHERE main AND state = :delivered) > 0 THEN :delivered
-                    WHEN count(*) FILTER (WHERE state = :delivered) > 0
+               CASE WHEN count(*) FILTER (WHERE main AND evidence_time IS NOT NULL) > 0
+                        THEN :delivered
+                    WHEN count(evidence_time) > 0
                         AND count(*) FILTER (WHERE main AND attempt_count > 0) > 0 THEN :delivered
-                    WHEN count(*) FILTER (WHERE state = :pending) > 0 THEN NULL
+                    WHEN count(*) FILTER (WHERE state IN (:pending, :accepted)) > 0 THEN NULL
                     WHEN count(*) FILTER (WHERE state = :voided) > 0 THEN :voided
                     ELSE :failed END AS outcome,
-               min(deliver_time) AS deliver_time,
+               min(evidence_time) AS deliver_time,
                coalesce(max(failure_code) FILTER (WHERE main), '') AS failure_code
         FROM deliveries
         JOIN unnest(
@@ -205,6 +253,38 @@ async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int)
     return [_outgoing(tx, row) for row in rows]
 
 
+async def begin(tx: Connection, sending: Sequence[Outgoing]) -> list[Outgoing]:
+    """Store the words of first attempts before they are made; returns those that may be made."""
+    first = [outgoing for outgoing in sending if outgoing.text_is_new]
+
+    def encrypted(column: str) -> list[bytes]:
+        return [
+            encrypt(
+                tx,
+                getattr(outgoing.delivery, column),
+                *deliveries.aad(outgoing.notice.key, outgoing.delivery.channel, column),
+            )
+            for outgoing in first
+        ]
+
+    rows = await _BEGIN.all_for(
+        tx,
+        [outgoing.delivery for outgoing in first],
+        merchant=[outgoing.notice.merchant for outgoing in first],
+        customer=[outgoing.notice.customer for outgoing in first],
+        notice=[outgoing.notice.notice for outgoing in first],
+        subject=encrypted("subject"),
+        text=encrypted("text"),
+        pending=DeliveryState.PENDING,
+    )
+    begun = {(NoticeKey(*row[:3]), row.channel) for row in rows}
+    return [
+        outgoing
+        for outgoing in sending
+        if not outgoing.text_is_new or (outgoing.notice.key, outgoing.delivery.channel) in begun
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a notice ended."""
@@ -223,26 +303,51 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
     # Two processes that finish two channels of one notice each see what the other came to.
     await _LOCK.run_for(tx, notices)
     sent = [outgoing.notice for outgoing, _ in results]
-    subjects, texts = _new_texts(tx, results)
     await _SAVE.run_for(
         tx,
         [progress for _, progress in results],
-        locale=[outgoing.delivery.locale for outgoing, _ in results],
-        template=[outgoing.delivery.template for outgoing, _ in results],
-        subject=subjects,
-        text=texts,
         merchant=[notice.merchant for notice in sent],
         customer=[notice.customer for notice in sent],
         notice=[notice.notice for notice in sent],
         channel=[outgoing.delivery.channel for outgoing, _ in results],
         pending=DeliveryState.PENDING,
+        accepted=DeliveryState.ACCEPTED,
         delivered=DeliveryState.DELIVERED,
-        deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER)),
+        voided=DeliveryState.VOIDED,
+        deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER) - {DeliveryState.ACCEPTED}),
     )
+    return await settle(tx, notices)
+
+
+async def lock(tx: Connection, notices: Collection[NoticeKey]) -> None:
+    """Keep others from ending these notices until the transaction ends."""
+    await _LOCK.run_for(tx, notices)
+
+
+async def save_receipts(
+    tx: Connection,
+    progresses: Sequence[Progress],
+    notices: Sequence[NoticeKey],
+    channels: Sequence[Channel],
+) -> None:
+    """Store what receipts have made of deliveries of locked notices."""
+    await _SAVE_RECEIPTS.run_for(
+        tx,
+        progresses,
+        merchant=[notice.merchant for notice in notices],
+        customer=[notice.customer for notice in notices],
+        notice=[notice.notice for notice in notices],
+        channel=channels,
+    )
+
+
+async def settle(tx: Connection, notices: Mapping[NoticeKey, Notice]) -> list[Ended]:
+    """End those of the notices that are decided now."""
     rows = await _SETTLE.all_for(
         tx,
         notices,
         pending=DeliveryState.PENDING,
+        accepted=DeliveryState.ACCEPTED,
         delivered=DeliveryState.DELIVERED,
         voided=DeliveryState.VOIDED,
         failed=DeliveryState.FAILED,
@@ -283,26 +388,6 @@ def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
         notice, readable = notice_of(tx, row, (delivery,), readable=False), False
     version = row.address_version or 0
     return Outgoing(notice, delivery, address, version, name, row.contact_locale or "", readable)
-
-
-def _new_texts(
-    tx: Connection, results: Sequence[tuple[Outgoing, Progress]]
-) -> tuple[list[bytes | None], list[bytes | None]]:
-    """Subjects and texts, encrypted, of what was attempted for the first time; None of all else."""
-    subjects: list[bytes | None] = []
-    texts: list[bytes | None] = []
-    for outgoing, progress in results:
-        delivery, key = outgoing.delivery, outgoing.notice.key
-        was_attempted = progress.attempt_count > delivery.attempt_count
-        if not (outgoing.text_is_new and was_attempted):
-            subjects.append(None)
-            texts.append(None)
-            continue
-        aads = (deliveries.aad(key, delivery.channel, column) for column in ("subject", "text"))
-        subject_aad, text_aad = aads
-        subjects.append(encrypt(tx, delivery.subject, *subject_aad))
-        texts.append(encrypt(tx, delivery.text, *text_aad))
-    return subjects, texts
 
 
 def _aad(row: _DueRow) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from services.notify.domain.notices import (
     CustomerId,
     CustomerKey,
     Delivery,
+    Evidence,
     MerchantId,
     Notice,
     NoticeId,
@@ -43,17 +44,22 @@ class DeliveryRow:
     expire_time: datetime | None
     locale: str
     template: str
+    evidence: Evidence
+    accept_time: datetime | None
+    gateway: str
+    gateway_message: str
 
 
 _INSERT = Command("""
-    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, secret_text,
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, evidence, state, secret_text,
                             next_attempt_time, give_up_time, failure_code, expire_time, own_address)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
-        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
-        CAST(:secret_text AS bytea[]), CAST(:next_attempt_time AS timestamptz[]),
-        CAST(:give_up_time AS timestamptz[]), CAST(:failure_code AS text[]),
-        CAST(:expire_time AS timestamptz[]), CAST(:own_address AS bytea[]))
+        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:evidence AS text[]),
+        CAST(:state AS text[]), CAST(:secret_text AS bytea[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
+        CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:own_address AS bytea[]))
 """)
 
 # The secret text stays where it is: nobody but the delivery worker reads it.
@@ -61,7 +67,7 @@ _OF_NOTICES = Query(
     """
     SELECT merchant, customer, notice, channel, main, state, subject, text, NULL AS secret_text,
            next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time,
-           locale, template
+           locale, template, evidence, accept_time, gateway, gateway_message
     FROM deliveries
     JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
@@ -172,6 +178,10 @@ def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
         expire_time=row.expire_time,
         locale=row.locale,
         template=row.template,
+        evidence=row.evidence,
+        accept_time=row.accept_time,
+        gateway=row.gateway,
+        gateway_message=row.gateway_message,
     )
 
 

@@ -80,7 +80,8 @@ _SUPERSEDED = Query(
     NoticeKey,
 )
 
-# The notice's row first, as whoever stores what attempts came to locks it.
+# A receipt of what a gateway has does not make it true again. The notice's row first, as whoever stores
+# what attempts came to locks it.
 _VOID = Command("""
     WITH voided AS (
         UPDATE notices SET outcome = coalesce(outcome, :voided)
@@ -93,7 +94,8 @@ _VOID = Command("""
                 SELECT FROM deliveries
                 WHERE deliveries.customer = notices.customer
                   AND deliveries.merchant = notices.merchant
-                  AND deliveries.notice = notices.notice AND deliveries.state = :pending)
+                  AND deliveries.notice = notices.notice
+                  AND deliveries.state IN (:pending, :accepted))
             ORDER BY customer, merchant, notice FOR UPDATE OF notices) AS stale
         WHERE notices.customer = stale.customer AND notices.merchant = stale.merchant
           AND notices.notice = stale.notice
@@ -133,6 +135,7 @@ async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:
         tx,
         notices,
         pending=pending,
+        accepted=DeliveryState.ACCEPTED,
         voided=DELIVERY.to(pending, DeliveryEvent.VOID),
         reason=VOID_SUPERSEDED,
     )

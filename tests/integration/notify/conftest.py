@@ -38,6 +38,7 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
         sandbox,
         api.Servicer(database, clock),
         deliveries,
+        workers.Receipts(database, clock, {sms.name: sms}),
     )
     await sms.close()
     await email.close()

@@ -67,6 +67,7 @@ class Notify:
     sandbox: Sandbox
     api: api.Servicer
     deliveries: workers.Deliveries
+    receipts: workers.Receipts
     wake_at: datetime | None = None
     sandbox_started: bool = False
 
@@ -143,6 +144,14 @@ class Notify:
         """Send everything that is due now."""
         await self.start_sandbox()
         while (step := await self.step()).worked:
+            pass
+        self.wake_at = step.wake_at
+
+    async def poll(self) -> None:
+        """Ask gateways about everything that they are to be asked about now."""
+        due_times, buckets = DueTimes(self.database), EveryBucket(self.database)
+        work = DueWork("receipt", self.receipts.work)
+        while (step := await due_work.step(due_times, self.clock, buckets, work)).worked:
             pass
         self.wake_at = step.wake_at
 

@@ -40,7 +40,7 @@ OF_ONE_SERVICE = {
     "catalog": set[str](),
     "scheduler": {"re2"},
     "payments": {"h11"},
-    "notify": {"aiosmtplib", "babel", "jinja2", "markupsafe", "phonenumbers"},
+    "notify": {"aiosmtplib", "babel", "h11", "jinja2", "markupsafe", "phonenumbers"},
 }
 # Small ones that others import if they are installed, as they are where tests run.
 IF_INSTALLED = {"_distutils_hack", "grpc_tools", "psutil"}

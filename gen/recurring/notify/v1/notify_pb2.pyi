@@ -345,6 +345,10 @@ class Notice(_message.Message):
             FAILED: Notice.Delivery._State.ValueType  # 3
             VOIDED: Notice.Delivery._State.ValueType  # 4
             """Not sent: it was not true any more."""
+            ACCEPTED: Notice.Delivery._State.ValueType  # 5
+            """A gateway has it, and has not said yet whether it arrived."""
+            EXPIRED: Notice.Delivery._State.ValueType  # 6
+            """A gateway had it, and nobody knows whether it arrived."""
 
         class State(_State, metaclass=_StateEnumTypeWrapper): ...
         STATE_UNSPECIFIED: Notice.Delivery.State.ValueType  # 0
@@ -353,6 +357,10 @@ class Notice(_message.Message):
         FAILED: Notice.Delivery.State.ValueType  # 3
         VOIDED: Notice.Delivery.State.ValueType  # 4
         """Not sent: it was not true any more."""
+        ACCEPTED: Notice.Delivery.State.ValueType  # 5
+        """A gateway has it, and has not said yet whether it arrived."""
+        EXPIRED: Notice.Delivery.State.ValueType  # 6
+        """A gateway had it, and nobody knows whether it arrived."""
 
         CHANNEL_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int
@@ -362,6 +370,8 @@ class Notice(_message.Message):
         FAILURE_CODE_FIELD_NUMBER: _builtins.int
         LOCALE_FIELD_NUMBER: _builtins.int
         TEMPLATE_REVISION_FIELD_NUMBER: _builtins.int
+        ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+        GATEWAY_MESSAGE_FIELD_NUMBER: _builtins.int
         channel: Global___Channel.ValueType
         state: Global___Notice.Delivery.State.ValueType
         text: _builtins.str
@@ -371,7 +381,7 @@ class Notice(_message.Message):
         attempt_count: _builtins.int
         failure_code: _builtins.str
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
-        NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
+        NO_RECEIPT: a gateway took it and never said what became of it; NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
         before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED. Why it waits:
         QUIET_HOURS (it is night where the customer lives).
         """
@@ -379,8 +389,14 @@ class Notice(_message.Message):
         """The language of the text (BCP 47)."""
         template_revision: _builtins.str
         """The merchant's own template that the text was made by, as `{template}@{version}`; empty: the suite's."""
+        gateway_message: _builtins.str
+        """What that gateway calls it."""
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def accept_time(self) -> _timestamp_pb2.Timestamp:
+            """When a gateway took it that sends receipts."""
+
         def __init__(
             self,
             *,
@@ -392,10 +408,12 @@ class Notice(_message.Message):
             failure_code: _builtins.str = ...,
             locale: _builtins.str = ...,
             template_revision: _builtins.str = ...,
+            accept_time: _timestamp_pb2.Timestamp | None = ...,
+            gateway_message: _builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["deliver_time", b"deliver_time"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "deliver_time", b"deliver_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "locale", b"locale", "state", b"state", "template_revision", b"template_revision", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "gateway_message", b"gateway_message", "locale", b"locale", "state", b"state", "template_revision", b"template_revision", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,6 +97,9 @@ CREATE TABLE deliveries (
     notice                text        NOT NULL,
     channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
     main                  boolean     NOT NULL,
+    -- What counts as proof that it arrived.
+    evidence              text        NOT NULL DEFAULT 'DELIVERED'
+                            CHECK (evidence IN ('ACCEPTED', 'DELIVERED')),
     give_up_time          timestamptz NOT NULL,
     -- When what it says stops being true.
     expire_time           timestamptz,
@@ -104,21 +107,32 @@ CREATE TABLE deliveries (
     own_address           bytea,
     bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                 text        NOT NULL
-                            CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED', 'VOIDED')),
+                            CHECK (state IN ('PENDING', 'ACCEPTED', 'DELIVERED', 'FAILED', 'EXPIRED',
+                                             'VOIDED')),
+    -- When it is tried next or, once a gateway has it, when the gateway is asked what became of it.
     next_attempt_time     timestamptz NOT NULL,
     attempt_count         integer     NOT NULL DEFAULT 0,
     deliver_time          timestamptz,
+    -- When a gateway took it that sends receipts, which, and what it calls it.
+    accept_time           timestamptz,
+    gateway               text        NOT NULL DEFAULT '',
+    gateway_message       text        NOT NULL DEFAULT '',
     failure_code          text        NOT NULL,
     secret_text           bytea,
-    -- What was sent at the first attempt; empty before it.
+    -- What is sent at each attempt, stored before the first; empty until then.
     locale                text        NOT NULL DEFAULT '',
     -- The merchant's template and its version, or empty: the suite's.
     template              text        NOT NULL DEFAULT '',
     subject               bytea       NOT NULL DEFAULT '',
     text                  bytea       NOT NULL DEFAULT '',
     -- Its notice is there: it was stored just before, and is never deleted.
+    -- From when on it counts as having arrived.
+    evidence_time         timestamptz GENERATED ALWAYS AS (
+        CASE evidence WHEN 'ACCEPTED' THEN coalesce(accept_time, deliver_time)
+                      ELSE deliver_time END) STORED,
     PRIMARY KEY (customer, merchant, notice, channel),
     CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL)),
+    CHECK (state <> 'ACCEPTED' OR accept_time IS NOT NULL),
     CHECK (state = 'PENDING' OR secret_text IS NULL)
 )
 -- What an attempt changes comes last, side by side: PostgreSQL logs of a row that stays on its page
@@ -126,6 +140,8 @@ CREATE TABLE deliveries (
 -- is most of a row: a page has room for it.
 WITH (fillfactor = 25);
 CREATE INDEX deliveries_due ON deliveries (bucket, next_attempt_time) WHERE state = 'PENDING';
+CREATE INDEX deliveries_accepted ON deliveries (bucket, next_attempt_time)
+    WHERE state = 'ACCEPTED';
 -- For proofs, which read all deliveries of a day.
 CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -203,13 +219,19 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'receipt', buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_attempt_time AS due_time FROM deliveries
+        WHERE state = 'ACCEPTED' AND deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds', 'notice_templates', 'notice_template_versions');
 SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
 SELECT revoke_privileges('DELETE', 'notice_templates');
-SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED');
+SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED', 'EXPIRED');
 SELECT keep_final_states('phone_codes', 'USED', 'VOID');
 
 CREATE VIEW audit_v1.notices AS
@@ -219,14 +241,14 @@ CREATE VIEW audit_v1.notices AS
            charge_not_before AS charge_not_before_time, notice_lead, billing_mode, occur_time,
            create_time
     FROM notices LEFT JOIN (
-        SELECT customer, merchant, notice, min(deliver_time) AS deliver_time FROM deliveries
+        SELECT customer, merchant, notice, min(evidence_time) AS deliver_time FROM deliveries
         GROUP BY customer, merchant, notice) AS arrived USING (customer, merchant, notice);
 CREATE VIEW audit_v1.deliveries AS
     SELECT deliveries.merchant, deliveries.customer,
            'merchants/' || deliveries.merchant || '/customers/' || deliveries.customer
                AS customer_name,
            notice, kind, subject_resource, channel, main, deliveries.state, occur_time, deliver_time,
-           billing_mode, promised_amount_minor,
+           accept_time, evidence, evidence_time, billing_mode, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead,
            -- Unknown of a customer who was erased, and of one who came again since.
@@ -250,18 +272,18 @@ CREATE VIEW audit_v1.compared AS
            ARRAY['merchants/' || merchant || '/customers/' || customer,
                  split_part(subject_resource, '/orders/', 1)],
            promised_currency, promised_amount_minor,
-           format('%s delivered %s not before %s', billing_mode, deliveries.deliver_time,
-                  greatest(charge_not_before, deliveries.deliver_time + notice_lead)),
-           deliveries.deliver_time, true
+           format('%s delivered %s not before %s', billing_mode, deliveries.evidence_time,
+                  greatest(charge_not_before, deliveries.evidence_time + notice_lead)),
+           deliveries.evidence_time, true
     FROM deliveries JOIN notices USING (customer, merchant, notice)
     WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED' AND promised_amount_minor IS NOT NULL
-      AND deliveries.deliver_time IS NOT NULL
+      AND deliveries.evidence_time IS NOT NULL
       -- By the channel that it first arrived by.
       AND NOT EXISTS (
           SELECT FROM deliveries AS other
           WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
             AND other.notice = deliveries.notice
-            AND (other.deliver_time, other.channel) < (deliveries.deliver_time, deliveries.channel));
+            AND (other.evidence_time, other.channel) < (deliveries.evidence_time, deliveries.channel));
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
@@ -272,15 +294,21 @@ CREATE VIEW audit_v1.digested AS
            outcome IS NOT NULL OR NOT EXISTS (
                SELECT FROM deliveries
                WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
-                 AND deliveries.notice = notices.notice AND deliveries.state = 'PENDING')
+                 AND deliveries.notice = notices.notice
+                 AND deliveries.state IN ('PENDING', 'ACCEPTED'))
     FROM notices
     UNION ALL
     SELECT 'deliveries', merchant, '', customer || '/' || notice || '/' || channel, '', 0,
-           format('%s %s', deliveries.state, deliver_time), occur_time, deliveries.state <> 'PENDING'
+           format('%s %s', deliveries.state, deliver_time), occur_time,
+           deliveries.state NOT IN ('PENDING', 'ACCEPTED')
     FROM deliveries JOIN notices USING (customer, merchant, notice);
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,
            merchant || '/' || customer || '/' || notice AS subject,
            least(next_attempt_time, give_up_time) AS due_time, bucket
-    FROM deliveries WHERE state = 'PENDING';
+    FROM deliveries WHERE state = 'PENDING'
+    UNION ALL
+    SELECT 'receipt of notice', merchant, merchant || '/' || customer || '/' || notice,
+           next_attempt_time, bucket
+    FROM deliveries WHERE state = 'ACCEPTED';
 """

@@ -1,4 +1,4 @@
-"""Notify's due work: sending what is to be delivered."""
+"""Sending what is to be delivered."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from services.notify.application.outcomes import count
 from services.notify.application.rendering import outgoing_with_text, text_to_send
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.notices import (
@@ -25,17 +26,17 @@ from services.notify.domain.notices import (
     progress,
 )
 from services.notify.domain.transitions import DeliveryState
-from services.notify.publishers import notice_delivered, notice_failed
+from services.notify.names import DELIVERY
+from services.notify.publishers import notice_ended
 from services.notify.store import attempts, contacts, superseding, templates
-from services.notify.store.attempts import Ended, Outgoing
+from services.notify.store.attempts import Outgoing
 from services.notify.store.contacts import SmsEnded
 from services.notify.store.templates import MerchantKind
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
-from services.runtime.messaging.events import OutboxEvent
-from services.runtime.observability import metrics, tracing
+from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -46,20 +47,11 @@ SENDS_CONCURRENT_MAX = 50
 SEND_SECONDS = 12.0
 FAILURE_INTERNAL = "INTERNAL"
 _READ = CrashPoint("notify.delivery_read", "Deliveries are read and not sent.")
+_BEGUN = CrashPoint(
+    "notify.delivery_begun", "The words of deliveries are stored, and nothing is sent."
+)
 _SENT = CrashPoint("notify.delivery_sent", "Deliveries are sent and not finished.")
 _FINISHED = CrashPoint("notify.delivery_finished", "What became of deliveries is committed.")
-
-_notices_counter = metrics.counter(
-    "recurring.notices",
-    "{notice}",
-    "Notices that were delivered, failed, or were voided before they went out",
-    [
-        {"kind": kind, "outcome": outcome}
-        for kind in NoticeKind
-        for outcome in DeliveryState
-        if outcome is not DeliveryState.PENDING
-    ],
-)
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
@@ -87,8 +79,19 @@ class Deliveries:
             parents = [outgoing.notice.traceparent for outgoing in due]
             sendable = [outgoing_with_text(o, own) for o in due if o.notice.key not in void]
             with tracing.working("deliveries", len(due), parents):
-                await self._deliver(sendable, batch.deadline - SEND_SECONDS)
+                begun = await self._begin(sendable)
+                await self._deliver(begun, batch.deadline - SEND_SECONDS)
         return len(due)
+
+    async def _begin(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
+        """Store what is said for the first time; returns what is to be attempted, in its order."""
+        now = self._clock.now()
+        sending = [outgoing for outgoing in sendable if _obstacle(outgoing, now) is None]
+        async with self._database.begin(wake_workers=False) as tx:
+            begun = {id(outgoing) for outgoing in await attempts.begin(tx, sending)}
+        _BEGUN.reached()
+        held_up = {id(outgoing) for outgoing in sending} - begun
+        return [outgoing for outgoing in sendable if id(outgoing) not in held_up]
 
     async def _deliver(self, due: Sequence[Outgoing], last_start: float) -> None:
         loop = asyncio.get_running_loop()
@@ -123,27 +126,30 @@ class Deliveries:
             ended = await attempts.finish(tx, results)
             now = self._clock.now()
             await contacts.count_sms(tx, _sms_ended(results), now)
-            await outbox.put(tx, [event for notice in ended for event in _events(notice, now)])
+            await outbox.put(
+                tx,
+                [
+                    event
+                    for each in ended
+                    for event in notice_ended(
+                        each.notice, each.outcome, each.deliver_time, each.failure_code, now
+                    )
+                ],
+            )
         _FINISHED.reached()
-        for notice in ended:
-            _notices_counter.add(1, {"kind": notice.notice.kind, "outcome": notice.outcome})
+        count(ended)
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery
-        if not is_sendable(delivery, self._clock.now()):
-            return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
-        if is_expired(delivery, self._clock.now()):
-            return Attempt(Verdict.VOID, VOID_EXPIRED)
-        if not outgoing.readable:
-            # A key that is missing may come back before the notice is of no use any more.
-            log.error("a delivery does not open", extra={
-                "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
-            return Attempt(Verdict.TEMPORARY, FAILURE_UNREADABLE)
-        text = text_to_send(outgoing)
-        # Without a text it was erased, and the customer has perhaps come back since.
-        if not outgoing.address or not text:
-            return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
-        message = Message(_message_key(outgoing), outgoing.address, delivery.subject, text)
+        if (obstacle := _obstacle(outgoing, self._clock.now())) is not None:
+            return obstacle
+        message = Message(
+            _message_key(outgoing),
+            outgoing.address,
+            delivery.subject,
+            text_to_send(outgoing),
+            DELIVERY.format(*outgoing.notice.key, delivery.channel.lower()),
+        )
         try:
             return await self._gateways[delivery.channel].send(message)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
@@ -151,6 +157,24 @@ class Deliveries:
             log.error("sending failed: %s", type(error).__name__, extra={  # noqa: TRY400
                 "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
             return Attempt(Verdict.TEMPORARY, FAILURE_INTERNAL)
+
+
+def _obstacle(outgoing: Outgoing, now: datetime) -> Attempt | None:
+    """Why a delivery cannot be sent, as what an attempt came to."""
+    delivery = outgoing.delivery
+    if not is_sendable(delivery, now):
+        return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
+    if is_expired(delivery, now):
+        return Attempt(Verdict.VOID, VOID_EXPIRED)
+    if not outgoing.readable:
+        # A key that is missing may come back before the notice is of no use any more.
+        log.error("a delivery does not open", extra={
+            "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
+        return Attempt(Verdict.TEMPORARY, FAILURE_UNREADABLE)
+    # Without a text it was erased, and the customer has perhaps come back since.
+    if not outgoing.address or not delivery.text:
+        return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
+    return None
 
 
 def _message_key(outgoing: Outgoing) -> str:
@@ -188,12 +212,3 @@ def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
         # An outage that lasts is the gateway's fault, not the phone's.
         if result.state in ends and (result.deliver_time or result.is_permanent)
     ]
-
-
-def _events(ended: Ended, now: datetime) -> list[OutboxEvent]:
-    """What is published of a notice that ended."""
-    if ended.outcome is DeliveryState.DELIVERED and ended.deliver_time is not None:
-        return [notice_delivered(ended.notice, ended.deliver_time)]
-    if ended.outcome is DeliveryState.FAILED:
-        return [notice_failed(ended.notice, ended.failure_code, now)]
-    return []

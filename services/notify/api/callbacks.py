@@ -1,0 +1,98 @@
+"""The HTTP address for what gateways send by themselves, and nothing else."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+
+from services.notify.application.receipt_inbox import ReceiptInbox
+from services.notify.clients import callbacks
+from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
+from services.runtime.errors import Problem
+from services.runtime.http_server import HttpLimits, Request, Response
+from services.runtime.observability import metrics, outages
+from services.runtime.rpc.limits import Limits, RateLimit
+from services.runtime.workers.clock import Clock
+
+log = logging.getLogger(__name__)
+
+RECEIPTS_PATH = "/callbacks/sms/receipts"
+# A receipt has some hundred bytes.
+HTTP_LIMITS = HttpLimits(body_max_bytes=64 * 1024, connections_max=200, request_seconds=5.0)
+# Of a process and a path; gateways repeat what is refused.
+RATE_LIMIT = RateLimit(calls_per_second=2000, burst_calls=4000, calls_at_once=200)
+
+_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED = (
+    "STORED", "REPEATED", "REFUSED", "TOO_MANY", "FAILED",
+)  # fmt: skip
+_callbacks_counter = metrics.counter(
+    "recurring.callbacks",
+    "{callback}",
+    "What gateways sent by themselves, by what became of it",
+    [{"outcome": outcome} for outcome in (_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED)],
+)
+
+# Takes a request, and says whether it changed anything. Raises CallbackRefusedError.
+Callback = Callable[[Request], Awaitable[bool]]
+
+
+class CallbackReceiver:
+    """Answers what gateways send, by its path, once its effect is committed."""
+
+    def __init__(self, callbacks_by_path: Mapping[str, Callback]) -> None:
+        self._callbacks = callbacks_by_path
+        self._limits = Limits(RATE_LIMIT)
+        self._outage = outages.Reporter()
+
+    async def answer(self, request: Request) -> Response:
+        """Answer 200 once it is stored; what is not verified leaves no trace but a count."""
+        callback = self._callbacks.get(request.path)
+        if callback is None:
+            return Response(HTTPStatus.NOT_FOUND, "there is nothing here")
+        if request.method != "POST":
+            return Response(HTTPStatus.METHOD_NOT_ALLOWED, "POST alone", {"allow": "POST"})
+        try:
+            call = self._limits.call(("", request.path))
+        except Problem as problem:
+            _count(_TOO_MANY)
+            retry_after = {"retry-after": str(max(1, round(problem.retry_seconds)))}
+            return Response(HTTPStatus.TOO_MANY_REQUESTS, str(problem), retry_after)
+        try:
+            return await self._take(callback, request)
+        finally:
+            call.end()
+
+    async def _take(self, callback: Callback, request: Request) -> Response:
+        try:
+            changed = await callback(request)
+        except CallbackRefusedError as refused:
+            _count(_REFUSED)
+            return Response(HTTPStatus.BAD_REQUEST, str(refused))
+        except Exception as error:
+            if what := outages.out_of_reach(error):
+                self._outage.failed(what, error)
+            else:
+                log.exception("a callback was not stored")
+            _count(_FAILED)
+            return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
+        self._outage.works()
+        _count(_STORED if changed else _REPEATED)
+        return Response(HTTPStatus.OK)
+
+
+def signed_receipts(inbox: ReceiptInbox, secrets: Sequence[bytes], clock: Clock) -> Callback:
+    """Receipts of the generic gateway, in the form of Standard Webhooks."""
+
+    async def take(request: Request) -> bool:
+        headers = SignedHeaders(
+            request.header("webhook-id") or "",
+            request.header("webhook-timestamp") or "",
+            request.header("webhook-signature") or "",
+        )
+        callbacks.verify(request.body, headers, secrets, clock.now())
+        return await inbox.apply(*callbacks.read(request.body))
+
+    return take
+
+
+def _count(outcome: str) -> None:
+    _callbacks_counter.add(1, {"outcome": outcome})

@@ -1,0 +1,67 @@
+"""Receipts: what gateways say of messages that they took, and what of notices that ends."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from services.notify.domain.notices import Channel, DeliveryKey, Progress
+from services.notify.domain.receipts import Receipt, receipt_progress
+from services.notify.domain.transitions import DeliveryState
+from services.notify.publishers import notice_ended
+from services.notify.store import attempts, contacts, receipts
+from services.notify.store.attempts import Ended
+from services.notify.store.contacts import SmsEnded
+from services.notify.store.receipts import Sent
+from services.runtime.db.pool import Connection
+from services.runtime.messaging import outbox
+
+
+async def apply(
+    tx: Connection, said: Mapping[DeliveryKey, Receipt], now: datetime
+) -> tuple[list[Ended], set[DeliveryKey]]:
+    """Store what gateways say of deliveries; returns the notices that end by it, and what it changed.
+
+    What a receipt says of a delivery that is over, or of another message, changes nothing.
+    """
+    await attempts.lock(tx, {key.notice_key for key in said})
+    changed = [
+        (sent, progress)
+        for sent in await receipts.sent(tx, said)
+        if (progress := receipt_progress(sent.delivery, said[sent.key], now)) is not None
+    ]
+    return await store(tx, changed, now), {sent.key for sent, _ in changed}
+
+
+async def store(
+    tx: Connection, changed: Sequence[tuple[Sent, Progress]], now: datetime
+) -> list[Ended]:
+    """Store what has become of deliveries of locked notices; returns the notices that end by it."""
+    await attempts.save_receipts(
+        tx,
+        [progress for _, progress in changed],
+        [sent.notice.key for sent, _ in changed],
+        [sent.delivery.channel for sent, _ in changed],
+    )
+    ended = await attempts.settle(tx, {sent.notice.key: sent.notice for sent, _ in changed})
+    await contacts.count_sms(tx, _sms_ended(changed), now)
+    await outbox.put(
+        tx,
+        [
+            event
+            for notice in ended
+            for event in notice_ended(
+                notice.notice, notice.outcome, notice.deliver_time, notice.failure_code, now
+            )
+        ],
+    )
+    return ended
+
+
+def _sms_ended(changed: Sequence[tuple[Sent, Progress]]) -> list[SmsEnded]:
+    """Which bound phones took a message, and which did not."""
+    ends = {DeliveryState.DELIVERED: True, DeliveryState.FAILED: False}
+    return [
+        SmsEnded(*sent.notice.customer_key, sent.address_version, ends[progress.state])
+        for sent, progress in changed
+        if sent.delivery.channel is Channel.SMS and sent.address_version > 0
+        if progress.state in ends and (progress.deliver_time or progress.is_permanent)
+    ]

@@ -1,0 +1,6 @@
+"""Notify's due work."""
+
+from services.notify.workers.deliveries import Deliveries
+from services.notify.workers.receipts import Receipts
+
+__all__ = ["Deliveries", "Receipts"]
