@@ -51,12 +51,13 @@ _NOTICES = """
 _CHARGES = """
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, charge_rules, create_time,
-                         state, next_attempt_time, update_time)
+                         state, next_attempt_time, update_time, provider)
     SELECT merchant, customer, 'so-1',
            format('merchants/%s/standingOrders/%s/orders/1', merchant, customer), $2, 'AUTOMATIC',
            1290, 'EUR', format('merchants/%s/customers/%s/mandates/main', merchant, customer), 'Tea',
-           'UTC', '', '[]', $2, 'SCHEDULED', $2, $2
-    FROM mandates WHERE merchant = $1
+           'UTC', '', '[]', $2, 'SCHEDULED', $2, $2, provider
+    FROM mandates JOIN payment_methods USING (merchant, customer, payment_method)
+    WHERE merchant = $1
 """
 # So many of a merchant's cards become accounts that another provider debits.
 _BANK_DEBITS = """

@@ -34,7 +34,6 @@ from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, HttpAddress, PeriodicWork, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
-from services.runtime.db.due_work import DueWork
 from services.runtime.db.leases import LEASE_MAX_SECONDS
 from services.runtime.db.pool import Database
 from services.runtime.http_client import HttpClient
@@ -147,18 +146,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
-        due_work=(
-            DueWork("charge", workers.charge),
-            DueWork("lookup", workers.look_up),
-            DueWork("request-expiry", workers.expire_requests),
-            DueWork("request-reminder", workers.remind_of_requests),
-            DueWork("refund", workers.refund),
-            DueWork("method-expiry", workers.check_expiry),
-            DueWork("webhook", workers.handle_webhooks),
-            DueWork("dispute-lookup", workers.look_up_disputes),
-            DueWork("dispute-response", workers.answer_disputes),
-            DueWork("document", workers.issue_documents),
-        ),
+        due_work=workers.due_work(),
         http=_webhook_address(settings, database, clock),
         lease=leases.OUTSIDE,
         periodic_work=(
@@ -169,11 +157,14 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 ledger.CLOSE_DEADLINE_SECONDS,
             ),
             *_balance_reading(settings, database, clock, http),
-            PeriodicWork(
-                "dispute-list",
-                partial(disputes.list_new, database, clock, providers),
-                disputes.LIST_POLL_SECONDS,
-                disputes.LIST_DEADLINE_SECONDS,
+            *(
+                PeriodicWork(
+                    f"dispute-list-{provider.name}",
+                    partial(disputes.list_new, database, clock, provider),
+                    disputes.LIST_POLL_SECONDS,
+                    disputes.LIST_DEADLINE_SECONDS,
+                )
+                for provider in providers
             ),
         ),
         gauge_queries=gauges.GAUGE_QUERIES,

@@ -1,11 +1,9 @@
 """Due work of payments: each step reads a batch that is due and calls the use cases."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from services.payments.application import (
     attempts,
@@ -19,12 +17,10 @@ from services.payments.application import (
 )
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
-from services.payments.clients.providers import Providers, by_provider
+from services.payments.clients.providers import Providers
 from services.payments.domain.attempts import Attempt, is_over
-from services.payments.domain.disputes import Dispute, DisputeLookup
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Outcome, Unknown
-from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import dispute_lookups as dispute_lookup_store
@@ -34,7 +30,7 @@ from services.payments.store import expiry as expiry_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.documents import FAILURE_MAX_CHARS, FailedDocuments
 from services.runtime.crash_points import CrashPoint
-from services.runtime.db.due_work import Batch
+from services.runtime.db.due_work import Batch, DueWork
 from services.runtime.db.pool import Database
 from services.runtime.observability import error_format, tracing
 from services.runtime.observability.outages import is_outage
@@ -69,11 +65,12 @@ _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered 
 _DOCUMENTS_ISSUED = CrashPoint("payments.documents_issued", "Documents are numbered and committed.")
 
 
-T = TypeVar("T", Attempt, Refund, Dispute, DisputeLookup)
-
-
 class Workers:
-    """What is done at a time, a batch at each call; returns how many rows were worked on."""
+    """What is done at a time, a batch at each call; returns how many rows were worked on.
+
+    What a provider is asked has a queue a provider, and each queue a worker of its own: one that hangs
+    keeps nothing of another waiting.
+    """
 
     def __init__(
         self,
@@ -87,23 +84,45 @@ class Workers:
         self._providers = providers
         self._expiry_notice_ahead = expiry_notice_ahead
 
+    def due_work(self) -> Sequence[DueWork]:
+        """What each worker does."""
+        return (
+            *self._of_each_provider("charge", self.charge),
+            *self._of_each_provider("lookup", self.look_up),
+            *self._of_each_provider("refund", self.refund),
+            *self._of_each_provider("method-expiry", self.check_expiry),
+            *self._of_each_provider("dispute-lookup", self.look_up_disputes),
+            *self._of_each_provider("dispute-response", self.answer_disputes),
+            DueWork("request-expiry", self.expire_requests),
+            DueWork("request-reminder", self.remind_of_requests),
+            DueWork("webhook", self.handle_webhooks),
+            DueWork("document", self.issue_documents),
+        )
+
+    def _of_each_provider(
+        self, kind: str, work: Callable[[Batch], Awaitable[int]]
+    ) -> Iterator[DueWork]:
+        """A worker for each provider, and one for what belongs to none that is set."""
+        names = self._providers.names
+        yield from (DueWork(kind, work, queue=name) for name in names)
+        yield DueWork(kind, work, others=frozenset(names))
+
     async def charge(self, batch: Batch) -> int:
         """Decide charges whose time has come, and send the attempts that the guard allows."""
         async with self._database.begin() as tx:
-            taken, begun = await charges.decide_due(tx, batch.buckets, batch.now, BATCH_ROWS)
+            taken, begun = await charges.decide_due(
+                tx, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+            )
         if not begun:
             return taken
         _ATTEMPT_COMMITTED.reached()
         with tracing.working("charging", len(begun)):
-            await _of_each_provider(begun, lambda sent: self._send(sent, batch.deadline))
-        return taken
-
-    async def _send(self, begun: Sequence[Attempt], deadline: float) -> None:
-        outcomes = await ask_all(begun, self._charge, self._providers, deadline)
-        _ATTEMPT_ANSWERED.reached()
-        async with self._database.begin() as tx:
-            await attempts.settle(tx, outcomes, self._clock.now())
+            outcomes = await ask_all(begun, self._charge, self._providers, batch.deadline)
+            _ATTEMPT_ANSWERED.reached()
+            async with self._database.begin() as tx:
+                await attempts.settle(tx, outcomes, self._clock.now())
         _ATTEMPT_SETTLED.reached()
+        return taken
 
     async def _charge(self, provider: Provider, attempt: Attempt) -> Outcome:
         return await attempts.charge(self._database, provider, attempt)
@@ -111,18 +130,17 @@ class Workers:
     async def look_up(self, batch: Batch) -> int:
         """Find out what became of attempts; one that is not found is sent once more, or closed."""
         async with self._database.read() as connection:
-            due = await attempt_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+            due = await attempt_store.due(
+                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+            )
         if not due:
             return 0
         _LOOKUP_READ.reached()
-        await _of_each_provider(due, lambda asked: self._look_up(asked, batch.deadline))
-        return len(due)
-
-    async def _look_up(self, asked: Sequence[Attempt], deadline: float) -> None:
-        outcomes = await self._find(asked, deadline)
+        outcomes = await self._find(due, batch.deadline)
         _LOOKUP_FOUND.reached()
         async with self._database.begin() as tx:
             await attempts.settle(tx, outcomes, self._clock.now())
+        return len(due)
 
     async def _find(
         self, unknown: Sequence[Attempt], deadline: float
@@ -171,7 +189,9 @@ class Workers:
     async def check_expiry(self, batch: Batch) -> int:
         """Look at payment methods that are about to expire, and tell whose are."""
         async with self._database.read() as connection:
-            methods = await expiry_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+            methods = await expiry_store.due(
+                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+            )
         if not methods:
             return 0
         asked, waiting = expiry.to_ask(methods, self._expiry_notice_ahead, batch.now)
@@ -185,49 +205,44 @@ class Workers:
     async def refund(self, batch: Batch) -> int:
         """Send refunds until the provider has answered each."""
         async with self._database.read() as connection:
-            pending = await refund_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+            pending = await refund_store.due(
+                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+            )
         if not pending:
             return 0
         _REFUND_READ.reached()
-        await _of_each_provider(pending, lambda sent: self._give_back(sent, batch.deadline))
-        return len(pending)
-
-    async def _give_back(self, pending: Sequence[Refund], deadline: float) -> None:
-        outcomes = await ask_all(pending, refunds.send, self._providers, deadline)
+        outcomes = await ask_all(pending, refunds.send, self._providers, batch.deadline)
         _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())
+        return len(pending)
 
     async def look_up_disputes(self, batch: Batch) -> int:
         """Look disputes up that the provider has named, or that are open."""
         async with self._database.read() as connection:
             lookups = await dispute_lookup_store.due(
-                connection, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
             )
         if not lookups:
             return 0
-        await _of_each_provider(lookups, lambda asked: self._find_disputes(asked, batch.deadline))
-        return len(lookups)
-
-    async def _find_disputes(self, lookups: Sequence[DisputeLookup], deadline: float) -> None:
-        reports = await ask_all(lookups, disputes.look_up, self._providers, deadline)
+        reports = await ask_all(lookups, disputes.look_up, self._providers, batch.deadline)
         async with self._database.begin() as tx:
             await disputes.settle(tx, reports, self._clock.now())
+        return len(lookups)
 
     async def answer_disputes(self, batch: Batch) -> int:
         """Send the merchants' responses until the provider has taken or refused each."""
         async with self._database.read() as connection:
-            answered = await dispute_store.due(connection, batch.buckets, batch.now, BATCH_ROWS)
+            answered = await dispute_store.due(
+                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+            )
         if not answered:
             return 0
-        await _of_each_provider(answered, lambda sent: self._respond(sent, batch.deadline))
-        return len(answered)
-
-    async def _respond(self, answered: Sequence[Dispute], deadline: float) -> None:
         send = partial(disputes.send, self._database)
-        outcomes = await ask_all(answered, send, self._providers, deadline)
+        outcomes = await ask_all(answered, send, self._providers, batch.deadline)
         async with self._database.begin() as tx:
             await disputes.settle_sent(tx, outcomes, self._clock.now())
+        return len(answered)
 
     async def handle_webhooks(self, batch: Batch) -> int:
         """Have looked up what webhooks name."""
@@ -265,17 +280,3 @@ async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome 
     """
     given_up = attempt.state is not AttemptState.UNKNOWN and is_over(attempt, now)
     return await (provider.give_up(attempt) if given_up else provider.find(attempt))
-
-
-async def _of_each_provider(
-    items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[None]]
-) -> None:
-    """Work on the items of each provider by themselves: one that hangs keeps no other's waiting.
-
-    All are waited for, so that nothing goes on when the step has ended; then the first error is raised.
-    """
-    groups = by_provider(items)
-    ended = await asyncio.gather(*map(work, groups), return_exceptions=True)
-    for error in ended:
-        if error is not None:
-            raise error

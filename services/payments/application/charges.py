@@ -103,6 +103,7 @@ async def confirm(
             "the request is paid, expired or withdrawn, or is being charged now",
         )
     await charge_store.save(tx, [confirmed])
+    await charge_store.move(tx, {key: method.provider})
     [before] = await views(tx, [charge])
     return Applied(before._replace(charge=confirmed), before=before)
 
@@ -121,16 +122,20 @@ def _check_amount(charge: Charge, amount: Money) -> None:
 
 
 async def decide_due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
 ) -> tuple[int, list[Attempt]]:
     """Decide a batch of due charges; returns how many there were, and the attempts that begin.
 
-    The mandates stay locked until the attempts are stored.
+    They are those in the queue of a provider. What turns out to be made at another one is put into the
+    queue of that one, and not decided. The mandates stay locked until the attempts are stored.
     """
-    due = await charge_store.take_due(tx, buckets, now, limit)
-    if not due:
+    taken = await charge_store.take_due(tx, provider, buckets, now, limit)
+    if not taken:
         return 0, []
-    known = await evidence.read(tx, due, now)
+    known = await evidence.read(tx, taken, now)
+    providers = {charge.key: known.use_of(charge).provider or provider for charge in taken}
+    await charge_store.move(tx, {key: it for key, it in providers.items() if it != provider})
+    due = [charge for charge in taken if providers[charge.key] == provider]
     decisions = list(decide_all(due, known, now))
     ended = [decision.charge for decision in decisions]
     decided = payment_requests.reminded(ended, known.policies, now)
@@ -143,7 +148,7 @@ async def decide_due(
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
-    return len(due), await attempt_store.begin(tx, begun)
+    return len(taken), await attempt_store.begin(tx, begun)
 
 
 async def expire_requests(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:

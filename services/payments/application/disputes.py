@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from services.payments import publishers
 from services.payments.application import dispute_facts, mandates
 from services.payments.clients.provider import DisputeProvider, Provider
-from services.payments.clients.providers import Providers
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.consent import PauseReason
 from services.payments.domain.dispute_evidence import assemble
@@ -217,15 +216,11 @@ def _key(report: DisputeReport, attempt: Attempt) -> DisputeKey:
     return DisputeKey(attempt.merchant, attempt.customer, dispute)
 
 
-async def list_new(database: Database, clock: Clock, providers: Providers) -> None:
-    """Have looked up what providers list as new, should their webhooks never come."""
-    for provider in providers:
-        if isinstance(provider, DisputeProvider):
-            await _list_of(database, clock, provider.name, provider)
-
-
-async def _list_of(database: Database, clock: Clock, name: str, provider: DisputeProvider) -> None:
-    now = clock.now()
+async def list_new(database: Database, clock: Clock, provider: Provider) -> None:
+    """Have looked up what a provider lists as new, should its webhooks never come."""
+    if not isinstance(provider, DisputeProvider):
+        return
+    now, name = clock.now(), provider.name
     async with database.read() as connection:
         through = await lookup_store.listed_through(connection, name)
     since = through - LISTED_AGAIN if through else now - LISTED_FIRST

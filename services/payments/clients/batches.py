@@ -1,8 +1,8 @@
-"""Questions to the provider about many attempts or refunds at once."""
+"""Questions to a provider about many attempts or refunds at once."""
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TypeVar
@@ -32,15 +32,12 @@ async def ask_all(
     providers: Providers,
     deadline: float,
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask providers about all items, each its own in its turn, until a deadline at the latest.
+    """Ask the provider of all items about each in its turn, until a deadline at the latest.
 
-    Each provider is asked about REQUESTS_AT_ONCE at a time.
-    No question begins after the deadline, however long the process has stood still before: its buckets
-    may be another's by then.
+    It is asked about REQUESTS_AT_ONCE at a time. No question begins after the deadline, however long
+    the process has stood still before: its buckets may be another's by then.
     """
-    limits: defaultdict[str, asyncio.Semaphore] = defaultdict(
-        lambda: asyncio.Semaphore(REQUESTS_AT_ONCE)
-    )
+    limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
     end = deadline - STORE_SECONDS
     loop = asyncio.get_running_loop()
 
@@ -49,7 +46,7 @@ async def ask_all(
         if provider is None:
             return item, Unknown(f"no provider {item.provider} is set")
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(end), limits[item.provider]:
+            async with asyncio.timeout_at(end), limit:
                 await provider.turn()
                 if loop.time() < end:
                     return item, await ask(provider, item)

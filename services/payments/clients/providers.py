@@ -1,19 +1,9 @@
 """The payment providers of a deployment, and which of them a payment method belongs to."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterator, Sequence
 
 from services.payments.clients.provider import Provider
 from services.payments.domain.payment_methods import PaymentMethodKind
-
-
-class _OfProvider(Protocol):
-    @property
-    def provider(self) -> str:
-        """The name of the provider that it belongs to."""
-
-
-T = TypeVar("T", bound=_OfProvider)
 
 
 class Providers:
@@ -44,11 +34,3 @@ class Providers:
         """What takes a kind: the one that takes the fewest others, the first of equal ones."""
         takers = [provider for provider in self if kind in provider.capabilities.kinds]
         return min(takers, key=lambda provider: len(provider.capabilities.kinds), default=None)
-
-
-def by_provider(items: Iterable[T]) -> list[list[T]]:
-    """Items in groups, each of one provider."""
-    groups: dict[str, list[T]] = {}
-    for item in items:
-        groups.setdefault(item.provider, []).append(item)
-    return list(groups.values())

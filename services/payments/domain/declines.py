@@ -84,6 +84,8 @@ class MethodUse:
     expired: bool = False
     # As the provider names it.
     brand: str = ""
+    # Which provider that is.
+    provider: str = ""
 
 
 UNUSED = MethodUse()
@@ -99,6 +101,7 @@ def method_use(
     missing: bool = False,
     expire_time: datetime | None = None,
     brand: str = "",
+    provider: str = "",
 ) -> MethodUse:
     """The use of a method.
 
@@ -112,7 +115,7 @@ def method_use(
     ]
     expired = expire_time is not None and now >= expire_time
     exhausted_until = max(ends, default=None)
-    return MethodUse(blocked, busy_until, exhausted_until, missing, expired, brand)
+    return MethodUse(blocked, busy_until, exhausted_until, missing, expired, brand, provider)
 
 
 def stops_method(code: str, advice: str) -> bool:

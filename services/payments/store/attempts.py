@@ -41,8 +41,8 @@ _BEGIN = Query(
     WITH begun AS (
         INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
                               currency, payment_method, mandate, start_time, next_lookup_time,
-                              permit)
-        SELECT wanted.* FROM unnest(
+                              permit, provider)
+        SELECT wanted.*, payment_methods.provider FROM unnest(
             CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
             CAST(:number AS integer[]), CAST(:idempotency_key AS text[]),
             CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
@@ -51,6 +51,7 @@ _BEGIN = Query(
             CAST(:permit AS smallint[]))
           AS wanted (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
                      payment_method, mandate, start_time, next_lookup_time, permit)
+        JOIN payment_methods USING (customer, merchant, payment_method)
         CROSS JOIN LATERAL (
             SELECT FROM verdicts
             WHERE verdicts.customer = wanted.customer AND verdicts.merchant = wanted.merchant
@@ -62,7 +63,7 @@ _BEGIN = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, begun.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           action_url, action_expire_time, provider_token, provider_customer, provider
+           action_url, action_expire_time, provider_token, provider_customer, begun.provider
     FROM begun
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
@@ -74,12 +75,12 @@ _DUE = Query(
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, attempts.decline_code,
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
-           action_url, action_expire_time, provider_token, provider_customer, provider
+           action_url, action_expire_time, provider_token, provider_customer, attempts.provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, charge, number FROM attempts
-            WHERE bucket = leased.bucket AND next_lookup_time <= :now
+            WHERE provider = :provider AND bucket = leased.bucket AND next_lookup_time <= :now
             ORDER BY next_lookup_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN attempts USING (customer, merchant, charge, number)
@@ -259,9 +260,11 @@ async def begin(tx: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
     return await _BEGIN.all_for(tx, attempts)
 
 
-async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Attempt]:
-    """A batch of the attempts whose outcome is to be looked up now."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+async def due(
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Attempt]:
+    """A batch of a provider's attempts whose outcome is to be looked up now."""
+    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
 
 
 async def unknown(tx: Connection, started_by: datetime, limit: int) -> list[Attempt]:

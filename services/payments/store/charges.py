@@ -1,6 +1,6 @@
 """Charges."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from services.payments.domain.charges import Charge
@@ -15,8 +15,8 @@ _INSERT = Query(
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
                          next_attempt_time, expire_time, charge_rules, lines, region_code,
-                         next_reminder_time, late_payment_days, create_time, update_time)
-    SELECT * FROM unnest(
+                         next_reminder_time, late_payment_days, create_time, update_time, provider)
+    SELECT new.*, coalesce(expected.provider, '') FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
         CAST(:amount_minor AS bigint[]),
@@ -27,6 +27,17 @@ _INSERT = Query(
         CAST(:next_reminder_time AS timestamptz[]), CAST(:late_payment_days AS integer[]),
         CAST(:create_time AS timestamptz[]),
         CAST(:update_time AS timestamptz[]))
+      AS new (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
+              mandate, title, time_zone, traceparent, state, next_attempt_time, expire_time,
+              charge_rules, lines, region_code, next_reminder_time, late_payment_days, create_time,
+              update_time)
+    LEFT JOIN LATERAL (
+        SELECT provider FROM mandates JOIN payment_methods USING (customer, merchant)
+        WHERE mandates.customer = new.customer AND mandates.merchant = new.merchant
+          AND mandates.mandate = split_part(new.mandate, '/', 6)
+          AND CASE WHEN mandates.payment_method IS NULL THEN is_default
+                   ELSE mandates.payment_method = payment_methods.payment_method END
+        LIMIT 1) AS expected ON true
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
 """,
@@ -83,6 +94,14 @@ _BY_KEY = Query(
     Charge,
 )
 
+_MOVE = Command("""
+    UPDATE charges SET provider = moved.provider
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:provider AS text[])) AS moved (customer, merchant, charge, provider)
+    WHERE charges.customer = moved.customer AND charges.merchant = moved.merchant
+      AND charges.charge = moved.charge
+""")
+
 # Rows are locked in the order of their key, so that two batches never wait for each other. State is
 # no condition here: a row whose state changes while the lock is waited for would be overlooked.
 _LOCKED = Query(
@@ -106,7 +125,7 @@ _DUE = Query(
     SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
     CROSS JOIN LATERAL (
         SELECT merchant, customer, charge FROM charges
-        WHERE bucket = leased.bucket AND next_attempt_time <= :now
+        WHERE provider = :provider AND bucket = leased.bucket AND next_attempt_time <= :now
         ORDER BY next_attempt_time LIMIT :limit) AS due
     LIMIT :limit
 """,
@@ -225,11 +244,16 @@ async def locked(tx: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, C
     return {charge.key: charge for charge in charges}
 
 
+async def move(tx: Connection, providers: Mapping[ChargeKey, str]) -> None:
+    """Put charges whose rows this transaction has locked into the queues of other providers."""
+    await _MOVE.run_for(tx, providers, provider=list(providers.values()))
+
+
 async def take_due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
 ) -> list[Charge]:
-    """A batch of SCHEDULED charges whose time has come, locked."""
-    keys = await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of SCHEDULED charges of a provider's queue whose time has come, locked."""
+    keys = await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
     charges = await locked(tx, keys)
     # Somebody may have changed one before it was locked.
     return [

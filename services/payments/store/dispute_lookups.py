@@ -32,7 +32,7 @@ _DUE = Query(
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT * FROM dispute_lookups
-            WHERE bucket = leased.bucket AND next_lookup_time <= :now
+            WHERE provider = :provider AND bucket = leased.bucket AND next_lookup_time <= :now
             ORDER BY next_lookup_time LIMIT :limit) AS due
         LIMIT :limit) AS due
 """,
@@ -80,10 +80,10 @@ async def add(tx: Connection, lookups: Collection[DisputeLookup], now: datetime)
 
 
 async def due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
 ) -> list[DisputeLookup]:
-    """A batch of the disputes that are to be looked up now."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's disputes that are to be looked up now."""
+    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
 
 
 async def finish(

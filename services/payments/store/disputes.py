@@ -140,7 +140,7 @@ _DUE = Query(
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, dispute FROM disputes
-            WHERE bucket = leased.bucket AND next_send_time <= :now
+            WHERE provider = :provider AND bucket = leased.bucket AND next_send_time <= :now
             ORDER BY next_send_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN disputes USING (customer, merchant, dispute)
@@ -241,9 +241,11 @@ async def of_merchant(
     )
 
 
-async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Dispute]:
-    """A batch of the disputes whose response is to be sent now."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+async def due(
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Dispute]:
+    """A batch of a provider's disputes whose response is to be sent now."""
+    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
 
 
 async def totals_minor(tx: Connection, charge: ChargeKey) -> dict[DisputeState, int]:

@@ -34,7 +34,7 @@ _DUE = Query(
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, payment_method FROM payment_methods
-            WHERE expiry_check_time IS NOT NULL AND bucket = leased.bucket
+            WHERE expiry_check_time IS NOT NULL AND provider = :provider AND bucket = leased.bucket
               AND expiry_check_time <= :now
             ORDER BY expiry_check_time LIMIT :limit) AS due
         LIMIT :limit) AS due
@@ -43,6 +43,7 @@ _DUE = Query(
     ExpiringMethod,
 )
 
+# By their keys: what is distinct from another is looked for in no index of times.
 _SAVE = Query(
     """
     UPDATE payment_methods SET brand = new.brand, last4 = new.last4, expire_time = new.expire_time,
@@ -55,7 +56,7 @@ _SAVE = Query(
               next_check_time)
     WHERE payment_methods.customer = new.customer AND payment_methods.merchant = new.merchant
       AND payment_methods.payment_method = new.payment_method
-      AND payment_methods.expiry_check_time = new.expiry_check_time
+      AND payment_methods.expiry_check_time IS NOT DISTINCT FROM new.expiry_check_time
       AND payment_methods.provider_token <> ''
     RETURNING payment_methods.merchant, payment_methods.customer, payment_methods.payment_method
 """,
@@ -77,10 +78,10 @@ _BRING_FORWARD = Command("""
 
 
 async def due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
 ) -> list[ExpiringMethod]:
-    """A batch of the payment methods that are to be looked at now."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's payment methods that are to be looked at now."""
+    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
 
 
 async def save(tx: Connection, looks: Sequence[Checked]) -> set[PaymentMethodKey]:

@@ -32,6 +32,7 @@ class _UseRow(NamedTuple):
     busy_until: datetime | None
     decline_times: Sequence[datetime | None]
     brand: str
+    provider: str
 
 
 # The first of a customer is their default: whatever else is there already is in its way.
@@ -137,7 +138,7 @@ _USES = Query(
                      AND attempts.payment_method = wanted.payment_method AND state = 'DECLINED'
                    ORDER BY end_time DESC OFFSET counts.number - 1 LIMIT 1) AS declined ON true
                ORDER BY counts.number) AS decline_times,
-           brand
+           brand, provider
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS wanted (customer, merchant, payment_method)
     JOIN payment_methods USING (customer, merchant, payment_method)
@@ -250,6 +251,7 @@ async def uses(
             now=now,
             missing=row.missing,
             expire_time=row.expire_time,
+            provider=row.provider,
         )
         for row in rows
     }

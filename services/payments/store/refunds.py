@@ -35,14 +35,21 @@ class RefundTotal(NamedTuple):
 _INSERT = Command("""
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
                          idempotency_key, traceparent, next_try_time, create_time, update_time,
-                         state, credit_minor, lines)
-    SELECT * FROM unnest(
+                         state, credit_minor, lines, provider)
+    SELECT new.*, coalesce(paid.provider, '') FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:refund AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
         CAST(:note AS bytea[]), CAST(:idempotency_key AS text[]), CAST(:traceparent AS text[]),
         CAST(:next_try_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
         CAST(:update_time AS timestamptz[]), CAST(:state AS text[]), CAST(:credit_minor AS bigint[]),
         CAST(:lines AS jsonb[]))
+      AS new (merchant, customer, charge, refund, amount_minor, currency, note, idempotency_key,
+              traceparent, next_try_time, create_time, update_time, state, credit_minor, lines)
+    LEFT JOIN LATERAL (
+        SELECT provider FROM attempts
+        WHERE attempts.customer = new.customer AND attempts.merchant = new.merchant
+          AND attempts.charge = new.charge AND attempts.state = 'SUCCEEDED' OFFSET 0
+    ) AS paid ON true
     ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
 """)
 
@@ -99,19 +106,17 @@ _DUE = Query(
     SELECT merchant, customer, charge, refund, amount_minor, currency, note,
            state, idempotency_key, create_time, update_time, try_count, mismatch, failure_code,
            traceparent, credit_minor, lines::text,
-           coalesce(paid.provider_payment, '') AS provider_payment,
-           coalesce(paid.provider, '') AS provider
+           coalesce(paid.provider_payment, '') AS provider_payment, refunds.provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, charge, refund FROM refunds
-            WHERE bucket = leased.bucket AND next_try_time <= :now
+            WHERE provider = :provider AND bucket = leased.bucket AND next_try_time <= :now
             ORDER BY next_try_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN refunds USING (customer, merchant, charge, refund)
     LEFT JOIN LATERAL (
-        SELECT provider_payment, provider FROM attempts
-        JOIN payment_methods USING (customer, merchant, payment_method)
+        SELECT provider_payment FROM attempts
         WHERE attempts.customer = refunds.customer AND attempts.merchant = refunds.merchant
           AND attempts.charge = refunds.charge AND attempts.state = 'SUCCEEDED' OFFSET 0
     ) AS paid ON true
@@ -228,9 +233,11 @@ async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[C
     }
 
 
-async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Refund]:
-    """A batch of the refunds that are to be sent, or looked at again, now."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+async def due(
+    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Refund]:
+    """A batch of a provider's refunds that are to be sent, or looked at again, now."""
+    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
 
 
 async def hinted(tx: Connection, events: Sequence[WebhookEvent], now: datetime) -> set[RefundKey]:

@@ -27,11 +27,17 @@ class Batch:
     buckets: Sequence[int]
     # No call outside begins later than this, by the clock of the event loop.
     deadline: float
+    # That all of it is in; empty where the kind has no queues.
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """One kind of work, and what does a batch of it; returns how many rows it worked on."""
+    """One kind of work, and what does a batch of it; returns how many rows it worked on.
+
+    A kind may have queues, such as one a provider: a batch is of one queue. What may wait long in one
+    of them keeps nothing of another waiting if each has a worker.
+    """
 
     # As the view `first_due` names it.
     kind: str
@@ -39,37 +45,50 @@ class DueWork:
     # Of several workers for one kind, which it is, and how many there are.
     part: int = 0
     parts: int = 1
+    # The queue that the worker takes; None: each that is not one of `others`.
+    queue: str | None = None
+    # Queues that have workers of their own.
+    others: frozenset[str] = frozenset()
 
-    def is_for(self, bucket: int) -> bool:
-        """Whether the worker takes what is due in a bucket."""
-        return bucket % self.parts == self.part
+    def is_for(self, queue: str, bucket: int) -> bool:
+        """Whether the worker takes what is due in a bucket of a queue."""
+        return self.takes(queue) and bucket % self.parts == self.part
+
+    def takes(self, queue: str) -> bool:
+        """Whether the worker takes what is due in a queue."""
+        return queue == self.queue if self.queue is not None else queue not in self.others
 
     @property
     def worker(self) -> str:
         """The name of its worker."""
-        return self.kind if self.parts == 1 else f"{self.kind}-{self.part + 1}"
+        name = self.kind if self.queue is None else f"{self.kind}-{self.queue}"
+        return name if self.parts == 1 else f"{name}-{self.part + 1}"
 
 
-# A bucket, and when the first of it is due.
-_FirstDue = tuple[int, datetime]
+class _FirstDue(NamedTuple):
+    """A bucket of a queue, and when the first of it is due."""
+
+    due_time: datetime
+    queue: str
+    bucket: int
 
 
-class _KindRow(NamedTuple):
+class _QueueRow(NamedTuple):
     kind: str
-    # Each with something due at its time, the earliest first.
+    queue: str
+    # Each with something due at its time.
     buckets: Sequence[int]
     times: Sequence[datetime]
 
 
-# `first_due` is of the service's migrations: by kind of work and bucket, when the first is due.
+# `first_due` is of the service's migrations: by kind of work, queue and bucket, when the first is due.
 _FIRST_DUE = Query(
     """
-    SELECT kind, array_agg(bucket ORDER BY due_time, bucket) AS buckets,
-           array_agg(due_time ORDER BY due_time, bucket) AS times
+    SELECT kind, queue, array_agg(bucket) AS buckets, array_agg(due_time) AS times
     FROM first_due WHERE kind = ANY(CAST(:kinds AS text[])) AND due_time IS NOT NULL
-    GROUP BY kind
+    GROUP BY kind, queue
     """,
-    _KindRow,
+    _QueueRow,
 )
 
 
@@ -82,10 +101,10 @@ class DueTimes:
     def __init__(self, database: Database) -> None:
         self._database = database
         # The read that is about to begin, and what it is to read.
-        self._reading: asyncio.Task[dict[str, Sequence[_FirstDue]]] | None = None
+        self._reading: asyncio.Task[dict[str, list[_FirstDue]]] | None = None
         self._kinds: set[str] = set()
 
-    async def read(self, kinds: Collection[str]) -> dict[str, Sequence[_FirstDue]]:
+    async def read(self, kinds: Collection[str]) -> dict[str, list[_FirstDue]]:
         """By kind, the buckets with work, each with the time of its first; the earliest first."""
         if self._reading is None:
             self._kinds = set()
@@ -93,14 +112,20 @@ class DueTimes:
         self._kinds.update(kinds)
         # Whoever is cut off leaves the read to the others.
         read = await asyncio.shield(self._reading)
-        return {kind: read.get(kind, ()) for kind in kinds}
+        return {kind: read.get(kind, []) for kind in kinds}
 
-    async def _read(self, kinds: Collection[str]) -> dict[str, Sequence[_FirstDue]]:
+    async def _read(self, kinds: Collection[str]) -> dict[str, list[_FirstDue]]:
         # Whoever asks from here on may know of a later commit, and waits for the next read.
         self._reading = None
         async with self._database.read() as connection:
             rows = await _FIRST_DUE.all(connection, kinds=sorted(kinds))
-        return {row.kind: list(zip(row.buckets, row.times, strict=True)) for row in rows}
+        first: dict[str, list[_FirstDue]] = {}
+        for row in rows:
+            first.setdefault(row.kind, []).extend(
+                _FirstDue(due_time, row.queue, bucket)
+                for bucket, due_time in zip(row.buckets, row.times, strict=True)
+            )
+        return {kind: sorted(of_kind) for kind, of_kind in first.items()}
 
 
 async def step(due_times: DueTimes, clock: Clock, leases: BucketLeases, due: DueWork) -> Step:
@@ -116,15 +141,18 @@ async def step(due_times: DueTimes, clock: Clock, leases: BucketLeases, due: Due
 async def _step(
     due_times: DueTimes, now: datetime, leased: Collection[int], due: DueWork, deadline: float
 ) -> Step:
-    first = (await due_times.read((due.kind,)))[due.kind]
-    own = [(bucket, time) for bucket, time in first if bucket in leased]
-    if buckets := [bucket for bucket, time in own if time <= now]:
-        worked = await due.work(Batch(now, buckets, deadline))
+    of_kind = (await due_times.read((due.kind,)))[due.kind]
+    first = [it for it in of_kind if due.takes(it.queue)]
+    own = [it for it in first if it.bucket in leased]
+    if due_now := [it for it in own if it.due_time <= now]:
+        queue = due_now[0].queue
+        buckets = [it.bucket for it in due_now if it.queue == queue]
+        worked = await due.work(Batch(now, buckets, deadline, queue))
         # Nothing, if what is due has failed alone and waits.
         return Step(worked, elsewhere=not worked)
-    if first and first[0][1] <= now:
-        return Step(wake_at=own[0][1] if own else None, elsewhere=True)
-    return Step(wake_at=first[0][1] if first else None)
+    if first and first[0].due_time <= now:
+        return Step(wake_at=own[0].due_time if own else None, elsewhere=True)
+    return Step(wake_at=first[0].due_time if first else None)
 
 
 class DueWorkers:
@@ -155,7 +183,7 @@ class DueWorkers:
             )
             for due in due_work
         ]
-        # Kinds with something due as of the last look, whoever leases its bucket.
+        # Workers with something due as of the last look, whoever leases its bucket.
         self._due: frozenset[str] = frozenset()
 
     @property
@@ -174,7 +202,7 @@ class DueWorkers:
             *(
                 worker.settle()
                 for due, worker in self._workers
-                if due.kind in self._due or not worker.is_idle
+                if due.worker in self._due or not worker.is_idle
             )
         )
         return min(filter(None, (next_time, *wakes)), default=None)
@@ -185,17 +213,21 @@ class DueWorkers:
 
     async def _look(self) -> Step:
         first = await self._due_times.read(self._kinds)
-        now = self._clock.now()
+        now, leased = self._clock.now(), self._leases.buckets
         due_now = {
-            kind: {bucket for bucket, time in times if time <= now} & self._leases.buckets
-            for kind, times in first.items()
+            kind: [it for it in of_kind if it.due_time <= now] for kind, of_kind in first.items()
         }
         for due, worker in self._workers:
-            if any(map(due.is_for, due_now[due.kind])):
+            if any(it.bucket in leased and due.is_for(*it[1:]) for it in due_now[due.kind]):
                 worker.wake()
-        self._due = frozenset(kind for kind, times in first.items() if times and times[0][1] <= now)
+        self._due = frozenset(
+            due.worker
+            for due, _ in self._workers
+            if any(due.takes(it.queue) for it in due_now[due.kind])
+        )
         return Step(
             wake_at=min(
-                (time for times in first.values() for _, time in times if time > now), default=None
+                (it.due_time for of_kind in first.values() for it in of_kind if it.due_time > now),
+                default=None,
             )
         )

@@ -136,10 +136,12 @@ class Payments:
     webhook_url: str = ""
     # Whether the provider's clock goes on with ours; else it stands still.
     has_one_time: bool = False
+    # Providers beside it.
+    others: Sequence[Provider] = ()
 
     def __post_init__(self) -> None:
         self.renderer = DocumentRenderer()
-        providers = Providers([self.provider])
+        providers = Providers([self.provider, *self.others])
         self.api = api.Servicer(self.database, self.clock, providers, self.renderer)
         self.handlers = Handlers(self.clock)
         self.due_work = self.process()
@@ -149,7 +151,11 @@ class Payments:
         return Process(
             self.database,
             self.clock,
-            Workers(self.database, self.clock, Providers([provider or self.provider])),
+            Workers(
+                self.database,
+                self.clock,
+                Providers([provider or self.provider, *self.others]),
+            ),
         )
 
     # --- calls ----------------------------------------------------------------------------------
@@ -164,13 +170,13 @@ class Payments:
         return await getattr(self.api, method)(request, None)
 
     async def payment_method(
-        self, card: str = "pm_card_visa", name: str = VISA
+        self, card: str = "pm_card_visa", name: str = VISA, provider: str = ""
     ) -> payments_pb2.PaymentMethod:
         parent, _, method_id = name.partition("/paymentMethods/")
         request = payments_pb2.CreatePaymentMethodRequest(
             parent=parent,
             payment_method_id=method_id,
-            payment_method=payments_pb2.PaymentMethod(provider_token=card),
+            payment_method=payments_pb2.PaymentMethod(provider_token=card, provider=provider),
         )
         created: payments_pb2.PaymentMethod = await self.call(request)
         return created

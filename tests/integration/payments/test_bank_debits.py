@@ -15,7 +15,6 @@ from services.payments.api.webhooks import HTTP_LIMITS, PATHS, WebhookReceiver
 from services.payments.application import disputes
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
-from services.payments.clients.providers import Providers
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
@@ -294,7 +293,7 @@ async def test_a_debit_that_is_given_back_is_refunded_once(payments: Payments) -
 async def find_disputes(payments: Payments) -> None:
     """What each process does at an interval, since a webhook may never come."""
     act_for_all("payments")
-    await disputes.list_new(payments.database, payments.clock, Providers([payments.provider]))
+    await disputes.list_new(payments.database, payments.clock, payments.provider)
     await payments.work()
 
 

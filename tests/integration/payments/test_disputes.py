@@ -10,7 +10,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import disputes
-from services.payments.clients.providers import Providers
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
@@ -54,7 +53,7 @@ async def decide(payments: Payments, provider_dispute: str, status: str) -> None
 async def find_disputes(payments: Payments) -> None:
     """What each process does at an interval, since a webhook may never come."""
     act_for_all("payments")
-    await disputes.list_new(payments.database, payments.clock, Providers([payments.provider]))
+    await disputes.list_new(payments.database, payments.clock, payments.provider)
     await payments.work()
 
 
@@ -264,7 +263,7 @@ async def test_a_dispute_of_a_payment_that_is_not_ours_is_kept_for_people(
 async def test_two_processes_that_look_a_dispute_up_book_it_once(paid: Payments) -> None:
     await open_dispute(paid)
     act_for_all("payments")
-    await disputes.list_new(paid.database, paid.clock, Providers([paid.provider]))
+    await disputes.list_new(paid.database, paid.clock, paid.provider)
     twins = [paid.process() for _ in range(2)]
     await asyncio.gather(*(twin.look_up_disputes() for twin in twins))
     await paid.work()

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import pytest
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.provider import STRIPE, StripeProvider
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
@@ -221,7 +221,7 @@ async def test_a_request_that_comes_after_its_key_was_closed_moves_no_money(
 ) -> None:
     await fall_due_in_an_outage(payments)
     async with payments.database.begin() as tx:
-        [attempt] = await attempt_store.due(tx, range(BUCKETS), NOW + HOUR, 1)
+        [attempt] = await attempt_store.due(tx, STRIPE, range(BUCKETS), NOW + HOUR, 1)
     await switch_outage(payments, on=False)
     await payments.withdraw()
     await payments.provider.close(attempt, "", NOW + HOUR)

@@ -35,8 +35,10 @@ class Shelf:
         self.database = database
         self.done: list[tuple[str, int]] = []
 
-    async def put(self, kind: str, bucket: int, due_time: datetime) -> None:
-        await self.owner.execute("INSERT INTO due VALUES ($1, $2, $3)", kind, bucket, due_time)
+    async def put(self, kind: str, bucket: int, due_time: datetime, queue: str = "") -> None:
+        await self.owner.execute(
+            "INSERT INTO due VALUES ($1, $2, $3, $4)", kind, bucket, due_time, queue
+        )
 
     def work(self, kind: str, part: int = 0, parts: int = 1) -> DueWork:
         async def clear(batch: Batch) -> int:
@@ -66,10 +68,11 @@ async def shelf(service_database: ServiceDatabase) -> AsyncIterator[Shelf]:
     role, rest = url.removeprefix("postgresql://").split(":", 1)
     owner = await asyncpg.connect(f"postgresql://{role}_migrator:{rest}")
     await owner.execute("""
-        CREATE TABLE due (kind text, bucket smallint, due_time timestamptz);
+        CREATE TABLE due (kind text, bucket smallint, due_time timestamptz, queue text);
         GRANT SELECT ON due TO PUBLIC;
         CREATE OR REPLACE VIEW first_due WITH (security_invoker = true) AS
-            SELECT kind, bucket, min(due_time) AS due_time FROM due GROUP BY kind, bucket;
+            SELECT kind, queue, bucket, min(due_time) AS due_time FROM due
+            GROUP BY kind, queue, bucket;
     """)
     database = Database(Pool(url, application="test", size=4, keyring=KEYRING))
     yield Shelf(owner, database)
@@ -138,3 +141,50 @@ async def test_what_comes_later_is_done_once_the_workers_are_woken(shelf: Shelf)
         await workers.settle()
 
     assert shelf.done == [("refund", 9)]
+
+
+async def test_a_queue_whose_work_hangs_keeps_nothing_of_another_waiting(shelf: Shelf) -> None:
+    hangs, let_go, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def clear(batch: Batch) -> int:
+        if batch.queue == "hanging":
+            hangs.set()
+            await let_go.wait()
+        else:
+            done.set()
+        await shelf.owner.execute("DELETE FROM due WHERE queue = $1", batch.queue)
+        shelf.done += [(batch.queue, bucket) for bucket in batch.buckets]
+        return len(batch.buckets)
+
+    await shelf.put("charge", 3, NOW, "hanging")
+    queues = DueWork("charge", clear, queue="hanging"), DueWork("charge", clear, queue="prompt")
+    async with shelf.working(*queues) as workers:
+        workers.wake()
+        await hangs.wait()
+        await shelf.put("charge", 3, NOW, "prompt")
+        workers.wake()
+        await done.wait()
+        settling = asyncio.create_task(workers.settle())
+        await workers_look(shelf)
+        assert not settling.done()
+        let_go.set()
+        await settling
+
+    assert shelf.done == [("prompt", 3), ("hanging", 3)]
+
+
+async def test_a_queue_without_a_worker_of_its_own_is_worked_on_with_the_others(
+    shelf: Shelf,
+) -> None:
+    async def clear(batch: Batch) -> int:
+        await shelf.owner.execute("DELETE FROM due WHERE queue = $1", batch.queue)
+        shelf.done += [(batch.queue, bucket) for bucket in batch.buckets]
+        return len(batch.buckets)
+
+    await shelf.put("charge", 3, NOW, "former")
+    await shelf.put("charge", 4, NOW - timedelta(days=1), "unnamed")
+    rest = DueWork("charge", clear, others=frozenset({"stripe"}))
+    async with shelf.working(DueWork("charge", clear, queue="stripe"), rest) as workers:
+        await workers.settle()
+
+    assert shelf.done == [("unnamed", 4), ("former", 3)]

@@ -318,13 +318,13 @@ CREATE TABLE catalog_settings (
 
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT 'hold-expiry' AS kind, buckets.bucket, due_time
+    SELECT 'hold-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM stock_holds
         WHERE state = 'HELD' AND stock_holds.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'booking-expiry' AS kind, buckets.bucket, due_time
+    SELECT 'booking-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM slot_bookings
         WHERE state = 'HELD' AND slot_bookings.bucket = buckets.bucket

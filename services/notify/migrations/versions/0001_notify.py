@@ -215,7 +215,7 @@ CREATE TABLE notice_template_versions (
 
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT 'delivery' AS kind, buckets.bucket, due_time
+    SELECT 'delivery' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket

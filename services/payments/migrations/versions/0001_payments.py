@@ -49,7 +49,7 @@ CREATE TABLE payment_methods (
 );
 CREATE UNIQUE INDEX payment_methods_one_default ON payment_methods (customer, merchant)
     WHERE is_default;
-CREATE INDEX payment_methods_expiring ON payment_methods (bucket, expiry_check_time)
+CREATE INDEX payment_methods_expiring ON payment_methods (provider, bucket, expiry_check_time)
     WHERE expiry_check_time IS NOT NULL;
 
 -- Which provider takes a merchant's new payment methods; empty: the deployment says. Few rows, rarely
@@ -193,6 +193,8 @@ CREATE TABLE charges (
     region_code             text        NOT NULL DEFAULT '',
     -- For so many days it can be paid late, once it was not paid in time; 0: not at all.
     late_payment_days       integer     NOT NULL DEFAULT 0 CHECK (late_payment_days >= 0),
+    -- In whose queue it is: that of what it is expected to be made with; empty: nobody knows yet.
+    provider                text        NOT NULL DEFAULT '',
     create_time             timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
@@ -237,7 +239,8 @@ CREATE TABLE charges (
 -- room for all of its rows again. No index has the state itself, so none follows a change of it alone.
 WITH (fillfactor = 50);
 CREATE INDEX charges_of_merchant ON charges (merchant, charge, customer);
-CREATE INDEX charges_due ON charges (bucket, next_attempt_time) WHERE next_attempt_time IS NOT NULL;
+CREATE INDEX charges_due ON charges (provider, bucket, next_attempt_time)
+    WHERE next_attempt_time IS NOT NULL;
 -- For proofs, which read all charges of a day.
 CREATE INDEX charges_due_time ON charges USING brin (due_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -305,6 +308,8 @@ CREATE TABLE attempts (
     mandate                 text        NOT NULL,
     start_time              timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    -- That of its payment method.
+    provider                text        NOT NULL DEFAULT '',
     -- Which of its verdicts let it be sent last.
     permit                  smallint    NOT NULL,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
@@ -336,7 +341,8 @@ WITH (fillfactor = 50);
 -- No attempt begins while one has an open outcome, and none after one that succeeded.
 CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
     WHERE state NOT IN ('DECLINED', 'NOT_MADE');
-CREATE INDEX attempts_open ON attempts (bucket, next_lookup_time) WHERE next_lookup_time IS NOT NULL;
+CREATE INDEX attempts_open ON attempts (provider, bucket, next_lookup_time)
+    WHERE next_lookup_time IS NOT NULL;
 CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN';
 -- For proofs.
@@ -368,6 +374,8 @@ CREATE TABLE refunds (
     state                   text        NOT NULL DEFAULT 'PENDING'
                             CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED')),
     idempotency_key         text        NOT NULL,
+    -- That of the payment; empty where no payment method has paid.
+    provider                text        NOT NULL DEFAULT '',
     provider_refund         text        NOT NULL DEFAULT '',
     failure_code            text        NOT NULL DEFAULT '',
     -- How the provider's answer differs from the request.
@@ -384,7 +392,7 @@ CREATE TABLE refunds (
     CHECK (next_try_time IS NOT NULL OR state <> 'PENDING'),
     CHECK (next_try_time IS NULL OR state <> 'FAILED')
 );
-CREATE INDEX refunds_due ON refunds (bucket, next_try_time) WHERE next_try_time IS NOT NULL;
+CREATE INDEX refunds_due ON refunds (provider, bucket, next_try_time) WHERE next_try_time IS NOT NULL;
 CREATE INDEX refunds_mismatched ON refunds (create_time)
     WHERE next_try_time IS NOT NULL AND mismatch <> '';
 CREATE INDEX refunds_pending ON refunds (create_time) WHERE state = 'PENDING';
@@ -434,7 +442,8 @@ CREATE TABLE disputes (
 CREATE INDEX disputes_of_merchant ON disputes (merchant, dispute);
 CREATE INDEX disputes_of_charge ON disputes (customer, merchant, charge);
 CREATE INDEX disputes_of_mandate ON disputes (customer, merchant, mandate) WHERE mandate <> '';
-CREATE INDEX disputes_due ON disputes (bucket, next_send_time) WHERE next_send_time IS NOT NULL;
+CREATE INDEX disputes_due ON disputes (provider, bucket, next_send_time)
+    WHERE next_send_time IS NOT NULL;
 CREATE INDEX disputes_unanswered ON disputes (evidence_due_time)
     WHERE response = 'NONE' AND close_time IS NULL;
 
@@ -459,7 +468,7 @@ CREATE TABLE dispute_lookups (
                             GENERATED ALWAYS AS (bucket_of(provider_dispute)) STORED,
     PRIMARY KEY (provider_dispute, provider)
 );
-CREATE INDEX dispute_lookups_due ON dispute_lookups (bucket, next_lookup_time)
+CREATE INDEX dispute_lookups_due ON dispute_lookups (provider, bucket, next_lookup_time)
     WHERE next_lookup_time IS NOT NULL;
 CREATE INDEX dispute_lookups_found ON dispute_lookups (create_time) WHERE finding <> '';
 -- Until when all disputes were listed. A row a provider.
@@ -841,63 +850,130 @@ CREATE TABLE ledger_periods (
     PRIMARY KEY (merchant, through_date)
 );
 
--- By kind of work and bucket, when the first is due.
+-- By kind of work, queue and bucket, when the first is due. What a provider is asked has a queue a
+-- provider; the providers are found in the index, from one to the next.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT 'charge' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'charge' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM charges WHERE next_attempt_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM charges
+                WHERE next_attempt_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM charges
-        WHERE next_attempt_time IS NOT NULL AND charges.bucket = buckets.bucket
+        WHERE next_attempt_time IS NOT NULL
+          AND charges.provider = queue AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'request-expiry' AS kind, buckets.bucket, due_time
+    SELECT 'request-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT request_expire_time AS due_time FROM charges
         WHERE request_expire_time IS NOT NULL AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'request-reminder' AS kind, buckets.bucket, due_time
+    SELECT 'request-reminder' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_reminder_time AS due_time FROM charges
         WHERE next_reminder_time IS NOT NULL AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'lookup' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'lookup' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM attempts WHERE next_lookup_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM attempts
+                WHERE next_lookup_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT next_lookup_time AS due_time FROM attempts
-        WHERE next_lookup_time IS NOT NULL AND attempts.bucket = buckets.bucket
+        WHERE next_lookup_time IS NOT NULL
+          AND attempts.provider = queue AND attempts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'refund' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'refund' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM refunds WHERE next_try_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM refunds
+                WHERE next_try_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT next_try_time AS due_time FROM refunds
-        WHERE next_try_time IS NOT NULL AND refunds.bucket = buckets.bucket
+        WHERE next_try_time IS NOT NULL
+          AND refunds.provider = queue AND refunds.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'method-expiry' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'method-expiry' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM payment_methods WHERE expiry_check_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM payment_methods
+                WHERE expiry_check_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT expiry_check_time AS due_time FROM payment_methods
-        WHERE expiry_check_time IS NOT NULL AND payment_methods.bucket = buckets.bucket
+        WHERE expiry_check_time IS NOT NULL
+          AND payment_methods.provider = queue AND payment_methods.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'dispute-lookup' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'dispute-lookup' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM dispute_lookups WHERE next_lookup_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM dispute_lookups
+                WHERE next_lookup_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT next_lookup_time AS due_time FROM dispute_lookups
-        WHERE next_lookup_time IS NOT NULL AND dispute_lookups.bucket = buckets.bucket
+        WHERE next_lookup_time IS NOT NULL
+          AND dispute_lookups.provider = queue AND dispute_lookups.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'dispute-response' AS kind, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT 'dispute-response' AS kind, queue, buckets.bucket, due_time
+    FROM (
+        WITH RECURSIVE queues (queue) AS (
+            (SELECT provider FROM disputes WHERE next_send_time IS NOT NULL
+             ORDER BY provider LIMIT 1)
+            UNION ALL
+            SELECT following.provider FROM queues CROSS JOIN LATERAL (
+                SELECT provider FROM disputes
+                WHERE next_send_time IS NOT NULL AND provider > queue
+                ORDER BY provider LIMIT 1) AS following)
+        SELECT queue FROM queues) AS providers
+    CROSS JOIN buckets CROSS JOIN LATERAL (
         SELECT next_send_time AS due_time FROM disputes
-        WHERE next_send_time IS NOT NULL AND disputes.bucket = buckets.bucket
+        WHERE next_send_time IS NOT NULL
+          AND disputes.provider = queue AND disputes.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'webhook' AS kind, buckets.bucket, due_time
+    SELECT 'webhook' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT receive_time AS due_time FROM webhook_events
         WHERE state = 'RECEIVED' AND webhook_events.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'document' AS kind, buckets.bucket, due_time
+    SELECT 'document' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_try_time AS due_time FROM owed_documents
         WHERE owed_documents.bucket = buckets.bucket

@@ -367,50 +367,50 @@ CREATE TRIGGER standing_orders_items AFTER UPDATE OF items ON standing_orders FO
 
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT 'prepare' AS kind, buckets.bucket, due_time
+    SELECT 'prepare' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT prepare_time AS due_time FROM standing_orders
         WHERE state = 'ACTIVE' AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'discontinue' AS kind, buckets.bucket, due_time
+    SELECT 'discontinue' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT discontinue_time AS due_time FROM discontinued_products
         WHERE NOT is_done AND discontinued_products.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'resume' AS kind, buckets.bucket, due_time
+    SELECT 'resume' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT least(resume_time, last_due_time) AS due_time FROM standing_orders
         WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'protection-ending' AS kind, buckets.bucket, due_time
+    SELECT 'protection-ending' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT protection_notice_time AS due_time FROM standing_orders
         WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
           AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'collect' AS kind, buckets.bucket, due_time
+    SELECT 'collect' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT collect_time AS due_time FROM orders
         WHERE collect_time IS NOT NULL AND orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'held' AS kind, buckets.bucket, due_time
+    SELECT 'held' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT recheck_time AS due_time FROM orders
         WHERE recheck_time IS NOT NULL AND orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'price-change' AS kind, buckets.bucket, due_time
+    SELECT 'price-change' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT due_time FROM price_changes
         WHERE due_time IS NOT NULL AND price_changes.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'price-notice' AS kind, buckets.bucket, due_time
+    SELECT 'price-notice' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT notify_time AS due_time FROM price_change_notices
         WHERE notify_time IS NOT NULL AND price_change_notices.bucket = buckets.bucket
