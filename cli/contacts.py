@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 from google.protobuf import field_mask_pb2
+from google.type import money_pb2
 from recurring.notify.v1 import notify_pb2 as pb
 
 from cli.command import command, group
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import CONTACT, CUSTOMER, ORDER, id_of, last_id, short_name
 from cli.output import Columns
-from cli.values import format_timestamp
+from cli.values import format_money, format_timestamp, parse_money
 
 contacts = group("Manage the names, e-mail addresses and preferences of customers.")
 phone = group("Bind a phone number to a customer by a one-time code.")
@@ -43,6 +44,13 @@ CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     **CONTACT_COLUMNS,
     "time zone": lambda it: it.time_zone,
     "created": lambda it: format_timestamp(it.create_time),
+}
+SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
+    "codes go to": lambda it: ", ".join(it.phone_region_codes) or "every country",
+    "codes of a day cost at most": lambda it: (
+        format_money(it.code_spend_day_max) if it.HasField("code_spend_day_max") else ""
+    ),
+    "the page for codes": lambda it: it.web_otp_host,
 }
 NOTICE_COLUMNS: Columns[pb.Notice] = {
     "time": lambda it: format_timestamp(it.create_time),
@@ -121,6 +129,49 @@ async def list_contacts(session: Session) -> None:
     request = pb.ListContactsRequest(parent=session.parent)
     listed = await all_pages(session.notify.ListContacts, request, "contacts")
     session.output.many(listed, CONTACT_COLUMNS, "no contacts")
+
+
+@command(notices, "settings")
+async def get_notify_settings(session: Session) -> None:
+    """Show which countries get one-time codes, what they may cost, and the page that they are for."""
+    session.output.one(await _settings(session), SETTINGS_COLUMNS)
+
+
+@command(notices, "set")
+async def set_notify_settings(
+    session: Session,
+    countries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--country", metavar="CODE", help='Whose phones get codes, such as "DE"; "" is all.'
+        ),
+    ] = None,
+    code_spend: Annotated[
+        money_pb2.Money | None,
+        typer.Option(
+            parser=parse_money, metavar="AMOUNT", help="What the codes of a day may cost."
+        ),
+    ] = None,
+    web_otp_host: Annotated[
+        str | None,
+        typer.Option(help="The host of the page that asks for codes, such as shop.example."),
+    ] = None,
+) -> None:
+    """Set which countries get one-time codes, what they may cost, and the page that they are for."""
+    changed = await _settings(session)
+    if countries is not None:
+        changed.phone_region_codes[:] = [country for country in countries if country]
+    if code_spend is not None:
+        changed.code_spend_day_max.CopyFrom(code_spend)
+    changed.web_otp_host = changed.web_otp_host if web_otp_host is None else web_otp_host
+    request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
+    session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
+
+
+async def _settings(session: Session) -> pb.NotifySettings:
+    request = pb.GetNotifySettingsRequest(name=f"{session.parent}/notifySettings")
+    found: pb.NotifySettings = await session.notify.GetNotifySettings(request)
+    return found
 
 
 @command(phone, "bind")

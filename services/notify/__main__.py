@@ -20,6 +20,7 @@ from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
+from services.notify.domain.sms_prices import AMOUNT, SMS_PRICES, parse_prices, to_micros
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
@@ -74,6 +75,14 @@ class Settings(RuntimeSettings):
     # Codes for one merchant's customers, by the hour and the day of UTC.
     phone_codes_hour_max: int = Field(default=DEFAULT_BUDGET.hour_max, ge=1, le=1_000_000)
     phone_codes_day_max: int = Field(default=DEFAULT_BUDGET.day_max, ge=1, le=1_000_000)
+    # Of them, in an hour, those that one caller of the merchant asks for.
+    phone_codes_caller_hour_max: int = Field(
+        default=DEFAULT_BUDGET.caller_hour_max, ge=1, le=10_000
+    )
+    # What an SMS segment costs: the currency, the price of most countries, and those of others.
+    sms_prices: str = Field(default="EUR *=0.1", pattern=SMS_PRICES)
+    # What codes for one merchant's customers may cost in a day of UTC, in that currency.
+    phone_codes_day_spend_max: str = Field(default="100", pattern=f"^{AMOUNT}$")
 
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """A login that is half there among the rest."""
@@ -117,6 +126,16 @@ class Settings(RuntimeSettings):
             {m: NumberPolicy(frozenset(c.split()), prefixes) for m, c in listed.items()},
         )
 
+    def code_budget(self) -> CodeBudget:
+        """How many codes may be sent for a merchant's customers, and what they may cost."""
+        return CodeBudget(
+            self.phone_codes_hour_max,
+            self.phone_codes_day_max,
+            self.phone_codes_caller_hour_max,
+            to_micros(self.phone_codes_day_spend_max),
+            parse_prices(self.sms_prices),
+        )
+
 
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
@@ -139,7 +158,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             runtime.database,
             runtime.clock,
             settings.numbers(),
-            CodeBudget(settings.phone_codes_hour_max, settings.phone_codes_day_max),
+            settings.code_budget(),
         ),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",

@@ -28,4 +28,5 @@ CONTACT = KeyPattern(_CUSTOMER + "/contact", CustomerKey)
 NOTICE = KeyPattern(_CUSTOMER + "/notices/{notice}", NoticeKey)
 # What gateways are given, to be able to say later what became of a message; no caller sees it.
 DELIVERY = KeyPattern(_CUSTOMER + "/notices/{notice}/deliveries/{channel}", delivery_key)
+SETTINGS = KeyPattern("merchants/{merchant}/notifySettings", MerchantId)
 NOTICE_TEMPLATE = KeyPattern("merchants/{merchant}/noticeTemplates/{notice_template}", TemplateKey)

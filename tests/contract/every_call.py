@@ -654,6 +654,15 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             "ConfirmPhoneBinding",
             notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="12345678"),
         ),
+        ("GetNotifySettings", notify_pb2.GetNotifySettingsRequest(name=f"{name}/notifySettings")),
+        (
+            "UpdateNotifySettings",
+            notify_pb2.UpdateNotifySettingsRequest(
+                notify_settings=notify_pb2.NotifySettings(
+                    name=f"{name}/notifySettings", web_otp_host="shop.example"
+                )
+            ),
+        ),
         ("ListNotices", notify_pb2.ListNoticesRequest(parent=customer)),
         ("GetNotice", notify_pb2.GetNoticeRequest(name=f"{customer}/notices/n1")),
         (

@@ -35,8 +35,6 @@ OUT_OF_REACH = {
     "TOO_MANY_CALLS_AT_ONCE": "takes a flood: tests/unit/runtime/test_limits.py",
     "DEPENDENCY_UNAVAILABLE": "needs a part that is down: tests/integration/runtime",
     "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes minutes: tests/unit/scheduler",
-    "PHONE_COUNTRY_NOT_ALLOWED": "needs a setting: tests/integration/notify/test_binding.py",
-    "CODE_BUDGET_SPENT": "takes a hundred codes: tests/integration/notify/test_binding.py",
     "payments.GetPayout OK": "takes payouts: tests/integration/payments/test_provider_balance.py",
     "payments.ListPayouts PAGED": "takes payouts: tests/integration/payments/test_provider_balance.py",
     **dict.fromkeys(

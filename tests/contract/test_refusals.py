@@ -31,6 +31,7 @@ RESOURCES = (
     "payment_routing",
     "catalog_settings",
     "contact",
+    "notify_settings",
     "rule_pack",
     "capacity",
 )

@@ -4,16 +4,18 @@ from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 
 from services.notify.api import requests, responses
-from services.notify.application import contacts, phones, templates
+from services.notify.api.settings_messages import read_settings, settings_message
+from services.notify.application import contacts, phones, settings, templates
 from services.notify.application.rendering import preview, with_texts
 from services.notify.domain.notices import Addressee, Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.domain.templates.own import TemplateId
-from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE, NOTICE_TEMPLATE
+from services.notify.names import CONTACT, CUSTOMER, MERCHANT, NOTICE, NOTICE_TEMPLATE, SETTINGS
 from services.notify.store import contacts as contact_store
 from services.notify.store import notices as notice_store
+from services.notify.store import settings as settings_store
 from services.notify.store import templates as template_store
 from services.notify.store.templates import MerchantKind
 from services.runtime.auth.authenticator import Access
@@ -34,6 +36,8 @@ ACCESS = {
     "EraseCustomer": Access(WRITE),
     "StartPhoneBinding": Access(WRITE),
     "ConfirmPhoneBinding": Access(WRITE),
+    "GetNotifySettings": Access(READ),
+    "UpdateNotifySettings": Access(WRITE),
     "ListNotices": Access(READ, services=("scheduler",)),
     "GetNotice": Access(READ),
     "PreviewNotice": Access(READ),
@@ -141,6 +145,27 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 request.request_id,
                 self._clock.now(),
             ),
+        )
+
+    # --- settings -------------------------------------------------------------------------------
+
+    async def GetNotifySettings(
+        self, request: notify_pb2.GetNotifySettingsRequest, _context: object
+    ) -> notify_pb2.NotifySettings:
+        merchant = read_name(SETTINGS, request.name)
+        async with self._database.read() as connection:
+            return settings_message(await settings_store.get(connection, merchant))
+
+    async def UpdateNotifySettings(
+        self, request: notify_pb2.UpdateNotifySettingsRequest, _context: object
+    ) -> notify_pb2.NotifySettings:
+        message, currency = request.notify_settings, self._budget.prices.currency
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.NotifySettings,
+            settings_message,
+            lambda tx: settings.change(tx, read_settings(message, currency), message.etag),
         )
 
     # --- notices --------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: d
     )
 
 
-def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
+def phone_code_notice(key: NoticeKey, facts: PhoneCode, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
     delivery = _pending(Channel.SMS, now, now + CODE_LIFETIME, main=True)
     return Notice(
@@ -228,6 +228,6 @@ def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
-        deliveries=(replace(delivery, secret_text=code),),
-        facts=PhoneCode(CODE_LEFT_OUT),
+        deliveries=(replace(delivery, secret_text=facts.code),),
+        facts=replace(facts, code=CODE_LEFT_OUT),
     )

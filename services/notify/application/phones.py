@@ -5,24 +5,31 @@ from datetime import UTC, datetime, timedelta
 
 from services.notify.application import contacts
 from services.notify.application.notices import phone_changed_notice, phone_code_notice
-from services.notify.domain.notices import Contact, CustomerKey, NoticeId, NoticeKey
+from services.notify.domain.notices import Channel, Contact, CustomerKey, NoticeId, NoticeKey
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
     CODE_LIFETIME,
-    CODES_MAX,
     CODES_MAX_PERIOD,
     CodeBudget,
     CodeCheck,
     PhoneCode,
     after_miss,
     check_code,
+    exceeded_period,
 )
+from services.notify.domain.phone_numbers import check_region
+from services.notify.domain.settings import NotifySettings
+from services.notify.domain.templates.phones import PhoneCode as PhoneCodeFacts
+from services.notify.domain.templates.rendering import rendered_as_shipped, segments_of
 from services.notify.publishers import contact_bound
 from services.notify.store import codes, notices
 from services.notify.store import contacts as contact_store
+from services.notify.store import settings as settings_store
+from services.notify.store.codes import CallerLimit
+from services.runtime.auth.call_context import caller
 from services.runtime.db.idempotency import derived_id
 from services.runtime.db.pool import Connection
-from services.runtime.errors import wrong_state
+from services.runtime.errors import Violations, wrong_state
 from services.runtime.mutations import Applied, Refused
 from services.runtime.observability import metrics
 from services.runtime.rpc.limits import exhausted
@@ -46,16 +53,23 @@ async def start_binding(
 ) -> Applied[PhoneCode]:
     """Send a one-time code to a number; the code before is void.
 
-    Raises NOT_FOUND CONTACT_NOT_FOUND, RESOURCE_EXHAUSTED CODES_TOO_MANY or CODE_BUDGET_SPENT.
+    Raises NOT_FOUND CONTACT_NOT_FOUND, INVALID_ARGUMENT PHONE_COUNTRY_NOT_ALLOWED, RESOURCE_EXHAUSTED
+    CODES_TOO_MANY or CODE_BUDGET_SPENT. Of the number, nothing but how many codes it got decides.
     """
     # The contact's lock lets one code at a time be made.
-    await contacts.existing(tx, key, lock=True)
-    await _count_code(tx, key, phone, now, budget)
-    notice = _notice_key("phone-code", key, request_id)
+    contact = await contacts.existing(tx, key, lock=True)
+    settings = await settings_store.get(tx, key.merchant)
+    _require_region(phone, settings)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+    facts = PhoneCodeFacts(code, settings.web_otp_host)
+    text = rendered_as_shipped(facts, Channel.SMS, contact.locale, "").text
+    own_budget = budget.with_merchants_own(settings.code_spend_day_max)
+    cost = own_budget.prices.cost_micros(phone, segments_of(text).segment_count)
+    await _count_code(tx, key, phone, cost, own_budget, now)
+    notice = _notice_key("phone-code", key, request_id)
     sent = PhoneCode(notice, phone, codes.hash_code(tx, notice, code), 0, now + CODE_LIFETIME)
     await codes.void(tx, key)
-    await notices.insert(tx, [phone_code_notice(notice, code, now)])
+    await notices.insert(tx, [phone_code_notice(notice, facts, now)])
     await codes.insert(tx, sent, now)
     _codes_counter.add(1, {"outcome": "SENT"})
     return Applied(sent)
@@ -87,24 +101,37 @@ async def confirm_binding(
     return Applied(after, before, [contact_bound(after, now)])
 
 
+def _require_region(phone: str, settings: NotifySettings) -> None:
+    violations = Violations()
+    refusal = check_region(phone, settings.phone_region_codes)
+    if refusal is not None:
+        violations.add("phone", refusal.message, refusal.problem)
+    violations.check()
+
+
 async def _count_code(
-    tx: Connection, key: CustomerKey, phone: str, now: datetime, budget: CodeBudget
+    tx: Connection,
+    key: CustomerKey,
+    phone: str,
+    cost_micros: int,
+    budget: CodeBudget,
+    now: datetime,
 ) -> None:
     """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
 
-    The caller does not learn whose limit was reached (customer, number or prefix), since
+    The caller does not learn whose limit was reached (customer, number, prefix or their own), since
     others may have sent codes there.
     """
-    oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
+    asking = CallerLimit(caller().subject, budget.caller_hour_max)
+    oldest = max(await codes.count_sent(tx, key, phone, asking, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
         _codes_counter.add(1, {"outcome": "REFUSED"})
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
-        message = f"{CODES_MAX} codes were sent within an hour"
+        message = "too many codes were sent within an hour"
         raise exhausted("CODES_TOO_MANY", message, left_seconds)
-    hour, day = await codes.count_spent(tx, key.merchant, now)
-    if day > budget.day_max or hour > budget.hour_max:
+    spent = await codes.count_spent(tx, key.merchant, cost_micros, now)
+    if (period := exceeded_period(spent, budget)) is not None:
         _codes_counter.add(1, {"outcome": "REFUSED"})
-        period = timedelta(days=1) if day > budget.day_max else timedelta(hours=1)
         message = "the merchant's codes of this period have all been sent"
         raise exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period))
     await codes.forget_sent(tx, now - CODES_MAX_PERIOD)

@@ -1,11 +1,14 @@
 """The proof that a phone is its owner's. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.notify.domain.notices import NoticeKey
+from services.notify.domain.sms_prices import MICROS_PER_UNIT, SmsPrices, money_to_micros
 from services.notify.domain.transitions import PHONE_CODE, CodeEvent, CodeState
+from services.runtime.money import Money
 
 CODE_DIGITS = 8
 CODE_LIFETIME = timedelta(minutes=5)
@@ -21,15 +24,46 @@ _SHOWN_START_CHARACTERS = 3
 _SHOWN_END_CHARACTERS = 2
 
 
+DEFAULT_PRICES = SmsPrices("EUR", MICROS_PER_UNIT // 10)
+
+
 @dataclass(frozen=True, slots=True)
 class CodeBudget:
-    """How many codes may be sent for one merchant's customers, in an hour and in a day (UTC)."""
+    """How many codes may be sent for one merchant's customers, and what they may cost."""
 
-    hour_max: int
-    day_max: int
+    # In an hour and in a day of UTC.
+    hour_max: int = 100
+    day_max: int = 1000
+    # Of them, in any hour, those that one caller asks for.
+    caller_hour_max: int = 60
+    # What the codes of a day cost at most, in the currency of the prices.
+    day_spend_max_micros: int = 100 * MICROS_PER_UNIT
+    prices: SmsPrices = DEFAULT_PRICES
+
+    def with_merchants_own(self, spend_day_max: Money | None) -> "CodeBudget":
+        """The budget of a merchant, who may want to spend less than the operator allows."""
+        if spend_day_max is None or spend_day_max.currency != self.prices.currency:
+            return self
+        own = money_to_micros(spend_day_max)
+        return replace(self, day_spend_max_micros=min(own, self.day_spend_max_micros))
 
 
-DEFAULT_BUDGET = CodeBudget(hour_max=100, day_max=1000)
+DEFAULT_BUDGET = CodeBudget()
+
+
+class Spent(NamedTuple):
+    """What a merchant has spent on codes, one that is about to be sent among them."""
+
+    hour_count: int
+    day_count: int
+    day_micros: int
+
+
+def exceeded_period(spent: Spent, budget: CodeBudget) -> timedelta | None:
+    """The period of UTC whose budget a code would exceed, the longer one first; None if it fits."""
+    if spent.day_count > budget.day_max or spent.day_micros > budget.day_spend_max_micros:
+        return timedelta(days=1)
+    return timedelta(hours=1) if spent.hour_count > budget.hour_max else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,32 @@ def check_number(phone: str, policy: NumberPolicy) -> Refusal | None:
     return _check_plan(number, phone) or _check_use(number, policy.countries)
 
 
+def region_of(phone: str) -> str:
+    """The country (ISO 3166-1) of a number; for one that nobody has, that of its calling code.
+
+    Empty: none, for example of a satellite.
+    """
+    try:
+        number = phonenumbers.parse(phone)
+    except phonenumbers.NumberParseException:
+        return ""
+    region = phonenumbers.region_code_for_number(number)
+    region = region or phonenumbers.region_code_for_country_code(number.country_code or 0)
+    return region if is_region(region) else ""
+
+
+def is_region(code: str) -> bool:
+    """Whether a code is that of a country that has a numbering plan."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
+def check_region(phone: str, regions: Collection[str]) -> Refusal | None:
+    """Why no code may be sent to a number of its country; an empty list allows every country."""
+    if regions and region_of(phone) not in regions:
+        return Refusal(NumberProblem.PHONE_COUNTRY_NOT_ALLOWED, _REGION_RULE)
+    return None
+
+
 def prefix_of(phone: str) -> str:
     """What a number has in common with those that differ in the last digits only."""
     return phone[:-_PREFIX_SUFFIX_DIGITS]
@@ -122,11 +148,11 @@ def _check_use(number: phonenumbers.PhoneNumber, countries: Collection[str]) -> 
         rule = f"must be a mobile phone; this number is {word}"
         return Refusal(NumberProblem.PHONE_NOT_MOBILE, rule)
     if countries and region not in countries:
-        rule = "must be of a country that codes are sent to"
-        return Refusal(NumberProblem.PHONE_COUNTRY_NOT_ALLOWED, rule)
+        return Refusal(NumberProblem.PHONE_COUNTRY_NOT_ALLOWED, _REGION_RULE)
     return None
 
 
+_REGION_RULE = "must be of a country that codes are sent to"
 _LENGTHS = {
     ValidationResult.TOO_SHORT: "is too short for its country",
     ValidationResult.TOO_LONG: "is too long for its country",

@@ -10,7 +10,12 @@ from services.notify.domain.notices import (
     NoticeId,
     NoticeKey,
 )
-from services.notify.domain.phone_codes import CODES_MAX, CODES_TO_PREFIX_MAX, PhoneCode
+from services.notify.domain.phone_codes import (
+    CODES_MAX,
+    CODES_TO_PREFIX_MAX,
+    PhoneCode,
+    Spent,
+)
 from services.notify.domain.phone_numbers import prefix_of
 from services.notify.domain.transitions import (
     DELIVERY,
@@ -84,22 +89,25 @@ _FORGET_SENT = Command("""
 
 
 class _SpentRow(NamedTuple):
-    """How many codes a merchant has sent in its present hour or day."""
+    """How many codes a merchant has sent in its present hour or day, and what they cost."""
 
     period: str
     sent_count: int
+    spent_micros: int
 
 
 _COUNT_SPENT = Query(
     """
-    INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count)
-    SELECT :merchant, period, start_time, 1
+    INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count, spent_micros)
+    SELECT :merchant, period, start_time, 1, :cost_micros
     FROM unnest(CAST(:periods AS text[]), CAST(:start_times AS timestamptz[]))
       AS current (period, start_time)
     ON CONFLICT (merchant, period) DO UPDATE SET start_time = EXCLUDED.start_time,
         sent_count = CASE WHEN known.start_time = EXCLUDED.start_time
-                          THEN known.sent_count ELSE 0 END + 1
-    RETURNING period, sent_count
+                          THEN known.sent_count ELSE 0 END + 1,
+        spent_micros = CASE WHEN known.start_time = EXCLUDED.start_time
+                            THEN known.spent_micros ELSE 0 END + EXCLUDED.spent_micros
+    RETURNING period, sent_count, spent_micros
 """,
     _SpentRow,
 )
@@ -169,10 +177,19 @@ async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     )
 
 
+class CallerLimit(NamedTuple):
+    """How many codes of a merchant's one caller may ask for in an hour."""
+
+    subject: str
+    hour_max: int
+
+
 async def count_sent(
-    tx: Connection, key: CustomerKey, phone: str, now: datetime
+    tx: Connection, key: CustomerKey, phone: str, caller: CallerLimit, now: datetime
 ) -> tuple[datetime, ...]:
-    """Count a code for a customer, to a phone and to its neighbours; undone if the transaction is.
+    """Count a code for a customer, to a phone, to its neighbours and of a caller.
+
+    It is undone if the transaction is.
 
     Returns, of each that has had more than its limit, when the code was sent that so many are newer
     than, this one among them. A key that follows another counts from zero.
@@ -181,6 +198,7 @@ async def count_sent(
         _blind_index(tx, "customer", key.merchant, key.customer): CODES_MAX,
         _blind_index(tx, "phone", phone): CODES_MAX,
         _blind_index(tx, "prefix", key.merchant, prefix_of(phone)): CODES_TO_PREFIX_MAX,
+        _blind_index(tx, "caller", key.merchant, caller.subject): caller.hour_max,
     }
     values = {"subjects": list(limits), "now": now, "kept": max(limits.values()) + 1}
     times = {
@@ -192,16 +210,19 @@ async def count_sent(
     )
 
 
-async def count_spent(tx: Connection, merchant: MerchantId, now: datetime) -> tuple[int, int]:
-    """Count a code against a merchant's budget; returns those of this hour and of this day (UTC)."""
+async def count_spent(
+    tx: Connection, merchant: MerchantId, cost_micros: int, now: datetime
+) -> Spent:
+    """Count a code against a merchant's budget of this hour and this day (UTC)."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     values = {
         "merchant": merchant,
+        "cost_micros": cost_micros,
         "periods": ["HOUR", "DAY"],
         "start_times": [hour, hour.replace(hour=0)],
     }
-    counts = {row.period: row.sent_count for row in await _COUNT_SPENT.all(tx, **values)}
-    return counts["HOUR"], counts["DAY"]
+    rows = {row.period: row for row in await _COUNT_SPENT.all(tx, **values)}
+    return Spent(rows["HOUR"].sent_count, rows["DAY"].sent_count, rows["DAY"].spent_micros)
 
 
 async def forget_sent(tx: Connection, until: datetime) -> None:

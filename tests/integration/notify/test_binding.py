@@ -14,6 +14,7 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from services.notify import api
 from services.notify.domain.phone_codes import CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
+from services.notify.domain.sms_prices import parse_prices, to_micros
 from services.runtime.errors import Problem
 from tests.integration.notify.suite import ANN, PHONE, Notify
 
@@ -175,7 +176,7 @@ async def test_numbers_are_forgotten_with_the_first_code_after_their_hour(notify
     await started(notify, ANN)
     async with notify.database.read() as connection:
         count = await connection.driver.fetchval("SELECT count(*) FROM code_limits")
-    assert count == 3  # Of the customer, the number and its neighbours.
+    assert count == 4  # Of the customer, the number, its neighbours and the caller.
 
 
 async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
@@ -317,6 +318,40 @@ async def test_a_merchant_has_a_budget_of_codes_an_hour_and_a_day(notify: Notify
     _, _, retry_seconds = await started(notify, ANN, apart[10])
     end = notify.clock.now() + timedelta(seconds=retry_seconds)
     assert end == datetime(2026, 1, 29, tzinfo=UTC)
+
+
+async def test_codes_cost_what_their_countries_do_until_the_day_is_over(notify: Notify) -> None:
+    prices = parse_prices("EUR *=1 DE=0.03")
+    budget = CodeBudget(day_spend_max_micros=to_micros("0.1"), prices=prices)
+    notify.api = api.Servicer(notify.database, notify.clock, budget=budget)
+    # A segment each.
+    german = [f"+4917012{n:02}567" for n in range(4)]
+    assert await outcomes(notify, ["+447911123456", *german]) == {"SENT": 3, "CODE_BUDGET_SPENT": 2}
+    notify.clock.move(timedelta(days=1))
+    assert await started(notify, ANN, german[2]) == ()
+
+
+async def test_a_caller_gets_fewer_codes_than_its_merchant(notify: Notify) -> None:
+    notify.api = api.Servicer(notify.database, notify.clock, budget=CodeBudget(caller_hour_max=2))
+    apart = [f"+4917012{n:02}567" for n in range(3)]
+    assert await outcomes(notify, apart) == {"SENT": 2, "CODES_TOO_MANY": 1}
+    notify.clock.move(timedelta(hours=1))
+    assert await started(notify, ANN, apart[2]) == ()
+
+
+async def test_a_number_is_answered_alike_whether_a_customer_has_it_or_not(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.contact("merchants/acme/customers/bob")
+
+    async def answer(phone: str) -> bytes:
+        request = notify_pb2.StartPhoneBindingRequest(
+            name="merchants/acme/customers/bob/contact", phone=phone
+        )
+        answered: bytes = (await notify.call("StartPhoneBinding", request)).SerializeToString()
+        return answered
+
+    assert await answer(PHONE) == await answer("+491709999999")
 
 
 async def test_to_erase_customers_does_not_give_a_merchant_more_codes(notify: Notify) -> None:

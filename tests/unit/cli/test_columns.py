@@ -54,6 +54,7 @@ OBVIOUS = {
     "PaymentRouting.name",
     "CatalogSettings.name",
     "LedgerPeriod.name",
+    "NotifySettings.name",
 }
 
 SHOWN: list[tuple[type[Message], Columns[Any]]] = [
@@ -64,6 +65,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (scheduler_pb2.CyclePreview, preview.PREVIEW_COLUMNS),
     (scheduler_pb2.StandingPriceProtection, protections.PROTECTION_COLUMNS),
     (scheduler_pb2.SchedulerSettings, policies.SETTINGS_COLUMNS),
+    (notify_pb2.NotifySettings, contacts.SETTINGS_COLUMNS),
     (catalog_pb2.TaxRate, tax.RATE_COLUMNS),
     (catalog_pb2.CatalogSettings, tax.SETTINGS_COLUMNS),
     (catalog_pb2.RulePack, rule_packs.PACK_COLUMNS),

@@ -49,7 +49,7 @@ lines = st.lists(
     st.builds(Line, titles, st.integers(1, 10_000), amounts, replaced), max_size=3
 ).map(tuple)
 templates: st.SearchStrategy[Facts] = st.one_of(
-    st.builds(PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
+    st.builds(PhoneCode, st.from_regex("[0-9]{8}", fullmatch=True)),
     st.builds(
         kinds.OrderUpcoming, titles, zones, amounts, st.none() | amounts, moments, st.booleans(),
         lines, st.none() | moments, credit=st.none() | amounts,
@@ -321,7 +321,7 @@ def test_part_of_a_payment_given_back_is_named_as_part() -> None:
 
 
 def test_a_code_greets_nobody_by_name() -> None:
-    assert "Ann" not in sms(PhoneCode("123456"))
+    assert "Ann" not in sms(PhoneCode("12345678"))
 
 
 def test_who_has_no_name_is_greeted_all_the_same() -> None:

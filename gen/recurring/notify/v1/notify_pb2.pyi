@@ -32,6 +32,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -270,6 +271,55 @@ class Contact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Contact: _TypeAlias = Contact  # noqa: Y015
+
+@_typing.final
+class NotifySettings(_message.Message):
+    """How a merchant's customers are reached beyond what each contact says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PHONE_REGION_CODES_FIELD_NUMBER: _builtins.int
+    CODE_SPEND_DAY_MAX_FIELD_NUMBER: _builtins.int
+    WEB_OTP_HOST_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/notifySettings`; each merchant has one."""
+    web_otp_host: _builtins.str
+    """The host of the page on which customers enter codes, for example "shop.example". The last line of an SMS with
+    a code then names it, and phones offer to fill in the code there and nowhere else (WebOTP, "origin-bound
+    one-time codes"). Default: none is named.
+    """
+    etag: _builtins.str
+    """Changes with every change (AIP-154)."""
+    @_builtins.property
+    def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
+        allows. Empty: all of them.
+        """
+
+    @_builtins.property
+    def code_spend_day_max(self) -> _money_pb2.Money:
+        """What one-time codes may cost in a day of UTC, by the operator's prices and in their currency. Beyond what the
+        operator allows it has no effect. Default: what the operator allows.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        phone_region_codes: _abc.Iterable[_builtins.str] | None = ...,
+        code_spend_day_max: _money_pb2.Money | None = ...,
+        web_otp_host: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "etag", b"etag", "name", b"name", "phone_region_codes", b"phone_region_codes", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotifySettings: _TypeAlias = NotifySettings  # noqa: Y015
 
 @_typing.final
 class NoticeTemplate(_message.Message):
@@ -668,6 +718,50 @@ class ConfirmPhoneBindingRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPhoneBindingRequest: _TypeAlias = ConfirmPhoneBindingRequest  # noqa: Y015
+
+@_typing.final
+class GetNotifySettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNotifySettingsRequest: _TypeAlias = GetNotifySettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateNotifySettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFY_SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def notify_settings(self) -> Global___NotifySettings:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        notify_settings: Global___NotifySettings | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notify_settings", b"notify_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notify_settings", b"notify_settings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateNotifySettingsRequest: _TypeAlias = UpdateNotifySettingsRequest  # noqa: Y015
 
 @_typing.final
 class ListNoticesRequest(_message.Message):

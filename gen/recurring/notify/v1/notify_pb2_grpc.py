@@ -66,6 +66,16 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
                 _registered_method=True)
+        self.GetNotifySettings = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/GetNotifySettings',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNotifySettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.FromString,
+                _registered_method=True)
+        self.UpdateNotifySettings = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/UpdateNotifySettings',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNotifySettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.FromString,
+                _registered_method=True)
         self.ListNotices = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/ListNotices',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticesRequest.SerializeToString,
@@ -159,11 +169,13 @@ class NotifyServiceServicer:
 
         Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
         landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
-        PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
+        PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
+        CONTACT_NOT_FOUND;
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
-        asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
-        customer does not lower them), CODE_BUDGET_SPENT (the merchant's codes of the hour or the day of UTC;
-        operators set both limits). Both with a RetryInfo.
+        asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
+        the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
+        merchant's codes of the hour or the day of UTC, or what they cost in the day; operators set these limits,
+        and merchants a lower cost). Both with a RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +187,22 @@ class NotifyServiceServicer:
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNotifySettings(self, request, context):
+        """How a merchant's customers are reached beyond what each contact says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNotifySettings(self, request, context):
+        """Changes the settings as a whole; they count from the next code and the next notice.
+
+        Reasons: ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,6 +319,16 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.ConfirmPhoneBinding,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
+            ),
+            'GetNotifySettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNotifySettings,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNotifySettingsRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.SerializeToString,
+            ),
+            'UpdateNotifySettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNotifySettings,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNotifySettingsRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.SerializeToString,
             ),
             'ListNotices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNotices,
@@ -501,6 +539,60 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/ConfirmPhoneBinding',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNotifySettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/GetNotifySettings',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.GetNotifySettingsRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNotifySettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/UpdateNotifySettings',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNotifySettingsRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.NotifySettings.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,11 +63,13 @@ class NotifyServiceStub:
 
     Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
     landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
-    PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
+    PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
+    CONTACT_NOT_FOUND;
     RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
-    asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
-    customer does not lower them), CODE_BUDGET_SPENT (the merchant's codes of the hour or the day of UTC;
-    operators set both limits). Both with a RetryInfo.
+    asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
+    the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
+    merchant's codes of the hour or the day of UTC, or what they cost in the day; operators set these limits,
+    and merchants a lower cost). Both with a RetryInfo.
     """
     ConfirmPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmPhoneBindingRequest, _notify_pb2.Contact]
     """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
@@ -75,6 +77,13 @@ class NotifyServiceStub:
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
     was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+    """
+    GetNotifySettings: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNotifySettingsRequest, _notify_pb2.NotifySettings]
+    """How a merchant's customers are reached beyond what each contact says."""
+    UpdateNotifySettings: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNotifySettingsRequest, _notify_pb2.NotifySettings]
+    """Changes the settings as a whole; they count from the next code and the next notice.
+
+    Reasons: ABORTED ETAG_MISMATCH.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticesRequest, _notify_pb2.ListNoticesResponse]
     """Lists the notices of a customer, the oldest first."""
@@ -171,11 +180,13 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
         landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
-        PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
+        PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
+        CONTACT_NOT_FOUND;
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
-        asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
-        customer does not lower them), CODE_BUDGET_SPENT (the merchant's codes of the hour or the day of UTC;
-        operators set both limits). Both with a RetryInfo.
+        asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
+        the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
+        merchant's codes of the hour or the day of UTC, or what they cost in the day; operators set these limits,
+        and merchants a lower cost). Both with a RetryInfo.
         """
 
     @_abc_1.abstractmethod
@@ -189,6 +200,25 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+
+    @_abc_1.abstractmethod
+    def GetNotifySettings(
+        self,
+        request: _notify_pb2.GetNotifySettingsRequest,
+        context: _aio.ServicerContext[_notify_pb2.GetNotifySettingsRequest, _abc.Awaitable[_notify_pb2.NotifySettings]],
+    ) -> _abc.Awaitable[_notify_pb2.NotifySettings]:
+        """How a merchant's customers are reached beyond what each contact says."""
+
+    @_abc_1.abstractmethod
+    def UpdateNotifySettings(
+        self,
+        request: _notify_pb2.UpdateNotifySettingsRequest,
+        context: _aio.ServicerContext[_notify_pb2.UpdateNotifySettingsRequest, _abc.Awaitable[_notify_pb2.NotifySettings]],
+    ) -> _abc.Awaitable[_notify_pb2.NotifySettings]:
+        """Changes the settings as a whole; they count from the next code and the next notice.
+
+        Reasons: ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from services.notify.domain.notices import NoticeKind
+from services.notify.domain.notices import Facts, NoticeKind
 from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFETIME
 
 CODE_LEFT_OUT = "*" * CODE_DIGITS
@@ -17,11 +17,23 @@ class PhoneCode:
 
     kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CODE
     code: str
+    # The host of the page that waits for the code; empty: none is named.
+    web_otp_host: str = ""
 
     @property
     def minutes(self) -> int:
         """How long it is valid."""
         return CODE_LIFETIME // _MINUTE
+
+
+def last_line(facts: Facts) -> str:
+    """What phones read: the page that a code is for, where they offer to fill it in, and nowhere else.
+
+    Source: wicg.github.io/sms-one-time-codes, "origin-bound one-time codes".
+    """
+    if isinstance(facts, PhoneCode) and facts.web_otp_host:
+        return f"\n@{facts.web_otp_host} #{facts.code}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from services.notify.domain.notices import Channel, Facts, NoticeKind
 from services.notify.domain.templates.checking import FILTERS, Problem, Reason, problems
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES, LONGEST
 from services.notify.domain.templates.language import language
+from services.notify.domain.templates.phones import last_line
 from services.notify.domain.templates.segments import Segments, plain, segments
 from services.notify.domain.templates.shipped import SHIPPED, shipped_locale
 from services.notify.domain.templates.shipped.words import Words
@@ -78,6 +79,7 @@ def render(source: Source, words: Words, channel: Channel, facts: Facts, display
             text = _paragraphs(_rendered(source.text, values, EMAIL_MAX_CHARACTERS))
             return Text(subject[:SUBJECT_MAX_CHARACTERS], text)
         text = plain(_one_line(_rendered(source.text, values, SMS_MAX_CHARACTERS * 4)))
+        text += last_line(facts)
         count = segments(text).segment_count
         if count <= SMS_SEGMENTS_WARNED:
             return Text("", text)

@@ -175,13 +175,29 @@ CREATE TABLE code_limits (
 );
 CREATE INDEX code_limits_sent ON code_limits ((send_times[1]));
 
--- How many codes a merchant's customers were sent in the present hour and day.
+-- How many codes a merchant's customers were sent in the present hour and day, and what they cost in
+-- millionths of the unit of the operator's currency.
 CREATE TABLE code_budgets (
     merchant              text        NOT NULL,
     period                text        NOT NULL CHECK (period IN ('HOUR', 'DAY')),
     start_time            timestamptz NOT NULL,
     sent_count            integer     NOT NULL,
+    spent_micros          bigint      NOT NULL,
     PRIMARY KEY (merchant, period)
+);
+
+-- How merchants' customers are reached beyond what each contact says. Few rows, rarely changed: a copy
+-- on each shard.
+CREATE TABLE notify_settings (
+    merchant              text        NOT NULL PRIMARY KEY,
+    -- ISO 3166-1; empty: all countries that the operator allows.
+    phone_region_codes    text[]      NOT NULL DEFAULT '{}',
+    -- What codes may cost in a day of UTC.
+    code_spend_max_minor  bigint,
+    code_spend_currency   text,
+    web_otp_host          text        NOT NULL DEFAULT '',
+    version               integer     NOT NULL DEFAULT 0,
+    CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
 
 -- Merchants' own templates, by ids that name the kind, the channel and the language. The text is the
@@ -228,6 +244,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
+                  'notify_settings',
                   'superseded_kinds', 'notice_templates', 'notice_template_versions');
 SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
 SELECT revoke_privileges('DELETE', 'notice_templates');

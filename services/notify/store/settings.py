@@ -1,0 +1,88 @@
+"""Rows of merchants' settings."""
+
+from typing import Any, NamedTuple
+
+from services.notify.domain.notices import MerchantId
+from services.notify.domain.settings import NotifySettings
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+from services.runtime.money import Money
+
+
+class _SettingsRow(NamedTuple):
+    merchant: MerchantId
+    phone_region_codes: list[str]
+    code_spend_max_minor: int | None
+    code_spend_currency: str | None
+    web_otp_host: str
+    version: int
+
+
+_GET = Query(
+    """
+    SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
+           version
+    FROM notify_settings WHERE merchant = :merchant
+    """,
+    _SettingsRow,
+)
+
+_ENSURE = Command("""
+    INSERT INTO notify_settings (merchant) VALUES (:merchant) ON CONFLICT (merchant) DO NOTHING
+""")
+
+_GET_LOCKED = Query(
+    """
+    SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
+           version
+    FROM notify_settings WHERE merchant = :merchant FOR UPDATE
+    """,
+    _SettingsRow,
+)
+
+_CHANGE = Query(
+    """
+    UPDATE notify_settings
+    SET phone_region_codes = :phone_region_codes, code_spend_max_minor = :code_spend_max_minor,
+        code_spend_currency = :code_spend_currency, web_otp_host = :web_otp_host,
+        version = version + 1
+    WHERE merchant = :merchant
+    RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
+              version
+    """,
+    _SettingsRow,
+)
+
+
+async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> NotifySettings:
+    """A merchant's settings, or those that hold where none were stored; locked if asked for."""
+    if lock:
+        # There must be a row to lock.
+        await _ENSURE.run(tx, merchant=merchant)
+    row = await (_GET_LOCKED if lock else _GET).one_or_none(tx, merchant=merchant)
+    return NotifySettings(merchant) if row is None else _settings(row)
+
+
+async def change(tx: Connection, settings: NotifySettings) -> NotifySettings:
+    """Store what a caller's change made of settings that are locked."""
+    return _settings(await _CHANGE.one(tx, **_columns(settings)))
+
+
+def _columns(settings: NotifySettings) -> dict[str, Any]:
+    spend = settings.code_spend_day_max
+    return {
+        "merchant": settings.merchant,
+        "phone_region_codes": list(settings.phone_region_codes),
+        "code_spend_max_minor": spend.amount_minor if spend else None,
+        "code_spend_currency": spend.currency if spend else None,
+        "web_otp_host": settings.web_otp_host,
+    }
+
+
+def _settings(row: _SettingsRow) -> NotifySettings:
+    spend = None
+    if row.code_spend_max_minor is not None and row.code_spend_currency is not None:
+        spend = Money(row.code_spend_max_minor, row.code_spend_currency)
+    return NotifySettings(
+        row.merchant, tuple(row.phone_region_codes), spend, row.web_otp_host, row.version
+    )
