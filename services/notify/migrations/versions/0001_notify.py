@@ -237,7 +237,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'receipt', buckets.bucket, due_time
+    SELECT 'receipt', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'ACCEPTED' AND deliveries.bucket = buckets.bucket
