@@ -135,7 +135,7 @@ async def show_mailbox(
 ) -> None:
     """Show the messages that a mail address received."""
     messages = await session.sandbox.mailbox(address)
-    _show_messages(session, messages, "subject")
+    _show_messages(session, messages, "subject", with_files=True)
 
 
 @command(sandbox, "outage")
@@ -149,15 +149,26 @@ async def switch_outage(
     session.output.say(f"{part}: {'an outage is on' if on else 'works again'}")
 
 
-def _show_messages(session: Session, messages: list[dict[str, Any]], text: str) -> None:
+def _show_messages(
+    session: Session, messages: list[dict[str, Any]], text: str, *, with_files: bool = False
+) -> None:
     if session.output.as_json:
         session.output.data(messages)
         return
     rows = [
-        [format_moment(datetime.fromisoformat(message["created"])), message[text]]
+        [
+            format_moment(datetime.fromisoformat(message["created"])),
+            message[text],
+            *([_files(message)] if with_files else []),
+        ]
         for message in messages
     ]
-    session.output.rows(["time", "message"], rows, "nothing arrived")
+    columns = ["time", "message", *(["files"] if with_files else [])]
+    session.output.rows(columns, rows, "nothing arrived")
+
+
+def _files(message: dict[str, Any]) -> str:
+    return ", ".join(file["file_name"] for file in message["attachments"])
 
 
 def _describe_rest(participant: dict[str, Any]) -> str:

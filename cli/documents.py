@@ -77,6 +77,7 @@ SETTINGS_COLUMNS: Columns[pb.DocumentSettings] = {
     "language": lambda it: it.language_code,
     "time zone": lambda it: it.time_zone,
     "footer": lambda it: it.footer,
+    "by e-mail": lambda it: "yes" if it.email_documents else "no",
 }
 
 
@@ -165,6 +166,9 @@ async def document_settings(
     language: Annotated[str, typer.Option(metavar="CODE", help="en, de, es, fr, zh or ar.")] = "",
     zone: Annotated[str, typer.Option(help="IANA zone of the dates.")] = "",
     footer: Annotated[str, typer.Option(help="What is below everything else.")] = "",
+    email: Annotated[
+        bool | None, typer.Option(help="Whether customers get their documents by e-mail.")
+    ] = None,
 ) -> None:
     """Show what is issued and what is on it, or change what is named."""
     name = f"{session.parent}/documentSettings"
@@ -178,6 +182,8 @@ async def document_settings(
     settings.language_code = language or settings.language_code
     settings.time_zone = zone or settings.time_zone
     settings.footer = footer or settings.footer
+    if email is not None:
+        settings.email_documents = email
     if logo:
         settings.seller.logo = _picture(logo)
     if settings.SerializeToString(deterministic=True) != before:

@@ -5,10 +5,12 @@ is kept once for each of its recipients, with the number of times that it was de
 """
 
 import asyncio
+import hashlib
+import json
 import secrets
 import sqlite3
 from email import message_from_bytes
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.policy import default as modern_policy
 from typing import Any, cast
 
@@ -63,16 +65,17 @@ class Mailbox:
             str(message["Subject"] or ""),
             _text(message),
         )
+        attachments = json.dumps(list(map(_attachment, message.iter_attachments())))
         rows = [
-            (message_id, recipient, sender, subject, text, received.at)
+            (message_id, recipient, sender, subject, text, attachments, received.at)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
 
         def keep(db: sqlite3.Connection) -> None:
             db.executemany(
                 "INSERT INTO mail"
-                " (message_id, recipient, sender, subject, text, deliveries, created)"
-                " VALUES (?, ?, ?, ?, ?, 1, ?)"
+                " (message_id, recipient, sender, subject, text, attachments, deliveries, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, 1, ?)"
                 " ON CONFLICT (message_id, recipient) DO UPDATE SET deliveries = deliveries + 1",
                 rows,
             )
@@ -110,6 +113,18 @@ def _text(message: EmailMessage) -> str:
     return str(body.get_content()) if body is not None else ""
 
 
+def _attachment(part: Message) -> dict[str, object]:
+    """What a file was, without its content."""
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)  # noqa: S101 - decoded
+    return {
+        "file_name": part.get_filename(),
+        "media_type": part.get_content_type(),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
 def _describe(row: sqlite3.Row) -> dict[str, object]:
     return {
         "id": f"mail_{row['seq']}",
@@ -118,6 +133,7 @@ def _describe(row: sqlite3.Row) -> dict[str, object]:
         "to": row["recipient"],
         "subject": row["subject"],
         "text": row["text"],
+        "attachments": json.loads(row["attachments"]),
         "deliveries": row["deliveries"],
         "created": row["created"],
     }

@@ -230,6 +230,7 @@ CREATE TABLE IF NOT EXISTS mail (
     sender     TEXT NOT NULL,
     subject    TEXT NOT NULL,
     text       TEXT NOT NULL,
+    attachments TEXT NOT NULL,
     deliveries INTEGER NOT NULL,
     created    TEXT NOT NULL,
     UNIQUE (message_id, recipient)

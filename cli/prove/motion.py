@@ -44,6 +44,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentMethodBlocked": ("notify",),
     "recurring.payments.v1.PaymentMethodExpiring": ("notify",),
     "recurring.payments.v1.RefundSucceeded": ("notify",),
+    "recurring.payments.v1.DocumentIssued": ("notify",),
     "recurring.payments.v1.DisputeOpened": ("notify",),
     "recurring.payments.v1.DisputeClosed": ("notify",),
     "recurring.payments.v1.PaymentSucceeded": ("scheduler", "notify"),

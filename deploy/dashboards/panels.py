@@ -214,6 +214,8 @@ _OWN = {
             ("max(recurring_notices_past_deadline)", "past their deadline")]),
         Panel("Oldest due message", "s", [
             ("max(recurring_deliveries_oldest_lateness_seconds)", "lateness")], bad_from=300),
+        Panel("Oldest due e-mail with a document", "s", [
+            ("max(recurring_attachments_oldest_lateness_seconds)", "lateness")], bad_from=14_400),
         Panel("One-time codes", "ops", [
             (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
     ],

@@ -21,6 +21,7 @@ CALLS = {
     "scheduler": ("catalog", "payments", "notify"),
     "catalog": ("payments",),
     "payments": ("catalog",),
+    "notify": ("payments",),
 }
 
 

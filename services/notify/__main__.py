@@ -14,7 +14,9 @@ from services.notify.api.callbacks import (
     signed_receipts,
 )
 from services.notify.application.receipt_inbox import ReceiptInbox
+from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.gateway import Gateway
 from services.notify.clients.sms import SmsGateway
 from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
@@ -58,6 +60,8 @@ class Settings(RuntimeSettings):
     callback_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     # What it signs receipts with: one secret or, while it is rotated, two, separated by a space.
     sms_callback_secrets: SecretStr = SecretStr("")
+    # gRPC target of payments, such as dns:///payments:7402: it has the documents that e-mails bring.
+    payments_target: str
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
     smtp_tls: MailTls = MailTls.STARTTLS
@@ -149,10 +153,10 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     runtime.resources.push_async_callback(sms.close)
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
-    deliveries = workers.Deliveries(
-        runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
-    )
     receipts = workers.Receipts(runtime.database, runtime.clock, {sms.name: sms})
+    documents = Documents(runtime.channel(settings.payments_target))
+    gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
+    deliveries = workers.Deliveries(runtime.database, runtime.clock, gateways, documents)
     return Components(
         servicer=api.Servicer(
             runtime.database,
@@ -163,7 +167,11 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
-        due_work=(DueWork("delivery", deliveries.work), DueWork("receipt", receipts.work)),
+        due_work=(
+            DueWork("delivery", deliveries.work),
+            DueWork("attachment", deliveries.work_with_attachments),
+            DueWork("receipt", receipts.work),
+        ),
         http=_callback_address(runtime),
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,

@@ -334,6 +334,19 @@ def dispute_closed(message: payments_events_pb2.DisputeClosed) -> Draft | None:
     return Draft(ref.customer, ref.order, template)
 
 
+def document_issued(message: payments_events_pb2.DocumentIssued) -> Draft | None:
+    """A document was issued, which the merchant may have sent to its customer."""
+    if not message.email_to_customer:
+        return None
+    facts = kinds.DocumentIssued(
+        message.ref.title,
+        _enum_name(message, "type", message.type),
+        message.number,
+        from_money(message.document_amount),
+    )
+    return Draft(message.ref.customer, message.document, facts)
+
+
 # None where another notice says it.
 Reader = Callable[[Any], Draft | None]
 
@@ -360,6 +373,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
         (payments_events_pb2.PaymentMethodExpiring, payment_method_expiring),
         (payments_events_pb2.RefundSucceeded, refund_succeeded),
+        (payments_events_pb2.DocumentIssued, document_issued),
         (payments_events_pb2.DisputeOpened, dispute_opened),
         (payments_events_pb2.DisputeClosed, dispute_closed),
         (payments_events_pb2.PaymentSucceeded, about_order),

@@ -184,7 +184,9 @@ def refund_failed(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
     return _event(charge, refund.key.name, message, now, refund.traceparent)
 
 
-def document_issued(document: Document, charge: Charge, now: datetime) -> OutboxEvent:
+def document_issued(
+    document: Document, charge: Charge, now: datetime, *, email_to_customer: bool
+) -> OutboxEvent:
     """A document can be downloaded."""
     name = DocumentKey(document.merchant, document.document).name
     message = events_pb2.DocumentIssued(
@@ -193,6 +195,7 @@ def document_issued(document: Document, charge: Charge, now: datetime) -> Outbox
         type=payments_pb2.Document.Type.Value(document.type),
         number=document.number,
         document_amount=to_money(document.content.amount_minor, document.currency),
+        email_to_customer=email_to_customer,
     )
     return _event(charge, name, message, now)
 

@@ -38,6 +38,8 @@ class Call:
     service: str
     method: str
     request: Any
+    # Of a call of the suite, the service that makes it.
+    asked_by: str = "scheduler"
 
     @property
     def id(self) -> str:
@@ -190,6 +192,18 @@ def suite_calls(merchant: str) -> list[Call]:
             "catalog",
             "BatchProtectPrices",
             catalog_pb2.BatchProtectPricesRequest(entries=[protect]),
+        ),
+        Call(
+            "payments",
+            "BatchDownloadDocuments",
+            payments_pb2.BatchDownloadDocumentsRequest(
+                downloads=[
+                    payments_pb2.BatchDownloadDocumentsRequest.Download(
+                        name=f"{name}/documents/inv-2026-000001"
+                    )
+                ]
+            ),
+            asked_by="notify",
         ),
         Call(
             "payments",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.runtime.rpc.conversions import to_money
@@ -79,4 +80,64 @@ async def test_settings_are_got_as_they_were_set_and_name_what_is_wrong(ann: Cus
         "document_settings.time_zone",
         "document_settings.seller.logo",
     }
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_documents_come_by_e_mail_in_the_customers_language_unless_e_mail_is_muted(
+    ann: Customer,
+) -> None:
+    calls, address = calls_of(ann), f"{new_id()}@customers.example"
+    change = calls["UpdateDocumentSettings"]
+    change.request.document_settings.email_documents = True
+    await change.make(ann.shop, request_id=new_id())
+    contact = notify_pb2.Contact(name=f"{ann.name}/contact", email=address, locale="de-AT")
+    await ann.shop.notify.UpdateContact(
+        notify_pb2.UpdateContactRequest(contact=contact, request_id=new_id())
+    )
+    await ann.suite.advance(DUE)
+    [mail] = [mail for mail in await ann.suite.sandbox.mailbox(address) if mail["attachments"]]
+    [invoice] = (await calls["ListDocuments"].make(ann.shop)).documents
+    request = payments_pb2.DownloadDocumentRequest(
+        name=invoice.name, format=payments_pb2.DownloadDocumentRequest.PDF, language_code="de"
+    )
+    file = await ann.shop.payments.DownloadDocument(request)
+    assert mail["subject"] == f"Rechnung {invoice.number}"
+    assert "im Anhang" in mail["text"]
+    assert mail["attachments"] == [{
+        "file_name": f"{invoice.number}.pdf", "media_type": "application/pdf",
+        "bytes": len(file.content), "sha256": file.sha256,
+    }]  # fmt: skip
+    muted = notify_pb2.Contact.Preferences(email_muted=True)
+    contact = notify_pb2.Contact(name=f"{ann.name}/contact", preferences=muted)
+    await ann.shop.notify.UpdateContact(
+        notify_pb2.UpdateContactRequest(contact=contact, request_id=new_id())
+    )
+    await calls["CreateRefund"].make(ann.shop, request_id=new_id())
+    await ann.suite.sandbox.settle()
+    assert len((await calls["ListDocuments"].make(ann.shop)).documents) == 2
+    mails = await ann.suite.sandbox.mailbox(address)
+    assert [it["subject"] for it in mails if it["attachments"]] == [mail["subject"]]
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_several_files_come_with_one_call_and_each_says_what_is_in_its_way(
+    ann: Customer,
+) -> None:
+    calls = calls_of(ann)
+    await ann.suite.advance(DUE)
+    [invoice] = (await calls["ListDocuments"].make(ann.shop)).documents
+    wanted = payments_pb2.BatchDownloadDocumentsRequest.Download
+    request = payments_pb2.BatchDownloadDocumentsRequest(
+        downloads=[
+            wanted(name=f"{ann.shop.name}/documents/none"),
+            wanted(name=invoice.name),
+            wanted(name=invoice.name, language_code="ar"),
+        ]
+    )
+    notify = ann.suite.suite_client("notify")
+    none, own, arabic = (await notify.payments.BatchDownloadDocuments(request)).results
+    assert none.problem == payments_pb2.BatchDownloadDocumentsResponse.Result.DOCUMENT_NOT_FOUND
+    assert own.content[:5] == arabic.content[:5] == b"%PDF-"
+    assert own.content != arabic.content
+    assert own.file_name == arabic.file_name == f"{invoice.number}.pdf"
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())

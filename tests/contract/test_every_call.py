@@ -109,18 +109,18 @@ async def test_a_name_of_another_form_is_refused(acme: Client, text: str) -> Non
 
 async def test_an_empty_request_is_refused_with_what_it_lacks(suite: Suite, acme: Client) -> None:
     empty = {call.id: call.emptied().make(acme) for call in PLATFORM_CALLS if not call.sends_stream}
-    inside = suite.suite_client()
-    empty |= {call.id: call.emptied().make(inside) for call in SUITE_CALLS}
+    inside = {service: suite.suite_client(service) for service in SERVICES}
+    empty |= {call.id: call.emptied().make(inside[call.asked_by]) for call in SUITE_CALLS}
     for refusal in (await refusals(empty)).values():
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
         assert refusal.fields
 
 
 async def test_bytes_that_are_no_message_are_refused(suite: Suite, acme: Client) -> None:
-    inside = suite.suite_client()
+    inside = {service: suite.suite_client(service) for service in SERVICES}
     refused = await refusals(
         {call.id: call.send(acme, b"\xff") for call in PLATFORM_CALLS}
-        | {call.id: call.send(inside, b"\xff") for call in SUITE_CALLS}
+        | {call.id: call.send(inside[call.asked_by], b"\xff") for call in SUITE_CALLS}
     )
     all_alike(refused, "INVALID_ARGUMENT", "MESSAGE_MALFORMED")
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
+    EMAIL_ONLY,
     FAILURE_NO_CHANNEL,
     FAILURE_PHONE_UNREACHABLE,
     WAITING_QUIET_HOURS,
+    WITH_ATTACHMENT,
     Channel,
     Contact,
     CustomerKey,
@@ -146,9 +148,13 @@ def _notice(
                 next_attempt_time=max(send, waiting.get((key.customer_key, channel), send)),
                 expire_time=draft.expire_time,
                 failure_code=WAITING_QUIET_HOURS if send > now else "",
+                has_attachment=kind in WITH_ATTACHMENT,
             )
         )
-    if not can_be_reached(contact):
+    if kind in EMAIL_ONLY:
+        # Whom no e-mail reaches misses nothing that anything depends on.
+        pass
+    elif not can_be_reached(contact):
         deliveries = [_undeliverable(now, FAILURE_NO_CHANNEL)]
     elif not chosen and sms_rests(contact, now):
         deliveries = [_undeliverable(now, FAILURE_PHONE_UNREACHABLE)]

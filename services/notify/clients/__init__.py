@@ -1,1 +1,1 @@
-"""Clients of the SMS gateway and the mail server."""
+"""Clients of the SMS gateway, the mail server and payments."""

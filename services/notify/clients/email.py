@@ -109,6 +109,9 @@ class EmailGateway:
         email["Message-ID"] = f"<{message.key}@{self._domain}>"
         email["Auto-Submitted"] = "auto-generated"
         email.set_content(message.text)
+        if message.attachment is not None:
+            file_name, content = message.attachment
+            email.add_attachment(content, maintype="application", subtype="pdf", filename=file_name)
         return email
 
 

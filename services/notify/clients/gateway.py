@@ -7,6 +7,7 @@ may log an address or a text.
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.notify.domain.attachments import Attachment
 from services.notify.domain.notices import Attempt
 from services.notify.domain.receipts import Receipt
 
@@ -24,6 +25,8 @@ class Message:
     text: str
     # The delivery's resource name, by which a receipt finds it again.
     reference: str = ""
+    # Of an e-mail alone.
+    attachment: Attachment | None = None
 
 
 class Gateway(Protocol):

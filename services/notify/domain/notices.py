@@ -94,6 +94,7 @@ class NoticeKind(StrEnum):
     DISPUTE_OPENED = "DISPUTE_OPENED"
     DISPUTE_CLOSED = "DISPUTE_CLOSED"
     PAYMENT_OVERDUE = "PAYMENT_OVERDUE"
+    DOCUMENT_ISSUED = "DOCUMENT_ISSUED"
 
 
 # These go by e-mail as well, where there is an address.
@@ -103,6 +104,10 @@ _COPIED_BY_EMAIL = {
     NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
     NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED,
 }  # fmt: skip
+# These go by e-mail or not at all: nothing depends on them, and an SMS has no room for a file.
+EMAIL_ONLY = frozenset({NoticeKind.DOCUMENT_ISSUED})
+# A file of payments goes with these.
+WITH_ATTACHMENT = frozenset({NoticeKind.DOCUMENT_ISSUED})
 # Notices before a charge, and before a higher one, go out whatever is muted.
 NEVER_MUTED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.PRICE_CHANGE,
@@ -254,6 +259,8 @@ class Delivery:
     accept_time: datetime | None = None
     gateway: str = ""
     gateway_message: str = ""
+    # Whether a file goes with the text.
+    has_attachment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +320,8 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
     if contact is None:
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
-    sms = bool(contact.phone) and not sms_muted and not sms_rests(contact, now)
+    has_phone = bool(contact.phone) and kind not in EMAIL_ONLY
+    sms = has_phone and not sms_muted and not sms_rests(contact, now)
     email = bool(contact.email) and not contact.email_muted
     if sms:
         return (

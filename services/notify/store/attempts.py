@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from services.notify.domain.attachments import Attachment, AttachmentProblem
 from services.notify.domain.notices import (
     FAILURE_UNREADABLE,
     WAITING_QUIET_HOURS,
@@ -64,7 +65,8 @@ _DUE = Query(
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
             SELECT customer, merchant, notice, channel FROM deliveries
-            WHERE state = 'PENDING' AND bucket = leased.bucket AND next_attempt_time <= :now
+            WHERE state = 'PENDING' AND bucket = leased.bucket
+              AND has_attachment = :has_attachment AND next_attempt_time <= :now
             ORDER BY next_attempt_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN deliveries USING (customer, merchant, notice, channel)
@@ -222,7 +224,8 @@ _LAST = Query(
     CROSS JOIN LATERAL (
         SELECT channel, max(deliveries.next_attempt_time) AS next_attempt_time FROM deliveries
         WHERE deliveries.customer = named.customer AND deliveries.merchant = named.merchant
-          AND state || '' = 'PENDING' AND secret_text IS NULL AND failure_code <> ALL(:unordered)
+          AND state || '' = 'PENDING' AND secret_text IS NULL AND NOT has_attachment
+          AND failure_code <> ALL(:unordered)
         GROUP BY channel) AS waiting
 """,
     _LastRow,
@@ -245,11 +248,15 @@ class Outgoing:
     readable: bool = True
     # Whether the text of the delivery is not stored yet.
     text_is_new: bool = False
+    # The file that goes with it, or why there is none now.
+    attachment: Attachment | AttachmentProblem | None = None
 
 
-async def due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> list[Outgoing]:
-    """A batch of due deliveries, the oldest notice first."""
-    rows = await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+async def due(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int, *, has_attachment: bool
+) -> list[Outgoing]:
+    """A batch of due deliveries with a file or without, the oldest notice first."""
+    rows = await _DUE.all(tx, buckets=buckets, now=now, limit=limit, has_attachment=has_attachment)
     return [_outgoing(tx, row) for row in rows]
 
 

@@ -51,12 +51,13 @@ class DeliveryRow:
 
 
 _INSERT = Command("""
-    INSERT INTO deliveries (merchant, customer, notice, channel, main, evidence, state, secret_text,
-                            next_attempt_time, give_up_time, failure_code, expire_time, own_address)
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, has_attachment, evidence, state,
+                            secret_text, next_attempt_time, give_up_time, failure_code, expire_time,
+                            own_address)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
-        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:evidence AS text[]),
-        CAST(:state AS text[]), CAST(:secret_text AS bytea[]),
+        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:has_attachment AS boolean[]),
+        CAST(:evidence AS text[]), CAST(:state AS text[]), CAST(:secret_text AS bytea[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
         CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
         CAST(:own_address AS bytea[]))

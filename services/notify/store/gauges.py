@@ -12,6 +12,9 @@ GAUGE_QUERIES = (
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
                        SELECT min(due_time) FROM first_due WHERE kind = 'delivery'
                    )), 0), 0) AS lateness,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'attachment'
+                   )), 0), 0) AS attachment_lateness,
                    (SELECT count(*) FROM (
                        SELECT FROM (
                            SELECT give_up_time FROM deliveries WHERE state = 'PENDING' LIMIT :limit
@@ -23,7 +26,14 @@ GAUGE_QUERIES = (
                 "recurring.deliveries.due", "{delivery}", "Messages that are due and not sent"
             ),
             "lateness": Gauge(
-                "recurring.deliveries.oldest.lateness", "s", "How late the oldest due message is"
+                "recurring.deliveries.oldest.lateness",
+                "s",
+                "How late the oldest due message without a document is",
+            ),
+            "attachment_lateness": Gauge(
+                "recurring.attachments.oldest.lateness",
+                "s",
+                "How late the oldest due e-mail with a document is",
             ),
             "past_deadline": Gauge(
                 "recurring.notices.past_deadline",

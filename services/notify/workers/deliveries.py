@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from services.notify.application.attachments import attachment_key, attachment_keys, with_attachment
 from services.notify.application.outcomes import count
-from services.notify.application.rendering import outgoing_with_text, text_to_send
+from services.notify.application.rendering import OwnTemplates, outgoing_with_text, text_to_send
+from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway, Message
+from services.notify.domain.attachments import Attachment, AttachmentProblem
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
@@ -18,6 +21,7 @@ from services.notify.domain.notices import (
     VOID_EXPIRED,
     Attempt,
     Channel,
+    NoticeKey,
     NoticeKind,
     Progress,
     Verdict,
@@ -42,6 +46,8 @@ from services.runtime.workers.clock import Clock
 log = logging.getLogger(__name__)
 
 BATCH_DELIVERIES = 500
+# Payments renders a file in hundredths of a second, and 42 of them in one or two.
+BATCH_ATTACHMENTS = 42
 SENDS_CONCURRENT_MAX = 50
 # No send begins later than this before the end of a step: a gateway's time-out, and to store what came.
 SEND_SECONDS = 12.0
@@ -60,28 +66,65 @@ class Deliveries:
     """Sends due deliveries in batches, and publishes which notices arrived and which did not."""
 
     def __init__(
-        self, database: Database, clock: Clock, gateways: Mapping[Channel, Gateway]
+        self,
+        database: Database,
+        clock: Clock,
+        gateways: Mapping[Channel, Gateway],
+        documents: Documents,
     ) -> None:
         self._database = database
         self._clock = clock
         self._gateways = gateways
+        self._documents = documents
 
     async def work(self, batch: Batch) -> int:
-        """Send a batch of what is due."""
+        """Send a batch of what is due without a file."""
+        due, void, own = await self._read(batch, BATCH_DELIVERIES, has_attachment=False)
+        await self._send(due, [it for it in due if it.notice.key not in void], own, batch)
+        return len(due)
+
+    async def work_with_attachments(self, batch: Batch) -> int:
+        """Send a batch of what is due with a file, which payments is asked for first.
+
+        What has none does not wait for it: another worker sends that.
+        """
+        due, void, own = await self._read(batch, BATCH_ATTACHMENTS, has_attachment=True)
+        sendable = [it for it in due if it.notice.key not in void]
+        files = await self._documents.download(attachment_keys(sendable))
+        attached = [with_attachment(it, files.get(attachment_key(it))) for it in sendable]
+        await self._send(due, attached, own, batch)
+        return len(due)
+
+    async def _read(
+        self, batch: Batch, limit: int, *, has_attachment: bool
+    ) -> tuple[list[Outgoing], set[NoticeKey], OwnTemplates]:
+        """What is due, what of it is not true any more, and the merchants' templates for it."""
         async with self._database.begin(wake_workers=False) as tx:
-            due = await attempts.due(tx, batch.buckets, batch.now, BATCH_DELIVERIES)
+            due = await attempts.due(
+                tx, batch.buckets, batch.now, limit, has_attachment=has_attachment
+            )
             # An event of another stream may have been stored at this moment, neither seeing the other.
             void = await superseding.void_superseded(tx, [o.notice.key for o in due])
             kinds = [MerchantKind(o.notice.merchant, o.notice.kind) for o in due]
             own = await templates.for_notices(tx, kinds)
         if due:
             _READ.reached()
-            parents = [outgoing.notice.traceparent for outgoing in due]
-            sendable = [outgoing_with_text(o, own) for o in due if o.notice.key not in void]
-            with tracing.working("deliveries", len(due), parents):
-                begun = await self._begin(sendable)
-                await self._deliver(begun, batch.deadline - SEND_SECONDS)
-        return len(due)
+        return due, void, own
+
+    async def _send(
+        self,
+        due: Sequence[Outgoing],
+        sendable: Sequence[Outgoing],
+        own: OwnTemplates,
+        batch: Batch,
+    ) -> None:
+        if not due:
+            return
+        parents = [outgoing.notice.traceparent for outgoing in due]
+        written = [outgoing_with_text(outgoing, own) for outgoing in sendable]
+        with tracing.working("deliveries", len(due), parents):
+            begun = await self._begin(written)
+            await self._deliver(begun, batch.deadline - SEND_SECONDS)
 
     async def _begin(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
         """Store what is said for the first time; returns what is to be attempted, in its order."""
@@ -149,6 +192,7 @@ class Deliveries:
             delivery.subject,
             text_to_send(outgoing),
             DELIVERY.format(*outgoing.notice.key, delivery.channel.lower()),
+            outgoing.attachment if isinstance(outgoing.attachment, Attachment) else None,
         )
         try:
             return await self._gateways[delivery.channel].send(message)
@@ -174,7 +218,14 @@ def _obstacle(outgoing: Outgoing, now: datetime) -> Attempt | None:
     # Without a text it was erased, and the customer has perhaps come back since.
     if not outgoing.address or not delivery.text:
         return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
-    return None
+    return _obstacle_of_file(outgoing)
+
+
+def _obstacle_of_file(outgoing: Outgoing) -> Attempt | None:
+    file = outgoing.attachment
+    if file is AttachmentProblem.NOT_FOUND:
+        return Attempt(Verdict.PERMANENT, file)
+    return Attempt(Verdict.TEMPORARY, file) if file is AttachmentProblem.UNAVAILABLE else None
 
 
 def _message_key(outgoing: Outgoing) -> str:

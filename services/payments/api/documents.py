@@ -2,18 +2,19 @@
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from functools import cache
 from zoneinfo import available_timezones
 
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.application.document_files import Download
 from services.payments.domain.documents import (
     CREDIT_NOTE_PREFIX,
     INVOICE_PREFIX,
     LANGUAGES,
     RECEIPT_PREFIX,
-    Document,
     DocumentLine,
     DocumentSettings,
     PaymentDocuments,
@@ -26,16 +27,20 @@ from services.payments.domain.keys import (
     MerchantId,
     RefundKey,
 )
-from services.payments.names import CHARGE, CUSTOMER, DOCUMENT_SETTINGS, MERCHANT
-from services.payments.store.documents import DocumentFile, StoredDocument
-from services.runtime.errors import Violations
+from services.payments.names import CHARGE, CUSTOMER, DOCUMENT, DOCUMENT_SETTINGS, MERCHANT
+from services.payments.store.documents import StoredDocument, WantedFile
+from services.runtime.errors import Problem, Violations
 from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
 from services.runtime.rpc.names import read_name
 
 LOGO_PIXELS_MAX = 2000
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_MEDIA_TYPES = {"HTML": "text/html; charset=utf-8", "PDF": "application/pdf"}
+HTML, PDF = "HTML", "PDF"
+_MEDIA_TYPES = {HTML: "text/html; charset=utf-8", PDF: "application/pdf"}
+# Seven of them, as many as a batch has, are below the most that a message has.
+BATCH_FILE_MAX_BYTES = 512 * 1024
+_Result = payments_pb2.BatchDownloadDocumentsResponse.Result
 
 
 def read_document_settings(
@@ -70,6 +75,7 @@ def read_document_settings(
         wanted.language_code or LANGUAGES[0],
         wanted.time_zone or "UTC",
         wanted.footer,
+        wanted.email_documents,
     )
     return settings, seller.logo
 
@@ -124,6 +130,7 @@ def document_settings_message(
         language_code=settings.language_code,
         time_zone=settings.time_zone,
         footer=settings.footer,
+        email_documents=settings.email_documents,
         etag=etag(settings.version),
     )
 
@@ -198,15 +205,48 @@ def _optional_money(amount_minor: int | None, currency: str) -> money_pb2.Money 
     return None if amount_minor is None else to_money(amount_minor, currency)
 
 
-def download_response(
-    downloaded: tuple[Document, str, DocumentFile], file_format: str
-) -> payments_pb2.DownloadDocumentResponse:
+def read_download(request: payments_pb2.DownloadDocumentRequest) -> WantedFile:
+    """The file that is wanted. Raises like `read_name`."""
+    file_format = payments_pb2.DownloadDocumentRequest.Format.Name(request.format)
+    key = read_name(DOCUMENT, request.name)
+    return WantedFile(*key, file_format, request.language_code)
+
+
+def read_downloads(request: payments_pb2.BatchDownloadDocumentsRequest) -> list[WantedFile]:
+    """The files that are wanted."""
+    return [
+        WantedFile(*DOCUMENT.key(wanted.name), PDF, wanted.language_code)
+        for wanted in request.downloads
+    ]
+
+
+def download_response(downloaded: Download) -> payments_pb2.DownloadDocumentResponse:
     """A document as a file."""
-    document, language_code, file = downloaded
     return payments_pb2.DownloadDocumentResponse(
-        content=file.content,
-        media_type=_MEDIA_TYPES[file_format],
-        file_name=f"{document.number}.{file_format.lower()}",
-        sha256=file.content_sha256,
-        language_code=language_code,
+        content=downloaded.file.content,
+        media_type=_MEDIA_TYPES[downloaded.file.format],
+        file_name=_file_name(downloaded),
+        sha256=downloaded.file.content_sha256,
+        language_code=downloaded.file.language_code,
     )
+
+
+def batch_download_response(
+    downloaded: Sequence[Download | Problem],
+) -> payments_pb2.BatchDownloadDocumentsResponse:
+    """Documents as files, or what is in their way."""
+    return payments_pb2.BatchDownloadDocumentsResponse(results=map(_download_result, downloaded))
+
+
+def _download_result(downloaded: Download | Problem) -> _Result:
+    if isinstance(downloaded, Problem):
+        is_missing = downloaded.reason == "DOCUMENT_NOT_FOUND"
+        return _Result(problem=_Result.DOCUMENT_NOT_FOUND if is_missing else _Result.NOT_RENDERED)
+    file_name = _file_name(downloaded)
+    if len(downloaded.file.content) > BATCH_FILE_MAX_BYTES:
+        return _Result(file_name=file_name, problem=_Result.FILE_TOO_LARGE)
+    return _Result(file_name=file_name, content=downloaded.file.content)
+
+
+def _file_name(downloaded: Download) -> str:
+    return f"{downloaded.document.number}.{downloaded.file.format.lower()}"

@@ -9,11 +9,14 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api import mandate_requests, mandate_responses, requests, responses
 from services.payments.api.documents import (
+    batch_download_response,
     document_message,
     document_settings_message,
     download_response,
     read_document_filter,
     read_document_settings,
+    read_download,
+    read_downloads,
 )
 from services.payments.api.reports import (
     product_sales_message,
@@ -27,6 +30,7 @@ from services.payments.application import (
     charges,
     credit,
     disputes,
+    document_files,
     documents,
     dunning,
     erasure,
@@ -87,7 +91,7 @@ from services.payments.store import reports as report_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
-from services.runtime.errors import not_found
+from services.runtime.errors import Problem, not_found
 from services.runtime.mutations import Applied, Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import AFTER_ALL, read_page
@@ -148,6 +152,7 @@ ACCESS = {
     "GetDocument": Access(READ),
     "ListDocuments": Access(READ),
     "DownloadDocument": Access(READ),
+    "BatchDownloadDocuments": Access(services=("notify",)),
     "BatchCheckMandates": Access(services=("scheduler",)),
     "GetAmountRules": Access(READ, services=("catalog",)),
     "GetDunningPolicy": Access(READ),
@@ -831,17 +836,11 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     async def DownloadDocument(
         self, request: payments_pb2.DownloadDocumentRequest, _context: object
     ) -> payments_pb2.DownloadDocumentResponse:
-        key = read_name(DOCUMENT, request.name)
-        file_format = payments_pb2.DownloadDocumentRequest.Format.Name(request.format)
-        downloaded = await documents.download(
-            self._database,
-            self._renderer,
-            key,
-            file_format,
-            request.language_code,
-            self._clock.now(),
-        )
-        return download_response(downloaded, file_format)
+        wanted, now = read_download(request), self._clock.now()
+        [downloaded] = await document_files.download(self._database, self._renderer, [wanted], now)
+        if isinstance(downloaded, Problem):
+            raise downloaded
+        return download_response(downloaded)
 
     # --- dunning ------------------------------------------------------------------------------------
 
@@ -922,6 +921,14 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         return await audit.answer(self._database, request)
 
     # --- for the suite ------------------------------------------------------------------------------
+
+    async def BatchDownloadDocuments(
+        self, request: payments_pb2.BatchDownloadDocumentsRequest, _context: object
+    ) -> payments_pb2.BatchDownloadDocumentsResponse:
+        downloaded = await document_files.download(
+            self._database, self._renderer, read_downloads(request), self._clock.now()
+        )
+        return batch_download_response(downloaded)
 
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object

@@ -1,4 +1,4 @@
-"""Documents: issued for what was paid and given back, and handed out."""
+"""Documents: issued for what was paid and given back."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,7 +6,6 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from services.payments import publishers
-from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.domain.charges import Charge
 from services.payments.domain.document_contents import payment_content, refund_content
 from services.payments.domain.documents import (
@@ -36,10 +35,11 @@ from services.payments.store import document_settings as settings_store
 from services.payments.store import documents as store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import payment_methods as payment_method_store
-from services.payments.store.documents import DocumentFile, StoredDocument
-from services.runtime.db.pool import Connection, Database
+from services.payments.store.documents import StoredDocument
+from services.runtime.db.pool import Connection
 from services.runtime.errors import not_found
 from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.mutations import Applied
 from services.runtime.rpc.conversions import check_etag
 
@@ -94,10 +94,22 @@ async def issue(tx: Connection, charges: Sequence[ChargeKey], now: datetime) -> 
     documents = [_document(draft, settings, facts, now) for draft in numbered]
     await store.insert(tx, numbered, documents)
     events = [
-        publishers.document_issued(document, facts.charge(draft.owed), now)
+        _issued_event(draft, document, settings, facts, now)
         for draft, document in zip(numbered, documents, strict=True)
     ]
     await outbox.put(tx, events)
+
+
+def _issued_event(
+    draft: NumberedDraft,
+    document: Document,
+    settings: Mapping[MerchantId, DocumentSettings],
+    facts: _Facts,
+    now: datetime,
+) -> OutboxEvent:
+    email = settings[document.merchant].email_documents
+    charge = facts.charge(draft.owed)
+    return publishers.document_issued(document, charge, now, email_to_customer=email)
 
 
 async def _read_facts(tx: Connection, owed: Sequence[OwedDocument]) -> _Facts:
@@ -167,37 +179,6 @@ async def existing(connection: Connection, key: DocumentKey) -> StoredDocument:
     if stored is None:
         raise not_found("DOCUMENT_NOT_FOUND", key.name)
     return stored
-
-
-async def download(
-    database: Database,
-    renderer: DocumentRenderer,
-    key: DocumentKey,
-    file_format: str,
-    language_code: str,
-    now: datetime,
-) -> tuple[Document, str, DocumentFile]:
-    """A document as a file, and in which language: as it was handed out before, or rendered now.
-
-    Raises NOT_FOUND DOCUMENT_NOT_FOUND.
-    """
-    async with database.read() as connection:
-        stored = await existing(connection, key)
-        document = stored.document
-        language = language_code or document.language_code
-        kept = await store.file(connection, key, file_format, language)
-        logo = b""
-        if kept is None:
-            sha256 = document.seller.logo_sha256
-            logo = await settings_store.logo(connection, key.merchant, sha256)
-    if kept is None:
-        # No transaction is open meanwhile.
-        content = await renderer.render(
-            stored.content, stored.content_sha256, file_format, language, logo
-        )
-        async with database.begin(wake_workers=False) as tx:
-            kept = await store.keep_file(tx, key, file_format, language, content, now)
-    return document, language, kept
 
 
 async def change_settings(

@@ -84,6 +84,8 @@ class DocumentSettings:
     language_code: str = LANGUAGES[0]
     time_zone: str = "UTC"
     footer: str = ""
+    # Whether customers get their documents by e-mail.
+    email_documents: bool = False
     version: int = 1
 
     def prefix(self, kind: DocumentType) -> str:

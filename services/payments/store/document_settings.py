@@ -1,17 +1,33 @@
 """What merchants' documents look like, and their logos."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from services.payments.domain.documents import DocumentSettings
 from services.payments.domain.keys import MerchantId
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
+
+
+class LogoKey(NamedTuple):
+    """Which of a merchant's logos."""
+
+    merchant: MerchantId
+    # In hexadecimal digits; empty: none.
+    logo_sha256: str
+
+
+class _LogoRow(NamedTuple):
+    merchant: MerchantId
+    logo_sha256: str
+    content: bytes
+
 
 _LOCKED = Query(
     """
     SELECT merchant, seller_name, seller_address, seller_tax_id, logo_sha256, payment_documents,
            invoice_prefix, receipt_prefix, credit_note_prefix, language_code, time_zone, footer,
-           version
+           email_documents, version
     FROM document_settings
     JOIN unnest(CAST(:merchants AS text[])) AS wanted (merchant) USING (merchant)
     ORDER BY merchant FOR UPDATE OF document_settings
@@ -23,7 +39,7 @@ _GET = Query(
     """
     SELECT merchant, seller_name, seller_address, seller_tax_id, logo_sha256, payment_documents,
            invoice_prefix, receipt_prefix, credit_note_prefix, language_code, time_zone, footer,
-           version
+           email_documents, version
     FROM document_settings WHERE merchant = :merchant
 """,
     DocumentSettings,
@@ -32,10 +48,11 @@ _GET = Query(
 _ENSURE = Command("""
     INSERT INTO document_settings (merchant, seller_name, seller_address, seller_tax_id, logo_sha256,
                                    payment_documents, invoice_prefix, receipt_prefix,
-                                   credit_note_prefix, language_code, time_zone, footer, version)
+                                   credit_note_prefix, language_code, time_zone, footer,
+                                   email_documents, version)
     VALUES (:merchant, :seller_name, :seller_address, :seller_tax_id, :logo_sha256,
             :payment_documents, :invoice_prefix, :receipt_prefix, :credit_note_prefix, :language_code,
-            :time_zone, :footer, :version)
+            :time_zone, :footer, :email_documents, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
@@ -46,11 +63,12 @@ _CHANGE = Query(
         logo_sha256 = :logo_sha256, payment_documents = :payment_documents,
         invoice_prefix = :invoice_prefix, receipt_prefix = :receipt_prefix,
         credit_note_prefix = :credit_note_prefix, language_code = :language_code,
-        time_zone = :time_zone, footer = :footer, version = version + 1
+        time_zone = :time_zone, footer = :footer, email_documents = :email_documents,
+        version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, seller_name, seller_address, seller_tax_id, logo_sha256, payment_documents,
               invoice_prefix, receipt_prefix, credit_note_prefix, language_code, time_zone, footer,
-              version
+              email_documents, version
 """,
     DocumentSettings,
 )
@@ -60,11 +78,18 @@ _KEEP_LOGO = Command("""
     ON CONFLICT (merchant, logo_sha256) DO NOTHING
 """)
 
-_LOGO: Query[bytes] = Query(
+_LOGOS = Query(
     """
-    SELECT content FROM document_logos WHERE merchant = :merchant AND logo_sha256 = :logo_sha256
+    SELECT merchant, logo_sha256, content
+    FROM unnest(CAST(:merchant AS text[]), CAST(:logo_sha256 AS text[]))
+      AS wanted (merchant, logo_sha256)
+    CROSS JOIN LATERAL (
+        SELECT content FROM document_logos
+        WHERE document_logos.merchant = wanted.merchant
+          AND document_logos.logo_sha256 = wanted.logo_sha256
+        OFFSET 0) AS kept
 """,
-    scalar,
+    _LogoRow,
 )
 
 
@@ -97,11 +122,16 @@ async def keep_logo(tx: Connection, merchant: MerchantId, content: bytes) -> Non
     await _KEEP_LOGO.run(tx, merchant=merchant, content=content)
 
 
+async def logos(tx: Connection, wanted: Iterable[LogoKey]) -> dict[LogoKey, bytes]:
+    """Merchants' logos; there is none for an empty hash."""
+    rows = await _LOGOS.all_for(tx, {key for key in wanted if key.logo_sha256})
+    return {LogoKey(row.merchant, row.logo_sha256): row.content for row in rows}
+
+
 async def logo(tx: Connection, merchant: MerchantId, logo_sha256: str) -> bytes:
     """A merchant's logo; empty if the hash is."""
-    if not logo_sha256:
-        return b""
-    return await _LOGO.one(tx, merchant=merchant, logo_sha256=logo_sha256)
+    key = LogoKey(merchant, logo_sha256)
+    return (await logos(tx, [key])).get(key, b"")
 
 
 def _columns(settings: DocumentSettings) -> dict[str, object]:
@@ -118,5 +148,6 @@ def _columns(settings: DocumentSettings) -> dict[str, object]:
         "language_code": settings.language_code,
         "time_zone": settings.time_zone,
         "footer": settings.footer,
+        "email_documents": settings.email_documents,
         "version": settings.version,
     }

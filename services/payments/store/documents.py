@@ -1,7 +1,7 @@
 """Documents: what they are owed for, the numbers of their series, and what was issued."""
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from services.payments.domain.keys import (
     ChargeKey,
     CustomerId,
     CustomerKey,
+    DocumentId,
     DocumentKey,
     MerchantId,
     RefundId,
@@ -68,11 +69,38 @@ class FailedDocuments(NamedTuple):
     failure: str
 
 
+class WantedFile(NamedTuple):
+    """Which document, as which file."""
+
+    merchant: MerchantId
+    document: DocumentId
+    format: str
+    # Empty: the one that it was issued in.
+    language_code: str
+
+    @property
+    def key(self) -> DocumentKey:
+        """Which document."""
+        return DocumentKey(self.merchant, self.document)
+
+
 class DocumentFile(NamedTuple):
     """A document as it is handed out."""
 
+    merchant: MerchantId
+    document: DocumentId
+    format: str
+    language_code: str
     content: bytes
     content_sha256: str
+
+
+class _KeyedDocument(NamedTuple):
+    merchant: MerchantId
+    document: DocumentId
+    content: bytes
+    content_sha256: str
+    position: uuid.UUID
 
 
 class _SeriesRow(NamedTuple):
@@ -225,19 +253,42 @@ _OF_CHARGE = Query(
     StoredDocument,
 )
 
-_FILE = Query(
+_BY_KEYS = Query(
     """
-    SELECT content, content_sha256 FROM document_files
-    WHERE merchant = :merchant AND document = :document AND format = :format
-      AND language_code = :language_code
+    SELECT merchant, document, content, content_sha256, position
+    FROM unnest(CAST(:merchant AS text[]), CAST(:document AS text[])) AS wanted (merchant, document)
+    CROSS JOIN LATERAL (
+        SELECT content, content_sha256, position FROM documents
+        WHERE documents.merchant = wanted.merchant AND documents.document = wanted.document
+        OFFSET 0) AS stored
+""",
+    _KeyedDocument,
+)
+
+_FILES = Query(
+    """
+    SELECT merchant, document, format, language_code, content, content_sha256
+    FROM unnest(CAST(:merchant AS text[]), CAST(:document AS text[]), CAST(:format AS text[]),
+                CAST(:language_code AS text[]))
+      AS wanted (merchant, document, format, language_code)
+    CROSS JOIN LATERAL (
+        SELECT content, content_sha256 FROM document_files
+        WHERE document_files.merchant = wanted.merchant
+          AND document_files.document = wanted.document AND document_files.format = wanted.format
+          AND document_files.language_code = wanted.language_code
+        OFFSET 0) AS kept
 """,
     DocumentFile,
 )
 
 # Of several that are rendered at the same time, the first is handed out from then on.
-_KEEP_FILE = Command("""
+_KEEP_FILES = Command("""
     INSERT INTO document_files (merchant, document, format, language_code, content, create_time)
-    VALUES (:merchant, :document, :format, :language_code, :content, :create_time)
+    SELECT merchant, document, format, language_code, content, :create_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:document AS text[]), CAST(:format AS text[]),
+                CAST(:language_code AS text[]), CAST(:content AS bytea[]))
+      AS made (merchant, document, format, language_code, content)
+    ORDER BY merchant, document, format, language_code
     ON CONFLICT (merchant, document, format, language_code) DO NOTHING
 """)
 
@@ -336,24 +387,23 @@ async def listed(
             return await _OF_MERCHANT.all(tx, merchant=owner, **page)
 
 
-async def file(
-    tx: Connection, key: DocumentKey, file_format: str, language_code: str
-) -> DocumentFile | None:
-    """A document as it was handed out before; None: it was not in this format and language."""
-    return await _FILE.one_or_none(
-        tx, **key._asdict(), format=file_format, language_code=language_code
-    )
+async def by_keys(
+    tx: Connection, keys: Collection[DocumentKey]
+) -> dict[DocumentKey, StoredDocument]:
+    """Documents by their names; those that there are."""
+    rows = await _BY_KEYS.all_for(tx, keys)
+    return {DocumentKey(row.merchant, row.document): StoredDocument(*row[2:]) for row in rows}
 
 
-async def keep_file(
-    tx: Connection,
-    key: DocumentKey,
-    file_format: str,
-    language_code: str,
-    content: bytes,
-    now: datetime,
-) -> DocumentFile:
-    """Keep a rendered document; returns what is handed out: what was kept first."""
-    named = {**key._asdict(), "format": file_format, "language_code": language_code}
-    await _KEEP_FILE.run(tx, **named, content=content, create_time=now)
-    return await _FILE.one(tx, **named)
+async def files(tx: Connection, wanted: Collection[WantedFile]) -> dict[WantedFile, DocumentFile]:
+    """Documents as they were handed out before; those that were in this format and language."""
+    rows = await _FILES.all_for(tx, wanted)
+    return {WantedFile(*row[:4]): row for row in rows}
+
+
+async def keep_files(
+    tx: Connection, contents: Mapping[WantedFile, bytes], now: datetime
+) -> dict[WantedFile, DocumentFile]:
+    """Keep rendered documents; returns what is handed out: what was kept first."""
+    await _KEEP_FILES.run_for(tx, contents, content=list(contents.values()), create_time=now)
+    return await files(tx, contents)

@@ -2,15 +2,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import grpc
 import pytest
 
 from services.notify import api, workers
+from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.gateway import Gateway
 from services.notify.clients.sms import SmsGateway
 from services.notify.domain.notices import Channel
 from services.runtime.db.pool import Database, Pool
 from tests.conftest import KEYRING, ServiceDatabase
-from tests.integration.notify.suite import NOW, ManualClock, Notify
+from tests.integration.notify.suite import NOW, PAYMENTS_AWAY, ManualClock, Notify
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
 
 
@@ -31,7 +34,10 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
     sms = SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
     server = MailServer("127.0.0.1", sandbox.smtp_port, MailTls.NONE)
     email = EmailGateway(server, "orders@acme.example")
-    deliveries = workers.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
+    gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
+    payments = grpc.aio.insecure_channel(PAYMENTS_AWAY)
+    documents = Documents(payments)
+    deliveries = workers.Deliveries(database, clock, gateways, documents)
     yield Notify(
         database,
         clock,
@@ -39,7 +45,9 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
         api.Servicer(database, clock),
         deliveries,
         workers.Receipts(database, clock, {sms.name: sms}),
+        documents,
     )
     await sms.close()
     await email.close()
+    await payments.close()
     await database.close()

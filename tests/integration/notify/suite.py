@@ -1,7 +1,7 @@
 """Notify on a real database, with a real gateway and mail server, and a clock that a test moves."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,9 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify import api, consumers, workers
+from services.notify.clients.documents import Documents
+from services.notify.clients.gateway import Gateway
+from services.notify.domain.notices import Channel
 from services.notify.names import CUSTOMER
 from services.notify.store import contacts
 from services.runtime.auth.call_context import Caller, set_caller
@@ -36,6 +39,8 @@ PHONE = "+491701234567"
 INVALID_PHONE = "+15005550001"
 UNDELIVERABLE_PHONE = "+15005550002"
 UNAVAILABLE_TWICE_PHONE = "+15005550003"
+# Nobody listens there.
+PAYMENTS_AWAY = "127.0.0.1:9"
 LOST_ANSWER_PHONE = "+15005550004"
 
 
@@ -68,6 +73,7 @@ class Notify:
     api: api.Servicer
     deliveries: workers.Deliveries
     receipts: workers.Receipts
+    documents: Documents
     wake_at: datetime | None = None
     sandbox_started: bool = False
 
@@ -134,6 +140,10 @@ class Notify:
         async with self.database.begin() as tx:
             await by_type[event_type].handler(tx, events)
 
+    def sender(self, gateways: Mapping[Channel, Gateway]) -> workers.Deliveries:
+        """What sends by other gateways."""
+        return workers.Deliveries(self.database, self.clock, gateways, self.documents)
+
     async def start_sandbox(self) -> None:
         """Start the outside world with its first use, since many tests need none."""
         if not self.sandbox_started:
@@ -160,6 +170,12 @@ class Notify:
         buckets = buckets or EveryBucket(self.database)
         work = DueWork("delivery", self.deliveries.work)
         due_times = DueTimes(self.database)
+        return await due_work.step(due_times, self.clock, buckets, work)
+
+    async def step_with_attachments(self) -> Step:
+        """One step of the worker for what has a file."""
+        work = DueWork("attachment", self.deliveries.work_with_attachments)
+        due_times, buckets = DueTimes(self.database), EveryBucket(self.database)
         return await due_work.step(due_times, self.clock, buckets, work)
 
     async def inbox(self, phone: str = PHONE) -> list[str]:

@@ -8,7 +8,6 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 
 from services.notify.clients.gateway import Message
 from services.notify.domain.notices import Attempt, Channel, Verdict
-from services.notify.workers import Deliveries
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db import leases
 from services.runtime.db.leases import BucketLeases
@@ -66,7 +65,7 @@ async def test_what_is_erased_while_it_is_sent_is_not_kept(notify: Notify) -> No
     await notify.bind()
     await notify.receive(order_skipped())
     gateway = Erasing(notify)
-    notify.deliveries = Deliveries(notify.database, notify.clock, {Channel.SMS: gateway})
+    notify.deliveries = notify.sender({Channel.SMS: gateway})
     await notify.step()
 
     assert gateway.sent
@@ -383,7 +382,7 @@ async def test_what_a_step_had_in_hand_is_sent_at_once_when_it_is_cut_off(notify
     await notify.bind()
     await notify.receive(order_skipped())
     usual = notify.deliveries
-    notify.deliveries = Deliveries(notify.database, notify.clock, {Channel.SMS: Hanging()})
+    notify.deliveries = notify.sender({Channel.SMS: Hanging()})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await notify.step()

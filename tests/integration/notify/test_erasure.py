@@ -123,7 +123,7 @@ async def test_after_reencryption_the_old_key_can_be_dropped(known: Notify) -> N
     async with opened(url, NEW_KEY) as database:
         known.api = api.Servicer(database, known.clock)
         assert (await known.call("GetContact", GET), await known.notices()) == before
-        sending = Deliveries(database, known.clock, known.deliveries._gateways)
+        sending = Deliveries(database, known.clock, known.deliveries._gateways, known.documents)
         act_for_all("test")
         while (await step(database, known.clock, "delivery", sending.work)).worked:
             pass

@@ -1,5 +1,6 @@
 """Which notice each event of the other services becomes, and what it says."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.notify.application.notices import Draft
 from services.notify.consumers import READERS, order_skipped, order_upcoming
 from services.notify.domain.notices import BillingMode, Channel, Promise
+from services.notify.domain.templates.kinds import DocumentIssued
 from services.notify.domain.templates.rendering import rendered_as_shipped
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
@@ -290,3 +292,25 @@ def test_a_reason_of_a_newer_scheduler_refers_to_the_account() -> None:
     skipped.MergeFromString(b"\x10\xe7\x07")  # reason: 999
 
     assert "your account says why" in text_of(order_skipped(skipped))
+
+
+@pytest.mark.parametrize(
+    ("attached", "said"), [(True, "attached as a PDF file"), (False, "too large for an e-mail")]
+)
+def test_an_e_mail_with_a_document_says_where_the_file_is(*, attached: bool, said: str) -> None:
+    made = draft(
+        payments.DocumentIssued(
+            ref=CHARGE,
+            document="merchants/acme/documents/cn-2026-000001",
+            type=payments_pb2.Document.CREDIT_NOTE,
+            number="CN-2026-000001",
+            document_amount=to_money(1250, "EUR"),
+            email_to_customer=True,
+        )
+    )
+    assert isinstance(made.facts, DocumentIssued)
+    facts = replace(made.facts, attached=attached)
+    shown = rendered_as_shipped(facts, Channel.EMAIL, "", "Ann")
+    assert shown.subject == "Credit note CN-2026-000001"
+    assert "Credit note CN-2026-000001 for Coffee: 12.50 EUR." in shown.text
+    assert said in shown.text

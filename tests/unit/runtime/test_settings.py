@@ -296,6 +296,7 @@ def gateways(production: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name, value in {
         "SMS_URL": "https://sms.example",
         "SMS_API_KEY": "key",
+        "PAYMENTS_TARGET": "dns:///payments:7402",
         "SMTP_HOST": "mail.example",
         "SMTP_PORT": "587",
     }.items():

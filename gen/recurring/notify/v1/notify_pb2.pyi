@@ -109,6 +109,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
     PAYMENT_OVERDUE: _NoticeKind.ValueType  # 50
     """An order ended without payment, and can still be paid."""
+    DOCUMENT_ISSUED: _NoticeKind.ValueType  # 60
+    """An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -155,6 +157,8 @@ DISPUTE_CLOSED: NoticeKind.ValueType  # 22
 """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
 PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
+DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
+"""An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 class _SmsEncoding:

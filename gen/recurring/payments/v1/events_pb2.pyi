@@ -677,10 +677,13 @@ class DocumentIssued(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     DOCUMENT_AMOUNT_FIELD_NUMBER: _builtins.int
+    EMAIL_TO_CUSTOMER_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """`merchants/{merchant}/documents/{document}`."""
     type: _payments_pb2.Document.Type.ValueType
     number: _builtins.str
+    email_to_customer: _builtins.bool
+    """Whether the merchant has it sent to the customer by e-mail (DocumentSettings.email_documents)."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -695,10 +698,11 @@ class DocumentIssued(_message.Message):
         type: _payments_pb2.Document.Type.ValueType = ...,
         number: _builtins.str = ...,
         document_amount: _money_pb2.Money | None = ...,
+        email_to_customer: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["document_amount", b"document_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_amount", b"document_amount", "number", b"number", "ref", b"ref", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_amount", b"document_amount", "email_to_customer", b"email_to_customer", "number", b"number", "ref", b"ref", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1503,6 +1503,7 @@ class DocumentSettings(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     FOOTER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EMAIL_DOCUMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/documentSettings`."""
     payment_documents: Global___DocumentSettings.PaymentDocuments.ValueType
@@ -1524,6 +1525,10 @@ class DocumentSettings(_message.Message):
     """Below everything else, for example how to reach the seller; at most 1000 characters, of several lines."""
     etag: _builtins.str
     """Changes with every change of the settings (AIP-154)."""
+    email_documents: _builtins.bool
+    """Whether each document is sent to its customer by e-mail, as a PDF file in the customer's language. Customers
+    who have muted e-mail, or have no address, get none.
+    """
     @_builtins.property
     def seller(self) -> Global___Seller: ...
     def __init__(
@@ -1539,10 +1544,11 @@ class DocumentSettings(_message.Message):
         time_zone: _builtins.str = ...,
         footer: _builtins.str = ...,
         etag: _builtins.str = ...,
+        email_documents: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seller", b"seller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_note_prefix", b"credit_note_prefix", "etag", b"etag", "footer", b"footer", "invoice_prefix", b"invoice_prefix", "language_code", b"language_code", "name", b"name", "payment_documents", b"payment_documents", "receipt_prefix", b"receipt_prefix", "seller", b"seller", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_note_prefix", b"credit_note_prefix", "email_documents", b"email_documents", "etag", b"etag", "footer", b"footer", "invoice_prefix", b"invoice_prefix", "language_code", b"language_code", "name", b"name", "payment_documents", b"payment_documents", "receipt_prefix", b"receipt_prefix", "seller", b"seller", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4168,6 +4174,113 @@ class DownloadDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DownloadDocumentResponse: _TypeAlias = DownloadDocumentResponse  # noqa: Y015
+
+@_typing.final
+class BatchDownloadDocumentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Download(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        language_code: _builtins.str
+        """As in DownloadDocumentRequest."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            language_code: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DOWNLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def downloads(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchDownloadDocumentsRequest.Download]: ...
+    def __init__(
+        self,
+        *,
+        downloads: _abc.Iterable[Global___BatchDownloadDocumentsRequest.Download] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDownloadDocumentsRequest: _TypeAlias = BatchDownloadDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class BatchDownloadDocumentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Result(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Problem:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _ProblemEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[BatchDownloadDocumentsResponse.Result._Problem.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            PROBLEM_UNSPECIFIED: BatchDownloadDocumentsResponse.Result._Problem.ValueType  # 0
+            DOCUMENT_NOT_FOUND: BatchDownloadDocumentsResponse.Result._Problem.ValueType  # 1
+            FILE_TOO_LARGE: BatchDownloadDocumentsResponse.Result._Problem.ValueType  # 2
+            """Of more than 512 KiB; DownloadDocument gives it."""
+            NOT_RENDERED: BatchDownloadDocumentsResponse.Result._Problem.ValueType  # 3
+            """It could not be rendered now; ask again."""
+
+        class Problem(_Problem, metaclass=_ProblemEnumTypeWrapper): ...
+        PROBLEM_UNSPECIFIED: BatchDownloadDocumentsResponse.Result.Problem.ValueType  # 0
+        DOCUMENT_NOT_FOUND: BatchDownloadDocumentsResponse.Result.Problem.ValueType  # 1
+        FILE_TOO_LARGE: BatchDownloadDocumentsResponse.Result.Problem.ValueType  # 2
+        """Of more than 512 KiB; DownloadDocument gives it."""
+        NOT_RENDERED: BatchDownloadDocumentsResponse.Result.Problem.ValueType  # 3
+        """It could not be rendered now; ask again."""
+
+        CONTENT_FIELD_NUMBER: _builtins.int
+        FILE_NAME_FIELD_NUMBER: _builtins.int
+        PROBLEM_FIELD_NUMBER: _builtins.int
+        content: _builtins.bytes
+        """At most 512 KiB; empty if there is a problem."""
+        file_name: _builtins.str
+        """What to call the file: `INV-2026-000001.pdf`."""
+        problem: Global___BatchDownloadDocumentsResponse.Result.Problem.ValueType
+        def __init__(
+            self,
+            *,
+            content: _builtins.bytes = ...,
+            file_name: _builtins.str = ...,
+            problem: Global___BatchDownloadDocumentsResponse.Result.Problem.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_name", b"file_name", "problem", b"problem"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchDownloadDocumentsResponse.Result]: ...
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchDownloadDocumentsResponse.Result] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDownloadDocumentsResponse: _TypeAlias = BatchDownloadDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class ListReconciliationFindingsRequest(_message.Message):

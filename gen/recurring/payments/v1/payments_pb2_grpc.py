@@ -287,6 +287,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.FromString,
                 _registered_method=True)
+        self.BatchDownloadDocuments = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/BatchDownloadDocuments',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsResponse.FromString,
+                _registered_method=True)
         self.BatchCheckMandates = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
@@ -825,6 +830,13 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchDownloadDocuments(self, request, context):
+        """Gives several documents as PDF files. Answers come in the order of the request. Scope `suite`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchCheckMandates(self, request, context):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
         of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -1152,6 +1164,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.DownloadDocument,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.SerializeToString,
+            ),
+            'BatchDownloadDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDownloadDocuments,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsResponse.SerializeToString,
             ),
             'BatchCheckMandates': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchCheckMandates,
@@ -2546,6 +2563,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/DownloadDocument',
             recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDownloadDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/BatchDownloadDocuments',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.BatchDownloadDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -314,6 +314,8 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
     """
+    BatchDownloadDocuments: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchDownloadDocumentsRequest, _payments_pb2.BatchDownloadDocumentsResponse]
+    """Gives several documents as PDF files. Answers come in the order of the request. Scope `suite`."""
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
     of the request. What is planned beside what was charged already counts against a month's ceiling.
@@ -932,6 +934,14 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def BatchDownloadDocuments(
+        self,
+        request: _payments_pb2.BatchDownloadDocumentsRequest,
+        context: _aio.ServicerContext[_payments_pb2.BatchDownloadDocumentsRequest, _abc.Awaitable[_payments_pb2.BatchDownloadDocumentsResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.BatchDownloadDocumentsResponse]:
+        """Gives several documents as PDF files. Answers come in the order of the request. Scope `suite`."""
 
     @_abc_1.abstractmethod
     def BatchCheckMandates(

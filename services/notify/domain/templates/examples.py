@@ -8,6 +8,7 @@ from services.notify.domain.notices import Facts, NoticeKind
 from services.notify.domain.templates.kinds import (
     DisputeClosed,
     DisputeOpened,
+    DocumentIssued,
     ItemDiscontinued,
     OrderCancelled,
     OrderHeld,
@@ -68,6 +69,7 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
         PriceChangeWithdrawn("Espresso, 1 kg", _TITLE, _PREVIOUS_AMOUNT),
         PriceProtectionEnding(_TITLE, _ZONE, _MONTH_LATER),
         Refund(_TITLE, _PREVIOUS_AMOUNT, _AMOUNT),
+        DocumentIssued(_TITLE, "INVOICE", "INV-2026-000042", _AMOUNT),
         DisputeOpened(_TITLE, _AMOUNT, _AMOUNT, inquiry=False, paused=True),
         DisputeClosed(_TITLE, _AMOUNT, _AMOUNT, won=True, late_failure=False, paused=False),
     )

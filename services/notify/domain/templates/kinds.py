@@ -370,6 +370,20 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentIssued:
+    """An invoice, receipt, credit note or debit note was issued."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.DOCUMENT_ISSUED
+    title: str
+    # The name of payments' Document.Type.
+    document_type: str
+    number: str
+    amount: Money
+    # Whether the file comes with it; it does not if it is too large for an e-mail.
+    attached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DisputeOpened:
     """The customer disputes a payment at their bank."""
 

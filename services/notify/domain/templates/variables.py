@@ -27,7 +27,7 @@ _LINK_SUFFIX = "_uri"
 # A longer one would leave no room in an SMS for what it is for, and is empty.
 LINK_MAX_CHARACTERS = 180
 # Names to compare with, and what is read by machines: never cut, and with nothing around them.
-_CODES = frozenset({"change", "code", "not_charged"})
+_CODES = frozenset({"change", "code", "document_type", "not_charged"})
 _REASONS = "reasons"
 
 

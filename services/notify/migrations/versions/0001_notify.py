@@ -100,6 +100,8 @@ CREATE TABLE deliveries (
     -- What counts as proof that it arrived.
     evidence              text        NOT NULL DEFAULT 'DELIVERED'
                             CHECK (evidence IN ('ACCEPTED', 'DELIVERED')),
+    -- Whether payments is asked for a file that goes with it.
+    has_attachment        boolean     NOT NULL DEFAULT false,
     give_up_time          timestamptz NOT NULL,
     -- When what it says stops being true.
     expire_time           timestamptz,
@@ -139,9 +141,10 @@ CREATE TABLE deliveries (
 -- only what is between the first and the last changed byte. The text comes with the first attempt and
 -- is most of a row: a page has room for it.
 WITH (fillfactor = 25);
-CREATE INDEX deliveries_due ON deliveries (bucket, next_attempt_time) WHERE state = 'PENDING';
 CREATE INDEX deliveries_accepted ON deliveries (bucket, next_attempt_time)
     WHERE state = 'ACCEPTED';
+CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, next_attempt_time)
+    WHERE state = 'PENDING';
 -- For proofs, which read all deliveries of a day.
 CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -231,10 +234,13 @@ CREATE TABLE notice_template_versions (
 
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT 'delivery' AS kind, '' AS queue, buckets.bucket, due_time
-    FROM buckets CROSS JOIN LATERAL (
+    SELECT kind, '' AS queue, buckets.bucket, due_time
+    FROM buckets
+    CROSS JOIN (VALUES ('delivery', false), ('attachment', true)) AS work (kind, has_attachment)
+    CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket
+          AND deliveries.has_attachment = work.has_attachment
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
     SELECT 'receipt', '', buckets.bucket, due_time

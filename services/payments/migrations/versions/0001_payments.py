@@ -743,6 +743,7 @@ CREATE TABLE document_settings (
     language_code           text        NOT NULL,
     time_zone               text        NOT NULL,
     footer                  text        NOT NULL,
+    email_documents         boolean     NOT NULL,
     version                 integer     NOT NULL
 );
 -- Also those that only documents have which are issued already.

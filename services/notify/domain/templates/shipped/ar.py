@@ -234,6 +234,25 @@ WORDS = Words(
                 "قد يستغرق ظهوره في حسابكم بضعة أيام.",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}فاتورة'
+            '{% elif document_type == "RECEIPT" %}إيصال'
+            '{% elif document_type == "CREDIT_NOTE" %}إشعار دائن'
+            '{% elif document_type == "DEBIT_NOTE" %}إشعار مدين{% else %}مستند'
+            "{% endif %}"
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}فاتورة'
+                '{% elif document_type == "RECEIPT" %}إيصال'
+                '{% elif document_type == "CREDIT_NOTE" %}إشعار دائن'
+                '{% elif document_type == "DEBIT_NOTE" %}إشعار مدين{% else %}مستند'
+                "{% endif %}"
+                " {{ number }} عن {{ title }}: {{ amount }}.",
+                "{% if attached %}تجدون المستند مرفقا بصيغة PDF."
+                "{% else %}الملف أكبر من أن يرسل بالبريد الإلكتروني: تجدونه في حسابكم."
+                "{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "اعترضتم على دفعة: {{ title }}",
             (

@@ -251,6 +251,25 @@ WORDS = Words(
                 "Bis es auf Ihrem Konto steht, kann es einige Tage dauern.",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}Rechnung'
+            '{% elif document_type == "RECEIPT" %}Zahlungsbeleg'
+            '{% elif document_type == "CREDIT_NOTE" %}Rechnungskorrektur'
+            '{% elif document_type == "DEBIT_NOTE" %}Nachbelastung{% else %}Dokument'
+            "{% endif %}"
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}Rechnung'
+                '{% elif document_type == "RECEIPT" %}Zahlungsbeleg'
+                '{% elif document_type == "CREDIT_NOTE" %}Rechnungskorrektur'
+                '{% elif document_type == "DEBIT_NOTE" %}Nachbelastung{% else %}Dokument'
+                "{% endif %}"
+                " {{ number }} für {{ title }}: {{ amount }}.",
+                "{% if attached %}Sie finden das Dokument als PDF-Datei im Anhang."
+                "{% else %}Die Datei ist für eine E-Mail zu groß: Sie finden sie in Ihrem Konto."
+                "{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "Sie widersprechen einer Zahlung: {{ title }}",
             (

@@ -245,6 +245,25 @@ WORDS = Words(
                 "It can take a few days until your account shows it.",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}Invoice'
+            '{% elif document_type == "RECEIPT" %}Receipt'
+            '{% elif document_type == "CREDIT_NOTE" %}Credit note'
+            '{% elif document_type == "DEBIT_NOTE" %}Debit note{% else %}Document'
+            "{% endif %}"
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}Invoice'
+                '{% elif document_type == "RECEIPT" %}Receipt'
+                '{% elif document_type == "CREDIT_NOTE" %}Credit note'
+                '{% elif document_type == "DEBIT_NOTE" %}Debit note{% else %}Document'
+                "{% endif %}"
+                " {{ number }} for {{ title }}: {{ amount }}.",
+                "{% if attached %}It is attached as a PDF file."
+                "{% else %}The file is too large for an e-mail: you find it in your account."
+                "{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "You dispute a payment: {{ title }}",
             (

@@ -241,6 +241,25 @@ WORDS = Words(
                 "Puede tardar unos días en aparecer en su cuenta.",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}Factura'
+            '{% elif document_type == "RECEIPT" %}Recibo'
+            '{% elif document_type == "CREDIT_NOTE" %}Factura rectificativa'
+            '{% elif document_type == "DEBIT_NOTE" %}Nota de débito'
+            "{% else %}Documento{% endif %}"
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}Factura'
+                '{% elif document_type == "RECEIPT" %}Recibo'
+                '{% elif document_type == "CREDIT_NOTE" %}Factura rectificativa'
+                '{% elif document_type == "DEBIT_NOTE" %}Nota de débito'
+                "{% else %}Documento{% endif %}"
+                " {{ number }} por {{ title }}: {{ amount }}.",
+                "{% if attached %}Encontrará el documento adjunto en formato PDF."
+                "{% else %}El archivo es demasiado grande para un correo: lo encontrará en su cuenta."
+                "{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "Usted reclama un pago: {{ title }}",
             (

@@ -248,6 +248,25 @@ WORDS = Words(
                 "Cela peut prendre quelques jours avant d'apparaître sur votre compte.",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}Facture'
+            '{% elif document_type == "RECEIPT" %}Reçu'
+            '{% elif document_type == "CREDIT_NOTE" %}Avoir'
+            '{% elif document_type == "DEBIT_NOTE" %}Note de débit{% else %}Document'
+            "{% endif %}"
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}Facture'
+                '{% elif document_type == "RECEIPT" %}Reçu'
+                '{% elif document_type == "CREDIT_NOTE" %}Avoir'
+                '{% elif document_type == "DEBIT_NOTE" %}Note de débit{% else %}Document'
+                "{% endif %}"
+                " {{ number }} pour {{ title }} : {{ amount }}.",
+                "{% if attached %}Vous trouverez le document en pièce jointe, au format PDF."
+                "{% else %}Le fichier est trop volumineux pour un e-mail : vous le trouverez dans votre compte."
+                "{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "Vous contestez un paiement : {{ title }}",
             (

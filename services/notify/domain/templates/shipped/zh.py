@@ -232,6 +232,21 @@ WORDS = Words(
                 "款项可能需要几天才会到账。",
             ),
         ),
+        NoticeKind.DOCUMENT_ISSUED: KindWords(
+            '{% if document_type == "INVOICE" %}发票'
+            '{% elif document_type == "RECEIPT" %}收据'
+            '{% elif document_type == "CREDIT_NOTE" %}贷记单'
+            '{% elif document_type == "DEBIT_NOTE" %}借记单{% else %}单据{% endif %}'
+            " {{ number }}",
+            (
+                '{% if document_type == "INVOICE" %}发票'
+                '{% elif document_type == "RECEIPT" %}收据'
+                '{% elif document_type == "CREDIT_NOTE" %}贷记单'
+                '{% elif document_type == "DEBIT_NOTE" %}借记单{% else %}单据{% endif %}'
+                " {{ number }}（{{ title }}）：{{ amount }}。",
+                "{% if attached %}PDF 文件见附件。{% else %}文件太大，无法通过邮件发送：请在您的账户中查看。{% endif %}",
+            ),
+        ),
         NoticeKind.DISPUTE_OPENED: KindWords(
             "您对付款提出异议：{{ title }}",
             (
