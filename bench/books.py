@@ -16,7 +16,7 @@ from bench.measure import Aim, Figure, check
 from bench.stack import Stack
 from services.payments.clients.provider import STRIPE
 from services.payments.domain.keys import CustomerId, MerchantId
-from services.payments.domain.ledger import Transfer
+from services.payments.domain.transfers import Transfer
 from services.payments.store import ledger, reconciliation
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.crypto.encryption import Keyring

@@ -6,7 +6,7 @@ import typer
 from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
-from cli.command import command, group
+from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import last_id, short_name
 from cli.output import Columns
@@ -25,6 +25,9 @@ PAYOUT_COLUMNS: Columns[pb.Payout] = {
     "transactions": lambda it: str(it.transaction_count),
     "at the provider": lambda it: it.provider_payout_id,
     "payout": lambda it: last_id(it.name),
+}
+SETTINGS_COLUMNS: Columns[pb.LedgerSettings] = {
+    "revenue": lambda it: pb.LedgerSettings.RevenueRecognition.Name(it.revenue_recognition),
 }
 PERIOD_COLUMNS: Columns[pb.LedgerPeriod] = {
     "through": lambda it: format_date(it.through_date),
@@ -53,6 +56,26 @@ RECORDED_COLUMNS: Columns[pb.ReconciliationFinding] = {
 def _entry(entry: pb.ReconciliationFinding.Entry) -> str:
     debit, credit = last_id(entry.debit_account), last_id(entry.credit_account)
     return f"{format_money(entry.amount)} from {credit} to {debit}"
+
+
+@command(books, "settings")
+async def ledger_settings(
+    session: Session,
+    revenue: Annotated[
+        pb.LedgerSettings.RevenueRecognition.ValueType,
+        one_of(pb.LedgerSettings.RevenueRecognition, "When what was sold is revenue."),
+    ] = pb.LedgerSettings.REVENUE_RECOGNITION_UNSPECIFIED,
+) -> None:
+    """Show how the ledger is kept, or change it from the next charge on."""
+    name = f"{session.parent}/ledgerSettings"
+    settings = await session.payments.GetLedgerSettings(pb.GetLedgerSettingsRequest(name=name))
+    if revenue:
+        settings.revenue_recognition = revenue
+        request = pb.UpdateLedgerSettingsRequest(
+            ledger_settings=settings, request_id=new_request_id()
+        )
+        settings = await session.payments.UpdateLedgerSettings(request)
+    session.output.one(settings, SETTINGS_COLUMNS)
 
 
 @command(books, "close")

@@ -11,7 +11,7 @@ from cli.command import command, group, naming, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import CHARGE, CUSTOMER, PAYMENT_METHOD, REFUND, last_id, short_name
 from cli.output import Columns
-from cli.values import format_money, format_timestamp, parse_money
+from cli.values import format_date, format_money, format_timestamp, parse_money
 
 payment_methods = group("Manage the payment methods of customers.")
 charges = group("List and confirm charges, one for each order, with all attempts.")
@@ -72,6 +72,8 @@ CHARGE_DETAIL_COLUMNS: Columns[pb.Charge] = {
     **CHARGE_COLUMNS,
     "order": lambda it: short_name(it.order),
     "mandate": lambda it: last_id(it.mandate),
+    "pays from": lambda it: format_date(it.period_start_date),
+    "through": lambda it: format_date(it.period_end_date),
     "overdue since": lambda it: format_timestamp(it.overdue_time),
     "notice": lambda it: last_id(it.notice),
     "created": lambda it: format_timestamp(it.create_time),

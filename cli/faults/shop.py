@@ -79,6 +79,7 @@ class Shop:
     async def open(self) -> None:
         """Make everything that the history begins with."""
         await self._have_documents_issued()
+        await self._have_revenue_deferred()
         for product in self.history.products:
             await self._sell(product)
         if not self.customers:
@@ -105,6 +106,17 @@ class Shop:
         await self.caller.call(
             self.session.payments.UpdateDocumentSettings,
             payments_pb2.UpdateDocumentSettingsRequest(document_settings=settings),
+        )
+
+    async def _have_revenue_deferred(self) -> None:
+        """Have what is sold become revenue day by day."""
+        settings = payments_pb2.LedgerSettings(
+            name=f"{self.parent}/ledgerSettings",
+            revenue_recognition=payments_pb2.LedgerSettings.OVER_PERIOD,
+        )
+        await self.caller.call(
+            self.session.payments.UpdateLedgerSettings,
+            payments_pb2.UpdateLedgerSettingsRequest(ledger_settings=settings),
         )
 
     async def _sell(self, product: Mapping[str, Any]) -> None:

@@ -237,6 +237,33 @@ SALES_IN_LEDGER = LocalClause(
     """,
     ("ledger-entries",),
 )
+DEFERRED_REVENUE_ADDS_UP = LocalClause(
+    "deferred-revenue-adds-up",
+    "What was sold and is not revenue yet is what the ledger has as deferred, to the cent.",
+    ("payments",),
+    "SELECT count(*) FROM audit_v1.revenue_deferrals WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant, format('%s %s of sales are deferred and %s are booked so',
+                            coalesce(deferred_minor, 0), currency, coalesce(booked_minor, 0)) AS what
+    FROM (
+        SELECT merchant, currency, sum(deferred_minor) AS deferred_minor
+        FROM audit_v1.revenue_deferrals WHERE $1 IN ('', merchant) GROUP BY merchant, currency
+    ) AS kept
+    FULL JOIN (
+        SELECT merchant, currency, sum(credit_minor) AS booked_minor
+        FROM (
+            SELECT merchant, currency, credit_minor - debit_minor AS credit_minor
+            FROM audit_v1.ledger_days WHERE account = 'deferred-revenue' AND $1 IN ('', merchant)
+            UNION ALL
+            SELECT merchant, currency, -amount_minor FROM audit_v1.ledger_entries
+            WHERE account = 'deferred-revenue' AND $1 IN ('', merchant)
+              AND book_time >= (SELECT kept_until_time FROM audit_v1.ledger_closing)
+        ) AS part
+        GROUP BY merchant, currency
+    ) AS booked USING (merchant, currency)
+    WHERE coalesce(deferred_minor, 0) <> coalesce(booked_minor, 0)
+    """,
+)
 PAYOUTS_ADD_UP = LocalClause(
     "payouts-add-up",
     "What a payout brought to a merchant is what its transactions come to, to the cent.",
@@ -308,6 +335,7 @@ LOCAL = (
     LEDGER_DAYS_ADD_UP,
     CLOSED_PERIODS_STAY,
     CREDIT_ADDS_UP,
+    DEFERRED_REVENUE_ADDS_UP,
     FEES_IN_LEDGER,
     PAYOUTS_ADD_UP,
     PAYOUTS_IN_LEDGER,

@@ -204,6 +204,8 @@ _OWN = {
             ("max(recurring_documents_oldest_age_seconds)", "document")], bad_from=3600),
         Panel("Documents that cannot be made", "short", [
             ("max(recurring_documents_failed)", "payments and refunds")], bad_from=1),
+        Panel("Oldest revenue not recognized", "s", [
+            ("max(recurring_revenue_oldest_lateness_seconds)", "day")], bad_from=3600),
     ],
     "notify": [
         Panel("Notices", "ops", [

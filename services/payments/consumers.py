@@ -1,9 +1,10 @@
 """What payments does when orders fall due or are withdrawn, and when notices arrive."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from google.type import date_pb2
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -21,7 +22,7 @@ from services.payments.names import CUSTOMER, charge_key
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import from_money, from_timestamp
+from services.runtime.rpc.conversions import from_date, from_money, from_timestamp
 from services.runtime.workers.clock import Clock
 
 
@@ -111,6 +112,8 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
         lines=dump_lines(checked_lines(read_lines(message.lines), amount.amount_minor)),
         region_code=message.region_code,
         late_payment_days=message.late_payment_days,
+        period_start_date=_date(message.period_start_date),
+        period_end_date=_date(message.period_end_date),
     )
     if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
         return charge
@@ -118,6 +121,11 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
         charge,
         from_timestamp(message.expire_time) if message.HasField("expire_time") else None,
     )
+
+
+def _date(day: date_pb2.Date) -> date | None:
+    """A date of the period that is paid for; None: nobody said."""
+    return from_date(day) if day.year else None
 
 
 def _announced_mode(promise: notify_events_pb2.ChargePromise) -> BillingMode:

@@ -36,6 +36,7 @@ CREDIT_TRANSACTION = KeyPattern(
     derived="credit_transaction",
 )
 DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
+LEDGER_SETTINGS = KeyPattern("merchants/{merchant}/ledgerSettings", MerchantId)
 PAYMENT_ROUTING = KeyPattern("merchants/{merchant}/paymentRouting", MerchantId)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 DOCUMENT = KeyPattern("merchants/{merchant}/documents/{document}", DocumentKey)

@@ -13,6 +13,7 @@ from services.payments.application import (
     expiry,
     payment_requests,
     refunds,
+    revenue,
     webhooks,
 )
 from services.payments.clients.batches import ask_all
@@ -97,6 +98,7 @@ class Workers:
             DueWork("request-reminder", self.remind_of_requests),
             DueWork("webhook", self.handle_webhooks),
             DueWork("document", self.issue_documents),
+            DueWork("revenue", self.recognize_revenue),
         )
 
     def _of_each_provider(
@@ -271,6 +273,11 @@ class Workers:
             async with self._database.begin() as tx:
                 await document_store.postpone(tx, failed, batch.now)
         return len(due)
+
+    async def recognize_revenue(self, batch: Batch) -> int:
+        """Recognize what was sold of the days that have begun."""
+        async with self._database.begin() as tx:
+            return await revenue.recognize_due(tx, batch.buckets, batch.now, BATCH_ROWS)
 
 
 async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:

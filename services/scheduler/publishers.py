@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import optional_timestamp, to_date, to_money, to_timestamp
-from services.scheduler.domain.cycles import next_due_time
+from services.scheduler.domain.cycles import next_due_time, paid_period
 from services.scheduler.domain.order import (
     PAYMENT_METHOD_BLOCKED,
     Line,
@@ -376,6 +376,7 @@ def _payment_due(
     order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef, now: datetime
 ) -> events_pb2.PaymentDue:
     on_notice = order.terms.billing_mode is BillingMode.PAY_ON_NOTICE
+    period_start_date, period_end_date = paid_period(standing_order, order)
     return events_pb2.PaymentDue(
         ref=ref,
         amount=to_money(order.amount_minor or 0, order.currency),
@@ -390,6 +391,8 @@ def _payment_due(
         region_code=order.region_code,
         # What is done on a day cannot be had when that is over.
         late_payment_days=0 if order.services else standing_order.late_payment_days,
+        period_start_date=to_date(period_start_date),
+        period_end_date=to_date(period_end_date),
     )
 
 

@@ -577,6 +577,19 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         (
+            "GetLedgerSettings",
+            payments_pb2.GetLedgerSettingsRequest(name=f"{name}/ledgerSettings"),
+        ),
+        (
+            "UpdateLedgerSettings",
+            payments_pb2.UpdateLedgerSettingsRequest(
+                ledger_settings=payments_pb2.LedgerSettings(
+                    name=f"{name}/ledgerSettings",
+                    revenue_recognition=payments_pb2.LedgerSettings.OVER_PERIOD,
+                )
+            ),
+        ),
+        (
             "GetDisputePolicy",
             payments_pb2.GetDisputePolicyRequest(name=f"{name}/disputePolicy"),
         ),

@@ -29,6 +29,7 @@ RESOURCES = (
     "dispute_policy",
     "document_settings",
     "payment_routing",
+    "ledger_settings",
     "catalog_settings",
     "contact",
     "notify_settings",

@@ -26,11 +26,13 @@ from services.payments.domain.keys import (
 )
 from services.payments.domain.payment_methods import PaymentMethodKind
 from services.payments.domain.payment_routing import PaymentRouting
+from services.payments.domain.revenue import LedgerSettings, RevenueRecognition
 from services.payments.names import (
     CHARGE,
     CUSTOMER,
     DISPUTE_POLICY,
     DUNNING_POLICY,
+    LEDGER_SETTINGS,
     MERCHANT,
     PAYMENT_METHOD,
     PAYMENT_ROUTING,
@@ -231,6 +233,13 @@ def read_payment_routing(
     wanted = request.payment_routing
     merchant = read_name(PAYMENT_ROUTING, wanted.name)
     return PaymentRouting(merchant, wanted.card_provider, wanted.bank_debit_provider)
+
+
+def read_ledger_settings(request: payments_pb2.UpdateLedgerSettingsRequest) -> LedgerSettings:
+    """How a merchant's ledger is to be kept. Raises like `read_name`."""
+    wanted = request.ledger_settings
+    name = payments_pb2.LedgerSettings.RevenueRecognition.Name(wanted.revenue_recognition)
+    return LedgerSettings(read_name(LEDGER_SETTINGS, wanted.name), RevenueRecognition(name))
 
 
 def read_dispute_policy(request: payments_pb2.UpdateDisputePolicyRequest) -> DisputePolicy:

@@ -22,6 +22,7 @@ from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.domain.provider_amounts import AS_OF, SOURCE, AmountRule
 from services.payments.domain.reconciliation import Finding, RecordedFinding, mending
 from services.payments.domain.refunds import Refund, load_refund_lines
+from services.payments.domain.revenue import LedgerSettings
 from services.payments.domain.verdicts import Verdict
 from services.payments.names import (
     DISPUTE_POLICY,
@@ -29,6 +30,7 @@ from services.payments.names import (
     LEDGER_ACCOUNT,
     LEDGER_ENTRY,
     LEDGER_PERIOD,
+    LEDGER_SETTINGS,
     PAYMENT_ROUTING,
 )
 from services.payments.publishers import applied_rule_messages
@@ -38,6 +40,7 @@ from services.payments.store.provider_balance import Payout
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import (
     etag,
+    optional_date,
     optional_timestamp,
     to_date,
     to_money,
@@ -209,6 +212,8 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         next_attempt_time=optional_timestamp(charge.next_attempt_time),
         expire_time=optional_timestamp(charge.expire_time),
         overdue_time=optional_timestamp(charge.overdue_time),
+        period_start_date=optional_date(charge.period_start_date),
+        period_end_date=optional_date(charge.period_end_date),
     )
 
 
@@ -304,6 +309,17 @@ def payment_routing_message(routing: PaymentRouting) -> payments_pb2.PaymentRout
         card_provider=routing.card_provider,
         bank_debit_provider=routing.bank_debit_provider,
         etag=etag(routing.version),
+    )
+
+
+def ledger_settings_message(settings: LedgerSettings) -> payments_pb2.LedgerSettings:
+    """How a merchant's ledger is kept."""
+    return payments_pb2.LedgerSettings(
+        name=LEDGER_SETTINGS.format(settings.merchant),
+        revenue_recognition=payments_pb2.LedgerSettings.RevenueRecognition.Value(
+            settings.revenue_recognition
+        ),
+        etag=etag(settings.version),
     )
 
 

@@ -43,6 +43,7 @@ from services.payments.application import (
     reconciliation,
     refunds,
     reports,
+    revenue,
 )
 from services.payments.application.charges import ChargeView
 from services.payments.clients.provider import STRIPE
@@ -66,6 +67,7 @@ from services.payments.names import (
     DOCUMENT,
     DOCUMENT_SETTINGS,
     DUNNING_POLICY,
+    LEDGER_SETTINGS,
     MANDATE,
     MERCHANT,
     PAYMENT_METHOD,
@@ -80,6 +82,7 @@ from services.payments.store import documents as document_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import ledger_periods as ledger_period_store
+from services.payments.store import ledger_settings as ledger_settings_store
 from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
@@ -137,6 +140,8 @@ ACCESS = {
     "UpdateDisputePolicy": Access(WRITE),
     "GetPaymentRouting": Access(READ),
     "UpdatePaymentRouting": Access(WRITE),
+    "GetLedgerSettings": Access(READ),
+    "UpdateLedgerSettings": Access(WRITE),
     "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
@@ -633,6 +638,28 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.PaymentRouting,
             responses.payment_routing_message,
             lambda tx: payment_routing.change(tx, wanted, request.payment_routing.etag),
+        )
+
+    # --- ledger settings ----------------------------------------------------------------------------
+
+    async def GetLedgerSettings(
+        self, request: payments_pb2.GetLedgerSettingsRequest, _context: object
+    ) -> payments_pb2.LedgerSettings:
+        merchant = read_name(LEDGER_SETTINGS, request.name)
+        async with self._database.read() as connection:
+            settings = await ledger_settings_store.get(connection, merchant)
+            return responses.ledger_settings_message(settings)
+
+    async def UpdateLedgerSettings(
+        self, request: payments_pb2.UpdateLedgerSettingsRequest, _context: object
+    ) -> payments_pb2.LedgerSettings:
+        wanted = requests.read_ledger_settings(request)
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.LedgerSettings,
+            responses.ledger_settings_message,
+            lambda tx: revenue.change_settings(tx, wanted, request.ledger_settings.etag),
         )
 
     async def _find_token(

@@ -6,7 +6,13 @@ from datetime import datetime
 from typing import TypeGuard
 
 from services.payments import publishers
-from services.payments.application import credit, dunning, evidence, payment_requests
+from services.payments.application import (
+    credit,
+    dunning,
+    evidence,
+    payment_requests,
+    revenue,
+)
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, ask_customer, is_over, settle_attempt
 from services.payments.domain.charges import Charge
@@ -14,7 +20,6 @@ from services.payments.domain.declines import stops_method
 from services.payments.domain.dunning import STANDARD
 from services.payments.domain.idempotent_retries import resend_all
 from services.payments.domain.keys import ChargeKey, MandateKey
-from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
     Declined,
     FinalOutcome,
@@ -31,7 +36,6 @@ from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import documents as document_store
 from services.payments.store import dunning as dunning_store
-from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store import verdicts as verdict_store
@@ -213,7 +217,7 @@ async def _settle_known(
     blocked = await payment_method_store.block(tx, stopped, now)
     await credit.settle(tx, [charges[key] for key in tried], settled, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
-    await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
+    await revenue.book_sales(tx, paid, now)
     await document_store.owe_payments(tx, paid, now)
     cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])
     events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.payments.application import revenue
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import Credit, CreditTransaction, use_credit
-from services.payments.domain.ledger import book_charge, book_credit
+from services.payments.domain.ledger import book_credit
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import credit as store
 from services.payments.store import documents as document_store
@@ -76,7 +77,7 @@ async def reserve(tx: Connection, decided: Sequence[Charge], now: datetime) -> N
     )
     paid = [charge for charge in paying if charge.state is ChargeState.SUCCEEDED]
     await add(tx, [use_credit(charge, now) for charge in paid], now)
-    await ledger_store.book(tx, [it for charge in paid for it in book_charge(charge, now)])
+    await revenue.book_sales(tx, paid, now)
     await document_store.owe_payments(tx, paid, now)
 
 

@@ -2,14 +2,16 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.payments import publishers
-from services.payments.application import dispute_facts, mandates
+from services.payments.application import dispute_facts, mandates, revenue
 from services.payments.clients.provider import DisputeProvider, Provider
 from services.payments.domain.attempts import Attempt
+from services.payments.domain.charges import Charge
 from services.payments.domain.consent import PauseReason
 from services.payments.domain.dispute_evidence import assemble
 from services.payments.domain.disputes import (
@@ -28,8 +30,10 @@ from services.payments.domain.disputes import (
     reported,
 )
 from services.payments.domain.keys import ChargeKey, DisputeKey, DisputeName, MandateKey
-from services.payments.domain.ledger import Transfer, book_dispute
+from services.payments.domain.ledger import book_reinstatement, book_withdrawal
 from services.payments.domain.outcomes import Declined, Unknown, retry_delay
+from services.payments.domain.revenue import changed_by
+from services.payments.domain.transfers import Transfer
 from services.payments.domain.transitions import OPEN_ATTEMPTS, AttemptState
 from services.payments.names import DISPUTE_POLICY
 from services.payments.store import attempts as attempt_store
@@ -37,6 +41,7 @@ from services.payments.store import charges as charge_store
 from services.payments.store import dispute_lookups as lookup_store
 from services.payments.store import disputes as store
 from services.payments.store import ledger as ledger_store
+from services.payments.store import revenue as revenue_store
 from services.payments.store.encrypted import dispute_evidence_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection, Database
@@ -171,13 +176,11 @@ async def _record(
     new = await store.insert(tx, [after[key] for key in sorted(after) if key not in before])
     changed = [key for key in sorted(before) if key in after and after[key] != before[key]]
     await _save(tx, [after[key] for key in changed], now)
-    booked: list[Transfer] = []
     events: list[OutboxEvent] = []
     written = sorted({*new, *changed})
     paused = await _change_mandates(tx, [after[key] for key in written], now)
     for key in written:
         was, dispute = before.get(key), after[key]
-        booked += book_dispute(was, dispute, now)
         events += publishers.dispute_changed(
             was,
             dispute,
@@ -185,9 +188,37 @@ async def _record(
             now,
             mandate_paused=dispute.mandate_key in paused,
         )
-    await ledger_store.book(tx, booked)
+    await _book(tx, [(before.get(key), after[key]) for key in written], charges, now)
     await outbox.put(tx, events)
     return findings
+
+
+async def _book(
+    tx: Connection,
+    changes: Sequence[tuple[Dispute | None, Dispute]],
+    charges: Mapping[ChargeKey, Charge],
+    now: datetime,
+) -> None:
+    """Book what the provider took for payers' banks, and what it gave back."""
+    taken = [d for was, d in changes if d.withdraw_time and not (was and was.withdraw_time)]
+    returned = [d for was, d in changes if d.reinstate_time and not (was and was.reinstate_time)]
+    keys = {dispute.charge_key for dispute in (*taken, *returned)}
+    deferrals = await revenue_store.locked(tx, keys)
+    given_back = await ledger_store.given_back(tx, deferrals.keys())
+    of_charges: dict[ChargeKey, list[Transfer]] = {key: [] for key in keys}
+    for dispute in taken:
+        key = dispute.charge_key
+        deferral = deferrals.get(key)
+        present = deferral and changed_by(deferral, of_charges[key], now)
+        refunded = given_back.get(key, Counter())
+        of_charges[key] += book_withdrawal(dispute, charges[key], refunded, now, present)
+    withdrawals = await ledger_store.of_disputes(tx, returned)
+    withdrawals += [it for booked in of_charges.values() for it in booked]
+    for dispute in returned:
+        of_dispute = [it for it in withdrawals if it.source == dispute.name]
+        of_charges[dispute.charge_key] += book_reinstatement(of_dispute, now)
+    await ledger_store.book(tx, [it for booked in of_charges.values() for it in booked])
+    await revenue.save_changes(tx, deferrals, of_charges, now)
 
 
 async def _change_mandates(

@@ -26,9 +26,10 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
-from services.payments.domain.ledger import Transfer, credit_note_parts
+from services.payments.domain.ledger import credit_note_parts
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import load_refund_lines
+from services.payments.domain.transfers import Transfer
 from services.payments.names import DOCUMENT_SETTINGS
 from services.payments.store import charges as charge_store
 from services.payments.store import document_settings as settings_store

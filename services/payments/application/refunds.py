@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 
 from services.payments import publishers
-from services.payments.application import charges, credit
+from services.payments.application import charges, credit, revenue
 from services.payments.clients.provider import Provider
 from services.payments.domain.charges import Charge
 from services.payments.domain.credit import give_refund
@@ -13,10 +13,11 @@ from services.payments.domain.disputes import CONTESTED, DisputeState
 from services.payments.domain.documents import DocumentCause
 from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
 from services.payments.domain.ledger import (
-    Transfer,
     book_refund,
     book_refund_to_credit,
+    comes_back,
     given_back_by,
+    reverse,
 )
 from services.payments.domain.lines import load_lines
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
@@ -28,12 +29,15 @@ from services.payments.domain.refunds import (
     left_of_lines,
     settled_state,
 )
+from services.payments.domain.revenue import changed_by
+from services.payments.domain.transfers import Transfer
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import disputes as dispute_store
 from services.payments.store import documents as document_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
+from services.payments.store import revenue as revenue_store
 from services.payments.store.encrypted import note_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection
@@ -86,11 +90,19 @@ async def create(
         raise already_exists("REFUND_ALREADY_EXISTS", key.name)
     if refund.credit_minor:
         await credit.give(tx, give_refund(refund, now), now)
-        given_back = (await ledger_store.given_back(tx, [charge.key])).get(charge.key, Counter())
-        await ledger_store.book(tx, [*book_refund_to_credit(refund, charge, given_back, now)])
+        await _book_to_credit(tx, refund, charge, now)
         await document_store.owe_refunds(tx, [refund], DocumentCause.REFUND_TO_CREDIT, now)
     settled = [] if method_minor else [publishers.refund_succeeded(refund, charge, now)]
     return Applied(refund, events=settled)
+
+
+async def _book_to_credit(tx: Connection, refund: Refund, charge: Charge, now: datetime) -> None:
+    given_back = (await ledger_store.given_back(tx, [charge.key])).get(charge.key, Counter())
+    deferrals = await revenue_store.locked(tx, [charge.key])
+    deferral = deferrals.get(charge.key)
+    booked = list(book_refund_to_credit(refund, charge, given_back, now, deferral))
+    await ledger_store.book(tx, booked)
+    await revenue.save_changes(tx, deferrals, {charge.key: booked}, now)
 
 
 async def _lines(tx: Connection, charge: Charge, wanted: Sequence[WantedLine]) -> list[RefundLine]:
@@ -214,17 +226,25 @@ async def _book(
     What was booked of one that came back is booked back.
     """
     succeeded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
+    failed = [refund for refund in settled if refund.state is RefundState.FAILED]
     given_back = await ledger_store.given_back(tx, {refund.key.charge_key for refund in succeeded})
-    transfers: list[Transfer] = []
+    deferrals = await revenue_store.locked(tx, {refund.key.charge_key for refund in settled})
+    booked: dict[ChargeKey, list[Transfer]] = {}
     for refund in succeeded:
         key = refund.key.charge_key
-        before = given_back.setdefault(key, Counter())
-        booked = list(book_refund(refund, of_charges[key], before, now))
-        before.update(given_back_by(booked))
-        transfers += booked
-    await ledger_store.book(tx, transfers)
-    failed = [refund for refund in settled if refund.state is RefundState.FAILED]
-    await ledger_store.book_back(tx, [refund.key for refund in failed], now)
+        before, deferral = given_back.setdefault(key, Counter()), deferrals.get(key)
+        of_charge = booked.setdefault(key, [])
+        present = deferral and changed_by(deferral, of_charge, now)
+        of_refund = list(book_refund(refund, of_charges[key], before, now, present))
+        before.update(given_back_by(of_refund))
+        of_charge += of_refund
+    failed_charges = {refund.key.name: refund.key.charge_key for refund in failed}
+    for transfer in await ledger_store.of_refunds(tx, [refund.key for refund in failed]):
+        if comes_back(transfer):
+            of_charge = booked.setdefault(failed_charges[transfer.source], [])
+            of_charge.append(reverse(transfer, now))
+    await ledger_store.book(tx, [it for of_charge in booked.values() for it in of_charge])
+    await revenue.save_changes(tx, deferrals, booked, now)
     await document_store.owe_refunds(tx, succeeded, DocumentCause.REFUND, now)
     returned = [refund for refund in failed if refund.key in was_given]
     await document_store.owe_refunds(tx, returned, DocumentCause.REFUND_FAILURE, now)

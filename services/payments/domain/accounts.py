@@ -24,6 +24,8 @@ BANK = "bank"
 # What was sold, without taxes; and what was given back of it.
 REVENUE = "revenue"
 REFUNDS = "refunds"
+# What was sold of a period that is not over, and is owed until then.
+DEFERRED_REVENUE = "deferred-revenue"
 # What the provider keeps.
 FEES = "fees"
 # What customers' banks took back.
@@ -48,6 +50,7 @@ ACCOUNT_TYPES = {
     BANK: AccountType.ASSET,
     REVENUE: AccountType.INCOME,
     REFUNDS: AccountType.INCOME,
+    DEFERRED_REVENUE: AccountType.LIABILITY,
     FEES: AccountType.EXPENSE,
     DISPUTES: AccountType.EXPENSE,
     CUSTOMER_CREDIT: AccountType.LIABILITY,

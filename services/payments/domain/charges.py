@@ -4,7 +4,7 @@ A charge that is declined softly, or whose attempt was not made, is scheduled ag
 customer confirms is requested again. Every change of state is one of `transitions.CHARGE`.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -115,6 +115,9 @@ class Charge(NamedTuple):
     late_payment_days: int = 0
     # Since when it is overdue; its order lapsed then.
     overdue_time: datetime | None = None
+    # The days that it pays for, both included; None: nobody said.
+    period_start_date: date | None = None
+    period_end_date: date | None = None
     # Why it is, where this change made it so; not stored.
     overdue_reason: AbandonReason | None = None
     # The order was withdrawn; kept apart from the charge, since it can come first.

@@ -11,9 +11,9 @@ from services.payments.domain.documents import (
     DocumentLine,
     TaxTotal,
 )
-from services.payments.domain.ledger import shares
 from services.payments.domain.lines import ChargeLine, LineTax, load_lines
 from services.payments.domain.refunds import RefundLine
+from services.payments.domain.transfers import shares
 
 # By what people tell taxes apart: title, rate and treatment.
 TaxGroup = tuple[str, int, str]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from services.payments.domain.accounts import BANK, FEES, PROVIDER_CLEARING
 from services.payments.domain.keys import CustomerId, MerchantId, derived_key
-from services.payments.domain.ledger import Transfer
+from services.payments.domain.transfers import Transfer
 
 # Nobody's of whom we know: the provider's account may be used by others, too.
 NOBODY = MerchantId("")

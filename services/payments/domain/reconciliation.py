@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.payments.domain.accounts import PROVIDER_CLEARING, SUSPENSE
 from services.payments.domain.keys import CustomerId, FindingName, MerchantId
-from services.payments.domain.ledger import Transfer
+from services.payments.domain.transfers import Transfer
 
 # The kind of an entry that mends begins so, and goes on with the movement that it is about. What is
 # booked of a movement is itself and all of these.

@@ -15,7 +15,8 @@ _INSERT = Query(
     INSERT INTO charges (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
                          next_attempt_time, expire_time, charge_rules, lines, region_code,
-                         next_reminder_time, late_payment_days, create_time, update_time, provider)
+                         next_reminder_time, late_payment_days, period_start_date,
+                         period_end_date, create_time, update_time, provider)
     SELECT new.*, coalesce(expected.provider, '') FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:order_name AS text[]), CAST(:due_time AS timestamptz[]), CAST(:billing_mode AS text[]),
@@ -25,12 +26,13 @@ _INSERT = Query(
         CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
         CAST(:charge_rules AS jsonb[]), CAST(:lines AS jsonb[]), CAST(:region_code AS text[]),
         CAST(:next_reminder_time AS timestamptz[]), CAST(:late_payment_days AS integer[]),
+        CAST(:period_start_date AS date[]), CAST(:period_end_date AS date[]),
         CAST(:create_time AS timestamptz[]),
         CAST(:update_time AS timestamptz[]))
       AS new (merchant, customer, charge, order_name, due_time, billing_mode, amount_minor, currency,
               mandate, title, time_zone, traceparent, state, next_attempt_time, expire_time,
-              charge_rules, lines, region_code, next_reminder_time, late_payment_days, create_time,
-              update_time)
+              charge_rules, lines, region_code, next_reminder_time, late_payment_days,
+              period_start_date, period_end_date, create_time, update_time)
     LEFT JOIN LATERAL (
         SELECT provider FROM mandates JOIN payment_methods USING (customer, merchant)
         WHERE mandates.customer = new.customer AND mandates.merchant = new.merchant
@@ -86,7 +88,8 @@ _BY_KEY = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time,
+           period_start_date, period_end_date
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -111,7 +114,8 @@ _LOCKED = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time,
+           period_start_date, period_end_date
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
@@ -163,7 +167,8 @@ _OF_CUSTOMER = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time,
+           period_start_date, period_end_date
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
@@ -179,7 +184,8 @@ _OF_MERCHANT = Query(
            attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code,
            charge_rules::text, applied_rules::text, retry_count, fallback_method, lines::text,
-           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time
+           region_code, credit_minor, next_reminder_time, late_payment_days, overdue_time,
+           period_start_date, period_end_date
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)

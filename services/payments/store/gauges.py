@@ -57,6 +57,9 @@ GAUGE_QUERIES = (
                    coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
                        SELECT min(due_time) FROM first_due WHERE kind = 'document'
                    )), 0), 0) AS document_age,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'revenue'
+                   )), 0), 0) AS revenue_lateness,
                    (SELECT count(*) FROM (
                        SELECT FROM owed_documents WHERE failures > 0 LIMIT :limit
                    ) AS counted) AS documents_failed,
@@ -124,6 +127,11 @@ GAUGE_QUERIES = (
                 "recurring.documents.failed",
                 "{fact}",
                 "Payments and refunds whose documents could not be made and wait for another try",
+            ),
+            "revenue_lateness": Gauge(
+                "recurring.revenue.oldest.lateness",
+                "s",
+                "How late the oldest day is whose revenue is not recognized",
             ),
             "webhooks_unknown": Gauge(
                 "recurring.webhooks.unknown_objects",

@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+from services.payments.domain.disputes import Dispute
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
-from services.payments.domain.ledger import Transfer, comes_back, reverse
+from services.payments.domain.transfers import Transfer
 from services.runtime.db import statement_timeout
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -71,7 +72,7 @@ _BOOK = Command("""
                  amount_minor, currency, book_time, occur_time)
 """)
 
-# What was booked of refunds. The id of a transfer is derived from
+# What was booked of refunds and disputes. The id of a transfer is derived from
 # what it books, as `Transfer.transaction` is.
 _OF_SOURCES = Query(
     """
@@ -196,15 +197,14 @@ async def book(tx: Connection, transfers: Sequence[Transfer]) -> None:
     await _BOOK.run_for(tx, transfers)
 
 
-async def book_back(tx: Connection, refunds: Sequence[RefundKey], now: datetime) -> None:
-    """Book back what was booked of refunds that came back, but for what became credit."""
-    booked = await of_refunds(tx, refunds)
-    await book(tx, [reverse(transfer, now) for transfer in booked if comes_back(transfer)])
-
-
 async def of_refunds(tx: Connection, refunds: Sequence[RefundKey]) -> list[Transfer]:
     """All that was booked of refunds."""
     return await _OF_SOURCES.all_for(tx, refunds, source=[refund.name for refund in refunds])
+
+
+async def of_disputes(tx: Connection, disputes: Sequence[Dispute]) -> list[Transfer]:
+    """All that was booked of disputes."""
+    return await _OF_SOURCES.all_for(tx, disputes, source=[it.name for it in disputes])
 
 
 async def given_back(

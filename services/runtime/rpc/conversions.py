@@ -151,6 +151,11 @@ def to_date(day: date) -> date_pb2.Date:
     return date_pb2.Date(year=day.year, month=day.month, day=day.day)
 
 
+def optional_date(day: date | None) -> date_pb2.Date | None:
+    """As `to_date`; None leaves a message's field unset."""
+    return None if day is None else to_date(day)
+
+
 def from_date(day: date_pb2.Date) -> date:
     """A civil date that another service has sent. Raises ValueError if there is no such date."""
     return date(day.year, day.month, day.day)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.ids import OrderKey
@@ -94,6 +94,22 @@ def next_due_time(standing_order: StandingOrder) -> datetime | None:
         if skip_reason(standing_order, cycle, date_) is None:
             return date_.due_at
     return None
+
+
+def paid_period(standing_order: StandingOrder, order: Order) -> tuple[date, date]:
+    """The days that an order pays for: from its own to the one before the next cycle's, both included.
+
+    After the last cycle, the next is where the schedule would go on.
+    """
+    cycle = order.key.cycle
+    schedule = replace(standing_order.schedule, end=None)
+    endless = replace(standing_order, schedule=schedule, last_cycle=None)
+    # Of an order that the schedule before brought, the first of the present one follows.
+    following = endless.date(max(cycle + 1, standing_order.base_cycle))
+    if following is None:
+        return order.local_date, order.local_date
+    end_date = (following.local_date or following.nominal_date) - timedelta(days=1)
+    return order.local_date, max(order.local_date, end_date)
 
 
 def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> OrderReason | None:

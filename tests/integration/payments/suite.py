@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import Message
@@ -23,7 +23,7 @@ from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event
 from services.runtime.rpc import validation
-from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from services.runtime.workers.loop import Step
 from tests import due_work
 from tests.integration.sandbox.process import Sandbox
@@ -118,6 +118,10 @@ class Process:
     async def issue_documents(self) -> Step:
         work = self.workers.issue_documents
         return await due_work.step(self.database, self.clock, "document", work)
+
+    async def recognize_revenue(self) -> Step:
+        work = self.workers.recognize_revenue
+        return await due_work.step(self.database, self.clock, "revenue", work)
 
     async def handle_webhooks(self) -> Step:
         work = self.workers.handle_webhooks
@@ -267,6 +271,7 @@ class Payments:
         rules: catalog_pb2.ChargeRules | None = NO_RULES,
         lines: Sequence[scheduler_events_pb2.PaymentLine] = (),
         late_payment_days: int = 0,
+        period: tuple[date, date] | None = None,
     ) -> scheduler_events_pb2.PaymentDue:
         return scheduler_events_pb2.PaymentDue(
             ref=self._ref(order, customer, scheduler_pb2.AUTOMATIC),
@@ -276,6 +281,8 @@ class Payments:
             lines=lines,
             region_code="DE",
             late_payment_days=late_payment_days,
+            period_start_date=to_date(period[0]) if period else None,
+            period_end_date=to_date(period[1]) if period else None,
         )
 
     def due_on_notice(
@@ -336,7 +343,7 @@ class Payments:
                     due.handle_webhooks,
                     due.charge, due.look_up, due.expire_requests, due.remind, due.refund,
                     due.check_expiry, due.look_up_disputes, due.answer_disputes,
-                    due.issue_documents,
+                    due.issue_documents, due.recognize_revenue,
                 )
             ]  # fmt: skip
             if not any(step.worked for step in steps):

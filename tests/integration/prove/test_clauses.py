@@ -173,6 +173,17 @@ CHANGES = {
         VALUES ('acme', 'customer-1', 'EUR', 1)
         """,
     ),
+    "deferred-revenue-adds-up": (
+        "payments",
+        """
+        INSERT INTO revenue_deferrals (merchant, customer, charge, currency, start_date, end_date,
+                                       deferred_minor, recognized_minor, spread_minor,
+                                       spread_after_date, through_date, change_time,
+                                       next_recognize_time)
+        VALUES ('acme', 'customer-1', 'tea-1-1', 'EUR', '2026-01-01', '2026-01-31', 1, 0, 1,
+                '2025-12-31', '2025-12-31', now(), now())
+        """,
+    ),
     "fees-in-ledger": (
         "payments",
         """

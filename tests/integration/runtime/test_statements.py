@@ -25,6 +25,7 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.payments.store.ledger._KEEP_DAYS",
     "services.payments.store.mandate_amendments._INSERT",
     "services.payments.store.payment_links._INSERT",
+    "services.payments.store.revenue._INSERT",
     "services.runtime.db.audit._PUT",
     "services.runtime.db.leases._JOIN",
     "services.runtime.messaging.outbox._PUT",

@@ -1,7 +1,7 @@
 """The books of any history balance, and come to what the provider, the bank and customers have."""
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from services.payments.domain.accounts import (
     BANK,
     CUSTOMER_CREDIT,
+    DEFERRED_REVENUE,
     PROVIDER_CLEARING,
     RECEIVABLE,
     account_type,
@@ -40,13 +41,14 @@ from services.payments.domain.keys import (
     RefundId,
 )
 from services.payments.domain.ledger import (
-    Transfer,
     book_charge,
     book_credit,
-    book_dispute,
     book_refund,
     book_refund_to_credit,
+    book_reinstatement,
+    book_withdrawal,
     comes_back,
+    net_minor_of,
     reverse,
 )
 from services.payments.domain.lines import ChargeLine, LineTax, dump_lines
@@ -61,6 +63,8 @@ from services.payments.domain.provider_balance import (
 )
 from services.payments.domain.reconciliation import Finding, FindingKind, mending
 from services.payments.domain.refunds import Refund
+from services.payments.domain.revenue import Deferral, changed_by, defer, recognize
+from services.payments.domain.transfers import Transfer
 from services.payments.domain.transitions import RefundState
 from tests.unit.payments.strategies import ANN, CHARGE
 
@@ -102,6 +106,8 @@ class Books(RuleBasedStateMachine):
         # What can still be given back of a charge, and of it to the payment method.
         self.left: Counter[ChargeId] = Counter()
         self.left_of_method: Counter[ChargeId] = Counter()
+        self.deferrals: dict[ChargeId, Deferral] = {}
+        self.now = NOW
         self.number = 0
 
     def next(self) -> int:
@@ -117,6 +123,14 @@ class Books(RuleBasedStateMachine):
         self.unpaid.append(moved)
         if fee:
             self.booked.append(book_fee(moved, NOW))
+
+    def books(self, charge: Charge, transfers: Iterable[Transfer]) -> None:
+        """What refunds and disputes book, and make of what is deferred."""
+        booked = list(transfers)
+        self.booked += booked
+        if charge.charge in self.deferrals:
+            deferral = self.deferrals[charge.charge]
+            self.deferrals[charge.charge] = changed_by(deferral, booked, self.now)
 
     def balances(self) -> Counter[tuple[str, str]]:
         balances: Counter[tuple[str, str]] = Counter()
@@ -143,9 +157,10 @@ class Books(RuleBasedStateMachine):
         currency=st.sampled_from(CURRENCIES),
         wanted_credit=st.integers(0, 9000),
         fee=st.integers(0, 60),
+        days=st.integers(0, 40),
     )
     def charge(
-        self, lines: list[ChargeLine], currency: str, wanted_credit: int, fee: int
+        self, lines: list[ChargeLine], currency: str, wanted_credit: int, fee: int, days: int
     ) -> Charge:
         amount_minor = sum(line.gross_minor for line in lines)
         charge = CHARGE._replace(
@@ -156,7 +171,14 @@ class Books(RuleBasedStateMachine):
             region_code="DE",
             credit_minor=min(wanted_credit, self.credit[currency], amount_minor),
         )
-        self.booked += book_charge(charge, NOW)
+        if days:
+            day = self.now.date()
+            end_date = day + timedelta(days=days - 1)
+            charge = charge._replace(period_start_date=day, period_end_date=end_date)
+        deferral = defer(charge, net_minor_of(charge), self.now)
+        if deferral is not None:
+            self.deferrals[charge.charge] = deferral
+        self.booked += book_charge(charge, self.now, defers=deferral is not None)
         if charge.credit_minor:
             self.booked.append(book_credit(use_credit(charge, NOW), NOW))
             self.credit[currency] -= charge.credit_minor
@@ -187,12 +209,15 @@ class Books(RuleBasedStateMachine):
         )
         self.left[charge.charge] -= amount_minor
         self.left_of_method[charge.charge] -= method_minor
+        deferral = self.deferrals.get(charge.charge)
         if refund.credit_minor:
             self.booked.append(book_credit(give_refund(refund, NOW), NOW))
-            self.booked += book_refund_to_credit(refund, charge, self.given_back(charge), NOW)
+            given_back = self.given_back(charge)
+            self.books(charge, book_refund_to_credit(refund, charge, given_back, NOW, deferral))
             self.credit[charge.currency] += refund.credit_minor
         if method_minor:
-            self.booked += book_refund(refund, charge, self.given_back(charge), NOW)
+            given_back, deferral = self.given_back(charge), self.deferrals.get(charge.charge)
+            self.books(charge, book_refund(refund, charge, given_back, NOW, deferral))
             self.moves(BalanceType.REFUND, refund.key.name, -method_minor, 0, charge.currency)
         return charge, refund
 
@@ -202,7 +227,7 @@ class Books(RuleBasedStateMachine):
         if not refund.method_minor:
             return
         of_refund = [it for it in self.booked if it.source == refund.key.name and comes_back(it)]
-        self.booked += [reverse(transfer, NOW + timedelta(days=1)) for transfer in of_refund]
+        self.books(charge, [reverse(transfer, self.now) for transfer in of_refund])
         self.left[charge.charge] += refund.method_minor
         self.left_of_method[charge.charge] += refund.method_minor
         failure = BalanceType.REFUND_FAILURE
@@ -228,16 +253,27 @@ class Books(RuleBasedStateMachine):
             update_time=NOW,
             withdraw_time=NOW,
         )
-        self.booked += book_dispute(None, dispute, NOW)
+        deferral = self.deferrals.get(charge.charge)
+        given_back = self.given_back(charge)
+        self.books(charge, book_withdrawal(dispute, charge, given_back, NOW, deferral))
         self.moves(BalanceType.DISPUTE, dispute.name, -dispute.amount_minor, fee, dispute.currency)
-        return dispute
+        return charge, dispute
 
-    @rule(dispute=consumes(disputes))
-    def dispute_is_won(self, dispute: Dispute) -> None:
-        won = replace(dispute, state=DisputeState.WON, reinstate_time=NOW)
-        self.booked += book_dispute(dispute, won, NOW)
+    @rule(disputed=consumes(disputes))
+    def dispute_is_won(self, disputed: tuple[Charge, Dispute]) -> None:
+        charge, dispute = disputed
+        taken = [it for it in self.booked if it.source == dispute.name]
+        self.books(charge, book_reinstatement(taken, self.now))
         reversal = BalanceType.DISPUTE_REVERSAL
         self.moves(reversal, dispute.name, dispute.amount_minor, 0, dispute.currency)
+
+    @rule(days=st.integers(1, 20))
+    def days_pass(self, days: int) -> None:
+        """Each day becomes revenue of what was sold of it."""
+        self.now += timedelta(days=days)
+        for charge, deferral in self.deferrals.items():
+            self.deferrals[charge], booked = recognize(deferral, self.now, 1000)
+            self.booked += booked
 
     @rule(
         kind=st.sampled_from(
@@ -294,6 +330,9 @@ class Books(RuleBasedStateMachine):
             assert of_currency.get(RECEIVABLE, 0) == 0
             assert of_currency.get(BANK, 0) == self.bank[currency]
             assert -of_currency.get(CUSTOMER_CREDIT, 0) == self.credit[currency]
+            of_deferrals = [it for it in self.deferrals.values() if it.currency == currency]
+            deferred_minor = sum(it.deferred_minor for it in of_deferrals)
+            assert -of_currency.get(DEFERRED_REVENUE, 0) == deferred_minor
 
     @invariant()
     def each_thing_is_booked_once(self) -> None:

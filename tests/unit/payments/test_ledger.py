@@ -20,7 +20,6 @@ from services.payments.domain.accounts import (
 )
 from services.payments.domain.keys import RefundId
 from services.payments.domain.ledger import (
-    Transfer,
     book_charge,
     book_refund,
     given_back_by,
@@ -35,6 +34,7 @@ from services.payments.domain.lines import (
     load_lines,
 )
 from services.payments.domain.refunds import Refund
+from services.payments.domain.transfers import Transfer
 from services.payments.domain.transitions import RefundState
 from tests.unit.payments.strategies import CHARGE, NOW
 

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
-from services.scheduler.domain.cycles import open_cycles, reason_against
+from services.scheduler.domain.cycles import new_order, open_cycles, paid_period, reason_against
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
@@ -371,3 +372,35 @@ def test_after_the_customers_last_cycle_there_is_none() -> None:
 
     assert cycles(list(opening.orders)) == [1, 2]
     assert opening.standing_order.next_cycle is None
+
+
+@given(recurrences, st.integers(1, 30))
+def test_the_periods_of_cycles_follow_each_other_without_a_gap(
+    recurrence: Recurrence, cycle_count: int
+) -> None:
+    standing_order = new_standing_order(recurrence, cycle_count=cycle_count)
+    orders = [
+        new_order(standing_order, cycle, date_, None, SIGN_UP)
+        for cycle in range(1, cycle_count + 1)
+        if (date_ := standing_order.date(cycle)) is not None
+    ]
+    periods = [paid_period(standing_order, order) for order in orders]
+    assert [start for start, _ in periods] == [order.local_date for order in orders]
+    for (_, end_date), (start_date, _) in pairwise(periods):
+        assert end_date + timedelta(days=1) == start_date
+    # Though no cycle follows the last one.
+    endless = new_standing_order(recurrence)
+    assert periods[-1] == paid_period(endless, orders[-1])
+
+
+def test_an_order_of_the_schedule_before_pays_until_the_present_one_begins() -> None:
+    standing_order = new_standing_order(Monthly(1, (31,)))
+    date_ = standing_order.date(1)
+    assert date_ is not None
+    order = new_order(standing_order, 1, date_, None, SIGN_UP)
+    rescheduled_later = replace(
+        standing_order,
+        schedule=replace(standing_order.schedule, start_date=date(2027, 3, 15)),
+        base_cycle=2,
+    )
+    assert paid_period(rescheduled_later, order) == (START, date(2027, 3, 30))

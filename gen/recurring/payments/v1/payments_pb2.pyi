@@ -801,6 +801,8 @@ class Charge(_message.Message):
     APPLIED_RULES_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     OVERDUE_TIME_FIELD_NUMBER: _builtins.int
+    PERIOD_START_DATE_FIELD_NUMBER: _builtins.int
+    PERIOD_END_DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/charges/{standing_order}-{cycle}`; derived from the
     order, so an order can have one charge only.
@@ -852,6 +854,12 @@ class Charge(_message.Message):
     def overdue_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it is overdue: its order lapsed then, and is paid late if it still succeeds. Absent: it is not."""
 
+    @_builtins.property
+    def period_start_date(self) -> _date_pb2.Date:
+        """The days of the cycle that it pays for, as the PaymentDue of its order says, both included."""
+
+    @_builtins.property
+    def period_end_date(self) -> _date_pb2.Date: ...
     def __init__(
         self,
         *,
@@ -871,10 +879,12 @@ class Charge(_message.Message):
         applied_rules: _abc.Iterable[Global___AppliedRule] | None = ...,
         credit_amount: _money_pb2.Money | None = ...,
         overdue_time: _timestamp_pb2.Timestamp | None = ...,
+        period_start_date: _date_pb2.Date | None = ...,
+        period_end_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "overdue_time", b"overdue_time", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "next_attempt_time", b"next_attempt_time", "overdue_time", b"overdue_time", "period_end_date", b"period_end_date", "period_start_date", b"period_start_date", "refunded_amount", b"refunded_amount", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "overdue_time", b"overdue_time", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "applied_rules", b"applied_rules", "attempts", b"attempts", "create_time", b"create_time", "credit_amount", b"credit_amount", "expire_time", b"expire_time", "mandate", b"mandate", "name", b"name", "next_attempt_time", b"next_attempt_time", "notice", b"notice", "order", b"order", "overdue_time", b"overdue_time", "period_end_date", b"period_end_date", "period_start_date", b"period_start_date", "refunded_amount", b"refunded_amount", "refusal_reasons", b"refusal_reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1372,6 +1382,60 @@ class PaymentRouting(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentRouting: _TypeAlias = PaymentRouting  # noqa: Y015
+
+@_typing.final
+class LedgerSettings(_message.Message):
+    """How a merchant's ledger is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _RevenueRecognition:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RevenueRecognitionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LedgerSettings._RevenueRecognition.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REVENUE_RECOGNITION_UNSPECIFIED: LedgerSettings._RevenueRecognition.ValueType  # 0
+        ON_CHARGE: LedgerSettings._RevenueRecognition.ValueType  # 1
+        """When its charge succeeds. The default."""
+        OVER_PERIOD: LedgerSettings._RevenueRecognition.ValueType  # 2
+        """Day by day, over the days of the cycle that it pays for (PaymentDue.period_start_date). Until then it is owed as
+        `deferred-revenue`.
+        """
+
+    class RevenueRecognition(_RevenueRecognition, metaclass=_RevenueRecognitionEnumTypeWrapper):
+        """When what was sold, without taxes, is revenue."""
+
+    REVENUE_RECOGNITION_UNSPECIFIED: LedgerSettings.RevenueRecognition.ValueType  # 0
+    ON_CHARGE: LedgerSettings.RevenueRecognition.ValueType  # 1
+    """When its charge succeeds. The default."""
+    OVER_PERIOD: LedgerSettings.RevenueRecognition.ValueType  # 2
+    """Day by day, over the days of the cycle that it pays for (PaymentDue.period_start_date). Until then it is owed as
+    `deferred-revenue`.
+    """
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REVENUE_RECOGNITION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/ledgerSettings`."""
+    revenue_recognition: Global___LedgerSettings.RevenueRecognition.ValueType
+    etag: _builtins.str
+    """Changes with every change of the settings (AIP-154)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        revenue_recognition: Global___LedgerSettings.RevenueRecognition.ValueType = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "revenue_recognition", b"revenue_recognition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerSettings: _TypeAlias = LedgerSettings  # noqa: Y015
 
 @_typing.final
 class DisputePolicy(_message.Message):
@@ -3472,6 +3536,50 @@ class UpdatePaymentRoutingRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdatePaymentRoutingRequest: _TypeAlias = UpdatePaymentRoutingRequest  # noqa: Y015
+
+@_typing.final
+class GetLedgerSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLedgerSettingsRequest: _TypeAlias = GetLedgerSettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateLedgerSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEDGER_SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def ledger_settings(self) -> Global___LedgerSettings:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        ledger_settings: Global___LedgerSettings | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_settings", b"ledger_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_settings", b"ledger_settings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLedgerSettingsRequest: _TypeAlias = UpdateLedgerSettingsRequest  # noqa: Y015
 
 @_typing.final
 class ListLedgerAccountsRequest(_message.Message):

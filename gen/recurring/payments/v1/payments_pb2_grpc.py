@@ -212,6 +212,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
                 _registered_method=True)
+        self.GetLedgerSettings = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetLedgerSettings',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetLedgerSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.FromString,
+                _registered_method=True)
+        self.UpdateLedgerSettings = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdateLedgerSettings',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateLedgerSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.FromString,
+                _registered_method=True)
         self.EraseCustomer = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/EraseCustomer',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
@@ -695,6 +705,23 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLedgerSettings(self, request, context):
+        """How the merchant's ledger is kept; each merchant has one such choice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLedgerSettings(self, request, context):
+        """Changes how the ledger is kept as a whole, from the next charge on that succeeds. What was sold before stays booked
+        as it was.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseCustomer(self, request, context):
         """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
         brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -1089,6 +1116,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.UpdatePaymentRouting,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.SerializeToString,
+            ),
+            'GetLedgerSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedgerSettings,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetLedgerSettingsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.SerializeToString,
+            ),
+            'UpdateLedgerSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLedgerSettings,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateLedgerSettingsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.SerializeToString,
             ),
             'EraseCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseCustomer,
@@ -2158,6 +2195,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/UpdatePaymentRouting',
             recurring_dot_payments_dot_v1_dot_payments__pb2.UpdatePaymentRoutingRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.PaymentRouting.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedgerSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetLedgerSettings',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetLedgerSettingsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLedgerSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdateLedgerSettings',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateLedgerSettingsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.LedgerSettings.FromString,
             options,
             channel_credentials,
             insecure,

@@ -245,6 +245,14 @@ class PaymentsServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
+    GetLedgerSettings: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetLedgerSettingsRequest, _payments_pb2.LedgerSettings]
+    """How the merchant's ledger is kept; each merchant has one such choice."""
+    UpdateLedgerSettings: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdateLedgerSettingsRequest, _payments_pb2.LedgerSettings]
+    """Changes how the ledger is kept as a whole, from the next charge on that succeeds. What was sold before stays booked
+    as it was.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_payments_pb2.EraseCustomerRequest, _payments_pb2.EraseCustomerResponse]
     """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
     brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
@@ -772,6 +780,26 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_pb2.PaymentRouting]:
         """Changes the choice as a whole. A provider that there is not, or that does not take the kind, is refused. Payment
         methods that are registered keep their provider, which alone knows their tokens.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLedgerSettings(
+        self,
+        request: _payments_pb2.GetLedgerSettingsRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetLedgerSettingsRequest, _abc.Awaitable[_payments_pb2.LedgerSettings]],
+    ) -> _abc.Awaitable[_payments_pb2.LedgerSettings]:
+        """How the merchant's ledger is kept; each merchant has one such choice."""
+
+    @_abc_1.abstractmethod
+    def UpdateLedgerSettings(
+        self,
+        request: _payments_pb2.UpdateLedgerSettingsRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdateLedgerSettingsRequest, _abc.Awaitable[_payments_pb2.LedgerSettings]],
+    ) -> _abc.Awaitable[_payments_pb2.LedgerSettings]:
+        """Changes how the ledger is kept as a whole, from the next charge on that succeeds. What was sold before stays booked
+        as it was.
 
         Reasons: ABORTED ETAG_MISMATCH.
         """

@@ -151,6 +151,8 @@ class PaymentDue(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     REGION_CODE_FIELD_NUMBER: _builtins.int
     LATE_PAYMENT_DAYS_FIELD_NUMBER: _builtins.int
+    PERIOD_START_DATE_FIELD_NUMBER: _builtins.int
+    PERIOD_END_DATE_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; empty for PAY_ON_NOTICE."""
     region_code: _builtins.str
@@ -177,6 +179,14 @@ class PaymentDue(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentLine]:
         """What is paid for; the net amounts and taxes of all lines are the amount."""
 
+    @_builtins.property
+    def period_start_date(self) -> _date_pb2.Date:
+        """What is paid for: the days of the cycle (local dates), from its own to the one before the next cycle's, both
+        included. The last cycle of a schedule ends where the schedule would go on.
+        """
+
+    @_builtins.property
+    def period_end_date(self) -> _date_pb2.Date: ...
     def __init__(
         self,
         *,
@@ -188,10 +198,12 @@ class PaymentDue(_message.Message):
         lines: _abc.Iterable[Global___PaymentLine] | None = ...,
         region_code: _builtins.str = ...,
         late_payment_days: _builtins.int = ...,
+        period_start_date: _date_pb2.Date | None = ...,
+        period_end_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "period_end_date", b"period_end_date", "period_start_date", b"period_start_date", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "late_payment_days", b"late_payment_days", "lines", b"lines", "mandate", b"mandate", "ref", b"ref", "region_code", b"region_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_rules", b"charge_rules", "expire_time", b"expire_time", "late_payment_days", b"late_payment_days", "lines", b"lines", "mandate", b"mandate", "period_end_date", b"period_end_date", "period_start_date", b"period_start_date", "ref", b"ref", "region_code", b"region_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,6 +195,9 @@ CREATE TABLE charges (
     late_payment_days       integer     NOT NULL DEFAULT 0 CHECK (late_payment_days >= 0),
     -- In whose queue it is: that of what it is expected to be made with; empty: nobody knows yet.
     provider                text        NOT NULL DEFAULT '',
+    -- The days that it pays for; null: nobody said.
+    period_start_date       date,
+    period_end_date         date        CHECK (period_end_date >= period_start_date),
     create_time             timestamptz NOT NULL,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
@@ -509,6 +512,38 @@ CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
 -- For proofs, as that of charges.
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
+
+-- How merchants' ledgers are kept. Few rows, rarely changed: a copy on each shard.
+CREATE TABLE ledger_settings (
+    merchant                text        NOT NULL PRIMARY KEY,
+    revenue_recognition     text        NOT NULL
+                            CHECK (revenue_recognition IN ('ON_CHARGE', 'OVER_PERIOD')),
+    version                 integer     NOT NULL
+);
+-- What of sales is deferred, and how it becomes revenue. The ledger has what was booked of it.
+CREATE TABLE revenue_deferrals (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    currency                text        NOT NULL,
+    start_date              date        NOT NULL,
+    end_date                date        NOT NULL CHECK (end_date >= start_date),
+    deferred_minor          bigint      NOT NULL CHECK (deferred_minor >= 0),
+    -- What was recognized, less what was given back of it.
+    recognized_minor        bigint      NOT NULL,
+    -- So much was deferred at the end of a day, and is spread over the days after it.
+    spread_minor            bigint      NOT NULL CHECK (spread_minor >= deferred_minor),
+    spread_after_date       date        NOT NULL,
+    through_date            date        NOT NULL CHECK (through_date >= spread_after_date),
+    change_time             timestamptz NOT NULL,
+    -- When the next day begins of which something is recognized.
+    next_recognize_time     timestamptz,
+    bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
+    PRIMARY KEY (customer, merchant, charge),
+    CHECK ((deferred_minor = 0) = (next_recognize_time IS NULL))
+);
+CREATE INDEX revenue_deferrals_due ON revenue_deferrals (bucket, next_recognize_time)
+    WHERE next_recognize_time IS NOT NULL;
 
 -- What customers have of credit. A charge whose outcome is not known yet reserves what it would use.
 CREATE TABLE credit_balances (
@@ -978,13 +1013,19 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_try_time AS due_time FROM owed_documents
         WHERE owed_documents.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'revenue' AS kind, '' AS queue, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_recognize_time AS due_time FROM revenue_deferrals
+        WHERE next_recognize_time IS NOT NULL AND revenue_deferrals.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
     'dispute_policies', 'payment_routings', 'ledger_transfers', 'ledger_days', 'credit_balances',
     'credit_transactions',
-    'balance_transactions', 'payouts', 'ledger_periods',
+    'balance_transactions', 'payouts', 'ledger_periods', 'ledger_settings', 'revenue_deferrals',
     'reconciliation_findings');
 SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
     'document_series', 'documents', 'document_files');
@@ -992,7 +1033,7 @@ SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_files', 'docum
 SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
     'credit_transactions');
-SELECT revoke_privileges('DELETE', 'credit_balances');
+SELECT revoke_privileges('DELETE', 'credit_balances', 'ledger_settings', 'revenue_deferrals');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts',
     'reconciliation_findings');
@@ -1049,7 +1090,7 @@ CREATE VIEW audit_v1.charges AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name,
            order_name, due_time, state, billing_mode, amount_minor, currency, refusal_reasons,
-           abandon_reason, credit_minor, overdue_time
+           abandon_reason, credit_minor, overdue_time, period_start_date, period_end_date
     FROM charges;
 CREATE VIEW audit_v1.withdrawals AS
     SELECT merchant, customer, charge,
@@ -1197,6 +1238,12 @@ CREATE VIEW audit_v1.ledger_days AS
 CREATE VIEW audit_v1.ledger_closing AS
     SELECT kept_through_date, (kept_through_date + 1)::timestamp AT TIME ZONE 'UTC' AS kept_until_time
     FROM ledger_closing;
+CREATE VIEW audit_v1.revenue_deferrals AS
+    SELECT merchant, customer, charge,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           currency, start_date, end_date, deferred_minor, recognized_minor, next_recognize_time
+    FROM revenue_deferrals;
 CREATE VIEW audit_v1.ledger_periods AS
     SELECT merchant, through_date, close_time, balance_digest FROM ledger_periods;
 CREATE VIEW audit_v1.documents AS
@@ -1259,5 +1306,9 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'document to issue', merchant,
            merchant || '/' || customer || '/' || charge || '/' || refund || '/' || cause, fact_time,
            bucket
-    FROM owed_documents;
+    FROM owed_documents
+    UNION ALL
+    SELECT 'revenue to recognize', merchant, merchant || '/' || customer || '/' || charge,
+           next_recognize_time, bucket
+    FROM revenue_deferrals WHERE next_recognize_time IS NOT NULL;
 """
