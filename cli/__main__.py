@@ -36,6 +36,7 @@ from cli import (
     status,
     stock,
     tax,
+    webhooks,
 )
 from cli.command import Group, StrictCommand, run_to_exit
 from cli.demo import command as demo_command
@@ -84,6 +85,7 @@ for name, noun in {
     "ledger": ledger.ledger,
     "clock": clock.clock,
     "events": events.events,
+    "webhooks": webhooks.webhooks,
     "sandbox": clock.sandbox,
     "prove": prove,
 }.items():

@@ -254,6 +254,10 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     notify.NoticeDelivered: _delivered,
     notify.NoticeFailed: lambda it: f"{notify_pb2.NoticeKind.Name(it.kind)}: {it.failure_code}",
     notify.ContactBound: lambda _: "the phone is theirs",
+    notify.WebhookEndpointDisabled: lambda it: (
+        f"{last_id(it.webhook_endpoint)}: "
+        + notify_pb2.WebhookEndpoint.DisableReason.Name(it.disable_reason)
+    ),
 }
 
 

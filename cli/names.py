@@ -21,6 +21,7 @@ COLLECTIONS = {
     "taxRates",
     "promotions",
     "priceProtectionOffers",
+    "webhookEndpoints",
 }
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -39,6 +40,7 @@ CHARGE = "customers/{customer}/charges/{charge}"
 REFUND = "customers/{customer}/charges/{charge}/refunds/{refund}"
 DISPUTE = "disputes/{dispute}"
 DOCUMENT = "documents/{document}"
+WEBHOOK_ENDPOINT = "webhookEndpoints/{webhook_endpoint}"
 STANDING_ORDER = "standingOrders/{standing_order}"
 ORDER = "standingOrders/{standing_order}/orders/{cycle}"
 

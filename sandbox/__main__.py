@@ -21,6 +21,7 @@ from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
 from sandbox.outages import Outages
+from sandbox.platform import Platform
 from sandbox.record import Record
 
 PREFIX = "SANDBOX_"
@@ -238,6 +239,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         ]
     )
     app.add_routes([*bank_webhooks.routes(), *receipts.routes(), *debits.record_routes()])
+    app.add_routes(Platform(clock).routes())
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/bank", bank_app)
     app.add_subapp("/sms/v1", sms_app)

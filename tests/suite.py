@@ -188,6 +188,8 @@ class Deployment:
     keys: Keys
     # The authorities for calls of platforms; None: no TLS.
     credentials: grpc.ChannelCredentials | None = None
+    # The sandbox's address, as services have it, if they have another.
+    sandbox_inside_url: str = ""
 
     @classmethod
     def of(cls, stack: EmbeddedStack) -> "Deployment":

@@ -17,12 +17,14 @@ from cli.prove.findings import NAMED_MAX, Finding, Verdict
 from cli.prove.moment import Moment
 from cli.prove.progress import NO_EVENT_UNDELIVERED
 
-# The services that each event concerns.
+# The services that each event concerns. Notify keeps any of them for webhooks.
 SUBSCRIBERS: Mapping[str, Sequence[str]] = {
-    "recurring.catalog.v1.StockRestocked": ("scheduler",),
-    "recurring.catalog.v1.ProductDiscontinued": ("scheduler",),
-    "recurring.catalog.v1.PriceChangeScheduled": ("scheduler",),
-    "recurring.catalog.v1.PriceChangeWithdrawn": ("scheduler",),
+    "recurring.catalog.v1.StockRestocked": ("scheduler", "notify"),
+    "recurring.catalog.v1.ProductDiscontinued": ("scheduler", "notify"),
+    "recurring.catalog.v1.PriceChangeScheduled": ("scheduler", "notify"),
+    "recurring.catalog.v1.PriceChangeWithdrawn": ("scheduler", "notify"),
+    "recurring.catalog.v1.StockLow": ("notify",),
+    "recurring.catalog.v1.StockOut": ("notify",),
     "recurring.scheduler.v1.OrderUpcoming": ("notify",),
     "recurring.scheduler.v1.OrderConfirmed": ("catalog", "notify"),
     "recurring.scheduler.v1.OrderSkipped": ("catalog", "notify"),
@@ -34,9 +36,9 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.scheduler.v1.SubscriberPriceChangeScheduled": ("notify",),
     "recurring.scheduler.v1.SubscriberPriceChangeWithdrawn": ("notify",),
     "recurring.scheduler.v1.PriceProtectionEnding": ("notify",),
-    "recurring.scheduler.v1.PaymentDue": ("payments",),
+    "recurring.scheduler.v1.PaymentDue": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentWithdrawn": ("payments", "notify"),
-    "recurring.scheduler.v1.PaymentMandateChanged": ("payments",),
+    "recurring.scheduler.v1.PaymentMandateChanged": ("payments", "notify"),
     "recurring.payments.v1.PaymentRequested": ("notify",),
     "recurring.payments.v1.PaymentRequestReminder": ("notify",),
     "recurring.payments.v1.PaymentActionRequired": ("notify",),
@@ -51,9 +53,14 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentRefused": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentAbandoned": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentOverdue": ("scheduler", "notify"),
-    "recurring.notify.v1.ChargeNoticeDelivered": ("scheduler", "payments"),
-    "recurring.notify.v1.ChargeNoticeFailed": ("scheduler",),
-    "recurring.notify.v1.PriceNoticeDelivered": ("catalog",),
+    "recurring.payments.v1.RefundFailed": ("notify",),
+    "recurring.notify.v1.ChargeNoticeDelivered": ("scheduler", "payments", "notify"),
+    "recurring.notify.v1.ChargeNoticeFailed": ("scheduler", "notify"),
+    "recurring.notify.v1.PriceNoticeDelivered": ("catalog", "notify"),
+    "recurring.notify.v1.NoticeDelivered": ("notify",),
+    "recurring.notify.v1.NoticeFailed": ("notify",),
+    "recurring.notify.v1.ContactBound": ("notify",),
+    "recurring.notify.v1.WebhookEndpointDisabled": ("notify",),
 }
 # How long an event may be on its way.
 IN_MOTION_MAX = timedelta(minutes=10)

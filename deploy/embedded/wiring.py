@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.embedded.addresses import SERVICES, Addresses
 from deploy.embedded.databases import Databases, Passwords
@@ -143,6 +144,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         settings["SMTP_PORT"] = str(smtp_port)
         settings["SMTP_TLS"] = "none"
         settings["PHONE_TEST_PREFIXES"] = TEST_PHONE_PREFIXES
+        settings["WEBHOOK_TEST_HOSTS"] = urlsplit(addresses.sandbox_url).hostname or ""
     return {f"RECURRING_{name}": value for name, value in settings.items()}
 
 

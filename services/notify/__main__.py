@@ -1,6 +1,7 @@
 """`python -m services.notify`: settings and wiring."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
@@ -13,11 +14,13 @@ from services.notify.api.callbacks import (
     CallbackReceiver,
     signed_receipts,
 )
+from services.notify.application import webhooks
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.gateway import Gateway
 from services.notify.clients.sms import SmsGateway
+from services.notify.clients.webhooks import WebhookSender
 from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
@@ -25,8 +28,9 @@ from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.domain.sms_prices import AMOUNT, SMS_PRICES, parse_prices, to_micros
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
+from services.notify.workers.webhooks import Webhooks
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Components, HttpAddress, Runtime
+from services.runtime.app.components import Components, HttpAddress, PeriodicWork, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.db import leases
 from services.runtime.db.due_work import DueWork
@@ -88,6 +92,9 @@ class Settings(RuntimeSettings):
     # What codes for one merchant's customers may cost in a day of UTC, in that currency.
     phone_codes_day_spend_max: str = Field(default="100", pattern=f"^{AMOUNT}$")
 
+    # Hosts that webhooks go to without TLS and at any address, separated by spaces: for development.
+    webhook_test_hosts: str = Field(default="", pattern=r"^([a-z0-9.:-]+( [a-z0-9.:-]+)*)?$")
+
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """A login that is half there among the rest."""
         yield from super().invalid_settings()
@@ -114,6 +121,8 @@ class Settings(RuntimeSettings):
             yield "SMTP_TLS", "a mail server without TLS"
         if self.phone_test_prefixes:
             yield "PHONE_TEST_PREFIXES", "a phone number that nobody has"
+        if self.webhook_test_hosts:
+            yield "WEBHOOK_TEST_HOSTS", "a webhook without TLS or within the network"
 
     def numbers(self) -> NumberPolicies:
         """Which numbers are sent codes, by merchant."""
@@ -157,12 +166,18 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     documents = Documents(runtime.channel(settings.payments_target))
     gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
     deliveries = workers.Deliveries(runtime.database, runtime.clock, gateways, documents)
+    test_hosts = frozenset(settings.webhook_test_hosts.split())
+    sender = WebhookSender(test_hosts)
+    runtime.resources.push_async_callback(sender.close)
+    sending = Webhooks(runtime.database, runtime.clock, sender)
+    runtime.resources.push_async_callback(sending.close)
     return Components(
         servicer=api.Servicer(
             runtime.database,
             runtime.clock,
             settings.numbers(),
             settings.code_budget(),
+            test_hosts,
         ),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
@@ -171,6 +186,15 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("delivery", deliveries.work),
             DueWork("attachment", deliveries.work_with_attachments),
             DueWork("receipt", receipts.work),
+            DueWork("webhook", sending.work),
+        ),
+        periodic_work=(
+            PeriodicWork(
+                "webhook-retention",
+                partial(webhooks.purge, runtime.database, runtime.clock),
+                webhooks.PURGE_POLL_SECONDS,
+                webhooks.PURGE_DEADLINE_SECONDS,
+            ),
         ),
         http=_callback_address(runtime),
         lease=leases.OUTSIDE,

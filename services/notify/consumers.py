@@ -11,6 +11,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.notify.application import webhooks
 from services.notify.application.notices import Draft, create_notices
 from services.notify.domain.notices import BillingMode, PriceNotice, Promise
 from services.notify.domain.templates import kinds
@@ -385,20 +386,26 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
 
 
 def subscriptions(clock: Clock) -> Subscriptions:
-    """The events that notify consumes, by their stream."""
+    """The events that notify consumes, by their stream: all, since platforms may want any of them."""
+    readers = {
+        message_type: reader for handled in READERS.values() for message_type, reader in handled
+    }
     return {
         stream: tuple(
-            _subscription(clock, message_type, reader) for message_type, reader in readers
+            _subscription(clock, message_type, readers.get(message_type))
+            for message_type in message_types
         )
-        for stream, readers in READERS.items()
+        for stream, message_types in webhooks.EVENTS.items()
     }
 
 
-def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscription:  # noqa: ANN401
+def _subscription(clock: Clock, message_type: Any, reader: Reader | None) -> Subscription:  # noqa: ANN401
     async def handle(tx: Connection, events: Sequence[Event[Any]]) -> None:
-        read = [(event, reader(event.message)) for event in events]
-        drafts = [(event, draft) for event, draft in read if draft is not None]
-        await create_notices(tx, _missed_together(drafts), clock.now())
+        if reader is not None:
+            read = [(event, reader(event.message)) for event in events]
+            drafts = [(event, draft) for event, draft in read if draft is not None]
+            await create_notices(tx, _missed_together(drafts), clock.now())
+        await webhooks.keep(tx, events, clock.now())
 
     return Subscription(message_type, handle)
 

@@ -10,7 +10,8 @@ from services.notify.domain.notices import (
     NoticeKey,
 )
 from services.notify.domain.templates.own import TemplateKey
-from services.runtime.resource_names import KeyPattern
+from services.notify.domain.webhooks import EndpointKey
+from services.runtime.resource_names import KeyPattern, NamePattern
 
 
 def delivery_key(merchant: str, customer: str, notice: str, channel: str) -> DeliveryKey:
@@ -30,3 +31,9 @@ NOTICE = KeyPattern(_CUSTOMER + "/notices/{notice}", NoticeKey)
 DELIVERY = KeyPattern(_CUSTOMER + "/notices/{notice}/deliveries/{channel}", delivery_key)
 SETTINGS = KeyPattern("merchants/{merchant}/notifySettings", MerchantId)
 NOTICE_TEMPLATE = KeyPattern("merchants/{merchant}/noticeTemplates/{notice_template}", TemplateKey)
+WEBHOOK_ENDPOINT = KeyPattern(
+    "merchants/{merchant}/webhookEndpoints/{webhook_endpoint}", EndpointKey
+)
+WEBHOOK_DELIVERY = NamePattern(
+    "merchants/{merchant}/webhookEndpoints/{webhook_endpoint}/deliveries/{delivery}"
+)

@@ -8,10 +8,11 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain.notices import Contact, Notice, Promise
 from services.notify.domain.transitions import DeliveryState
-from services.notify.names import CUSTOMER, NOTICE
+from services.notify.domain.webhooks import WebhookEndpoint
+from services.notify.names import CUSTOMER, NOTICE, WEBHOOK_ENDPOINT
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
 
 
 def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
@@ -119,4 +120,25 @@ def _notice_event(
         partition_key=message.customer,
         occur_time=now,
         traceparent=tracing.continued(f"deliver {notice.kind}", notice.traceparent),
+    )
+
+
+def webhook_endpoint_disabled(endpoint: WebhookEndpoint, disable_time: datetime) -> OutboxEvent:
+    """An endpoint was disabled, since it takes nothing."""
+    name = WEBHOOK_ENDPOINT.format(*endpoint.key)
+    reason = endpoint.disable_reason
+    message = events_pb2.WebhookEndpointDisabled(
+        webhook_endpoint=name,
+        disable_reason=notify_pb2.WebhookEndpoint.DisableReason.Value(
+            reason or "DISABLE_REASON_UNSPECIFIED"
+        ),
+        disable_time=to_timestamp(disable_time),
+        failing_since_time=optional_timestamp(endpoint.failing_since_time),
+    )
+    return OutboxEvent(
+        key=f"{name}#{disable_time.isoformat()}",
+        message=message,
+        tenant=endpoint.merchant,
+        partition_key=name,
+        occur_time=disable_time,
     )

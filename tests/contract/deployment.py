@@ -11,6 +11,7 @@ The environment says where; each name begins with `RECURRING_CONTRACT_`:
 | `KEYS` | instead of a token: the folder of the keys that the deployment trusts, for all tests |
 | `PEERS` | with `KEYS`: as `TARGET`, the addresses by which services call each other |
 | `SANDBOX`, `NATS` | with `KEYS`: the sandbox's address, and the broker's host:port |
+| `SANDBOX_INSIDE` | the sandbox's address, as the services have it, if it is another |
 """
 
 import base64
@@ -56,6 +57,7 @@ def deployment_of(environment: Mapping[str, str]) -> Deployment:
         f"nats://developer:{password}@{environment[f'{PREFIX}NATS']}",
         keys,
         _credentials(environment, platforms),
+        environment.get(f"{PREFIX}SANDBOX_INSIDE", ""),
     )
 
 

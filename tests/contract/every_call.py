@@ -713,4 +713,41 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             "DeleteNoticeTemplate",
             notify_pb2.DeleteNoticeTemplateRequest(name=f"{name}/noticeTemplates/receipt-sms-de"),
         ),
+        *_webhooks(name),
+    ]
+
+
+def _webhooks(name: str) -> list[tuple[str, Message]]:
+    endpoint = f"{name}/webhookEndpoints/shop"
+    # Nobody is there.
+    wanted = notify_pb2.WebhookEndpoint(
+        url="https://hooks.example.com/recurring",
+        event_types=["recurring.catalog.v1.StockOut"],
+        disabled=True,
+    )
+    return [
+        (
+            "CreateWebhookEndpoint",
+            notify_pb2.CreateWebhookEndpointRequest(
+                parent=name, webhook_endpoint_id="shop", webhook_endpoint=wanted
+            ),
+        ),
+        ("GetWebhookEndpoint", notify_pb2.GetWebhookEndpointRequest(name=endpoint)),
+        ("ListWebhookEndpoints", notify_pb2.ListWebhookEndpointsRequest(parent=name)),
+        (
+            "UpdateWebhookEndpoint",
+            notify_pb2.UpdateWebhookEndpointRequest(
+                webhook_endpoint=notify_pb2.WebhookEndpoint(name=endpoint, description="The shop")
+            ),
+        ),
+        ("RotateWebhookSecret", notify_pb2.RotateWebhookSecretRequest(name=endpoint)),
+        ("TestWebhookEndpoint", notify_pb2.TestWebhookEndpointRequest(name=endpoint)),
+        ("ListWebhookDeliveries", notify_pb2.ListWebhookDeliveriesRequest(parent=endpoint)),
+        (
+            "ReplayWebhookDeliveries",
+            notify_pb2.ReplayWebhookDeliveriesRequest(
+                parent=endpoint, start_time=to_timestamp(FAR)
+            ),
+        ),
+        ("DeleteWebhookEndpoint", notify_pb2.DeleteWebhookEndpointRequest(name=endpoint)),
     ]

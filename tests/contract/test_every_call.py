@@ -163,7 +163,7 @@ async def test_a_new_merchant_has_empty_lists(suite: Suite, call: Call) -> None:
         for platform_call in platform_calls(merchant.merchant)
         if platform_call.id == call.id
     ]
-    if call.method in {"ListPrices", "ListRefunds", "ListDeliveries"}:
+    if call.method in {"ListPrices", "ListRefunds", "ListDeliveries", "ListWebhookDeliveries"}:
         assert (await refused(own.make(merchant))).code == "NOT_FOUND"
     else:
         # Neither entries nor a token of the next page.

@@ -33,6 +33,7 @@ RESOURCES = (
     "catalog_settings",
     "contact",
     "notify_settings",
+    "webhook_endpoint",
     "rule_pack",
     "capacity",
 )
@@ -48,6 +49,7 @@ async def ann(suite: Suite) -> AsyncIterator[Customer]:
     await add_product(ann.shop, "visit", capacity_by_day=True)
     for method in ("CreateTaxRate", "CreatePromotion", "CreatePriceProtectionOffer"):
         await calls_of(ann)[f"catalog.{method}"].make(ann.shop, request_id=new_id())
+    await calls_of(ann)["notify.CreateWebhookEndpoint"].make(ann.shop, request_id=new_id())
     yield ann
     if (await weekly(ann)).state == scheduler_pb2.StandingOrder.ACTIVE:
         await calls_of(ann)["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
@@ -146,6 +148,18 @@ NOT_FOUND = {
     "notify.GetNotice": "NOTICE_NOT_FOUND",
     "notify.GetNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
     "notify.DeleteNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
+    **dict.fromkeys(
+        (
+            "notify.GetWebhookEndpoint",
+            "notify.UpdateWebhookEndpoint",
+            "notify.DeleteWebhookEndpoint",
+            "notify.RotateWebhookSecret",
+            "notify.TestWebhookEndpoint",
+            "notify.ListWebhookDeliveries",
+            "notify.ReplayWebhookDeliveries",
+        ),
+        "WEBHOOK_ENDPOINT_NOT_FOUND",
+    ),
 }
 CHANGES_A_STANDING_ORDER = (
     "scheduler.UpdateStandingOrder",

@@ -41,6 +41,7 @@ LEFT_OUT = {
     "RECURRING_LEASE_SECONDS": "the defaults differ by service, and are what a cluster needs",
     "RECURRING_CRASH_POINT": "no deployment ends its own processes",
     "RECURRING_PHONE_TEST_PREFIXES": "production has no numbers that nobody has",
+    "RECURRING_WEBHOOK_TEST_HOSTS": "production sends webhooks to the public internet alone",
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
     "RECURRING_SMTP_PASSWORD": "the sandbox's mail asks for no login",
 }

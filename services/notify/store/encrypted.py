@@ -1,7 +1,15 @@
 """Where notify's personal data are."""
 
 from services.notify.domain.notices import CustomerKey, NoticeKey
-from services.notify.store import codes, contacts, deliveries, facts
+from services.notify.domain.webhooks import EndpointKey
+from services.notify.store import (
+    codes,
+    contacts,
+    deliveries,
+    facts,
+    webhook_endpoints,
+    webhook_sending,
+)
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
@@ -20,6 +28,13 @@ def _of_delivery(column: str) -> EncryptedColumn:
         lambda row: deliveries.aad(
             NoticeKey(row.merchant, row.customer, row.notice), row.channel, column
         ),
+    )
+
+
+def _of_endpoint(column: str) -> EncryptedColumn:
+    return EncryptedColumn(
+        column,
+        lambda row: webhook_endpoints.aad(EndpointKey(row.merchant, row.endpoint), column),
     )
 
 
@@ -47,5 +62,22 @@ ENCRYPTED_TABLES = (
         "deliveries",
         {**_NOTICE, "channel": "text"},
         [*map(_of_delivery, ("subject", "text", "secret_text", "own_address"))],
+    ),
+    EncryptedTable(
+        "webhook_endpoints",
+        {"merchant": "text", "endpoint": "text"},
+        [*map(_of_endpoint, webhook_endpoints.ENCRYPTED_COLUMNS)],
+    ),
+    EncryptedTable(
+        "webhook_attempts",
+        {"merchant": "text", "endpoint": "text", "event_id": "uuid", "number": "int"},
+        [
+            EncryptedColumn(
+                "answer",
+                lambda row: webhook_sending.aad(
+                    EndpointKey(row.merchant, row.endpoint), row.event_id, row.number
+                ),
+            )
+        ],
     ),
 )

@@ -42,4 +42,30 @@ GAUGE_QUERIES = (
             ),
         },
     ),
+    GaugeQuery(
+        """
+            SELECT (SELECT count(*) FROM (
+                       SELECT FROM webhook_deliveries
+                       WHERE state = 'PENDING' AND next_attempt_time <= :now LIMIT :limit
+                   ) AS counted) AS due,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'webhook'
+                   )), 0), 0) AS lateness,
+                   (SELECT count(*) FROM (
+                       SELECT FROM webhook_endpoints
+                       WHERE disable_reason IN ('FAILING', 'GONE') LIMIT :limit
+                   ) AS counted) AS disabled
+        """,
+        {
+            "due": Gauge("recurring.webhooks.due", "{event}", "Events for webhooks that are due"),
+            "lateness": Gauge(
+                "recurring.webhooks.oldest.lateness", "s", "How late the oldest of them is"
+            ),
+            "disabled": Gauge(
+                "recurring.webhooks.disabled",
+                "{endpoint}",
+                "Webhook endpoints that are disabled since they take nothing",
+            ),
+        },
+    ),
 )

@@ -40,7 +40,7 @@ READS = {
     "catalog": ("catalog", {"SCHEDULER", "NOTIFY"}),
     "scheduler": ("scheduler", {"CATALOG", "PAYMENTS", "NOTIFY"}),
     "payments": ("payments", {"SCHEDULER", "NOTIFY"}),
-    "notify": ("notify", {"SCHEDULER", "PAYMENTS"}),
+    "notify": ("notify", {"CATALOG", "SCHEDULER", "PAYMENTS", "NOTIFY"}),
     PLATFORM: ("demo", {"MERCHANTS"}),
     "merchant-other": ("other", {"MERCHANTS"}),
 }
@@ -213,7 +213,7 @@ async def test_a_developer_reads_all_that_is_published_and_where_each_reader_is(
         assert (read.subject, read.data) == (subject, b"one")
         assert {stream.config.name for stream in await jetstream(client).streams_info()} == STREAMS
         readers = {consumer.name for consumer in await jetstream(client).consumers_info("NOTIFY")}
-        assert readers == {"catalog", "scheduler", "payments"}
+        assert readers == {"catalog", "scheduler", "payments", "notify"}
 
 
 FORGED = StreamConfig(

@@ -32,6 +32,10 @@ _PURGE = "once in a while, in bounded batches: any rows that are old enough will
 EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "notify.store.templates._FOR_NOTICES": "a merchant's of one kind: one a channel and language",
+    "notify.store.webhooks._KEEP": "a merchant's endpoints: ten at most",
+    "notify.store.webhooks._WANTING": "a merchant's endpoints: ten at most",
+    "notify.store.webhooks._PURGE_DELIVERIES": _PURGE,
+    "notify.store.webhooks._PURGE_EVENTS": _PURGE,
     "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
     "payments.store.ledger_periods._CLOSE": "what a merchant has booked a day, once a period",

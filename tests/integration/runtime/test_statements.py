@@ -19,6 +19,7 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.notify.store.codes._INSERT",
     "services.notify.store.deliveries._INSERT",
     "services.notify.store.templates._KEEP",
+    "services.notify.store.webhooks._DELIVER",
     "services.payments.store.attempts._BEGIN",
     "services.payments.store.documents._INSERT",
     "services.payments.store.ledger._BOOK",

@@ -34,6 +34,7 @@ from cli import (
     standing_orders,
     stock,
     tax,
+    webhooks,
 )
 from cli.output import Columns
 
@@ -96,6 +97,8 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),
+    (notify_pb2.WebhookEndpoint, webhooks.ENDPOINT_DETAIL_COLUMNS),
+    (notify_pb2.WebhookDelivery, webhooks.DELIVERY_COLUMNS),
     (catalog_pb2.Product, products.PRODUCT_COLUMNS),
     (catalog_pb2.Price, prices.PRICE_COLUMNS),
     (catalog_pb2.PriceProtectionOffer, offers.OFFER_COLUMNS),

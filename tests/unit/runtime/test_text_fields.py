@@ -38,6 +38,7 @@ TEXTS = {
     "recurring.notify.v1.ListNoticesRequest.subject_resource",
     "recurring.notify.v1.NoticeTemplate.subject",
     "recurring.notify.v1.NoticeTemplate.text",
+    "recurring.notify.v1.WebhookEndpoint.description",
     "recurring.audit.v1.ListAuditEntriesRequest.resource",
     "recurring.audit.v1.ListAuditEntriesRequest.subject",
     *(
@@ -49,8 +50,8 @@ TEXTS = {
 PROGRAMS = {"recurring.scheduler.v1.Condition.expression", "recurring.scheduler.v1.Schedule.rrule"}
 # What is judged by who reads it: no free text, or our own.
 OTHERS = {
-    "country", "currency_code", "code", "etag", "name", "page_token", "phone", "product", "request_id",
-    "subdivision", "substitute", "time_zone",
+    "country", "currency_code", "code", "etag", "event_id", "name", "page_token", "phone", "product",
+    "request_id", "subdivision", "substitute", "time_zone",
 }  # fmt: skip
 
 

@@ -116,6 +116,51 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.FromString,
                 _registered_method=True)
+        self.CreateWebhookEndpoint = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/CreateWebhookEndpoint',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.CreateWebhookEndpointRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+                _registered_method=True)
+        self.GetWebhookEndpoint = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/GetWebhookEndpoint',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetWebhookEndpointRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+                _registered_method=True)
+        self.ListWebhookEndpoints = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ListWebhookEndpoints',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsResponse.FromString,
+                _registered_method=True)
+        self.UpdateWebhookEndpoint = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/UpdateWebhookEndpoint',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateWebhookEndpointRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+                _registered_method=True)
+        self.DeleteWebhookEndpoint = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/DeleteWebhookEndpoint',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/RotateWebhookSecret',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+                _registered_method=True)
+        self.TestWebhookEndpoint = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/TestWebhookEndpoint',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.TestWebhookEndpointRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookDelivery.FromString,
+                _registered_method=True)
+        self.ListWebhookDeliveries = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ListWebhookDeliveries',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ReplayWebhookDeliveries = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ReplayWebhookDeliveries',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -280,6 +325,93 @@ class NotifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWebhookEndpoint(self, request, context):
+        """Registers an address of a platform that gets the merchant's events by HTTPS, signed as Standard Webhooks says
+        (standardwebhooks.com). The secret is shown in the answer, and never again. It gets what happens from now on.
+
+        Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+        WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN;
+        ALREADY_EXISTS WEBHOOK_ENDPOINT_ALREADY_EXISTS; FAILED_PRECONDITION WEBHOOK_ENDPOINTS_TOO_MANY (a merchant has at most
+        10).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhookEndpoint(self, request, context):
+        """Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookEndpoints(self, request, context):
+        """Lists a merchant's webhook endpoints by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhookEndpoint(self, request, context):
+        """Changes an endpoint, disables it, or enables it again. What is queued for an endpoint that is disabled is
+        cancelled; events go on being kept, and ReplayWebhookDeliveries sends them once it is enabled.
+
+        Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+        WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN; NOT_FOUND
+        WEBHOOK_ENDPOINT_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhookEndpoint(self, request, context):
+        """Deletes an endpoint with its secrets; what is queued for it is cancelled.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Gives an endpoint a new secret, which the answer shows and nothing does again. For a while each request is
+        signed with both, so that the receiver can be changed in between.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhookEndpoint(self, request, context):
+        """Sends a WebhookPing to an endpoint, as any event is sent.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND; FAILED_PRECONDITION WEBHOOK_ENDPOINT_DISABLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookDeliveries(self, request, context):
+        """Lists what an endpoint was sent in the last 30 days, the newest first.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayWebhookDeliveries(self, request, context):
+        """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
+        What waits to be sent is not affected.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
+        WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -369,6 +501,51 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckContacts,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.SerializeToString,
+            ),
+            'CreateWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhookEndpoint,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.CreateWebhookEndpointRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.SerializeToString,
+            ),
+            'GetWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookEndpoint,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetWebhookEndpointRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.SerializeToString,
+            ),
+            'ListWebhookEndpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookEndpoints,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsResponse.SerializeToString,
+            ),
+            'UpdateWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhookEndpoint,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateWebhookEndpointRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.SerializeToString,
+            ),
+            'DeleteWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhookEndpoint,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.SerializeToString,
+            ),
+            'TestWebhookEndpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhookEndpoint,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.TestWebhookEndpointRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookDelivery.SerializeToString,
+            ),
+            'ListWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookDeliveries,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'ReplayWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayWebhookDeliveries,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -809,6 +986,249 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/BatchCheckContacts',
             recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/CreateWebhookEndpoint',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.CreateWebhookEndpointRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/GetWebhookEndpoint',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.GetWebhookEndpointRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ListWebhookEndpoints',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookEndpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/UpdateWebhookEndpoint',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateWebhookEndpointRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/DeleteWebhookEndpoint',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.DeleteWebhookEndpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/RotateWebhookSecret',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.RotateWebhookSecretRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookEndpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhookEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/TestWebhookEndpoint',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.TestWebhookEndpointRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.WebhookDelivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ListWebhookDeliveries',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ReplayWebhookDeliveries',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ReplayWebhookDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -121,6 +121,55 @@ class NotifyServiceStub:
     """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
     `suite`.
     """
+    CreateWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_notify_pb2.CreateWebhookEndpointRequest, _notify_pb2.WebhookEndpoint]
+    """Registers an address of a platform that gets the merchant's events by HTTPS, signed as Standard Webhooks says
+    (standardwebhooks.com). The secret is shown in the answer, and never again. It gets what happens from now on.
+
+    Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+    WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN;
+    ALREADY_EXISTS WEBHOOK_ENDPOINT_ALREADY_EXISTS; FAILED_PRECONDITION WEBHOOK_ENDPOINTS_TOO_MANY (a merchant has at most
+    10).
+    """
+    GetWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetWebhookEndpointRequest, _notify_pb2.WebhookEndpoint]
+    """Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND."""
+    ListWebhookEndpoints: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListWebhookEndpointsRequest, _notify_pb2.ListWebhookEndpointsResponse]
+    """Lists a merchant's webhook endpoints by name."""
+    UpdateWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateWebhookEndpointRequest, _notify_pb2.WebhookEndpoint]
+    """Changes an endpoint, disables it, or enables it again. What is queued for an endpoint that is disabled is
+    cancelled; events go on being kept, and ReplayWebhookDeliveries sends them once it is enabled.
+
+    Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+    WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN; NOT_FOUND
+    WEBHOOK_ENDPOINT_NOT_FOUND; ABORTED ETAG_MISMATCH.
+    """
+    DeleteWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_notify_pb2.DeleteWebhookEndpointRequest, _notify_pb2.DeleteWebhookEndpointResponse]
+    """Deletes an endpoint with its secrets; what is queued for it is cancelled.
+
+    Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+    """
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_notify_pb2.RotateWebhookSecretRequest, _notify_pb2.WebhookEndpoint]
+    """Gives an endpoint a new secret, which the answer shows and nothing does again. For a while each request is
+    signed with both, so that the receiver can be changed in between.
+
+    Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+    """
+    TestWebhookEndpoint: _aio.UnaryUnaryMultiCallable[_notify_pb2.TestWebhookEndpointRequest, _notify_pb2.WebhookDelivery]
+    """Sends a WebhookPing to an endpoint, as any event is sent.
+
+    Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND; FAILED_PRECONDITION WEBHOOK_ENDPOINT_DISABLED.
+    """
+    ListWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListWebhookDeliveriesRequest, _notify_pb2.ListWebhookDeliveriesResponse]
+    """Lists what an endpoint was sent in the last 30 days, the newest first.
+
+    Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+    """
+    ReplayWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_notify_pb2.ReplayWebhookDeliveriesRequest, _notify_pb2.ReplayWebhookDeliveriesResponse]
+    """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
+    What waits to be sent is not affected.
+
+    Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
+    WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -303,6 +352,109 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_notify_pb2.BatchCheckContactsResponse]:
         """Whether customers can be notified, many at once. Answers come in the order of the request. Scope
         `suite`.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateWebhookEndpoint(
+        self,
+        request: _notify_pb2.CreateWebhookEndpointRequest,
+        context: _aio.ServicerContext[_notify_pb2.CreateWebhookEndpointRequest, _abc.Awaitable[_notify_pb2.WebhookEndpoint]],
+    ) -> _abc.Awaitable[_notify_pb2.WebhookEndpoint]:
+        """Registers an address of a platform that gets the merchant's events by HTTPS, signed as Standard Webhooks says
+        (standardwebhooks.com). The secret is shown in the answer, and never again. It gets what happens from now on.
+
+        Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+        WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN;
+        ALREADY_EXISTS WEBHOOK_ENDPOINT_ALREADY_EXISTS; FAILED_PRECONDITION WEBHOOK_ENDPOINTS_TOO_MANY (a merchant has at most
+        10).
+        """
+
+    @_abc_1.abstractmethod
+    def GetWebhookEndpoint(
+        self,
+        request: _notify_pb2.GetWebhookEndpointRequest,
+        context: _aio.ServicerContext[_notify_pb2.GetWebhookEndpointRequest, _abc.Awaitable[_notify_pb2.WebhookEndpoint]],
+    ) -> _abc.Awaitable[_notify_pb2.WebhookEndpoint]:
+        """Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListWebhookEndpoints(
+        self,
+        request: _notify_pb2.ListWebhookEndpointsRequest,
+        context: _aio.ServicerContext[_notify_pb2.ListWebhookEndpointsRequest, _abc.Awaitable[_notify_pb2.ListWebhookEndpointsResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ListWebhookEndpointsResponse]:
+        """Lists a merchant's webhook endpoints by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateWebhookEndpoint(
+        self,
+        request: _notify_pb2.UpdateWebhookEndpointRequest,
+        context: _aio.ServicerContext[_notify_pb2.UpdateWebhookEndpointRequest, _abc.Awaitable[_notify_pb2.WebhookEndpoint]],
+    ) -> _abc.Awaitable[_notify_pb2.WebhookEndpoint]:
+        """Changes an endpoint, disables it, or enables it again. What is queued for an endpoint that is disabled is
+        cancelled; events go on being kept, and ReplayWebhookDeliveries sends them once it is enabled.
+
+        Reasons: INVALID_ARGUMENT WEBHOOK_URL_INVALID (not HTTPS, with a user, a fragment or no host),
+        WEBHOOK_ADDRESS_NOT_ALLOWED (an address that is not of the public internet), EVENT_TYPE_UNKNOWN; NOT_FOUND
+        WEBHOOK_ENDPOINT_NOT_FOUND; ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteWebhookEndpoint(
+        self,
+        request: _notify_pb2.DeleteWebhookEndpointRequest,
+        context: _aio.ServicerContext[_notify_pb2.DeleteWebhookEndpointRequest, _abc.Awaitable[_notify_pb2.DeleteWebhookEndpointResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.DeleteWebhookEndpointResponse]:
+        """Deletes an endpoint with its secrets; what is queued for it is cancelled.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _notify_pb2.RotateWebhookSecretRequest,
+        context: _aio.ServicerContext[_notify_pb2.RotateWebhookSecretRequest, _abc.Awaitable[_notify_pb2.WebhookEndpoint]],
+    ) -> _abc.Awaitable[_notify_pb2.WebhookEndpoint]:
+        """Gives an endpoint a new secret, which the answer shows and nothing does again. For a while each request is
+        signed with both, so that the receiver can be changed in between.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def TestWebhookEndpoint(
+        self,
+        request: _notify_pb2.TestWebhookEndpointRequest,
+        context: _aio.ServicerContext[_notify_pb2.TestWebhookEndpointRequest, _abc.Awaitable[_notify_pb2.WebhookDelivery]],
+    ) -> _abc.Awaitable[_notify_pb2.WebhookDelivery]:
+        """Sends a WebhookPing to an endpoint, as any event is sent.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND; FAILED_PRECONDITION WEBHOOK_ENDPOINT_DISABLED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhookDeliveries(
+        self,
+        request: _notify_pb2.ListWebhookDeliveriesRequest,
+        context: _aio.ServicerContext[_notify_pb2.ListWebhookDeliveriesRequest, _abc.Awaitable[_notify_pb2.ListWebhookDeliveriesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ListWebhookDeliveriesResponse]:
+        """Lists what an endpoint was sent in the last 30 days, the newest first.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayWebhookDeliveries(
+        self,
+        request: _notify_pb2.ReplayWebhookDeliveriesRequest,
+        context: _aio.ServicerContext[_notify_pb2.ReplayWebhookDeliveriesRequest, _abc.Awaitable[_notify_pb2.ReplayWebhookDeliveriesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ReplayWebhookDeliveriesResponse]:
+        """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
+        What waits to be sent is not affected.
+
+        Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
+        WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).
         """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,7 @@
-"""Contacts, phone codes, notices and their deliveries. The shard key is the customer."""
+"""Contacts, phone codes, notices and their deliveries; webhooks.
+
+The shard key is the customer, of webhooks the merchant.
+"""
 
 from alembic import op
 
@@ -232,6 +235,98 @@ CREATE TABLE notice_template_versions (
     PRIMARY KEY (merchant, template, version)
 );
 
+-- Where platforms get the events of a merchant.
+CREATE TABLE webhook_endpoints (
+    merchant              text        NOT NULL,
+    endpoint              text        NOT NULL,
+    -- One replica sends to an endpoint, so that the requests at a time can be counted.
+    bucket                smallint    NOT NULL
+                            GENERATED ALWAYS AS (bucket_of(merchant || '/' || endpoint)) STORED,
+    url                   text        NOT NULL,
+    -- Empty: all.
+    event_types           text[]      NOT NULL,
+    description           text        NOT NULL,
+    secret                bytea       NOT NULL,
+    -- Requests are signed with it, too, until it expires.
+    previous_secret       bytea       NOT NULL DEFAULT '',
+    previous_secret_expire_time timestamptz,
+    disable_reason        text        CHECK (disable_reason IN ('BY_CALLER', 'FAILING', 'GONE')),
+    disable_time          timestamptz,
+    -- Since when nothing was taken.
+    failing_since_time    timestamptz,
+    -- Of what happened from then on, it wants what is of its types, and gets it.
+    keep_since_time       timestamptz NOT NULL,
+    send_since_time       timestamptz NOT NULL,
+    version               integer     NOT NULL DEFAULT 1,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (merchant, endpoint),
+    CHECK ((disable_reason IS NULL) = (disable_time IS NULL))
+);
+CREATE INDEX webhook_endpoints_of_bucket ON webhook_endpoints (bucket);
+CREATE INDEX webhook_endpoints_not_taking ON webhook_endpoints (disable_time)
+    WHERE disable_reason IN ('FAILING', 'GONE');
+
+-- Events that an endpoint of their merchant wants, in the form in which they are sent: ids, masked
+-- numbers and titles, as in the outbox.
+CREATE TABLE webhook_events (
+    merchant              text        NOT NULL,
+    event_id              uuid        NOT NULL,
+    type                  text        NOT NULL,
+    occur_time            timestamptz NOT NULL,
+    body                  bytea       NOT NULL,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (merchant, event_id)
+);
+CREATE INDEX webhook_events_occur_time ON webhook_events (merchant, occur_time);
+CREATE INDEX webhook_events_create_time ON webhook_events (create_time);
+
+CREATE TABLE webhook_deliveries (
+    merchant              text        NOT NULL,
+    endpoint              text        NOT NULL,
+    event_id              uuid        NOT NULL,
+    -- Callers see it, so it is a time and not a count over all merchants.
+    position              uuid        NOT NULL DEFAULT uuidv7(),
+    bucket                smallint    NOT NULL
+                            GENERATED ALWAYS AS (bucket_of(merchant || '/' || endpoint)) STORED,
+    event_type            text        NOT NULL,
+    occur_time            timestamptz NOT NULL,
+    create_time           timestamptz NOT NULL,
+    state                 text        NOT NULL
+                            CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED', 'CANCELLED')),
+    attempt_count         integer     NOT NULL DEFAULT 0,
+    -- Since its event, or since it was last replayed.
+    tried_count           integer     NOT NULL DEFAULT 0,
+    next_attempt_time     timestamptz NOT NULL,
+    deliver_time          timestamptz,
+    failure_code          text        NOT NULL DEFAULT '',
+    PRIMARY KEY (merchant, endpoint, event_id),
+    CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL))
+)
+WITH (fillfactor = 70);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (bucket, next_attempt_time)
+    WHERE state = 'PENDING';
+-- What waits for an endpoint; as with deliveries_waiting, it is not to be taken for the one above.
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (merchant, endpoint, next_attempt_time)
+    WHERE state || '' = 'PENDING';
+CREATE UNIQUE INDEX webhook_deliveries_of_endpoint ON webhook_deliveries (merchant, endpoint, position);
+CREATE INDEX webhook_deliveries_create_time ON webhook_deliveries (create_time);
+
+CREATE TABLE webhook_attempts (
+    merchant              text        NOT NULL,
+    endpoint              text        NOT NULL,
+    event_id              uuid        NOT NULL,
+    number                integer     NOT NULL,
+    start_time            timestamptz NOT NULL,
+    -- Of HTTP; 0 without an answer.
+    status                integer     NOT NULL,
+    duration              interval    NOT NULL,
+    -- The first bytes of it; it could be anything.
+    answer                bytea       NOT NULL,
+    failure_code          text        NOT NULL,
+    PRIMARY KEY (merchant, endpoint, event_id, number),
+    FOREIGN KEY (merchant, endpoint, event_id) REFERENCES webhook_deliveries ON DELETE CASCADE
+);
+
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT kind, '' AS queue, buckets.bucket, due_time
@@ -247,11 +342,20 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'ACCEPTED' AND deliveries.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'webhook', buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT next_attempt_time AS due_time FROM webhook_deliveries
+        WHERE state = 'PENDING' AND webhook_deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'notify_settings',
                   'superseded_kinds', 'notice_templates', 'notice_template_versions');
+SELECT enable_tenant_rls('merchant', 'webhook_endpoints', 'webhook_events', 'webhook_deliveries',
+                  'webhook_attempts');
+SELECT revoke_privileges('UPDATE', 'webhook_events');
 SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
 SELECT revoke_privileges('DELETE', 'notice_templates');
 SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED', 'EXPIRED');
