@@ -16,6 +16,7 @@ from cli import (
     documents,
     dunning,
     events,
+    expected_sales,
     forecast,
     ledger,
     mandates,
@@ -92,6 +93,7 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 reports.register(books.books)
+expected_sales.register(books.books)
 price_previews.register(prices.prices)
 price_quotes.register(prices.prices)
 catalog_imports.register(products.products, prices.prices)

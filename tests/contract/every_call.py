@@ -636,6 +636,8 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         ("ListProductSales", payments_pb2.ListProductSalesRequest(parent=name)),
+        ("ListReceivables", payments_pb2.ListReceivablesRequest(parent=name)),
+        ("ListDunningOutcomes", payments_pb2.ListDunningOutcomesRequest(parent=name)),
         ("ListTaxSummaries", payments_pb2.ListTaxSummariesRequest(parent=name)),
         ("ListLedgerPeriods", payments_pb2.ListLedgerPeriodsRequest(parent=name)),
         ("GetPayout", payments_pb2.GetPayoutRequest(name=f"{name}/payouts/p1")),

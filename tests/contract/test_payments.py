@@ -40,6 +40,8 @@ ELSEWHERE = {
     "payments.ListDocuments",
     "payments.ListProductSales",
     "payments.ListTaxSummaries",
+    "payments.ListReceivables",
+    "payments.ListDunningOutcomes",
 }
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.rpc.conversions import from_money, to_money
-from tests.contract.customer import NOTICE_LEAD, Customer, add_product, new_customer
+from services.runtime.rpc.conversions import from_money, to_date, to_money, to_timestamp
+from tests.contract.customer import NOTICE_LEAD, TEA_CENTS, Customer, add_product, new_customer
 from tests.contract.every_call import Call, platform_calls
 from tests.suite import Suite, new_id, refused
 
@@ -90,10 +91,66 @@ async def test_sales_and_taxes_are_reported_as_they_were_booked(ann: Customer) -
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 
+async def test_what_is_owed_and_what_was_recovered_is_reported(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    await add_product(ann.shop, "dollars", 500, "USD")
+    poor = f"{ann.name}/paymentMethods/poor"
+    await ann.shop.payments.CreatePaymentMethod(
+        payments_pb2.CreatePaymentMethodRequest(
+            parent=ann.name,
+            payment_method_id="poor",
+            payment_method=payments_pb2.PaymentMethod(
+                provider_token="pm_card_chargeDeclinedInsufficientFunds"
+            ),
+            request_id=new_id(),
+        )
+    )
+    mandate = await ann.shop.payments.CreateMandate(
+        payments_pb2.CreateMandateRequest(
+            parent=ann.name,
+            mandate_id="poor",
+            mandate=payments_pb2.Mandate(
+                payment_method=poor,
+                charge_ceiling=to_money(100_000, "EUR"),
+                evidence=payments_pb2.Mandate.Evidence(
+                    text="Yes.", accept_time=to_timestamp(await suite.sandbox.now())
+                ),
+            ),
+            request_id=new_id(),
+        )
+    )
+    orders = [await ann.subscribe(mandate=mandate.name)]
+    for product in ("tea", "dollars"):
+        item = scheduler_pb2.Item(product=f"{ann.shop.name}/products/{product}", quantity=1)
+        request = await ann.ask(items=[item], billing_mode=scheduler_pb2.PAY_ON_NOTICE, mandate="")
+        request.allow_duplicate = True
+        orders.append(await ann.shop.scheduler.CreateStandingOrder(request))
+    await suite.advance(DUE)
+    euros, dollars = await pages(ann, "ListReceivables", "receivables")
+    assert {it.customer for it in (euros, dollars)} == {ann.name}
+    # Tea on request, and what was declined.
+    assert (euros.amount, euros.charge_count) == (to_money(3 * TEA_CENTS, "EUR"), 2)
+    assert dollars.amount == to_money(500, "USD")
+
+    week_ago = await ann.today() - timedelta(days=7)
+    await suite.advance(timedelta(days=2))
+    call = calls_of(ann)["ListDunningOutcomes"]
+    call.request.start_date.CopyFrom(to_date(week_ago))
+    first = await call.make(ann.shop, page_size=1)
+    second = await call.make(ann.shop, page_size=1, page_token=first.next_page_token)
+    [declined], [retried] = first.dunning_outcomes, second.dunning_outcomes
+    assert (declined.attempt_number, declined.attempt_count, declined.open_count) == (1, 1, 0)
+    assert (retried.attempt_number, retried.attempt_count, retried.open_count) == (2, 1, 1)
+    for order in orders:
+        await ann.shop.scheduler.CancelStandingOrder(
+            scheduler_pb2.CancelStandingOrderRequest(name=order.name, request_id=new_id())
+        )
+
+
 async def test_days_that_are_none_are_refused(suite: Suite) -> None:
     shop = suite.client()
     for call in platform_calls(shop.merchant):
-        if call.method not in {"ListProductSales", "ListTaxSummaries"}:
+        if not (call.takes("start_date") and call.takes("time_zone")):
             continue
         for year, field in ((1969, "start_date"), (2099, "end_date")):
             call.request.start_date.year = year
@@ -102,3 +159,7 @@ async def test_days_that_are_none_are_refused(suite: Suite) -> None:
         call.request.ClearField("start_date")
         refusal = await refused(call.make(shop, time_zone="Middle/Earth"))
         assert set(refusal.fields) == {"time_zone"}
+    owed = payments_pb2.ListReceivablesRequest(parent=shop.name, time_zone="Middle/Earth")
+    owed.as_of_time.seconds = -1
+    refusal = await refused(shop.payments.ListReceivables(owed))
+    assert set(refusal.fields) == {"as_of_time", "time_zone"}

@@ -64,6 +64,12 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     recurring.run("clock", "settle")
     [refund] = ok(recurring, "refunds", "list", "eve/eve-tea-1")
     assert refund["state"] == "SUCCEEDED"
+    since = ("--from", str(today))
+    [sales] = [it for it in ok(recurring, "books", "sales", *since) if it["title"] == "Green tea"]
+    assert sales["netAmount"] == charge["amount"]
+    assert "8.40 EUR" in recurring.run("books", "forecast", *since).stdout
+    for report in ("tax", "receivables", "recovered"):
+        assert recurring.run("books", report).returncode == 0
     notices = [notice["kind"] for notice in ok(recurring, "notices", "list", "eve")]
     assert {"ORDER_UPCOMING", "RECEIPT", "REFUND"} <= set(notices)
     assert ok(recurring, "standing-orders", "cancel", "eve-tea")["state"] == "CANCELLED"

@@ -1,21 +1,32 @@
 """Merchants' reports between the wire and the domain."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal
 
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.reports import Days, Span
 from services.payments.domain.keys import MerchantId
-from services.payments.names import LEDGER_ACCOUNT, MERCHANT, PRODUCT, TAX_RATE
+from services.payments.names import CUSTOMER, LEDGER_ACCOUNT, MERCHANT, PRODUCT, TAX_RATE
+from services.payments.store.receivables import DunningOutcome, Receivable
 from services.payments.store.reports import ProductSales, TaxKey, TaxSummary
 from services.runtime.errors import Violations
-from services.runtime.rpc.conversions import read_date, to_date, to_money
+from services.runtime.rpc.conversions import (
+    read_date,
+    read_timestamp,
+    to_date,
+    to_money,
+    to_timestamp,
+)
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import Page
 from services.runtime.time_zones import is_time_zone
 
-_RangeRequest = payments_pb2.ListProductSalesRequest | payments_pb2.ListTaxSummariesRequest
+_RangeRequest = (
+    payments_pb2.ListProductSalesRequest
+    | payments_pb2.ListTaxSummariesRequest
+    | payments_pb2.ListDunningOutcomesRequest
+)
 
 
 def read_days(request: _RangeRequest) -> Days:
@@ -24,13 +35,31 @@ def read_days(request: _RangeRequest) -> Days:
     violations = Violations()
     start_date = _read_day(violations, "start_date", request)
     end_date = _read_day(violations, "end_date", request)
+    _check_zone(violations, request.time_zone)
+    violations.check()
+    return Days(merchant, start_date, end_date, request.time_zone)
+
+
+def read_instant(
+    request: payments_pb2.ListReceivablesRequest,
+) -> tuple[MerchantId, datetime | None, str]:
+    """Whose receivables are wanted, of when, and in which zone. Raises like `read_name`."""
+    merchant = read_name(MERCHANT, request.parent)
+    violations = Violations()
+    as_of_time = None
+    if request.HasField("as_of_time"):
+        as_of_time = read_timestamp(violations, "as_of_time", request.as_of_time)
+    _check_zone(violations, request.time_zone)
+    violations.check()
+    return merchant, as_of_time, request.time_zone
+
+
+def _check_zone(violations: Violations, time_zone: str) -> None:
     violations.require(
         "time_zone",
         "must be an IANA time zone, such as Europe/Berlin",
-        met=not request.time_zone or is_time_zone(request.time_zone),
+        met=not time_zone or is_time_zone(time_zone),
     )
-    violations.check()
-    return Days(merchant, start_date, end_date, request.time_zone)
 
 
 def _read_day(
@@ -90,4 +119,34 @@ def tax_summary_message(merchant: MerchantId, summary: TaxSummary) -> payments_p
         tax_amount=to_money(summary.tax_minor, currency),
         refunded_net_amount=to_money(summary.refunded_net_minor, currency),
         refunded_tax_amount=to_money(summary.refunded_tax_minor, currency),
+    )
+
+
+def receivable_message(merchant: MerchantId, owed: Receivable) -> payments_pb2.Receivable:
+    """What a customer owes."""
+    currency = owed.currency
+    return payments_pb2.Receivable(
+        customer=CUSTOMER.format(merchant, owed.customer),
+        charge_count=owed.charge_count,
+        oldest_due_time=to_timestamp(owed.oldest_due_time),
+        amount=to_money(owed.amount_minor, currency),
+        current_amount=to_money(owed.current_minor, currency),
+        days_1_to_30_amount=to_money(owed.days_1_to_30_minor, currency),
+        days_31_to_60_amount=to_money(owed.days_31_to_60_minor, currency),
+        days_61_to_90_amount=to_money(owed.days_61_to_90_minor, currency),
+        over_90_days_amount=to_money(owed.over_90_days_minor, currency),
+    )
+
+
+def dunning_outcome_message(outcome: DunningOutcome) -> payments_pb2.DunningOutcome:
+    """What became of the attempts of one number and means."""
+    return payments_pb2.DunningOutcome(
+        attempt_number=outcome.attempt_number,
+        means=payments_pb2.DunningOutcome.Means.Value(outcome.means),
+        attempt_count=outcome.attempt_count,
+        amount=to_money(outcome.amount_minor, outcome.currency),
+        recovered_count=outcome.recovered_count,
+        recovered_amount=to_money(outcome.recovered_minor, outcome.currency),
+        given_up_count=outcome.given_up_count,
+        open_count=outcome.open_count,
     )

@@ -19,8 +19,11 @@ from services.payments.api.documents import (
     read_downloads,
 )
 from services.payments.api.reports import (
+    dunning_outcome_message,
     product_sales_message,
     read_days,
+    read_instant,
+    receivable_message,
     span_fields,
     tax_key_after,
     tax_page_key,
@@ -88,6 +91,7 @@ from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store import payment_routing as payment_routing_store
 from services.payments.store import provider_balance as provider_balance_store
+from services.payments.store import receivables as receivable_store
 from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
 from services.payments.store import reports as report_store
@@ -96,6 +100,7 @@ from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem, not_found
 from services.runtime.mutations import Applied, Apply, run_checked_mutation, run_mutation
+from services.runtime.rpc.conversions import to_timestamp
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import AFTER_ALL, read_page
 from services.runtime.workers.clock import Clock
@@ -165,6 +170,8 @@ ACCESS = {
     "SimulateDunningPolicy": Access(READ),
     "ListProductSales": Access(READ),
     "ListTaxSummaries": Access(READ),
+    "ListReceivables": Access(READ),
+    "ListDunningOutcomes": Access(READ),
     "ListAuditEntries": Access("audit:read"),
 }
 
@@ -938,6 +945,52 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         )
         return payments_pb2.ListTaxSummariesResponse(
             tax_summaries=shown, next_page_token=token, **span_fields(span)
+        )
+
+    async def ListReceivables(
+        self, request: payments_pb2.ListReceivablesRequest, _context: object
+    ) -> payments_pb2.ListReceivablesResponse:
+        merchant, wanted_time, wanted_zone = read_instant(request)
+        page = read_page(request, keys=2)
+        customer, currency = page.after or ("", "")
+        async with self._database.read() as connection:
+            as_of_time, zone = await reports.instant(
+                connection, merchant, wanted_time, wanted_zone, self._clock.now()
+            )
+            listed = await receivable_store.receivables(
+                connection, merchant, as_of_time, zone, (customer, currency), page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            lambda row: receivable_message(merchant, row),
+            lambda row: (row.customer, row.currency),
+        )
+        return payments_pb2.ListReceivablesResponse(
+            receivables=shown,
+            next_page_token=token,
+            as_of_time=to_timestamp(as_of_time),
+            time_zone=zone,
+        )
+
+    async def ListDunningOutcomes(
+        self, request: payments_pb2.ListDunningOutcomesRequest, _context: object
+    ) -> payments_pb2.ListDunningOutcomesResponse:
+        days = read_days(request)
+        page = read_page(request, keys=3)
+        currency, _, means = page.after or ("", "", "")
+        after = (currency, page.number_at(1), means)
+        async with self._database.read() as connection:
+            span = await reports.span(connection, days, self._clock.now())
+            listed = await receivable_store.dunning_outcomes(
+                connection, days.merchant, span.times, after, page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            dunning_outcome_message,
+            lambda row: (row.currency, str(row.attempt_number), row.means),
+        )
+        return payments_pb2.ListDunningOutcomesResponse(
+            dunning_outcomes=shown, next_page_token=token, **span_fields(span)
         )
 
     # --- audit --------------------------------------------------------------------------------------

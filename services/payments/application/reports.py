@@ -65,3 +65,15 @@ async def span(connection: Connection, days: Days, now: datetime) -> Span:
     )
     violations.check()
     return Span(start_date, end_date, time_zone)
+
+
+async def instant(
+    connection: Connection,
+    merchant: MerchantId,
+    as_of_time: datetime | None,
+    time_zone: str,
+    now: datetime,
+) -> tuple[datetime, str]:
+    """Of when a report is, and in which zone its days are."""
+    settings = await document_settings.get(connection, merchant)
+    return as_of_time or now, time_zone or settings.time_zone

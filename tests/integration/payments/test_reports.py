@@ -14,7 +14,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.payments.domain.accounts import is_tax_account
+from services.payments.domain.accounts import DEFERRED_REVENUE, REFUNDS, REVENUE, is_tax_account
 from services.payments.domain.charges import Charge
 from services.payments.domain.keys import ChargeId, CustomerId, MerchantId, RefundId
 from services.payments.domain.ledger import (
@@ -87,6 +87,7 @@ class Sold(NamedTuple):
     currency: str
     region_code: str
     day: int
+    defers: bool
     refunds: list[GivenBack]
 
 
@@ -97,6 +98,7 @@ SALES = st.lists(
         st.sampled_from(["EUR", "USD"]),
         st.sampled_from(["DE", "US-CA", ""]),
         st.integers(0, 5),
+        st.booleans(),
         st.lists(
             st.builds(
                 GivenBack,
@@ -137,7 +139,8 @@ class Shop:
         act_for_all("payments")
         async with self.database.begin() as tx:
             await charge_store.insert(tx, [charge])
-            await ledger_store.book(tx, list(book_charge(charge, NOW + timedelta(days=sold.day))))
+            booked = book_charge(charge, NOW + timedelta(days=sold.day), defers=sold.defers)
+            await ledger_store.book(tx, list(booked))
             given_back: Counter[str] = Counter()
             for refund_number, wanted in enumerate(sold.refunds):
                 await self._give_back(tx, charge, refund_number, wanted, given_back)
@@ -238,7 +241,8 @@ def check(
     for currency in ("EUR", "USD"):
         of_currency = [it for it in products if it.currency == currency]
         net_minor = sum(it.net_minor - it.refunded_net_minor for it in of_currency)
-        assert net_minor == moved["revenue", currency] + moved["refunds", currency]
+        of_sales = (REVENUE, DEFERRED_REVENUE, REFUNDS)
+        assert net_minor == sum(moved[account, currency] for account in of_sales)
         tax_minor = sum(it.tax_minor - it.refunded_tax_minor for it in of_currency)
         in_books = {a: m for (a, c), m in moved.items() if c == currency and is_tax_account(a)}
         assert tax_minor == sum(in_books.values())

@@ -90,6 +90,8 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.ProductSales, reports.SALES_COLUMNS),
     (payments_pb2.TaxSummary, reports.TAX_COLUMNS),
+    (payments_pb2.Receivable, reports.RECEIVABLE_COLUMNS),
+    (payments_pb2.DunningOutcome, reports.OUTCOME_COLUMNS),
     (payments_pb2.LedgerPeriod, books.PERIOD_COLUMNS),
     (payments_pb2.LedgerSettings, books.SETTINGS_COLUMNS),
     (payments_pb2.Payout, books.PAYOUT_COLUMNS),

@@ -5298,3 +5298,301 @@ class TaxSummary(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaxSummary: _TypeAlias = TaxSummary  # noqa: Y015
+
+@_typing.final
+class ListReceivablesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    time_zone: _builtins.str
+    """Whose days they are, by its name in the IANA database. Default: that of the merchant's DocumentSettings."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Default: now. Who reads several pages gives it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        time_zone: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceivablesRequest: _TypeAlias = ListReceivablesRequest  # noqa: Y015
+
+@_typing.final
+class ListReceivablesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVABLES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    time_zone: _builtins.str
+    @_builtins.property
+    def receivables(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receivable]:
+        """By customer and currency."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """What the report is of, whether it was asked for or is the default."""
+
+    def __init__(
+        self,
+        *,
+        receivables: _abc.Iterable[Global___Receivable] | None = ...,
+        next_page_token: _builtins.str = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "next_page_token", b"next_page_token", "receivables", b"receivables", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceivablesResponse: _TypeAlias = ListReceivablesResponse  # noqa: Y015
+
+@_typing.final
+class Receivable(_message.Message):
+    """What a customer owes in one currency, by age."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    CHARGE_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_DUE_TIME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    CURRENT_AMOUNT_FIELD_NUMBER: _builtins.int
+    DAYS_1_TO_30_AMOUNT_FIELD_NUMBER: _builtins.int
+    DAYS_31_TO_60_AMOUNT_FIELD_NUMBER: _builtins.int
+    DAYS_61_TO_90_AMOUNT_FIELD_NUMBER: _builtins.int
+    OVER_90_DAYS_AMOUNT_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    charge_count: _builtins.int
+    """Of so many charges."""
+    @_builtins.property
+    def oldest_due_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest was due."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """All of it: what follows together."""
+
+    @_builtins.property
+    def current_amount(self) -> _money_pb2.Money:
+        """Due on that day."""
+
+    @_builtins.property
+    def days_1_to_30_amount(self) -> _money_pb2.Money:
+        """Due one to thirty days before, and so on."""
+
+    @_builtins.property
+    def days_31_to_60_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def days_61_to_90_amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def over_90_days_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        customer: _builtins.str = ...,
+        charge_count: _builtins.int = ...,
+        oldest_due_time: _timestamp_pb2.Timestamp | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        current_amount: _money_pb2.Money | None = ...,
+        days_1_to_30_amount: _money_pb2.Money | None = ...,
+        days_31_to_60_amount: _money_pb2.Money | None = ...,
+        days_61_to_90_amount: _money_pb2.Money | None = ...,
+        over_90_days_amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "current_amount", b"current_amount", "days_1_to_30_amount", b"days_1_to_30_amount", "days_31_to_60_amount", b"days_31_to_60_amount", "days_61_to_90_amount", b"days_61_to_90_amount", "oldest_due_time", b"oldest_due_time", "over_90_days_amount", b"over_90_days_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_count", b"charge_count", "current_amount", b"current_amount", "customer", b"customer", "days_1_to_30_amount", b"days_1_to_30_amount", "days_31_to_60_amount", b"days_31_to_60_amount", "days_61_to_90_amount", b"days_61_to_90_amount", "oldest_due_time", b"oldest_due_time", "over_90_days_amount", b"over_90_days_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Receivable: _TypeAlias = Receivable  # noqa: Y015
+
+@_typing.final
+class ListDunningOutcomesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    time_zone: _builtins.str
+    """Whose days they are, by its name in the IANA database. Default: that of the merchant's DocumentSettings."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: the first day of the last day's month."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: today. Who reads several pages around midnight gives it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDunningOutcomesRequest: _TypeAlias = ListDunningOutcomesRequest  # noqa: Y015
+
+@_typing.final
+class ListDunningOutcomesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUNNING_OUTCOMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    time_zone: _builtins.str
+    @_builtins.property
+    def dunning_outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DunningOutcome]:
+        """By currency, number and means."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """What the report is of, whether it was asked for or is the default; the last day is included."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        dunning_outcomes: _abc.Iterable[Global___DunningOutcome] | None = ...,
+        next_page_token: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dunning_outcomes", b"dunning_outcomes", "end_date", b"end_date", "next_page_token", b"next_page_token", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDunningOutcomesResponse: _TypeAlias = ListDunningOutcomesResponse  # noqa: Y015
+
+@_typing.final
+class DunningOutcome(_message.Message):
+    """What became of the attempts of one number that were made by one means, in one currency."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Means:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _MeansEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DunningOutcome._Means.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MEANS_UNSPECIFIED: DunningOutcome._Means.ValueType  # 0
+        FIRST_ATTEMPT: DunningOutcome._Means.ValueType  # 1
+        """By the order falling due."""
+        SAME_METHOD: DunningOutcome._Means.ValueType  # 2
+        """Again with the payment method of the first attempt."""
+        OTHER_METHOD: DunningOutcome._Means.ValueType  # 3
+        """With a fallback, or one that the customer has given since."""
+        CUSTOMER: DunningOutcome._Means.ValueType  # 4
+        """By the customer, who confirmed a request to pay."""
+        CREDIT: DunningOutcome._Means.ValueType  # 5
+        """The customer's credit paid it as a whole."""
+
+    class Means(_Means, metaclass=_MeansEnumTypeWrapper):
+        """How it was tried."""
+
+    MEANS_UNSPECIFIED: DunningOutcome.Means.ValueType  # 0
+    FIRST_ATTEMPT: DunningOutcome.Means.ValueType  # 1
+    """By the order falling due."""
+    SAME_METHOD: DunningOutcome.Means.ValueType  # 2
+    """Again with the payment method of the first attempt."""
+    OTHER_METHOD: DunningOutcome.Means.ValueType  # 3
+    """With a fallback, or one that the customer has given since."""
+    CUSTOMER: DunningOutcome.Means.ValueType  # 4
+    """By the customer, who confirmed a request to pay."""
+    CREDIT: DunningOutcome.Means.ValueType  # 5
+    """The customer's credit paid it as a whole."""
+
+    ATTEMPT_NUMBER_FIELD_NUMBER: _builtins.int
+    MEANS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    RECOVERED_COUNT_FIELD_NUMBER: _builtins.int
+    RECOVERED_AMOUNT_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_COUNT_FIELD_NUMBER: _builtins.int
+    OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    attempt_number: _builtins.int
+    """1 is the first attempt, which was declined."""
+    means: Global___DunningOutcome.Means.ValueType
+    attempt_count: _builtins.int
+    """So many charges were tried so; and their amount."""
+    recovered_count: _builtins.int
+    """Of these, so many were paid by it."""
+    given_up_count: _builtins.int
+    """So many were given up after it: nothing more was tried."""
+    open_count: _builtins.int
+    """So many are not over, and nothing was decided since."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def recovered_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        attempt_number: _builtins.int = ...,
+        means: Global___DunningOutcome.Means.ValueType = ...,
+        attempt_count: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        recovered_count: _builtins.int = ...,
+        recovered_amount: _money_pb2.Money | None = ...,
+        given_up_count: _builtins.int = ...,
+        open_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "recovered_amount", b"recovered_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_count", b"attempt_count", "attempt_number", b"attempt_number", "given_up_count", b"given_up_count", "means", b"means", "open_count", b"open_count", "recovered_amount", b"recovered_amount", "recovered_count", b"recovered_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DunningOutcome: _TypeAlias = DunningOutcome  # noqa: Y015

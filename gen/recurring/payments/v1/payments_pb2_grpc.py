@@ -337,6 +337,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.FromString,
                 _registered_method=True)
+        self.ListReceivables = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListReceivables',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesResponse.FromString,
+                _registered_method=True)
+        self.ListDunningOutcomes = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListDunningOutcomes',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -932,6 +942,28 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReceivables(self, request, context):
+        """What customers owed at an instant, and for how long: by customer and currency. It is what was due and neither paid
+        nor given up by then. The age is counted in days of the merchant's zone from the day on which the order was due.
+        The ledger has none of it, since it books a sale with its payment.
+
+        Field violations: as_of_time (not after the year 1970, or after 2100); time_zone (none of IANA).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDunningOutcomes(self, request, context):
+        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+        Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
+        what the rows of the number before went on with. What was not decided does not count as an attempt.
+
+        Field violations: as in ListProductSales.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -1241,6 +1273,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListTaxSummaries,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.SerializeToString,
+            ),
+            'ListReceivables': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceivables,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesResponse.SerializeToString,
+            ),
+            'ListDunningOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDunningOutcomes,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -2870,6 +2912,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListTaxSummaries',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListTaxSummariesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceivables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListReceivables',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListReceivablesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDunningOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListDunningOutcomes',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -363,6 +363,20 @@ class PaymentsServiceStub:
 
     Field violations: as in ListProductSales.
     """
+    ListReceivables: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListReceivablesRequest, _payments_pb2.ListReceivablesResponse]
+    """What customers owed at an instant, and for how long: by customer and currency. It is what was due and neither paid
+    nor given up by then. The age is counted in days of the merchant's zone from the day on which the order was due.
+    The ledger has none of it, since it books a sale with its payment.
+
+    Field violations: as_of_time (not after the year 1970, or after 2100); time_zone (none of IANA).
+    """
+    ListDunningOutcomes: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListDunningOutcomesRequest, _payments_pb2.ListDunningOutcomesResponse]
+    """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+    Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
+    what the rows of the number before went on with. What was not decided does not count as an attempt.
+
+    Field violations: as in ListProductSales.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -1048,6 +1062,32 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """The taxes of days of the merchant, as ListProductSales has them: by destination, rate, treatment and currency. What is
         payable and what was given back of it are what the tax accounts of the ledger moved in the same time, to the
         cent. What was sold without a tax is there as well, and what another pays the tax of (reverse charge).
+
+        Field violations: as in ListProductSales.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReceivables(
+        self,
+        request: _payments_pb2.ListReceivablesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListReceivablesRequest, _abc.Awaitable[_payments_pb2.ListReceivablesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListReceivablesResponse]:
+        """What customers owed at an instant, and for how long: by customer and currency. It is what was due and neither paid
+        nor given up by then. The age is counted in days of the merchant's zone from the day on which the order was due.
+        The ledger has none of it, since it books a sale with its payment.
+
+        Field violations: as_of_time (not after the year 1970, or after 2100); time_zone (none of IANA).
+        """
+
+    @_abc_1.abstractmethod
+    def ListDunningOutcomes(
+        self,
+        request: _payments_pb2.ListDunningOutcomesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListDunningOutcomesRequest, _abc.Awaitable[_payments_pb2.ListDunningOutcomesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListDunningOutcomesResponse]:
+        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+        Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
+        what the rows of the number before went on with. What was not decided does not count as an attempt.
 
         Field violations: as in ListProductSales.
         """

@@ -242,6 +242,8 @@ CREATE TABLE charges (
 -- room for all of its rows again. No index has the state itself, so none follows a change of it alone.
 WITH (fillfactor = 50);
 CREATE INDEX charges_of_merchant ON charges (merchant, charge, customer);
+-- For what customers owe.
+CREATE INDEX charges_of_merchant_due ON charges (merchant, due_time);
 CREATE INDEX charges_due ON charges (provider, bucket, next_attempt_time)
     WHERE next_attempt_time IS NOT NULL;
 -- For proofs, which read all charges of a day.
