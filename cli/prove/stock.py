@@ -18,11 +18,12 @@ HELD_UNITS_ADD_UP = LocalClause(
     WHERE coalesce(held_units, 0) <> coalesce(units, 0)
     """,
 )
-# Whether an order has reached its payment is known to catalog by the event of it. A product whose stock
-# is not tracked has no holds, and its orders are left out.
+# Whether an order has reached its payment is known to catalog by the event of it. One that was paid
+# when its units were gone is owed them: catalog has that as a back-order, or as waived. A product whose
+# stock is not tracked has no holds, and its orders are left out.
 STOCK_MATCHES_ORDERS = Agreement(
     "stock-matches-orders",
-    "Units are held for every order that awaits payment, gone for every paid one, else free.",
+    "Units are held for each order that awaits payment, gone for or owed to each paid one, else free.",
     "scheduler",
     "catalog",
     products="SELECT merchant, product FROM audit_v1.stock WHERE $1 IN ('', merchant)",

@@ -165,6 +165,8 @@ _OWN = {
     "catalog": [
         Panel("Oldest expired hold not ended", "s", [
             ("max(recurring_holds_oldest_lateness_seconds)", "lateness")], bad_from=300),
+        Panel("Paid orders that are owed units", "short", [
+            ("max(recurring_orders_backordered)", "orders")], bad_from=1),
     ],
     "scheduler": [
         Panel("Due and not done", "short", [

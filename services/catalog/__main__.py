@@ -61,6 +61,7 @@ async def assemble(runtime: Runtime[CatalogSettings]) -> Components:
         access=api.ACCESS,
         due_work=(
             DueWork("hold-expiry", workers.HoldExpiry(runtime.database).work),
+            DueWork("backorder", workers.Backorders(runtime.database).work),
             DueWork("booking-expiry", workers.BookingExpiry(runtime.database).work),
         ),
         gauge_queries=gauges.GAUGE_QUERIES,

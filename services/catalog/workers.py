@@ -1,4 +1,4 @@
-"""The catalog's due work: holds and bookings that nobody settled in time."""
+"""The catalog's due work: holds and bookings that nobody settled in time, and units that are owed."""
 
 from services.catalog.application import bookings, stock
 from services.runtime.db.due_work import Batch
@@ -6,6 +6,7 @@ from services.runtime.db.pool import Database
 
 EXPIRE_BATCH_HOLDS = 500
 EXPIRE_BATCH_BOOKINGS = 500
+BACKORDER_BATCH = 500
 
 
 class HoldExpiry:
@@ -18,6 +19,18 @@ class HoldExpiry:
         """Release a batch of holds that are due."""
         async with self._database.begin() as tx:
             return await stock.expire_holds(tx, batch.buckets, batch.now, EXPIRE_BATCH_HOLDS)
+
+
+class Backorders:
+    """Gives paid orders the units that they are owed, once these have come."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def work(self, batch: Batch) -> int:
+        """Serve a batch of orders that are owed units."""
+        async with self._database.begin() as tx:
+            return await stock.serve_backorders(tx, batch.buckets, batch.now, BACKORDER_BATCH)
 
 
 class BookingExpiry:

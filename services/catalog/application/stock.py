@@ -100,9 +100,7 @@ async def hold(
     paid = [request.order for request in wanted if request.paid]
     if paid:
         changed += await hold_store.settle_holds(tx, paid, HoldEvent.COMMIT)
-    await stock_store.set_awaited(
-        tx, (fault.key for faults in short.values() for fault in faults), is_awaited=True
-    )
+    await _await_units(tx, short)
     available = _available(present)
     lacking = {
         order: faults_as_ordered(ordered[order], faults, bundles, available)
@@ -138,13 +136,16 @@ async def commit_holds(
     """Take the held units of orders out of the stock.
 
     An order that is paid after its hold ran out takes its units all the same, if they are there. So
-    does one that had lapsed and was paid late.
+    does one that had lapsed and was paid late. If they are gone the merchant owes them.
     """
     known = await hold_store.holds_of(tx, orders)
     before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
-    again, _ = allocate(held_again(known.values(), late), _available(before))
+    again, short = allocate(held_again(known.values(), late), _available(before))
     changed = await hold_store.insert_holds(tx, again)
     await hold_store.settle_holds(tx, orders, HoldEvent.COMMIT)
+    if short:
+        await hold_store.move_backorders(tx, list(short), HoldEvent.OWE)
+        await _await_units(tx, short)
     if changed:
         # Units that were held are no news by leaving; others can be had no more.
         await outbox.put(tx, await _changed(tx, before, changed, now))
@@ -171,6 +172,36 @@ async def expire_holds(tx: Connection, buckets: Sequence[int], now: datetime, li
     return count
 
 
+async def serve_backorders(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> int:
+    """Give paid orders the units that they are owed, as far as these have come.
+
+    The oldest order comes first, each whole or not at all. Returns how many were looked at.
+    """
+    due = await hold_store.due_backorders(tx, buckets, now, limit)
+    before = await stock_store.tracked_stock(tx, _held_keys(due), lock=True)
+    wanted = [
+        HoldRequest(hold.order, hold.announcement_count, hold.items, now, hold.due_time or now)
+        for hold in due.values()
+    ]
+    granted, short = allocate(wanted, _available(before))
+    served = [request.order for request in granted]
+    items = await hold_store.move_backorders(tx, served, HoldEvent.SERVE)
+    await stock_store.add_held(tx, items)
+    changed = await stock_store.take_units(tx, items, taken=True)
+    await hold_store.postpone_backorders(tx, list(short))
+    await _await_units(tx, short)
+    await outbox.put(tx, await _changed(tx, before, changed, now))
+    return len(due)
+
+
+async def _await_units(tx: Connection, short: Mapping[str, Sequence[Fault]]) -> None:
+    """Remember which units orders lack."""
+    lacking = (fault.key for faults in short.values() for fault in faults)
+    await stock_store.set_awaited(tx, lacking, is_awaited=True)
+
+
 async def hold_of(connection: Connection, order: str) -> OrderHold:
     """What is held for an order. Raises NOT_FOUND STOCK_HOLD_NOT_FOUND."""
     known = await hold_store.holds_of(connection, [order])
@@ -183,6 +214,8 @@ async def hold_of(connection: Connection, order: str) -> OrderHold:
 async def release(tx: Connection, order: str, now: datetime) -> Applied[OrderHold]:
     """Make what is held for an order available again; what was released already stays as it is.
 
+    What is owed to one that is paid is owed no more.
+
     Raises NOT_FOUND STOCK_HOLD_NOT_FOUND, FAILED_PRECONDITION STOCK_HOLD_COMMITTED.
     """
     known = await hold_of(tx, order)
@@ -190,6 +223,9 @@ async def release(tx: Connection, order: str, now: datetime) -> Applied[OrderHol
     before = await stock_store.tracked_stock(tx, _held_keys(held), lock=True)
     # It may have been settled before its stock was locked.
     found = await hold_of(tx, order)
+    if found.hold and found.hold.state is HoldState.BACKORDERED:
+        await hold_store.move_backorders(tx, [order], HoldEvent.WAIVE)
+        return Applied(await hold_of(tx, order), found, resource=order)
     if HoldState.COMMITTED in (entry.state for entry in (found.hold, found.booking) if entry):
         raise wrong_state(
             "STOCK_HOLD_COMMITTED", f"{order} is paid, and its units and slots are gone"
@@ -226,6 +262,8 @@ async def _changed(
     ]
     restocked = {stock.key for _, stock, change in changes if change is StockChange.RESTOCKED}
     await stock_store.set_awaited(tx, restocked, is_awaited=False)
+    if restocked:
+        await hold_store.wake_backorders(tx, restocked, now)
     return [stock_changed(*entry, now) for entry in changes + await _bundles(tx, restocked, after)]
 
 

@@ -133,7 +133,8 @@ def to_book(
 
 def _may_book(request: BookingRequest, known: Booking) -> bool:
     match known.state:
-        case HoldState.COMMITTED:
+        # Slots are never owed.
+        case HoldState.COMMITTED | HoldState.BACKORDERED | HoldState.WAIVED:
             return False
         case HoldState.RELEASED:
             return request.announcement_count >= known.announcement_count

@@ -140,7 +140,7 @@ def _paid_late(request: HoldRequest, known: Mapping[str, Hold]) -> HoldRequest:
 
 def _may_hold(request: HoldRequest, known: Hold) -> bool:
     match known.state:
-        case HoldState.COMMITTED:
+        case HoldState.COMMITTED | HoldState.BACKORDERED | HoldState.WAIVED:
             return False
         case HoldState.RELEASED:
             return request.announcement_count >= known.announcement_count

@@ -39,6 +39,10 @@ class HoldState(StrEnum):
     RELEASED = "RELEASED"
     # Available again, and for good: the order ended without payment.
     ENDED = "ENDED"
+    # The order is paid, and its units were gone by then: the merchant owes them.
+    BACKORDERED = "BACKORDERED"
+    # The order is paid, and its units are not owed any more: it was refunded, or served otherwise.
+    WAIVED = "WAIVED"
 
 
 class HoldEvent(StrEnum):
@@ -48,6 +52,11 @@ class HoldEvent(StrEnum):
     RELEASE = "RELEASE"
     END = "END"
     HOLD_AGAIN = "HOLD_AGAIN"
+    # It is paid and cannot be held again.
+    OWE = "OWE"
+    # What is owed has come.
+    SERVE = "SERVE"
+    WAIVE = "WAIVE"
 
 
 class DeliveryState(StrEnum):
@@ -83,5 +92,9 @@ HOLD = Transitions(
         (HoldState.RELEASED, HoldEvent.END): HoldState.ENDED,
         # The customer took the skip of a cycle back, and it was announced again.
         (HoldState.ENDED, HoldEvent.HOLD_AGAIN): HoldState.HELD,
+        (HoldState.RELEASED, HoldEvent.OWE): HoldState.BACKORDERED,
+        (HoldState.ENDED, HoldEvent.OWE): HoldState.BACKORDERED,
+        (HoldState.BACKORDERED, HoldEvent.SERVE): HoldState.COMMITTED,
+        (HoldState.BACKORDERED, HoldEvent.WAIVE): HoldState.WAIVED,
     }
 )

@@ -124,6 +124,52 @@ _SETTLE_HOLDS = Query(
     _EndedHoldRow,
 )
 
+# As `_SETTLE_HOLDS`, of holds without units: what is owed, and what becomes of that.
+_MOVE_BACKORDERS = Query(
+    """
+    WITH moved AS (
+        UPDATE stock_holds SET state = :state, expire_time = NULL
+        FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+          AS wanted (merchant, standing_order, cycle)
+        WHERE stock_holds.standing_order = wanted.standing_order
+          AND stock_holds.merchant = wanted.merchant
+          AND stock_holds.cycle = wanted.cycle AND state || '' = ANY (CAST(:sources AS text[]))
+        RETURNING stock_holds.merchant, products, quantities)
+    SELECT merchant, product, quantity
+    FROM moved CROSS JOIN LATERAL unnest(products, quantities) AS owed (product, quantity)
+    """,
+    _EndedHoldRow,
+)
+
+_DUE_BACKORDERS = Query(
+    """
+    SELECT merchant, standing_order, cycle, announcement_count, state, products, quantities,
+           expire_time, due_time, ordered_products, ordered_quantities
+    FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT * FROM stock_holds
+        WHERE state = 'BACKORDERED' AND bucket = leased.bucket AND expire_time <= :now
+        ORDER BY expire_time LIMIT :limit) AS due
+    ORDER BY due_time LIMIT :limit
+    """,
+    _HoldRow,
+)
+
+_WAKE_BACKORDERS = Command("""
+    UPDATE stock_holds SET expire_time = :now
+    FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS given (merchant, product)
+    WHERE state || '' = 'BACKORDERED' AND stock_holds.merchant = given.merchant
+      AND given.product = ANY (products) AND expire_time IS NULL
+""")
+
+_POSTPONE_BACKORDERS = Command("""
+    UPDATE stock_holds SET expire_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS short (merchant, standing_order, cycle)
+    WHERE stock_holds.standing_order = short.standing_order
+      AND stock_holds.merchant = short.merchant AND stock_holds.cycle = short.cycle
+""")
+
 # As `_SETTLE_HOLDS`, of holds that nobody has made anew since they were found to be over.
 _EXPIRE_HOLDS = Query(
     """
@@ -223,6 +269,36 @@ async def settle_holds(tx: Connection, orders: Sequence[str], event: HoldEvent) 
     state = HOLD.to(HoldState.HELD, event)
     settled = await _SETTLE_HOLDS.all_for(tx, [ORDER.key(order) for order in orders], state=state)
     return await stock.take_units(tx, _items(settled), taken=state is HoldState.COMMITTED)
+
+
+async def move_backorders(tx: Connection, orders: Sequence[str], event: HoldEvent) -> list[Item]:
+    """Owe units to paid orders, serve them or waive what is owed; returns the units that it is about.
+
+    An order that another transaction has moved meanwhile is left as it is.
+    """
+    sources = HOLD.sources(event)
+    [state] = {HOLD.to(source, event) for source in sources}
+    keys = [ORDER.key(order) for order in orders]
+    moved = await _MOVE_BACKORDERS.all_for(tx, keys, state=state, sources=sorted(sources))
+    return _items(moved)
+
+
+async def due_backorders(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> dict[str, Hold]:
+    """A batch of what is owed and may be there by now, by the names of the orders; the oldest first."""
+    rows = await _DUE_BACKORDERS.all(tx, buckets=buckets, now=now, limit=limit)
+    return {hold.order: hold for hold in map(_hold, rows)}
+
+
+async def wake_backorders(tx: Connection, keys: Iterable[ProductKey], now: datetime) -> None:
+    """Have orders looked at that are owed units of products."""
+    await _WAKE_BACKORDERS.run_for(tx, sorted(set(keys)), now=now)
+
+
+async def postpone_backorders(tx: Connection, orders: Sequence[str]) -> None:
+    """Have orders wait for the next units that come."""
+    await _POSTPONE_BACKORDERS.run_for(tx, [ORDER.key(order) for order in orders])
 
 
 async def end_holds(tx: Connection, announcement_counts: Mapping[str, int]) -> list[Stock]:

@@ -297,12 +297,17 @@ class Shop:
         return [_reasons(result.problems) for result in results]
 
     async def order_event(
-        self, message_type: type[Any], *orders: str, announcement: int = 1
+        self,
+        message_type: type[Any],
+        *orders: str,
+        announcement: int = 1,
+        **fields: Any,  # noqa: ANN401
     ) -> None:
         """Let the handler take events about orders, as the inbox does with those that are new."""
         messages = [
             message_type(
-                ref=scheduler_events_pb2.OrderRef(order=name, announcement_count=announcement)
+                ref=scheduler_events_pb2.OrderRef(order=name, announcement_count=announcement),
+                **fields,
             )
             for name in orders
         ]
@@ -343,6 +348,17 @@ class Shop:
         request = audit_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
         entries = (await self.call("ListAuditEntries", request)).audit_entries
         return [(entry.subject, entry.method, MessageToDict(entry.after)) for entry in entries]
+
+    async def serve_backorders(self) -> Step:
+        """One step of the worker that gives paid orders the units that they are owed."""
+        work = workers.Backorders(self.database).work
+        return await step(self.database, self.clock, "backorder", work)
+
+    async def hold_state(self, order: str) -> str:
+        """What there is of an order."""
+        request = catalog_pb2.GetStockHoldRequest(order=order)
+        found = await self.call("GetStockHold", request)
+        return catalog_pb2.StockHold.State.Name(found.state)
 
     async def expire(self) -> Step:
         """One step of the worker that ends holds."""

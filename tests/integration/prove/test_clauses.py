@@ -462,6 +462,15 @@ async def test_an_event_about_something_else_excuses_nothing(book: Book) -> None
     assert (await book.prove()).broken == {"order-has-one-charge"}
 
 
+@pytest.mark.parametrize("state", ["BACKORDERED", "WAIVED"])
+async def test_what_a_paid_order_is_owed_or_was_is_accounted_for(book: Book, state: str) -> None:
+    changed = (
+        f"UPDATE stock_holds SET state = '{state}' WHERE standing_order = 'tea-1' AND cycle = 1"  # noqa: S608
+    )
+    await book.change("catalog", changed)
+    assert (await book.prove()).violations == []
+
+
 async def test_units_held_just_now_may_be_for_an_order_that_is_not_stored_yet(book: Book) -> None:
     await book.change(
         "catalog",

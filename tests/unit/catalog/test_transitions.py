@@ -22,5 +22,5 @@ def test_units_leave_the_stock_once_whatever_comes_in_any_order(events: list[Hol
     for event in events:
         if state in HOLD.sources(event):
             state = HOLD.to(state, event)
-            commits += event is HoldEvent.COMMIT
+            commits += event in {HoldEvent.COMMIT, HoldEvent.SERVE}
     assert commits == (state is HoldState.COMMITTED)

@@ -833,6 +833,12 @@ class StockHold(_message.Message):
         """Available again: the hold ran out, or was released."""
         ENDED: StockHold._State.ValueType  # 4
         """Available again for good: the order ended without payment."""
+        BACKORDERED: StockHold._State.ValueType  # 5
+        """The order is paid, and its units were gone by then: they are owed, and leave the stock for it as soon as
+        there are enough. Until then `items` are what is owed.
+        """
+        WAIVED: StockHold._State.ValueType  # 6
+        """Units were owed to the order, and are not any more: it was refunded, or served otherwise."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: StockHold.State.ValueType  # 0
@@ -845,6 +851,12 @@ class StockHold(_message.Message):
     """Available again: the hold ran out, or was released."""
     ENDED: StockHold.State.ValueType  # 4
     """Available again for good: the order ended without payment."""
+    BACKORDERED: StockHold.State.ValueType  # 5
+    """The order is paid, and its units were gone by then: they are owed, and leave the stock for it as soon as
+    there are enough. Until then `items` are what is owed.
+    """
+    WAIVED: StockHold.State.ValueType  # 6
+    """Units were owed to the order, and are not any more: it was refunded, or served otherwise."""
 
     ORDER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int

@@ -561,7 +561,8 @@ class CatalogServiceServicer:
     def ReleaseStockHold(self, request, context):
         """Makes the units and slots available that are held for an order which nobody will settle, such as one
         that the scheduler lost in a restore. Holds end by themselves otherwise. An order that is paid after
-        this takes them all the same, as long as they are there. Releasing a hold again changes nothing.
+        this takes them all the same, as long as they are there. Releasing a hold again changes nothing. What is
+        owed to a paid order (BACKORDERED) is waived.
 
         Reasons: NOT_FOUND STOCK_HOLD_NOT_FOUND; FAILED_PRECONDITION STOCK_HOLD_COMMITTED (the order is
         paid, and its units have left the stock, or its slots are used).

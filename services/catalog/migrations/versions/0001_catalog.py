@@ -185,14 +185,15 @@ CREATE TABLE stock_holds (
     -- How often the order had been announced by then: what was asked for by fewer is out of date.
     announcement_count    integer     NOT NULL CHECK (announcement_count >= 0),
     state                 text        NOT NULL
-                          CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED', 'ENDED')),
+                          CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED', 'ENDED', 'BACKORDERED',
+                                           'WAIVED')),
     products              text[]      NOT NULL,
     -- Of each product.
     quantities            integer[]   NOT NULL CHECK (0 < ALL (quantities)),
     -- With bundles, where `products` has their parts; null: those are what was ordered.
     ordered_products      text[],
     ordered_quantities    integer[],
-    -- Null where nothing was ever held.
+    -- Null where nothing was ever held. BACKORDERED: since when there may be units; null: none.
     expire_time           timestamptz,
     -- When the order is due, or was.
     due_time              timestamptz,
@@ -204,6 +205,10 @@ CREATE TABLE stock_holds (
     CHECK (state <> 'HELD' OR num_nulls(expire_time, due_time) = 0)
 );
 CREATE INDEX stock_holds_expiring ON stock_holds (bucket, expire_time) WHERE state = 'HELD';
+CREATE INDEX stock_holds_served ON stock_holds (bucket, expire_time)
+    WHERE state = 'BACKORDERED' AND expire_time IS NOT NULL;
+-- Put so that the planner does not take it for what is due.
+CREATE INDEX stock_holds_owed ON stock_holds (merchant) WHERE state || '' = 'BACKORDERED';
 -- For proofs, which read all holds of a day.
 CREATE INDEX stock_holds_due_time ON stock_holds USING brin (due_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -324,6 +329,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'HELD' AND stock_holds.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
+    SELECT 'backorder' AS kind, '' AS queue, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT expire_time AS due_time FROM stock_holds
+        WHERE state = 'BACKORDERED' AND expire_time IS NOT NULL AND stock_holds.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
     SELECT 'booking-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM slot_bookings
@@ -339,7 +350,7 @@ SELECT keep_final_states('products', 'DISCONTINUED');
 SELECT keep_final_states('promotions', 'ENDED');
 SELECT keep_final_states('price_protection_offers', 'ENDED');
 SELECT keep_final_states('deliveries', 'RECEIVED', 'CANCELLED');
-SELECT keep_final_states('stock_holds', 'COMMITTED');
+SELECT keep_final_states('stock_holds', 'COMMITTED', 'WAIVED');
 SELECT keep_final_states('slot_bookings', 'COMMITTED');
 
 CREATE VIEW audit_v1.stock_holds AS
@@ -365,14 +376,15 @@ CREATE VIEW audit_v1.compared AS
                || ' ' || product AS subject,
            ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order] AS about,
            '' AS currency, 0::bigint AS amount_minor,
-           state || ' ' || quantity_units AS facts, due_time AS partition_time,
-           state = 'COMMITTED' AS is_final
+           -- What is owed to a paid order is accounted for, as what it took is.
+           CASE state WHEN 'HELD' THEN 'HELD ' ELSE 'COMMITTED ' END || quantity_units AS facts,
+           due_time AS partition_time, state <> 'HELD' AS is_final
     FROM stock_holds
     -- As it was ordered, with bundles by their own names.
     CROSS JOIN LATERAL unnest(coalesce(ordered_products, products),
                               coalesce(ordered_quantities, quantities))
       AS ordered (product, quantity_units)
-    WHERE state IN ('HELD', 'COMMITTED')
+    WHERE state IN ('HELD', 'COMMITTED', 'BACKORDERED', 'WAIVED')
     UNION ALL
     SELECT 'slots-match-orders', merchant, product,
            'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
@@ -401,6 +413,10 @@ CREATE VIEW audit_v1.due_work AS
            merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time,
            bucket
     FROM stock_holds WHERE state = 'HELD'
+    UNION ALL
+    SELECT 'units that are owed to', merchant, merchant || '/' || standing_order || '/' || cycle,
+           expire_time, bucket
+    FROM stock_holds WHERE state = 'BACKORDERED' AND expire_time IS NOT NULL
     UNION ALL
     SELECT 'booking of slots for', merchant, merchant || '/' || standing_order || '/' || cycle,
            expire_time, bucket
