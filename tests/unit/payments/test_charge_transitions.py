@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from services.payments.domain.attempts import present_attempt
 from services.payments.domain.charges import (
+    ATTEMPTS_MAX_EXTENDING,
     AbandonReason,
     Charge,
     confirm_request,
+    expire,
+    present_mandate,
     settle,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
@@ -23,6 +26,7 @@ from services.payments.domain.outcomes import (
     RETRY_DELAY_FIRST,
     RETRY_DELAY_MAX,
     Declined,
+    NotMade,
     Succeeded,
     retry_delay,
 )
@@ -129,6 +133,66 @@ def test_a_withdrawn_charge_is_not_tried_again_after_a_decline() -> None:
 def test_a_payment_that_was_quicker_than_the_withdrawal_counts() -> None:
     charge = settle(in_flight()._replace(withdrawn=True), Succeeded("pi_1"), NOW)
     assert charge.state is ChargeState.SUCCEEDED
+
+
+def test_credit_that_a_failed_attempt_reserved_is_free_again() -> None:
+    for outcome in (SOFT, HARD, NotMade()):
+        assert settle(in_flight()._replace(credit_minor=400), outcome, NOW).credit_minor == 0
+    paid = settle(in_flight()._replace(credit_minor=400), Succeeded("pi_1"), NOW)
+    assert paid.credit_minor == 400
+
+
+def test_whoever_is_declined_has_a_day_to_try_another_method() -> None:
+    late = NOW + DAY - timedelta(hours=1)
+    asked = settle(in_flight(REQUEST), SOFT, late)
+    assert (asked.state, asked.expire_time) == (ChargeState.REQUESTED, late + DAY)
+    early = settle(in_flight(REQUEST._replace(expire_time=NOW + 5 * DAY)), SOFT, NOW)
+    assert early.expire_time == NOW + 5 * DAY
+
+
+def test_whoever_has_tried_often_enough_is_given_no_more_time() -> None:
+    often = in_flight(REQUEST, attempt_count=ATTEMPTS_MAX_EXTENDING)
+    assert settle(often, SOFT, NOW).expire_time == REQUEST.expire_time
+    ended = settle(often, SOFT, NOW + DAY)
+    assert ended.abandon_reason is AbandonReason.DECLINED
+
+
+def test_what_was_not_made_is_not_made_again_once_it_is_not_wanted() -> None:
+    withdrawn = settle(in_flight()._replace(withdrawn=True), NotMade(), NOW)
+    assert withdrawn.abandon_reason is AbandonReason.WITHDRAWN
+    expired = settle(in_flight(REQUEST), NotMade(), NOW + DAY)
+    assert expired.abandon_reason is AbandonReason.NOT_MADE
+
+
+def test_what_was_not_made_is_made_at_once_and_then_later_and_later() -> None:
+    charge, delays = in_flight(), []
+    for _ in range(3):
+        lost = settle(charge, NotMade(), NOW)
+        assert lost.next_attempt_time is not None
+        delays.append(lost.next_attempt_time - NOW)
+        charge = in_flight(lost)
+    assert delays == [timedelta(), retry_delay(1), retry_delay(2)]
+
+
+def test_a_charge_falls_overdue_once_and_only_while_it_is_wanted() -> None:
+    late = REQUEST._replace(state=ChargeState.REQUESTED, late_payment_days=5)
+    overdue = expire(late, NOW + DAY)
+    assert (overdue.state, overdue.overdue_time) == (ChargeState.REQUESTED, NOW + DAY)
+    assert overdue.expire_time == NOW + 6 * DAY
+    ended = expire(overdue, NOW + 6 * DAY)
+    assert ended.abandon_reason is AbandonReason.REQUEST_EXPIRED
+    withdrawn = expire(late._replace(withdrawn=True), NOW + DAY)
+    assert withdrawn.abandon_reason is AbandonReason.REQUEST_EXPIRED
+
+
+@pytest.mark.parametrize("state", ChargeState)
+def test_only_what_goes_on_by_itself_is_made_under_another_mandate(state: ChargeState) -> None:
+    changed = "merchants/acme/customers/ann/mandates/tea"
+    goes_on = state in {ChargeState.SCHEDULED, ChargeState.IN_FLIGHT}
+    charge = CHARGE._replace(state=state)
+    assert present_mandate(charge, changed) == (changed if goes_on else CHARGE.mandate)
+    assert present_mandate(charge, "") == CHARGE.mandate
+    assert present_mandate(REQUEST._replace(state=state), changed) == ""
 
 
 @pytest.mark.parametrize("state", [state for state in ChargeState if state != "REQUESTED"])
