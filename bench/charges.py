@@ -97,12 +97,16 @@ async def _measure(running: Stack, charges: int, webhook_seconds: int) -> None:
         f"charges a second while another provider hangs: {hanging.per_second:.0f}, "
         f"{hanging.per_second / run.per_second:.2f} of the rate before"
     )
+    before = running.cpu_seconds()
     taken = await _send_webhooks(running, webhook_seconds)
+    after = running.cpu_seconds()
     late = percentile(taken, 0.99)
     print(
         f"webhooks at {WEBHOOKS_A_SECOND} a second: p50 {percentile(taken, 0.5) * 1e3:.1f} ms, "
         f"p99 {late * 1e3:.1f} ms (aim {ANSWER_SECONDS_MAX * 1e3:.0f} ms)"
     )
+    for part in after:
+        print(f"  CPU a webhook, {part}: {(after[part] - before[part]) / len(taken) * 1e6:.0f} us")
 
 
 async def _charge(running: Stack, merchant: str, count: int, hanging: int = 0) -> Run:

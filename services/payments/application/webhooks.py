@@ -27,44 +27,53 @@ from services.runtime.workers.clock import Clock
 log = logging.getLogger(__name__)
 
 STORED_AT_ONCE_MAX = 500
+# Statements that store events side by side: one that arrives while another is written to the disk
+# waits for its own write alone.
+STATEMENTS_AT_ONCE_MAX = 3
+# So long after the first of them events are handled, in one set: the answer does not wait for that.
+HANDLE_DELAY_SECONDS = 0.1
 # Expired events that a batch deletes beside what it handles.
 FORGOTTEN_AT_ONCE_MAX = 1000
 
 
 class WebhookInbox:
-    """Stores events that arrive at the same time in one transaction."""
+    """Stores events as they arrive, those that arrive at the same time by one statement."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._waiting: list[tuple[WebhookEvent, asyncio.Future[bool]]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._storing: set[asyncio.Task[None]] = set()
+        self._waking: asyncio.TimerHandle | None = None
 
     async def store(self, event: WebhookEvent) -> bool:
         """Return once an event is stored; False if it was before. Raises what the database raises."""
         stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, stored))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_waiting())
+        if len(self._storing) < STATEMENTS_AT_ONCE_MAX:
+            task = asyncio.create_task(self._store_waiting())
+            self._storing.add(task)
+            task.add_done_callback(self._storing.discard)
         return await stored
 
     async def _store_waiting(self) -> None:
         # Whose events they are is in them, and not in who sends them.
         act_for_all("payments")
-        try:
-            while self._waiting:
-                batch = self._waiting[:STORED_AT_ONCE_MAX]
-                del self._waiting[:STORED_AT_ONCE_MAX]
-                await self._store_batch(batch)
-        finally:
-            self._storing = None
+        while self._waiting:
+            batch = self._waiting[:STORED_AT_ONCE_MAX]
+            del self._waiting[:STORED_AT_ONCE_MAX]
+            await self._store_batch(batch)
 
     async def _store_batch(
         self, batch: Sequence[tuple[WebhookEvent, asyncio.Future[bool]]]
     ) -> None:
-        events = {event.event: event for event, _ in batch}
+        # In the order of their keys, so that two statements with the same events do not wait for each
+        # other.
+        events = {
+            event.key: event for event, _ in sorted(batch, key=lambda waiting: waiting[0].key)
+        }
         try:
-            async with self._database.begin() as tx:
+            async with self._database.autocommit() as tx:
                 new = await webhook_store.insert(tx, events.values(), self._clock.now())
         except Exception as error:  # noqa: BLE001 - raised to each that waits
             for _, stored in batch:
@@ -73,7 +82,14 @@ class WebhookInbox:
             return
         for event, stored in batch:
             if not stored.done():
-                stored.set_result(event.event in new)
+                stored.set_result(event.key in new)
+        if self._waking is None:
+            loop = asyncio.get_running_loop()
+            self._waking = loop.call_later(HANDLE_DELAY_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._database.wake_workers()
 
 
 async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:

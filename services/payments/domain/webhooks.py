@@ -7,6 +7,7 @@ or a refund: it says which to look up now. Polling and webhooks take the same wa
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeId, CustomerId, MerchantId, RefundId
 
@@ -53,6 +54,13 @@ class WebhookSubject(StrEnum):
     OTHER = "OTHER"
 
 
+class WebhookKey(NamedTuple):
+    """Which event: each provider has ids of its own."""
+
+    provider: str
+    event: str
+
+
 NO_MERCHANT, NO_CUSTOMER, NO_CHARGE = MerchantId(""), CustomerId(""), ChargeId("")
 NO_REFUND = RefundId("")
 
@@ -79,6 +87,11 @@ class WebhookEvent:
     # Of a payment.
     idempotency_key: str = ""
     refund: RefundId = NO_REFUND
+
+    @property
+    def key(self) -> WebhookKey:
+        """Which it is."""
+        return WebhookKey(self.provider, self.event)
 
 
 def kept_until(state: WebhookState, now: datetime) -> datetime:

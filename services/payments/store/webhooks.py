@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeId, CustomerId, MerchantId
-from services.payments.domain.webhooks import WebhookEvent, WebhookState, kept_until
+from services.payments.domain.webhooks import WebhookEvent, WebhookKey, WebhookState, kept_until
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 
 class OpenEvent(NamedTuple):
@@ -34,9 +34,9 @@ _INSERT = Query(
         CAST(:moved AS boolean[]), CAST(:merchant AS text[]), CAST(:customer AS text[]),
         CAST(:charge AS text[]), CAST(:idempotency_key AS text[]), CAST(:refund AS text[]))
     ON CONFLICT (event, provider) DO NOTHING
-    RETURNING event
+    RETURNING provider, event
 """,
-    scalar,
+    WebhookKey,
 )
 
 _DUE = Query(
@@ -84,8 +84,10 @@ _OPEN = Query(
 )
 
 
-async def insert(tx: Connection, events: Collection[WebhookEvent], now: datetime) -> set[str]:
-    """Store events; returns the ids of those that had not been stored before."""
+async def insert(
+    tx: Connection, events: Collection[WebhookEvent], now: datetime
+) -> set[WebhookKey]:
+    """Store events; returns which had not been stored before."""
     return set(await _INSERT.all_for(tx, events, now=now))
 
 

@@ -327,7 +327,17 @@ class Database:
         async with self.pool.transaction() as tx:
             yield tx
         if wake_workers:
-            self._committed()
+            self.wake_workers()
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[Connection]:
+        """A connection for one statement that is a transaction by itself, and wakes nobody."""
+        async with self.pool.autocommit() as connection:
+            yield connection
+
+    def wake_workers(self) -> None:
+        """Have all workers look for work, since something was committed."""
+        self._committed()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
