@@ -21,7 +21,6 @@ from services.notify.api.callbacks import (
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.gateway import Message
 from services.notify.domain.notices import Attempt, Channel, Verdict
-from services.notify.workers import Deliveries
 from services.runtime.http_server import HttpServer
 from tests.integration.notify.suite import (
     LEAD,
@@ -114,7 +113,7 @@ async def test_a_receipt_can_come_before_the_answer_to_the_request(
     await notify.bind()
     await notify.receive(order_skipped())
     gateway = Hasty(notify, callbacks)
-    notify.deliveries = Deliveries(notify.database, notify.clock, {Channel.SMS: gateway})
+    notify.deliveries = notify.sender({Channel.SMS: gateway})
     await notify.step()
 
     [delivery] = (await notify.notices())[-1].deliveries

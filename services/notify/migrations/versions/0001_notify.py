@@ -344,7 +344,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'ACCEPTED' AND deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
-    SELECT 'webhook', buckets.bucket, due_time
+    SELECT 'webhook', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM webhook_deliveries
         WHERE state = 'PENDING' AND webhook_deliveries.bucket = buckets.bucket
