@@ -8,7 +8,7 @@ import secrets
 import signal
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from sandbox import bank, mail, provider, record, sms, sms_receipts, tax
+from sandbox import bank, mail, provider, record, sms, sms_receipts, tax, twilio
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
@@ -154,6 +154,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _sms_apps(
+    settings: Settings,
+    book: Record,
+    clock: Clock,
+    outages: Outages,
+    receipts: sms_receipts.SmsReceipts,
+    statuses: twilio.StatusCallbacks,
+) -> Iterator[tuple[str, web.Application]]:
+    """The SMS gateway in both shapes, each with its path."""
+    key = settings.sms_api_key
+    sms_endpoint = Endpoint("sms", key, book, clock, outages, sms.refusal_body)
+    sms_app = web.Application(middlewares=[sms_endpoint.middleware])
+    sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint, receipts).routes())
+    yield "/sms/v1", sms_app
+    endpoint = twilio.TwilioEndpoint("sms", key, book, clock, outages, twilio.refusal_body)
+    twilio_app = web.Application(middlewares=[endpoint.middleware])
+    twilio_app.add_routes(twilio.Twilio(book, clock, endpoint, statuses).routes())
+    yield "/twilio", twilio_app
+
+
 def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
     """Put the parts behind one HTTP address."""
     behavior = provider.Behavior(book)
@@ -175,7 +195,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         book, clock, behavior, settings.bank_webhook_url, settings.bank_webhook_secret
     )
     receipts = sms_receipts.SmsReceipts(book, clock, behavior, settings.sms_receipt_secret)
-    clock.carry(AllMessages([webhooks, bank_webhooks, receipts]))
+    statuses = twilio.StatusCallbacks(book, clock, behavior, settings.sms_api_key)
+    clock.carry(AllMessages([webhooks, bank_webhooks, receipts, statuses]))
     stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
     provider_app.add_routes(stripe.routes())
     disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
@@ -204,10 +225,6 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     tax_app = web.Application(middlewares=[tax_endpoint.middleware])
     tax_app.add_routes(tax.TaxService().routes())
 
-    sms_endpoint = Endpoint("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
-    sms_app = web.Application(middlewares=[sms_endpoint.middleware])
-    sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint, receipts).routes())
-
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -215,12 +232,14 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         await webhooks.start()
         await bank_webhooks.start()
         await receipts.start()
+        await statuses.start()
 
     async def end_polls(_: web.Application) -> None:
         await clock.close()
         await webhooks.close()
         await bank_webhooks.close()
         await receipts.close()
+        await statuses.close()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
     app = web.Application(middlewares=[guard.middleware])
@@ -238,11 +257,12 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
             *mail.inbox_routes(book, guard),
         ]
     )
-    app.add_routes([*bank_webhooks.routes(), *receipts.routes(), *debits.record_routes()])
-    app.add_routes(Platform(clock).routes())
+    app.add_routes([*receipts.routes(), *statuses.routes(), *Platform(clock).routes()])
+    app.add_routes([*bank_webhooks.routes(), *debits.record_routes()])
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/bank", bank_app)
-    app.add_subapp("/sms/v1", sms_app)
+    for path, sms_app in _sms_apps(settings, book, clock, outages, receipts, statuses):
+        app.add_subapp(path, sms_app)
     app.add_subapp("/tax/v1", tax_app)
     app.on_startup.append(begin_sending)
     app.on_shutdown.append(end_polls)

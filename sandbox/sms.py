@@ -184,12 +184,20 @@ def _deliver(
 
 
 def keep(
-    db: sqlite3.Connection, message: dict[str, str], message_id: str, status: str, now: datetime
+    db: sqlite3.Connection,
+    message: dict[str, str],
+    message_id: str,
+    status: str,
+    now: datetime,
+    *,
+    is_lost: bool = False,
 ) -> sqlite3.Row:
     """Keep a message; one that is accepted, with what will become of it."""
     outcome, code = (None, None)
     if status == "accepted":
         outcome, code = _OUTCOMES.get(message["to"], ("delivered", None))
+        if is_lost or message["to"] == UNDELIVERABLE_NUMBER:
+            outcome = "undelivered"
     settles = int(now.timestamp()) + SETTLE_SECONDS if outcome else None
     row: sqlite3.Row = db.execute(
         "INSERT INTO sms (id, recipient, sender, body, status, outcome, code, settles, created)"

@@ -1,6 +1,7 @@
 """`python -m services.notify`: settings and wiring."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from functools import partial
 
 from pydantic import Field, SecretStr
@@ -10,9 +11,11 @@ from services.notify import api, workers
 from services.notify.api.callbacks import (
     HTTP_LIMITS,
     RECEIPTS_PATH,
+    TWILIO_STATUS_PATH,
     Callback,
     CallbackReceiver,
     signed_receipts,
+    twilio_statuses,
 )
 from services.notify.application import webhooks
 from services.notify.application.receipt_inbox import ReceiptInbox
@@ -20,6 +23,7 @@ from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.gateway import Gateway
 from services.notify.clients.sms import SmsGateway
+from services.notify.clients.twilio import TwilioGateway
 from services.notify.clients.webhooks import WebhookSender
 from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
@@ -48,12 +52,23 @@ _LISTED = rf"{ID_PATTERN.pattern}=[A-Z]{{2}}( [A-Z]{{2}})*"
 _MERCHANT_COUNTRIES = rf"^({_LISTED}(, ?{_LISTED})*)?$"
 
 
+class SmsProvider(StrEnum):
+    """The shapes of SMS gateways."""
+
+    GENERIC = "generic"
+    TWILIO = "twilio"
+
+
 class Settings(RuntimeSettings):
     """What notify needs to know beyond what every service does."""
 
     # Shorter, a step would have hardly any time in which a message may be sent.
     lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
-    # Base address of the SMS gateway; messages go to <SMS_URL>/v1/messages.
+    # How the SMS gateway is spoken to.
+    sms_provider: SmsProvider = SmsProvider.GENERIC
+    # Of Twilio: the account's SID, whose auth token is the key. Empty otherwise.
+    sms_account: str = Field(default="", pattern=r"^(AC[0-9a-f]{32})?$")
+    # Base address of the SMS gateway; messages go to <SMS_URL>/v1/messages, or to Twilio's path.
     sms_url: str = Field(pattern=r"^https?://.+")
     sms_api_key: SecretStr = Field(min_length=1)
     # What phones show as the sender: at most 11 letters and digits, or a number.
@@ -102,6 +117,8 @@ class Settings(RuntimeSettings):
             yield "SMTP_PASSWORD", "set both this and RECURRING_SMTP_USER, or neither"
         if bool(self.callback_address) != bool(self.callback_url):
             yield "CALLBACK_URL", "set both this and RECURRING_CALLBACK_ADDRESS, or neither"
+        if bool(self.sms_account) != (self.sms_provider is SmsProvider.TWILIO):
+            yield "SMS_ACCOUNT", "set it with RECURRING_SMS_PROVIDER=twilio, and only then"
         secrets = self.sms_callback_secrets.get_secret_value().split()
         if bool(secrets) != bool(self.callback_address):
             yield "SMS_CALLBACK_SECRETS", "set both this and RECURRING_CALLBACK_ADDRESS, or neither"
@@ -153,12 +170,7 @@ class Settings(RuntimeSettings):
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
     settings = runtime.settings
-    sms = SmsGateway(
-        settings.sms_url,
-        settings.sms_api_key.get_secret_value(),
-        settings.sms_sender,
-        f"{settings.callback_url}{RECEIPTS_PATH}" if settings.callback_url else "",
-    )
+    sms = _sms_gateway(settings)
     runtime.resources.push_async_callback(sms.close)
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
@@ -203,13 +215,29 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
 
 
+def _sms_gateway(settings: Settings) -> SmsGateway | TwilioGateway:
+    key, url = settings.sms_api_key.get_secret_value(), settings.callback_url
+    if settings.sms_provider is SmsProvider.TWILIO:
+        status_url = f"{url}{TWILIO_STATUS_PATH}" if url else ""
+        return TwilioGateway(
+            settings.sms_url, settings.sms_account, key, settings.sms_sender, status_url
+        )
+    receipt_url = f"{url}{RECEIPTS_PATH}" if url else ""
+    return SmsGateway(settings.sms_url, key, settings.sms_sender, receipt_url)
+
+
 def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
     settings, clock = runtime.settings, runtime.clock
     if not settings.callback_address:
         return None
     inbox = ReceiptInbox(runtime.database, clock)
     secrets = [each.encode() for each in settings.sms_callback_secrets.get_secret_value().split()]
-    callbacks: dict[str, Callback] = {RECEIPTS_PATH: signed_receipts(inbox, secrets, clock)}
+    callbacks: dict[str, Callback] = {}
+    if settings.sms_provider is SmsProvider.TWILIO:
+        url = f"{settings.callback_url}{TWILIO_STATUS_PATH}"
+        callbacks[TWILIO_STATUS_PATH] = twilio_statuses(inbox, secrets, url)
+    else:
+        callbacks[RECEIPTS_PATH] = signed_receipts(inbox, secrets, clock)
     receiver = CallbackReceiver(callbacks)
     return HttpAddress(settings.callback_address, HttpServer(receiver.answer, HTTP_LIMITS))
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from services.notify.application.receipt_inbox import ReceiptInbox
-from services.notify.clients import callbacks
+from services.notify.clients import callbacks, twilio
 from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response
@@ -16,6 +16,7 @@ from services.runtime.workers.clock import Clock
 log = logging.getLogger(__name__)
 
 RECEIPTS_PATH = "/callbacks/sms/receipts"
+TWILIO_STATUS_PATH = "/callbacks/twilio/status"
 # A receipt has some hundred bytes.
 HTTP_LIMITS = HttpLimits(body_max_bytes=64 * 1024, connections_max=200, request_seconds=5.0)
 # Of a process and a path; gateways repeat what is refused.
@@ -90,6 +91,17 @@ def signed_receipts(inbox: ReceiptInbox, secrets: Sequence[bytes], clock: Clock)
         )
         callbacks.verify(request.body, headers, secrets, clock.now())
         return await inbox.apply(*callbacks.read(request.body))
+
+    return take
+
+
+def twilio_statuses(inbox: ReceiptInbox, tokens: Sequence[bytes], url: str) -> Callback:
+    """Status callbacks of Twilio, as they are sent to a URL."""
+
+    async def take(request: Request) -> bool:
+        signature = request.header(twilio.SIGNATURE_HEADER)
+        twilio.verify(f"{url}?{request.query}", request.body, signature, tokens)
+        return await inbox.apply(*twilio.read(request.query, request.body))
 
     return take
 

@@ -5,6 +5,7 @@ may log an address or a text.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from services.notify.domain.attachments import Attachment
@@ -13,6 +14,7 @@ from services.notify.domain.receipts import Receipt
 
 TIMEOUT_SECONDS = 5.0
 FAILURE_UNREACHABLE = "UNREACHABLE"
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Message:
     reference: str = ""
     # Of an e-mail alone.
     attachment: Attachment | None = None
+    # Whether an attempt may have been made before.
+    may_have_been_sent: bool = False
+    # When its notice was made: it was not sent before.
+    create_time: datetime = LONG_AGO
 
 
 class Gateway(Protocol):

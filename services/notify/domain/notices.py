@@ -19,6 +19,8 @@ RETRY_PAUSES = (
     timedelta(minutes=30),
     timedelta(hours=1),
 )
+# So long after a request whose answer was lost, its gateway knows whether it had it.
+UNKNOWN_PAUSE = timedelta(minutes=1)
 DELIVERY_LIFETIME = timedelta(hours=24)
 
 FAILURE_NO_CHANNEL = "NO_CHANNEL"
@@ -340,6 +342,8 @@ class Verdict(StrEnum):
     DELIVERED = "DELIVERED"
     # Worth trying again, with the same key, since it may have arrived.
     TEMPORARY = "TEMPORARY"
+    # As TEMPORARY, and a gateway without keys has to be asked first whether it has the message.
+    UNKNOWN = "UNKNOWN"
     PERMANENT = "PERMANENT"
     NOT_TRIED = "NOT_TRIED"
     # Not sent, since it is not true any more.
@@ -406,7 +410,8 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
             gateway=attempt.gateway,
             gateway_message=attempt.gateway_message,
         )
-    again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
+    pause = RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
+    again = now + (max(pause, UNKNOWN_PAUSE) if attempt.verdict is Verdict.UNKNOWN else pause)
     is_permanent = attempt.verdict is Verdict.PERMANENT
     is_over = is_permanent or again > delivery.give_up_time
     event = DeliveryEvent.FAIL if is_over else DeliveryEvent.POSTPONE

@@ -193,6 +193,9 @@ class Deliveries:
             text_to_send(outgoing),
             DELIVERY.format(*outgoing.notice.key, delivery.channel.lower()),
             outgoing.attachment if isinstance(outgoing.attachment, Attachment) else None,
+            # Its words are stored just before.
+            may_have_been_sent=not outgoing.text_is_new,
+            create_time=outgoing.notice.create_time,
         )
         try:
             return await self._gateways[delivery.channel].send(message)

@@ -28,7 +28,7 @@ from tests.integration.notify.suite import (
     order_skipped,
     order_upcoming,
 )
-from tests.integration.sandbox.process import Sandbox
+from tests.integration.sandbox.process import advance
 
 Delivery = notify_pb2.Notice.Delivery
 DELIVERED_LATER = "+15005550006"
@@ -47,7 +47,7 @@ async def test_a_message_that_a_gateway_took_is_no_evidence_until_it_arrived(
     [accepted] = (await notify.notices())[-1].deliveries
     announced = len(await notify.published(events_pb2.ChargeNoticeDelivered))
     notify.clock.move(timedelta(minutes=1))
-    await _advance(notify.sandbox)
+    await advance(notify.sandbox, 60)
     await notify.poll()
 
     assert (accepted.state, announced) == (Delivery.ACCEPTED, 0)
@@ -176,12 +176,6 @@ async def callbacks(notify: Notify) -> AsyncIterator[str]:
     await server.start(f"{HOST}:{port}")
     yield f"http://{HOST}:{port}{RECEIPTS_PATH}"
     await server.stop(1.0)
-
-
-async def _advance(sandbox: Sandbox) -> None:
-    """Let a minute pass at the gateway."""
-    async with sandbox.http.post(f"{sandbox.url}/clock/advance", json={"seconds": 60}) as done:
-        assert '"done": true' in await done.text()
 
 
 async def _announce(notify: Notify, phone: str) -> None:

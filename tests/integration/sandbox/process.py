@@ -184,6 +184,12 @@ class Sandbox:
         await asyncio.to_thread(send)
 
 
+async def advance(sandbox: Sandbox, seconds: int) -> None:
+    """Let time pass in the outside world, which is to expect no service."""
+    async with sandbox.http.post(f"{sandbox.url}/clock/advance", json={"seconds": seconds}) as done:
+        assert '"done": true' in await done.text()
+
+
 class StartSandbox(Protocol):
     """Starts a sandbox of its own, with changes to its environment."""
 
