@@ -25,6 +25,7 @@ from services.payments.clients.rendering.process import PROCESSES_MAX, DocumentR
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
+from services.payments.clients.stripe_accounts import values_by_account
 from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
 from services.payments.store import gauges
@@ -77,6 +78,11 @@ class Settings(RuntimeSettings):
     webhook_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
     # What the provider signs them with: one secret or, while it is rotated, two, separated by a space.
     webhook_secrets: SecretStr = SecretStr("")
+    # Keys of accounts of Stripe beside the first, `NAME=KEY` each with spaces or lines between them;
+    # each account is a provider of that name.
+    stripe_account_api_keys: SecretStr = SecretStr("")
+    # As `webhook_secrets`, `NAME=SECRET` each.
+    stripe_account_webhook_secrets: SecretStr = SecretStr("")
 
     @field_validator("webhook_secrets", "bank_debit_webhook_secrets")
     @classmethod
@@ -84,6 +90,36 @@ class Settings(RuntimeSettings):
         if len(secrets.get_secret_value().split()) > WEBHOOK_SECRETS_MAX:
             raise ValueError("must be one secret, or two separated by a space")
         return secrets
+
+    @field_validator("stripe_account_api_keys")
+    @classmethod
+    def _are_keys_of_accounts(cls, keys: SecretStr) -> SecretStr:
+        values_by_account(keys.get_secret_value())
+        return keys
+
+    @field_validator("stripe_account_webhook_secrets")
+    @classmethod
+    def _are_secrets_of_accounts(cls, secrets: SecretStr) -> SecretStr:
+        values_by_account(secrets.get_secret_value(), WEBHOOK_SECRETS_MAX)
+        return secrets
+
+    @property
+    def stripe_accounts(self) -> dict[str, str]:
+        """The key of each account of Stripe, the first named as its kind."""
+        first = {STRIPE: self.provider_api_key.get_secret_value()}
+        others = values_by_account(self.stripe_account_api_keys.get_secret_value())
+        return first | {name: key for name, [key] in others.items()}
+
+    @property
+    def signing_secrets(self) -> dict[str, list[str]]:
+        """What each provider signs its webhooks with, of those that send some."""
+        secrets = {
+            STRIPE: self.webhook_secrets.get_secret_value().split(),
+            BANK_DEBIT: self.bank_debit_webhook_secrets.get_secret_value().split(),
+        } | values_by_account(
+            self.stripe_account_webhook_secrets.get_secret_value(), WEBHOOK_SECRETS_MAX
+        )
+        return {provider: signing for provider, signing in secrets.items() if signing}
 
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """Those that contradict each other, and those that production refuses."""
@@ -102,6 +138,15 @@ class Settings(RuntimeSettings):
                 "set RECURRING_WEBHOOK_ADDRESS and RECURRING_BANK_DEBIT_URL too",
             )
 
+        signing = self.stripe_account_webhook_secrets.get_secret_value()
+        if signing and not self.webhook_address:
+            yield "STRIPE_ACCOUNT_WEBHOOK_SECRETS", "set RECURRING_WEBHOOK_ADDRESS too"
+        if not self.stripe_accounts.keys() >= self.signing_secrets.keys() - {BANK_DEBIT}:
+            yield (
+                "STRIPE_ACCOUNT_WEBHOOK_SECRETS",
+                "an account has no key in RECURRING_STRIPE_ACCOUNT_API_KEYS",
+            )
+
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's provider among it."""
         yield from super().production_violations()
@@ -113,8 +158,12 @@ class Settings(RuntimeSettings):
             yield "BANK_DEBIT_URL", "a provider of this machine or without TLS"
         if DEVELOPMENT_SECRET_PREFIX in self.bank_debit_webhook_secrets.get_secret_value():
             yield "BANK_DEBIT_WEBHOOK_SECRETS", "a secret for development"
-        if self.provider_api_key.get_secret_value().startswith("sk_test_"):
-            yield "PROVIDER_API_KEY", "a test key"
+        for name, key in self.stripe_accounts.items():
+            if key.startswith("sk_test_"):
+                setting = "PROVIDER_API_KEY" if name == STRIPE else "STRIPE_ACCOUNT_API_KEYS"
+                yield setting, "a test key"
+        if DEVELOPMENT_SECRET_PREFIX in self.stripe_account_webhook_secrets.get_secret_value():
+            yield "STRIPE_ACCOUNT_WEBHOOK_SECRETS", "a secret for development"
         if DEVELOPMENT_SECRET_PREFIX in self.webhook_secrets.get_secret_value():
             yield "WEBHOOK_SECRETS", "a secret for development"
 
@@ -122,17 +171,8 @@ class Settings(RuntimeSettings):
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put payments together."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
-    http = await runtime.resources.enter_async_context(
-        HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
-    )
-    stripe = StripeProvider(
-        http,
-        settings.provider_url,
-        settings.provider_api_key.get_secret_value(),
-        RequestLimits(clock, settings.provider_turns_per_second),
-        settings.payment_page_url,
-    )
-    providers = Providers([stripe, *await _bank_debit(runtime)])
+    accounts = [await _stripe(runtime, name, key) for name, key in settings.stripe_accounts.items()]
+    providers = Providers([*accounts, *await _bank_debit(runtime)])
     catalog = runtime.channel(settings.catalog_target)
     renderer = await runtime.resources.enter_async_context(
         DocumentRenderer(settings.document_processes)
@@ -156,7 +196,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 ledger.CLOSE_POLL_SECONDS,
                 ledger.CLOSE_DEADLINE_SECONDS,
             ),
-            *_balance_reading(settings, database, clock, http),
+            *await _balance_reading(runtime),
             *(
                 PeriodicWork(
                     f"dispute-list-{provider.name}",
@@ -172,17 +212,34 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
 
 
+async def _connections(runtime: Runtime[Settings]) -> HttpClient:
+    """Connections to one provider, closed at the end."""
+    return await runtime.resources.enter_async_context(
+        HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
+    )
+
+
+async def _stripe(runtime: Runtime[Settings], name: str, api_key: str) -> Provider:
+    """An account of Stripe, with connections, a rate and a circuit of its own."""
+    settings = runtime.settings
+    return StripeProvider(
+        await _connections(runtime),
+        settings.provider_url,
+        api_key,
+        RequestLimits(runtime.clock, settings.provider_turns_per_second),
+        settings.payment_page_url,
+        name,
+    )
+
+
 async def _bank_debit(runtime: Runtime[Settings]) -> list[Provider]:
     """The provider of bank debits, if one is set, with connections of its own."""
     settings = runtime.settings
     if not settings.bank_debit_url:
         return []
-    http = await runtime.resources.enter_async_context(
-        HttpClient(connections_max=CONNECTIONS_MAX, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
-    )
     return [
         BankDebitProvider(
-            http,
+            await _connections(runtime),
             settings.bank_debit_url,
             settings.bank_debit_access_token.get_secret_value(),
             RequestLimits(runtime.clock, settings.bank_debit_turns_per_second),
@@ -190,39 +247,38 @@ async def _bank_debit(runtime: Runtime[Settings]) -> list[Provider]:
     ]
 
 
-def _balance_reading(
-    settings: Settings, database: Database, clock: Clock, http: HttpClient
-) -> Iterator[PeriodicWork]:
+async def _balance_reading(runtime: Runtime[Settings]) -> list[PeriodicWork]:
+    """What reads the balance of the first account; that of others is not read."""
+    settings, database, clock = runtime.settings, runtime.database, runtime.clock
     if not settings.balance_poll_seconds:
-        return
+        return []
     balance = StripeBalance(
-        http, settings.provider_url, settings.provider_api_key.get_secret_value()
+        await _connections(runtime),
+        settings.provider_url,
+        settings.provider_api_key.get_secret_value(),
     )
-    yield PeriodicWork(
-        "provider-balance",
-        partial(provider_balance.read, database, balance, clock),
-        settings.balance_poll_seconds,
-        provider_balance.DEADLINE_SECONDS,
-    )
-    yield PeriodicWork(
-        "reconciliation",
-        partial(reconciliation.reconcile, database, balance, clock),
-        settings.balance_poll_seconds,
-        reconciliation.DEADLINE_SECONDS,
-    )
+    return [
+        PeriodicWork(
+            "provider-balance",
+            partial(provider_balance.read, database, balance, clock),
+            settings.balance_poll_seconds,
+            provider_balance.DEADLINE_SECONDS,
+        ),
+        PeriodicWork(
+            "reconciliation",
+            partial(reconciliation.reconcile, database, balance, clock),
+            settings.balance_poll_seconds,
+            reconciliation.DEADLINE_SECONDS,
+        ),
+    ]
 
 
 def _webhook_address(settings: Settings, database: Database, clock: Clock) -> HttpAddress | None:
     if not settings.webhook_address:
         return None
-    named = {
-        STRIPE: settings.webhook_secrets,
-        BANK_DEBIT: settings.bank_debit_webhook_secrets,
-    }
     secrets = {
-        provider: [each.encode() for each in words.get_secret_value().split()]
-        for provider, words in named.items()
-        if words.get_secret_value()
+        provider: [secret.encode() for secret in signing]
+        for provider, signing in settings.signing_secrets.items()
     }
     receiver = WebhookReceiver(WebhookInbox(database, clock), secrets, clock)
     return HttpAddress(settings.webhook_address, HttpServer(receiver.answer, HTTP_LIMITS))

@@ -33,6 +33,8 @@ LEFT_OUT = {
     "RECURRING_BANK_DEBIT_ACCESS_TOKEN": "as its URL",
     "RECURRING_BANK_DEBIT_TURNS_PER_SECOND": "as its URL",
     "RECURRING_BANK_DEBIT_WEBHOOK_SECRETS": "as its URL",
+    "RECURRING_STRIPE_ACCOUNT_API_KEYS": "a deployment has more accounts only if its merchants do",
+    "RECURRING_STRIPE_ACCOUNT_WEBHOOK_SECRETS": "as their keys",
     "RECURRING_MIGRATION_DATABASE_URL": "the service has no such right; its migrations are told",
     "RECURRING_MIGRATION_NATS_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
@@ -49,7 +51,11 @@ LEFT_OUT = {
 TEMPLATE = re.compile(r"\{\{ \.\w+ \}\}")
 SECRET = "a-password-of-the-store"
 # Files whose secret has a form of its own.
-STORE = {"recurring_data_keys": DATA_KEYS}
+STORE = {
+    "recurring_data_keys": DATA_KEYS,
+    "recurring_stripe_account_api_keys": f"stripe-uk={SECRET}",
+    "recurring_stripe_account_webhook_secrets": f"stripe-uk={SECRET} stripe-uk={SECRET}",
+}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -135,7 +141,24 @@ def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
 def test_payments_of_production_debit_banks_with_the_component_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rendered = render_component("bank-debits", on="overlays/prod")
+    settings = payments_settings_with("bank-debits", tmp_path, monkeypatch)
+    assert settings.bank_debit_url == "https://api.gocardless.com"
+    assert settings.bank_debit_access_token.get_secret_value() == SECRET
+    assert settings.bank_debit_webhook_secrets.get_secret_value() == SECRET
+
+
+def test_payments_of_production_have_several_accounts_with_the_component_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = payments_settings_with("stripe-accounts", tmp_path, monkeypatch)
+    assert settings.stripe_accounts == {"stripe": SECRET, "stripe-uk": SECRET}
+    assert settings.signing_secrets == {"stripe": [SECRET], "stripe-uk": [SECRET, SECRET]}
+
+
+def payments_settings_with(
+    component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PaymentsSettings:
+    rendered = render_component(component, on="overlays/prod")
     cluster = Cluster("prod", list(yaml.safe_load_all(rendered)))
     pod = cluster.pod("payments")
     for name, value in cluster.environment(pod.main).items():
@@ -145,10 +168,7 @@ def test_payments_of_production_debit_banks_with_the_component_for_it(
     monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))
     keys = written(tmp_path / "platforms", {"jwks.json": '{"keys": []}'}) / "jwks.json"
     monkeypatch.setenv("RECURRING_AUTH_JWKS_FILE", str(keys))
-    settings = load(PaymentsSettings)
-    assert settings.bank_debit_url == "https://api.gocardless.com"
-    assert settings.bank_debit_access_token.get_secret_value() == SECRET
-    assert settings.bank_debit_webhook_secrets.get_secret_value() == SECRET
+    return load(PaymentsSettings)
 
 
 def test_the_sandbox_starts_with_its_settings(

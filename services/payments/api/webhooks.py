@@ -43,19 +43,24 @@ _webhooks_counter = metrics.counter(
 
 
 class WebhookForm(NamedTuple):
-    """How one provider signs and words its webhooks."""
+    """How a kind of provider signs and words its webhooks."""
 
     signature_header: str
     # Raises WebhookRefusedError unless a secret has signed the bytes, lately if it says when.
     verify: Callable[[bytes, str | None, Sequence[bytes], datetime], None]
-    # Raises WebhookRefusedError if there are none.
-    read_events: Callable[[bytes], Sequence[WebhookEvent]]
+    # Of a provider of a name. Raises WebhookRefusedError if there are none.
+    read_events: Callable[[bytes, str], Sequence[WebhookEvent]]
 
 
-FORMS = {
-    module.PROVIDER: WebhookForm(module.SIGNATURE_HEADER, module.verify, module.read_events)
+_STRIPE, _BANK_DEBIT = (
+    WebhookForm(module.SIGNATURE_HEADER, module.verify, module.read_events)
     for module in (stripe_webhooks, bank_debit_webhooks)
-}
+)
+
+
+def form_of(provider: str) -> WebhookForm:
+    """How the webhooks of a provider are; all others' are those of accounts of Stripe."""
+    return _BANK_DEBIT if provider == bank_debit_webhooks.PROVIDER else _STRIPE
 
 
 class WebhookReceiver:
@@ -90,11 +95,11 @@ class WebhookReceiver:
             call.end()
 
     async def _store(self, request: Request, provider: str) -> Response:
-        form, secrets = FORMS[provider], self._secrets[provider]
+        form, secrets = form_of(provider), self._secrets[provider]
         try:
             signature = request.header(form.signature_header)
             form.verify(request.body, signature, secrets, self._clock.now())
-            events = form.read_events(request.body)
+            events = form.read_events(request.body, provider)
         except WebhookRefusedError as refused:
             _count(_REFUSED)
             return Response(HTTPStatus.BAD_REQUEST, str(refused))

@@ -32,7 +32,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[bytes], _now: date
     check_signatures(body, [(header or "").encode()], secrets)
 
 
-def read_events(body: bytes) -> list[WebhookEvent]:
+def read_events(body: bytes, provider: str = PROVIDER) -> list[WebhookEvent]:
     """What a verified webhook is about. Raises WebhookRefusedError if it has no events."""
     try:
         webhook = orjson.loads(body)
@@ -41,10 +41,10 @@ def read_events(body: bytes) -> list[WebhookEvent]:
     events = webhook.get("events") if isinstance(webhook, dict) else None
     if not isinstance(events, list) or len(events) > EVENTS_MAX:
         raise WebhookRefusedError("the body has no events")
-    return [*_read(events)]
+    return [*_read(events, provider)]
 
 
-def _read(events: Sequence[object]) -> Iterator[WebhookEvent]:
+def _read(events: Sequence[object], provider: str) -> Iterator[WebhookEvent]:
     for event in events:
         if not isinstance(event, dict):
             raise WebhookRefusedError("an event is none")
@@ -53,7 +53,7 @@ def _read(events: Sequence[object]) -> Iterator[WebhookEvent]:
         links = event.get("links")
         about = (links if isinstance(links, dict) else {}).get(kind.removesuffix("s"), "")
         yield WebhookEvent(
-            provider=PROVIDER,
+            provider=provider,
             event=read_name(event.get("id"), "id"),
             type=read_name(f"{kind}.{action}", "type"),
             subject=subject,

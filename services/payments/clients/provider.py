@@ -177,12 +177,14 @@ class StripeProvider:
         api_key: str,
         limits: RequestLimits | None = None,
         return_url: str = "",
+        name: str = STRIPE,
     ) -> None:
         """Without limits, it is asked as often as there is something to ask.
 
         With a `return_url`, to which customers come back from their bank, they are asked to confirm
         what their bank wants them to confirm; without one that is a decline.
         """
+        self._name = name
         self._return_url = return_url
         self._http = http
         self._limits = limits
@@ -191,8 +193,8 @@ class StripeProvider:
 
     @property
     def name(self) -> str:
-        """As its webhooks are called too."""
-        return STRIPE
+        """As the webhooks of its account are called too."""
+        return self._name
 
     @property
     def capabilities(self) -> Capabilities:
@@ -372,7 +374,7 @@ class StripeProvider:
         if isinstance(answer, Unknown):
             return answer
         if answer.status == _OK:
-            return read_dispute(answer.body)
+            return read_dispute(self._name, answer.body)
         return None if answer.refused else Unknown(f"status {answer.status}")
 
     async def disputes_since(self, since: datetime) -> AsyncIterator[list[ListedDispute] | Unknown]:
@@ -403,7 +405,7 @@ class StripeProvider:
         if isinstance(answer, Unknown):
             return answer
         if answer.status == _OK:
-            return read_dispute(answer.body)
+            return read_dispute(self._name, answer.body)
         if not answer.refused:
             return Unknown(f"status {answer.status}")
         return Declined(str(answer.error.get("code") or "invalid_request"), hard=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from services.payments.clients.stripe_webhooks import PROVIDER
 from services.payments.domain.disputes import DisputeReport, DisputeState
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Unknown
@@ -35,15 +34,15 @@ _LATE_FAILURES = frozenset({
 _REASON_CHARACTERS_MAX = 100
 
 
-def read_dispute(body: Mapping[str, Any]) -> DisputeReport | Unknown:
-    """A dispute of an answer; Unknown if it is none that can be understood."""
+def read_dispute(provider: str, body: Mapping[str, Any]) -> DisputeReport | Unknown:
+    """A dispute of a provider's answer; Unknown if it is none that can be understood."""
     try:
-        return _read(body)
+        return _read(provider, body)
     except (KeyError, TypeError, ValueError) as error:
         return Unknown(f"the answer is no dispute: {type(error).__name__}")
 
 
-def _read(body: Mapping[str, Any]) -> DisputeReport:
+def _read(provider: str, body: Mapping[str, Any]) -> DisputeReport:
     payment = body["payment_intent"]
     is_expanded = isinstance(payment, dict)
     details = body.get("evidence_details") or {}
@@ -54,7 +53,7 @@ def _read(body: Mapping[str, Any]) -> DisputeReport:
     fee_currency = str(fees[0]["currency"]).upper() if fees else ""
     fee = sum(int(moved["fee"]) for moved in fees)
     return DisputeReport(
-        provider=PROVIDER,
+        provider=provider,
         provider_dispute=str(body["id"]),
         provider_payment=str(payment["id"] if is_expanded else payment),
         charge=_charge(payment.get("metadata") or {}) if is_expanded else None,

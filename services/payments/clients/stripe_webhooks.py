@@ -61,7 +61,7 @@ def _parsed(header: str) -> tuple[int, list[str]]:
     return int(times[0]), signatures
 
 
-def read_events(body: bytes) -> list[WebhookEvent]:
+def read_events(body: bytes, provider: str = PROVIDER) -> list[WebhookEvent]:
     """What a verified webhook is about. Raises WebhookRefusedError if it is no event."""
     try:
         event = orjson.loads(body)
@@ -75,7 +75,7 @@ def read_events(body: bytes) -> list[WebhookEvent]:
         raise WebhookRefusedError("the event is about nothing")
     subject = _SUBJECTS.get(str(shown.get("object")), WebhookSubject.OTHER)
     about = WebhookEvent(
-        provider=PROVIDER,
+        provider=provider,
         event=read_name(event.get("id"), "id"),
         type=read_name(event.get("type"), "type"),
         subject=subject,
