@@ -35,7 +35,7 @@ class Canary:
         self.display_name = f"Canary {self.mark}"
         self.shop: Client = suite.client()
         self.name = f"{self.shop.name}/customers/ann/contact"
-        self.code, self.order, self.refund = "", "", ""
+        self.code, self.order, self.refund, self.webhook_secret = "", "", "", ""
         self.address = PostalAddress(
             region_code="DE", locality=f"Canary {self.mark}", address_lines=[f"{self.mark} 1"]
         )
@@ -44,7 +44,7 @@ class Canary:
     def secrets(self) -> list[str]:
         signature = self.shop.token.rpartition(".")[2]
         known = [self.phone, self.phone[1:], self.email, self.display_name, self.mark]
-        return [*known, self.consent_ip, CARD, signature]
+        return [*known, self.consent_ip, CARD, signature, self.webhook_secret]
 
     def update(self, **changes: Any) -> Awaitable[Any]:  # noqa: ANN401 - any field
         fields = {"display_name": self.display_name, "email": self.email, **changes}
@@ -55,6 +55,17 @@ class Canary:
                 request_id=new_id(),
             )
         )
+
+    async def register_webhooks(self) -> None:
+        endpoint = notify_pb2.WebhookEndpoint(url="https://hooks.example.com/", disabled=True)
+        request = notify_pb2.CreateWebhookEndpointRequest(
+            parent=self.shop.name,
+            webhook_endpoint_id="shop",
+            webhook_endpoint=endpoint,
+            request_id=new_id(),
+        )
+        made = await self.shop.notify.CreateWebhookEndpoint(request)
+        self.webhook_secret = made.secret.removeprefix("whsec_")
 
     def start(self, phone: str) -> Awaitable[Any]:
         request = notify_pb2.StartPhoneBindingRequest(
@@ -118,6 +129,7 @@ async def canary(suite: Suite) -> Canary:
     await refused(canary.confirm("00000000" if canary.code != "00000000" else "00000001"))
     await canary.confirm(canary.code)
     await receive(suite, canary)
+    await canary.register_webhooks()
     return canary
 
 

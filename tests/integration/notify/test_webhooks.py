@@ -1,5 +1,6 @@
 """Events on their way to platforms' endpoints: signed, again and again, and nowhere else."""
 
+import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -17,12 +18,17 @@ from services.notify.application.webhooks import purge
 from services.notify.clients.webhooks import WebhookSender
 from services.notify.domain.addresses import Address
 from services.notify.domain.webhooks import QUEUE_MAX_EVENTS, REPLAY_MAX_EVENTS
+from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.notify.workers.webhooks import ENDPOINT_REQUESTS_MAX, Webhooks
-from services.runtime.db import due_work
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db import due_work, key_rotation
 from services.runtime.db.due_work import DueTimes, DueWork
+from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_timestamp
 from services.runtime.workers.loop import Step
+from tests.conftest import DATA_KEYS
 from tests.due_work import EveryBucket
 from tests.integration.notify.receiver import Receiver, serving
 from tests.integration.notify.suite import MERCHANT, NOW, Notify, order_confirmed, order_skipped
@@ -316,6 +322,39 @@ async def test_a_host_within_the_network_is_not_asked() -> None:
     await sender.close()
 
     assert (answer.status, answer.failure_code) == (0, "ADDRESS_NOT_ALLOWED")
+
+
+def opened(url: str, keys: str) -> Pool:
+    return Pool(url, application="test", size=2, keyring=Keyring.parse(keys))
+
+
+async def test_after_reencryption_the_old_data_key_can_be_dropped(
+    notify: Notify, receiver: Receiver
+) -> None:
+    sender = WebhookSender({"127.0.0.1"})
+    platform = Platform(notify, sender)
+    secret = (await platform.register(receiver.url)).secret
+    await notify.call("RotateWebhookSecret", notify_pb2.RotateWebhookSecretRequest(name=SHOP))
+    receiver.status = 500
+    await notify.receive(order_confirmed())
+    await platform.send()
+    act_for_all("notify")
+    newer = f"test-2:{base64.b64encode(bytes(32)).decode()}"
+    url = notify.database.pool.url
+    both = Database(opened(url, f"{newer},{DATA_KEYS}"))
+    for table in ENCRYPTED_TABLES:
+        await key_rotation.reencrypt(both, table)
+    await both.close()
+    notify.database = Database(opened(url, newer))
+    platform = Platform(notify, sender)
+    receiver.status = 200
+    await platform.send_after(timedelta(seconds=5))
+    shown = await platform.deliveries()
+    await notify.database.close()
+    await sender.close()
+
+    assert receiver.signed_with(secret)
+    assert [one.answer for one in shown[0].attempts] == ["thank you"] * 2
 
 
 async def test_two_secrets_hold_while_one_is_rotated(

@@ -2,10 +2,14 @@
 
 import base64
 import hmac
+import re
+import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_address
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -90,6 +94,28 @@ def test_a_request_is_signed_as_in_the_example_of_standard_webhooks() -> None:
         body,
     )
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_receiver_in_the_documentation_takes_what_is_genuine_and_nothing_else() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    receiver: dict[str, Any] = {"__name__": "receiver"}
+    exec(code, receiver)  # noqa: S102 - our own page
+    [secret] = re.findall(r"whsec_[A-Za-z0-9+/=]+(?=\")", code)
+    now, body = int(time.time()), b'{"id": "1"}'
+
+    def takes(timestamp: int, secret: str = secret, body: bytes = body) -> bool:
+        headers = {
+            "webhook-id": "1",
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": f"v1,AAAA {signature(secret, '1', timestamp, body)}",
+        }
+        return bool(receiver["is_genuine"](headers, b'{"id": "1"}'))
+
+    assert takes(now)
+    assert not takes(now - 600)
+    assert not takes(now, body=b'{"id": "2"}')
+    assert not takes(now, secret=secret_text(bytes(32)))
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32), st.binary())

@@ -326,6 +326,11 @@ def test_production_refuses_phone_numbers_that_nobody_has(gateways: pytest.Monke
     assert complained_of(NotifySettings) == {"RECURRING_PHONE_TEST_PREFIXES"}
 
 
+def test_production_sends_webhooks_to_the_internet_alone(gateways: pytest.MonkeyPatch) -> None:
+    gateways.setenv("RECURRING_WEBHOOK_TEST_HOSTS", "10.0.0.7 sandbox")
+    assert complained_of(NotifySettings) == {"RECURRING_WEBHOOK_TEST_HOSTS"}
+
+
 def test_a_merchant_can_have_countries_of_its_own(gateways: pytest.MonkeyPatch) -> None:
     gateways.setenv("RECURRING_PHONE_COUNTRIES", "DE AT")
     gateways.setenv("RECURRING_MERCHANT_PHONE_COUNTRIES", "shop=GB, acme=US CA")
