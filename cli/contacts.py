@@ -44,6 +44,8 @@ CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     **CONTACT_COLUMNS,
     "time zone": lambda it: it.time_zone,
     "created": lambda it: format_timestamp(it.create_time),
+    "next phone": lambda it: it.pending_masked_phone,
+    "bound from": lambda it: format_timestamp(it.pending_bind_time),
 }
 SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "codes go to": lambda it: ", ".join(it.phone_region_codes) or "every country",
@@ -124,9 +126,14 @@ async def get_contact(session: Session, customer: CustomerArgument) -> None:
 
 
 @command(contacts, "list")
-async def list_contacts(session: Session) -> None:
+async def list_contacts(
+    session: Session,
+    number: Annotated[
+        str, typer.Option("--phone", metavar="PHONE", help="Only those who have this phone.")
+    ] = "",
+) -> None:
     """List the contacts."""
-    request = pb.ListContactsRequest(parent=session.parent)
+    request = pb.ListContactsRequest(parent=session.parent, phone=number)
     listed = await all_pages(session.notify.ListContacts, request, "contacts")
     session.output.many(listed, CONTACT_COLUMNS, "no contacts")
 
@@ -179,10 +186,17 @@ async def bind_phone(
     session: Session,
     customer: CustomerArgument,
     number: Annotated[str, typer.Argument(metavar="PHONE", help="For example +447700900123.")],
+    with_present_phone: Annotated[
+        bool,
+        typer.Option("--with-present-phone", help="Send one to the phone that is bound, too."),
+    ] = False,
 ) -> None:
     """Send a one-time code to a phone."""
     request = pb.StartPhoneBindingRequest(
-        name=session.name(CONTACT, _contact(customer)), phone=number, request_id=new_request_id()
+        name=session.name(CONTACT, _contact(customer)),
+        phone=number,
+        request_id=new_request_id(),
+        with_present_phone_code=with_present_phone,
     )
     response = await session.notify.StartPhoneBinding(request)
     columns: Columns[pb.StartPhoneBindingResponse] = {
@@ -196,12 +210,37 @@ async def confirm_phone(
     session: Session,
     customer: CustomerArgument,
     code: Annotated[str, typer.Argument(metavar="CODE", help="The eight digits of the message.")],
+    present_phone_code: Annotated[
+        str,
+        typer.Option(metavar="CODE", help="What the phone got that is bound; else the new waits."),
+    ] = "",
 ) -> None:
     """Enter the code, which binds the phone to the customer."""
     request = pb.ConfirmPhoneBindingRequest(
-        name=session.name(CONTACT, _contact(customer)), code=code, request_id=new_request_id()
+        name=session.name(CONTACT, _contact(customer)),
+        code=code,
+        request_id=new_request_id(),
+        present_phone_code=present_phone_code,
     )
     session.output.one(await session.notify.ConfirmPhoneBinding(request), CONTACT_DETAIL_COLUMNS)
+
+
+@command(phone, "keep")
+async def cancel_phone_change(session: Session, customer: CustomerArgument) -> None:
+    """Keep the phone that is bound: the one that waits to take its place is forgotten."""
+    request = pb.CancelPhoneChangeRequest(
+        name=session.name(CONTACT, _contact(customer)), request_id=new_request_id()
+    )
+    session.output.one(await session.notify.CancelPhoneChange(request), CONTACT_DETAIL_COLUMNS)
+
+
+@command(phone, "unbind")
+async def unbind_phone(session: Session, customer: CustomerArgument) -> None:
+    """Take the bound phone from the customer, whose charges then wait."""
+    request = pb.UnbindPhoneRequest(
+        name=session.name(CONTACT, _contact(customer)), request_id=new_request_id()
+    )
+    session.output.one(await session.notify.UnbindPhone(request), CONTACT_DETAIL_COLUMNS)
 
 
 @command(notices, "list")

@@ -258,6 +258,9 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
         f"{last_id(it.webhook_endpoint)}: "
         + notify_pb2.WebhookEndpoint.DisableReason.Name(it.disable_reason)
     ),
+    notify.ContactUnbound: lambda it: (
+        f"no phone is bound: {notify.ContactUnbound.Reason.Name(it.reason).lower()}"
+    ),
 }
 
 

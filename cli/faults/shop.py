@@ -189,22 +189,34 @@ class Shop:
         # A number has to be its owner's alone; which one it is changes nothing in a history.
         phone = phone or f"+4917{random.randrange(10**9):09}"  # noqa: S311 - no secret
         contact = f"{self.customer(number)}/contact"
-        known = len(await self.session.sandbox.inbox(phone))
+        present = self.phones.get(number, "")
+        known = await self._inbox_sizes(phone, present)
         started = await self.caller.call(
             self.session.notify.StartPhoneBinding,
-            notify_pb2.StartPhoneBindingRequest(name=contact, phone=phone),
+            notify_pb2.StartPhoneBindingRequest(
+                name=contact, phone=phone, with_present_phone_code=bool(present)
+            ),
         )
-        if started is None:
+        if started is None or not (code := await self._code(phone, known[phone])):
             return
-        inbox = await self._received(phone, known)
-        codes = [match[0] for message in inbox if (match := _CODE.search(message["body"]))]
-        if not codes:
-            return
+        present_code = await self._code(present, known[present]) if present else ""
         await self.caller.call(
             self.session.notify.ConfirmPhoneBinding,
-            notify_pb2.ConfirmPhoneBindingRequest(name=contact, code=codes[-1]),
+            notify_pb2.ConfirmPhoneBindingRequest(
+                name=contact, code=code, present_phone_code=present_code
+            ),
         )
         self.phones[number] = phone
+
+    async def _inbox_sizes(self, *phones: str) -> dict[str, int]:
+        sandbox = self.session.sandbox
+        return {phone: len(await sandbox.inbox(phone)) for phone in phones if phone}
+
+    async def _code(self, phone: str, known: int) -> str:
+        """The newest code that came to a phone since; empty: none did."""
+        inbox = await self._received(phone, known)
+        codes = [match[0] for message in inbox if (match := _CODE.search(message["body"]))]
+        return codes[-1] if codes else ""
 
     async def _received(self, phone: str, known: int) -> list[dict[str, Any]]:
         """What came to a phone since; a gateway that is slow is given some minutes."""

@@ -1,6 +1,7 @@
 """`python -m services.notify`: settings and wiring."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 
@@ -27,6 +28,7 @@ from services.notify.clients.twilio import TwilioGateway
 from services.notify.clients.webhooks import WebhookSender
 from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
+from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.domain.sms_prices import AMOUNT, SMS_PRICES, parse_prices, to_micros
@@ -109,6 +111,10 @@ class Settings(RuntimeSettings):
 
     # Hosts that webhooks go to without TLS and at any address, separated by spaces: for development.
     webhook_test_hosts: str = Field(default="", pattern=r"^([a-z0-9.:-]+( [a-z0-9.:-]+)*)?$")
+    # How long the owner of a bound phone has to object before another one takes its place.
+    phone_change_wait_hours: int = Field(
+        default=PHONE_CHANGE_WAIT // timedelta(hours=1), ge=1, le=720
+    )
 
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """A login that is half there among the rest."""
@@ -190,6 +196,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             settings.numbers(),
             settings.code_budget(),
             test_hosts,
+            timedelta(hours=settings.phone_change_wait_hours),
         ),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
@@ -199,6 +206,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("attachment", deliveries.work_with_attachments),
             DueWork("receipt", receipts.work),
             DueWork("webhook", sending.work),
+            DueWork("phone-change", workers.PhoneChanges(runtime.database).work),
         ),
         periodic_work=(
             PeriodicWork(

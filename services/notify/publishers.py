@@ -6,7 +6,7 @@ from typing import Any
 from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain.notices import Contact, Notice, Promise
+from services.notify.domain.notices import Contact, Notice, Promise, UnbindReason
 from services.notify.domain.transitions import DeliveryState
 from services.notify.domain.webhooks import WebhookEndpoint
 from services.notify.names import CUSTOMER, NOTICE, WEBHOOK_ENDPOINT
@@ -98,6 +98,23 @@ def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
     """A customer proved that a phone is theirs."""
     customer = CUSTOMER.format(*contact.key)
     message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
+    return OutboxEvent(
+        key=f"{customer}#{contact.bind_count}",
+        message=message,
+        tenant=contact.key.merchant,
+        partition_key=customer,
+        occur_time=now,
+    )
+
+
+def contact_unbound(contact: Contact, reason: UnbindReason, now: datetime) -> OutboxEvent:
+    """A customer has no phone any more that notices can go to."""
+    customer = CUSTOMER.format(*contact.key)
+    message = events_pb2.ContactUnbound(
+        customer=customer,
+        unbind_time=to_timestamp(now),
+        reason=events_pb2.ContactUnbound.Reason.Value(reason),
+    )
     return OutboxEvent(
         key=f"{customer}#{contact.bind_count}",
         message=message,

@@ -683,6 +683,8 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             "ConfirmPhoneBinding",
             notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="12345678"),
         ),
+        ("CancelPhoneChange", notify_pb2.CancelPhoneChangeRequest(name=contact)),
+        ("UnbindPhone", notify_pb2.UnbindPhoneRequest(name=contact)),
         ("GetNotifySettings", notify_pb2.GetNotifySettingsRequest(name=f"{name}/notifySettings")),
         (
             "UpdateNotifySettings",

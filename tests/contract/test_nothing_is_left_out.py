@@ -47,7 +47,6 @@ OUT_OF_REACH = {
         ),
         "takes a false list of the provider: tests/integration/payments/test_reconciliation.py",
     ),
-    "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.
 _MUTATIONS = {"REQUEST_ID_REUSED"}

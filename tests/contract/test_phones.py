@@ -1,10 +1,14 @@
-"""Whose phones are sent codes, and what these may cost."""
+"""Whose phones are sent codes, what these may cost, and how a phone takes the place of another."""
 
+import random
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf import field_mask_pb2
 from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.rpc.conversions import to_money
 from tests.contract.customer import Customer, new_customer
@@ -23,9 +27,14 @@ async def set_settings(ann: Customer, **fields: Any) -> notify_pb2.NotifySetting
     return changed
 
 
-async def start(ann: Customer, phone: str = "") -> notify_pb2.StartPhoneBindingResponse:
+async def start(
+    ann: Customer, phone: str = "", *, with_present: bool = False
+) -> notify_pb2.StartPhoneBindingResponse:
     request = notify_pb2.StartPhoneBindingRequest(
-        name=f"{ann.name}/contact", phone=phone or ann.phone, request_id=new_id()
+        name=f"{ann.name}/contact",
+        phone=phone or ann.phone,
+        with_present_phone_code=with_present,
+        request_id=new_id(),
     )
     started: notify_pb2.StartPhoneBindingResponse = await ann.shop.notify.StartPhoneBinding(request)
     return started
@@ -91,3 +100,87 @@ async def test_the_last_line_of_a_code_names_the_page_that_it_is_for(ann: Custom
     assert re.fullmatch(
         r"([0-9]{8}) is your code .*\.\n@shop\.example #\1", message["body"], re.DOTALL
     )
+
+
+# --- another phone --------------------------------------------------------------------------------
+
+
+def new_phone() -> str:
+    return f"+49170{random.randrange(10**8):08}"  # noqa: S311 - only has to be hers alone
+
+
+async def newest_code(ann: Customer, phone: str) -> str:
+    await ann.suite.sandbox.settle()
+    return str((await ann.suite.sandbox.inbox(phone))[-1]["body"])[:8]
+
+
+async def confirm(ann: Customer, code: str, present: str = "") -> notify_pb2.Contact:
+    request = notify_pb2.ConfirmPhoneBindingRequest(
+        name=f"{ann.name}/contact", code=code, present_phone_code=present, request_id=new_id()
+    )
+    contact: notify_pb2.Contact = await ann.shop.notify.ConfirmPhoneBinding(request)
+    return contact
+
+
+async def cancel(ann: Customer) -> notify_pb2.Contact:
+    request = notify_pb2.CancelPhoneChangeRequest(name=f"{ann.name}/contact", request_id=new_id())
+    contact: notify_pb2.Contact = await ann.shop.notify.CancelPhoneChange(request)
+    return contact
+
+
+async def unbind(ann: Customer) -> notify_pb2.Contact:
+    request = notify_pb2.UnbindPhoneRequest(name=f"{ann.name}/contact", request_id=new_id())
+    contact: notify_pb2.Contact = await ann.shop.notify.UnbindPhone(request)
+    return contact
+
+
+async def having(ann: Customer, phone: str) -> list[str]:
+    request = notify_pb2.ListContactsRequest(parent=ann.shop.name, phone=phone)
+    listed = await ann.shop.notify.ListContacts(request)
+    return [contact.name for contact in listed.contacts]
+
+
+async def test_a_phone_that_agrees_is_replaced_at_once(ann: Customer) -> None:
+    phone = new_phone()
+    await start(ann, phone, with_present=True)
+    code, agreed = await newest_code(ann, phone), await newest_code(ann, ann.phone)
+    changed = await confirm(ann, code, agreed)
+    assert changed.masked_phone[-2:] == phone[-2:]
+    assert await having(ann, phone) == [changed.name]
+    assert await having(ann, ann.phone) == []
+
+
+async def test_a_phone_that_does_not_agree_has_time_to_object(ann: Customer) -> None:
+    phone = new_phone()
+    await start(ann, phone)
+    waiting = await confirm(ann, await newest_code(ann, phone))
+    assert waiting.pending_masked_phone[-2:] == phone[-2:]
+    await ann.suite.sandbox.settle()
+    assert "about your orders go to" in (await ann.suite.sandbox.inbox(ann.phone))[-1]["body"]
+
+    assert (await cancel(ann)).pending_masked_phone == ""
+    assert (await refused(cancel(ann))).reason == "PHONE_CHANGE_NOT_PENDING"
+
+
+async def test_a_phone_that_waited_is_bound_in_time(ann: Customer) -> None:
+    phone = new_phone()
+    await start(ann, phone)
+    await confirm(ann, await newest_code(ann, phone))
+    await ann.suite.advance(timedelta(hours=73))
+    assert await having(ann, phone) == [f"{ann.name}/contact"]
+
+
+async def test_without_a_bound_phone_nothing_is_ordered_or_changed(ann: Customer) -> None:
+    order = await ann.subscribe()
+    assert not (await unbind(ann)).masked_phone
+    assert (await refused(unbind(ann))).reason == "PHONE_NOT_BOUND"
+    refusal = await refused(start(ann, new_phone(), with_present=True))
+    assert refusal.reason == "PHONE_NOT_BOUND"
+    order.items[0].quantity = 3
+    request = scheduler_pb2.UpdateStandingOrderRequest(
+        standing_order=order,
+        update_mask=field_mask_pb2.FieldMask(paths=["items"]),
+        request_id=new_id(),
+    )
+    refusal = await refused(ann.shop.scheduler.UpdateStandingOrder(request))
+    assert refusal.reason == "PHONE_NOT_BOUND"

@@ -145,6 +145,8 @@ NOT_FOUND = {
     "notify.GetContact": "CONTACT_NOT_FOUND",
     "notify.StartPhoneBinding": "CONTACT_NOT_FOUND",
     "notify.ConfirmPhoneBinding": "CONTACT_NOT_FOUND",
+    "notify.CancelPhoneChange": "CONTACT_NOT_FOUND",
+    "notify.UnbindPhone": "CONTACT_NOT_FOUND",
     "notify.GetNotice": "NOTICE_NOT_FOUND",
     "notify.GetNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
     "notify.DeleteNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",

@@ -3,6 +3,7 @@
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application.contacts import ContactUpdate
+from services.notify.application.phones import BindingStart
 from services.notify.domain.locales import canonical_locale, is_time_zone
 from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
@@ -59,9 +60,9 @@ def _read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest)
     return frozenset(chosen)
 
 
-def read_phone(
+def read_binding_start(
     request: notify_pb2.StartPhoneBindingRequest, numbers: NumberPolicies
-) -> tuple[CustomerKey, str]:
+) -> BindingStart:
     """The customer, and the number of a mobile phone in E.164 that policy allows codes to."""
     key = read_name(CONTACT, request.name)
     violations = Violations()
@@ -69,7 +70,7 @@ def read_phone(
     if refusal is not None:
         violations.add("phone", refusal.message, refusal.problem)
     violations.check()
-    return key, request.phone
+    return BindingStart(key, request.phone, request.with_present_phone_code, request.request_id)
 
 
 def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:

@@ -26,6 +26,8 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         bind_time=optional_timestamp(contact.bind_time),
         locale=contact.locale,
         time_zone=contact.time_zone,
+        pending_masked_phone=mask_phone(contact.pending_phone),
+        pending_bind_time=optional_timestamp(contact.pending_bind_time),
     )
 
 

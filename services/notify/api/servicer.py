@@ -1,5 +1,6 @@
 """Notify's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from recurring.audit.v1 import audit_pb2
@@ -17,6 +18,7 @@ from services.notify.application import (
 )
 from services.notify.application.rendering import preview, with_texts
 from services.notify.domain.notices import Addressee, Channel
+from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
@@ -58,6 +60,8 @@ ACCESS = {
     "EraseCustomer": Access(WRITE),
     "StartPhoneBinding": Access(WRITE),
     "ConfirmPhoneBinding": Access(WRITE),
+    "CancelPhoneChange": Access(WRITE),
+    "UnbindPhone": Access(WRITE),
     "GetNotifySettings": Access(READ),
     "UpdateNotifySettings": Access(WRITE),
     "ListNotices": Access(READ, services=("scheduler",)),
@@ -91,12 +95,14 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         numbers: NumberPolicies = EVERY_COUNTRY,
         budget: CodeBudget = DEFAULT_BUDGET,
         webhook_test_hosts: frozenset[str] = frozenset(),
+        phone_change_wait: timedelta = PHONE_CHANGE_WAIT,
     ) -> None:
         self._database = database
         self._clock = clock
         self._numbers = numbers
         self._budget = budget
         self._webhook_test_hosts = webhook_test_hosts
+        self._phone_change_wait = phone_change_wait
 
     # --- contacts -------------------------------------------------------------------------------
 
@@ -127,7 +133,12 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
-            listed = await contact_store.of_merchant(connection, merchant, after, page.limit)
+            if request.phone:
+                listed = await contact_store.of_phone(
+                    connection, merchant, request.phone, after, page.limit
+                )
+            else:
+                listed = await contact_store.of_merchant(connection, merchant, after, page.limit)
         shown, token = page.cut(
             listed, responses.contact_message, lambda contact: (contact.key.customer,)
         )
@@ -156,8 +167,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             responses.code_response,
             lambda tx: phones.start_binding(
                 tx,
-                *requests.read_phone(request, self._numbers),
-                request.request_id,
+                requests.read_binding_start(request, self._numbers),
                 self._budget,
                 self._clock.now(),
             ),
@@ -173,9 +183,41 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             responses.contact_message,
             lambda tx: phones.confirm_binding(
                 tx,
+                phones.Proof(
+                    read_name(CONTACT, request.name),
+                    request.code,
+                    request.present_phone_code,
+                    request.request_id,
+                ),
+                self._phone_change_wait,
+                self._clock.now(),
+            ),
+        )
+
+    async def CancelPhoneChange(
+        self, request: notify_pb2.CancelPhoneChangeRequest, _context: object
+    ) -> notify_pb2.Contact:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.Contact,
+            responses.contact_message,
+            lambda tx: phones.cancel_change(tx, read_name(CONTACT, request.name)),
+        )
+
+    async def UnbindPhone(
+        self, request: notify_pb2.UnbindPhoneRequest, _context: object
+    ) -> notify_pb2.Contact:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.Contact,
+            responses.contact_message,
+            lambda tx: phones.unbind(
+                tx,
                 read_name(CONTACT, request.name),
-                request.code,
                 request.request_id,
+                self._phone_change_wait,
                 self._clock.now(),
             ),
         )

@@ -30,7 +30,7 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.phone_codes import CODE_LIFETIME, MASK, mask_phone
 from services.notify.domain.quiet_hours import deadline, send_time
-from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
+from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneCode
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
@@ -202,25 +202,28 @@ def _undeliverable(now: datetime, failure_code: str) -> Delivery:
     )
 
 
-def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: datetime) -> Notice:
-    """The notice to the phone that was bound before, and to the e-mail address if there is one."""
-    shown = mask_phone(after.phone).replace(MASK, "*")
+def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: datetime) -> Notice:
+    """A notice to the phone of a contact before a change, and to the e-mail address if there is one."""
     until = now + DELIVERY_LIFETIME
-    old = replace(_pending(Channel.SMS, now, until, main=True), address=before.phone)
-    deliveries = [old]
-    if after.email:
+    deliveries = [replace(_pending(Channel.SMS, now, until, main=True), address=contact.phone)]
+    if contact.email:
         deliveries.append(_pending(Channel.EMAIL, now, until, main=False))
     return Notice(
         *key,
-        kind=NoticeKind.PHONE_CHANGED,
+        kind=facts.kind,
         subject_resource="",
         promise=None,
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
         deliveries=tuple(deliveries),
-        facts=PhoneChanged(shown),
+        facts=facts,
     )
+
+
+def shown_phone(phone: str) -> str:
+    """A phone as messages show it: masked by what is in every SMS alphabet."""
+    return mask_phone(phone).replace(MASK, "*")
 
 
 def phone_code_notice(key: NoticeKey, facts: PhoneCode, now: datetime) -> Notice:

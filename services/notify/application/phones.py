@@ -1,17 +1,29 @@
 """Phones, which customers prove to be theirs by one-time codes."""
 
 import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from services.notify.application import contacts
-from services.notify.application.notices import phone_changed_notice, phone_code_notice
-from services.notify.domain.notices import Channel, Contact, CustomerKey, NoticeId, NoticeKey
+from services.notify.application.notices import old_phone_notice, phone_code_notice, shown_phone
+from services.notify.domain.notices import (
+    Channel,
+    Contact,
+    CustomerKey,
+    Notice,
+    NoticeId,
+    NoticeKey,
+    UnbindReason,
+)
+from services.notify.domain.phone_changes import bind_time_of
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
     CODE_LIFETIME,
     CODES_MAX_PERIOD,
     CodeBudget,
     CodeCheck,
+    CodePurpose,
     PhoneCode,
     after_miss,
     check_code,
@@ -19,17 +31,20 @@ from services.notify.domain.phone_codes import (
 )
 from services.notify.domain.phone_numbers import check_region
 from services.notify.domain.settings import NotifySettings
+from services.notify.domain.templates.phones import PhoneChanged, PhoneChangePending
 from services.notify.domain.templates.phones import PhoneCode as PhoneCodeFacts
 from services.notify.domain.templates.rendering import rendered_as_shipped, segments_of
-from services.notify.publishers import contact_bound
+from services.notify.publishers import contact_bound, contact_unbound
 from services.notify.store import codes, notices
 from services.notify.store import contacts as contact_store
 from services.notify.store import settings as settings_store
 from services.notify.store.codes import CallerLimit
+from services.notify.store.contacts import BoundPhone
 from services.runtime.auth.call_context import caller
 from services.runtime.db.idempotency import derived_id
 from services.runtime.db.pool import Connection
-from services.runtime.errors import Violations, wrong_state
+from services.runtime.errors import Problem, Violations, wrong_state
+from services.runtime.messaging import outbox
 from services.runtime.mutations import Applied, Refused
 from services.runtime.observability import metrics
 from services.runtime.rpc.limits import exhausted
@@ -42,63 +57,216 @@ _codes_counter = metrics.counter(
 )
 
 _CODE_PROBLEMS = {
-    CodeCheck.CODE_NOT_PENDING: "no code is waiting to be confirmed; start the binding again",
+    CodeCheck.CODE_NOT_PENDING: "no such code is waiting to be confirmed; start the binding again",
     CodeCheck.CODE_EXPIRED: "the code has expired; start the binding again",
     CodeCheck.CODE_WRONG: "the code is not the one that was sent",
 }
+_CODE_FIELDS = {CodePurpose.BIND: "code", CodePurpose.RELEASE: "present_phone_code"}
+
+
+@dataclass(frozen=True, slots=True)
+class BindingStart:
+    """A caller's wish to have a phone proved."""
+
+    key: CustomerKey
+    phone: str
+    # Whether the phone that is bound gets a code, too, by which it agrees to be replaced.
+    with_present_phone: bool
+    request_id: str
 
 
 async def start_binding(
-    tx: Connection, key: CustomerKey, phone: str, request_id: str, budget: CodeBudget, now: datetime
+    tx: Connection, start: BindingStart, budget: CodeBudget, now: datetime
 ) -> Applied[PhoneCode]:
-    """Send a one-time code to a number; the code before is void.
+    """Send a one-time code to a number; the codes before are void.
 
-    Raises NOT_FOUND CONTACT_NOT_FOUND, INVALID_ARGUMENT PHONE_COUNTRY_NOT_ALLOWED, RESOURCE_EXHAUSTED
-    CODES_TOO_MANY or CODE_BUDGET_SPENT. Of the number, nothing but how many codes it got decides.
+    Raises NOT_FOUND CONTACT_NOT_FOUND, INVALID_ARGUMENT PHONE_COUNTRY_NOT_ALLOWED, FAILED_PRECONDITION
+    PHONE_NOT_BOUND, RESOURCE_EXHAUSTED CODES_TOO_MANY or CODE_BUDGET_SPENT. Of the number, nothing but
+    how many codes it got decides.
     """
+    key = start.key
     # The contact's lock lets one code at a time be made.
     contact = await contacts.existing(tx, key, lock=True)
     settings = await settings_store.get(tx, key.merchant)
-    _require_region(phone, settings)
-    code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
-    facts = PhoneCodeFacts(code, settings.web_otp_host)
-    text = rendered_as_shipped(facts, Channel.SMS, contact.locale, "").text
-    own_budget = budget.with_merchants_own(settings.code_spend_day_max)
-    cost = own_budget.prices.cost_micros(phone, segments_of(text).segment_count)
-    await _count_code(tx, key, phone, cost, own_budget, now)
-    notice = _notice_key("phone-code", key, request_id)
-    sent = PhoneCode(notice, phone, codes.hash_code(tx, notice, code), 0, now + CODE_LIFETIME)
+    _require_region(start.phone, settings)
+    facts = {CodePurpose.BIND: (start.phone, PhoneCodeFacts(_new_code(), settings.web_otp_host))}
+    if start.with_present_phone:
+        _require_bound(contact)
+    if start.with_present_phone and contact.phone != start.phone:
+        new_phone = shown_phone(start.phone)
+        released = PhoneCodeFacts(_new_code(), settings.web_otp_host, new_phone)
+        facts[CodePurpose.RELEASE] = (contact.phone, released)
+    budget = budget.with_merchants_own(settings.code_spend_day_max)
+    cost = sum(
+        budget.prices.cost_micros(phone, _segment_count(code, contact.locale))
+        for phone, code in facts.values()
+    )
+    await _count_codes(tx, key, {phone for phone, _ in facts.values()}, cost, budget, now)
     await codes.void(tx, key)
+    sent = {
+        purpose: await _send(tx, start, purpose, phone, code, now)
+        for purpose, (phone, code) in facts.items()
+    }
+    return Applied(sent[CodePurpose.BIND])
+
+
+async def _send(
+    tx: Connection,
+    start: BindingStart,
+    purpose: CodePurpose,
+    phone: str,
+    facts: PhoneCodeFacts,
+    now: datetime,
+) -> PhoneCode:
+    notice = _notice_key(f"phone-code-{purpose}", start.key, start.request_id)
+    code_hash = codes.hash_code(tx, notice, facts.code)
+    code = PhoneCode(notice, purpose, phone, code_hash, 0, now + CODE_LIFETIME)
     await notices.insert(tx, [phone_code_notice(notice, facts, now)])
-    await codes.insert(tx, sent, now)
+    await codes.insert(tx, code, now)
     _codes_counter.add(1, {"outcome": "SENT"})
-    return Applied(sent)
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a caller gives to have a phone bound."""
+
+    key: CustomerKey
+    code: str
+    # Of the phone that is bound; empty: it has time to object.
+    present_phone_code: str
+    request_id: str
 
 
 async def confirm_binding(
-    tx: Connection, key: CustomerKey, code: str, request_id: str, now: datetime
+    tx: Connection, proof: Proof, wait: timedelta, now: datetime
 ) -> Applied[Contact] | Refused:
-    """Bind the phone that the code proves; a wrong guess is refused and stays counted.
+    """Bind the phone that the code proves, or announce it to the one that is bound.
 
-    Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION CODE_NOT_PENDING or CODE_EXPIRED.
+    A wrong guess is refused and stays counted. Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION
+    CODE_NOT_PENDING or CODE_EXPIRED.
     """
+    key = proof.key
     # The contact's lock lets one guess at a time be made.
     before = await contacts.existing(tx, key, lock=True)
     pending = await codes.pending(tx, key)
-    check = check_code(
-        pending, now, matches=pending is not None and codes.matches(tx, pending, code)
-    )
-    _codes_counter.add(1, {"outcome": "VERIFIED" if check is CodeCheck.RIGHT else check})
-    if pending is not None and check is CodeCheck.CODE_WRONG:
-        await codes.count_wrong(tx, key, after_miss(pending))
-        return Refused(wrong_state(check, _CODE_PROBLEMS[check]))
-    if check is not CodeCheck.RIGHT:
-        raise wrong_state(check, _CODE_PROBLEMS[check])
-    after = await contact_store.bind(tx, key, await codes.use(tx, key), now)
-    if before.phone and before.phone != after.phone:
-        notice = _notice_key("phone-changed", key, request_id)
-        await notices.insert(tx, [phone_changed_notice(before, after, notice, now)])
+    given = {CodePurpose.BIND: proof.code}
+    if proof.present_phone_code:
+        given[CodePurpose.RELEASE] = proof.present_phone_code
+    for purpose, code in given.items():
+        refusal = await _check(tx, key, purpose, pending.get(purpose), code, now)
+        if refusal is not None:
+            return refusal
+    await codes.use(tx, key, given)
+    # A code of the other purpose that nobody gave is of no use any more.
+    await codes.void(tx, key)
+    phone = pending[CodePurpose.BIND].phone
+    is_released = len(given) > 1 and pending[CodePurpose.RELEASE].phone == before.phone
+    bind_time = bind_time_of(before, phone, now, wait, is_released=is_released)
+    if bind_time > now:
+        return Applied(await _announce(tx, proof, before, phone, bind_time, now), before)
+    [after] = await contact_store.bind(tx, [BoundPhone(before, phone)], now)
+    notice = _notice_key("phone-changed", key, proof.request_id)
+    await notices.insert(tx, _changed_notices(before, after, notice, now))
     return Applied(after, before, [contact_bound(after, now)])
+
+
+async def _check(
+    tx: Connection,
+    key: CustomerKey,
+    purpose: CodePurpose,
+    pending: PhoneCode | None,
+    code: str,
+    now: datetime,
+) -> Refused | None:
+    """Check a code; a wrong one is counted and refused. Raises what else is wrong with it."""
+    matches = pending is not None and codes.matches(tx, pending, code)
+    check = check_code(pending, now, matches=matches)
+    _codes_counter.add(1, {"outcome": "VERIFIED" if check is CodeCheck.RIGHT else check})
+    if check is CodeCheck.RIGHT:
+        return None
+    problem = wrong_state(check, f"{_CODE_FIELDS[purpose]}: {_CODE_PROBLEMS[check]}")
+    if pending is None or check is not CodeCheck.CODE_WRONG:
+        raise problem
+    await codes.count_wrong(tx, key, purpose, after_miss(pending))
+    return Refused(problem)
+
+
+async def _announce(
+    tx: Connection,
+    proof: Proof,
+    before: Contact,
+    phone: str,
+    bind_time: datetime,
+    now: datetime,
+) -> Contact:
+    """Store the phone that waits, and notify the owner of the one that is bound."""
+    after = await contact_store.announce_phone(tx, proof.key, phone, bind_time)
+    if before.phone and before.pending_phone != phone:
+        time_zone = before.time_zone or "UTC"
+        facts = PhoneChangePending(shown_phone(phone), bind_time, time_zone)
+        key = _notice_key("phone-change-pending", proof.key, proof.request_id)
+        await notices.insert(tx, [old_phone_notice(before, facts, key, now)])
+    return after
+
+
+def _changed_notices(
+    before: Contact, after: Contact, key: NoticeKey, now: datetime
+) -> Sequence[Notice]:
+    """The notice to the phone that is not the bound one any more, if there is one."""
+    if not before.phone or before.phone == after.phone:
+        return []
+    return [old_phone_notice(before, PhoneChanged(shown_phone(after.phone)), key, now)]
+
+
+async def cancel_change(tx: Connection, key: CustomerKey) -> Applied[Contact]:
+    """Keep the phone that is bound.
+
+    Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION PHONE_CHANGE_NOT_PENDING.
+    """
+    before = await contacts.existing(tx, key, lock=True)
+    if not before.pending_phone:
+        raise wrong_state("PHONE_CHANGE_NOT_PENDING", "no other phone is about to be bound")
+    await codes.void(tx, key)
+    return Applied(await contact_store.cancel_change(tx, key), before)
+
+
+async def unbind(
+    tx: Connection, key: CustomerKey, request_id: str, wait: timedelta, now: datetime
+) -> Applied[Contact]:
+    """Take the bound phone from a contact; it is notified, and another one has to wait as long as ever.
+
+    Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION PHONE_NOT_BOUND.
+    """
+    before = await contacts.existing(tx, key, lock=True)
+    _require_bound(before)
+    await codes.void(tx, key)
+    after = await contact_store.unbind(tx, key, now + wait)
+    notice = _notice_key("phone-changed", key, request_id)
+    await notices.insert(tx, _changed_notices(before, after, notice, now))
+    return Applied(after, before, [contact_unbound(before, UnbindReason.REQUESTED, now)])
+
+
+async def apply_due_changes(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> int:
+    """Bind a batch of phones that have waited long enough; returns how many were due."""
+    due = await contact_store.due_changes(tx, buckets, now, limit)
+    before = {contact.key: contact for contact in due}
+    changes = [BoundPhone(contact, contact.pending_phone) for contact in due]
+    bound = await contact_store.bind(tx, changes, now)
+    made: list[Notice] = []
+    for after in bound:
+        key = _notice_key("phone-changed", after.key, str(after.bind_count))
+        made += _changed_notices(before[after.key], after, key, now)
+    await notices.insert(tx, made)
+    await outbox.put(tx, [contact_bound(after, now) for after in bound])
+    return len(due)
+
+
+def _require_bound(contact: Contact) -> None:
+    if not contact.phone:
+        raise wrong_state("PHONE_NOT_BOUND", "the customer has no bound phone")
 
 
 def _require_region(phone: str, settings: NotifySettings) -> None:
@@ -109,32 +277,43 @@ def _require_region(phone: str, settings: NotifySettings) -> None:
     violations.check()
 
 
-async def _count_code(
+def _new_code() -> str:
+    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+
+
+def _segment_count(facts: PhoneCodeFacts, locale: str) -> int:
+    return segments_of(rendered_as_shipped(facts, Channel.SMS, locale, "").text).segment_count
+
+
+async def _count_codes(
     tx: Connection,
     key: CustomerKey,
-    phone: str,
+    phones: Collection[str],
     cost_micros: int,
     budget: CodeBudget,
     now: datetime,
 ) -> None:
-    """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
+    """Count the codes of a request. Raises RESOURCE_EXHAUSTED if one is too many.
 
     The caller does not learn whose limit was reached (customer, number, prefix or their own), since
     others may have sent codes there.
     """
     asking = CallerLimit(caller().subject, budget.caller_hour_max)
-    oldest = max(await codes.count_sent(tx, key, phone, asking, now), default=None)
+    oldest = max(await codes.count_sent(tx, key, phones, asking, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
-        _codes_counter.add(1, {"outcome": "REFUSED"})
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
         message = "too many codes were sent within an hour"
-        raise exhausted("CODES_TOO_MANY", message, left_seconds)
-    spent = await codes.count_spent(tx, key.merchant, cost_micros, now)
+        raise _refused(exhausted("CODES_TOO_MANY", message, left_seconds))
+    spent = await codes.count_spent(tx, key.merchant, len(phones), cost_micros, now)
     if (period := exceeded_period(spent, budget)) is not None:
-        _codes_counter.add(1, {"outcome": "REFUSED"})
         message = "the merchant's codes of this period have all been sent"
-        raise exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period))
+        raise _refused(exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period)))
     await codes.forget_sent(tx, now - CODES_MAX_PERIOD)
+
+
+def _refused(problem: Problem) -> Problem:
+    _codes_counter.add(1, {"outcome": "REFUSED"})
+    return problem
 
 
 def _left_seconds(now: datetime, period: timedelta) -> float:

@@ -87,6 +87,7 @@ class NoticeKind(StrEnum):
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
     ITEM_DISCONTINUED = "ITEM_DISCONTINUED"
     PHONE_CHANGED = "PHONE_CHANGED"
+    PHONE_CHANGE_PENDING = "PHONE_CHANGE_PENDING"
     PRICE_CHANGE = "PRICE_CHANGE"
     PRICE_CHANGE_WITHDRAWN = "PRICE_CHANGE_WITHDRAWN"
     PAYMENT_METHOD_EXPIRING = "PAYMENT_METHOD_EXPIRING"
@@ -97,6 +98,12 @@ class NoticeKind(StrEnum):
     DISPUTE_CLOSED = "DISPUTE_CLOSED"
     PAYMENT_OVERDUE = "PAYMENT_OVERDUE"
     DOCUMENT_ISSUED = "DOCUMENT_ISSUED"
+
+
+class UnbindReason(StrEnum):
+    """Why a customer has no bound phone any more."""
+
+    REQUESTED = "REQUESTED"
 
 
 # These go by e-mail as well, where there is an address.
@@ -160,6 +167,11 @@ class Contact:
     display_name: str
     email: str
     phone: str
+    # Proved as well, and to become the bound phone at its time; empty: none.
+    pending_phone: str
+    pending_bind_time: datetime | None
+    # Since a phone was unbound: until when another one has to wait.
+    phone_hold_until_time: datetime | None
     bind_time: datetime | None
     # How many times a phone was bound; distinguishes one bound phone from the next.
     bind_count: int
@@ -182,6 +194,9 @@ def new_contact(key: CustomerKey, now: datetime) -> Contact:
         display_name="",
         email="",
         phone="",
+        pending_phone="",
+        pending_bind_time=None,
+        phone_hold_until_time=None,
         bind_time=None,
         bind_count=0,
         sms_receipts_muted=False,

@@ -66,12 +66,22 @@ def exceeded_period(spent: Spent, budget: CodeBudget) -> timedelta | None:
     return timedelta(hours=1) if spent.hour_count > budget.hour_max else None
 
 
+class CodePurpose(StrEnum):
+    """What a code is for."""
+
+    # The phone that it went to becomes the bound one.
+    BIND = "BIND"
+    # The phone that is bound agrees to be replaced.
+    RELEASE = "RELEASE"
+
+
 @dataclass(frozen=True, slots=True)
 class PhoneCode:
     """A one-time code that was sent to a phone and has not been used or voided."""
 
     # The message that it was sent by.
     notice: NoticeKey
+    purpose: CodePurpose
     phone: str
     # Under a key of the deployment's: eight digits alone are guessed from a stolen row at once.
     code_hash: bytes

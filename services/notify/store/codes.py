@@ -1,5 +1,6 @@
 """The one-time codes that prove phones."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from services.notify.domain.notices import (
 from services.notify.domain.phone_codes import (
     CODES_MAX,
     CODES_TO_PREFIX_MAX,
+    CodePurpose,
     PhoneCode,
     Spent,
 )
@@ -33,17 +35,18 @@ from services.runtime.db.statements import Command, Query
 FORGET_BATCH_ROWS = 100
 
 _INSERT = Command("""
-    INSERT INTO phone_codes (merchant, customer, notice, phone, code_hash, state, create_time,
-                             expire_time)
-    VALUES (:merchant, :customer, :notice, :phone, :code_hash, :state, :create_time,
+    INSERT INTO phone_codes (merchant, customer, notice, purpose, phone, code_hash, state,
+                             create_time, expire_time)
+    VALUES (:merchant, :customer, :notice, :purpose, :phone, :code_hash, :state, :create_time,
             :expire_time)
 """)
 
 
 class _PendingRow(NamedTuple):
-    """The code that a customer can still use, its phone encrypted."""
+    """A code that a customer can still use, its phone encrypted."""
 
     notice: NoticeId
+    purpose: CodePurpose
     phone: bytes
     code_hash: bytes
     wrong_count: int
@@ -52,7 +55,7 @@ class _PendingRow(NamedTuple):
 
 _PENDING = Query(
     """
-    SELECT notice, phone, code_hash, wrong_count, expire_time FROM phone_codes
+    SELECT notice, purpose, phone, code_hash, wrong_count, expire_time FROM phone_codes
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
     FOR UPDATE
 """,
@@ -99,12 +102,12 @@ class _SpentRow(NamedTuple):
 _COUNT_SPENT = Query(
     """
     INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count, spent_micros)
-    SELECT :merchant, period, start_time, 1, :cost_micros
+    SELECT :merchant, period, start_time, :count, :cost_micros
     FROM unnest(CAST(:periods AS text[]), CAST(:start_times AS timestamptz[]))
       AS current (period, start_time)
     ON CONFLICT (merchant, period) DO UPDATE SET start_time = EXCLUDED.start_time,
         sent_count = CASE WHEN known.start_time = EXCLUDED.start_time
-                          THEN known.sent_count ELSE 0 END + 1,
+                          THEN known.sent_count ELSE 0 END + EXCLUDED.sent_count,
         spent_micros = CASE WHEN known.start_time = EXCLUDED.start_time
                             THEN known.spent_micros ELSE 0 END + EXCLUDED.spent_micros
     RETURNING period, sent_count, spent_micros
@@ -112,7 +115,7 @@ _COUNT_SPENT = Query(
     _SpentRow,
 )
 
-# A code that is void need not be sent any more, and its text must not outlive it.
+# Those of both purposes. A code that is void need not be sent any more; its text must not outlive it.
 _VOID = Command("""
     WITH voided AS (
         UPDATE phone_codes SET state = :void
@@ -126,34 +129,26 @@ _VOID = Command("""
 
 _COUNT_WRONG = Command("""
     UPDATE phone_codes SET wrong_count = wrong_count + 1, state = :state
-    WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+    WHERE customer = :customer AND merchant = :merchant AND purpose = :purpose
+      AND state = 'PENDING'
 """)
 
 
-class _UsedRow(NamedTuple):
-    """The phone that a used code proves, encrypted."""
-
-    notice: NoticeId
-    phone: bytes
-
-
-_USE = Query(
-    """
+_USE = Command("""
     UPDATE phone_codes SET state = :used
-    WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
-    RETURNING notice, phone
-""",
-    _UsedRow,
-)
+    WHERE customer = :customer AND merchant = :merchant AND purpose = ANY(CAST(:purposes AS text[]))
+      AND state = 'PENDING'
+""")
 
 _DELETE = Command("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
 
 
 async def insert(tx: Connection, code: PhoneCode, create_time: datetime) -> None:
-    """Store a code that is being sent. The one before must have been voided."""
+    """Store a code that is being sent. The one of its purpose before must have been voided."""
     await _INSERT.run(
         tx,
         **code.notice._asdict(),
+        purpose=code.purpose,
         phone=encrypt(tx, code.phone, *aad(code.notice)),
         code_hash=code.code_hash,
         state=CodeState.PENDING,
@@ -162,14 +157,17 @@ async def insert(tx: Connection, code: PhoneCode, create_time: datetime) -> None
     )
 
 
-async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
-    """The code that the customer can still use, expired or not; locked."""
-    row = await _PENDING.one_or_none(tx, **key._asdict())
-    if row is None:
-        return None
+async def pending(tx: Connection, key: CustomerKey) -> dict[CodePurpose, PhoneCode]:
+    """The codes that the customer can still use, expired or not; locked."""
+    rows = await _PENDING.all(tx, **key._asdict())
+    return {row.purpose: _code(tx, key, row) for row in rows}
+
+
+def _code(tx: Connection, key: CustomerKey, row: _PendingRow) -> PhoneCode:
     notice = NoticeKey(*key, row.notice)
     return PhoneCode(
         notice=notice,
+        purpose=row.purpose,
         phone=decrypt(tx, row.phone, *aad(notice)),
         code_hash=bytes(row.code_hash),
         wrong_count=row.wrong_count,
@@ -185,19 +183,24 @@ class CallerLimit(NamedTuple):
 
 
 async def count_sent(
-    tx: Connection, key: CustomerKey, phone: str, caller: CallerLimit, now: datetime
+    tx: Connection, key: CustomerKey, phones: Collection[str], caller: CallerLimit, now: datetime
 ) -> tuple[datetime, ...]:
-    """Count a code for a customer, to a phone, to its neighbours and of a caller.
+    """Count codes of a request: once for a customer and of a caller, and to each phone and its prefix.
 
     It is undone if the transaction is.
 
     Returns, of each that has had more than its limit, when the code was sent that so many are newer
     than, this one among them. A key that follows another counts from zero.
     """
+    # Those of one kind in their order, so that nobody waits for one's lock who holds another's.
+    to_phones = sorted(_blind_index(tx, "phone", phone) for phone in phones)
+    to_prefixes = sorted(
+        {_blind_index(tx, "prefix", key.merchant, prefix_of(phone)) for phone in phones}
+    )
     limits = {
         _blind_index(tx, "customer", key.merchant, key.customer): CODES_MAX,
-        _blind_index(tx, "phone", phone): CODES_MAX,
-        _blind_index(tx, "prefix", key.merchant, prefix_of(phone)): CODES_TO_PREFIX_MAX,
+        **dict.fromkeys(to_phones, CODES_MAX),
+        **dict.fromkeys(to_prefixes, CODES_TO_PREFIX_MAX),
         _blind_index(tx, "caller", key.merchant, caller.subject): caller.hour_max,
     }
     values = {"subjects": list(limits), "now": now, "kept": max(limits.values()) + 1}
@@ -211,12 +214,13 @@ async def count_sent(
 
 
 async def count_spent(
-    tx: Connection, merchant: MerchantId, cost_micros: int, now: datetime
+    tx: Connection, merchant: MerchantId, count: int, cost_micros: int, now: datetime
 ) -> Spent:
-    """Count a code against a merchant's budget of this hour and this day (UTC)."""
+    """Count codes against a merchant's budget of this hour and this day (UTC)."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     values = {
         "merchant": merchant,
+        "count": count,
         "cost_micros": cost_micros,
         "periods": ["HOUR", "DAY"],
         "start_times": [hour, hour.replace(hour=0)],
@@ -234,7 +238,7 @@ async def forget_sent(tx: Connection, until: datetime) -> None:
 
 
 async def void(tx: Connection, key: CustomerKey) -> None:
-    """Void the customer's code, if there is one, and its message, if that is still on its way."""
+    """Void the customer's codes, if there are any, and their messages, if these are on their way."""
     await _VOID.run(
         tx,
         **key._asdict(),
@@ -244,15 +248,17 @@ async def void(tx: Connection, key: CustomerKey) -> None:
     )
 
 
-async def count_wrong(tx: Connection, key: CustomerKey, state: CodeState) -> None:
-    """Count a wrong guess at the customer's code, which is in a state by it."""
-    await _COUNT_WRONG.run(tx, **key._asdict(), state=state)
+async def count_wrong(
+    tx: Connection, key: CustomerKey, purpose: CodePurpose, state: CodeState
+) -> None:
+    """Count a wrong guess at a customer's code, which is in a state by it."""
+    await _COUNT_WRONG.run(tx, **key._asdict(), purpose=purpose, state=state)
 
 
-async def use(tx: Connection, key: CustomerKey) -> str:
-    """Mark the customer's pending code as used; returns the phone that it proves."""
-    row = await _USE.one(tx, **key._asdict(), used=PHONE_CODE.to(CodeState.PENDING, CodeEvent.USE))
-    return decrypt(tx, row.phone, *aad(NoticeKey(*key, row.notice)))
+async def use(tx: Connection, key: CustomerKey, purposes: Collection[CodePurpose]) -> None:
+    """Mark the customer's pending codes of these purposes as used."""
+    used = PHONE_CODE.to(CodeState.PENDING, CodeEvent.USE)
+    await _USE.run(tx, **key._asdict(), purposes=list(purposes), used=used)
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:

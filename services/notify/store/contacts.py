@@ -17,7 +17,7 @@ from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
-ENCRYPTED_COLUMNS = ("display_name", "email", "phone")
+ENCRYPTED_COLUMNS = ("display_name", "email", "phone", "pending_phone")
 
 
 class _ContactRow(NamedTuple):
@@ -28,6 +28,9 @@ class _ContactRow(NamedTuple):
     display_name: bytes
     email: bytes
     phone: bytes
+    pending_phone: bytes
+    pending_bind_time: datetime | None
+    phone_hold_until_time: datetime | None
     bind_time: datetime | None
     bind_count: int
     sms_receipts_muted: bool
@@ -53,9 +56,9 @@ _INSERT = Query(
     VALUES (:merchant, :customer, :display_name, :email, :sms_receipts_muted, :email_muted,
             :locale, :time_zone, :create_time)
     ON CONFLICT (customer, merchant) DO NOTHING
-    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-              locale, time_zone
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, version, sms_retry_time, locale, time_zone
 """,
     _ContactRow,
 )
@@ -66,22 +69,98 @@ _UPDATE = Query(
         sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, locale = :locale,
         time_zone = :time_zone, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
-    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-              locale, time_zone
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, version, sms_retry_time, locale, time_zone
 """,
     _ContactRow,
 )
 
 _BIND = Query(
     """
-    UPDATE contacts SET phone = :phone, bind_time = :now, bind_count = bind_count + 1,
-        sms_failure_count = 0, sms_retry_time = NULL,
+    UPDATE contacts SET phone = bound.phone, phone_index = bound.phone_index, bind_time = :now,
+        bind_count = bind_count + 1, sms_failure_count = 0, sms_retry_time = NULL,
+        pending_phone = '', pending_bind_time = NULL, phone_hold_until_time = NULL,
+        version = contacts.version + 1
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:phone AS bytea[]),
+        CAST(:phone_index AS bytea[]), CAST(:version AS integer[]))
+      AS bound (merchant, customer, phone, phone_index, version)
+    WHERE contacts.customer = bound.customer AND contacts.merchant = bound.merchant
+      AND contacts.version = bound.version
+    RETURNING contacts.merchant, contacts.customer, display_name, email, contacts.phone,
+              pending_phone, pending_bind_time, phone_hold_until_time, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, contacts.version, sms_retry_time,
+              locale, time_zone
+""",
+    _ContactRow,
+)
+
+_ANNOUNCE_PHONE = Query(
+    """
+    UPDATE contacts SET pending_phone = :pending_phone, pending_bind_time = :pending_bind_time,
         version = version + 1
     WHERE customer = :customer AND merchant = :merchant
-    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-              locale, time_zone
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, version, sms_retry_time, locale, time_zone
+""",
+    _ContactRow,
+)
+
+_CANCEL_CHANGE = Query(
+    """
+    UPDATE contacts SET pending_phone = '', pending_bind_time = NULL, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, version, sms_retry_time, locale, time_zone
+""",
+    _ContactRow,
+)
+
+_UNBIND = Query(
+    """
+    UPDATE contacts SET phone = '', phone_index = '', bind_time = NULL, pending_phone = '',
+        pending_bind_time = NULL, phone_hold_until_time = :hold_until, sms_failure_count = 0,
+        sms_retry_time = NULL, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, version, sms_retry_time, locale, time_zone
+""",
+    _ContactRow,
+)
+
+# Those whose change has waited long enough, the one that has for longest first.
+_DUE_CHANGES = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
+    FROM (
+        SELECT due.customer, due.merchant
+        FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT customer, merchant FROM contacts
+            WHERE bucket = leased.bucket AND pending_bind_time <= :now
+            ORDER BY pending_bind_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN contacts USING (customer, merchant)
+    ORDER BY customer, merchant
+""",
+    _ContactRow,
+)
+
+_OF_PHONE = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
+    FROM contacts
+    WHERE merchant = :merchant AND phone_index = ANY(CAST(:phone_indexes AS bytea[]))
+      AND phone_index <> '' AND customer > :after
+    ORDER BY customer LIMIT :limit
 """,
     _ContactRow,
 )
@@ -107,9 +186,9 @@ _DELETE = Command("DELETE FROM contacts WHERE customer = :customer AND merchant 
 
 _ONE = Query(
     """
-    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-           locale, time_zone
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     _ContactRow,
@@ -117,9 +196,9 @@ _ONE = Query(
 
 _ONE_LOCKED = Query(
     """
-    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-           locale, time_zone
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     _ContactRow,
@@ -132,9 +211,9 @@ _ADDRESSEE = Query(
 
 _OF_MERCHANT = Query(
     """
-    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-           locale, time_zone
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
@@ -145,9 +224,9 @@ _OF_MERCHANT = Query(
 # are made of their name here.
 _BY_KEY = Query(
     """
-    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
-           sms_receipts_muted, email_muted, create_time, version, sms_retry_time,
-           locale, time_zone
+    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+           create_time, version, sms_retry_time, locale, time_zone
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -178,10 +257,75 @@ async def update(tx: Connection, contact: Contact) -> Contact:
     return _contact(tx, await _UPDATE.one(tx, **_columns(tx, contact)))
 
 
-async def bind(tx: Connection, key: CustomerKey, phone: str, now: datetime) -> Contact:
-    """Make a phone an existing contact's bound phone."""
-    encrypted = encrypt(tx, phone, *aad(key, "phone"))
-    return _contact(tx, await _BIND.one(tx, **key._asdict(), phone=encrypted, now=now))
+class BoundPhone(NamedTuple):
+    """A phone that takes the place of the one that a contact has."""
+
+    contact: Contact
+    phone: str
+
+
+async def bind(tx: Connection, bound: Sequence[BoundPhone], now: datetime) -> list[Contact]:
+    """Make phones the bound ones of contacts that have not changed since they were read.
+
+    Returns these. What waited to be bound is forgotten.
+    """
+    rows = await _BIND.all(
+        tx,
+        merchant=[contact.key.merchant for contact, _ in bound],
+        customer=[contact.key.customer for contact, _ in bound],
+        phone=[encrypt(tx, phone, *aad(contact.key, "phone")) for contact, phone in bound],
+        phone_index=[
+            tx.keyring.keyed_hash(phone, *index_aad(contact.key.merchant))
+            for contact, phone in bound
+        ],
+        version=[contact.version for contact, _ in bound],
+        now=now,
+    )
+    return [_contact(tx, row) for row in rows]
+
+
+async def announce_phone(
+    tx: Connection, key: CustomerKey, phone: str, bind_time: datetime
+) -> Contact:
+    """Store a phone that becomes an existing contact's bound one at a time."""
+    encrypted = encrypt(tx, phone, *aad(key, "pending_phone"))
+    values = {"pending_phone": encrypted, "pending_bind_time": bind_time}
+    return _contact(tx, await _ANNOUNCE_PHONE.one(tx, **key._asdict(), **values))
+
+
+async def cancel_change(tx: Connection, key: CustomerKey) -> Contact:
+    """Forget the phone that would have become an existing contact's bound one."""
+    return _contact(tx, await _CANCEL_CHANGE.one(tx, **key._asdict()))
+
+
+async def unbind(tx: Connection, key: CustomerKey, hold_until: datetime) -> Contact:
+    """Take the phone from an existing contact; another one has to wait until a time."""
+    return _contact(tx, await _UNBIND.one(tx, **key._asdict(), hold_until=hold_until))
+
+
+async def due_changes(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[Contact]:
+    """A batch of contacts whose change of phone has waited long enough."""
+    rows = await _DUE_CHANGES.all(tx, buckets=buckets, now=now, limit=limit)
+    return [_contact(tx, row) for row in rows]
+
+
+async def of_phone(
+    tx: Connection, merchant: MerchantId, phone: str, after: str, limit: int
+) -> list[Contact]:
+    """A merchant's contacts whose bound phone it is, by customer, after a customer.
+
+    A family can share a phone, so there may be several.
+    """
+    rows = await _OF_PHONE.all(
+        tx,
+        merchant=merchant,
+        phone_indexes=tx.keyring.keyed_hashes(phone, *index_aad(merchant)),
+        after=after,
+        limit=limit,
+    )
+    return [_contact(tx, row) for row in rows]
 
 
 class SmsEnded(NamedTuple):
@@ -259,10 +403,15 @@ def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
     }
 
 
+def index_aad(merchant: MerchantId) -> tuple[str, ...]:
+    """What the keyed hash of a phone is bound to: the same phone has another at another merchant."""
+    return "contacts", "phone_index", merchant
+
+
 def _contact(tx: Connection, row: _ContactRow) -> Contact:
     key = CustomerKey(row.merchant, row.customer)
-    name, email, phone = (
-        decrypt(tx, getattr(row, column), *aad(key, column)) for column in ENCRYPTED_COLUMNS
-    )
-    # The others are in the order of the contact's fields.
-    return Contact(key, name, email, phone, *row[5:])
+    values = row._asdict()
+    del values["merchant"], values["customer"]
+    for column in ENCRYPTED_COLUMNS:
+        values[column] = decrypt(tx, values[column], *aad(key, column))
+    return Contact(key, **values)

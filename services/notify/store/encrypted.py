@@ -10,7 +10,7 @@ from services.notify.store import (
     webhook_endpoints,
     webhook_sending,
 )
-from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
+from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable, HashedColumn
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
 _NOTICE = {**_CUSTOMER, "notice": "text"}
@@ -39,7 +39,16 @@ def _of_endpoint(column: str) -> EncryptedColumn:
 
 
 ENCRYPTED_TABLES = (
-    EncryptedTable("contacts", _CUSTOMER, [*map(_of_contact, contacts.ENCRYPTED_COLUMNS)]),
+    EncryptedTable(
+        "contacts",
+        _CUSTOMER,
+        [*map(_of_contact, contacts.ENCRYPTED_COLUMNS)],
+        hashes=[
+            HashedColumn(
+                "phone_index", _of_contact("phone"), lambda row: contacts.index_aad(row.merchant)
+            )
+        ],
+    ),
     EncryptedTable(
         "phone_codes",
         _NOTICE,

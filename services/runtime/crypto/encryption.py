@@ -104,6 +104,12 @@ class Keyring:
         """A keyed hash that a secret is compared with; it begins with the id of its key."""
         return self._current + _AFTER_KEY_ID + self._digest(self._current, plain, aad)
 
+    def keyed_hashes(self, plain: str, *aad: str) -> list[bytes]:
+        """The keyed hashes of a text under each key, by which a column of them is searched."""
+        return [
+            key_id + _AFTER_KEY_ID + self._digest(key_id, plain, aad) for key_id in self._hash_keys
+        ]
+
     def matches(self, keyed_hash: bytes, plain: str, *aad: str) -> bool:
         """Whether a keyed hash is that of a text, in constant time. Raises UnreadableError."""
         key_id, _, kept = keyed_hash.partition(_AFTER_KEY_ID)

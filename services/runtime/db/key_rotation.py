@@ -39,6 +39,16 @@ class EncryptedColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedColumn:
+    """A column with keyed hashes of what another column encrypts, by which rows are found."""
+
+    name: str
+    of: EncryptedColumn
+    # Row -> the additional data of the hash.
+    aad: Callable[[Any], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class EncryptedTable:
     """A table with encrypted columns."""
 
@@ -48,6 +58,13 @@ class EncryptedTable:
     columns: Sequence[EncryptedColumn]
     # Columns that the additional data need beyond the key.
     beside: Sequence[str] = ()
+    hashes: Sequence[HashedColumn] = ()
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """Which columns are renewed, with their types."""
+        kinds = {column.name: column.kind for column in self.columns}
+        return {**kinds, **{column.name: "bytea" for column in self.hashes}}
 
     def key_of(self, row: Any) -> Values:  # noqa: ANN401 - a row
         """The key of a row."""
@@ -111,7 +128,7 @@ def _renewed(
     stale: list[Values] = []
     unreadable = 0
     for row in rows:
-        present = {column.name: getattr(row, column.name) for column in table.columns}
+        present = {name: getattr(row, name) for name in table.kinds}
         try:
             renewed = {
                 column.name: column.renewed(
@@ -119,6 +136,9 @@ def _renewed(
                 )
                 for column in table.columns
             }
+            for column in table.hashes:
+                encrypted = renewed[column.of.name]
+                renewed[column.name] = _hashed(keyring, encrypted, column, row)
         except UnreadableError:
             unreadable += 1
             continue
@@ -131,6 +151,16 @@ def _renewing(keyring: Keyring, aad: tuple[str, ...]) -> Renew:
     return lambda encrypted: keyring.renew(encrypted, *aad)
 
 
+def _hashed(
+    keyring: Keyring,
+    encrypted: bytes,
+    column: HashedColumn,
+    row: Any,  # noqa: ANN401 - a row
+) -> bytes:
+    plain = keyring.decrypt(encrypted, *column.of.aad(row)).decode()
+    return keyring.keyed_hash(plain, *column.aad(row)) if plain else b""
+
+
 async def _store(tx: Connection, table: EncryptedTable, renewed: Sequence[Values]) -> int:
     """Store the rows that have not changed since they were read; returns how many."""
     if not renewed:
@@ -138,9 +168,9 @@ async def _store(tx: Connection, table: EncryptedTable, renewed: Sequence[Values
     arrays: dict[str, list[Any]] = {
         name: [row[name] for row in renewed] for name in (_ROW_VERSION, *table.key)
     }
-    for column in table.columns:
-        values = [row[column.name] for row in renewed]
-        arrays[column.name] = [*map(to_json, values)] if column.kind == "jsonb" else values
+    for name, kind in table.kinds.items():
+        values = [row[name] for row in renewed]
+        arrays[name] = [*map(to_json, values)] if kind == "jsonb" else values
     return await _update(table).run(tx, **arrays)
 
 
@@ -150,7 +180,7 @@ async def _store(tx: Connection, table: EncryptedTable, renewed: Sequence[Values
 
 def _page(table: EncryptedTable, after: Values | None) -> Query[Any]:
     key = ", ".join(table.key)
-    columns = (*table.key, *table.beside, *(column.name for column in table.columns))
+    columns = (*table.key, *table.beside, *table.kinds)
     last_key = ", ".join(f":{name}" for name in table.key)
     after_last = f"WHERE ({key}) > ({last_key})" if after else ""
     return Query(
@@ -166,14 +196,14 @@ def _update(table: EncryptedTable) -> Command:
     # JSON travels as text, and so does the row's version.
     kinds = {
         **table.key,
-        **{column.name: column.kind for column in table.columns},
+        **table.kinds,
         _ROW_VERSION: "text",
     }
     arrays = ", ".join(
         f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in kinds.items()
     )
     changes = ", ".join(
-        f"{column.name} = CAST(renewed.{column.name} AS {column.kind})" for column in table.columns
+        f"{name} = CAST(renewed.{name} AS {kind})" for name, kind in table.kinds.items()
     )
     same = " AND ".join(f"{table.name}.{name} = renewed.{name}" for name in table.key)
     return Command(f"""

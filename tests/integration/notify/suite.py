@@ -17,6 +17,7 @@ from services.notify.clients.gateway import Gateway
 from services.notify.domain.notices import Channel
 from services.notify.names import CUSTOMER
 from services.notify.store import contacts
+from services.notify.store.contacts import BoundPhone
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db import due_work
 from services.runtime.db.due_work import DueTimes, DueWork
@@ -96,12 +97,20 @@ class Notify:
         wanted = notify_pb2.Contact(name=f"{customer}/contact", display_name=display_name)
         await self.call("UpdateContact", notify_pb2.UpdateContactRequest(contact=wanted))
 
-    async def start_binding(self, phone: str = PHONE, customer: str = ANN) -> None:
-        request = notify_pb2.StartPhoneBindingRequest(name=f"{customer}/contact", phone=phone)
+    async def start_binding(
+        self, phone: str = PHONE, customer: str = ANN, *, with_present_phone: bool = False
+    ) -> None:
+        request = notify_pb2.StartPhoneBindingRequest(
+            name=f"{customer}/contact", phone=phone, with_present_phone_code=with_present_phone
+        )
         await self.call("StartPhoneBinding", request)
 
-    async def confirm(self, code: str, customer: str = ANN) -> notify_pb2.Contact:
-        request = notify_pb2.ConfirmPhoneBindingRequest(name=f"{customer}/contact", code=code)
+    async def confirm(
+        self, code: str, customer: str = ANN, *, present: str = ""
+    ) -> notify_pb2.Contact:
+        request = notify_pb2.ConfirmPhoneBindingRequest(
+            name=f"{customer}/contact", code=code, present_phone_code=present
+        )
         contact: notify_pb2.Contact = await self.call("ConfirmPhoneBinding", request)
         return contact
 
@@ -111,12 +120,27 @@ class Notify:
         await self.deliver()
         return await self.confirm((await self.inbox(phone))[-1][:8], customer)
 
+    async def rebind(
+        self, phone: str, present: str = PHONE, customer: str = ANN
+    ) -> notify_pb2.Contact:
+        """Bind another phone, with the codes that arrived on it and on the one that is bound."""
+        await self.start_binding(phone, customer, with_present_phone=True)
+        await self.deliver()
+        code, agreed = [(await self.inbox(each))[-1][:8] for each in (phone, present)]
+        return await self.confirm(code, customer, present=agreed)
+
     async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
         """A phone that was bound once and has since begun to misbehave."""
         await self.bind(PHONE, customer)
+        await self.replace_phone(phone, customer)
+
+    async def replace_phone(self, phone: str, customer: str = ANN) -> None:
+        """The customer's phone is another one, proved by nothing."""
         key = CUSTOMER.key(customer)
         async with self.database.begin() as tx:
-            await contacts.bind(tx, key, phone, self.clock.now())
+            contact = await contacts.one(tx, key)
+            assert contact is not None
+            await contacts.bind(tx, [BoundPhone(contact, phone)], self.clock.now())
 
     async def receive(
         self, *messages: Message, event_key: str = "", occur_time: datetime | None = None
@@ -164,6 +188,13 @@ class Notify:
         while (step := await due_work.step(due_times, self.clock, buckets, work)).worked:
             pass
         self.wake_at = step.wake_at
+
+    async def change_phones(self) -> None:
+        """Bind the phones that have waited until now."""
+        work = DueWork("phone-change", workers.PhoneChanges(self.database).work)
+        buckets = EveryBucket(self.database)
+        while (await due_work.step(DueTimes(self.database), self.clock, buckets, work)).worked:
+            pass
 
     async def step(self, buckets: BucketLeases | None = None) -> Step:
         """One step of the worker, which has every bucket unless others are given."""

@@ -179,16 +179,6 @@ async def test_numbers_are_forgotten_with_the_first_code_after_their_hour(notify
     assert count == 4  # Of the customer, the number, its neighbours and the caller.
 
 
-async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
-    await notify.contact()
-    await notify.bind()
-    code = await code_sent(notify, "+491709999999")
-    before = await notify.call("GetContact", notify_pb2.GetContactRequest(name=CONTACT))
-    after = await notify.confirm(code)
-
-    assert (before.masked_phone[-2:], after.masked_phone[-2:]) == ("67", "99")
-
-
 async def test_a_family_can_share_a_phone(notify: Notify) -> None:
     customers = [ANN, "merchants/acme/customers/bob"]
     for customer in customers:

@@ -10,6 +10,7 @@ from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.notify.suite import (
     ANN,
@@ -323,6 +324,8 @@ async def test_a_new_phone_is_tried_at_once_though_the_old_one_was_dead(notify: 
     await notify.receive(order_upcoming(), event_key="a")
     await notify.deliver()
     await notify.bind(PHONE)
+    notify.clock.move(PHONE_CHANGE_WAIT)
+    await notify.change_phones()
     await notify.receive(order_upcoming(), event_key="b")
     await notify.deliver()
 
@@ -331,7 +334,7 @@ async def test_a_new_phone_is_tried_at_once_though_the_old_one_was_dead(notify: 
 
 async def test_the_old_phone_is_notified_that_another_is_bound(notify: Notify) -> None:
     await bound(notify)
-    await notify.bind("+491709999999")
+    await notify.rebind("+491709999999")
     await notify.deliver()
 
     assert (await notify.inbox(PHONE))[-1] == (

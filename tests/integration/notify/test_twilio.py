@@ -17,12 +17,9 @@ from services.notify.api.callbacks import (
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.twilio import TwilioGateway
 from services.notify.domain.notices import Channel
-from services.notify.names import CUSTOMER
-from services.notify.store import contacts
 from services.notify.workers import Receipts
 from services.runtime.http_server import HttpServer
 from tests.integration.notify.suite import (
-    ANN,
     INVALID_PHONE,
     LOST_ANSWER_PHONE,
     PHONE,
@@ -57,12 +54,6 @@ async def twilio(notify: Notify) -> AsyncIterator[TwilioGateway]:
     await server.stop(1.0)
 
 
-async def _now_has(notify: Notify, phone: str) -> None:
-    """Ann's phone is another one."""
-    async with notify.database.begin() as tx:
-        await contacts.bind(tx, CUSTOMER.key(ANN), phone, notify.clock.now())
-
-
 @pytest.mark.usefixtures("twilio")
 async def test_a_message_is_delivered_once_a_status_callback_says_so(notify: Notify) -> None:
     await notify.receive(order_skipped())
@@ -77,7 +68,7 @@ async def test_a_message_is_delivered_once_a_status_callback_says_so(notify: Not
 
 @pytest.mark.usefixtures("twilio")
 async def test_a_message_that_does_not_arrive_fails_with_twilios_code(notify: Notify) -> None:
-    await _now_has(notify, UNDELIVERABLE_PHONE)
+    await notify.replace_phone(UNDELIVERABLE_PHONE)
     await notify.receive(order_skipped())
     await notify.deliver()
     await advance(notify.sandbox, 60)
@@ -88,7 +79,7 @@ async def test_a_message_that_does_not_arrive_fails_with_twilios_code(notify: No
 
 @pytest.mark.usefixtures("twilio")
 async def test_a_number_that_is_none_fails_at_once(notify: Notify) -> None:
-    await _now_has(notify, INVALID_PHONE)
+    await notify.replace_phone(INVALID_PHONE)
     await notify.receive(order_skipped())
     await notify.deliver()
 
@@ -98,7 +89,7 @@ async def test_a_number_that_is_none_fails_at_once(notify: Notify) -> None:
 
 @pytest.mark.usefixtures("twilio")
 async def test_a_message_whose_answer_was_lost_is_found_and_not_sent_again(notify: Notify) -> None:
-    await _now_has(notify, LOST_ANSWER_PHONE)
+    await notify.replace_phone(LOST_ANSWER_PHONE)
     await notify.receive(order_skipped())
     await notify.deliver()
     [lost] = (await notify.notices())[-1].deliveries

@@ -30,6 +30,7 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.phone_codes import (
     CodeCheck,
+    CodePurpose,
     PhoneCode,
     after_miss,
     check_code,
@@ -43,6 +44,9 @@ BOTH = replace(
     display_name="Ann",
     email="ann@example.com",
     phone="+491701234567",
+    pending_phone="",
+    pending_bind_time=None,
+    phone_hold_until_time=None,
 )
 PHONE_ONLY = replace(BOTH, email="")
 EMAIL_ONLY = replace(BOTH, phone="")
@@ -190,7 +194,9 @@ def test_a_promise_keeps_both_its_time_and_its_lead_however_late_it_arrives(
 # --- codes --------------------------------------------------------------------------------------
 
 NOTICE_KEY = NoticeKey(MerchantId("acme"), CustomerId("ann"), NoticeId("notice"))
-SENT = PhoneCode(NOTICE_KEY, "+491701234567", b"hash", 0, NOW + timedelta(minutes=5))
+SENT = PhoneCode(
+    NOTICE_KEY, CodePurpose.BIND, "+491701234567", b"hash", 0, NOW + timedelta(minutes=5)
+)
 
 
 @pytest.mark.parametrize(("wrong_count", "state"), [(0, CodeState.PENDING), (4, CodeState.VOID)])

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
 from recurring.notify.v1 import notify_pb2 as _notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
@@ -323,3 +324,47 @@ class WebhookEndpointDisabled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WebhookEndpointDisabled: _TypeAlias = WebhookEndpointDisabled  # noqa: Y015
+
+@_typing.final
+class ContactUnbound(_message.Message):
+    """A customer has no phone any more that notices can go to. Charges wait until one is bound again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ContactUnbound._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: ContactUnbound._Reason.ValueType  # 0
+        REQUESTED: ContactUnbound._Reason.ValueType  # 1
+        """By UnbindPhone."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
+    REASON_UNSPECIFIED: ContactUnbound.Reason.ValueType  # 0
+    REQUESTED: ContactUnbound.Reason.ValueType  # 1
+    """By UnbindPhone."""
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    UNBIND_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    reason: Global___ContactUnbound.Reason.ValueType
+    @_builtins.property
+    def unbind_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        customer: _builtins.str = ...,
+        unbind_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: Global___ContactUnbound.Reason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unbind_time", b"unbind_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "reason", b"reason", "unbind_time", b"unbind_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactUnbound: _TypeAlias = ContactUnbound  # noqa: Y015

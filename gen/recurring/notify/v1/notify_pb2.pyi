@@ -89,7 +89,7 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     PAYMENT_METHOD_BLOCKED: _NoticeKind.ValueType  # 12
     """A card was declined for good; once a card, whatever orders use it."""
     PHONE_CHANGED: _NoticeKind.ValueType  # 13
-    """To the phone that was bound before: another one is now."""
+    """To the phone that was bound before: another one is now, or none."""
     ITEM_DISCONTINUED: _NoticeKind.ValueType  # 14
     """A product of a standing order is not sold any more, and what comes instead."""
     PRICE_CHANGE: _NoticeKind.ValueType  # 15
@@ -108,6 +108,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """The customer disputes a payment at their bank: whether charges go on meanwhile."""
     DISPUTE_CLOSED: _NoticeKind.ValueType  # 22
     """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
+    PHONE_CHANGE_PENDING: _NoticeKind.ValueType  # 30
+    """To the phone that is bound: another one takes its place at a time."""
     PAYMENT_OVERDUE: _NoticeKind.ValueType  # 50
     """An order ended without payment, and can still be paid."""
     DOCUMENT_ISSUED: _NoticeKind.ValueType  # 60
@@ -137,7 +139,7 @@ REFUND: NoticeKind.ValueType  # 11
 PAYMENT_METHOD_BLOCKED: NoticeKind.ValueType  # 12
 """A card was declined for good; once a card, whatever orders use it."""
 PHONE_CHANGED: NoticeKind.ValueType  # 13
-"""To the phone that was bound before: another one is now."""
+"""To the phone that was bound before: another one is now, or none."""
 ITEM_DISCONTINUED: NoticeKind.ValueType  # 14
 """A product of a standing order is not sold any more, and what comes instead."""
 PRICE_CHANGE: NoticeKind.ValueType  # 15
@@ -156,6 +158,8 @@ DISPUTE_OPENED: NoticeKind.ValueType  # 21
 """The customer disputes a payment at their bank: whether charges go on meanwhile."""
 DISPUTE_CLOSED: NoticeKind.ValueType  # 22
 """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
+PHONE_CHANGE_PENDING: NoticeKind.ValueType  # 30
+"""To the phone that is bound: another one takes its place at a time."""
 PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
 DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
@@ -228,6 +232,8 @@ class Contact(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PENDING_MASKED_PHONE_FIELD_NUMBER: _builtins.int
+    PENDING_BIND_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/contact`; each customer has one."""
     display_name: _builtins.str
@@ -247,6 +253,8 @@ class Contact(_message.Message):
     between 21 and 8 o'clock there. Empty: unknown, and then at any hour. Messages name times as their
     standing order does.
     """
+    pending_masked_phone: _builtins.str
+    """A phone that was proved and waits to become the bound one, masked; empty: none does."""
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
         """When the phone was bound."""
@@ -255,6 +263,10 @@ class Contact(_message.Message):
     def preferences(self) -> Global___Contact.Preferences: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pending_bind_time(self) -> _timestamp_pb2.Timestamp:
+        """When it does."""
+
     def __init__(
         self,
         *,
@@ -268,10 +280,12 @@ class Contact(_message.Message):
         etag: _builtins.str = ...,
         locale: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        pending_masked_phone: _builtins.str = ...,
+        pending_bind_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "preferences", b"preferences"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "pending_bind_time", b"pending_bind_time", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -564,21 +578,25 @@ class ListContactsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     page_size: _builtins.int
     """At most 1000; default 50."""
     page_token: _builtins.str
+    phone: _builtins.str
+    """Only those whose bound phone it is, in E.164."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        phone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "phone", b"phone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -653,6 +671,7 @@ class StartPhoneBindingRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PHONE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WITH_PRESENT_PHONE_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The contact."""
     phone: _builtins.str
@@ -660,16 +679,19 @@ class StartPhoneBindingRequest(_message.Message):
     plans of all countries (libphonenumber) apply.
     """
     request_id: _builtins.str
+    with_present_phone_code: _builtins.bool
+    """Whether a code goes to the bound phone, too. With both codes the new phone is bound at once."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         phone: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        with_present_phone_code: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "phone", b"phone", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "phone", b"phone", "request_id", b"request_id", "with_present_phone_code", b"with_present_phone_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -704,25 +726,75 @@ class ConfirmPhoneBindingRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRESENT_PHONE_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The contact."""
     code: _builtins.str
     """Eight digits."""
     request_id: _builtins.str
+    present_phone_code: _builtins.str
+    """The code that went to the bound phone (with_present_phone_code). Without it the new phone waits."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         code: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        present_phone_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "name", b"name", "present_phone_code", b"present_phone_code", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPhoneBindingRequest: _TypeAlias = ConfirmPhoneBindingRequest  # noqa: Y015
+
+@_typing.final
+class CancelPhoneChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The contact."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPhoneChangeRequest: _TypeAlias = CancelPhoneChangeRequest  # noqa: Y015
+
+@_typing.final
+class UnbindPhoneRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The contact."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnbindPhoneRequest: _TypeAlias = UnbindPhoneRequest  # noqa: Y015
 
 @_typing.final
 class GetNotifySettingsRequest(_message.Message):

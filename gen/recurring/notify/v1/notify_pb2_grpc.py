@@ -66,6 +66,16 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
                 _registered_method=True)
+        self.CancelPhoneChange = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/CancelPhoneChange',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.CancelPhoneChangeRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+                _registered_method=True)
+        self.UnbindPhone = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/UnbindPhone',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UnbindPhoneRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+                _registered_method=True)
         self.GetNotifySettings = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/GetNotifySettings',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNotifySettingsRequest.SerializeToString,
@@ -191,7 +201,7 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListContacts(self, request, context):
-        """Lists contacts by customer.
+        """Lists contacts by customer: all, or those whose bound phone it is. A family can share one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,13 +219,13 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartPhoneBinding(self, request, context):
-        """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
-        A new code voids the one before.
+        """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved and it agrees,
+        or has had time to object (see ConfirmPhoneBinding). New codes void those before.
 
         Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
         landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
         PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
-        CONTACT_NOT_FOUND;
+        CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND (with_present_phone_code, and there is none);
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
         asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
         the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
@@ -227,11 +237,33 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPhoneBinding(self, request, context):
-        """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
-        is replaced (PHONE_CHANGED), and so is the e-mail address.
+        """Proves with the code that the number is the customer's. It is bound at once if no phone is, or if the one that
+        is bound agrees with a code of its own. Else it waits (pending_bind_time; 72 hours, unless the operator sets
+        another time), and the phone that is bound is notified (PHONE_CHANGE_PENDING): its owner can have the change
+        cancelled (CancelPhoneChange). A phone that is replaced is notified (PHONE_CHANGED). Both notices go to the
+        e-mail address as well.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPhoneChange(self, request, context):
+        """Keeps the phone that is bound: the one that waits to take its place is forgotten.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_CHANGE_NOT_PENDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnbindPhone(self, request, context):
+        """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+        again. Another one has to wait as if the phone were still bound.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -450,6 +482,16 @@ def add_NotifyServiceServicer_to_server(servicer, server):
             'ConfirmPhoneBinding': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmPhoneBinding,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
+            ),
+            'CancelPhoneChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPhoneChange,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.CancelPhoneChangeRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
+            ),
+            'UnbindPhone': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnbindPhone,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UnbindPhoneRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
             ),
             'GetNotifySettings': grpc.unary_unary_rpc_method_handler(
@@ -715,6 +757,60 @@ class NotifyService:
             target,
             '/recurring.notify.v1.NotifyService/ConfirmPhoneBinding',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPhoneChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/CancelPhoneChange',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.CancelPhoneChangeRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnbindPhone(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/UnbindPhone',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.UnbindPhoneRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
             options,
             channel_credentials,

@@ -49,7 +49,7 @@ class NotifyServiceStub:
     GetContact: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetContactRequest, _notify_pb2.Contact]
     """Reasons: NOT_FOUND CONTACT_NOT_FOUND."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListContactsRequest, _notify_pb2.ListContactsResponse]
-    """Lists contacts by customer."""
+    """Lists contacts by customer: all, or those whose bound phone it is. A family can share one."""
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_notify_pb2.EraseCustomerRequest, _notify_pb2.EraseCustomerResponse]
     """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
     whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
@@ -58,13 +58,13 @@ class NotifyServiceStub:
     have standing orders: notify knows of none, and without a contact nobody hears before a charge.
     """
     StartPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.StartPhoneBindingRequest, _notify_pb2.StartPhoneBindingResponse]
-    """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
-    A new code voids the one before.
+    """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved and it agrees,
+    or has had time to object (see ConfirmPhoneBinding). New codes void those before.
 
     Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
     landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
     PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
-    CONTACT_NOT_FOUND;
+    CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND (with_present_phone_code, and there is none);
     RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
     asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
     the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
@@ -72,11 +72,25 @@ class NotifyServiceStub:
     and merchants a lower cost). Both with a RetryInfo.
     """
     ConfirmPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmPhoneBindingRequest, _notify_pb2.Contact]
-    """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
-    is replaced (PHONE_CHANGED), and so is the e-mail address.
+    """Proves with the code that the number is the customer's. It is bound at once if no phone is, or if the one that
+    is bound agrees with a code of its own. Else it waits (pending_bind_time; 72 hours, unless the operator sets
+    another time), and the phone that is bound is notified (PHONE_CHANGE_PENDING): its owner can have the change
+    cancelled (CancelPhoneChange). A phone that is replaced is notified (PHONE_CHANGED). Both notices go to the
+    e-mail address as well.
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
     was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+    """
+    CancelPhoneChange: _aio.UnaryUnaryMultiCallable[_notify_pb2.CancelPhoneChangeRequest, _notify_pb2.Contact]
+    """Keeps the phone that is bound: the one that waits to take its place is forgotten.
+
+    Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_CHANGE_NOT_PENDING.
+    """
+    UnbindPhone: _aio.UnaryUnaryMultiCallable[_notify_pb2.UnbindPhoneRequest, _notify_pb2.Contact]
+    """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+    again. Another one has to wait as if the phone were still bound.
+
+    Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.
     """
     GetNotifySettings: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNotifySettingsRequest, _notify_pb2.NotifySettings]
     """How a merchant's customers are reached beyond what each contact says."""
@@ -203,7 +217,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ListContactsRequest,
         context: _aio.ServicerContext[_notify_pb2.ListContactsRequest, _abc.Awaitable[_notify_pb2.ListContactsResponse]],
     ) -> _abc.Awaitable[_notify_pb2.ListContactsResponse]:
-        """Lists contacts by customer."""
+        """Lists contacts by customer: all, or those whose bound phone it is. A family can share one."""
 
     @_abc_1.abstractmethod
     def EraseCustomer(
@@ -224,13 +238,13 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.StartPhoneBindingRequest,
         context: _aio.ServicerContext[_notify_pb2.StartPhoneBindingRequest, _abc.Awaitable[_notify_pb2.StartPhoneBindingResponse]],
     ) -> _abc.Awaitable[_notify_pb2.StartPhoneBindingResponse]:
-        """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
-        A new code voids the one before.
+        """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved and it agrees,
+        or has had time to object (see ConfirmPhoneBinding). New codes void those before.
 
         Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
         landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
         PHONE_COUNTRY_NOT_ALLOWED (by the operator, or by the merchant's NotifySettings); NOT_FOUND
-        CONTACT_NOT_FOUND;
+        CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND (with_present_phone_code, and there is none);
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
         asked for them, or 20 for the merchant to numbers that differ in the last three digits only, or more than
         the operator lets one caller ask for; erasing the customer does not lower them), CODE_BUDGET_SPENT (the
@@ -244,11 +258,37 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ConfirmPhoneBindingRequest,
         context: _aio.ServicerContext[_notify_pb2.ConfirmPhoneBindingRequest, _abc.Awaitable[_notify_pb2.Contact]],
     ) -> _abc.Awaitable[_notify_pb2.Contact]:
-        """Proves with the code that the number is the customer's. The phone that was bound before is notified that it
-        is replaced (PHONE_CHANGED), and so is the e-mail address.
+        """Proves with the code that the number is the customer's. It is bound at once if no phone is, or if the one that
+        is bound agrees with a code of its own. Else it waits (pending_bind_time; 72 hours, unless the operator sets
+        another time), and the phone that is bound is notified (PHONE_CHANGE_PENDING): its owner can have the change
+        cancelled (CancelPhoneChange). A phone that is replaced is notified (PHONE_CHANGED). Both notices go to the
+        e-mail address as well.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+
+    @_abc_1.abstractmethod
+    def CancelPhoneChange(
+        self,
+        request: _notify_pb2.CancelPhoneChangeRequest,
+        context: _aio.ServicerContext[_notify_pb2.CancelPhoneChangeRequest, _abc.Awaitable[_notify_pb2.Contact]],
+    ) -> _abc.Awaitable[_notify_pb2.Contact]:
+        """Keeps the phone that is bound: the one that waits to take its place is forgotten.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_CHANGE_NOT_PENDING.
+        """
+
+    @_abc_1.abstractmethod
+    def UnbindPhone(
+        self,
+        request: _notify_pb2.UnbindPhoneRequest,
+        context: _aio.ServicerContext[_notify_pb2.UnbindPhoneRequest, _abc.Awaitable[_notify_pb2.Contact]],
+    ) -> _abc.Awaitable[_notify_pb2.Contact]:
+        """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+        again. Another one has to wait as if the phone were still bound.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.
         """
 
     @_abc_1.abstractmethod

@@ -30,7 +30,12 @@ from services.notify.domain.templates.kinds import (
     StandingOrderChanged,
 )
 from services.notify.domain.templates.lines import Line, Promotion, Tax
-from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
+from services.notify.domain.templates.phones import (
+    CODE_LEFT_OUT,
+    PhoneChanged,
+    PhoneChangePending,
+    PhoneCode,
+)
 from services.runtime.money import Money
 
 _DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -48,6 +53,7 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
     for facts in (
         PhoneCode(CODE_LEFT_OUT),
         PhoneChanged("+49*******89"),
+        PhoneChangePending("+49*******89", _DUE, _ZONE),
         OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,
                       lines=_LINES),
         PaymentRequest(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=3)),

@@ -1,7 +1,7 @@
 """The facts of notices about customers' phones: a code, and that the phone was changed. Pure."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from services.notify.domain.notices import Facts, NoticeKind
@@ -19,6 +19,8 @@ class PhoneCode:
     code: str
     # The host of the page that waits for the code; empty: none is named.
     web_otp_host: str = ""
+    # The phone that takes the place of the one that gets the code, masked; empty: that one itself.
+    masked_phone: str = ""
 
     @property
     def minutes(self) -> int:
@@ -41,5 +43,16 @@ class PhoneChanged:
     """Another phone was bound. The one before is notified, without a name: it may have a new owner."""
 
     kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CHANGED
+    # The new phone, masked; empty: none is bound any more.
+    masked_phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneChangePending:
+    """Another phone was proved, and is bound at a time unless the owner of the present one objects."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CHANGE_PENDING
     # The new phone, masked.
     masked_phone: str
+    bind_time: datetime
+    time_zone: str

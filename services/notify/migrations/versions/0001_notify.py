@@ -24,6 +24,13 @@ CREATE TABLE contacts (
     display_name          bytea       NOT NULL,
     email                 bytea       NOT NULL,
     phone                 bytea       NOT NULL DEFAULT '',
+    -- A keyed hash, by which a merchant's customer is found by their phone.
+    phone_index           bytea       NOT NULL DEFAULT '',
+    -- Proved, and to become the bound phone at a time, unless the owner of the present one objects.
+    pending_phone         bytea       NOT NULL DEFAULT '',
+    pending_bind_time     timestamptz,
+    -- Since a phone was unbound: until when another one has to wait.
+    phone_hold_until_time timestamptz,
     bind_time             timestamptz,
     bind_count            integer     NOT NULL DEFAULT 0,
     -- Messages in a row that the bound phone did not take, and until when no more are tried.
@@ -36,10 +43,15 @@ CREATE TABLE contacts (
     time_zone             text        NOT NULL DEFAULT '',
     version               integer     NOT NULL DEFAULT 1,
     create_time           timestamptz NOT NULL,
+    bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant),
-    CHECK ((phone = '') = (bind_time IS NULL))
+    CHECK ((phone = '') = (bind_time IS NULL)),
+    CHECK ((pending_phone = '') = (pending_bind_time IS NULL))
 );
 CREATE INDEX contacts_of_merchant ON contacts (merchant, customer);
+CREATE INDEX contacts_of_phone ON contacts (merchant, phone_index) WHERE phone_index <> '';
+CREATE INDEX contacts_pending_phone ON contacts (bucket, pending_bind_time)
+    WHERE pending_bind_time IS NOT NULL;
 
 CREATE TABLE notices (
     merchant              text        NOT NULL,
@@ -160,6 +172,8 @@ CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
     notice                text        NOT NULL,
+    -- To bind the phone that it went to, or to release the one that is bound.
+    purpose               text        NOT NULL CHECK (purpose IN ('BIND', 'RELEASE')),
     phone                 bytea       NOT NULL,
     code_hash             bytea       NOT NULL,
     state                 text        NOT NULL CHECK (state IN ('PENDING', 'USED', 'VOID')),
@@ -169,7 +183,7 @@ CREATE TABLE phone_codes (
     PRIMARY KEY (customer, merchant, notice),
     FOREIGN KEY (customer, merchant, notice) REFERENCES notices
 );
-CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
+CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant, purpose)
     WHERE state = 'PENDING';
 
 -- When codes were sent lately, the newest first: to a phone whosever it is, to a merchant's range of
@@ -348,6 +362,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM webhook_deliveries
         WHERE state = 'PENDING' AND webhook_deliveries.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'phone-change', '', buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT pending_bind_time AS due_time FROM contacts
+        WHERE pending_bind_time IS NOT NULL AND contacts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
@@ -437,5 +457,8 @@ CREATE VIEW audit_v1.due_work AS
     UNION ALL
     SELECT 'receipt of notice', merchant, merchant || '/' || customer || '/' || notice,
            next_attempt_time, bucket
-    FROM deliveries WHERE state = 'ACCEPTED';
+    FROM deliveries WHERE state = 'ACCEPTED'
+    UNION ALL
+    SELECT 'change of phone', merchant, merchant || '/' || customer, pending_bind_time, bucket
+    FROM contacts WHERE pending_bind_time IS NOT NULL;
 """

@@ -34,7 +34,9 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "Ihr Code",
             (
-                "{{ code }} ist Ihr Code, um dieses Telefon zu bestätigen.",
+                "{% if masked_phone %}{{ code }} ist Ihr Code, um Nachrichten an {{ masked_phone }} statt an "
+                "dieses Telefon zu bekommen."
+                "{% else %}{{ code }} ist Ihr Code, um dieses Telefon zu bestätigen.{% endif %}",
                 'Er gilt {{ minutes | plural(one="# Minute", other="# Minuten") }}.',
                 "Geben Sie ihn niemandem. Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun.",
             ),
@@ -43,9 +45,19 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "Ihr Telefon wurde geändert",
             (
-                "Nachrichten zu Ihren Bestellungen gehen jetzt an {{ masked_phone }}, "
-                "nicht mehr an dieses Telefon.",
+                "{% if masked_phone %}Nachrichten zu Ihren Bestellungen gehen jetzt an {{ masked_phone }}, "
+                "nicht mehr an dieses Telefon."
+                "{% else %}Nachrichten zu Ihren Bestellungen kommen nicht mehr an dieses Telefon.{% endif %}",
                 "Wenn Sie das nicht waren, sagen Sie bitte sofort dem Geschäft Bescheid.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGE_PENDING: KindWords(
+            "Ihr Telefon wird geändert",
+            (
+                "Ab {{ bind_time | date }}, {{ bind_time | time }} gehen Nachrichten zu Ihren Bestellungen an "
+                "{{ masked_phone }}, nicht mehr an dieses Telefon.",
+                "Wenn Sie das nicht waren, sagen Sie bitte vorher dem Geschäft Bescheid: Es kann die Änderung stoppen.",
             ),
             greets=False,
         ),

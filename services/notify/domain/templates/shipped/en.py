@@ -22,7 +22,8 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "Your code",
             (
-                "{{ code }} is your code to confirm this phone.",
+                "{% if masked_phone %}{{ code }} is your code to have messages sent to {{ masked_phone }} "
+                "in place of this phone.{% else %}{{ code }} is your code to confirm this phone.{% endif %}",
                 'It is valid for {{ minutes | plural(one="# minute", other="# minutes") }}.',
                 "Tell it to nobody. If you did not ask for it, you need not do anything.",
             ),
@@ -31,8 +32,18 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "Your phone was changed",
             (
-                "Messages about your orders now go to {{ masked_phone }}, not to this phone.",
+                "{% if masked_phone %}Messages about your orders now go to {{ masked_phone }}, not to this "
+                "phone.{% else %}Messages about your orders no longer come to this phone.{% endif %}",
                 "If you did not change it, please tell the shop at once.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGE_PENDING: KindWords(
+            "Your phone is about to change",
+            (
+                "From {{ bind_time | date }}, {{ bind_time | time }} on, messages about your orders go to "
+                "{{ masked_phone }}, not to this phone.",
+                "If you did not ask for it, please tell the shop before then: it can stop the change.",
             ),
             greets=False,
         ),

@@ -34,7 +34,9 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "Su código",
             (
-                "{{ code }} es su código para confirmar este teléfono.",
+                "{% if masked_phone %}{{ code }} es su código para recibir los mensajes en {{ masked_phone }} "
+                "y no en este teléfono."
+                "{% else %}{{ code }} es su código para confirmar este teléfono.{% endif %}",
                 'Es válido durante {{ minutes | plural(one="# minuto", other="# minutos") }}.',
                 "No se lo diga a nadie. Si no lo ha pedido, no tiene que hacer nada.",
             ),
@@ -43,8 +45,19 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "Su teléfono ha cambiado",
             (
-                "Los mensajes sobre sus pedidos llegan ahora a {{ masked_phone }} y no a este teléfono.",
+                "{% if masked_phone %}Los mensajes sobre sus pedidos llegan ahora a {{ masked_phone }} y no a "
+                "este teléfono."
+                "{% else %}Los mensajes sobre sus pedidos ya no llegan a este teléfono.{% endif %}",
                 "Si no lo ha cambiado usted, avise enseguida a la tienda.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGE_PENDING: KindWords(
+            "Su teléfono va a cambiar",
+            (
+                "A partir del {{ bind_time | date }}, {{ bind_time | time }}, los mensajes sobre sus pedidos "
+                "llegan a {{ masked_phone }} y no a este teléfono.",
+                "Si no lo ha pedido usted, avise antes a la tienda: puede detener el cambio.",
             ),
             greets=False,
         ),

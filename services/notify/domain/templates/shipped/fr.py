@@ -37,7 +37,9 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "Votre code",
             (
-                "{{ code }} est votre code pour confirmer ce téléphone.",
+                "{% if masked_phone %}{{ code }} est votre code pour recevoir les messages au "
+                "{{ masked_phone }} et non à ce téléphone."
+                "{% else %}{{ code }} est votre code pour confirmer ce téléphone.{% endif %}",
                 'Il est valable {{ minutes | plural(one="# minute", other="# minutes") }}.',
                 "Ne le donnez à personne. Si vous ne l'avez pas demandé, vous n'avez rien à faire.",
             ),
@@ -46,9 +48,19 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "Votre téléphone a changé",
             (
-                "Les messages sur vos commandes vont désormais au {{ masked_phone }}, "
-                "plus à ce téléphone.",
+                "{% if masked_phone %}Les messages sur vos commandes vont désormais au {{ masked_phone }}, "
+                "plus à ce téléphone."
+                "{% else %}Les messages sur vos commandes ne viennent plus à ce téléphone.{% endif %}",
                 "Si vous n'en êtes pas à l'origine, prévenez tout de suite la boutique.",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGE_PENDING: KindWords(
+            "Votre téléphone va changer",
+            (
+                "À partir du {{ bind_time | date }}, {{ bind_time | time }}, les messages sur vos commandes vont "
+                "au {{ masked_phone }}, plus à ce téléphone.",
+                "Si vous ne l'avez pas demandé, prévenez avant la boutique : elle peut arrêter le changement.",
             ),
             greets=False,
         ),

@@ -33,7 +33,8 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "您的验证码",
             (
-                "{{ code }} 是您验证此手机的验证码，",
+                "{% if masked_phone %}{{ code }} 是您将消息改为发送到 {{ masked_phone }} 的验证码，"
+                "{% else %}{{ code }} 是您验证此手机的验证码，{% endif %}",
                 '{{ minutes | plural(other="# 分钟") }}内有效。',
                 "请勿告诉任何人。如非您本人操作，请忽略。",
             ),
@@ -42,8 +43,18 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "您的手机号已更改",
             (
-                "您的订单消息今后发送到 {{ masked_phone }}，不再发送到此手机。",
+                "{% if masked_phone %}您的订单消息今后发送到 {{ masked_phone }}，不再发送到此手机。"
+                "{% else %}您的订单消息不再发送到此手机。{% endif %}",
                 "如果不是您更改的，请立即联系商家。",
+            ),
+            greets=False,
+        ),
+        NoticeKind.PHONE_CHANGE_PENDING: KindWords(
+            "您的手机号即将更改",
+            (
+                "自 {{ bind_time | date }} {{ bind_time | time }} 起，您的订单消息将发送到 "
+                "{{ masked_phone }}，不再发送到此手机。",
+                "如果不是您提出的，请在此之前联系商家停止更改。",
             ),
             greets=False,
         ),
