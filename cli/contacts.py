@@ -31,6 +31,13 @@ def describe_delivery(delivery: pb.Notice.Delivery) -> str:
     return " ".join(filter(None, parts))
 
 
+def _lapsed(contact: pb.Contact) -> str:
+    if not contact.phone_lapse_reason:
+        return ""
+    since = format_timestamp(contact.phone_lapse_time)
+    return f"{pb.UnbindReason.Name(contact.phone_lapse_reason)} since {since}"
+
+
 CONTACT_COLUMNS: Columns[pb.Contact] = {
     "customer": lambda it: id_of(it.name, "customers"),
     "name": lambda it: it.display_name,
@@ -46,6 +53,7 @@ CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     "created": lambda it: format_timestamp(it.create_time),
     "next phone": lambda it: it.pending_masked_phone,
     "bound from": lambda it: format_timestamp(it.pending_bind_time),
+    "phone lapsed": _lapsed,
 }
 SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "codes go to": lambda it: ", ".join(it.phone_region_codes) or "every country",
@@ -53,6 +61,7 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
         format_money(it.code_spend_day_max) if it.HasField("code_spend_day_max") else ""
     ),
     "the page for codes": lambda it: it.web_otp_host,
+    "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 NOTICE_COLUMNS: Columns[pb.Notice] = {
     "time": lambda it: format_timestamp(it.create_time),
@@ -163,6 +172,10 @@ async def set_notify_settings(
         str | None,
         typer.Option(help="The host of the page that asks for codes, such as shop.example."),
     ] = None,
+    proof_days: Annotated[
+        int | None,
+        typer.Option(min=30, max=3650, help="How long a phone is proved after a message."),
+    ] = None,
 ) -> None:
     """Set which countries get one-time codes, what they may cost, and the page that they are for."""
     changed = await _settings(session)
@@ -171,6 +184,7 @@ async def set_notify_settings(
     if code_spend is not None:
         changed.code_spend_day_max.CopyFrom(code_spend)
     changed.web_otp_host = changed.web_otp_host if web_otp_host is None else web_otp_host
+    changed.phone_proof_days = proof_days or changed.phone_proof_days
     request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
     session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
 

@@ -259,7 +259,7 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
         + notify_pb2.WebhookEndpoint.DisableReason.Name(it.disable_reason)
     ),
     notify.ContactUnbound: lambda it: (
-        f"no phone is bound: {notify.ContactUnbound.Reason.Name(it.reason).lower()}"
+        f"no phone is bound: {notify_pb2.UnbindReason.Name(it.reason).lower()}"
     ),
 }
 

@@ -207,6 +207,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("receipt", receipts.work),
             DueWork("webhook", sending.work),
             DueWork("phone-change", workers.PhoneChanges(runtime.database).work),
+            DueWork("phone-silence", workers.PhoneSilence(runtime.database).work),
         ),
         periodic_work=(
             PeriodicWork(

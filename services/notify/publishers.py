@@ -113,7 +113,7 @@ def contact_unbound(contact: Contact, reason: UnbindReason, now: datetime) -> Ou
     message = events_pb2.ContactUnbound(
         customer=customer,
         unbind_time=to_timestamp(now),
-        reason=events_pb2.ContactUnbound.Reason.Value(reason),
+        reason=notify_pb2.UnbindReason.Value(reason),
     )
     return OutboxEvent(
         key=f"{customer}#{contact.bind_count}",

@@ -28,7 +28,16 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         time_zone=contact.time_zone,
         pending_masked_phone=mask_phone(contact.pending_phone),
         pending_bind_time=optional_timestamp(contact.pending_bind_time),
+        phone_lapse_time=optional_timestamp(contact.phone_lapse_time),
+        phone_lapse_reason=unbind_reason(contact.phone_lapse_reason),
     )
+
+
+def unbind_reason(name: str) -> notify_pb2.UnbindReason.ValueType:
+    """Why a phone is not proved any more; empty: it is, or there is none."""
+    if not name:
+        return notify_pb2.UNBIND_REASON_UNSPECIFIED
+    return notify_pb2.UnbindReason.Value(name)
 
 
 def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:

@@ -511,7 +511,13 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     ) -> notify_pb2.BatchCheckContactsResponse:
         keys = [read_name(CUSTOMER, name) for name in request.customers]
         async with self._database.read() as connection:
-            bound = await contact_store.have_phones(connection, keys)
+            reasons = await contact_store.lapse_reasons(connection, keys)
         return notify_pb2.BatchCheckContactsResponse(
-            results=[notify_pb2.ContactCheckResult(phone_bound=is_bound) for is_bound in bound]
+            results=[
+                notify_pb2.ContactCheckResult(
+                    phone_bound=reason == "",
+                    phone_lapse_reason=responses.unbind_reason(reason or ""),
+                )
+                for reason in reasons
+            ]
         )

@@ -2,6 +2,7 @@
 
 from recurring.notify.v1 import notify_pb2
 
+from services.notify.domain.phone_changes import PHONE_PROOF_DAYS
 from services.notify.domain.phone_numbers import is_region
 from services.notify.domain.settings import NotifySettings
 from services.notify.names import SETTINGS
@@ -32,7 +33,8 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
             )
     violations.check()
     regions = tuple(sorted(set(message.phone_region_codes)))
-    return NotifySettings(merchant, regions, spend, message.web_otp_host)
+    proof_days = message.phone_proof_days or PHONE_PROOF_DAYS
+    return NotifySettings(merchant, regions, spend, message.web_otp_host, proof_days)
 
 
 def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
@@ -43,5 +45,6 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         phone_region_codes=settings.phone_region_codes,
         code_spend_day_max=to_money(spend.amount_minor, spend.currency) if spend else None,
         web_otp_host=settings.web_otp_host,
+        phone_proof_days=settings.phone_proof_days,
         etag=etag(settings.version),
     )

@@ -221,6 +221,21 @@ def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: dateti
     )
 
 
+def email_notice(facts: Facts, key: NoticeKey, now: datetime) -> Notice:
+    """A notice about a customer's phone that goes by e-mail alone."""
+    return Notice(
+        *key,
+        kind=facts.kind,
+        subject_resource="",
+        promise=None,
+        traceparent=tracing.current_traceparent(),
+        occur_time=now,
+        create_time=now,
+        deliveries=(_pending(Channel.EMAIL, now, now + DELIVERY_LIFETIME, main=True),),
+        facts=facts,
+    )
+
+
 def shown_phone(phone: str) -> str:
     """A phone as messages show it: masked by what is in every SMS alphabet."""
     return mask_phone(phone).replace(MASK, "*")

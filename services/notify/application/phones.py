@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from services.notify.application import contacts
-from services.notify.application.notices import old_phone_notice, phone_code_notice, shown_phone
+from services.notify.application.notices import (
+    email_notice,
+    old_phone_notice,
+    phone_code_notice,
+    shown_phone,
+)
 from services.notify.domain.notices import (
     Channel,
     Contact,
@@ -31,7 +36,7 @@ from services.notify.domain.phone_codes import (
 )
 from services.notify.domain.phone_numbers import check_region
 from services.notify.domain.settings import NotifySettings
-from services.notify.domain.templates.phones import PhoneChanged, PhoneChangePending
+from services.notify.domain.templates.phones import PhoneChanged, PhoneChangePending, PhoneLapsed
 from services.notify.domain.templates.phones import PhoneCode as PhoneCodeFacts
 from services.notify.domain.templates.rendering import rendered_as_shipped, segments_of
 from services.notify.publishers import contact_bound, contact_unbound
@@ -39,7 +44,7 @@ from services.notify.store import codes, notices
 from services.notify.store import contacts as contact_store
 from services.notify.store import settings as settings_store
 from services.notify.store.codes import CallerLimit
-from services.notify.store.contacts import BoundPhone
+from services.notify.store.contacts import BoundPhone, WhichPhone
 from services.runtime.auth.call_context import caller
 from services.runtime.db.idempotency import derived_id
 from services.runtime.db.pool import Connection
@@ -202,7 +207,7 @@ async def _announce(
 ) -> Contact:
     """Store the phone that waits, and notify the owner of the one that is bound."""
     after = await contact_store.announce_phone(tx, proof.key, phone, bind_time)
-    if before.phone and before.pending_phone != phone:
+    if before.proved_phone and before.pending_phone != phone:
         time_zone = before.time_zone or "UTC"
         facts = PhoneChangePending(shown_phone(phone), bind_time, time_zone)
         key = _notice_key("phone-change-pending", proof.key, proof.request_id)
@@ -214,9 +219,13 @@ def _changed_notices(
     before: Contact, after: Contact, key: NoticeKey, now: datetime
 ) -> Sequence[Notice]:
     """The notice to the phone that is not the bound one any more, if there is one."""
+    facts = PhoneChanged(shown_phone(after.phone))
     if not before.phone or before.phone == after.phone:
         return []
-    return [old_phone_notice(before, PhoneChanged(shown_phone(after.phone)), key, now)]
+    if before.proved_phone:
+        return [old_phone_notice(before, facts, key, now)]
+    # The number may be another's by now.
+    return [email_notice(facts, key, now)] if before.email else []
 
 
 async def cancel_change(tx: Connection, key: CustomerKey) -> Applied[Contact]:
@@ -239,12 +248,41 @@ async def unbind(
     Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION PHONE_NOT_BOUND.
     """
     before = await contacts.existing(tx, key, lock=True)
-    _require_bound(before)
+    if not before.phone:
+        raise _not_bound()
     await codes.void(tx, key)
-    after = await contact_store.unbind(tx, key, now + wait)
+    was_proved = bool(before.proved_phone)
+    after = await contact_store.unbind(tx, key, now + wait if was_proved else now)
     notice = _notice_key("phone-changed", key, request_id)
     await notices.insert(tx, _changed_notices(before, after, notice, now))
-    return Applied(after, before, [contact_unbound(before, UnbindReason.REQUESTED, now)])
+    # Of a phone that has lapsed it was published already.
+    unbound = [contact_unbound(before, UnbindReason.REQUESTED, now)] if was_proved else []
+    return Applied(after, before, unbound)
+
+
+async def lapse(
+    tx: Connection, phones: Collection[WhichPhone], reason: UnbindReason, now: datetime
+) -> None:
+    """Take phones for proved no more: nothing is sent to them, charges wait, both sides hear of it."""
+    lapsed = await contact_store.lapse(tx, phones, reason, now)
+    made = [
+        email_notice(
+            PhoneLapsed(shown_phone(contact.phone)),
+            _notice_key("phone-lapsed", contact.key, str(contact.bind_count)),
+            now,
+        )
+        for contact in lapsed
+        if contact.email
+    ]
+    await notices.insert(tx, made)
+    await outbox.put(tx, [contact_unbound(contact, reason, now) for contact in lapsed])
+
+
+async def lapse_silent(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
+    """Take a batch of phones for proved no more at which nothing arrived for long; returns how many."""
+    due = await contact_store.due_silence(tx, buckets, now, limit)
+    await lapse(tx, due, UnbindReason.PHONE_SILENT, now)
+    return len(due)
 
 
 async def apply_due_changes(
@@ -265,8 +303,12 @@ async def apply_due_changes(
 
 
 def _require_bound(contact: Contact) -> None:
-    if not contact.phone:
-        raise wrong_state("PHONE_NOT_BOUND", "the customer has no bound phone")
+    if not contact.proved_phone:
+        raise _not_bound()
+
+
+def _not_bound() -> Problem:
+    return wrong_state("PHONE_NOT_BOUND", "the customer has no bound phone")
 
 
 def _require_region(phone: str, settings: NotifySettings) -> None:

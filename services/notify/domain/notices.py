@@ -88,6 +88,7 @@ class NoticeKind(StrEnum):
     ITEM_DISCONTINUED = "ITEM_DISCONTINUED"
     PHONE_CHANGED = "PHONE_CHANGED"
     PHONE_CHANGE_PENDING = "PHONE_CHANGE_PENDING"
+    PHONE_LAPSED = "PHONE_LAPSED"
     PRICE_CHANGE = "PRICE_CHANGE"
     PRICE_CHANGE_WITHDRAWN = "PRICE_CHANGE_WITHDRAWN"
     PAYMENT_METHOD_EXPIRING = "PAYMENT_METHOD_EXPIRING"
@@ -104,6 +105,10 @@ class UnbindReason(StrEnum):
     """Why a customer has no bound phone any more."""
 
     REQUESTED = "REQUESTED"
+    # No message has arrived for so long that the number may be another's.
+    PHONE_SILENT = "PHONE_SILENT"
+    # The gateway says that nobody has the number.
+    NUMBER_UNASSIGNED = "NUMBER_UNASSIGNED"
 
 
 # These go by e-mail as well, where there is an address.
@@ -172,6 +177,9 @@ class Contact:
     pending_bind_time: datetime | None
     # Since a phone was unbound: until when another one has to wait.
     phone_hold_until_time: datetime | None
+    # Since when and why the phone is not proved any more; nothing is sent to it.
+    phone_lapse_time: datetime | None
+    phone_lapse_reason: str
     bind_time: datetime | None
     # How many times a phone was bound; distinguishes one bound phone from the next.
     bind_count: int
@@ -186,6 +194,11 @@ class Contact:
     # An IANA name; empty: that of what a notice is about.
     time_zone: str = ""
 
+    @property
+    def proved_phone(self) -> str:
+        """The phone that notices go to; empty: there is none."""
+        return "" if self.phone_lapse_time is not None else self.phone
+
 
 def new_contact(key: CustomerKey, now: datetime) -> Contact:
     """A contact of whom nothing is known yet."""
@@ -197,6 +210,8 @@ def new_contact(key: CustomerKey, now: datetime) -> Contact:
         pending_phone="",
         pending_bind_time=None,
         phone_hold_until_time=None,
+        phone_lapse_time=None,
+        phone_lapse_reason="",
         bind_time=None,
         bind_count=0,
         sms_receipts_muted=False,
@@ -319,7 +334,7 @@ class Notice:
 
 def can_be_reached(contact: Contact | None) -> bool:
     """Whether there is any way to the customer."""
-    return contact is not None and bool(contact.phone or contact.email)
+    return contact is not None and bool(contact.proved_phone or contact.email)
 
 
 def sms_rests(contact: Contact | None, now: datetime) -> bool:
@@ -337,7 +352,7 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
     if contact is None:
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
-    has_phone = bool(contact.phone) and kind not in EMAIL_ONLY
+    has_phone = bool(contact.proved_phone) and kind not in EMAIL_ONLY
     sms = has_phone and not sms_muted and not sms_rests(contact, now)
     email = bool(contact.email) and not contact.email_muted
     if sms:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.notify.domain.notices import MerchantId
+from services.notify.domain.phone_changes import PHONE_PROOF_DAYS
 from services.runtime.money import Money
 
 
@@ -17,4 +18,6 @@ class NotifySettings:
     code_spend_day_max: Money | None = None
     # The host of the page that asks for codes; empty: messages name none.
     web_otp_host: str = ""
+    # For so many days a phone is proved after each message that arrives.
+    phone_proof_days: int = PHONE_PROOF_DAYS
     version: int = 0

@@ -56,7 +56,7 @@ _DUE = Query(
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
-                ELSE contacts.phone END AS address,
+                WHEN contacts.phone_lapse_time IS NULL THEN contacts.phone END AS address,
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
                 THEN contacts.bind_count
                 ELSE 0 END AS address_version,

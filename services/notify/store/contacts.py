@@ -12,7 +12,9 @@ from services.notify.domain.notices import (
     CustomerId,
     CustomerKey,
     MerchantId,
+    UnbindReason,
 )
+from services.notify.domain.phone_changes import PHONE_PROOF_DAYS, PROOF_RENEWAL
 from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -31,6 +33,8 @@ class _ContactRow(NamedTuple):
     pending_phone: bytes
     pending_bind_time: datetime | None
     phone_hold_until_time: datetime | None
+    phone_lapse_time: datetime | None
+    phone_lapse_reason: str
     bind_time: datetime | None
     bind_count: int
     sms_receipts_muted: bool
@@ -40,6 +44,22 @@ class _ContactRow(NamedTuple):
     sms_retry_time: datetime | None
     locale: str
     time_zone: str
+
+
+class WhichPhone(NamedTuple):
+    """One of the phones that a customer has bound so far."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    bind_count: int
+
+
+class _PhoneRow(NamedTuple):
+    """A customer who has a phone, and why it is not proved any more; empty: it is."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    phone_lapse_reason: str
 
 
 class _AddresseeRow(NamedTuple):
@@ -57,8 +77,9 @@ _INSERT = Query(
             :locale, :time_zone, :create_time)
     ON CONFLICT (customer, merchant) DO NOTHING
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-              create_time, version, sms_retry_time, locale, time_zone
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone
 """,
     _ContactRow,
 )
@@ -70,8 +91,9 @@ _UPDATE = Query(
         time_zone = :time_zone, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-              create_time, version, sms_retry_time, locale, time_zone
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone
 """,
     _ContactRow,
 )
@@ -81,6 +103,10 @@ _BIND = Query(
     UPDATE contacts SET phone = bound.phone, phone_index = bound.phone_index, bind_time = :now,
         bind_count = bind_count + 1, sms_failure_count = 0, sms_retry_time = NULL,
         pending_phone = '', pending_bind_time = NULL, phone_hold_until_time = NULL,
+        phone_lapse_time = NULL, phone_lapse_reason = '',
+        phone_proof_end_time = CAST(:now AS timestamptz) + interval '1 day' * coalesce(
+            (SELECT phone_proof_days FROM notify_settings
+             WHERE notify_settings.merchant = contacts.merchant), :proof_days),
         version = contacts.version + 1
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:phone AS bytea[]),
@@ -89,9 +115,9 @@ _BIND = Query(
     WHERE contacts.customer = bound.customer AND contacts.merchant = bound.merchant
       AND contacts.version = bound.version
     RETURNING contacts.merchant, contacts.customer, display_name, email, contacts.phone,
-              pending_phone, pending_bind_time, phone_hold_until_time, bind_time, bind_count,
-              sms_receipts_muted, email_muted, create_time, contacts.version, sms_retry_time,
-              locale, time_zone
+              pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
+              phone_lapse_reason, bind_time, bind_count, sms_receipts_muted, email_muted,
+              create_time, contacts.version, sms_retry_time, locale, time_zone
 """,
     _ContactRow,
 )
@@ -102,8 +128,9 @@ _ANNOUNCE_PHONE = Query(
         version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-              create_time, version, sms_retry_time, locale, time_zone
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone
 """,
     _ContactRow,
 )
@@ -113,8 +140,9 @@ _CANCEL_CHANGE = Query(
     UPDATE contacts SET pending_phone = '', pending_bind_time = NULL, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-              create_time, version, sms_retry_time, locale, time_zone
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone
 """,
     _ContactRow,
 )
@@ -122,22 +150,60 @@ _CANCEL_CHANGE = Query(
 _UNBIND = Query(
     """
     UPDATE contacts SET phone = '', phone_index = '', bind_time = NULL, pending_phone = '',
-        pending_bind_time = NULL, phone_hold_until_time = :hold_until, sms_failure_count = 0,
+        pending_bind_time = NULL, phone_hold_until_time = :hold_until, phone_lapse_time = NULL,
+        phone_lapse_reason = '', phone_proof_end_time = NULL, sms_failure_count = 0,
         sms_retry_time = NULL, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-              phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone
+""",
+    _ContactRow,
+)
+
+# A phone that has been replaced since stays as it is. Nobody is left to object to a change that waits.
+_LAPSE = Query(
+    """
+    UPDATE contacts SET phone_lapse_time = :now, phone_lapse_reason = :reason,
+        phone_proof_end_time = NULL,
+        pending_bind_time = CASE WHEN pending_bind_time IS NOT NULL
+                                 THEN least(pending_bind_time, CAST(:now AS timestamptz)) END,
+        version = version + 1
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:bind_count AS integer[]))
+      AS lapsed (merchant, customer, bind_count)
+    WHERE contacts.customer = lapsed.customer AND contacts.merchant = lapsed.merchant
+      AND contacts.bind_count = lapsed.bind_count AND phone <> '' AND phone_lapse_time IS NULL
+      AND (NOT :silent OR phone_proof_end_time <= :now)
+    RETURNING contacts.merchant, contacts.customer, display_name, email, phone,
+              pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
+              phone_lapse_reason, bind_time, contacts.bind_count, sms_receipts_muted, email_muted,
               create_time, version, sms_retry_time, locale, time_zone
 """,
     _ContactRow,
+)
+
+_DUE_SILENCE = Query(
+    """
+    SELECT due.merchant, due.customer, due.bind_count
+    FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer, bind_count FROM contacts
+        WHERE bucket = leased.bucket AND phone_proof_end_time <= :now
+        ORDER BY phone_proof_end_time LIMIT :limit) AS due
+    LIMIT :limit
+""",
+    WhichPhone,
 )
 
 # Those whose change has waited long enough, the one that has for longest first.
 _DUE_CHANGES = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM (
         SELECT due.customer, due.merchant
         FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -155,11 +221,12 @@ _DUE_CHANGES = Query(
 _OF_PHONE = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM contacts
     WHERE merchant = :merchant AND phone_index = ANY(CAST(:phone_indexes AS bytea[]))
-      AND phone_index <> '' AND customer > :after
+      AND phone_index <> '' AND phone_lapse_time IS NULL AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
     _ContactRow,
@@ -172,14 +239,22 @@ _COUNT_SMS = Command("""
         sms_retry_time = CASE WHEN NOT taken THEN
             CAST(:now AS timestamptz)
             + least(CAST(:pause AS interval) * 2 ^ least(sms_failure_count, 8),
-                    CAST(:pause_max AS interval)) END
+                    CAST(:pause_max AS interval)) END,
+        phone_proof_end_time = CASE WHEN taken AND phone_lapse_time IS NULL
+                                    THEN proof.end_time ELSE phone_proof_end_time END
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:bind_count AS integer[]),
         CAST(:taken AS boolean[]))
       AS ended (merchant, customer, bind_count, taken)
+    CROSS JOIN LATERAL (
+        SELECT CAST(:now AS timestamptz) + interval '1 day' * coalesce(
+            (SELECT phone_proof_days FROM notify_settings
+             WHERE notify_settings.merchant = ended.merchant), :proof_days) AS end_time
+        OFFSET 0) AS proof
     WHERE contacts.customer = ended.customer AND contacts.merchant = ended.merchant
-      AND contacts.bind_count = ended.bind_count
-      AND (NOT taken OR contacts.sms_failure_count > 0)
+      AND contacts.bind_count = ended.bind_count AND phone <> ''
+      AND (NOT taken OR contacts.sms_failure_count > 0
+           OR phone_proof_end_time < proof.end_time - CAST(:renewal AS interval))
 """)
 
 _DELETE = Command("DELETE FROM contacts WHERE customer = :customer AND merchant = :merchant")
@@ -187,8 +262,9 @@ _DELETE = Command("DELETE FROM contacts WHERE customer = :customer AND merchant 
 _ONE = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     _ContactRow,
@@ -197,8 +273,9 @@ _ONE = Query(
 _ONE_LOCKED = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     _ContactRow,
@@ -212,8 +289,9 @@ _ADDRESSEE = Query(
 _OF_MERCHANT = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
@@ -225,8 +303,9 @@ _OF_MERCHANT = Query(
 _BY_KEY = Query(
     """
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
-           phone_hold_until_time, bind_time, bind_count, sms_receipts_muted, email_muted,
-           create_time, version, sms_retry_time, locale, time_zone
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           time_zone
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -237,12 +316,12 @@ _BY_KEY = Query(
 
 _WITH_PHONE = Query(
     """
-    SELECT merchant, customer
+    SELECT merchant, customer, phone_lapse_reason
     FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
     JOIN contacts USING (merchant, customer)
     WHERE contacts.phone <> ''
 """,
-    CustomerKey,
+    _PhoneRow,
 )
 
 
@@ -279,6 +358,7 @@ async def bind(tx: Connection, bound: Sequence[BoundPhone], now: datetime) -> li
             for contact, phone in bound
         ],
         version=[contact.version for contact, _ in bound],
+        proof_days=PHONE_PROOF_DAYS,
         now=now,
     )
     return [_contact(tx, row) for row in rows]
@@ -328,6 +408,27 @@ async def of_phone(
     return [_contact(tx, row) for row in rows]
 
 
+async def lapse(
+    tx: Connection, phones: Collection[WhichPhone], reason: UnbindReason, now: datetime
+) -> list[Contact]:
+    """Take phones for proved no more, unless that is known or they were replaced; returns whose."""
+    rows = await _LAPSE.all_for(
+        tx,
+        sorted(set(phones)),
+        reason=reason,
+        silent=reason is UnbindReason.PHONE_SILENT,
+        now=now,
+    )
+    return [_contact(tx, row) for row in rows]
+
+
+async def due_silence(
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+) -> list[WhichPhone]:
+    """A batch of phones at which no message has arrived for too long."""
+    return await _DUE_SILENCE.all(tx, buckets=buckets, now=now, limit=limit)
+
+
 class SmsEnded(NamedTuple):
     """Whether a bound phone took a message."""
 
@@ -343,7 +444,13 @@ async def count_sms(tx: Connection, ended: Collection[SmsEnded], now: datetime) 
     # The last message to each customer counts. Rows are locked in the order of their key.
     last = sorted({sms[:2]: sms for sms in ended}.values())
     await _COUNT_SMS.run_for(
-        tx, last, pause=SMS_RETRY_PAUSE, pause_max=SMS_RETRY_PAUSE_MAX, now=now
+        tx,
+        last,
+        pause=SMS_RETRY_PAUSE,
+        pause_max=SMS_RETRY_PAUSE_MAX,
+        proof_days=PHONE_PROOF_DAYS,
+        renewal=PROOF_RENEWAL,
+        now=now,
     )
 
 
@@ -380,10 +487,11 @@ async def by_key(tx: Connection, customers: Collection[CustomerKey]) -> dict[Cus
     return {contact.key: contact for contact in (_contact(tx, row) for row in rows)}
 
 
-async def have_phones(tx: Connection, customers: Sequence[CustomerKey]) -> list[bool]:
-    """Whether customers have a bound phone, in their order."""
-    reached = set(await _WITH_PHONE.all_for(tx, customers))
-    return [key in reached for key in customers]
+async def lapse_reasons(tx: Connection, customers: Sequence[CustomerKey]) -> list[str | None]:
+    """Why customers' phones are not proved any more; empty: they are; None: there is none."""
+    rows = await _WITH_PHONE.all_for(tx, customers)
+    reasons = {CustomerKey(row.merchant, row.customer): row.phone_lapse_reason for row in rows}
+    return [reasons.get(key) for key in customers]
 
 
 def aad(key: CustomerKey, column: str) -> tuple[str, ...]:

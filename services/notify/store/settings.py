@@ -15,13 +15,14 @@ class _SettingsRow(NamedTuple):
     code_spend_max_minor: int | None
     code_spend_currency: str | None
     web_otp_host: str
+    phone_proof_days: int
     version: int
 
 
 _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           version
+           phone_proof_days, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -34,7 +35,7 @@ _ENSURE = Command("""
 _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           version
+           phone_proof_days, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -45,10 +46,10 @@ _CHANGE = Query(
     UPDATE notify_settings
     SET phone_region_codes = :phone_region_codes, code_spend_max_minor = :code_spend_max_minor,
         code_spend_currency = :code_spend_currency, web_otp_host = :web_otp_host,
-        version = version + 1
+        phone_proof_days = :phone_proof_days, version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-              version
+              phone_proof_days, version
     """,
     _SettingsRow,
 )
@@ -76,6 +77,7 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "code_spend_max_minor": spend.amount_minor if spend else None,
         "code_spend_currency": spend.currency if spend else None,
         "web_otp_host": settings.web_otp_host,
+        "phone_proof_days": settings.phone_proof_days,
     }
 
 
@@ -84,5 +86,10 @@ def _settings(row: _SettingsRow) -> NotifySettings:
     if row.code_spend_max_minor is not None and row.code_spend_currency is not None:
         spend = Money(row.code_spend_max_minor, row.code_spend_currency)
     return NotifySettings(
-        row.merchant, tuple(row.phone_region_codes), spend, row.web_otp_host, row.version
+        row.merchant,
+        tuple(row.phone_region_codes),
+        spend,
+        row.web_otp_host,
+        row.phone_proof_days,
+        row.version,
     )

@@ -196,6 +196,13 @@ class Notify:
         while (await due_work.step(DueTimes(self.database), self.clock, buckets, work)).worked:
             pass
 
+    async def lapse_silent_phones(self) -> None:
+        """Take phones for proved no more that have been silent until now."""
+        work = DueWork("phone-silence", workers.PhoneSilence(self.database).work)
+        buckets = EveryBucket(self.database)
+        while (await due_work.step(DueTimes(self.database), self.clock, buckets, work)).worked:
+            pass
+
     async def step(self, buckets: BucketLeases | None = None) -> Step:
         """One step of the worker, which has every bucket unless others are given."""
         buckets = buckets or EveryBucket(self.database)

@@ -109,6 +109,20 @@ async def test_a_key_that_follows_another_encrypts_and_the_old_one_still_opens(
         await known.call("GetContact", GET)
 
 
+async def test_a_customer_is_found_by_their_phone_while_keys_follow_another(known: Notify) -> None:
+    url = known.database.pool.url
+    request = notify_pb2.ListContactsRequest(parent="merchants/acme", phone=PHONE)
+    table = next(table for table in ENCRYPTED_TABLES if table.name == "contacts")
+    async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
+        known.api = api.Servicer(database, known.clock)
+        assert len((await known.call("ListContacts", request)).contacts) == 1
+        act_for_all("test")
+        await reencrypt(database, table)
+    async with opened(url, NEW_KEY) as database:
+        known.api = api.Servicer(database, known.clock)
+        assert len((await known.call("ListContacts", request)).contacts) == 1
+
+
 async def test_after_reencryption_the_old_key_can_be_dropped(known: Notify) -> None:
     url = known.database.pool.url
     before = await known.call("GetContact", GET), await known.notices()

@@ -150,7 +150,7 @@ async def test_a_phone_is_unbound_and_notified(ann: Notify) -> None:
     await ann.deliver()
     assert "no longer come to this phone" in (await ann.inbox())[-1]
     [unbound] = await ann.published(events_pb2.ContactUnbound)
-    assert (unbound.customer, unbound.reason) == (ANN, events_pb2.ContactUnbound.REQUESTED)
+    assert (unbound.customer, unbound.reason) == (ANN, notify_pb2.REQUESTED)
     request = notify_pb2.BatchCheckContactsRequest(customers=[ANN])
     [checked] = (await ann.call("BatchCheckContacts", request, merchant="*")).results
     assert not checked.phone_bound

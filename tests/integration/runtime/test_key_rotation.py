@@ -262,10 +262,10 @@ async def test_no_encrypted_column_is_forgotten(
     encrypted = (idempotency.ENCRYPTED_TABLES, *encrypted_of(service))
 
     assert as_bytes - NOT_ENCRYPTED == {
-        (table.name, column.name)
+        (table.name, column)
         for table in encrypted
-        for column in table.columns
-        if column.kind == "bytea"
+        for column, kind in table.kinds.items()
+        if kind == "bytea"
     }
 
 

@@ -47,6 +47,8 @@ BOTH = replace(
     pending_phone="",
     pending_bind_time=None,
     phone_hold_until_time=None,
+    phone_lapse_time=None,
+    phone_lapse_reason="",
 )
 PHONE_ONLY = replace(BOTH, email="")
 EMAIL_ONLY = replace(BOTH, phone="")

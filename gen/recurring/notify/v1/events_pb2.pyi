@@ -10,7 +10,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
 from recurring.notify.v1 import notify_pb2 as _notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
@@ -331,27 +330,12 @@ class ContactUnbound(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    class _Reason:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ContactUnbound._Reason.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        REASON_UNSPECIFIED: ContactUnbound._Reason.ValueType  # 0
-        REQUESTED: ContactUnbound._Reason.ValueType  # 1
-        """By UnbindPhone."""
-
-    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
-    REASON_UNSPECIFIED: ContactUnbound.Reason.ValueType  # 0
-    REQUESTED: ContactUnbound.Reason.ValueType  # 1
-    """By UnbindPhone."""
-
     CUSTOMER_FIELD_NUMBER: _builtins.int
     UNBIND_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`."""
-    reason: Global___ContactUnbound.Reason.ValueType
+    reason: _notify_pb2.UnbindReason.ValueType
     @_builtins.property
     def unbind_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -359,7 +343,7 @@ class ContactUnbound(_message.Message):
         *,
         customer: _builtins.str = ...,
         unbind_time: _timestamp_pb2.Timestamp | None = ...,
-        reason: Global___ContactUnbound.Reason.ValueType = ...,
+        reason: _notify_pb2.UnbindReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["unbind_time", b"unbind_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -45,6 +45,32 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UnbindReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnbindReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnbindReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNBIND_REASON_UNSPECIFIED: _UnbindReason.ValueType  # 0
+    REQUESTED: _UnbindReason.ValueType  # 1
+    """By UnbindPhone."""
+    PHONE_SILENT: _UnbindReason.ValueType  # 2
+    """No message has arrived for NotifySettings.phone_proof_days: the number may be another's by now."""
+    NUMBER_UNASSIGNED: _UnbindReason.ValueType  # 3
+    """The gateway says that nobody has the number."""
+
+class UnbindReason(_UnbindReason, metaclass=_UnbindReasonEnumTypeWrapper):
+    """Why a customer has no bound phone any more."""
+
+UNBIND_REASON_UNSPECIFIED: UnbindReason.ValueType  # 0
+REQUESTED: UnbindReason.ValueType  # 1
+"""By UnbindPhone."""
+PHONE_SILENT: UnbindReason.ValueType  # 2
+"""No message has arrived for NotifySettings.phone_proof_days: the number may be another's by now."""
+NUMBER_UNASSIGNED: UnbindReason.ValueType  # 3
+"""The gateway says that nobody has the number."""
+Global___UnbindReason: _TypeAlias = UnbindReason  # noqa: Y015
+
 class _Channel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -110,6 +136,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
     PHONE_CHANGE_PENDING: _NoticeKind.ValueType  # 30
     """To the phone that is bound: another one takes its place at a time."""
+    PHONE_LAPSED: _NoticeKind.ValueType  # 31
+    """By e-mail alone: the phone is not proved any more."""
     PAYMENT_OVERDUE: _NoticeKind.ValueType  # 50
     """An order ended without payment, and can still be paid."""
     DOCUMENT_ISSUED: _NoticeKind.ValueType  # 60
@@ -160,6 +188,8 @@ DISPUTE_CLOSED: NoticeKind.ValueType  # 22
 """What became of a dispute, or that the bank took back a payment by itself; and whether charges go on."""
 PHONE_CHANGE_PENDING: NoticeKind.ValueType  # 30
 """To the phone that is bound: another one takes its place at a time."""
+PHONE_LAPSED: NoticeKind.ValueType  # 31
+"""By e-mail alone: the phone is not proved any more."""
 PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
 DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
@@ -234,6 +264,8 @@ class Contact(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     PENDING_MASKED_PHONE_FIELD_NUMBER: _builtins.int
     PENDING_BIND_TIME_FIELD_NUMBER: _builtins.int
+    PHONE_LAPSE_TIME_FIELD_NUMBER: _builtins.int
+    PHONE_LAPSE_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/contact`; each customer has one."""
     display_name: _builtins.str
@@ -255,6 +287,8 @@ class Contact(_message.Message):
     """
     pending_masked_phone: _builtins.str
     """A phone that was proved and waits to become the bound one, masked; empty: none does."""
+    phone_lapse_reason: Global___UnbindReason.ValueType
+    """Why."""
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
         """When the phone was bound."""
@@ -266,6 +300,12 @@ class Contact(_message.Message):
     @_builtins.property
     def pending_bind_time(self) -> _timestamp_pb2.Timestamp:
         """When it does."""
+
+    @_builtins.property
+    def phone_lapse_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the phone is not proved any more. Nothing is sent to it, and charges wait, until it is proved again
+        or another one is bound.
+        """
 
     def __init__(
         self,
@@ -282,10 +322,12 @@ class Contact(_message.Message):
         time_zone: _builtins.str = ...,
         pending_masked_phone: _builtins.str = ...,
         pending_bind_time: _timestamp_pb2.Timestamp | None = ...,
+        phone_lapse_time: _timestamp_pb2.Timestamp | None = ...,
+        phone_lapse_reason: Global___UnbindReason.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "pending_bind_time", b"pending_bind_time", "preferences", b"preferences"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "pending_bind_time", b"pending_bind_time", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "phone_lapse_reason", b"phone_lapse_reason", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -302,6 +344,7 @@ class NotifySettings(_message.Message):
     CODE_SPEND_DAY_MAX_FIELD_NUMBER: _builtins.int
     WEB_OTP_HOST_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PHONE_PROOF_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -311,6 +354,11 @@ class NotifySettings(_message.Message):
     """
     etag: _builtins.str
     """Changes with every change (AIP-154)."""
+    phone_proof_days: _builtins.int
+    """For so many days after a message arrived, or after it was bound, a phone is proved. It has to be proved again
+    after them, since carriers give numbers to others. 30 to 3650; default: 400, so that a message a year is enough.
+    It counts from the next message that arrives.
+    """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
@@ -331,10 +379,11 @@ class NotifySettings(_message.Message):
         code_spend_day_max: _money_pb2.Money | None = ...,
         web_otp_host: _builtins.str = ...,
         etag: _builtins.str = ...,
+        phone_proof_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "etag", b"etag", "name", b"name", "phone_region_codes", b"phone_region_codes", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1171,15 +1220,19 @@ class ContactCheckResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PHONE_BOUND_FIELD_NUMBER: _builtins.int
+    PHONE_LAPSE_REASON_FIELD_NUMBER: _builtins.int
     phone_bound: _builtins.bool
+    phone_lapse_reason: Global___UnbindReason.ValueType
+    """Why a phone that was bound is not proved any more."""
     def __init__(
         self,
         *,
         phone_bound: _builtins.bool = ...,
+        phone_lapse_reason: Global___UnbindReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["phone_bound", b"phone_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phone_bound", b"phone_bound", "phone_lapse_reason", b"phone_lapse_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

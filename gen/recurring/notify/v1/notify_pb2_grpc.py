@@ -260,7 +260,7 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnbindPhone(self, request, context):
-        """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+        """Takes the phone from the contact; if it is proved, it is notified (PHONE_CHANGED). Charges wait until a phone is bound
         again. Another one has to wait as if the phone were still bound.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.

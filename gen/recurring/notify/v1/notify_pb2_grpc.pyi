@@ -87,7 +87,7 @@ class NotifyServiceStub:
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_CHANGE_NOT_PENDING.
     """
     UnbindPhone: _aio.UnaryUnaryMultiCallable[_notify_pb2.UnbindPhoneRequest, _notify_pb2.Contact]
-    """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+    """Takes the phone from the contact; if it is proved, it is notified (PHONE_CHANGED). Charges wait until a phone is bound
     again. Another one has to wait as if the phone were still bound.
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.
@@ -285,7 +285,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.UnbindPhoneRequest,
         context: _aio.ServicerContext[_notify_pb2.UnbindPhoneRequest, _abc.Awaitable[_notify_pb2.Contact]],
     ) -> _abc.Awaitable[_notify_pb2.Contact]:
-        """Takes the bound phone from the contact, which is notified (PHONE_CHANGED). Charges wait until a phone is bound
+        """Takes the phone from the contact; if it is proved, it is notified (PHONE_CHANGED). Charges wait until a phone is bound
         again. Another one has to wait as if the phone were still bound.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION PHONE_NOT_BOUND.

@@ -35,6 +35,7 @@ from services.notify.domain.templates.phones import (
     PhoneChanged,
     PhoneChangePending,
     PhoneCode,
+    PhoneLapsed,
 )
 from services.runtime.money import Money
 
@@ -53,6 +54,7 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
     for facts in (
         PhoneCode(CODE_LEFT_OUT),
         PhoneChanged("+49*******89"),
+        PhoneLapsed("+49*******89"),
         PhoneChangePending("+49*******89", _DUE, _ZONE),
         OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,
                       lines=_LINES),

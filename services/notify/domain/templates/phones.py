@@ -48,6 +48,15 @@ class PhoneChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneLapsed:
+    """The phone is not proved any more; the notice goes by e-mail."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PHONE_LAPSED
+    # The phone, masked.
+    masked_phone: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhoneChangePending:
     """Another phone was proved, and is bound at a time unless the owner of the present one objects."""
 

@@ -31,6 +31,12 @@ CREATE TABLE contacts (
     pending_bind_time     timestamptz,
     -- Since a phone was unbound: until when another one has to wait.
     phone_hold_until_time timestamptz,
+    -- Why the phone is not proved any more, and since when. Nothing is sent to it.
+    phone_lapse_time      timestamptz,
+    phone_lapse_reason    text        NOT NULL DEFAULT ''
+                            CHECK (phone_lapse_reason IN ('', 'PHONE_SILENT', 'NUMBER_UNASSIGNED')),
+    -- Until when it is proved if no message arrives.
+    phone_proof_end_time  timestamptz,
     bind_time             timestamptz,
     bind_count            integer     NOT NULL DEFAULT 0,
     -- Messages in a row that the bound phone did not take, and until when no more are tried.
@@ -46,12 +52,16 @@ CREATE TABLE contacts (
     bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant),
     CHECK ((phone = '') = (bind_time IS NULL)),
-    CHECK ((pending_phone = '') = (pending_bind_time IS NULL))
+    CHECK ((pending_phone = '') = (pending_bind_time IS NULL)),
+    CHECK ((phone_lapse_reason = '') = (phone_lapse_time IS NULL)),
+    CHECK (phone <> '' OR (phone_lapse_time IS NULL AND phone_proof_end_time IS NULL))
 );
 CREATE INDEX contacts_of_merchant ON contacts (merchant, customer);
 CREATE INDEX contacts_of_phone ON contacts (merchant, phone_index) WHERE phone_index <> '';
 CREATE INDEX contacts_pending_phone ON contacts (bucket, pending_bind_time)
     WHERE pending_bind_time IS NOT NULL;
+CREATE INDEX contacts_phone_proof ON contacts (bucket, phone_proof_end_time)
+    WHERE phone_proof_end_time IS NOT NULL;
 
 CREATE TABLE notices (
     merchant              text        NOT NULL,
@@ -216,6 +226,8 @@ CREATE TABLE notify_settings (
     code_spend_max_minor  bigint,
     code_spend_currency   text,
     web_otp_host          text        NOT NULL DEFAULT '',
+    -- For so many days a phone is proved after each message that arrives.
+    phone_proof_days      integer     NOT NULL DEFAULT 400,
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
@@ -368,6 +380,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT pending_bind_time AS due_time FROM contacts
         WHERE pending_bind_time IS NOT NULL AND contacts.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'phone-silence', '', buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT phone_proof_end_time AS due_time FROM contacts
+        WHERE phone_proof_end_time IS NOT NULL AND contacts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
@@ -460,5 +478,8 @@ CREATE VIEW audit_v1.due_work AS
     FROM deliveries WHERE state = 'ACCEPTED'
     UNION ALL
     SELECT 'change of phone', merchant, merchant || '/' || customer, pending_bind_time, bucket
-    FROM contacts WHERE pending_bind_time IS NOT NULL;
+    FROM contacts WHERE pending_bind_time IS NOT NULL
+    UNION ALL
+    SELECT 'silence of phone', merchant, merchant || '/' || customer, phone_proof_end_time, bucket
+    FROM contacts WHERE phone_proof_end_time IS NOT NULL;
 """

@@ -53,6 +53,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "يرجى تأكيد هاتفكم",
+            (
+                "يبدو أن الرسائل إلى {{ masked_phone }} لم تعد تصلكم.",
+                "يرجى تأكيد هاتفكم من جديد لدى المتجر. تنتظر طلباتكم حتى ذلك الحين.",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "هاتفكم على وشك التغيير",
             (

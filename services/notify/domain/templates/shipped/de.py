@@ -52,6 +52,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "Bitte bestätigen Sie Ihr Telefon",
+            (
+                "Nachrichten an {{ masked_phone }} erreichen Sie wohl nicht mehr.",
+                "Bitte bestätigen Sie Ihr Telefon im Geschäft noch einmal. So lange warten Ihre Bestellungen.",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "Ihr Telefon wird geändert",
             (

@@ -38,6 +38,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "Please confirm your phone",
+            (
+                "Messages to {{ masked_phone }} do not reach you any more as far as we can tell.",
+                "Please confirm your phone again at the shop. Your orders wait until then.",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "Your phone is about to change",
             (

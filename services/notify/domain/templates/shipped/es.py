@@ -52,6 +52,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "Confirme su teléfono, por favor",
+            (
+                "Al parecer, los mensajes a {{ masked_phone }} ya no le llegan.",
+                "Confirme de nuevo su teléfono en la tienda, por favor. Hasta entonces sus pedidos esperan.",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "Su teléfono va a cambiar",
             (

@@ -55,6 +55,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "Veuillez confirmer votre téléphone",
+            (
+                "Les messages au {{ masked_phone }} ne semblent plus vous parvenir.",
+                "Veuillez confirmer à nouveau votre téléphone à la boutique. Vos commandes attendent jusque-là.",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "Votre téléphone va changer",
             (

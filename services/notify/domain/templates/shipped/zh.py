@@ -49,6 +49,13 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.PHONE_LAPSED: KindWords(
+            "请验证您的手机",
+            (
+                "您似乎已无法在 {{ masked_phone }} 收到消息。",
+                "请在商家处重新验证您的手机。在此之前，您的订单将等待处理。",
+            ),
+        ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "您的手机号即将更改",
             (
