@@ -57,7 +57,12 @@ class Canary:
         )
 
     async def register_webhooks(self) -> None:
-        endpoint = notify_pb2.WebhookEndpoint(url="https://hooks.example.com/", disabled=True)
+        # What has happened to her is not for it, should it be published again.
+        endpoint = notify_pb2.WebhookEndpoint(
+            url="https://hooks.example.com/",
+            event_types=["recurring.catalog.v1.StockOut"],
+            disabled=True,
+        )
         request = notify_pb2.CreateWebhookEndpointRequest(
             parent=self.shop.name,
             webhook_endpoint_id="shop",
