@@ -43,6 +43,9 @@ async def store(
         [sent.notice.key for sent, _ in changed],
         [sent.delivery.channel for sent, _ in changed],
     )
+    await attempts.fall_back(
+        tx, [(sent.notice, sent.delivery, progress) for sent, progress in changed], now
+    )
     ended = await attempts.settle(tx, {sent.notice.key: sent.notice for sent, _ in changed})
     await contacts.count_sms(tx, _sms_ended(changed), now)
     await phones.lapse(tx, _unassigned(changed), UnbindReason.NUMBER_UNASSIGNED, now)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.notify.domain.attachments import Attachment, AttachmentProblem
+from services.notify.domain.fallbacks import next_channel
 from services.notify.domain.notices import (
     FAILURE_UNREADABLE,
     WAITING_QUIET_HOURS,
@@ -13,6 +14,7 @@ from services.notify.domain.notices import (
     CustomerId,
     CustomerKey,
     Delivery,
+    DeliveryKey,
     MerchantId,
     Notice,
     NoticeId,
@@ -21,7 +23,7 @@ from services.notify.domain.notices import (
     Progress,
 )
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
-from services.notify.store import codes, contacts, deliveries
+from services.notify.store import codes, contacts, deliveries, fallbacks
 from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
 from services.notify.store.notices import NoticeRow, notice_of
 from services.runtime.crypto.encryption import UnreadableError, decrypt, encrypt
@@ -304,8 +306,13 @@ class Ended:
     failure_code: str
 
 
-async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
-    """Store what attempts came to; returns the notices that ended by it."""
+async def finish(
+    tx: Connection, results: Sequence[tuple[Outgoing, Progress]], now: datetime
+) -> list[Ended]:
+    """Store what attempts came to; returns the notices that ended by it.
+
+    What has failed or is too late for its deadline goes through the next channel.
+    """
     notices = {outgoing.notice.key: outgoing.notice for outgoing, _ in results}
     # Two processes that finish two channels of one notice each see what the other came to.
     await _LOCK.run_for(tx, notices)
@@ -323,7 +330,20 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
         voided=DeliveryState.VOIDED,
         deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER) - {DeliveryState.ACCEPTED}),
     )
+    await fall_back(tx, [(it.notice, it.delivery, progress) for it, progress in results], now)
     return await settle(tx, notices)
+
+
+async def fall_back(
+    tx: Connection, changed: Sequence[tuple[Notice, Delivery, Progress]], now: datetime
+) -> None:
+    """Make the deliveries of the next channels that are needed now, of locked notices."""
+    wanted = [
+        DeliveryKey(*notice.key, channel)
+        for notice, delivery, progress in changed
+        if (channel := next_channel(notice, delivery, progress, now)) is not None
+    ]
+    await fallbacks.insert(tx, wanted, now)
 
 
 async def lock(tx: Connection, notices: Collection[NoticeKey]) -> None:

@@ -169,8 +169,8 @@ class Deliveries:
             return
         _SENT.reached()
         async with self._database.begin() as tx:
-            ended = await attempts.finish(tx, results)
             now = self._clock.now()
+            ended = await attempts.finish(tx, results, now)
             await contacts.count_sms(tx, _sms_ended(results), now)
             await phones.lapse(tx, _unassigned(results), UnbindReason.NUMBER_UNASSIGNED, now)
             await outbox.put(
