@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -269,6 +271,11 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     return app
 
 
+async def _tell_time(clock: Clock, _: web.Request, response: web.StreamResponse) -> None:
+    """Date answers by the sandbox's clock: those of providers tell their time."""
+    response.headers["Date"] = format_datetime(clock.now, usegmt=True)
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises OSError when an address is taken."""
     stop = asyncio.Event()
@@ -280,8 +287,10 @@ async def serve(settings: Settings) -> None:
     await clock.keep()
     outages = Outages(book)
     # A poll whose process was killed has to end, or the clock would wait for the dead.
+    app = build_app(settings, book, clock, outages)
+    app.on_response_prepare.append(partial(_tell_time, clock))
     runner = web.AppRunner(
-        build_app(settings, book, clock, outages),
+        app,
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_SECONDS,

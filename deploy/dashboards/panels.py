@@ -195,6 +195,8 @@ _OWN = {
         Panel("Disputes to look at", "short", [
             ("max(recurring_disputes_unanswered)", "to be answered within two days"),
             ("max(recurring_disputes_findings)", "not understood")], bad_from=1),
+        Panel("Providers' clocks ahead of ours", "s", [
+            ("max by (provider) (recurring_provider_clock_ahead_seconds)", "{{provider}}")]),
         Panel("Webhooks", "ops", [
             (_rate("recurring_webhooks_total", "outcome"), "{{outcome}}")]),
         Panel("Webhooks to look at", "short", [

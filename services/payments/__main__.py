@@ -12,6 +12,7 @@ from services.payments.api.commands import COMMANDS
 from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
 from services.payments.application import disputes, ledger, provider_balance, reconciliation
 from services.payments.application.webhooks import WebhookInbox
+from services.payments.clients import provider_clock
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
@@ -20,6 +21,7 @@ from services.payments.clients.provider import (
     Provider,
     StripeProvider,
 )
+from services.payments.clients.provider_clock import ProviderClock, timed_client
 from services.payments.clients.providers import Providers
 from services.payments.clients.rendering.process import PROCESSES_MAX, DocumentRenderer
 from services.payments.clients.request_limits import RequestLimits
@@ -171,14 +173,18 @@ class Settings(RuntimeSettings):
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put payments together."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
-    accounts = [await _stripe(runtime, name, key) for name, key in settings.stripe_accounts.items()]
-    providers = Providers([*accounts, *await _bank_debit(runtime)])
+    clocks: list[ProviderClock] = []
+    accounts = [
+        await _stripe(runtime, clocks, name, key) for name, key in settings.stripe_accounts.items()
+    ]
+    providers = Providers([*accounts, *await _bank_debit(runtime, clocks)])
+    provider_clock.measure(clocks)
     catalog = runtime.channel(settings.catalog_target)
     renderer = await runtime.resources.enter_async_context(
         DocumentRenderer(settings.document_processes)
     )
     notice_ahead = timedelta(days=settings.expiry_notice_days)
-    workers = Workers(database, clock, providers, notice_ahead)
+    workers = Workers(database, clock, providers, notice_ahead, clocks)
     return Components(
         servicer=api.Servicer(
             database, clock, providers, renderer, RulePacks(catalog), Stock(catalog)
@@ -219,11 +225,29 @@ async def _connections(runtime: Runtime[Settings]) -> HttpClient:
     )
 
 
-async def _stripe(runtime: Runtime[Settings], name: str, api_key: str) -> Provider:
+async def _timed_connections(
+    runtime: Runtime[Settings], clocks: list[ProviderClock], provider: str, url: str
+) -> HttpClient:
+    """Connections to a provider whose clock is watched from now on, with the others."""
+    client = timed_client(
+        provider,
+        url,
+        runtime.clock,
+        connections_max=CONNECTIONS_MAX,
+        timeout_seconds=REQUEST_TIMEOUT_SECONDS,
+    )
+    http, clock = await runtime.resources.enter_async_context(client)
+    clocks.append(clock)
+    return http
+
+
+async def _stripe(
+    runtime: Runtime[Settings], clocks: list[ProviderClock], name: str, api_key: str
+) -> Provider:
     """An account of Stripe, with connections, a rate and a circuit of its own."""
     settings = runtime.settings
     return StripeProvider(
-        await _connections(runtime),
+        await _timed_connections(runtime, clocks, name, settings.provider_url),
         settings.provider_url,
         api_key,
         RequestLimits(runtime.clock, settings.provider_turns_per_second),
@@ -232,14 +256,14 @@ async def _stripe(runtime: Runtime[Settings], name: str, api_key: str) -> Provid
     )
 
 
-async def _bank_debit(runtime: Runtime[Settings]) -> list[Provider]:
+async def _bank_debit(runtime: Runtime[Settings], clocks: list[ProviderClock]) -> list[Provider]:
     """The provider of bank debits, if one is set, with connections of its own."""
     settings = runtime.settings
     if not settings.bank_debit_url:
         return []
     return [
         BankDebitProvider(
-            await _connections(runtime),
+            await _timed_connections(runtime, clocks, BANK_DEBIT, settings.bank_debit_url),
             settings.bank_debit_url,
             settings.bank_debit_access_token.get_secret_value(),
             RequestLimits(runtime.clock, settings.bank_debit_turns_per_second),

@@ -1,7 +1,7 @@
 """Due work of payments: each step reads a batch that is due and calls the use cases."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,6 +18,7 @@ from services.payments.application import (
 )
 from services.payments.clients.batches import ask_all
 from services.payments.clients.provider import Provider
+from services.payments.clients.provider_clock import ProviderClock
 from services.payments.clients.providers import Providers
 from services.payments.domain.attempts import Attempt, is_over
 from services.payments.domain.keys import ChargeKey
@@ -79,11 +80,13 @@ class Workers:
         clock: Clock,
         providers: Providers,
         expiry_notice_ahead: timedelta = EXPIRY_NOTICE_AHEAD,
+        clocks: Iterable[ProviderClock] = (),
     ) -> None:
         self._database = database
         self._clock = clock
         self._providers = providers
         self._expiry_notice_ahead = expiry_notice_ahead
+        self._clocks = {clock.provider: clock for clock in clocks}
 
     def due_work(self) -> Sequence[DueWork]:
         """What each worker does."""
@@ -110,7 +113,12 @@ class Workers:
         yield DueWork(kind, work, others=frozenset(names))
 
     async def charge(self, batch: Batch) -> int:
-        """Decide charges whose time has come, and send the attempts that the guard allows."""
+        """Decide charges whose time has come, and send the attempts that the guard allows.
+
+        They wait while the provider's clock differs from ours by more than the guard allows for.
+        """
+        if not await self._may_charge(batch.queue):
+            return 0
         async with self._database.begin() as tx:
             taken, begun = await charges.decide_due(
                 tx, batch.queue, batch.buckets, batch.now, BATCH_ROWS
@@ -126,6 +134,10 @@ class Workers:
         _ATTEMPT_SETTLED.reached()
         return taken
 
+    async def _may_charge(self, provider: str) -> bool:
+        clock = self._clocks.get(provider)
+        return clock is None or await clock.allows_charges()
+
     async def _charge(self, provider: Provider, attempt: Attempt) -> Outcome:
         return await attempts.charge(self._database, provider, attempt)
 
@@ -138,14 +150,14 @@ class Workers:
         if not due:
             return 0
         _LOOKUP_READ.reached()
-        outcomes = await self._find(due, batch.deadline)
+        outcomes = await self._find(due, batch.queue, batch.deadline)
         _LOOKUP_FOUND.reached()
         async with self._database.begin() as tx:
             await attempts.settle(tx, outcomes, self._clock.now())
         return len(due)
 
     async def _find(
-        self, unknown: Sequence[Attempt], deadline: float
+        self, unknown: Sequence[Attempt], provider_name: str, deadline: float
     ) -> list[tuple[Attempt, Outcome]]:
         """Ask what became of attempts, and again about those that the provider does not find.
 
@@ -161,6 +173,9 @@ class Workers:
         lost = [attempt for attempt in missing if attempt not in known]
         if not lost:
             return outcomes
+        if not await self._may_charge(provider_name):
+            # Whether the provider still knows the key cannot be said.
+            return outcomes + [(attempt, Unknown("clocks differ")) for attempt in lost]
         async with self._database.begin() as tx:
             resent = await attempts.resend_allowed(tx, lost, now)
         _RESEND_COMMITTED.reached()

@@ -8,7 +8,7 @@ Certificates are checked against those that Python's `ssl` trusts (SSL_CERT_FILE
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -22,6 +22,7 @@ import pycurl
 
 ANSWER_MAX_BYTES = 4 * 1024 * 1024
 END_OF_HEAD = deque([b"\r\n"])
+DATE_HEADER = b"date:"
 
 
 class HttpError(Exception):
@@ -68,11 +69,16 @@ class HttpClient:
         timeout_seconds: float,
         answer_max_bytes: int = ANSWER_MAX_BYTES,
         headers: Mapping[str, str] | None = None,
+        on_date: Callable[[str], None] | None = None,
     ) -> None:
-        """The time-out is that of a request from waiting for a connection to the answer's last byte."""
+        """The time-out is that of a request from waiting for a connection to the answer's last byte.
+
+        `on_date` is given the `Date` header of each answer that has one.
+        """
         self._timeout_seconds = timeout_seconds
         self._answer_max_bytes = answer_max_bytes
         self._headers = [*_lines(headers or {}), "Expect:"]
+        self._on_date = on_date
         self._free = asyncio.Semaphore(connections_max)
         self._transfers = pycurl.AsyncCurlMulti()
         self._transfers.setopt(pycurl.M_MAXCONNECTS, connections_max)
@@ -109,16 +115,23 @@ class HttpClient:
     ) -> Answer:
         head: deque[bytes] = deque(maxlen=1)
         answer = bytearray()
+        date = b""
 
         def take(chunk: bytes) -> int | None:
             answer.extend(chunk)
             # libcurl ends the transfer when less is taken than it gives.
             return None if len(answer) <= self._answer_max_bytes else 0
 
+        def note(line: bytes) -> None:
+            nonlocal date
+            head.append(line)
+            if line[:5].lower() == DATE_HEADER:
+                date = line[5:]
+
         curl = self._idle.pop() if self._idle else _handle()
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, lines)
-        curl.setopt(pycurl.HEADERFUNCTION, head.append)
+        curl.setopt(pycurl.HEADERFUNCTION, head.append if self._on_date is None else note)
         curl.setopt(pycurl.WRITEFUNCTION, take)
         if body is None:
             curl.setopt(pycurl.HTTPGET, 1)
@@ -134,6 +147,8 @@ class HttpClient:
             # libcurl takes the end of the connection for that of the headers.
             if head != END_OF_HEAD:
                 raise HttpError("the connection was closed within the headers")
+            if date and self._on_date is not None:
+                self._on_date(date.decode("latin-1").strip())
             return Answer(curl.getinfo(pycurl.RESPONSE_CODE), bytes(answer))
         except pycurl.error as error:
             if len(answer) > self._answer_max_bytes:
