@@ -12,6 +12,7 @@ from services.payments.domain.charges import (
     ATTEMPTS_MAX_EXTENDING,
     AbandonReason,
     Charge,
+    ask_customer,
     confirm_request,
     expire,
     present_mandate,
@@ -204,6 +205,14 @@ def test_a_request_can_be_confirmed_until_it_expires() -> None:
     requested = REQUEST._replace(state=ChargeState.REQUESTED, next_attempt_time=None)
     assert confirm_request(requested, VISA, NOW + DAY - timedelta(seconds=1)) is not None
     assert confirm_request(requested, VISA, NOW + DAY) is None
+    assert confirm_request(requested._replace(withdrawn=True), VISA, NOW) is None
+
+
+def test_what_cannot_be_charged_is_not_asked_for() -> None:
+    asked = ask_customer(CHARGE, NOW + DAY)
+    assert (asked.state, asked.mandate) == (ChargeState.REQUESTED, "")
+    little = ask_customer(CHARGE._replace(amount_minor=49), NOW + DAY)
+    assert (little.state, little.billing_mode) == (ChargeState.SCHEDULED, "PAY_ON_NOTICE")
 
 
 def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
