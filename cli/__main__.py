@@ -34,6 +34,7 @@ from cli import (
     reports,
     rule_packs,
     standing_orders,
+    statements,
     status,
     stock,
     tax,
@@ -94,6 +95,7 @@ for name, noun in {
 status.register(app)
 reports.register(books.books)
 expected_sales.register(books.books)
+statements.register(documents.documents)
 price_previews.register(prices.prices)
 price_quotes.register(prices.prices)
 catalog_imports.register(products.products, prices.prices)

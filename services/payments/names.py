@@ -13,6 +13,7 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     PayoutName,
     RefundKey,
+    StatementKey,
 )
 from services.runtime.resource_names import KeyPattern, NamePattern
 
@@ -41,6 +42,7 @@ PAYMENT_ROUTING = KeyPattern("merchants/{merchant}/paymentRouting", MerchantId)
 DISPUTE_POLICY = KeyPattern("merchants/{merchant}/disputePolicy", MerchantId)
 DOCUMENT = KeyPattern("merchants/{merchant}/documents/{document}", DocumentKey)
 DOCUMENT_SETTINGS = KeyPattern("merchants/{merchant}/documentSettings", MerchantId)
+STATEMENT = KeyPattern(_CUSTOMER + "/statements/{statement}", StatementKey)
 LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
 LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 PAYOUT = KeyPattern("merchants/{merchant}/payouts/{share}", PayoutName)

@@ -509,6 +509,14 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
             payments_pb2.GetCreditBalanceRequest(name=f"{customer}/creditBalance"),
         ),
         ("ListCreditTransactions", payments_pb2.ListCreditTransactionsRequest(parent=customer)),
+        ("GetStatement", payments_pb2.GetStatementRequest(name=f"{customer}/statements/2026")),
+        (
+            "DownloadStatement",
+            payments_pb2.DownloadStatementRequest(
+                name=f"{customer}/statements/2026",
+                format=payments_pb2.DownloadDocumentRequest.HTML,
+            ),
+        ),
     ]
 
 

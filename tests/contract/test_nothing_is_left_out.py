@@ -47,6 +47,7 @@ OUT_OF_REACH = {
         ),
         "takes a false list of the provider: tests/integration/payments/test_reconciliation.py",
     ),
+    "STATEMENT_TOO_LONG": "takes thousands of payments: tests/integration/payments/test_statements.py",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.
 _MUTATIONS = {"REQUEST_ID_REUSED"}

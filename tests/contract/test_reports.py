@@ -89,6 +89,12 @@ async def test_sales_and_taxes_are_reported_as_they_were_booked(ann: Customer) -
             net, tax, refunded_net, refunded_tax = (getattr(row, name) for name in FIELDS)
             assert (refunded_net, refunded_tax) == (net, tax)
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+    period = f"{ann.name}/statements/{(await ann.today()).year}"
+    [sums] = (await calls["GetStatement"].make(ann.shop, name=period)).sums
+    assert sums.closing_amount == to_money(0, "EUR")
+    assert sums.invoiced_amount == sums.refunded_amount
+    file = await calls["DownloadStatement"].make(ann.shop, name=period)
+    assert file.file_name.endswith(".html")
 
 
 async def test_what_is_owed_and_what_was_recovered_is_reported(suite: Suite) -> None:
@@ -159,6 +165,10 @@ async def test_days_that_are_none_are_refused(suite: Suite) -> None:
         call.request.ClearField("start_date")
         refusal = await refused(call.make(shop, time_zone="Middle/Earth"))
         assert set(refusal.fields) == {"time_zone"}
+    for call in platform_calls(shop.merchant):
+        if call.method in {"GetStatement", "DownloadStatement"}:
+            never = f"{shop.name}/customers/ann/statements/never"
+            assert set((await refused(call.make(shop, name=never))).fields) == {"name"}
     owed = payments_pb2.ListReceivablesRequest(parent=shop.name, time_zone="Middle/Earth")
     owed.as_of_time.seconds = -1
     refusal = await refused(shop.payments.ListReceivables(owed))

@@ -29,6 +29,11 @@ from services.payments.api.reports import (
     tax_page_key,
     tax_summary_message,
 )
+from services.payments.api.statements import (
+    read_statement_name,
+    statement_file_response,
+    statement_message,
+)
 from services.payments.application import (
     charges,
     credit,
@@ -47,6 +52,7 @@ from services.payments.application import (
     refunds,
     reports,
     revenue,
+    statements,
 )
 from services.payments.application.charges import ChargeView
 from services.payments.clients.provider import STRIPE
@@ -171,6 +177,8 @@ ACCESS = {
     "ListProductSales": Access(READ),
     "ListTaxSummaries": Access(READ),
     "ListReceivables": Access(READ),
+    "GetStatement": Access(READ),
+    "DownloadStatement": Access(READ),
     "ListDunningOutcomes": Access(READ),
     "ListAuditEntries": Access("audit:read"),
 }
@@ -992,6 +1000,29 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         return payments_pb2.ListDunningOutcomesResponse(
             dunning_outcomes=shown, next_page_token=token, **span_fields(span)
         )
+
+    async def GetStatement(
+        self, request: payments_pb2.GetStatementRequest, _context: object
+    ) -> payments_pb2.Statement:
+        customer, period = read_statement_name(request.name)
+        now = self._clock.now()
+        async with self._database.read() as connection:
+            return statement_message(await statements.statement(connection, customer, period, now))
+
+    async def DownloadStatement(
+        self, request: payments_pb2.DownloadStatementRequest, _context: object
+    ) -> payments_pb2.DownloadStatementResponse:
+        customer, period = read_statement_name(request.name)
+        file = await statements.download(
+            self._database,
+            self._renderer,
+            customer,
+            period,
+            payments_pb2.DownloadDocumentRequest.Format.Name(request.format),
+            request.language_code,
+            self._clock.now(),
+        )
+        return statement_file_response(customer, period, file)
 
     # --- audit --------------------------------------------------------------------------------------
 

@@ -88,6 +88,20 @@ class RefundKey(NamedTuple):
         return f"{self.charge_key.name}/refunds/{self.refund}"
 
 
+class StatementKey(NamedTuple):
+    """Which statement."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    # Its period, as people write it.
+    statement: str
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"{CustomerKey(*self[:2]).name}/statements/{self.statement}"
+
+
 class CreditTransactionKey(NamedTuple):
     """Which change of a customer's credit."""
 

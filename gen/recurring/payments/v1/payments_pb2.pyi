@@ -5596,3 +5596,308 @@ class DunningOutcome(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DunningOutcome: _TypeAlias = DunningOutcome  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/statements/{statement}`; the last id is a year or a month: `2027`,
+    `2027-01`.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class Statement(_message.Message):
+    """What happened to a customer in a month or a year."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Sums(_message.Message):
+        """What happened in one currency. The closing balance is the opening one, with what was invoiced and refunded, less
+        what was paid and credited. A balance is what the customer owes less their credit: credit that pays an invoice
+        changes none, and one below zero is in their favour.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        OPENING_AMOUNT_FIELD_NUMBER: _builtins.int
+        INVOICED_AMOUNT_FIELD_NUMBER: _builtins.int
+        PAID_AMOUNT_FIELD_NUMBER: _builtins.int
+        CREDITED_AMOUNT_FIELD_NUMBER: _builtins.int
+        REFUNDED_AMOUNT_FIELD_NUMBER: _builtins.int
+        CLOSING_AMOUNT_FIELD_NUMBER: _builtins.int
+        DUE_AMOUNT_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def opening_amount(self) -> _money_pb2.Money: ...
+        @_builtins.property
+        def invoiced_amount(self) -> _money_pb2.Money:
+            """Invoices, and what refunds gave back and came back."""
+
+        @_builtins.property
+        def paid_amount(self) -> _money_pb2.Money:
+            """By payment methods, and refunds that came back."""
+
+        @_builtins.property
+        def credited_amount(self) -> _money_pb2.Money:
+            """Credit notes, and credit that was given."""
+
+        @_builtins.property
+        def refunded_amount(self) -> _money_pb2.Money:
+            """To payment methods, and credit that was paid out or corrected."""
+
+        @_builtins.property
+        def closing_amount(self) -> _money_pb2.Money: ...
+        @_builtins.property
+        def due_amount(self) -> _money_pb2.Money:
+            """What was due at the end and neither paid nor given up; it is not booked, and in no balance. Not of a month of a
+            year.
+            """
+
+        def __init__(
+            self,
+            *,
+            opening_amount: _money_pb2.Money | None = ...,
+            invoiced_amount: _money_pb2.Money | None = ...,
+            paid_amount: _money_pb2.Money | None = ...,
+            credited_amount: _money_pb2.Money | None = ...,
+            refunded_amount: _money_pb2.Money | None = ...,
+            closing_amount: _money_pb2.Money | None = ...,
+            due_amount: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["closing_amount", b"closing_amount", "credited_amount", b"credited_amount", "due_amount", b"due_amount", "invoiced_amount", b"invoiced_amount", "opening_amount", b"opening_amount", "paid_amount", b"paid_amount", "refunded_amount", b"refunded_amount"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["closing_amount", b"closing_amount", "credited_amount", b"credited_amount", "due_amount", b"due_amount", "invoiced_amount", b"invoiced_amount", "opening_amount", b"opening_amount", "paid_amount", b"paid_amount", "refunded_amount", b"refunded_amount"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Entry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Type:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Statement.Entry._Type.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            TYPE_UNSPECIFIED: Statement.Entry._Type.ValueType  # 0
+            INVOICE: Statement.Entry._Type.ValueType  # 1
+            PAYMENT: Statement.Entry._Type.ValueType  # 2
+            CREDIT_NOTE: Statement.Entry._Type.ValueType  # 3
+            DEBIT_NOTE: Statement.Entry._Type.ValueType  # 4
+            """What a refund gave back came back."""
+            REFUND: Statement.Entry._Type.ValueType  # 5
+            REFUND_RETURNED: Statement.Entry._Type.ValueType  # 6
+            CREDIT_GIVEN: Statement.Entry._Type.ValueType  # 7
+            CREDIT_TAKEN: Statement.Entry._Type.ValueType  # 8
+            """It was paid out, or corrected."""
+
+        class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
+        TYPE_UNSPECIFIED: Statement.Entry.Type.ValueType  # 0
+        INVOICE: Statement.Entry.Type.ValueType  # 1
+        PAYMENT: Statement.Entry.Type.ValueType  # 2
+        CREDIT_NOTE: Statement.Entry.Type.ValueType  # 3
+        DEBIT_NOTE: Statement.Entry.Type.ValueType  # 4
+        """What a refund gave back came back."""
+        REFUND: Statement.Entry.Type.ValueType  # 5
+        REFUND_RETURNED: Statement.Entry.Type.ValueType  # 6
+        CREDIT_GIVEN: Statement.Entry.Type.ValueType  # 7
+        CREDIT_TAKEN: Statement.Entry.Type.ValueType  # 8
+        """It was paid out, or corrected."""
+
+        BOOK_TIME_FIELD_NUMBER: _builtins.int
+        TYPE_FIELD_NUMBER: _builtins.int
+        SOURCE_FIELD_NUMBER: _builtins.int
+        DOCUMENT_NUMBER_FIELD_NUMBER: _builtins.int
+        AMOUNT_FIELD_NUMBER: _builtins.int
+        BALANCE_FIELD_NUMBER: _builtins.int
+        type: Global___Statement.Entry.Type.ValueType
+        source: _builtins.str
+        """The charge, refund or credit transaction."""
+        document_number: _builtins.str
+        """Of the invoice, receipt, credit note or debit note; empty: there is none."""
+        @_builtins.property
+        def book_time(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def amount(self) -> _money_pb2.Money:
+            """What the balance rose by."""
+
+        @_builtins.property
+        def balance(self) -> _money_pb2.Money:
+            """After it, in the currency of the amount."""
+
+        def __init__(
+            self,
+            *,
+            book_time: _timestamp_pb2.Timestamp | None = ...,
+            type: Global___Statement.Entry.Type.ValueType = ...,
+            source: _builtins.str = ...,
+            document_number: _builtins.str = ...,
+            amount: _money_pb2.Money | None = ...,
+            balance: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "book_time", b"book_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "book_time", b"book_time", "document_number", b"document_number", "source", b"source", "type", b"type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Month(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        START_DATE_FIELD_NUMBER: _builtins.int
+        SUMS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def start_date(self) -> _date_pb2.Date:
+            """Its first day."""
+
+        @_builtins.property
+        def sums(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement.Sums]:
+            """By currency."""
+
+        def __init__(
+            self,
+            *,
+            start_date: _date_pb2.Date | None = ...,
+            sums: _abc.Iterable[Global___Statement.Sums] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["start_date", b"start_date"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["start_date", b"start_date", "sums", b"sums"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    SUMS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/statements/{statement}`."""
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    time_zone: _builtins.str
+    """Whose days they are."""
+    complete: _builtins.bool
+    """Whether the books of the period are closed: nothing is booked in it any more."""
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included."""
+
+    @_builtins.property
+    def sums(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement.Sums]:
+        """By currency."""
+
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement.Entry]:
+        """Of a month: what changed the balance, in the order of booking."""
+
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement.Month]:
+        """Of a year: its months in which anything was booked."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        time_zone: _builtins.str = ...,
+        complete: _builtins.bool = ...,
+        sums: _abc.Iterable[Global___Statement.Sums] | None = ...,
+        entries: _abc.Iterable[Global___Statement.Entry] | None = ...,
+        months: _abc.Iterable[Global___Statement.Month] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "customer", b"customer", "end_date", b"end_date", "entries", b"entries", "months", b"months", "name", b"name", "start_date", b"start_date", "sums", b"sums", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class DownloadStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/statements/{statement}`; the last id is a year or a month: `2027`,
+    `2027-01`.
+    """
+    format: Global___DownloadDocumentRequest.Format.ValueType
+    language_code: _builtins.str
+    """As in DocumentSettings. Default: the language of the DocumentSettings."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: Global___DownloadDocumentRequest.Format.ValueType = ...,
+        language_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "language_code", b"language_code", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadStatementRequest: _TypeAlias = DownloadStatementRequest  # noqa: Y015
+
+@_typing.final
+class DownloadStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """At most 2 MiB."""
+    media_type: _builtins.str
+    """`text/html; charset=utf-8` or `application/pdf`."""
+    file_name: _builtins.str
+    """What to call the file: `statement-ann-2027-01.pdf`."""
+    sha256: _builtins.str
+    """Of the content, in hexadecimal digits."""
+    language_code: _builtins.str
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        media_type: _builtins.str = ...,
+        file_name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        language_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_name", b"file_name", "language_code", b"language_code", "media_type", b"media_type", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadStatementResponse: _TypeAlias = DownloadStatementResponse  # noqa: Y015

@@ -347,6 +347,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.FromString,
                 _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetStatement',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Statement.FromString,
+                _registered_method=True)
+        self.DownloadStatement = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/DownloadStatement',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
                 request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -964,6 +974,32 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatement(self, request, context):
+        """What a customer was invoiced, paid, and got back in a month or a year of the merchant's zone, with the balances
+        before and after. It is computed from the books when it is asked for, and has no number; one of a period that is
+        `complete` never changes. Of a customer of whom nothing is booked it says nothing.
+
+        Field violations: name (the last id is neither a year nor a month from 1970 to 2100; or a period that has not
+        begun).
+
+        Reasons: FAILED_PRECONDITION STATEMENT_TOO_LONG (more than 5000 transfers of the customer are booked in the period).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadStatement(self, request, context):
+        """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
+        rendered each time, and is not kept.
+
+        Field violations: as in GetStatement.
+
+        Reasons: those of GetStatement: FAILED_PRECONDITION STATEMENT_TOO_LONG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists what callers changed here, the newest first.
         """
@@ -1283,6 +1319,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListDunningOutcomes,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetStatementRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.Statement.SerializeToString,
+            ),
+            'DownloadStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.DownloadStatement,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -2966,6 +3012,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListDunningOutcomes',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListDunningOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetStatement',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetStatementRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.Statement.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/DownloadStatement',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.DownloadStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

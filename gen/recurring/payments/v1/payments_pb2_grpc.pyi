@@ -377,6 +377,24 @@ class PaymentsServiceStub:
 
     Field violations: as in ListProductSales.
     """
+    GetStatement: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetStatementRequest, _payments_pb2.Statement]
+    """What a customer was invoiced, paid, and got back in a month or a year of the merchant's zone, with the balances
+    before and after. It is computed from the books when it is asked for, and has no number; one of a period that is
+    `complete` never changes. Of a customer of whom nothing is booked it says nothing.
+
+    Field violations: name (the last id is neither a year nor a month from 1970 to 2100; or a period that has not
+    begun).
+
+    Reasons: FAILED_PRECONDITION STATEMENT_TOO_LONG (more than 5000 transfers of the customer are booked in the period).
+    """
+    DownloadStatement: _aio.UnaryUnaryMultiCallable[_payments_pb2.DownloadStatementRequest, _payments_pb2.DownloadStatementResponse]
+    """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
+    rendered each time, and is not kept.
+
+    Field violations: as in GetStatement.
+
+    Reasons: those of GetStatement: FAILED_PRECONDITION STATEMENT_TOO_LONG.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
@@ -1090,6 +1108,36 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         what the rows of the number before went on with. What was not decided does not count as an attempt.
 
         Field violations: as in ListProductSales.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _payments_pb2.GetStatementRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetStatementRequest, _abc.Awaitable[_payments_pb2.Statement]],
+    ) -> _abc.Awaitable[_payments_pb2.Statement]:
+        """What a customer was invoiced, paid, and got back in a month or a year of the merchant's zone, with the balances
+        before and after. It is computed from the books when it is asked for, and has no number; one of a period that is
+        `complete` never changes. Of a customer of whom nothing is booked it says nothing.
+
+        Field violations: name (the last id is neither a year nor a month from 1970 to 2100; or a period that has not
+        begun).
+
+        Reasons: FAILED_PRECONDITION STATEMENT_TOO_LONG (more than 5000 transfers of the customer are booked in the period).
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadStatement(
+        self,
+        request: _payments_pb2.DownloadStatementRequest,
+        context: _aio.ServicerContext[_payments_pb2.DownloadStatementRequest, _abc.Awaitable[_payments_pb2.DownloadStatementResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.DownloadStatementResponse]:
+        """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
+        rendered each time, and is not kept.
+
+        Field violations: as in GetStatement.
+
+        Reasons: those of GetStatement: FAILED_PRECONDITION STATEMENT_TOO_LONG.
         """
 
     @_abc_1.abstractmethod

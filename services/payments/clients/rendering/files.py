@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, time
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,7 +13,9 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.payments.clients.rendering.page import Page, page_of
-from services.payments.domain.documents import Document
+from services.payments.clients.rendering.statement_page import statement_page
+from services.payments.domain.documents import Document, Seller
+from services.payments.domain.statements import Statement
 
 HTML, PDF = "HTML", "PDF"
 # Where the fonts are, by package: Latin, Arabic and simplified Chinese.
@@ -32,6 +34,23 @@ def render(
     if file_format == HTML:
         return html(page, sha256, logo)
     return pdf(page, sha256, logo, document.issue_time)
+
+
+def render_statement(
+    statement: Statement,
+    seller: Seller,
+    footer: str,
+    sha256: str,
+    file_format: str,
+    language_code: str,
+    logo: bytes,
+) -> bytes:
+    """A statement as a file; its date is the end of its period, whenever it is rendered."""
+    page = statement_page(statement, seller, footer, language_code)
+    if file_format == HTML:
+        return html(page, sha256, logo)
+    created = datetime.combine(statement.period.until_date, time(), UTC)
+    return pdf(page, sha256, logo, created)
 
 
 def html(page: Page, sha256: str, logo: bytes) -> bytes:

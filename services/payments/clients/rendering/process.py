@@ -2,20 +2,23 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 import os
 import struct
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from subprocess import PIPE, Popen
 from threading import Lock
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import grpc
 
+from services.payments.domain.documents import Seller
 from services.runtime.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -73,9 +76,7 @@ class DocumentRenderer:
 
         Raises UNAVAILABLE DEPENDENCY_UNAVAILABLE if it takes too long.
         """
-        if self._waiting >= WAITING_MAX:
-            raise _unavailable("too many documents are being rendered; try again")
-        request = json.dumps(
+        return await self._rendered(
             {
                 "document": stored.decode(),
                 "sha256": sha256,
@@ -83,7 +84,34 @@ class DocumentRenderer:
                 "language_code": language_code,
                 "logo": base64.b64encode(logo).decode(),
             }
-        ).encode()
+        )
+
+    async def render_statement(
+        self,
+        statement: bytes,
+        seller: Seller,
+        footer: str,
+        file_format: str,
+        language_code: str,
+        logo: bytes,
+    ) -> bytes:
+        """A statement (`dump_statement`) as a file. Raises as `render`."""
+        return await self._rendered(
+            {
+                "statement": statement.decode(),
+                "seller": [seller.name, seller.address_lines, seller.tax_id, seller.logo_sha256],
+                "footer": footer,
+                "sha256": hashlib.sha256(statement).hexdigest(),
+                "format": file_format,
+                "language_code": language_code,
+                "logo": base64.b64encode(logo).decode(),
+            }
+        )
+
+    async def _rendered(self, asked: Mapping[str, Any]) -> bytes:
+        if self._waiting >= WAITING_MAX:
+            raise _unavailable("too many documents are being rendered; try again")
+        request = json.dumps(asked).encode()
         self._waiting += 1
         try:
             async with asyncio.timeout(RENDER_TIMEOUT_SECONDS):

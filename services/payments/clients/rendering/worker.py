@@ -9,11 +9,12 @@ import json
 import os
 import signal
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from services.payments.clients.rendering.files import render
+from services.payments.clients.rendering.files import render, render_statement
 from services.payments.clients.rendering.process import FILE_MAX_BYTES, LENGTH
-from services.payments.domain.documents import load_document
+from services.payments.domain.documents import Seller, load_document
+from services.payments.domain.statements import load_statement
 
 NICENESS = 10
 
@@ -29,16 +30,33 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 def _answer(request: bytes) -> bytes:
     asked = json.loads(request)
-    content = render(
+    content = _statement(asked) if "statement" in asked else _document(asked)
+    if len(content) > FILE_MAX_BYTES:
+        raise ValueError(f"a file of {len(content)} bytes; at most {FILE_MAX_BYTES}")
+    return content
+
+
+def _statement(asked: dict[str, Any]) -> bytes:
+    name, address_lines, tax_id, logo_sha256 = asked["seller"]
+    return render_statement(
+        load_statement(asked["statement"]),
+        Seller(name, tuple(address_lines), tax_id, logo_sha256),
+        asked["footer"],
+        asked["sha256"],
+        asked["format"],
+        asked["language_code"],
+        base64.b64decode(asked["logo"]),
+    )
+
+
+def _document(asked: dict[str, Any]) -> bytes:
+    return render(
         load_document(asked["document"].encode()),
         asked["sha256"],
         asked["format"],
         asked["language_code"],
         base64.b64decode(asked["logo"]),
     )
-    if len(content) > FILE_MAX_BYTES:
-        raise ValueError(f"a file of {len(content)} bytes; at most {FILE_MAX_BYTES}")
-    return content
 
 
 if __name__ == "__main__":
