@@ -42,6 +42,11 @@ from services.runtime.workers.clock import Clock
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 500
+# Of each provider: one decides and settles while the attempts of the other are on their way.
+CHARGE_WORKERS = 2
+# Several steps share the rate of a provider: each takes no more than it may be asked about in so many
+# seconds, so that all get their turns before the step's time is over.
+TURNS_SECONDS = 4.0
 # Unless a setting says otherwise.
 EXPIRY_NOTICE_DAYS = 30
 EXPIRY_NOTICE_AHEAD = timedelta(days=EXPIRY_NOTICE_DAYS)
@@ -91,7 +96,7 @@ class Workers:
     def due_work(self) -> Sequence[DueWork]:
         """What each worker does."""
         return (
-            *self._of_each_provider("charge", self.charge),
+            *self._of_each_provider("charge", self.charge, CHARGE_WORKERS),
             *self._of_each_provider("lookup", self.look_up),
             *self._of_each_provider("refund", self.refund),
             *self._of_each_provider("method-expiry", self.check_expiry),
@@ -105,12 +110,19 @@ class Workers:
         )
 
     def _of_each_provider(
-        self, kind: str, work: Callable[[Batch], Awaitable[int]]
+        self, kind: str, work: Callable[[Batch], Awaitable[int]], parts: int = 1
     ) -> Iterator[DueWork]:
-        """A worker for each provider, and one for what belongs to none that is set."""
+        """Workers for each provider, and one for what belongs to none that is set."""
         names = self._providers.names
-        yield from (DueWork(kind, work, queue=name) for name in names)
+        for name in names:
+            yield from (DueWork(kind, work, part, parts, queue=name) for part in range(parts))
         yield DueWork(kind, work, others=frozenset(names))
+
+    def _rows_of(self, batch: Batch) -> int:
+        """How many rows a step takes, of what its provider is asked about."""
+        provider = self._providers.get(batch.queue)
+        turns = provider.turns_within(TURNS_SECONDS) if provider else None
+        return BATCH_ROWS if turns is None else min(BATCH_ROWS, turns)
 
     async def charge(self, batch: Batch) -> int:
         """Decide charges whose time has come, and send the attempts that the guard allows.
@@ -121,7 +133,7 @@ class Workers:
             return 0
         async with self._database.begin() as tx:
             taken, begun = await charges.decide_due(
-                tx, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                tx, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not begun:
             return taken
@@ -145,7 +157,7 @@ class Workers:
         """Find out what became of attempts; one that is not found is sent once more, or closed."""
         async with self._database.read() as connection:
             due = await attempt_store.due(
-                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not due:
             return 0
@@ -207,7 +219,7 @@ class Workers:
         """Look at payment methods that are about to expire, and tell whose are."""
         async with self._database.read() as connection:
             methods = await expiry_store.due(
-                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not methods:
             return 0
@@ -223,7 +235,7 @@ class Workers:
         """Send refunds until the provider has answered each."""
         async with self._database.read() as connection:
             pending = await refund_store.due(
-                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not pending:
             return 0
@@ -238,7 +250,7 @@ class Workers:
         """Look disputes up that the provider has named, or that are open."""
         async with self._database.read() as connection:
             lookups = await dispute_lookup_store.due(
-                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not lookups:
             return 0
@@ -251,7 +263,7 @@ class Workers:
         """Send the merchants' responses until the provider has taken or refused each."""
         async with self._database.read() as connection:
             answered = await dispute_store.due(
-                connection, batch.queue, batch.buckets, batch.now, BATCH_ROWS
+                connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)
             )
         if not answered:
             return 0

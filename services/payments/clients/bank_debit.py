@@ -92,6 +92,10 @@ class BankDebitProvider:
         """What the schemes allow."""
         return _CAPABILITIES
 
+    def turns_within(self, seconds: float) -> int | None:
+        """As the rate of its requests allows."""
+        return self._api.turns_within(seconds)
+
     async def turn(self) -> None:
         """As the rate of its requests allows."""
         await self._api.turn()

@@ -71,6 +71,10 @@ class BankDebitApi:
             "GoCardless-Version": VERSION,
         }
 
+    def turns_within(self, seconds: float) -> int | None:
+        """How many may be sent within so many seconds; None: as many as there are."""
+        return None if self._limits is None else self._limits.turns_within(seconds)
+
     async def turn(self) -> None:
         """Wait until the next may be sent."""
         if self._limits is not None:

@@ -97,6 +97,9 @@ class Provider(Protocol):
     def capabilities(self) -> Capabilities:
         """What it can do. What it cannot is refused before it is asked."""
 
+    def turns_within(self, seconds: float) -> int | None:
+        """About how many it may be asked within so many seconds; None: about all there are."""
+
     async def turn(self) -> None:
         """Wait until the provider may be asked about one more; how often it is asked is limited."""
 
@@ -200,6 +203,10 @@ class StripeProvider:
     def capabilities(self) -> Capabilities:
         """What Stripe publishes."""
         return _CAPABILITIES
+
+    def turns_within(self, seconds: float) -> int | None:
+        """As the rate of its requests allows."""
+        return None if self._limits is None else self._limits.turns_within(seconds)
 
     async def turn(self) -> None:
         """As the rate of its requests allows."""

@@ -92,6 +92,10 @@ class RequestLimits:
         self._tokens = turns_per_second * BURST_SECONDS
         self._refilled_at = 0.0
 
+    def turns_within(self, seconds: float) -> int:
+        """How many payments, look-ups or refunds may begin within so many seconds, at least one."""
+        return max(1, int(self._rate * seconds))
+
     async def turn(self) -> None:
         """Wait until one more payment, look-up or refund may begin."""
         # Taken before the wait, so that those who wait come one after the other.

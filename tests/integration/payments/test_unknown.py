@@ -10,6 +10,7 @@ import pytest
 from services.payments import workers
 from services.payments.clients import batches
 from services.payments.clients.provider import StripeProvider
+from services.payments.clients.request_limits import RequestLimits
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
 from services.payments.domain.refunds import Refund
@@ -202,6 +203,19 @@ async def test_an_outage_of_the_provider_delays_the_charge_and_no_more(payments:
     assert charge.state == State.SUCCEEDED
     assert len(charge.attempts) == 1
     assert await payments.charged_minor() == AMOUNT_MINOR
+
+
+async def test_a_step_leaves_due_what_the_rate_of_its_provider_does_not_allow(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    orders = [order(number) for number in range(1, 11)]
+    await payments.announce(*(payments.notice(name) for name in orders))
+    await payments.fall_due(*(payments.due(name) for name in orders))
+    provider = as_provider(payments, StripeProvider)
+    # Two a second, and so eight in the four seconds that a step takes rows for.
+    provider._limits = RequestLimits(payments.clock, 2)
+    assert (await payments.process(provider).charge()).worked == 8
 
 
 async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments) -> None:
