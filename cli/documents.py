@@ -40,6 +40,17 @@ DOCUMENT_DETAIL_COLUMNS: Columns[pb.Document] = {
     "seller": lambda it: ", ".join(
         filter(None, [it.seller.display_name, *it.seller.address_lines, it.seller.tax_id])
     ),
+    "buyer": lambda it: ", ".join(
+        filter(
+            None,
+            [
+                it.buyer.display_name,
+                *it.buyer.address_lines,
+                it.buyer.region_code,
+                it.buyer.tax_id,
+            ],
+        )
+    ),
     "delivered to": lambda it: it.region_code,
     "of it credit": lambda it: format_money(it.credit_amount),
     "paid with": lambda it: f"{it.payment_method_brand} {it.payment_method_last4}".strip(),

@@ -36,6 +36,7 @@ CREDIT_TRANSACTION = KeyPattern(
     CreditTransactionKey,
     derived="credit_transaction",
 )
+BILLING_DETAILS = KeyPattern(_CUSTOMER + "/billingDetails", CustomerKey)
 DISPUTE = KeyPattern("merchants/{merchant}/disputes/{dispute}", DisputeName)
 LEDGER_SETTINGS = KeyPattern("merchants/{merchant}/ledgerSettings", MerchantId)
 PAYMENT_ROUTING = KeyPattern("merchants/{merchant}/paymentRouting", MerchantId)

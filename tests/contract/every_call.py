@@ -625,6 +625,21 @@ def _ledger(name: str) -> list[tuple[str, Message]]:
             ),
         ),
         (
+            "GetBillingDetails",
+            payments_pb2.GetBillingDetailsRequest(name=f"{name}/customers/ann/billingDetails"),
+        ),
+        (
+            "UpdateBillingDetails",
+            payments_pb2.UpdateBillingDetailsRequest(
+                billing_details=payments_pb2.BillingDetails(
+                    name=f"{name}/customers/ann/billingDetails",
+                    display_name="Ann Miller",
+                    address_lines=["1 High Street", "York"],
+                    region_code="GB",
+                )
+            ),
+        ),
+        (
             "GetDocument",
             payments_pb2.GetDocumentRequest(name=f"{name}/documents/inv-2026-000001"),
         ),

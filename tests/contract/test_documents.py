@@ -141,3 +141,23 @@ async def test_several_files_come_with_one_call_and_each_says_what_is_in_its_way
     assert own.content != arabic.content
     assert own.file_name == arabic.file_name == f"{invoice.number}.pdf"
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_documents_name_the_buyer_of_then_and_a_stale_change_is_refused(
+    ann: Customer,
+) -> None:
+    calls = calls_of(ann)
+    assert not (await calls["GetBillingDetails"].make(ann.shop)).display_name
+    made = await twice(ann, calls["UpdateBillingDetails"])
+    assert await calls["GetBillingDetails"].make(ann.shop) == made
+    await ann.suite.advance(DUE)
+    change = calls["UpdateBillingDetails"]
+    change.request.billing_details.display_name = "Ann Smith"
+    await change.make(ann.shop, request_id=new_id())
+    [invoice] = (await calls["ListDocuments"].make(ann.shop)).documents
+    assert invoice.buyer.display_name == made.display_name == "Ann Miller"
+    assert list(invoice.buyer.address_lines) == ["1 High Street", "York"]
+    change.request.billing_details.etag = made.etag
+    refusal = await refused(change.make(ann.shop, request_id=new_id()))
+    assert refusal.reason == "ETAG_MISMATCH"
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())

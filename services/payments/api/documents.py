@@ -10,6 +10,7 @@ from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.document_files import Download
+from services.payments.domain.buyers import BillingDetails, Buyer
 from services.payments.domain.documents import (
     CREDIT_NOTE_PREFIX,
     INVOICE_PREFIX,
@@ -27,7 +28,14 @@ from services.payments.domain.keys import (
     MerchantId,
     RefundKey,
 )
-from services.payments.names import CHARGE, CUSTOMER, DOCUMENT, DOCUMENT_SETTINGS, MERCHANT
+from services.payments.names import (
+    BILLING_DETAILS,
+    CHARGE,
+    CUSTOMER,
+    DOCUMENT,
+    DOCUMENT_SETTINGS,
+    MERCHANT,
+)
 from services.payments.store.documents import StoredDocument, WantedFile
 from services.runtime.errors import Problem, Violations
 from services.runtime.resource_names import require_within
@@ -135,7 +143,23 @@ def document_settings_message(
     )
 
 
-def document_message(stored: StoredDocument) -> payments_pb2.Document:
+def read_billing_details(wanted: payments_pb2.BillingDetails) -> BillingDetails:
+    """What a customer's documents are to say of who buys. Raises like `read_name`."""
+    buyer = Buyer(
+        wanted.display_name, tuple(wanted.address_lines), wanted.region_code, wanted.tax_id
+    )
+    return BillingDetails(*read_name(BILLING_DETAILS, wanted.name), buyer)
+
+
+def billing_details_message(details: BillingDetails) -> payments_pb2.BillingDetails:
+    """What a customer's documents say of who buys."""
+    said = {} if details.buyer is None else details.buyer._asdict()
+    return payments_pb2.BillingDetails(
+        name=BILLING_DETAILS.format(*details.key), etag=etag(details.version), **said
+    )
+
+
+def document_message(stored: StoredDocument, buyer: Buyer | None) -> payments_pb2.Document:
     """What a document says."""
     document, content = stored.document, stored.document.content
     charge = ChargeKey(document.merchant, document.customer, document.charge)
@@ -169,6 +193,7 @@ def document_message(stored: StoredDocument) -> payments_pb2.Document:
         mandate=document.mandate,
         notice=document.notice,
         sha256=stored.content_sha256,
+        buyer=None if buyer is None else payments_pb2.DocumentBuyer(**buyer._asdict()),
     )
 
 

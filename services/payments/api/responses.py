@@ -9,6 +9,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.api.mandate_responses import reason_values, verdict_message
 from services.payments.application.charges import ChargeView
+from services.payments.application.erasure import Kept
 from services.payments.application.payment_links import LinkedRequest
 from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
@@ -244,10 +245,11 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
     )
 
 
-def erasure_response(evidence_until: datetime | None) -> payments_pb2.EraseCustomerResponse:
-    """Until when evidence is kept, if any is."""
+def erasure_response(kept: Kept) -> payments_pb2.EraseCustomerResponse:
+    """Until when some of it is kept, if anything is."""
     return payments_pb2.EraseCustomerResponse(
-        evidence_until_time=optional_timestamp(evidence_until)
+        evidence_until_time=optional_timestamp(kept.evidence_until),
+        documents_until_time=optional_timestamp(kept.documents_until),
     )
 
 

@@ -10,9 +10,11 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from services.payments.api import mandate_requests, mandate_responses, requests, responses
 from services.payments.api.documents import (
     batch_download_response,
+    billing_details_message,
     document_message,
     document_settings_message,
     download_response,
+    read_billing_details,
     read_document_filter,
     read_document_settings,
     read_download,
@@ -35,6 +37,7 @@ from services.payments.api.statements import (
     statement_message,
 )
 from services.payments.application import (
+    buyers,
     charges,
     credit,
     disputes,
@@ -67,6 +70,7 @@ from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
 from services.payments.names import (
     AMOUNT_RULES,
+    BILLING_DETAILS,
     CHARGE,
     CREDIT_BALANCE,
     CUSTOMER,
@@ -101,6 +105,7 @@ from services.payments.store import receivables as receivable_store
 from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
 from services.payments.store import reports as report_store
+from services.payments.store.documents import StoredDocument
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
@@ -165,6 +170,8 @@ ACCESS = {
     "ApplyReconciliationEntry": Access(WRITE),
     "GetDocumentSettings": Access(READ),
     "UpdateDocumentSettings": Access(WRITE),
+    "GetBillingDetails": Access(READ),
+    "UpdateBillingDetails": Access(WRITE),
     "GetDocument": Access(READ),
     "ListDocuments": Access(READ),
     "DownloadDocument": Access(READ),
@@ -855,12 +862,33 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             ),
         )
 
+    async def GetBillingDetails(
+        self, request: payments_pb2.GetBillingDetailsRequest, _context: object
+    ) -> payments_pb2.BillingDetails:
+        customer = read_name(BILLING_DETAILS, request.name)
+        async with self._database.read() as connection:
+            return billing_details_message(await buyers.get(connection, customer))
+
+    async def UpdateBillingDetails(
+        self, request: payments_pb2.UpdateBillingDetailsRequest, _context: object
+    ) -> payments_pb2.BillingDetails:
+        wanted = request.billing_details
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.BillingDetails,
+            billing_details_message,
+            lambda tx: buyers.change(tx, read_billing_details(wanted), wanted.etag),
+        )
+
     async def GetDocument(
         self, request: payments_pb2.GetDocumentRequest, _context: object
     ) -> payments_pb2.Document:
         key = read_name(DOCUMENT, request.name)
         async with self._database.read() as connection:
-            return document_message(await documents.existing(connection, key))
+            stored = await documents.existing(connection, key)
+            named = await buyers.buyers(connection, [stored.document])
+        return document_message(stored, named.get(key))
 
     async def ListDocuments(
         self, request: payments_pb2.ListDocumentsRequest, _context: object
@@ -872,7 +900,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             return payments_pb2.ListDocumentsResponse()
         async with self._database.read() as connection:
             listed = await document_store.listed(connection, owner, before, page.limit)
-        shown, token = page.cut(listed, document_message, lambda it: (str(it.position),))
+            named = await buyers.buyers(connection, [stored.document for stored in listed])
+
+        def message(stored: StoredDocument) -> payments_pb2.Document:
+            return document_message(stored, named.get(stored.document.key))
+
+        shown, token = page.cut(listed, message, lambda it: (str(it.position),))
         return payments_pb2.ListDocumentsResponse(documents=shown, next_page_token=token)
 
     async def DownloadDocument(

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import NamedTuple
 
+from services.payments.application import buyers
+from services.payments.application.buyers import Ciphers
 from services.payments.clients.rendering.process import DocumentRenderer
+from services.payments.domain.buyers import Buyer
 from services.payments.domain.documents import Document
 from services.payments.domain.keys import DocumentKey
 from services.payments.store import document_settings as settings_store
@@ -37,27 +41,32 @@ async def download(
         known = [each for each in dict.fromkeys(named) if each.key in documents]
         kept = await store.files(connection, known)
         missing = [each for each in known if each not in kept]
+        by_year = await buyers.ciphers(connection, documents.values())
         logos = await settings_store.logos(
             connection, [_logo_key(documents[each.key]) for each in missing]
         )
 
     async def render(each: WantedFile) -> bytes | Problem:
         document = documents[each.key]
-        logo = logos.get(_logo_key(document), b"")
-        return await _rendered(renderer, stored[each.key], each, logo)
+        logo, buyer = logos.get(_logo_key(document), b""), buyers.buyer(document, by_year)
+        return await _rendered(renderer, stored[each.key], each, logo, buyer)
 
     # No transaction is open meanwhile.
     rendered = dict(zip(missing, await asyncio.gather(*map(render, missing)), strict=True))
-    contents = {each: made for each, made in rendered.items() if isinstance(made, bytes)}
-    if contents:
+    made = [
+        _encrypted(DocumentFile(*each, content, sha256(content).hexdigest()), documents, by_year)
+        for each, content in rendered.items()
+        if isinstance(content, bytes)
+    ]
+    if made:
         async with database.begin(wake_workers=False) as tx:
-            kept |= await store.keep_files(tx, contents, now)
+            kept |= await store.keep_files(tx, made, now)
 
     def result(each: WantedFile) -> Download | Problem:
         if each.key not in documents:
             return not_found("DOCUMENT_NOT_FOUND", each.key.name)
         if each in kept:
-            return Download(documents[each.key], kept[each])
+            return Download(documents[each.key], _decrypted(kept[each], documents, by_year))
         problem = rendered[each]
         assert isinstance(problem, Problem)  # noqa: S101 - what was rendered is kept
         return problem
@@ -72,16 +81,42 @@ def _in_a_language(wanted: WantedFile, documents: Mapping[DocumentKey, Document]
     return wanted._replace(language_code=documents[wanted.key].language_code)
 
 
+def _encrypted(
+    file: DocumentFile, documents: Mapping[DocumentKey, Document], by_year: Ciphers
+) -> DocumentFile:
+    """A file as it is kept: encrypted, if it names a buyer."""
+    document = documents[file.wanted.key]
+    if buyers.buyer(document, by_year) is None:
+        return file
+    cipher = by_year[document.year_key]
+    return file._replace(content=cipher.encrypt_file(file.wanted, file.content))
+
+
+def _decrypted(
+    file: DocumentFile, documents: Mapping[DocumentKey, Document], by_year: Ciphers
+) -> DocumentFile:
+    document = documents[file.wanted.key]
+    if buyers.buyer(document, by_year) is None:
+        return file
+    cipher = by_year[document.year_key]
+    return file._replace(content=cipher.decrypt_file(file.wanted, file.content))
+
+
 def _logo_key(document: Document) -> LogoKey:
     return LogoKey(document.merchant, document.seller.logo_sha256)
 
 
 async def _rendered(
-    renderer: DocumentRenderer, stored: StoredDocument, wanted: WantedFile, logo: bytes
+    renderer: DocumentRenderer,
+    stored: StoredDocument,
+    wanted: WantedFile,
+    logo: bytes,
+    buyer: Buyer | None,
 ) -> bytes | Problem:
+    content, sha256_of_content = stored.content, stored.content_sha256
     try:
         return await renderer.render(
-            stored.content, stored.content_sha256, wanted.format, wanted.language_code, logo
+            content, sha256_of_content, wanted.format, wanted.language_code, logo, buyer
         )
     except Problem as problem:
         return problem

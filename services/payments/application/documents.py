@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from services.payments import publishers
+from services.payments.domain.buyers import Buyer, YearKey
 from services.payments.domain.charges import Charge
 from services.payments.domain.document_contents import payment_content, refund_content
 from services.payments.domain.documents import (
@@ -21,6 +22,7 @@ from services.payments.domain.documents import (
 )
 from services.payments.domain.keys import (
     ChargeKey,
+    CustomerKey,
     DocumentKey,
     MerchantId,
     PaymentMethodKey,
@@ -31,11 +33,14 @@ from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import load_refund_lines
 from services.payments.domain.transfers import Transfer
 from services.payments.names import DOCUMENT_SETTINGS
+from services.payments.store import billing_details as billing_store
 from services.payments.store import charges as charge_store
+from services.payments.store import document_keys
 from services.payments.store import document_settings as settings_store
 from services.payments.store import documents as store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import payment_methods as payment_method_store
+from services.payments.store.document_keys import BuyerCipher
 from services.payments.store.documents import StoredDocument
 from services.runtime.db.pool import Connection
 from services.runtime.errors import not_found
@@ -54,11 +59,23 @@ class _Facts:
         methods: Mapping[PaymentMethodKey, PaymentMethod],
         booked: Mapping[str, Sequence[Transfer]],
         refunded_lines: Mapping[RefundKey, str],
+        buyers: Mapping[CustomerKey, Buyer],
+        ciphers: Mapping[YearKey, BuyerCipher],
     ) -> None:
         self._charges = charges
         self._methods = methods
         self._booked = booked
         self._refunded_lines = refunded_lines
+        self._buyers = buyers
+        self._ciphers = ciphers
+
+    def with_buyer(self, document: Document) -> Document:
+        """A document with who buys, encrypted: so that it can be erased, and the document is kept."""
+        buyer = self._buyers.get(CustomerKey(document.merchant, document.customer))
+        if buyer is None:
+            return document
+        encrypted = self._ciphers[document.year_key].encrypt_buyer(document.key, buyer)
+        return replace(document, encrypted_buyer=encrypted)
 
     def charge(self, owed: OwedDocument) -> Charge:
         """The charge that a document is about."""
@@ -91,8 +108,8 @@ async def issue(tx: Connection, charges: Sequence[ChargeKey], now: datetime) -> 
     unnumbered = list(drafts(taken, settings, issued, now))
     last_numbers = await store.take_numbers(tx, [draft.series for draft in unnumbered])
     numbered = list(number_drafts(unnumbered, last_numbers, issued))
-    facts = await _read_facts(tx, [draft.owed for draft in numbered])
-    documents = [_document(draft, settings, facts, now) for draft in numbered]
+    facts = await _read_facts(tx, [draft.owed for draft in numbered], now)
+    documents = [facts.with_buyer(_document(draft, settings, facts, now)) for draft in numbered]
     await store.insert(tx, numbered, documents)
     events = [
         _issued_event(draft, document, settings, facts, now)
@@ -113,18 +130,24 @@ def _issued_event(
     return publishers.document_issued(document, charge, now, email_to_customer=email)
 
 
-async def _read_facts(tx: Connection, owed: Sequence[OwedDocument]) -> _Facts:
+async def _read_facts(tx: Connection, owed: Sequence[OwedDocument], now: datetime) -> _Facts:
     charges = await charge_store.by_key(tx, [fact.charge_key for fact in owed])
     methods = [_method_key(charge) for charge in charges.values() if charge.payment_method]
     refunds = sorted({fact.refund_key for fact in owed if fact.refund})
     booked: dict[str, list[Transfer]] = {}
     for transfer in await ledger_store.of_refunds(tx, refunds):
         booked.setdefault(transfer.source, []).append(transfer)
+    details = await billing_store.by_customer(
+        tx, [CustomerKey(fact.merchant, fact.customer) for fact in owed]
+    )
+    years = [YearKey(*customer, now.astimezone(UTC).year) for customer in details]
     return _Facts(
         charges,
         await payment_method_store.by_key(tx, methods),
         booked,
         await store.refunded_lines(tx, refunds),
+        {key: each.buyer for key, each in details.items() if each.buyer is not None},
+        await document_keys.ensured(tx, years),
     )
 
 

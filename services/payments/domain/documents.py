@@ -7,16 +7,18 @@ ledger: of a credit note those that its refund was booked with.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from services.payments.domain.buyers import YearKey
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
     CustomerId,
     DocumentId,
+    DocumentKey,
     MerchantId,
     RefundId,
     RefundKey,
@@ -272,6 +274,18 @@ class Document:
     last4: str
     seller: Seller
     footer: str
+    # Who buys, encrypted with the customer's key of the year, in base64; empty: nobody said.
+    encrypted_buyer: str = ""
+
+    @property
+    def key(self) -> DocumentKey:
+        """Which it is."""
+        return DocumentKey(self.merchant, self.document)
+
+    @property
+    def year_key(self) -> YearKey:
+        """What its buyer and its files are encrypted with, if it has one."""
+        return YearKey(self.merchant, self.customer, self.issue_time.astimezone(UTC).year)
 
 
 def drafts(

@@ -1,7 +1,7 @@
 """Documents: what they are owed for, the numbers of their series, and what was issued."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -91,8 +91,15 @@ class DocumentFile(NamedTuple):
     document: DocumentId
     format: str
     language_code: str
+    # Encrypted if it names a buyer.
     content: bytes
+    # Of the file, in hexadecimal digits.
     content_sha256: str
+
+    @property
+    def wanted(self) -> WantedFile:
+        """Which it is."""
+        return WantedFile(*self[:4])
 
 
 class _KeyedDocument(NamedTuple):
@@ -283,11 +290,13 @@ _FILES = Query(
 
 # Of several that are rendered at the same time, the first is handed out from then on.
 _KEEP_FILES = Command("""
-    INSERT INTO document_files (merchant, document, format, language_code, content, create_time)
-    SELECT merchant, document, format, language_code, content, :create_time
+    INSERT INTO document_files (merchant, document, format, language_code, content, content_sha256,
+                                create_time)
+    SELECT merchant, document, format, language_code, content, content_sha256, :create_time
     FROM unnest(CAST(:merchant AS text[]), CAST(:document AS text[]), CAST(:format AS text[]),
-                CAST(:language_code AS text[]), CAST(:content AS bytea[]))
-      AS made (merchant, document, format, language_code, content)
+                CAST(:language_code AS text[]), CAST(:content AS bytea[]),
+                CAST(:content_sha256 AS text[]))
+      AS made (merchant, document, format, language_code, content, content_sha256)
     ORDER BY merchant, document, format, language_code
     ON CONFLICT (merchant, document, format, language_code) DO NOTHING
 """)
@@ -402,8 +411,8 @@ async def files(tx: Connection, wanted: Collection[WantedFile]) -> dict[WantedFi
 
 
 async def keep_files(
-    tx: Connection, contents: Mapping[WantedFile, bytes], now: datetime
+    tx: Connection, rendered: Collection[DocumentFile], now: datetime
 ) -> dict[WantedFile, DocumentFile]:
     """Keep rendered documents; returns what is handed out: what was kept first."""
-    await _KEEP_FILES.run_for(tx, contents, content=list(contents.values()), create_time=now)
-    return await files(tx, contents)
+    await _KEEP_FILES.run_for(tx, rendered, create_time=now)
+    return await files(tx, [file.wanted for file in rendered])

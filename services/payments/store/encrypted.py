@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from services.payments.domain.keys import DisputeKey, MandateKey, PaymentMethodKey, RefundKey
+from services.payments.domain.buyers import YearKey
+from services.payments.domain.keys import (
+    CustomerKey,
+    DisputeKey,
+    MandateKey,
+    PaymentMethodKey,
+    RefundKey,
+)
+from services.payments.store import billing_details, document_keys
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 from services.runtime.db.statements import fields
 
@@ -52,7 +60,25 @@ def _amendment_aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
     return amendment_aad(MandateKey(row.merchant, row.customer, row.mandate), row.version)
 
 
+def _billing_aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
+    return billing_details.aad(CustomerKey(row.merchant, row.customer))
+
+
+def _document_key_aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
+    return document_keys.aad(YearKey(row.merchant, row.customer, row.year))
+
+
 ENCRYPTED_TABLES = (
+    EncryptedTable(
+        "billing_details",
+        {"customer": "text", "merchant": "text"},
+        [EncryptedColumn("details", _billing_aad_of)],
+    ),
+    EncryptedTable(
+        "document_keys",
+        {"customer": "text", "merchant": "text", "year": "integer"},
+        [EncryptedColumn("data_key", _document_key_aad_of)],
+    ),
     _table("payment_methods", "provider_token", PaymentMethodKey, token_aad),
     _table("mandates", "evidence", MandateKey, evidence_aad),
     EncryptedTable(

@@ -52,6 +52,32 @@ _ERASE = (
     """),
 )
 
+_ERASE_BILLING_DETAILS = Command("""
+    DELETE FROM billing_details WHERE customer = :customer AND merchant = :merchant
+""")
+
+# What a document names as its buyer nobody reads without its key.
+_ERASE_DOCUMENT_KEYS = Command("""
+    DELETE FROM document_keys
+    WHERE customer = :customer AND merchant = :merchant AND year < :first_kept_year
+""")
+
+_ERASE_DOCUMENT_FILES = Command("""
+    DELETE FROM document_files
+    USING documents
+    WHERE documents.merchant = :merchant AND documents.customer = :customer
+      AND extract(year FROM documents.issue_time AT TIME ZONE 'UTC') < :first_kept_year
+      AND document_files.merchant = documents.merchant
+      AND document_files.document = documents.document
+""")
+
+_LAST_DOCUMENT_YEAR: Query[int | None] = Query(
+    """
+    SELECT max(year) FROM document_keys WHERE customer = :customer AND merchant = :merchant
+""",
+    scalar,
+)
+
 _ERASE_EVIDENCE = Command("""
     UPDATE mandates SET evidence = '', version = version + 1
     WHERE customer = :customer AND merchant = :merchant AND evidence <> ''
@@ -121,6 +147,18 @@ async def erase(tx: Connection, customer: CustomerKey, disputable_since: datetim
     await _ERASE_EVIDENCE_OF_AMENDMENTS.run(tx, **customer._asdict())
 
 
+async def erase_buyer(tx: Connection, customer: CustomerKey, first_kept_year: int) -> None:
+    """Erase who a customer is on documents to come, and on those that are kept no longer."""
+    await _ERASE_BILLING_DETAILS.run(tx, **customer._asdict())
+    await _ERASE_DOCUMENT_FILES.run(tx, **customer._asdict(), first_kept_year=first_kept_year)
+    await _ERASE_DOCUMENT_KEYS.run(tx, **customer._asdict(), first_kept_year=first_kept_year)
+
+
+async def last_document_year(tx: Connection, customer: CustomerKey) -> int | None:
+    """The last year with documents that still name the customer as their buyer."""
+    return await _LAST_DOCUMENT_YEAR.one(tx, **customer._asdict())
+
+
 async def last_with_evidence(tx: Connection, customer: CustomerKey) -> datetime | None:
     """When a customer was last charged under a mandate whose evidence is there."""
     return await _LAST_WITH_EVIDENCE.one(tx, **customer._asdict())
@@ -129,4 +167,4 @@ async def last_with_evidence(tx: Connection, customer: CustomerKey) -> datetime 
 async def resources(tx: Connection, customer: CustomerKey) -> list[str]:
     """The names of all that belongs to a customer."""
     names = await _RESOURCES.all(tx, **customer._asdict())
-    return [f"{customer.name}/{name}" for name in names]
+    return [f"{customer.name}/{name}" for name in [*names, "billingDetails"]]

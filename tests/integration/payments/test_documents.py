@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.payments.application import documents
 from services.payments.names import CHARGE as CHARGE_KEYS
 from services.runtime.auth.call_context import act_for_all
-from services.runtime.rpc.conversions import to_money
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (
     ANN,
     CHARGE,
@@ -288,3 +288,94 @@ async def test_documents_are_found_by_customer_and_charge(payments: Payments) ->
     other = "merchants/acme/customers/bob"
     assert await listed(payments, customer=other) == []
     assert await listed(payments, customer=other, charge=CHARGE) == []
+
+
+BUYER = payments_pb2.DocumentBuyer(
+    display_name="Ann Miller",
+    address_lines=["1 High Street", "York"],
+    region_code="GB",
+    tax_id="GB123456789",
+)
+
+
+async def bill_to(payments: Payments, **fields: object) -> payments_pb2.BillingDetails:
+    """Say who ann is on documents to come."""
+    said = {field.name: value for field, value in BUYER.ListFields()} | fields
+    details = payments_pb2.BillingDetails(name=f"{ANN}/billingDetails", **said)  # type: ignore[arg-type]
+    request = payments_pb2.UpdateBillingDetailsRequest(billing_details=details)
+    made: payments_pb2.BillingDetails = await payments.call(request)
+    return made
+
+
+async def test_a_document_names_the_buyer_as_they_were_then(payments: Payments) -> None:
+    await set_up(payments)
+    await payments.consent()
+    await pay(payments, 1)
+    await bill_to(payments)
+    await pay(payments, 2)
+    await bill_to(payments, display_name="Ann Smith")
+    nobody, then = await listed(payments)
+    assert not nobody.HasField("buyer")
+    assert then.buyer == BUYER
+    assert await payments.call(payments_pb2.GetDocumentRequest(name=then.name)) == then
+    file = await payments.call(Download(name=then.name, format=Download.HTML, language_code="de"))
+    assert file == await payments.call(
+        Download(name=then.name, format=Download.HTML, language_code="de")
+    )
+    assert file.sha256 == hashlib.sha256(file.content).hexdigest()
+    shown = file.content.decode()
+    for text in ("Ann Miller", "1 High Street", "Vereinigtes Königreich", "GB123456789"):
+        assert text in shown
+    assert "Ann Smith" not in shown
+
+
+async def test_nobody_reads_in_the_tables_who_bought(payments: Payments) -> None:
+    await set_up(payments)
+    await payments.consent()
+    await bill_to(payments)
+    await pay(payments, 1)
+    [invoice] = await listed(payments)
+    await payments.call(Download(name=invoice.name, format=Download.HTML))
+    stored = [
+        content
+        for table, column in (
+            ("documents", "content"), ("document_files", "content"),
+            ("billing_details", "details"), ("document_keys", "data_key"),
+        )
+        for (content,) in await payments.rows(f"SELECT {column} FROM {table}")  # noqa: S608
+    ]  # fmt: skip
+    assert len(stored) == 4
+    assert not any(b"Miller" in content or b"GB123456789" in content for content in stored)
+    [(content, sha256)] = await payments.rows("SELECT content, content_sha256 FROM documents")
+    assert invoice.sha256 == sha256 == hashlib.sha256(content).hexdigest()
+
+
+async def test_who_is_erased_is_named_on_documents_until_their_retention_ends(
+    payments: Payments,
+) -> None:
+    await set_up(payments)
+    await payments.consent()
+    await bill_to(payments)
+    await pay(payments, 1)
+    [before] = await listed(payments)
+    download = Download(name=before.name, format=Download.HTML)
+    await payments.call(download)
+
+    async def erase() -> payments_pb2.EraseCustomerResponse:
+        erased: payments_pb2.EraseCustomerResponse = await payments.call(
+            payments_pb2.EraseCustomerRequest(name=ANN)
+        )
+        return erased
+
+    kept = await erase()
+    assert kept.documents_until_time == to_timestamp(datetime(2037, 1, 1, tzinfo=UTC))
+    details = payments_pb2.GetBillingDetailsRequest(name=f"{ANN}/billingDetails")
+    assert not (await payments.call(details)).display_name
+    assert await listed(payments) == [before]
+    payments.clock.move(datetime(2037, 1, 1, tzinfo=UTC) - NOW)
+    assert not (await erase()).HasField("documents_until_time")
+    [after] = await listed(payments)
+    assert not after.HasField("buyer")
+    before.ClearField("buyer")
+    assert after == before
+    assert "Miller" not in (await payments.call(download)).content.decode()

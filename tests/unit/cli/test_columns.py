@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli import (
     books,
     contacts,
+    customers,
     deliveries,
     disputes,
     documents,
@@ -87,6 +88,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.Document.Line, documents.LINE_COLUMNS),
     (payments_pb2.Document.TaxTotal, documents.TAX_COLUMNS),
     (payments_pb2.DocumentSettings, documents.SETTINGS_COLUMNS),
+    (payments_pb2.BillingDetails, customers.BILLING_COLUMNS),
     (payments_pb2.PaymentRouting, payments.ROUTING_COLUMNS),
     (payments_pb2.LedgerAccount, ledger.ACCOUNT_COLUMNS),
     (payments_pb2.ProductSales, reports.SALES_COLUMNS),

@@ -1619,6 +1619,50 @@ class DocumentSettings(_message.Message):
 Global___DocumentSettings: _TypeAlias = DocumentSettings  # noqa: Y015
 
 @_typing.final
+class BillingDetails(_message.Message):
+    """Who a customer is on documents. It is personal: encrypted, and erased with the customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_LINES_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/customers/{customer}/billingDetails`."""
+    display_name: _builtins.str
+    """A person's or a company's; at most 200 characters."""
+    region_code: _builtins.str
+    """ISO 3166-1, such as `DE`: the last line of the address, in the document's language."""
+    tax_id: _builtins.str
+    """The number by which tax offices know the buyer, such as `DE123456789`; at most 40 characters."""
+    etag: _builtins.str
+    """Changes with every change of the details (AIP-154)."""
+    @_builtins.property
+    def address_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 6 lines of at most 200 characters, without the country."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        address_lines: _abc.Iterable[_builtins.str] | None = ...,
+        region_code: _builtins.str = ...,
+        tax_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_lines", b"address_lines", "display_name", b"display_name", "etag", b"etag", "name", b"name", "region_code", b"region_code", "tax_id", b"tax_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BillingDetails: _TypeAlias = BillingDetails  # noqa: Y015
+
+@_typing.final
 class Document(_message.Message):
     """An invoice, receipt, credit note or debit note. It is issued within moments of what it is about, and never
     changes. Its numbers have no gap within a series and year.
@@ -1792,6 +1836,7 @@ class Document(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    BUYER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/documents/{document}`, by its number: `inv-2026-000001`."""
     type: Global___Document.Type.ValueType
@@ -1817,7 +1862,7 @@ class Document(_message.Message):
     notice: _builtins.str
     """The notice that announced the charge."""
     sha256: _builtins.str
-    """Of all that is stored of the document, in hexadecimal digits."""
+    """Of all that is stored of the document, in hexadecimal digits. The buyer is stored encrypted."""
     @_builtins.property
     def issue_date(self) -> _date_pb2.Date:
         """In the merchant's zone."""
@@ -1850,6 +1895,12 @@ class Document(_message.Message):
     def credit_amount(self) -> _money_pb2.Money:
         """What of the amount is the customer's credit: it paid that, or it is given that."""
 
+    @_builtins.property
+    def buyer(self) -> Global___DocumentBuyer:
+        """As they were when it was issued. Absent: nobody had said, or the customer is erased and the retention of documents
+        has ended.
+        """
+
     def __init__(
         self,
         *,
@@ -1876,10 +1927,11 @@ class Document(_message.Message):
         mandate: _builtins.str = ...,
         notice: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        buyer: Global___DocumentBuyer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "net_amount", b"net_amount", "seller", b"seller"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "buyer", b"buyer", "credit_amount", b"credit_amount", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "net_amount", b"net_amount", "seller", b"seller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge", b"charge", "corrected_document", b"corrected_document", "credit_amount", b"credit_amount", "customer", b"customer", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "lines", b"lines", "mandate", b"mandate", "name", b"name", "net_amount", b"net_amount", "notice", b"notice", "number", b"number", "order", b"order", "payment_method_brand", b"payment_method_brand", "payment_method_last4", b"payment_method_last4", "refund", b"refund", "region_code", b"region_code", "seller", b"seller", "sha256", b"sha256", "taxes", b"taxes", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "buyer", b"buyer", "charge", b"charge", "corrected_document", b"corrected_document", "credit_amount", b"credit_amount", "customer", b"customer", "fact_time", b"fact_time", "issue_date", b"issue_date", "issue_time", b"issue_time", "lines", b"lines", "mandate", b"mandate", "name", b"name", "net_amount", b"net_amount", "notice", b"notice", "number", b"number", "order", b"order", "payment_method_brand", b"payment_method_brand", "payment_method_last4", b"payment_method_last4", "refund", b"refund", "region_code", b"region_code", "seller", b"seller", "sha256", b"sha256", "taxes", b"taxes", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1916,6 +1968,35 @@ class DocumentSeller(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DocumentSeller: _TypeAlias = DocumentSeller  # noqa: Y015
+
+@_typing.final
+class DocumentBuyer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_LINES_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    TAX_ID_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    region_code: _builtins.str
+    tax_id: _builtins.str
+    @_builtins.property
+    def address_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        address_lines: _abc.Iterable[_builtins.str] | None = ...,
+        region_code: _builtins.str = ...,
+        tax_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_lines", b"address_lines", "display_name", b"display_name", "region_code", b"region_code", "tax_id", b"tax_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentBuyer: _TypeAlias = DocumentBuyer  # noqa: Y015
 
 @_typing.final
 class LedgerAccount(_message.Message):
@@ -4130,6 +4211,50 @@ class UpdateDocumentSettingsRequest(_message.Message):
 Global___UpdateDocumentSettingsRequest: _TypeAlias = UpdateDocumentSettingsRequest  # noqa: Y015
 
 @_typing.final
+class GetBillingDetailsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBillingDetailsRequest: _TypeAlias = GetBillingDetailsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateBillingDetailsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BILLING_DETAILS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def billing_details(self) -> Global___BillingDetails:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        billing_details: Global___BillingDetails | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_details", b"billing_details"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_details", b"billing_details", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateBillingDetailsRequest: _TypeAlias = UpdateBillingDetailsRequest  # noqa: Y015
+
+@_typing.final
 class GetDocumentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -4563,20 +4688,26 @@ class EraseCustomerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVIDENCE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def evidence_until_time(self) -> _timestamp_pb2.Timestamp:
         """Until when evidence of consent is kept for charges that can be disputed; erase again after it. Absent:
         none is kept.
         """
 
+    @_builtins.property
+    def documents_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when documents still name the buyer, as tax law has invoices kept; erase again after it. Absent: none does."""
+
     def __init__(
         self,
         *,
         evidence_until_time: _timestamp_pb2.Timestamp | None = ...,
+        documents_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_until_time", b"evidence_until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["documents_until_time", b"documents_until_time", "evidence_until_time", b"evidence_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_until_time", b"evidence_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents_until_time", b"documents_until_time", "evidence_until_time", b"evidence_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -282,6 +282,16 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
                 _registered_method=True)
+        self.GetBillingDetails = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/GetBillingDetails',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetBillingDetailsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.FromString,
+                _registered_method=True)
+        self.UpdateBillingDetails = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/UpdateBillingDetails',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateBillingDetailsRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.FromString,
+                _registered_method=True)
         self.GetDocument = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/GetDocument',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetDocumentRequest.SerializeToString,
@@ -853,6 +863,23 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBillingDetails(self, request, context):
+        """What a customer's documents say of who buys. Before it is set: nothing but the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBillingDetails(self, request, context):
+        """Changes them as a whole, for documents that are issued from now on. Documents that are issued already stay as they
+        are.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDocument(self, request, context):
         """Reasons: NOT_FOUND DOCUMENT_NOT_FOUND.
         """
@@ -1254,6 +1281,16 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.UpdateDocumentSettings,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.SerializeToString,
+            ),
+            'GetBillingDetails': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBillingDetails,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.GetBillingDetailsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.SerializeToString,
+            ),
+            'UpdateBillingDetails': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBillingDetails,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateBillingDetailsRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.SerializeToString,
             ),
             'GetDocument': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDocument,
@@ -2661,6 +2698,60 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/UpdateDocumentSettings',
             recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateDocumentSettingsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.DocumentSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBillingDetails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/GetBillingDetails',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.GetBillingDetailsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBillingDetails(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/UpdateBillingDetails',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.UpdateBillingDetailsRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.BillingDetails.FromString,
             options,
             channel_credentials,
             insecure,

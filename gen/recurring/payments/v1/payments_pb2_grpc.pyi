@@ -312,6 +312,14 @@ class PaymentsServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
+    GetBillingDetails: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetBillingDetailsRequest, _payments_pb2.BillingDetails]
+    """What a customer's documents say of who buys. Before it is set: nothing but the name."""
+    UpdateBillingDetails: _aio.UnaryUnaryMultiCallable[_payments_pb2.UpdateBillingDetailsRequest, _payments_pb2.BillingDetails]
+    """Changes them as a whole, for documents that are issued from now on. Documents that are issued already stay as they
+    are.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
     GetDocument: _aio.UnaryUnaryMultiCallable[_payments_pb2.GetDocumentRequest, _payments_pb2.Document]
     """Reasons: NOT_FOUND DOCUMENT_NOT_FOUND."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListDocumentsRequest, _payments_pb2.ListDocumentsResponse]
@@ -963,6 +971,26 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payments_pb2.DocumentSettings]:
         """Changes the settings as a whole. Documents that are issued already stay as they are. What is paid from now on
         gets its documents; what was paid before gets none.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBillingDetails(
+        self,
+        request: _payments_pb2.GetBillingDetailsRequest,
+        context: _aio.ServicerContext[_payments_pb2.GetBillingDetailsRequest, _abc.Awaitable[_payments_pb2.BillingDetails]],
+    ) -> _abc.Awaitable[_payments_pb2.BillingDetails]:
+        """What a customer's documents say of who buys. Before it is set: nothing but the name."""
+
+    @_abc_1.abstractmethod
+    def UpdateBillingDetails(
+        self,
+        request: _payments_pb2.UpdateBillingDetailsRequest,
+        context: _aio.ServicerContext[_payments_pb2.UpdateBillingDetailsRequest, _abc.Awaitable[_payments_pb2.BillingDetails]],
+    ) -> _abc.Awaitable[_payments_pb2.BillingDetails]:
+        """Changes them as a whole, for documents that are issued from now on. Documents that are issued already stay as they
+        are.
 
         Reasons: ABORTED ETAG_MISMATCH.
         """

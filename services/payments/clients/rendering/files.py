@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.payments.clients.rendering.page import Page, page_of
 from services.payments.clients.rendering.statement_page import statement_page
+from services.payments.domain.buyers import Buyer
 from services.payments.domain.documents import Document, Seller
 from services.payments.domain.statements import Statement
 
@@ -27,10 +28,15 @@ _FONTS = (
 
 
 def render(
-    document: Document, sha256: str, file_format: str, language_code: str, logo: bytes
+    document: Document,
+    sha256: str,
+    file_format: str,
+    language_code: str,
+    logo: bytes,
+    buyer: Buyer | None = None,
 ) -> bytes:
     """A document as a file."""
-    page = page_of(document, language_code)
+    page = page_of(document, language_code, buyer)
     if file_format == HTML:
         return html(page, sha256, logo)
     return pdf(page, sha256, logo, document.issue_time)

@@ -12,6 +12,7 @@ from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from services.payments.clients.rendering.words import RIGHT_TO_LEFT, WORDS, Words, phrase
+from services.payments.domain.buyers import Buyer
 from services.payments.domain.documents import Document, DocumentLine, DocumentType, TaxTotal
 from services.runtime.money import minor_digits
 
@@ -73,9 +74,9 @@ class Page:
     page_of: str
 
 
-def page_of(document: Document, language_code: str) -> Page:
+def page_of(document: Document, language_code: str, buyer: Buyer | None = None) -> Page:
     """A document in a language."""
-    return _Writer(document, language_code).page()
+    return _Writer(document, language_code, buyer).page()
 
 
 @cache
@@ -84,8 +85,9 @@ def _locale(language_code: str) -> Locale:
 
 
 class _Writer:
-    def __init__(self, document: Document, language_code: str) -> None:
+    def __init__(self, document: Document, language_code: str, buyer: Buyer | None) -> None:
         self._document = document
+        self._buyer = buyer
         self._language = language_code
         self._locale = _locale(language_code)
         self._words: Words = WORDS[language_code]
@@ -94,7 +96,6 @@ class _Writer:
         document, words = self._document, self._words
         seller, content = document.seller, document.content
         tax_id = [phrase(words, "tax_id", isolated(seller.tax_id))] if seller.tax_id else []
-        region = [phrase(words, "region", self._region())] if document.region_code else []
         return Page(
             self._language,
             "rtl" if self._language in RIGHT_TO_LEFT else "ltr",
@@ -103,7 +104,7 @@ class _Writer:
             isolated(seller.name),
             (*map(isolated, seller.address_lines), *tax_id),
             words["customer"],
-            (isolated(document.customer), *region),
+            tuple(self._customer()),
             tuple(self._fields()),
             (words["item"], words["quantity"], words["net"], words["amount"]),
             tuple(map(self._row, content.lines)),
@@ -124,8 +125,22 @@ class _Writer:
     def _date(self, day: date) -> str:
         return format_date(day, format="long", locale=self._locale)
 
-    def _region(self) -> str:
-        country, _, part = self._document.region_code.partition("-")
+    def _customer(self) -> Iterator[str]:
+        """Who buys: by name and address, or by the id alone; and where it is delivered to."""
+        buyer, region_code = self._buyer, self._document.region_code
+        if buyer is None:
+            yield isolated(self._document.customer)
+        else:
+            yield from map(isolated, (buyer.display_name, *buyer.address_lines))
+            if buyer.region_code:
+                yield self._region(buyer.region_code)
+            if buyer.tax_id:
+                yield phrase(self._words, "tax_id", isolated(buyer.tax_id))
+        if region_code and (buyer is None or buyer.region_code != region_code):
+            yield phrase(self._words, "region", self._region(region_code))
+
+    def _region(self, region_code: str) -> str:
+        country, _, part = region_code.partition("-")
         name = self._locale.territories.get(country, country)
         return f"{name} ({part})" if part else name
 
@@ -206,6 +221,8 @@ class _Writer:
     def _references(self) -> Iterator[tuple[str, str]]:
         """What the payment can be found by."""
         document, words = self._document, self._words
+        if self._buyer is not None:
+            yield words["customer"], isolated(document.customer)
         yield words["payment"], isolated(document.charge)
         if document.mandate:
             yield words["mandate"], isolated(_last(document.mandate, 1))

@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 
 import grpc
 
+from services.payments.domain.buyers import Buyer, dump_buyer
 from services.payments.domain.documents import Seller
 from services.runtime.errors import Problem
 
@@ -70,7 +71,13 @@ class DocumentRenderer:
             worker.end()
 
     async def render(
-        self, stored: bytes, sha256: str, file_format: str, language_code: str, logo: bytes
+        self,
+        stored: bytes,
+        sha256: str,
+        file_format: str,
+        language_code: str,
+        logo: bytes,
+        buyer: Buyer | None = None,
     ) -> bytes:
         """A stored document as a file.
 
@@ -83,6 +90,7 @@ class DocumentRenderer:
                 "format": file_format,
                 "language_code": language_code,
                 "logo": base64.b64encode(logo).decode(),
+                "buyer": None if buyer is None else dump_buyer(buyer),
             }
         )
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from services.payments.clients.rendering.files import render, render_statement
 from services.payments.clients.rendering.process import FILE_MAX_BYTES, LENGTH
+from services.payments.domain.buyers import load_buyer
 from services.payments.domain.documents import Seller, load_document
 from services.payments.domain.statements import load_statement
 
@@ -56,6 +57,7 @@ def _document(asked: dict[str, Any]) -> bytes:
         asked["format"],
         asked["language_code"],
         base64.b64decode(asked["logo"]),
+        None if asked["buyer"] is None else load_buyer(asked["buyer"]),
     )
 
 

@@ -783,6 +783,23 @@ CREATE TABLE document_settings (
     email_documents         boolean     NOT NULL,
     version                 integer     NOT NULL
 );
+-- What documents say of who buys, encrypted; empty: nothing.
+CREATE TABLE billing_details (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    details                 bytea       NOT NULL,
+    version                 integer     NOT NULL,
+    PRIMARY KEY (customer, merchant)
+);
+-- What the buyers on a customer's documents of a year, and the files of these, are encrypted with;
+-- encrypted itself. Documents never change: without their key nobody reads any more who bought.
+CREATE TABLE document_keys (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    year                    integer     NOT NULL,
+    data_key                bytea       NOT NULL,
+    PRIMARY KEY (customer, merchant, year)
+);
 -- Also those that only documents have which are issued already.
 CREATE TABLE document_logos (
     merchant                text        NOT NULL,
@@ -870,9 +887,9 @@ CREATE TABLE document_files (
     document                text        NOT NULL,
     format                  text        NOT NULL CHECK (format IN ('HTML', 'PDF')),
     language_code           text        NOT NULL,
-    content                 bytea       NOT NULL CHECK (octet_length(content) <= 2097152),
-    content_sha256          text        NOT NULL
-                            GENERATED ALWAYS AS (encode(sha256(content), 'hex')) STORED,
+    -- Encrypted if it names a buyer. The hash is that of the file.
+    content                 bytea       NOT NULL CHECK (octet_length(content) <= 2097280),
+    content_sha256          text        NOT NULL,
     create_time             timestamptz NOT NULL,
     PRIMARY KEY (merchant, document, format, language_code),
     FOREIGN KEY (merchant, document) REFERENCES documents
@@ -1030,8 +1047,9 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'man
     'balance_transactions', 'payouts', 'ledger_periods', 'ledger_settings', 'revenue_deferrals',
     'reconciliation_findings');
 SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
-    'document_series', 'documents', 'document_files');
-SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_files', 'document_logos');
+    'document_series', 'documents', 'document_files', 'billing_details', 'document_keys');
+SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_logos');
+SELECT revoke_privileges('UPDATE', 'document_files');
 SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
     'credit_transactions');
@@ -1084,7 +1102,7 @@ CREATE TRIGGER documents_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON documents
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER document_files_append_only
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON document_files
+    BEFORE UPDATE OR TRUNCATE ON document_files
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 CREATE VIEW audit_v1.charges AS
