@@ -34,6 +34,8 @@ VOID_SUPERSEDED = "SUPERSEDED"
 VOID_EXPIRED = "EXPIRED"
 # A gateway took the message and never said what became of it.
 FAILURE_NO_RECEIPT = "NO_RECEIPT"
+# It waits for a gateway that has taken no message for a while.
+FAILURE_GATEWAY_AWAY = "GATEWAY_AWAY"
 
 # How long a phone is left alone after the first message that it did not take; doubles with each more.
 SMS_RETRY_PAUSE = timedelta(hours=12)
@@ -389,6 +391,8 @@ class Attempt:
     # What the gateway calls the message.
     gateway_message: str = ""
     gateway: str = ""
+    # Of what was not tried: when it is.
+    retry_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,8 +430,8 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
 
     count, present = delivery.attempt_count, delivery.next_attempt_time
     if attempt.verdict is Verdict.NOT_TRIED:
-        kept = after(DeliveryEvent.POSTPONE, count, present)
-        return replace(kept, failure_code=delivery.failure_code)
+        kept = after(DeliveryEvent.POSTPONE, count, attempt.retry_time or present)
+        return replace(kept, failure_code=attempt.failure_code or delivery.failure_code)
     if attempt.verdict is Verdict.VOID:
         return after(DeliveryEvent.VOID, count, present)
     count += 1

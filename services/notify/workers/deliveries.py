@@ -15,8 +15,10 @@ from services.notify.application.rendering import OwnTemplates, outgoing_with_te
 from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.attachments import Attachment, AttachmentProblem
+from services.notify.domain.circuit import Circuit
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
+    FAILURE_GATEWAY_AWAY,
     FAILURE_NO_CHANNEL,
     FAILURE_UNREADABLE,
     VOID_EXPIRED,
@@ -43,7 +45,7 @@ from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
-from services.runtime.observability import tracing
+from services.runtime.observability import metrics, tracing
 from services.runtime.workers.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,13 @@ _BEGUN = CrashPoint(
 _SENT = CrashPoint("notify.delivery_sent", "Deliveries are sent and not finished.")
 _FINISHED = CrashPoint("notify.delivery_finished", "What became of deliveries is committed.")
 
+_opened_counter = metrics.counter(
+    "recurring.deliveries.circuit.opened",
+    "{opening}",
+    "How often a gateway that takes no messages was left alone",
+    [{"channel": channel} for channel in Channel],
+)
+
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
 
@@ -78,6 +87,7 @@ class Deliveries:
         self._database = database
         self._clock = clock
         self._gateways = gateways
+        self._circuits = {channel: Circuit() for channel in Channel}
         self._documents = documents
 
     async def work(self, batch: Batch) -> int:
@@ -141,10 +151,11 @@ class Deliveries:
 
     async def _deliver(self, due: Sequence[Outgoing], last_start: float) -> None:
         loop = asyncio.get_running_loop()
-        turns = asyncio.Semaphore(SENDS_CONCURRENT_MAX)
+        # Of each channel, so that a slow gateway holds up its own alone.
+        turns = {channel: asyncio.Semaphore(SENDS_CONCURRENT_MAX) for channel in Channel}
 
         async def attempt(outgoing: Outgoing) -> tuple[Outgoing, Progress]:
-            async with turns:
+            async with turns[outgoing.delivery.channel]:
                 in_time = loop.time() < last_start
                 result = await self._attempt(outgoing) if in_time else Attempt(Verdict.NOT_TRIED)
             return outgoing, progress(outgoing.delivery, result, self._clock.now())
@@ -190,6 +201,9 @@ class Deliveries:
         delivery = outgoing.delivery
         if (obstacle := _obstacle(outgoing, self._clock.now())) is not None:
             return obstacle
+        circuit = self._circuits[delivery.channel]
+        if (until := circuit.open_until(self._clock.now())) is not None:
+            return Attempt(Verdict.NOT_TRIED, FAILURE_GATEWAY_AWAY, retry_time=until)
         message = Message(
             _message_key(outgoing),
             outgoing.address,
@@ -202,12 +216,17 @@ class Deliveries:
             create_time=outgoing.notice.create_time,
         )
         try:
-            return await self._gateways[delivery.channel].send(message)
+            sent = await self._gateways[delivery.channel].send(message)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
             # The error's own words may quote the address.
             log.error("sending failed: %s", type(error).__name__, extra={  # noqa: TRY400
                 "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
             return Attempt(Verdict.TEMPORARY, FAILURE_INTERNAL)
+        if sent.verdict not in {Verdict.TEMPORARY, Verdict.UNKNOWN}:
+            circuit.works()
+        elif circuit.failed(self._clock.now()):
+            _opened_counter.add(1, {"channel": delivery.channel})
+        return sent
 
 
 def _obstacle(outgoing: Outgoing, now: datetime) -> Attempt | None:

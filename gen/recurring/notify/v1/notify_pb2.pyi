@@ -499,7 +499,7 @@ class Notice(_message.Message):
         attempt_count: _builtins.int
         failure_code: _builtins.str
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
-        NO_RECEIPT: a gateway took it and never said what became of it; NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
+        GATEWAY_AWAY: it waits for a gateway that takes no messages; NO_RECEIPT: a gateway took it and never said what became of it; NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
         before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED. Why it waits:
         QUIET_HOURS (it is night where the customer lives).
         """
