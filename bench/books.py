@@ -84,12 +84,12 @@ _COMPARED = (
     FROM generate_series(1, $2::integer) AS number WHERE $3 <> ''
     """,
     """
-    INSERT INTO balance_transactions (merchant, customer, source, balance_transaction, type,
+    INSERT INTO balance_transactions (provider, merchant, customer, source, balance_transaction, type,
                                       amount_minor, fee_minor, currency, create_time)
-    SELECT $1::text, 'customer-' || number,
+    SELECT $3, $1::text, 'customer-' || number,
            format('merchants/%s/customers/customer-%s/charges/tea-1', $1::text, number),
            'txn_' || number, 'CHARGE', 900, 38, 'EUR', '2020-01-01'
-    FROM generate_series(1, $2::integer) AS number WHERE $3 <> ''
+    FROM generate_series(1, $2::integer) AS number
     """,
 )
 _TABLES = ("ledger_transfers", "balance_transactions", "attempts", "payment_methods")

@@ -49,6 +49,7 @@ RECORDED_COLUMNS: Columns[pb.ReconciliationFinding] = {
     "found": lambda it: format_timestamp(it.find_time),
     "resolved": lambda it: format_timestamp(it.resolve_time) if it.HasField("resolve_time") else "",
     "mended": lambda it: format_timestamp(it.apply_time) if it.HasField("apply_time") else "",
+    "provider": lambda it: it.provider,
     "name": lambda it: last_id(it.name),
 }
 

@@ -208,6 +208,28 @@ CREATE TABLE IF NOT EXISTS bank_refunds (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS bank_refunds_by_payment ON bank_refunds (payment);
 
+-- What payouts of the bank debit provider are made of, in tenths of a minor unit.
+CREATE TABLE IF NOT EXISTS bank_payout_items (
+    seq      INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    type     TEXT NOT NULL,
+    payment  TEXT NOT NULL,
+    refund   TEXT,
+    tenths   INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    created  INTEGER NOT NULL,
+    payout   TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS bank_payout_items_of_payout ON bank_payout_items (payout, seq);
+CREATE TABLE IF NOT EXISTS bank_payouts (
+    seq           INTEGER PRIMARY KEY,
+    id            TEXT NOT NULL UNIQUE,
+    amount        INTEGER NOT NULL,
+    deducted_fees INTEGER NOT NULL,
+    currency      TEXT NOT NULL,
+    created       INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS sms (
     seq       INTEGER PRIMARY KEY,
     id        TEXT NOT NULL UNIQUE,

@@ -22,6 +22,7 @@ from sandbox.bank.books import (
 )
 from sandbox.bank.errors import invalid, missing, misused, wrong_state
 from sandbox.bank.mandates import LEAST, describe_account, describe_mandate, mandate_of
+from sandbox.bank.payouts import catch_up, describe_item, describe_payout, read_items_query
 from sandbox.bank.webhooks import BankWebhooks
 from sandbox.clock import Clock
 from sandbox.endpoint import Endpoint, Handler, Reply
@@ -65,6 +66,9 @@ class Bank:
             web.get("/refunds", _versioned(self.list_refunds)),
             web.get("/refunds/{id}", _versioned(self.get_refund)),
             web.get("/events", _versioned(self.list_events)),
+            web.get("/payouts", _versioned(self.list_payouts)),
+            web.get("/payouts/{id}", _versioned(self.get_payout)),
+            web.get("/payout_items", _versioned(self.list_payout_items)),
         ]
 
     def record_routes(self) -> list[web.RouteDef]:
@@ -210,6 +214,43 @@ class Bank:
         rows = self._page(request, "bank_refunds", ("payment",))
         now = self._now()
         return _list(request, "refunds", [describe_refund(row, now) for row in rows])
+
+    async def list_payouts(self, request: web.Request) -> web.Response:
+        """List payouts, newest first."""
+        await self._paid_out()
+        rows = self._page(request, "bank_payouts", ("currency",))
+        return _list(request, "payouts", [describe_payout(row) for row in rows])
+
+    async def get_payout(self, request: web.Request) -> web.Response:
+        """Return one payout."""
+        await self._paid_out()
+        rows = self._record.read(
+            "SELECT * FROM bank_payouts WHERE id = ?", request.match_info["id"]
+        )
+        if not rows:
+            raise missing()
+        return web.json_response({"payouts": describe_payout(rows[0])})
+
+    async def list_payout_items(self, request: web.Request) -> web.Response:
+        """List what a payout is made of; a cursor stands for items, which have no ids."""
+        await self._paid_out()
+        payout, after = read_items_query(request)
+        limit = _limit(request)
+        rows = self._record.read(
+            "SELECT * FROM bank_payout_items WHERE payout = ? AND seq > ? ORDER BY seq LIMIT ?",
+            payout,
+            after,
+            limit + 1,
+        )
+        page = rows[:limit]
+        cursor = f"PI{page[-1]['seq']}" if len(rows) > limit else None
+        meta = {"cursors": {"before": None, "after": cursor}, "limit": limit}
+        items = [describe_item(row) for row in page]
+        return web.json_response({"payout_items": items, "meta": meta})
+
+    async def _paid_out(self) -> None:
+        now = self._now()
+        await self._record.write(lambda db: catch_up(db, now))
 
     async def list_events(self, request: web.Request) -> web.Response:
         """List what has become of one payment, or of all by one action; newest first."""

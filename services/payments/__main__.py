@@ -14,6 +14,8 @@ from services.payments.application import disputes, ledger, provider_balance, re
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients import provider_clock
 from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
+from services.payments.clients.bank_debit_api import BankDebitApi
+from services.payments.clients.bank_debit_balance import BankDebitBalance
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
     REQUEST_TIMEOUT_SECONDS,
@@ -21,6 +23,7 @@ from services.payments.clients.provider import (
     Provider,
     StripeProvider,
 )
+from services.payments.clients.provider_balance import ProviderBalance
 from services.payments.clients.provider_clock import ProviderClock, timed_client
 from services.payments.clients.providers import Providers
 from services.payments.clients.rendering.process import PROCESSES_MAX, DocumentRenderer
@@ -271,30 +274,41 @@ async def _bank_debit(runtime: Runtime[Settings], clocks: list[ProviderClock]) -
     ]
 
 
+async def _balances(runtime: Runtime[Settings]) -> list[ProviderBalance]:
+    """The balance of each account and of bank debits, with connections of its own."""
+    settings = runtime.settings
+    balances: list[ProviderBalance] = [
+        StripeBalance(await _connections(runtime), settings.provider_url, api_key, name)
+        for name, api_key in settings.stripe_accounts.items()
+    ]
+    if settings.bank_debit_url:
+        access_token = settings.bank_debit_access_token.get_secret_value()
+        api = BankDebitApi(await _connections(runtime), settings.bank_debit_url, access_token)
+        balances.append(BankDebitBalance(api))
+    return balances
+
+
 async def _balance_reading(runtime: Runtime[Settings]) -> list[PeriodicWork]:
-    """What reads the balance of the first account; that of others is not read."""
+    """What reads each balance by itself: one that hangs delays no other."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
     if not settings.balance_poll_seconds:
         return []
-    balance = StripeBalance(
-        await _connections(runtime),
-        settings.provider_url,
-        settings.provider_api_key.get_secret_value(),
-    )
-    return [
-        PeriodicWork(
-            "provider-balance",
+    works = []
+    for balance in await _balances(runtime):
+        reading = PeriodicWork(
+            f"provider-balance-{balance.name}",
             partial(provider_balance.read, database, balance, clock),
             settings.balance_poll_seconds,
             provider_balance.DEADLINE_SECONDS,
-        ),
-        PeriodicWork(
-            "reconciliation",
+        )
+        comparing = PeriodicWork(
+            f"reconciliation-{balance.name}",
             partial(reconciliation.reconcile, database, balance, clock),
             settings.balance_poll_seconds,
             reconciliation.DEADLINE_SECONDS,
-        ),
-    ]
+        )
+        works += [reading, comparing]
+    return works
 
 
 def _webhook_address(settings: Settings, database: Database, clock: Clock) -> HttpAddress | None:

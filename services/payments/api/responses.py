@@ -413,6 +413,7 @@ def recorded_finding_message(recorded: RecordedFinding) -> payments_pb2.Reconcil
     """A finding of a finished day, and what became of it."""
     message = finding_message(recorded.found)
     message.name = recorded.key.name
+    message.provider = recorded.provider
     message.date.CopyFrom(to_date(recorded.compare_date))
     message.find_time.CopyFrom(to_timestamp(recorded.find_time))
     if recorded.resolve_time is not None:

@@ -58,7 +58,6 @@ from services.payments.application import (
     statements,
 )
 from services.payments.application.charges import ChargeView
-from services.payments.clients.provider import STRIPE
 from services.payments.clients.providers import Providers
 from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.clients.rule_packs import RulePacks
@@ -796,7 +795,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         source, type_ = page.after or ("", "")
         async with self._database.read() as connection:
             compared = await reconciliation_store.compare(
-                connection, merchant, STRIPE, day, (source, type_), page.limit
+                connection, merchant, self._providers.names, day, (source, type_), page.limit
             )
         shown, token = page.cut(
             compared.findings, responses.finding_message, lambda row: (row.source, row.type)

@@ -7,11 +7,12 @@ twice is known by the provider's id.
 from collections.abc import Sequence
 from functools import partial
 
-from services.payments.clients.stripe_balance import Page, ProviderBalance
+from services.payments.clients.provider_balance import Page, ProviderBalance
 from services.payments.domain.provider_balance import (
     NOBODY,
     BalanceTransaction,
     ProviderPayout,
+    attributed,
     book_fee,
     book_payout,
     payout_state,
@@ -39,12 +40,14 @@ async def read(
 ) -> None:
     """Read what has moved, then what was paid out. Raises ProviderUnreachable; read on next time."""
     async with database.begin(wake_workers=False) as tx:
-        window = await store.take_turn(tx, clock.now(), turn_seconds)
+        window = await store.take_turn(
+            tx, balance.name, balance.listing_delay, clock.now(), turn_seconds
+        )
     if window is None:
         return
     pages = await _read_window(database, balance, clock, window)
     async with database.read() as connection:
-        payouts = await store.listed_payouts(connection, PAYOUTS_MAX)
+        payouts = await store.listed_payouts(connection, balance.name, PAYOUTS_MAX)
     for payout in payouts:
         pages += await _read_payout(database, balance, clock, payout, PAGES_MAX - pages)
 
@@ -56,11 +59,11 @@ async def _read_window(
         page = await balance.transactions(window.since_time, window.until_time, window.after)
         payouts = [] if page.after else await _payouts(balance, window)
         async with database.begin(wake_workers=False) as tx:
-            await keep(tx, page.items, clock)
+            await keep(tx, balance.name, page.items, clock)
             if page.after:
                 await store.advance(tx, window, page.after)
             else:
-                await store.insert_payouts(tx, payouts)
+                await store.insert_payouts(tx, balance.name, payouts)
                 await store.end_window(tx, window)
         if not page.after:
             return count
@@ -93,8 +96,8 @@ async def _read_payout(
     for count in range(1, pages_max + 1):
         page = await balance.transactions_of(payout.payout, payout.after)
         async with database.begin(wake_workers=False) as tx:
-            await keep(tx, page.items, clock)
-            await store.assign(tx, payout.payout, page.items)
+            kept = await keep(tx, balance.name, page.items, clock)
+            await store.assign(tx, payout.payout, kept)
             if page.after:
                 await store.advance_payout(tx, payout, page.after)
             else:
@@ -105,11 +108,18 @@ async def _read_payout(
     return pages_max
 
 
-async def keep(tx: Connection, transactions: Sequence[BalanceTransaction], clock: Clock) -> None:
-    """Keep transactions, and book the fees of those that are new and a merchant's."""
-    new = await store.insert(tx, transactions)
+async def keep(
+    tx: Connection, provider: str, transactions: Sequence[BalanceTransaction], clock: Clock
+) -> Sequence[BalanceTransaction]:
+    """Keep transactions, and book the fees of those that are new and a merchant's; returns all."""
+    unnamed = {it.source for it in transactions if it.merchant == NOBODY and it.source}
+    owners = await store.owners(tx, unnamed)
+    listed = await store.listed_charges(tx, owners.values())
+    owned = attributed(transactions, owners, listed)
+    new = await store.insert(tx, provider, owned)
     book = partial(book_fee, now=clock.now())
     await ledger_store.book(tx, [book(it) for it in new if it.merchant != NOBODY and it.fee_minor])
+    return owned
 
 
 async def _settle(tx: Connection, payout: ProviderPayout, clock: Clock) -> None:

@@ -8,8 +8,7 @@ breaks off changes nothing that was found.
 from datetime import date, datetime, timedelta
 
 from services.payments.application import provider_balance
-from services.payments.clients.provider import STRIPE
-from services.payments.clients.stripe_balance import ProviderBalance
+from services.payments.clients.provider_balance import ProviderBalance
 from services.payments.domain.keys import FindingName, MerchantId
 from services.payments.domain.reconciliation import RecordedFinding, day_of, mending
 from services.payments.store import ledger as ledger_store
@@ -43,31 +42,31 @@ async def reconcile(
     Raises ProviderUnreachable; go on next time.
     """
     async with database.begin(wake_workers=False) as tx:
-        turn = await store.take_turn(tx, turn_seconds)
+        turn = await store.take_turn(tx, balance.name, turn_seconds)
         if turn is None:
             return
         first_date = await store.first_date(tx)
-        open_days = await store.open_days(tx, OPEN_DAYS_MAX)
+        open_days = await store.open_days(tx, balance.name, OPEN_DAYS_MAX)
     if first_date is not None:
         day = max(first_date, turn.compared_through_date + timedelta(days=1))
         last = min(turn.comparable_through_date, day + timedelta(days=NEW_DAYS_MAX - 1))
         while day <= last:
-            await _record(database, day, clock)
+            await _record(database, balance.name, day, clock)
             async with database.begin(wake_workers=False) as tx:
-                await store.advance(tx, day)
+                await store.advance(tx, balance.name, day)
             day += timedelta(days=1)
     for open_day in open_days:
         if open_day.is_unlisted:
             await _read_again(database, balance, clock, open_day.compare_date)
-        await _record(database, open_day.compare_date, clock)
+        await _record(database, balance.name, open_day.compare_date, clock)
 
 
-async def _record(database: Database, day: date, clock: Clock) -> None:
+async def _record(database: Database, provider: str, day: date, clock: Clock) -> None:
     after = MerchantId("")
     while True:
         async with database.begin(wake_workers=False) as tx:
             merchants = await store.merchants_of(tx, day, after, MERCHANTS_MAX)
-            await store.record(tx, merchants, STRIPE, day, clock.now())
+            await store.record(tx, merchants, provider, day, clock.now())
         if len(merchants) < MERCHANTS_MAX:
             return
         after = merchants[-1]
@@ -81,7 +80,7 @@ async def _read_again(
     for _ in range(PAGES_MAX):
         page = await balance.transactions(since, until, after)
         async with database.begin(wake_workers=False) as tx:
-            await provider_balance.keep(tx, page.items, clock)
+            await provider_balance.keep(tx, balance.name, page.items, clock)
         after = page.after
         if not after:
             return
@@ -95,7 +94,7 @@ async def apply_entry(tx: Connection, key: FindingName, now: datetime) -> Applie
     before = await store.locked(tx, key)
     if before is None:
         raise not_found("RECONCILIATION_FINDING_NOT_FOUND", key.name)
-    await store.record(tx, [key.merchant], STRIPE, before.compare_date, now)
+    await store.record(tx, [key.merchant], before.provider, before.compare_date, now)
     checked = await store.locked(tx, key)
     entry = mending(checked.found, checked.finding, now) if checked else None
     if checked is None or checked.resolve_time is not None or entry is None:

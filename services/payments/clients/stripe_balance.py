@@ -5,13 +5,13 @@ read on 2026-11-30. A transaction says whose it is by the metadata of the paymen
 about, which is ours.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
-from services.payments.clients.provider import ProviderUnreachable
+from services.payments.clients.provider import STRIPE, ProviderUnreachable
+from services.payments.clients.provider_balance import Page
 from services.payments.clients.provider_requests import send
 from services.payments.clients.stripe_lists import Page as ListPage
 from services.payments.clients.stripe_lists import page_of
@@ -27,7 +27,6 @@ from services.payments.domain.provider_balance import (
 from services.payments.names import CHARGE, REFUND
 from services.runtime.http_client import HttpClient
 
-T = TypeVar("T")
 # By what the provider reports them as.
 _TYPES = {
     "charge": BalanceType.CHARGE,
@@ -39,34 +38,14 @@ _TYPES = {
 _PAYOUT = "payout"
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of a list, the newest first."""
-
-    items: Sequence[T]
-    # What the next page comes after; empty on the last one.
-    after: str
-
-
-class ProviderBalance(Protocol):
-    """What is asked of a provider's balance. Each raises ProviderUnreachable."""
-
-    async def transactions(
-        self, since: datetime, until: datetime, after: str
-    ) -> Page[BalanceTransaction]:
-        """What moved the balance in a time, without payouts."""
-
-    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
-        """What a payout has paid out."""
-
-    async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
-        """What was paid out in a time."""
-
-
 class StripeBalance:
     """Asks Stripe, or what looks like it."""
 
-    def __init__(self, http: HttpClient, base_url: str, api_key: str) -> None:
+    listing_delay = timedelta()
+
+    def __init__(self, http: HttpClient, base_url: str, api_key: str, name: str = STRIPE) -> None:
+        """By the provider's name."""
+        self.name = name
         self._http = http
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._headers = {"Authorization": f"Bearer {api_key}"}

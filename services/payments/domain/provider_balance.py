@@ -1,6 +1,6 @@
 """The provider's balance: what each movement of money left of it, and what it has paid out. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class BalanceTransaction(NamedTuple):
     # Empty where it is none of a charge of ours.
     merchant: MerchantId
     customer: CustomerId
-    # The charge or refund that it is about, by our name; of others the provider's id.
+    # The charge or refund that it is about, by our name; of others the provider's id, or empty.
     source: str
     # The provider's id.
     balance_transaction: str
@@ -94,6 +94,45 @@ class PayoutShare(NamedTuple):
     def share(self) -> str:
         """What callers name it by: a payout may bring several currencies."""
         return derived_key("payout", self.payout, self.currency)
+
+
+class Owner(NamedTuple):
+    """Whose a payment or refund of the provider's is, and of which charge or refund of ours."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    source: str
+
+
+def attributed(
+    transactions: Sequence[BalanceTransaction],
+    owners: Mapping[str, Owner],
+    listed_charges: Mapping[str, str],
+) -> list[BalanceTransaction]:
+    """Transactions of a provider that names its own payments alone, with whose they are.
+
+    `owners` are by the provider's ids; `listed_charges` has which transaction brought each charge, by
+    the charge's name. Of one that was brought before, the bank had taken the money back meanwhile.
+    """
+    brought = dict(listed_charges)
+    found = []
+    for it in transactions:
+        owner = owners.get(it.source) if it.merchant == NOBODY else None
+        if owner is None:
+            found.append(it)
+            continue
+        is_charge = it.type is BalanceType.CHARGE
+        first = brought.setdefault(owner.source, it.balance_transaction) if is_charge else ""
+        is_again = is_charge and first != it.balance_transaction
+        found.append(
+            it._replace(
+                merchant=owner.merchant,
+                customer=owner.customer,
+                source=owner.source,
+                type=BalanceType.DISPUTE_REVERSAL if is_again else it.type,
+            )
+        )
+    return found
 
 
 def payout_state(payout: ProviderPayout, shares: Sequence[PayoutShare]) -> tuple[str, int]:

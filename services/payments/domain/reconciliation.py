@@ -59,6 +59,8 @@ class RecordedFinding(NamedTuple):
     resolve_time: datetime | None
     # When its entry was booked.
     apply_time: datetime | None
+    # Whose list the books were compared with.
+    provider: str
 
     @property
     def key(self) -> FindingName:

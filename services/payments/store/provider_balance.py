@@ -1,12 +1,13 @@
 """What the provider said of its balance: transactions, payouts, and how far both were read."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from services.payments.domain.keys import CustomerId, MerchantId, PayoutName
 from services.payments.domain.provider_balance import (
     BalanceTransaction,
+    Owner,
     PayoutShare,
     ProviderPayout,
 )
@@ -17,6 +18,7 @@ from services.runtime.db.statements import Command, Query, scalar
 class Window(NamedTuple):
     """The time whose transactions are being read, and after which of them the next page comes."""
 
+    provider: str
     since_time: datetime
     until_time: datetime
     after: str
@@ -69,6 +71,25 @@ class _ShareId(NamedTuple):
     currency: str
 
 
+class _OwnerRow(NamedTuple):
+    object: str
+    merchant: MerchantId
+    customer: CustomerId
+    source: str
+
+
+class _ListedChargeRow(NamedTuple):
+    source: str
+    balance_transaction: str
+
+
+_ENSURE = Command("""
+    INSERT INTO balance_reading (provider, listing_delay_days, since_time, until_time, after, turn_time,
+                                 compared_through_date, compare_turn_time)
+    VALUES (:provider, :listing_delay_days, '1970-01-01', '1970-01-01', '', '1970-01-01', '1970-01-01',
+            '1970-01-01')
+    ON CONFLICT (provider) DO NOTHING
+""")
 # By the clock of the database, so that replicas take turns whatever the simulated one does. A window
 # that is not read yet stays as it is.
 _TAKE_TURN = Query(
@@ -77,26 +98,63 @@ _TAKE_TURN = Query(
     SET turn_time = clock_timestamp(),
         until_time = CASE WHEN until_time > since_time THEN until_time
                           ELSE greatest(since_time, CAST(:until_time AS timestamptz)) END
-    WHERE turn_time < clock_timestamp() - make_interval(secs => :turn_seconds)
-    RETURNING since_time, until_time, after
+    WHERE provider = :provider
+      AND turn_time < clock_timestamp() - make_interval(secs => :turn_seconds)
+    RETURNING provider, since_time, until_time, after
 """,
     Window,
 )
 # Guarded by where it was: a replica that was held up moves nothing.
 _ADVANCE = Command("""
     UPDATE balance_reading SET after = :next_after
-    WHERE since_time = :since_time AND until_time = :until_time AND after = :after
+    WHERE provider = :provider AND since_time = :since_time AND until_time = :until_time
+      AND after = :after
 """)
 _END_WINDOW = Command("""
     UPDATE balance_reading SET since_time = until_time, after = ''
-    WHERE since_time = :since_time AND until_time = :until_time AND after = :after
+    WHERE provider = :provider AND since_time = :since_time AND until_time = :until_time
+      AND after = :after
 """)
 
+# The provider's ids of bank debits begin so; a card's transactions say themselves whose they are.
+_OWNERS = Query(
+    """
+    SELECT wanted.object, owner.merchant, owner.customer, owner.source
+    FROM unnest(CAST(:objects AS text[])) AS wanted (object)
+    CROSS JOIN LATERAL (
+        SELECT merchant, customer,
+               'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS source
+        FROM attempts
+        WHERE provider_payment = wanted.object AND provider_payment LIKE 'PM%'
+        UNION ALL
+        SELECT merchant, customer,
+               'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+                   || '/refunds/' || refund
+        FROM refunds
+        WHERE provider_refund = wanted.object AND provider_refund LIKE 'RF%'
+        LIMIT 1) AS owner
+""",
+    _OwnerRow,
+)
+# The first is the payment's own; another one is of money that came again.
+_LISTED_CHARGES = Query(
+    """
+    SELECT DISTINCT ON (listed.source) listed.source, listed.balance_transaction
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]))
+      AS wanted (merchant, customer, source)
+    CROSS JOIN LATERAL (
+        SELECT source, balance_transaction FROM balance_transactions AS listed
+        WHERE listed.customer = wanted.customer AND listed.merchant = wanted.merchant
+          AND listed.source = wanted.source AND type = 'CHARGE' OFFSET 0) AS listed
+    ORDER BY listed.source, listed.balance_transaction
+""",
+    _ListedChargeRow,
+)
 _INSERT = Query(
     """
-    INSERT INTO balance_transactions (merchant, customer, source, balance_transaction, type,
+    INSERT INTO balance_transactions (provider, merchant, customer, source, balance_transaction, type,
                                       amount_minor, fee_minor, currency, create_time)
-    SELECT * FROM unnest(
+    SELECT CAST(:provider AS text), * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
         CAST(:balance_transaction AS text[]), CAST(:type AS text[]),
         CAST(:amount_minor AS bigint[]), CAST(:fee_minor AS bigint[]), CAST(:currency AS text[]),
@@ -118,15 +176,16 @@ _ASSIGN = Command("""
 """)
 
 _INSERT_PAYOUTS = Command("""
-    INSERT INTO provider_payouts (payout, amount_minor, currency, arrive_time)
-    SELECT * FROM unnest(CAST(:payout AS text[]), CAST(:amount_minor AS bigint[]),
-                         CAST(:currency AS text[]), CAST(:arrive_time AS timestamptz[]))
+    INSERT INTO provider_payouts (provider, payout, amount_minor, currency, arrive_time)
+    SELECT CAST(:provider AS text), * FROM unnest(
+        CAST(:payout AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:arrive_time AS timestamptz[]))
     ON CONFLICT (payout) DO NOTHING
 """)
 _LISTED = Query(
     """
     SELECT payout, amount_minor, currency, arrive_time, after FROM provider_payouts
-    WHERE state = 'LISTED' ORDER BY payout LIMIT :limit
+    WHERE state = 'LISTED' AND provider = :provider ORDER BY payout LIMIT :limit
 """,
     ListedPayout,
 )
@@ -206,9 +265,18 @@ async def payout(tx: Connection, key: PayoutName) -> Payout | None:
     return await _PAYOUT.one_or_none(tx, merchant=key.merchant, share=key.share)
 
 
-async def take_turn(tx: Connection, until_time: datetime, turn_seconds: float) -> Window | None:
+async def take_turn(
+    tx: Connection,
+    provider: str,
+    listing_delay: timedelta,
+    until_time: datetime,
+    turn_seconds: float,
+) -> Window | None:
     """The time to read now; None while another replica has just had its turn."""
-    return await _TAKE_TURN.one_or_none(tx, until_time=until_time, turn_seconds=turn_seconds)
+    await _ENSURE.run(tx, provider=provider, listing_delay_days=listing_delay.days)
+    return await _TAKE_TURN.one_or_none(
+        tx, provider=provider, until_time=until_time, turn_seconds=turn_seconds
+    )
 
 
 async def advance(tx: Connection, window: Window, next_after: str) -> None:
@@ -221,11 +289,25 @@ async def end_window(tx: Connection, window: Window) -> None:
     await _END_WINDOW.run(tx, **window._asdict())
 
 
+async def owners(tx: Connection, objects: Collection[str]) -> dict[str, Owner]:
+    """Whose bank debits and refunds of them are, by the provider's ids."""
+    if not objects:
+        return {}
+    rows = await _OWNERS.all(tx, objects=sorted(objects))
+    return {row.object: Owner(row.merchant, row.customer, row.source) for row in rows}
+
+
+async def listed_charges(tx: Connection, wanted: Collection[Owner]) -> dict[str, str]:
+    """Which transaction brought each of the charges that are listed already."""
+    rows = await _LISTED_CHARGES.all_for(tx, wanted)
+    return {row.source: row.balance_transaction for row in rows}
+
+
 async def insert(
-    tx: Connection, transactions: Sequence[BalanceTransaction]
+    tx: Connection, provider: str, transactions: Sequence[BalanceTransaction]
 ) -> list[BalanceTransaction]:
     """Keep transactions; returns which were new."""
-    new = set(await _INSERT.all_for(tx, transactions))
+    new = set(await _INSERT.all_for(tx, transactions, provider=provider))
     return [
         transaction
         for transaction in transactions
@@ -238,14 +320,16 @@ async def assign(tx: Connection, payout: str, transactions: Sequence[BalanceTran
     await _ASSIGN.run_for(tx, transactions, payout=payout)
 
 
-async def insert_payouts(tx: Connection, payouts: Collection[ProviderPayout]) -> None:
+async def insert_payouts(
+    tx: Connection, provider: str, payouts: Collection[ProviderPayout]
+) -> None:
     """Keep payouts whose transactions are to be read."""
-    await _INSERT_PAYOUTS.run_for(tx, payouts)
+    await _INSERT_PAYOUTS.run_for(tx, payouts, provider=provider)
 
 
-async def listed_payouts(tx: Connection, limit: int) -> list[ListedPayout]:
-    """Payouts whose transactions are not all read."""
-    return await _LISTED.all(tx, limit=limit)
+async def listed_payouts(tx: Connection, provider: str, limit: int) -> list[ListedPayout]:
+    """Payouts of a provider whose transactions are not all read."""
+    return await _LISTED.all(tx, provider=provider, limit=limit)
 
 
 async def advance_payout(tx: Connection, payout: ListedPayout, next_after: str) -> None:

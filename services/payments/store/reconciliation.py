@@ -34,6 +34,12 @@ class _Row(NamedTuple):
     row_count: int
 
 
+class _ReadRow(NamedTuple):
+    provider: str
+    is_late: bool
+    is_listed: bool
+
+
 class Turn(NamedTuple):
     """Which days are compared, and which can be."""
 
@@ -49,7 +55,7 @@ class OpenDay(NamedTuple):
     is_unlisted: bool
 
 
-# Of charges that this provider took; and what it lists that is not booked.
+# Of charges that these providers took; and what it lists that is not booked.
 _COMPARED = """
     WITH asked AS (
         SELECT merchant FROM unnest(CAST(:merchants AS text[])) AS asked (merchant)
@@ -66,7 +72,8 @@ _COMPARED = """
                 WHERE attempts.customer = transfer.customer
                   AND attempts.merchant = transfer.merchant
                   AND attempts.charge = split_part(transfer.source, '/', 6)
-                  AND attempts.state || '' = 'SUCCEEDED' AND payment_methods.provider = :provider)
+                  AND attempts.state || '' = 'SUCCEEDED'
+                  AND payment_methods.provider = ANY (CAST(:providers AS text[])))
             OFFSET 0) AS transfer
     ), unbooked AS (
         SELECT merchant, customer, source, type, min(currency) AS currency, false AS is_booked
@@ -75,6 +82,7 @@ _COMPARED = """
             WHERE listed.merchant = asked.merchant
               AND create_time >= :from_time AND create_time < :until_time
               AND type IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+              AND listed.provider = ANY (CAST(:providers AS text[]))
               AND NOT EXISTS (
                 SELECT FROM ledger_transfers AS transfer
                 WHERE transfer.customer = listed.customer AND transfer.merchant = listed.merchant
@@ -148,20 +156,32 @@ _RECORD = Command(
         SET check_time = :now, resolve_time = :now
         FROM asked
         WHERE finding.merchant = asked.merchant AND compare_date = :compare_date
-          AND resolve_time IS NULL
+          AND provider = ANY (CAST(:providers AS text[])) AND resolve_time IS NULL
           AND (finding.merchant, finding.source, finding.type, finding.kind) NOT IN (
             SELECT merchant, source, type, kind FROM found)
     )
-    INSERT INTO reconciliation_findings (merchant, customer, kind, source, type, booked_minor, currency,
-                                         provider_minor, provider_currency, compare_date, find_time,
-                                         check_time)
-    SELECT *, :compare_date, :now, :now FROM found
+    INSERT INTO reconciliation_findings (provider, merchant, customer, kind, source, type,
+                                         booked_minor, currency, provider_minor, provider_currency,
+                                         compare_date, find_time, check_time)
+    SELECT (CAST(:providers AS text[]))[1], found.*, :compare_date, :now, :now FROM found
     ON CONFLICT (merchant, source, type, kind) WHERE resolve_time IS NULL DO UPDATE
     SET booked_minor = excluded.booked_minor, provider_minor = excluded.provider_minor,
         provider_currency = excluded.provider_currency, check_time = excluded.check_time
 """
 )
-_READ_THROUGH: Query[datetime] = Query("SELECT since_time FROM balance_reading", scalar)
+# Before that is read which may be listed later, a day is not compared with a provider that lists late.
+_READ = Query(
+    """
+    SELECT provider, listing_delay_days > 0 AS is_late,
+           since_time - make_interval(days => listing_delay_days) >= :until_time AS is_listed
+    FROM balance_reading WHERE provider = ANY (CAST(:providers AS text[]))
+""",
+    _ReadRow,
+)
+_ANY_BOOKED: Query[bool] = Query(
+    _COMPARED + "SELECT EXISTS (TABLE booked)",
+    scalar,
+)
 
 # As the turn of reading. The list of a day is read, and nothing is booked on it any more; what the
 # provider lists late has had an hour.
@@ -169,10 +189,12 @@ _TAKE_TURN = Query(
     """
     UPDATE balance_reading SET compare_turn_time = clock_timestamp()
     FROM ledger_closing
-    WHERE compare_turn_time < clock_timestamp() - make_interval(secs => :turn_seconds)
+    WHERE provider = :provider
+      AND compare_turn_time < clock_timestamp() - make_interval(secs => :turn_seconds)
     RETURNING compared_through_date,
               least(kept_through_date,
-                    ((since_time - interval '1 hour') AT TIME ZONE 'UTC')::date - 1)
+                    ((since_time - make_interval(days => listing_delay_days, hours => 1))
+                     AT TIME ZONE 'UTC')::date - 1)
                 AS comparable_through_date
 """,
     Turn,
@@ -181,7 +203,7 @@ _TAKE_TURN = Query(
 _FIRST_DATE: Query[date] = Query("SELECT min(book_date) FROM ledger_days", scalar)
 _ADVANCE = Command("""
     UPDATE balance_reading SET compared_through_date = :compare_date
-    WHERE compared_through_date < :compare_date
+    WHERE provider = :provider AND compared_through_date < :compare_date
 """)
 _MERCHANTS: Query[MerchantId] = Query(
     """
@@ -202,7 +224,7 @@ _MERCHANTS: Query[MerchantId] = Query(
 _OPEN_DAYS = Query(
     """
     SELECT compare_date, bool_or(kind = 'MISSING_AT_PROVIDER') AS is_unlisted
-    FROM reconciliation_findings WHERE resolve_time IS NULL
+    FROM reconciliation_findings WHERE resolve_time IS NULL AND provider = :provider
     GROUP BY compare_date ORDER BY min(check_time), compare_date LIMIT :limit
 """,
     OpenDay,
@@ -210,7 +232,7 @@ _OPEN_DAYS = Query(
 _LISTED = Query(
     """
     SELECT merchant, customer, kind, source, type, booked_minor, currency, provider_minor,
-           provider_currency, finding, compare_date, find_time, resolve_time, apply_time
+           provider_currency, finding, compare_date, find_time, resolve_time, apply_time, provider
     FROM reconciliation_findings
     WHERE merchant = :merchant AND finding > :after AND (:with_resolved OR resolve_time IS NULL)
     ORDER BY finding LIMIT :limit
@@ -220,7 +242,7 @@ _LISTED = Query(
 _LOCKED = Query(
     """
     SELECT merchant, customer, kind, source, type, booked_minor, currency, provider_minor,
-           provider_currency, finding, compare_date, find_time, resolve_time, apply_time
+           provider_currency, finding, compare_date, find_time, resolve_time, apply_time, provider
     FROM reconciliation_findings
     WHERE merchant = :merchant AND finding = :finding FOR UPDATE
 """,
@@ -235,7 +257,7 @@ _SET_APPLIED = Command("""
 async def compare(
     tx: Connection,
     merchant: MerchantId,
-    provider: str,
+    providers: Sequence[str],
     day: date,
     after: tuple[str, str],
     limit: int,
@@ -243,18 +265,22 @@ async def compare(
     """How much is the same on both sides on a day, and what is not, by name and movement, after one."""
     from_time, until_time = day_of(day)
     after_source, after_type = after
+    asked = {"merchants": [merchant], "from_time": from_time, "until_time": until_time}
+    read = {row.provider: row for row in await _READ.all(tx, **asked, providers=providers)}
+    awaited = [name for name, row in read.items() if row.is_late and not row.is_listed]
+    compared = [name for name in providers if name not in awaited]
     rows = await _COMPARE.all(
         tx,
-        merchants=[merchant],
-        provider=provider,
-        from_time=from_time,
-        until_time=until_time,
+        **asked,
+        providers=compared,
         after_source=after_source,
         after_type=after_type,
         limit=limit,
     )
+    is_listed = all(name in read and read[name].is_listed for name in compared)
     return Reconciliation(
-        complete=await _READ_THROUGH.one(tx) >= until_time,
+        complete=is_listed
+        and not (awaited and await _ANY_BOOKED.one(tx, **asked, providers=awaited)),
         matched_count=sum(row.row_count for row in rows if row.kind is None),
         findings=[Finding._make(row[:9]) for row in rows if row.kind is not None],
     )
@@ -268,7 +294,7 @@ async def record(
     await _RECORD.run(
         tx,
         merchants=merchants,
-        provider=provider,
+        providers=[provider],
         from_time=from_time,
         until_time=until_time,
         compare_date=day,
@@ -276,9 +302,12 @@ async def record(
     )
 
 
-async def take_turn(tx: Connection, turn_seconds: float) -> Turn | None:
-    """Which days can be compared; None while another replica has just had its turn."""
-    return await _TAKE_TURN.one_or_none(tx, turn_seconds=turn_seconds)
+async def take_turn(tx: Connection, provider: str, turn_seconds: float) -> Turn | None:
+    """Which days can be compared; None while another replica has just had its turn.
+
+    So it is where nothing was read of the provider's balance yet.
+    """
+    return await _TAKE_TURN.one_or_none(tx, provider=provider, turn_seconds=turn_seconds)
 
 
 async def first_date(tx: Connection) -> date | None:
@@ -286,9 +315,9 @@ async def first_date(tx: Connection) -> date | None:
     return await _FIRST_DATE.one(tx)
 
 
-async def advance(tx: Connection, day: date) -> None:
+async def advance(tx: Connection, provider: str, day: date) -> None:
     """Remember that a day is compared."""
-    await _ADVANCE.run(tx, compare_date=day)
+    await _ADVANCE.run(tx, provider=provider, compare_date=day)
 
 
 async def merchants_of(
@@ -301,9 +330,9 @@ async def merchants_of(
     )
 
 
-async def open_days(tx: Connection, limit: int) -> list[OpenDay]:
+async def open_days(tx: Connection, provider: str, limit: int) -> list[OpenDay]:
     """Days of which something is open, those that were compared longest ago first."""
-    return await _OPEN_DAYS.all(tx, limit=limit)
+    return await _OPEN_DAYS.all(tx, provider=provider, limit=limit)
 
 
 async def findings(

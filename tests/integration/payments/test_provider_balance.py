@@ -8,7 +8,8 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import provider_balance
 from services.payments.clients.provider import ProviderUnreachable
-from services.payments.clients.stripe_balance import Page, ProviderBalance, StripeBalance
+from services.payments.clients.provider_balance import Page, ProviderBalance
+from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.provider_balance import BalanceTransaction
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.http_client import HttpClient
@@ -112,6 +113,7 @@ class BrokenOff:
     """A balance whose list of a payout ends in the middle, or leaves the charge out."""
 
     def __init__(self, balance: StripeBalance, *, breaks: bool) -> None:
+        self.name, self.listing_delay = balance.name, balance.listing_delay
         self._balance = balance
         self._breaks = breaks
         self.transactions = balance.transactions
@@ -233,10 +235,10 @@ async def test_a_row_too_many_is_found(
     async with today.database.begin() as tx:
         await tx.execute(
             """
-                INSERT INTO balance_transactions (merchant, customer, source, balance_transaction,
-                                                  type, amount_minor, fee_minor, currency,
-                                                  create_time)
-                VALUES ('acme', 'ann', $1, 'txn_2', $2, $3, 0, 'EUR', $4)
+                INSERT INTO balance_transactions (provider, merchant, customer, source,
+                                                  balance_transaction, type, amount_minor,
+                                                  fee_minor, currency, create_time)
+                VALUES ('stripe', 'acme', 'ann', $1, 'txn_2', $2, $3, 0, 'EUR', $4)
             """,
             *row,
             today.clock.now() - timedelta(days=1),

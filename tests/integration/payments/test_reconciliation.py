@@ -8,7 +8,8 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import ledger, provider_balance, reconciliation
 from services.payments.clients.provider import ProviderUnreachable
-from services.payments.clients.stripe_balance import Page, ProviderBalance, StripeBalance
+from services.payments.clients.provider_balance import Page, ProviderBalance
+from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.provider_balance import BalanceTransaction
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
@@ -162,6 +163,7 @@ class Unreachable:
     """A balance that breaks off after its first page of a day that is read again."""
 
     def __init__(self, balance: StripeBalance) -> None:
+        self.name, self.listing_delay = balance.name, balance.listing_delay
         self.transactions_of = balance.transactions_of
         self.payouts = balance.payouts
 

@@ -187,9 +187,9 @@ CHANGES = {
     "fees-in-ledger": (
         "payments",
         """
-        INSERT INTO balance_transactions (merchant, customer, source, balance_transaction, type,
-                                          amount_minor, fee_minor, currency, create_time)
-        VALUES ('acme', 'customer-1', '', 'txn_1', 'OTHER', 0, 1, 'EUR', now())
+        INSERT INTO balance_transactions (provider, merchant, customer, source, balance_transaction,
+                                          type, amount_minor, fee_minor, currency, create_time)
+        VALUES ('stripe', 'acme', 'customer-1', '', 'txn_1', 'OTHER', 0, 1, 'EUR', now())
         """,
     ),
     "payouts-add-up": (

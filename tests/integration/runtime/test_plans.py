@@ -41,6 +41,7 @@ EXEMPT = {
     "payments.store.ledger._KEEP_DAYS": "a day of all merchants, once a day: skips between merchants",
     "payments.store.ledger_periods._CLOSE": "what a merchant has booked a day, once a period",
     "payments.store.reconciliation._COMPARE": "a merchant's question about one day",
+    "payments.store.reconciliation._ANY_BOOKED": "the same, ended by the first",
     "payments.store.reconciliation._RECORD": "a day of merchants, once it is finished",
     "payments.store.reconciliation._MERCHANTS": "the merchants of a day, once it is finished",
     "payments.store.reconciliation._OPEN_DAYS": "of what is open, which is little",

@@ -2287,11 +2287,14 @@ class ReconciliationFinding(_message.Message):
     FIND_TIME_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     APPLY_TIME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     kind: Global___ReconciliationFinding.Kind.ValueType
     source: _builtins.str
     """The charge or refund."""
     name: _builtins.str
     """`merchants/{merchant}/reconciliationFindings/{finding}`; empty if it was only previewed."""
+    provider: _builtins.str
+    """Whose list the books were compared with, "stripe" or "bank-debit"; empty if it was only previewed."""
     @_builtins.property
     def booked_amount(self) -> _money_pb2.Money:
         """What is booked, and what the provider lists; each absent where there is none."""
@@ -2331,10 +2334,11 @@ class ReconciliationFinding(_message.Message):
         find_time: _timestamp_pb2.Timestamp | None = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         apply_time: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "booked_amount", b"booked_amount", "date", b"date", "find_time", b"find_time", "proposed_entry", b"proposed_entry", "provider_amount", b"provider_amount", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "booked_amount", b"booked_amount", "date", b"date", "find_time", b"find_time", "kind", b"kind", "name", b"name", "proposed_entry", b"proposed_entry", "provider_amount", b"provider_amount", "resolve_time", b"resolve_time", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_time", b"apply_time", "booked_amount", b"booked_amount", "date", b"date", "find_time", b"find_time", "kind", b"kind", "name", b"name", "proposed_entry", b"proposed_entry", "provider", b"provider", "provider_amount", b"provider_amount", "resolve_time", b"resolve_time", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -819,8 +819,9 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewReconciliation(self, request, context):
-        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-        whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+        """Compares what is booked as charged and given back on a day (UTC) with the providers' own lists, one by one,
+        whatever the day that the other side has it on. Bank debits are listed with their payouts, and are compared two
+        weeks later. Nothing is changed, and nothing is kept: the findings have no
         names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -289,8 +289,9 @@ class PaymentsServiceStub:
     charges, refunds, disputes and fees come to.
     """
     PreviewReconciliation: _aio.UnaryUnaryMultiCallable[_payments_pb2.PreviewReconciliationRequest, _payments_pb2.PreviewReconciliationResponse]
-    """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-    whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+    """Compares what is booked as charged and given back on a day (UTC) with the providers' own lists, one by one,
+    whatever the day that the other side has it on. Bank debits are listed with their payouts, and are compared two
+    weeks later. Nothing is changed, and nothing is kept: the findings have no
     names.
     """
     ListReconciliationFindings: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListReconciliationFindingsRequest, _payments_pb2.ListReconciliationFindingsResponse]
@@ -927,8 +928,9 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.PreviewReconciliationRequest,
         context: _aio.ServicerContext[_payments_pb2.PreviewReconciliationRequest, _abc.Awaitable[_payments_pb2.PreviewReconciliationResponse]],
     ) -> _abc.Awaitable[_payments_pb2.PreviewReconciliationResponse]:
-        """Compares what is booked as charged and given back on a day (UTC) with the provider's own list, one by one,
-        whatever the day that the other side has it on. Nothing is changed, and nothing is kept: the findings have no
+        """Compares what is booked as charged and given back on a day (UTC) with the providers' own lists, one by one,
+        whatever the day that the other side has it on. Bank debits are listed with their payouts, and are compared two
+        weeks later. Nothing is changed, and nothing is kept: the findings have no
         names.
         """
 

@@ -359,6 +359,8 @@ CREATE INDEX attempts_declined_first ON attempts (merchant, start_time)
     WHERE state = 'DECLINED' AND number = 1;
 CREATE INDEX attempts_start_time ON attempts USING brin (coalesce(resend_time, start_time))
     WITH (pages_per_range = 32, autosummarize);
+-- Of bank debits, whose provider lists its own ids alone.
+CREATE INDEX attempts_of_bank_payment ON attempts (provider_payment) WHERE provider_payment LIKE 'PM%';
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
     WHERE state NOT IN ('DECLINED', 'NOT_MADE');
 
@@ -400,6 +402,7 @@ CREATE TABLE refunds (
 CREATE INDEX refunds_due ON refunds (provider, bucket, next_try_time) WHERE next_try_time IS NOT NULL;
 CREATE INDEX refunds_mismatched ON refunds (create_time)
     WHERE next_try_time IS NOT NULL AND mismatch <> '';
+CREATE INDEX refunds_of_bank_refund ON refunds (provider_refund) WHERE provider_refund LIKE 'RF%';
 CREATE INDEX refunds_pending ON refunds (create_time) WHERE state = 'PENDING';
 
 -- What payers dispute. Its money is in the ledger.
@@ -586,6 +589,7 @@ CREATE INDEX credit_transactions_listed ON credit_transactions (customer, mercha
 
 -- What each movement of money left of the provider's balance.
 CREATE TABLE balance_transactions (
+    provider                text        NOT NULL,
     -- Empty, as the customer is: the provider's account moved it for somebody of whom we do not know.
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
@@ -613,6 +617,7 @@ CREATE INDEX balance_transactions_create_time ON balance_transactions USING brin
 
 -- What the provider has paid out, for all merchants; no caller sees any. A copy on each shard.
 CREATE TABLE provider_payouts (
+    provider                text        NOT NULL,
     -- The provider's id.
     payout                  text        NOT NULL PRIMARY KEY,
     amount_minor            bigint      NOT NULL,
@@ -652,8 +657,11 @@ CREATE UNIQUE INDEX payouts_of_callers ON payouts (merchant, share);
 CREATE INDEX payouts_by_time ON payouts (merchant, arrive_time DESC, payout DESC,
     currency DESC);
 
--- Which time of the provider's balance is being read, and how far. One row.
+-- Which time of each provider's balance is being read, and how far.
 CREATE TABLE balance_reading (
+    provider                text        NOT NULL PRIMARY KEY,
+    -- So long after it was known to us a movement is listed at the latest.
+    listing_delay_days      integer     NOT NULL,
     since_time              timestamptz NOT NULL,
     until_time              timestamptz NOT NULL CHECK (until_time >= since_time),
     after                   text        NOT NULL,
@@ -663,14 +671,11 @@ CREATE TABLE balance_reading (
     compared_through_date   date        NOT NULL,
     compare_turn_time       timestamptz NOT NULL
 );
-CREATE UNIQUE INDEX balance_reading_one_row ON balance_reading ((true));
-INSERT INTO balance_reading (since_time, until_time, after, turn_time, compared_through_date,
-                             compare_turn_time)
-VALUES ('1970-01-01', '1970-01-01', '', '1970-01-01', '1970-01-01', '1970-01-01');
 
 -- What the books and the provider's list of a day (UTC) do not agree on; open once at a time.
 CREATE TABLE reconciliation_findings (
     merchant                text        NOT NULL,
+    provider                text        NOT NULL,
     -- Callers see it, as that of a transfer.
     finding                 text        NOT NULL DEFAULT CAST(uuidv7() AS text),
     kind                    text        NOT NULL
@@ -1057,7 +1062,8 @@ SELECT revoke_privileges('DELETE', 'credit_balances', 'ledger_settings', 'revenu
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts',
     'reconciliation_findings');
-SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing', 'balance_reading');
+SELECT revoke_privileges('INSERT, DELETE', 'ledger_closing');
+SELECT revoke_privileges('DELETE', 'balance_reading');
 SELECT enable_tenant_rls('merchant', 'verdicts', 'mandate_amendments');
 SELECT revoke_privileges('DELETE', 'mandate_amendments');
 SELECT revoke_privileges('UPDATE, DELETE', 'verdicts');
