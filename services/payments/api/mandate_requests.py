@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.api.requests import read_method_of
 from services.payments.application.mandates import MandateCheck, PlannedCharges, WantedTerms
 from services.payments.clients.charge_rules import read_charge_rules
-from services.payments.domain.consent import UTC_ZONE, Mandate
+from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import MandateId, MandateKey, MerchantId
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES, least_minor
 from services.payments.domain.rules import ChargeRules
@@ -203,9 +203,10 @@ def _read_period_ceiling(
 def _read_time_zone(
     violations: Violations, field: str, wanted: payments_pb2.Mandate | payments_pb2.MandateTerms
 ) -> str:
-    name = wanted.time_zone or UTC_ZONE
+    """The zone that is named; empty: the merchant's."""
+    name = wanted.time_zone
     rule = "must be a time zone, such as Europe/Berlin"
-    violations.require(f"{field}.time_zone", rule, met=is_time_zone(name))
+    violations.require(f"{field}.time_zone", rule, met=not name or is_time_zone(name))
     return name
 
 

@@ -31,6 +31,7 @@ from services.payments.domain.transitions import MandateEvent, MandateState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
+from services.payments.store import document_settings as document_settings_store
 from services.payments.store import mandate_amendments as amendment_store
 from services.payments.store import mandates as store
 from services.payments.store import payment_methods as payment_method_store
@@ -135,12 +136,14 @@ async def check_amended(
 
 
 async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
-    """Record a consent.
+    """Record a consent; the zone of one that names none is the merchant's at this time.
 
     Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS,
     FAILED_PRECONDITION PAYMENT_METHOD_DETACHED or CURRENCY_NOT_CHARGEABLE.
     """
     await payment_methods.check_scope(tx, mandate)
+    if not mandate.time_zone:
+        mandate = replace(mandate, time_zone=await _merchants_zone(tx, mandate.key))
     if not await store.insert(tx, mandate):
         raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
     return Applied(mandate)
@@ -167,6 +170,8 @@ async def amend(
     before = await _allowing(tx, wanted.key, wanted_etag, MandateEvent.AMEND, now)
     former = terms_of(before)
     terms = former._replace(**wanted.terms)
+    if not terms.time_zone:
+        terms = terms._replace(time_zone=await _merchants_zone(tx, wanted.key))
     if terms == former:
         return Applied(before, before=before)
     if wanted.currencies - {before.currency}:
@@ -185,6 +190,11 @@ async def amend(
     amendment = Amendment(*after.key, after.version, now, encrypted, **former._asdict())
     await amendment_store.insert(tx, amendment)
     return Applied(after, before=before)
+
+
+async def _merchants_zone(tx: Connection, key: MandateKey) -> str:
+    """Where a merchant's days are, unless something says otherwise."""
+    return (await document_settings_store.get(tx, key.merchant)).time_zone
 
 
 def _check_validity(before: Mandate, terms: Terms, now: datetime) -> None:

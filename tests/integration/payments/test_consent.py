@@ -372,6 +372,30 @@ async def test_the_consent_to_one_amendment_does_not_open_as_that_to_another(
         await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
 
 
+async def test_a_mandate_that_names_no_zone_keeps_that_of_its_merchant(payments: Payments) -> None:
+    await payments.consent()
+
+    async def zone_of_new(mandate: str) -> str:
+        return (await payments.mandate(f"{ANN}/mandates/{mandate}")).time_zone
+
+    async def settle_in(time_zone: str) -> None:
+        settings = payments_pb2.DocumentSettings(
+            name="merchants/acme/documentSettings",
+            seller=payments_pb2.Seller(display_name="Acme"),
+            payment_documents=payments_pb2.DocumentSettings.NO_DOCUMENTS,
+            time_zone=time_zone,
+        )
+        await payments.call(payments_pb2.UpdateDocumentSettingsRequest(document_settings=settings))
+
+    assert await zone_of_new("before") == "UTC"
+    await settle_in("Asia/Tokyo")
+    assert await zone_of_new("after") == "Asia/Tokyo"
+    # What was agreed to stays; who amends it to none agrees to the merchant's.
+    assert (await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))).time_zone == "UTC"
+    amended = await payments.call(amendment(time_zone="", with_consent=True))
+    assert amended.time_zone == "Asia/Tokyo"
+
+
 async def test_the_database_knows_every_zone_that_a_mandate_may_have(payments: Payments) -> None:
     known = {name for (name,) in await payments.rows("SELECT name FROM pg_timezone_names")}
     assert {name for name in available_timezones() if is_time_zone(name)} <= known

@@ -455,7 +455,10 @@ class Mandate(_message.Message):
     """Create it PENDING and without evidence: the customer is still to consent, by ConfirmMandate."""
     pause_reason: Global___Mandate.PauseReason.ValueType
     time_zone: _builtins.str
-    """Where the days and months of the period are: the customer's zone, of the IANA database. Default: UTC."""
+    """Where the days and months of the period are: the customer's zone, of the IANA database. Default: that of the
+    merchant when the mandate is made (`DocumentSettings.time_zone`). It is answered, and later settings do not
+    change it.
+    """
     region_code: _builtins.str
     """Where the customer is: a country of ISO 3166-1 (`IN`) or its part of ISO 3166-2 (`US-CA`). With it a mandate
     is refused that breaks what the merchant's rule packs ask for there. Without it that is found out when a
@@ -1584,7 +1587,9 @@ class DocumentSettings(_message.Message):
     language_code: _builtins.str
     """The language of documents: `en`, `de`, `es`, `fr`, `zh` or `ar`. Default: `en`."""
     time_zone: _builtins.str
-    """IANA zone of the dates on documents, and of the year that they are numbered in. Default: `UTC`."""
+    """IANA zone of the merchant: of the dates on documents, of the year that they are numbered in, and of new
+    mandates that name none. Default: `UTC`.
+    """
     footer: _builtins.str
     """Below everything else, for example how to reach the seller; at most 1000 characters, of several lines."""
     etag: _builtins.str
