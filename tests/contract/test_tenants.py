@@ -131,7 +131,9 @@ OPTIONAL_NAMES = {
 }
 # A filter by the name of whatever it is.
 OF_ANY_COLLECTION = {"resource", "subject_resource"}
-NO_NAMES = {"parent", "page_token", "subject", "region_code", "request_id"}
+NO_NAMES = {
+    "parent", "page_token", "phone", "subject", "region_code", "request_id", "time_zone",
+}  # fmt: skip
 
 
 def names_in(message: Any, path: str = "") -> Iterator[tuple[Any, str, str]]:  # noqa: ANN401
