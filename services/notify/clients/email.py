@@ -11,6 +11,7 @@ from enum import StrEnum
 import aiosmtplib
 
 from services.notify.clients.gateway import FAILURE_UNREACHABLE, TIMEOUT_SECONDS, Message
+from services.notify.clients.html import html_of
 from services.notify.domain.notices import Attempt, Verdict
 
 EMAIL_CONNECTIONS_MAX = 4
@@ -109,6 +110,7 @@ class EmailGateway:
         email["Message-ID"] = f"<{message.key}@{self._domain}>"
         email["Auto-Submitted"] = "auto-generated"
         email.set_content(message.text)
+        email.add_alternative(html_of(message.text), subtype="html")
         if message.attachment is not None:
             file_name, content = message.attachment
             email.add_attachment(content, maintype="application", subtype="pdf", filename=file_name)
