@@ -33,10 +33,13 @@ DUE = NOTICE_LEAD + timedelta(days=3)
 WITHIN_A_DAY = timedelta(hours=8)
 # The provider's balance is read at intervals, which the suite of these tests does not do.
 WITHOUT_BALANCE = {"payments.ListPayouts", "payments.ListReconciliationFindings"}
-# Documents are issued by a worker. They, templates of notices and reports are paged by tests of theirs.
+# Documents are issued by a worker. They, templates of notices, webhooks and reports are paged by tests
+# of theirs.
 ELSEWHERE = {
     *WITHOUT_BALANCE,
     "notify.ListNoticeTemplates",
+    "notify.ListWebhookEndpoints",
+    "notify.ListWebhookDeliveries",
     "payments.ListDocuments",
     "payments.ListProductSales",
     "payments.ListTaxSummaries",
