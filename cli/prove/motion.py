@@ -60,6 +60,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.notify.v1.NoticeDelivered": ("notify",),
     "recurring.notify.v1.NoticeFailed": ("notify",),
     "recurring.notify.v1.ContactBound": ("notify",),
+    "recurring.notify.v1.ContactUnbound": ("notify",),
     "recurring.notify.v1.WebhookEndpointDisabled": ("notify",),
 }
 # How long an event may be on its way.
