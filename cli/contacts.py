@@ -54,6 +54,7 @@ CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     "next phone": lambda it: it.pending_masked_phone,
     "bound from": lambda it: format_timestamp(it.pending_bind_time),
     "phone lapsed": _lapsed,
+    "e-mail proved": lambda it: format_timestamp(it.email_bind_time),
 }
 SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "codes go to": lambda it: ", ".join(it.phone_region_codes) or "every country",
@@ -61,6 +62,8 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
         format_money(it.code_spend_day_max) if it.HasField("code_spend_day_max") else ""
     ),
     "the page for codes": lambda it: it.web_otp_host,
+    "the page for e-mail links": lambda it: it.email_page_uri,
+    "e-mail before it is proved": lambda it: "nothing" if it.proved_email_only else "all notices",
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 NOTICE_COLUMNS: Columns[pb.Notice] = {
@@ -176,6 +179,15 @@ async def set_notify_settings(
         int | None,
         typer.Option(min=30, max=3650, help="How long a phone is proved after a message."),
     ] = None,
+    email_page: Annotated[
+        str | None, typer.Option(metavar="URI", help="Where links by e-mail lead, with {token}.")
+    ] = None,
+    proved_email_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--proved-email-only/--any-email", help="Whether e-mail has to be proved first."
+        ),
+    ] = None,
 ) -> None:
     """Set which countries get one-time codes, what they may cost, and the page that they are for."""
     changed = await _settings(session)
@@ -185,6 +197,10 @@ async def set_notify_settings(
         changed.code_spend_day_max.CopyFrom(code_spend)
     changed.web_otp_host = changed.web_otp_host if web_otp_host is None else web_otp_host
     changed.phone_proof_days = proof_days or changed.phone_proof_days
+    if email_page is not None:
+        changed.email_page_uri = email_page
+    if proved_email_only is not None:
+        changed.proved_email_only = proved_email_only
     request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
     session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
 
@@ -237,6 +253,31 @@ async def confirm_phone(
         present_phone_code=present_phone_code,
     )
     session.output.one(await session.notify.ConfirmPhoneBinding(request), CONTACT_DETAIL_COLUMNS)
+
+
+@command(contacts, "prove-email")
+async def start_email_binding(session: Session, customer: CustomerArgument) -> None:
+    """Send a link that proves the customer's e-mail address."""
+    request = pb.StartEmailBindingRequest(
+        name=session.name(CONTACT, _contact(customer)), request_id=new_request_id()
+    )
+    columns: Columns[pb.StartEmailBindingResponse] = {
+        "the link holds until": lambda it: format_timestamp(it.expire_time)
+    }
+    session.output.one(await session.notify.StartEmailBinding(request), columns)
+
+
+@command(contacts, "confirm-email")
+async def confirm_email_binding(
+    session: Session,
+    customer: CustomerArgument,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="As the link has it.")],
+) -> None:
+    """Enter the token of the link, which proves the address."""
+    request = pb.ConfirmEmailBindingRequest(
+        name=session.name(CONTACT, _contact(customer)), token=token, request_id=new_request_id()
+    )
+    session.output.one(await session.notify.ConfirmEmailBinding(request), CONTACT_DETAIL_COLUMNS)
 
 
 @command(phone, "keep")

@@ -706,6 +706,11 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             "ConfirmPhoneBinding",
             notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="12345678"),
         ),
+        ("StartEmailBinding", notify_pb2.StartEmailBindingRequest(name=contact)),
+        (
+            "ConfirmEmailBinding",
+            notify_pb2.ConfirmEmailBindingRequest(name=contact, token="x" * 32),
+        ),
         ("CancelPhoneChange", notify_pb2.CancelPhoneChangeRequest(name=contact)),
         ("UnbindPhone", notify_pb2.UnbindPhoneRequest(name=contact)),
         ("GetNotifySettings", notify_pb2.GetNotifySettingsRequest(name=f"{name}/notifySettings")),

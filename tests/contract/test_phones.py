@@ -66,6 +66,8 @@ async def test_settings_are_there_before_anybody_made_any(ann: Customer) -> None
         ({"web_otp_host": "https://shop.example"}, "web_otp_host"),
         ({"web_otp_host": "localhost"}, "web_otp_host"),
         ({"web_otp_host": "shop.example #1234"}, "web_otp_host"),
+        ({"phone_proof_days": 29}, "phone_proof_days"),
+        ({"email_page_uri": "https://shop.example/email"}, "email_page_uri"),
     ],
 )
 async def test_settings_that_mean_nothing_are_refused_by_their_field(
@@ -184,3 +186,45 @@ async def test_without_a_bound_phone_nothing_is_ordered_or_changed(ann: Customer
     )
     refusal = await refused(ann.shop.scheduler.UpdateStandingOrder(request))
     assert refusal.reason == "PHONE_NOT_BOUND"
+
+
+# --- e-mail ---------------------------------------------------------------------------------------
+
+
+async def start_email(ann: Customer) -> notify_pb2.StartEmailBindingResponse:
+    request = notify_pb2.StartEmailBindingRequest(name=f"{ann.name}/contact", request_id=new_id())
+    started: notify_pb2.StartEmailBindingResponse = await ann.shop.notify.StartEmailBinding(request)
+    return started
+
+
+async def confirm_email(ann: Customer, token: str) -> notify_pb2.Contact:
+    request = notify_pb2.ConfirmEmailBindingRequest(
+        name=f"{ann.name}/contact", token=token, request_id=new_id()
+    )
+    contact: notify_pb2.Contact = await ann.shop.notify.ConfirmEmailBinding(request)
+    return contact
+
+
+async def test_an_email_address_is_proved_by_a_link(ann: Customer) -> None:
+    assert (await refused(start_email(ann))).reason == "EMAIL_NOT_SET"
+    email = f"{new_id()}@example.com"
+    contact = notify_pb2.Contact(name=f"{ann.name}/contact", email=email)
+    await ann.shop.notify.UpdateContact(
+        notify_pb2.UpdateContactRequest(contact=contact, request_id=new_id())
+    )
+    assert (await refused(start_email(ann))).reason == "EMAIL_PAGE_NOT_SET"
+    await set_settings(ann, email_page_uri="https://shop.example/email?token={token}")
+    assert (await refused(confirm_email(ann, "x" * 32))).reason == "CODE_NOT_PENDING"
+    await start_email(ann)
+    await ann.suite.sandbox.settle()
+    mails = await ann.suite.sandbox.mailbox(email)
+    link = re.search(r"token=([\w-]{32})", mails[-1]["text"])
+    assert link is not None
+    assert (await refused(confirm_email(ann, "x" * 32))).reason == "CODE_WRONG"
+    assert (await confirm_email(ann, link[1])).HasField("email_bind_time")
+    for _ in range(4):
+        await start_email(ann)
+    refusal = await refused(start_email(ann))
+    assert (refusal.reason, refusal.retry_seconds > 0) == ("CODES_TOO_MANY", True)
+    await ann.suite.advance(timedelta(hours=25))
+    assert (await refused(confirm_email(ann, link[1]))).reason == "CODE_EXPIRED"

@@ -146,6 +146,8 @@ NOT_FOUND = {
     "notify.StartPhoneBinding": "CONTACT_NOT_FOUND",
     "notify.ConfirmPhoneBinding": "CONTACT_NOT_FOUND",
     "notify.CancelPhoneChange": "CONTACT_NOT_FOUND",
+    "notify.StartEmailBinding": "CONTACT_NOT_FOUND",
+    "notify.ConfirmEmailBinding": "CONTACT_NOT_FOUND",
     "notify.UnbindPhone": "CONTACT_NOT_FOUND",
     "notify.GetNotice": "NOTICE_NOT_FOUND",
     "notify.GetNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",

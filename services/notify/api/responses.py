@@ -30,6 +30,7 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         pending_bind_time=optional_timestamp(contact.pending_bind_time),
         phone_lapse_time=optional_timestamp(contact.phone_lapse_time),
         phone_lapse_reason=unbind_reason(contact.phone_lapse_reason),
+        email_bind_time=optional_timestamp(contact.email_bind_time),
     )
 
 
@@ -43,6 +44,11 @@ def unbind_reason(name: str) -> notify_pb2.UnbindReason.ValueType:
 def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
     """Until when the code can be used; nothing of the code."""
     return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(code.expire_time))
+
+
+def link_response(code: PhoneCode) -> notify_pb2.StartEmailBindingResponse:
+    """Until when the link can be used; nothing of its token."""
+    return notify_pb2.StartEmailBindingResponse(expire_time=to_timestamp(code.expire_time))
 
 
 def template_message(template: OwnTemplate) -> notify_pb2.NoticeTemplate:

@@ -10,6 +10,7 @@ from services.notify.api import requests, responses, webhook_requests, webhook_r
 from services.notify.api.settings_messages import read_settings, settings_message
 from services.notify.application import (
     contacts,
+    emails,
     phones,
     settings,
     templates,
@@ -61,6 +62,8 @@ ACCESS = {
     "StartPhoneBinding": Access(WRITE),
     "ConfirmPhoneBinding": Access(WRITE),
     "CancelPhoneChange": Access(WRITE),
+    "StartEmailBinding": Access(WRITE),
+    "ConfirmEmailBinding": Access(WRITE),
     "UnbindPhone": Access(WRITE),
     "GetNotifySettings": Access(READ),
     "UpdateNotifySettings": Access(WRITE),
@@ -191,6 +194,36 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 ),
                 self._phone_change_wait,
                 self._clock.now(),
+            ),
+        )
+
+    async def StartEmailBinding(
+        self, request: notify_pb2.StartEmailBindingRequest, _context: object
+    ) -> notify_pb2.StartEmailBindingResponse:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.StartEmailBindingResponse,
+            responses.link_response,
+            lambda tx: emails.start_binding(
+                tx,
+                read_name(CONTACT, request.name),
+                request.request_id,
+                self._budget.caller_hour_max,
+                self._clock.now(),
+            ),
+        )
+
+    async def ConfirmEmailBinding(
+        self, request: notify_pb2.ConfirmEmailBindingRequest, _context: object
+    ) -> notify_pb2.Contact:
+        return await run_mutation(
+            self._database,
+            request,
+            notify_pb2.Contact,
+            responses.contact_message,
+            lambda tx: emails.confirm_binding(
+                tx, read_name(CONTACT, request.name), request.token, self._clock.now()
             ),
         )
 

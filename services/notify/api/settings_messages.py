@@ -34,7 +34,15 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
     violations.check()
     regions = tuple(sorted(set(message.phone_region_codes)))
     proof_days = message.phone_proof_days or PHONE_PROOF_DAYS
-    return NotifySettings(merchant, regions, spend, message.web_otp_host, proof_days)
+    return NotifySettings(
+        merchant,
+        regions,
+        spend,
+        message.web_otp_host,
+        proof_days,
+        message.email_page_uri,
+        message.proved_email_only,
+    )
 
 
 def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
@@ -46,5 +54,7 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         code_spend_day_max=to_money(spend.amount_minor, spend.currency) if spend else None,
         web_otp_host=settings.web_otp_host,
         phone_proof_days=settings.phone_proof_days,
+        email_page_uri=settings.email_page_uri,
+        proved_email_only=settings.proved_email_only,
         etag=etag(settings.version),
     )

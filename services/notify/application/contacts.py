@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.notify.domain.notices import Contact, CustomerKey, new_contact
+from services.notify.domain.phone_codes import CodePurpose
 from services.notify.names import CONTACT
 from services.notify.store import codes, contacts, deliveries, notices
 from services.runtime.db.idempotency import forget_answers
@@ -51,7 +52,10 @@ async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applie
     if present is None and (created := await contacts.insert(tx, changed)) is not None:
         return Applied(created)
     # Another caller may have created the contact at this instant: then it is changed.
-    return Applied(await contacts.update(tx, changed), present)
+    email_changed = present is None or changed.email != present.email
+    if email_changed:
+        await codes.void(tx, wanted.key, [CodePurpose.EMAIL])
+    return Applied(await contacts.update(tx, changed, email_changed=email_changed), present)
 
 
 async def existing(connection: Connection, key: CustomerKey, *, lock: bool = False) -> Contact:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.notify.domain.notices import (
@@ -207,7 +207,8 @@ def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: dateti
     until = now + DELIVERY_LIFETIME
     deliveries = [replace(_pending(Channel.SMS, now, until, main=True), address=contact.phone)]
     if contact.email:
-        deliveries.append(_pending(Channel.EMAIL, now, until, main=False))
+        copy = _pending(Channel.EMAIL, now, until, main=False)
+        deliveries.append(replace(copy, address=contact.email))
     return Notice(
         *key,
         kind=facts.kind,
@@ -221,8 +222,18 @@ def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: dateti
     )
 
 
-def email_notice(facts: Facts, key: NoticeKey, now: datetime) -> Notice:
-    """A notice about a customer's phone that goes by e-mail alone."""
+def email_notice(
+    facts: Facts,
+    email: str,
+    key: NoticeKey,
+    now: datetime,
+    *,
+    lifetime: timedelta = DELIVERY_LIFETIME,
+    secret_text: str | None = None,
+) -> Notice:
+    """A notice about how a customer is reached, that goes to an e-mail address alone, proved or not."""
+    pending = _pending(Channel.EMAIL, now, now + lifetime, main=True)
+    delivery = replace(pending, address=email, secret_text=secret_text)
     return Notice(
         *key,
         kind=facts.kind,
@@ -231,7 +242,7 @@ def email_notice(facts: Facts, key: NoticeKey, now: datetime) -> Notice:
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
-        deliveries=(_pending(Channel.EMAIL, now, now + DELIVERY_LIFETIME, main=True),),
+        deliveries=(delivery,),
         facts=facts,
     )
 

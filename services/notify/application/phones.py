@@ -66,7 +66,12 @@ _CODE_PROBLEMS = {
     CodeCheck.CODE_EXPIRED: "the code has expired; start the binding again",
     CodeCheck.CODE_WRONG: "the code is not the one that was sent",
 }
-_CODE_FIELDS = {CodePurpose.BIND: "code", CodePurpose.RELEASE: "present_phone_code"}
+_CODE_FIELDS = {
+    CodePurpose.BIND: "code",
+    CodePurpose.RELEASE: "present_phone_code",
+    CodePurpose.EMAIL: "token",
+}
+OF_PHONES = (CodePurpose.BIND, CodePurpose.RELEASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ async def start_binding(
         for phone, code in facts.values()
     )
     await _count_codes(tx, key, {phone for phone, _ in facts.values()}, cost, budget, now)
-    await codes.void(tx, key)
+    await codes.void(tx, key, OF_PHONES)
     sent = {
         purpose: await _send(tx, start, purpose, phone, code, now)
         for purpose, (phone, code) in facts.items()
@@ -123,7 +128,7 @@ async def _send(
     facts: PhoneCodeFacts,
     now: datetime,
 ) -> PhoneCode:
-    notice = _notice_key(f"phone-code-{purpose}", start.key, start.request_id)
+    notice = notice_key(f"phone-code-{purpose}", start.key, start.request_id)
     code_hash = codes.hash_code(tx, notice, facts.code)
     code = PhoneCode(notice, purpose, phone, code_hash, 0, now + CODE_LIFETIME)
     await notices.insert(tx, [phone_code_notice(notice, facts, now)])
@@ -159,24 +164,24 @@ async def confirm_binding(
     if proof.present_phone_code:
         given[CodePurpose.RELEASE] = proof.present_phone_code
     for purpose, code in given.items():
-        refusal = await _check(tx, key, purpose, pending.get(purpose), code, now)
+        refusal = await check_given(tx, key, purpose, pending.get(purpose), code, now)
         if refusal is not None:
             return refusal
     await codes.use(tx, key, given)
     # A code of the other purpose that nobody gave is of no use any more.
-    await codes.void(tx, key)
+    await codes.void(tx, key, OF_PHONES)
     phone = pending[CodePurpose.BIND].phone
     is_released = len(given) > 1 and pending[CodePurpose.RELEASE].phone == before.phone
     bind_time = bind_time_of(before, phone, now, wait, is_released=is_released)
     if bind_time > now:
         return Applied(await _announce(tx, proof, before, phone, bind_time, now), before)
     [after] = await contact_store.bind(tx, [BoundPhone(before, phone)], now)
-    notice = _notice_key("phone-changed", key, proof.request_id)
+    notice = notice_key("phone-changed", key, proof.request_id)
     await notices.insert(tx, _changed_notices(before, after, notice, now))
     return Applied(after, before, [contact_bound(after, now)])
 
 
-async def _check(
+async def check_given(
     tx: Connection,
     key: CustomerKey,
     purpose: CodePurpose,
@@ -210,7 +215,7 @@ async def _announce(
     if before.proved_phone and before.pending_phone != phone:
         time_zone = before.time_zone or "UTC"
         facts = PhoneChangePending(shown_phone(phone), bind_time, time_zone)
-        key = _notice_key("phone-change-pending", proof.key, proof.request_id)
+        key = notice_key("phone-change-pending", proof.key, proof.request_id)
         await notices.insert(tx, [old_phone_notice(before, facts, key, now)])
     return after
 
@@ -225,7 +230,7 @@ def _changed_notices(
     if before.proved_phone:
         return [old_phone_notice(before, facts, key, now)]
     # The number may be another's by now.
-    return [email_notice(facts, key, now)] if before.email else []
+    return [email_notice(facts, before.email, key, now)] if before.email else []
 
 
 async def cancel_change(tx: Connection, key: CustomerKey) -> Applied[Contact]:
@@ -236,7 +241,7 @@ async def cancel_change(tx: Connection, key: CustomerKey) -> Applied[Contact]:
     before = await contacts.existing(tx, key, lock=True)
     if not before.pending_phone:
         raise wrong_state("PHONE_CHANGE_NOT_PENDING", "no other phone is about to be bound")
-    await codes.void(tx, key)
+    await codes.void(tx, key, OF_PHONES)
     return Applied(await contact_store.cancel_change(tx, key), before)
 
 
@@ -250,10 +255,10 @@ async def unbind(
     before = await contacts.existing(tx, key, lock=True)
     if not before.phone:
         raise _not_bound()
-    await codes.void(tx, key)
+    await codes.void(tx, key, OF_PHONES)
     was_proved = bool(before.proved_phone)
     after = await contact_store.unbind(tx, key, now + wait if was_proved else now)
-    notice = _notice_key("phone-changed", key, request_id)
+    notice = notice_key("phone-changed", key, request_id)
     await notices.insert(tx, _changed_notices(before, after, notice, now))
     # Of a phone that has lapsed it was published already.
     unbound = [contact_unbound(before, UnbindReason.REQUESTED, now)] if was_proved else []
@@ -268,7 +273,8 @@ async def lapse(
     made = [
         email_notice(
             PhoneLapsed(shown_phone(contact.phone)),
-            _notice_key("phone-lapsed", contact.key, str(contact.bind_count)),
+            contact.email,
+            notice_key("phone-lapsed", contact.key, str(contact.bind_count)),
             now,
         )
         for contact in lapsed
@@ -295,7 +301,7 @@ async def apply_due_changes(
     bound = await contact_store.bind(tx, changes, now)
     made: list[Notice] = []
     for after in bound:
-        key = _notice_key("phone-changed", after.key, str(after.bind_count))
+        key = notice_key("phone-changed", after.key, str(after.bind_count))
         made += _changed_notices(before[after.key], after, key, now)
     await notices.insert(tx, made)
     await outbox.put(tx, [contact_bound(after, now) for after in bound])
@@ -345,15 +351,16 @@ async def _count_codes(
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
         message = "too many codes were sent within an hour"
-        raise _refused(exhausted("CODES_TOO_MANY", message, left_seconds))
+        raise refused(exhausted("CODES_TOO_MANY", message, left_seconds))
     spent = await codes.count_spent(tx, key.merchant, len(phones), cost_micros, now)
     if (period := exceeded_period(spent, budget)) is not None:
         message = "the merchant's codes of this period have all been sent"
-        raise _refused(exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period)))
+        raise refused(exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period)))
     await codes.forget_sent(tx, now - CODES_MAX_PERIOD)
 
 
-def _refused(problem: Problem) -> Problem:
+def refused(problem: Problem) -> Problem:
+    """Count a refusal of a code that would be one too many."""
     _codes_counter.add(1, {"outcome": "REFUSED"})
     return problem
 
@@ -363,5 +370,6 @@ def _left_seconds(now: datetime, period: timedelta) -> float:
     return (period - (now - datetime(1970, 1, 1, tzinfo=UTC)) % period).total_seconds()
 
 
-def _notice_key(purpose: str, key: CustomerKey, request_id: str) -> NoticeKey:
+def notice_key(purpose: str, key: CustomerKey, request_id: str) -> NoticeKey:
+    """The key of the notice of a request."""
     return NoticeKey(*key, NoticeId(str(derived_id(purpose, *key, request_id))))

@@ -13,7 +13,7 @@ from services.notify.domain.notices import (
     Notice,
 )
 from services.notify.domain.templates.own import OwnTemplate, chosen
-from services.notify.domain.templates.phones import PhoneCode
+from services.notify.domain.templates.phones import EmailLink, PhoneCode
 from services.notify.domain.templates.rendering import (
     RenderError,
     Source,
@@ -38,11 +38,14 @@ def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
 
 
 def text_to_send(outgoing: Outgoing) -> str:
-    """What the customer reads: the text, with the one-time code if there is one."""
+    """What the customer reads: the text, with the one-time code or the link if there is one."""
     facts, code = outgoing.notice.facts, outgoing.delivery.secret_text
     if isinstance(facts, PhoneCode) and code is not None:
         locale = outgoing.delivery.locale
         return rendered_as_shipped(replace(facts, code=code), Channel.SMS, locale, "").text
+    if isinstance(facts, EmailLink) and code is not None:
+        link = replace(facts, link_uri=code)
+        return rendered_as_shipped(link, Channel.EMAIL, outgoing.delivery.locale, "").text
     return outgoing.delivery.text
 
 

@@ -91,6 +91,7 @@ class NoticeKind(StrEnum):
     PHONE_CHANGED = "PHONE_CHANGED"
     PHONE_CHANGE_PENDING = "PHONE_CHANGE_PENDING"
     PHONE_LAPSED = "PHONE_LAPSED"
+    EMAIL_LINK = "EMAIL_LINK"
     PRICE_CHANGE = "PRICE_CHANGE"
     PRICE_CHANGE_WITHDRAWN = "PRICE_CHANGE_WITHDRAWN"
     PAYMENT_METHOD_EXPIRING = "PAYMENT_METHOD_EXPIRING"
@@ -195,6 +196,8 @@ class Contact:
     locale: str = ""
     # An IANA name; empty: that of what a notice is about.
     time_zone: str = ""
+    # When the e-mail address was proved; None: it was not.
+    email_bind_time: datetime | None = None
 
     @property
     def proved_phone(self) -> str:

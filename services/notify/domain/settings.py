@@ -20,4 +20,12 @@ class NotifySettings:
     web_otp_host: str = ""
     # For so many days a phone is proved after each message that arrives.
     phone_proof_days: int = PHONE_PROOF_DAYS
+    # The page that links to prove an e-mail address lead to, with `{token}` in it; empty: none.
+    email_page_uri: str = ""
+    # Whether an e-mail address gets nothing before it is proved.
+    proved_email_only: bool = False
     version: int = 0
+
+    def email_link(self, customer: str, token: str) -> str:
+        """The link that proves a customer's e-mail address."""
+        return self.email_page_uri.replace("{customer}", customer).replace("{token}", token)

@@ -56,7 +56,11 @@ _DUE = Query(
            deliveries.locale, deliveries.template, evidence, accept_time, gateway,
            gateway_message, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
-                WHEN channel = 'EMAIL' THEN contacts.email
+                WHEN channel = 'EMAIL' THEN CASE
+                    WHEN contacts.email_bind_time IS NOT NULL OR NOT coalesce(
+                        (SELECT proved_email_only FROM notify_settings
+                         WHERE notify_settings.merchant = contacts.merchant), false)
+                    THEN contacts.email END
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
                 WHEN contacts.phone_lapse_time IS NULL THEN contacts.phone END AS address,
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL

@@ -1,6 +1,6 @@
 """The one-time codes that prove phones."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -120,6 +120,7 @@ _VOID = Command("""
     WITH voided AS (
         UPDATE phone_codes SET state = :void
         WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+          AND purpose = ANY(CAST(:purposes AS text[]))
         RETURNING customer, merchant, notice)
     UPDATE deliveries SET state = :failed, failure_code = :failure_code, secret_text = NULL
     FROM voided
@@ -203,6 +204,12 @@ async def count_sent(
         **dict.fromkeys(to_prefixes, CODES_TO_PREFIX_MAX),
         _blind_index(tx, "caller", key.merchant, caller.subject): caller.hour_max,
     }
+    return await _exceeded(tx, limits, now)
+
+
+async def _exceeded(
+    tx: Connection, limits: Mapping[bytes, int], now: datetime
+) -> tuple[datetime, ...]:
     values = {"subjects": list(limits), "now": now, "kept": max(limits.values()) + 1}
     times = {
         bytes(row.subject_blind_index): row.send_times
@@ -211,6 +218,18 @@ async def count_sent(
     return tuple(
         times[subject][limit] for subject, limit in limits.items() if len(times[subject]) > limit
     )
+
+
+async def count_link(
+    tx: Connection, key: CustomerKey, email: str, caller: CallerLimit, now: datetime
+) -> tuple[datetime, ...]:
+    """Count a link by e-mail, as `count_sent` counts codes."""
+    limits = {
+        _blind_index(tx, "customer-email", key.merchant, key.customer): CODES_MAX,
+        _blind_index(tx, "email", email.lower()): CODES_MAX,
+        _blind_index(tx, "caller-email", key.merchant, caller.subject): caller.hour_max,
+    }
+    return await _exceeded(tx, limits, now)
 
 
 async def count_spent(
@@ -237,11 +256,12 @@ async def forget_sent(tx: Connection, until: datetime) -> None:
     await _FORGET_SENT.run(tx, until=until, limit=FORGET_BATCH_ROWS)
 
 
-async def void(tx: Connection, key: CustomerKey) -> None:
+async def void(tx: Connection, key: CustomerKey, purposes: Collection[CodePurpose]) -> None:
     """Void the customer's codes, if there are any, and their messages, if these are on their way."""
     await _VOID.run(
         tx,
         **key._asdict(),
+        purposes=list(purposes),
         void=PHONE_CODE.to(CodeState.PENDING, CodeEvent.VOID),
         failed=DELIVERY.to(DeliveryState.PENDING, DeliveryEvent.FAIL),
         failure_code=FAILURE_CODE_VOID,

@@ -44,6 +44,7 @@ class _ContactRow(NamedTuple):
     sms_retry_time: datetime | None
     locale: str
     time_zone: str
+    email_bind_time: datetime | None
 
 
 class WhichPhone(NamedTuple):
@@ -79,7 +80,7 @@ _INSERT = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone
+              time_zone, email_bind_time
 """,
     _ContactRow,
 )
@@ -88,12 +89,13 @@ _UPDATE = Query(
     """
     UPDATE contacts SET display_name = :display_name, email = :email,
         sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, locale = :locale,
-        time_zone = :time_zone, version = version + 1
+        time_zone = :time_zone, version = version + 1,
+        email_bind_time = CASE WHEN NOT :email_changed THEN email_bind_time END
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone
+              time_zone, email_bind_time
 """,
     _ContactRow,
 )
@@ -117,7 +119,8 @@ _BIND = Query(
     RETURNING contacts.merchant, contacts.customer, display_name, email, contacts.phone,
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, bind_count, sms_receipts_muted, email_muted,
-              create_time, contacts.version, sms_retry_time, locale, time_zone
+              create_time, contacts.version, sms_retry_time, locale, time_zone,
+              email_bind_time
 """,
     _ContactRow,
 )
@@ -130,7 +133,19 @@ _ANNOUNCE_PHONE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone
+              time_zone, email_bind_time
+""",
+    _ContactRow,
+)
+
+_BIND_EMAIL = Query(
+    """
+    UPDATE contacts SET email_bind_time = :now, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant
+    RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+              phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+              time_zone, email_bind_time
 """,
     _ContactRow,
 )
@@ -142,7 +157,7 @@ _CANCEL_CHANGE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone
+              time_zone, email_bind_time
 """,
     _ContactRow,
 )
@@ -157,7 +172,7 @@ _UNBIND = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone
+              time_zone, email_bind_time
 """,
     _ContactRow,
 )
@@ -179,7 +194,8 @@ _LAPSE = Query(
     RETURNING contacts.merchant, contacts.customer, display_name, email, phone,
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, contacts.bind_count, sms_receipts_muted, email_muted,
-              create_time, version, sms_retry_time, locale, time_zone
+              create_time, version, sms_retry_time, locale, time_zone,
+              email_bind_time
 """,
     _ContactRow,
 )
@@ -203,7 +219,7 @@ _DUE_CHANGES = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM (
         SELECT due.customer, due.merchant
         FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -223,7 +239,7 @@ _OF_PHONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM contacts
     WHERE merchant = :merchant AND phone_index = ANY(CAST(:phone_indexes AS bytea[]))
       AND phone_index <> '' AND phone_lapse_time IS NULL AND customer > :after
@@ -264,7 +280,7 @@ _ONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     _ContactRow,
@@ -275,7 +291,7 @@ _ONE_LOCKED = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     _ContactRow,
@@ -291,24 +307,30 @@ _OF_MERCHANT = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
     _ContactRow,
 )
 
-# Locked against being erased, not against changes: whoever erases a customer then finds the texts that
-# are made of their name here.
+# Without an e-mail address that has to be proved first. Locked against being erased, not against
+# changes: whoever erases a customer then finds the texts that are made of their name here.
 _BY_KEY = Query(
     """
-    SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
+    SELECT merchant, customer, display_name,
+           CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone
+           time_zone, email_bind_time
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
+    CROSS JOIN LATERAL (
+        SELECT email_bind_time IS NOT NULL OR NOT coalesce(
+            (SELECT proved_email_only FROM notify_settings
+             WHERE notify_settings.merchant = contacts.merchant), false) AS usable
+        OFFSET 0) AS proof
     FOR KEY SHARE OF contacts
 """,
     _ContactRow,
@@ -331,9 +353,15 @@ async def insert(tx: Connection, contact: Contact) -> Contact | None:
     return None if row is None else _contact(tx, row)
 
 
-async def update(tx: Connection, contact: Contact) -> Contact:
-    """Store the name, e-mail and preferences of an existing contact."""
-    return _contact(tx, await _UPDATE.one(tx, **_columns(tx, contact)))
+async def update(tx: Connection, contact: Contact, *, email_changed: bool) -> Contact:
+    """Store the name, e-mail and preferences of an existing contact; another address is not proved."""
+    columns = _columns(tx, contact)
+    return _contact(tx, await _UPDATE.one(tx, **columns, email_changed=email_changed))
+
+
+async def bind_email(tx: Connection, key: CustomerKey, now: datetime) -> Contact:
+    """Take the address of an existing contact for proved."""
+    return _contact(tx, await _BIND_EMAIL.one(tx, **key._asdict(), now=now))
 
 
 class BoundPhone(NamedTuple):

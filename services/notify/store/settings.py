@@ -16,13 +16,15 @@ class _SettingsRow(NamedTuple):
     code_spend_currency: str | None
     web_otp_host: str
     phone_proof_days: int
+    email_page_uri: str
+    proved_email_only: bool
     version: int
 
 
 _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, version
+           phone_proof_days, email_page_uri, proved_email_only, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -35,7 +37,7 @@ _ENSURE = Command("""
 _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, version
+           phone_proof_days, email_page_uri, proved_email_only, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -46,10 +48,11 @@ _CHANGE = Query(
     UPDATE notify_settings
     SET phone_region_codes = :phone_region_codes, code_spend_max_minor = :code_spend_max_minor,
         code_spend_currency = :code_spend_currency, web_otp_host = :web_otp_host,
-        phone_proof_days = :phone_proof_days, version = version + 1
+        phone_proof_days = :phone_proof_days, email_page_uri = :email_page_uri,
+        proved_email_only = :proved_email_only, version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-              phone_proof_days, version
+              phone_proof_days, email_page_uri, proved_email_only, version
     """,
     _SettingsRow,
 )
@@ -78,6 +81,8 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "code_spend_currency": spend.currency if spend else None,
         "web_otp_host": settings.web_otp_host,
         "phone_proof_days": settings.phone_proof_days,
+        "email_page_uri": settings.email_page_uri,
+        "proved_email_only": settings.proved_email_only,
     }
 
 
@@ -91,5 +96,7 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         spend,
         row.web_otp_host,
         row.phone_proof_days,
+        row.email_page_uri,
+        row.proved_email_only,
         row.version,
     )

@@ -35,7 +35,10 @@ def test_the_nearest_language_is_taken_then_a_fallback(
     assert chosen(templates, RECEIPT, EMAIL, locale) is None
 
 
-@pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind is not NoticeKind.PHONE_CODE])
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in NoticeKind if kind not in {NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK}],
+)
 def test_an_id_says_what_a_template_is_for(kind: NoticeKind) -> None:
     template = f"{kind}-EMAIL-zh-hant-tw".lower().replace("_", "-")
 

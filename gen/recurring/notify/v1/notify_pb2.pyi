@@ -138,6 +138,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """To the phone that is bound: another one takes its place at a time."""
     PHONE_LAPSED: _NoticeKind.ValueType  # 31
     """By e-mail alone: the phone is not proved any more."""
+    EMAIL_LINK: _NoticeKind.ValueType  # 32
+    """By e-mail alone: the link that proves the address."""
     PAYMENT_OVERDUE: _NoticeKind.ValueType  # 50
     """An order ended without payment, and can still be paid."""
     DOCUMENT_ISSUED: _NoticeKind.ValueType  # 60
@@ -190,6 +192,8 @@ PHONE_CHANGE_PENDING: NoticeKind.ValueType  # 30
 """To the phone that is bound: another one takes its place at a time."""
 PHONE_LAPSED: NoticeKind.ValueType  # 31
 """By e-mail alone: the phone is not proved any more."""
+EMAIL_LINK: NoticeKind.ValueType  # 32
+"""By e-mail alone: the link that proves the address."""
 PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
 DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
@@ -266,6 +270,7 @@ class Contact(_message.Message):
     PENDING_BIND_TIME_FIELD_NUMBER: _builtins.int
     PHONE_LAPSE_TIME_FIELD_NUMBER: _builtins.int
     PHONE_LAPSE_REASON_FIELD_NUMBER: _builtins.int
+    EMAIL_BIND_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/contact`; each customer has one."""
     display_name: _builtins.str
@@ -307,6 +312,10 @@ class Contact(_message.Message):
         or another one is bound.
         """
 
+    @_builtins.property
+    def email_bind_time(self) -> _timestamp_pb2.Timestamp:
+        """When the e-mail address was proved by a link; another address is not."""
+
     def __init__(
         self,
         *,
@@ -324,10 +333,11 @@ class Contact(_message.Message):
         pending_bind_time: _timestamp_pb2.Timestamp | None = ...,
         phone_lapse_time: _timestamp_pb2.Timestamp | None = ...,
         phone_lapse_reason: Global___UnbindReason.ValueType = ...,
+        email_bind_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "pending_bind_time", b"pending_bind_time", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "email_bind_time", b"email_bind_time", "pending_bind_time", b"pending_bind_time", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "phone_lapse_reason", b"phone_lapse_reason", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "email_bind_time", b"email_bind_time", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "phone_lapse_reason", b"phone_lapse_reason", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,6 +355,8 @@ class NotifySettings(_message.Message):
     WEB_OTP_HOST_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     PHONE_PROOF_DAYS_FIELD_NUMBER: _builtins.int
+    EMAIL_PAGE_URI_FIELD_NUMBER: _builtins.int
+    PROVED_EMAIL_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -358,6 +370,15 @@ class NotifySettings(_message.Message):
     """For so many days after a message arrived, or after it was bound, a phone is proved. It has to be proved again
     after them, since carriers give numbers to others. 30 to 3650; default: 400, so that a message a year is enough.
     It counts from the next message that arrives.
+    """
+    email_page_uri: _builtins.str
+    """The page that links to prove an e-mail address lead to, with `{token}` in it, and `{customer}` if it wants the
+    customer's id, for example "https://shop.example/email?customer={customer}&token={token}". It gives both to
+    ConfirmEmailBinding. Default: there is none, and no links are sent.
+    """
+    proved_email_only: _builtins.bool
+    """Whether an e-mail address gets no notice before it is proved, but those of how the customer is reached
+    (EMAIL_LINK, PHONE_CHANGED, PHONE_CHANGE_PENDING, PHONE_LAPSED), which name no money. Default: it gets all.
     """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -380,10 +401,12 @@ class NotifySettings(_message.Message):
         web_otp_host: _builtins.str = ...,
         etag: _builtins.str = ...,
         phone_proof_days: _builtins.int = ...,
+        email_page_uri: _builtins.str = ...,
+        proved_email_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -798,6 +821,78 @@ class ConfirmPhoneBindingRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmPhoneBindingRequest: _TypeAlias = ConfirmPhoneBindingRequest  # noqa: Y015
+
+@_typing.final
+class StartEmailBindingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The contact."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartEmailBindingRequest: _TypeAlias = StartEmailBindingRequest  # noqa: Y015
+
+@_typing.final
+class StartEmailBindingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the link is void."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartEmailBindingResponse: _TypeAlias = StartEmailBindingResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmEmailBindingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The contact."""
+    token: _builtins.str
+    """As the link has it."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmEmailBindingRequest: _TypeAlias = ConfirmEmailBindingRequest  # noqa: Y015
 
 @_typing.final
 class CancelPhoneChangeRequest(_message.Message):

@@ -66,6 +66,16 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
                 _registered_method=True)
+        self.StartEmailBinding = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/StartEmailBinding',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingResponse.FromString,
+                _registered_method=True)
+        self.ConfirmEmailBinding = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ConfirmEmailBinding',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmEmailBindingRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+                _registered_method=True)
         self.CancelPhoneChange = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/CancelPhoneChange',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.CancelPhoneChangeRequest.SerializeToString,
@@ -245,6 +255,28 @@ class NotifyServiceServicer:
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartEmailBinding(self, request, context):
+        """Sends a link to the contact's e-mail address, which leads to the merchant's page (NotifySettings.email_page_uri).
+        A new link voids the one before, and so does another address.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION EMAIL_NOT_SET (the contact has no address),
+        EMAIL_PAGE_NOT_SET; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 links in an hour for the customer or to the
+        address, whoever asked for them, or more than the operator lets one caller ask for), with a RetryInfo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmEmailBinding(self, request, context):
+        """Proves with the token of the link that the address is the customer's.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, it was used, or the
+        address has been changed since), CODE_EXPIRED (after 24 hours), CODE_WRONG (5 wrong ones void it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -482,6 +514,16 @@ def add_NotifyServiceServicer_to_server(servicer, server):
             'ConfirmPhoneBinding': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmPhoneBinding,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
+            ),
+            'StartEmailBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartEmailBinding,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingResponse.SerializeToString,
+            ),
+            'ConfirmEmailBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmEmailBinding,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmEmailBindingRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.SerializeToString,
             ),
             'CancelPhoneChange': grpc.unary_unary_rpc_method_handler(
@@ -757,6 +799,60 @@ class NotifyService:
             target,
             '/recurring.notify.v1.NotifyService/ConfirmPhoneBinding',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmPhoneBindingRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartEmailBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/StartEmailBinding',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.StartEmailBindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmEmailBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ConfirmEmailBinding',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ConfirmEmailBindingRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Contact.FromString,
             options,
             channel_credentials,

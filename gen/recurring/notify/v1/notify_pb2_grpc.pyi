@@ -81,6 +81,20 @@ class NotifyServiceStub:
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
     was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
     """
+    StartEmailBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.StartEmailBindingRequest, _notify_pb2.StartEmailBindingResponse]
+    """Sends a link to the contact's e-mail address, which leads to the merchant's page (NotifySettings.email_page_uri).
+    A new link voids the one before, and so does another address.
+
+    Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION EMAIL_NOT_SET (the contact has no address),
+    EMAIL_PAGE_NOT_SET; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 links in an hour for the customer or to the
+    address, whoever asked for them, or more than the operator lets one caller ask for), with a RetryInfo.
+    """
+    ConfirmEmailBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmEmailBindingRequest, _notify_pb2.Contact]
+    """Proves with the token of the link that the address is the customer's.
+
+    Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, it was used, or the
+    address has been changed since), CODE_EXPIRED (after 24 hours), CODE_WRONG (5 wrong ones void it).
+    """
     CancelPhoneChange: _aio.UnaryUnaryMultiCallable[_notify_pb2.CancelPhoneChangeRequest, _notify_pb2.Contact]
     """Keeps the phone that is bound: the one that waits to take its place is forgotten.
 
@@ -266,6 +280,32 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 5 minutes), CODE_WRONG (5 wrong ones void it).
+        """
+
+    @_abc_1.abstractmethod
+    def StartEmailBinding(
+        self,
+        request: _notify_pb2.StartEmailBindingRequest,
+        context: _aio.ServicerContext[_notify_pb2.StartEmailBindingRequest, _abc.Awaitable[_notify_pb2.StartEmailBindingResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.StartEmailBindingResponse]:
+        """Sends a link to the contact's e-mail address, which leads to the merchant's page (NotifySettings.email_page_uri).
+        A new link voids the one before, and so does another address.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION EMAIL_NOT_SET (the contact has no address),
+        EMAIL_PAGE_NOT_SET; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 links in an hour for the customer or to the
+        address, whoever asked for them, or more than the operator lets one caller ask for), with a RetryInfo.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmEmailBinding(
+        self,
+        request: _notify_pb2.ConfirmEmailBindingRequest,
+        context: _aio.ServicerContext[_notify_pb2.ConfirmEmailBindingRequest, _abc.Awaitable[_notify_pb2.Contact]],
+    ) -> _abc.Awaitable[_notify_pb2.Contact]:
+        """Proves with the token of the link that the address is the customer's.
+
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, it was used, or the
+        address has been changed since), CODE_EXPIRED (after 24 hours), CODE_WRONG (5 wrong ones void it).
         """
 
     @_abc_1.abstractmethod

@@ -32,6 +32,7 @@ from services.notify.domain.templates.kinds import (
 from services.notify.domain.templates.lines import Line, Promotion, Tax
 from services.notify.domain.templates.phones import (
     CODE_LEFT_OUT,
+    EmailLink,
     PhoneChanged,
     PhoneChangePending,
     PhoneCode,
@@ -54,6 +55,7 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
     for facts in (
         PhoneCode(CODE_LEFT_OUT),
         PhoneChanged("+49*******89"),
+        EmailLink("https://shop.example/email?token=********"),
         PhoneLapsed("+49*******89"),
         PhoneChangePending("+49*******89", _DUE, _ZONE),
         OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,

@@ -51,8 +51,8 @@ def purpose_of(template: TemplateId) -> Purpose | None:
         for channel in Channel:
             prefix = f"{kind}-{channel}-".lower().replace("_", "-")
             tag = template.removeprefix(prefix)
-            # A one-time code is the suite's business alone.
-            if tag == template or kind is NoticeKind.PHONE_CODE:
+            # Codes and links that prove something are the suite's business alone.
+            if tag == template or kind in {NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK}:
                 continue
             locale = canonical_locale(tag)
             if locale and locale.lower() == tag:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from services.notify.domain.notices import Facts, NoticeKind
-from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFETIME
+from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFETIME, LINK_LIFETIME
 
 CODE_LEFT_OUT = "*" * CODE_DIGITS
 _MINUTE = timedelta(minutes=1)
@@ -45,6 +45,19 @@ class PhoneChanged:
     kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CHANGED
     # The new phone, masked; empty: none is bound any more.
     masked_phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmailLink:
+    """The link that proves an e-mail address. It names nobody: the address may be another person's."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.EMAIL_LINK
+    link_uri: str
+
+    @property
+    def hours(self) -> int:
+        """How long it is valid."""
+        return LINK_LIFETIME // timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)

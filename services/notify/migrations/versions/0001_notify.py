@@ -48,6 +48,8 @@ CREATE TABLE contacts (
     locale                text        NOT NULL DEFAULT '',
     time_zone             text        NOT NULL DEFAULT '',
     version               integer     NOT NULL DEFAULT 1,
+    -- When the address was proved by a link; the present one alone.
+    email_bind_time       timestamptz,
     create_time           timestamptz NOT NULL,
     bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(customer)) STORED,
     PRIMARY KEY (customer, merchant),
@@ -182,8 +184,9 @@ CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
     notice                text        NOT NULL,
-    -- To bind the phone that it went to, or to release the one that is bound.
-    purpose               text        NOT NULL CHECK (purpose IN ('BIND', 'RELEASE')),
+    -- To bind the phone that it went to, to release the one that is bound, or to bind an e-mail.
+    purpose               text        NOT NULL CHECK (purpose IN ('BIND', 'RELEASE', 'EMAIL')),
+    -- The phone, or the e-mail address.
     phone                 bytea       NOT NULL,
     code_hash             bytea       NOT NULL,
     state                 text        NOT NULL CHECK (state IN ('PENDING', 'USED', 'VOID')),
@@ -228,6 +231,10 @@ CREATE TABLE notify_settings (
     web_otp_host          text        NOT NULL DEFAULT '',
     -- For so many days a phone is proved after each message that arrives.
     phone_proof_days      integer     NOT NULL DEFAULT 400,
+    -- The page that links to prove an e-mail address lead to.
+    email_page_uri        text        NOT NULL DEFAULT '',
+    -- Whether an address gets notices before it is proved.
+    proved_email_only     boolean     NOT NULL DEFAULT false,
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );

@@ -52,6 +52,15 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.EMAIL_LINK: KindWords(
+            "Bitte bestätigen Sie Ihre E-Mail-Adresse",
+            (
+                "Bitte bestätigen Sie, dass dies Ihre E-Mail-Adresse ist: {{ link_uri }}",
+                'Der Link gilt {{ hours | plural(one="# Stunde", other="# Stunden") }}.',
+                "Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun.",
+            ),
+            greets=False,
+        ),
         NoticeKind.PHONE_LAPSED: KindWords(
             "Bitte bestätigen Sie Ihr Telefon",
             (

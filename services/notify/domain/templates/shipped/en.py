@@ -38,6 +38,15 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.EMAIL_LINK: KindWords(
+            "Please confirm your e-mail address",
+            (
+                "Please confirm that this is your e-mail address: {{ link_uri }}",
+                'The link is valid for {{ hours | plural(one="# hour", other="# hours") }}.',
+                "If you did not ask for it, you need not do anything.",
+            ),
+            greets=False,
+        ),
         NoticeKind.PHONE_LAPSED: KindWords(
             "Please confirm your phone",
             (

@@ -52,6 +52,15 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.EMAIL_LINK: KindWords(
+            "Confirme su correo electrónico, por favor",
+            (
+                "Confirme que este es su correo electrónico: {{ link_uri }}",
+                'El enlace es válido durante {{ hours | plural(one="# hora", other="# horas") }}.',
+                "Si no lo ha pedido, no tiene que hacer nada.",
+            ),
+            greets=False,
+        ),
         NoticeKind.PHONE_LAPSED: KindWords(
             "Confirme su teléfono, por favor",
             (

@@ -55,6 +55,15 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.EMAIL_LINK: KindWords(
+            "Veuillez confirmer votre adresse e-mail",
+            (
+                "Veuillez confirmer que cette adresse e-mail est la vôtre : {{ link_uri }}",
+                'Le lien est valable {{ hours | plural(one="# heure", other="# heures") }}.',
+                "Si vous ne l'avez pas demandé, vous n'avez rien à faire.",
+            ),
+            greets=False,
+        ),
         NoticeKind.PHONE_LAPSED: KindWords(
             "Veuillez confirmer votre téléphone",
             (

@@ -49,6 +49,15 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.EMAIL_LINK: KindWords(
+            "请验证您的邮箱",
+            (
+                "请确认这是您的邮箱：{{ link_uri }}",
+                '链接在 {{ hours | plural(other="# 小时") }}内有效。',
+                "如非您本人操作，请忽略。",
+            ),
+            greets=False,
+        ),
         NoticeKind.PHONE_LAPSED: KindWords(
             "请验证您的手机",
             (
