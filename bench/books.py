@@ -194,6 +194,6 @@ async def _compare(database: Database, merchant: MerchantId) -> float:
     day = date(2020, 1, 1)
     started = time.perf_counter()
     async with database.read() as connection:
-        compared = await reconciliation.compare(connection, merchant, STRIPE, day, ("", ""), 100)
+        compared = await reconciliation.compare(connection, merchant, [STRIPE], day, ("", ""), 100)
     check("charges compared", COMPARED_ROWS, compared.matched_count)
     return time.perf_counter() - started
