@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cli.faults import crashes
 from services.notify import __main__ as notify
-from services.notify import workers as deliveries
+from services.notify.workers import deliveries
 from services.payments import __main__ as payments
 from services.payments.clients import batches, provider
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
