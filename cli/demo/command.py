@@ -13,6 +13,7 @@ from cli.command import FAILED
 from cli.connect import Session, this_session
 from cli.demo import plan
 from cli.demo.deviations import deviations
+from cli.demo.documents import show_documents, wrong_documents
 from cli.demo.explanations import explain, unexplained
 from cli.demo.outcome import Outcome, read_outcome
 from cli.demo.participants import Participants, ask_for_code, assemble, sign_up, stock_the_shop
@@ -57,6 +58,7 @@ async def run_demo(session: Session) -> list[str]:
     for outcome in outcomes:
         if (explained := explain(outcome)) is not None:
             console.print(explained)
+    show_documents(session.output, outcomes)
     proof = await run(find_target(os.environ), full=True)
     show(session.output, proof)
     wrong = [*proof.violations, *await _deviations(session, participants, dates, outcomes)]
@@ -88,7 +90,7 @@ async def _deviations(
         for outcome in outcomes
         for sentence in deviations(outcome, expected[outcome.participant.first_name])
     ]
-    wrong += unexplained(outcomes)
+    wrong += [*unexplained(outcomes), *wrong_documents(outcomes)]
     boxes = await boxes_left(session, participants)
     sold = sum(cycle.amount_minor is not None for cycle in expected["Ben"])
     wanted = plan.BOXES_AT_FIRST + plan.BOXES_RESTOCKED - sold

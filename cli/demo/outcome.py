@@ -33,6 +33,8 @@ class Outcome:
     disputes: tuple[payments_pb2.Dispute, ...]
     # As the sandbox's phone holds them: `created` and `body`.
     messages: tuple[dict[str, Any], ...]
+    # The latest first.
+    documents: tuple[payments_pb2.Document, ...]
     unanswered: tuple[UnansweredPayment, ...]
 
     def charge_of(self, order: scheduler_pb2.Order) -> payments_pb2.Charge | None:
@@ -71,6 +73,13 @@ async def read_outcome(
             "disputes",
         )
     ]
+    documents = await all_pages(
+        session.payments.ListDocuments,
+        payments_pb2.ListDocumentsRequest(
+            parent=session.parent, customer=participants.customer(participant)
+        ),
+        "documents",
+    )
     inbox = await session.sandbox.inbox(participants.phone(participant))
     return Outcome(
         participant=participant,
@@ -84,6 +93,7 @@ async def read_outcome(
         messages=tuple(
             message for message in inbox if datetime.fromisoformat(message["created"]) >= start
         ),
+        documents=tuple(documents),
         unanswered=tuple(await _unanswered(session, {charge.name for charge in charges})),
     )
 

@@ -117,6 +117,7 @@ async def stock_the_shop(session: Session, run: int) -> None:
     await restock(session, f"{session.parent}/products/box-{run}", plan.BOXES_AT_FIRST)
     await _tax_coffee(session, run)
     await _promote_coffee(session, run)
+    await _issue_invoices(session)
 
 
 async def _tax_coffee(session: Session, run: int) -> None:
@@ -152,6 +153,22 @@ async def _promote_coffee(session: Session, run: int) -> None:
             promotion_id=f"welcome-{run}",
             promotion=promotion,
             request_id=new_request_id(),
+        )
+    )
+
+
+async def _issue_invoices(session: Session) -> None:
+    """Have an invoice issued for each payment, and sent by e-mail."""
+    settings = payments_pb2.DocumentSettings(
+        name=f"{session.parent}/documentSettings",
+        seller=payments_pb2.Seller(display_name="The Corner Shop", address_lines=plan.SHOP_ADDRESS),
+        payment_documents=payments_pb2.DocumentSettings.INVOICES,
+        time_zone=plan.ZONE,
+        email_documents=True,
+    )
+    await session.payments.UpdateDocumentSettings(
+        payments_pb2.UpdateDocumentSettingsRequest(
+            document_settings=settings, request_id=new_request_id()
         )
     )
 
@@ -221,6 +238,7 @@ async def sign_up(session: Session, participants: Participants, participant: Par
             request_id=new_request_id(),
         )
     )
+    await _say_who_buys(session, participants, participant)
     wanted = scheduler_pb2.StandingOrder(customer=participants.customer(participant))
     wanted.MergeFrom(participant.wish)
     if wanted.billing_mode == scheduler_pb2.AUTOMATIC:
@@ -263,6 +281,22 @@ async def _consent(session: Session, participants: Participants, participant: Pa
         )
     )
     return str(mandate.name)
+
+
+async def _say_who_buys(
+    session: Session, participants: Participants, participant: Participant
+) -> None:
+    details = payments_pb2.BillingDetails(
+        name=f"{participants.customer(participant)}/billingDetails",
+        display_name=participant.first_name,
+        address_lines=plan.CUSTOMERS_ADDRESS,
+        region_code=plan.REGION,
+    )
+    await session.payments.UpdateBillingDetails(
+        payments_pb2.UpdateBillingDetailsRequest(
+            billing_details=details, request_id=new_request_id()
+        )
+    )
 
 
 def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ...]:

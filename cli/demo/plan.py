@@ -31,6 +31,8 @@ PROMOTION_CYCLES = 4
 # Coffee is sold with the reduced German VAT, which its price includes.
 VAT_PPM = 70_000
 REGION = "DE"
+SHOP_ADDRESS = ("Marktplatz 1", "10117 Berlin")
+CUSTOMERS_ADDRESS = ("Musterstraße 1", "10115 Berlin")
 
 # When things happen, in days after the beginning.
 PRICE_DROP_DAY = 40

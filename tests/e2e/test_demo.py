@@ -33,12 +33,23 @@ EVES_STEPS = [
     "29.90 EUR WON",
 ]
 
+# The latest first: what she got back, the first order, and what its invoice says.
+ADAS_DOCUMENTS = [
+    r"CREDIT_NOTE [^\n]* 5\.00 EUR",
+    r"INVOICE [^\n]* 21\.03 EUR +22\.50 EUR",
+    r"from The Corner Shop to Ada",
+    r"25\.00 EUR +Welcome -2\.50 EUR",
+    r"VAT +70000 +CHARGED +21\.03 EUR +1\.47 EUR",
+]
+
 
 def test_the_demo_plays_and_the_proof_holds(recurring: Recurring) -> None:
     played = recurring.run("demo")
     assert played.stdout.splitlines()[-1:] == ["demo: ok"], played.stdout[-4000:]
     assert played.returncode == 0
     in_order = ".*".join(map(re.escape, EVES_STEPS))
+    assert re.search(in_order, played.stdout, re.DOTALL), played.stdout
+    in_order = ".*".join(ADAS_DOCUMENTS)
     assert re.search(in_order, played.stdout, re.DOTALL), played.stdout
 
 
