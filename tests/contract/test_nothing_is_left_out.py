@@ -54,7 +54,7 @@ _MUTATIONS = {"REQUEST_ID_REUSED"}
 # How the methods are called that change nothing; every other one is a mutation.
 READING = (
     "Get", "List", "Preview", "Explain", "Forecast", "Simulate", "Resolve", "Download", "BatchCheck",
-    "BatchQuote",
+    "BatchDownload", "BatchQuote",
 )  # fmt: skip
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}

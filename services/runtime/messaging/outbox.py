@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.runtime.db.pool import Connection, Database
 from services.runtime.db.statements import Command, Query, scalar
-from services.runtime.messaging.batches import in_batches
+from services.runtime.messaging.batches import Batch, in_batches
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.workers.loop import Step
@@ -69,7 +69,11 @@ async def put(tx: Connection, events: Sequence[OutboxEvent]) -> None:
 
     Raises ValueError if one is larger than BATCH_MAX_BYTES.
     """
-    batches = in_batches(events, tracing.current_traceparent()) if events else []
+    batches: Sequence[Batch] = []
+    if events:
+        # Where nobody has begun a trace, one begins here: each event is of one.
+        trace = tracing.current_traceparent() or tracing.new_traceparent("publish", alone=True)
+        batches = in_batches(events, trace)
     await _PUT.run_for(
         tx,
         batches,

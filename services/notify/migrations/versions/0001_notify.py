@@ -420,7 +420,7 @@ CREATE VIEW audit_v1.deliveries AS
            'merchants/' || deliveries.merchant || '/customers/' || deliveries.customer
                AS customer_name,
            notice, kind, subject_resource, channel, main, deliveries.state, occur_time, deliver_time,
-           accept_time, evidence, evidence_time, billing_mode, promised_amount_minor,
+           accept_time, evidence AS evidence_state, evidence_time, billing_mode, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead,
            -- Unknown of a customer who was erased, and of one who came again since.
