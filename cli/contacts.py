@@ -1,5 +1,6 @@
 """Contacts of customers, their bound phones, and the messages to them."""
 
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -7,15 +8,23 @@ from google.protobuf import field_mask_pb2
 from google.type import money_pb2
 from recurring.notify.v1 import notify_pb2 as pb
 
-from cli.command import command, group
+from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import CONTACT, CUSTOMER, ORDER, id_of, last_id, short_name
 from cli.output import Columns
-from cli.values import format_money, format_timestamp, parse_money
+from cli.values import (
+    format_money,
+    format_timestamp,
+    parse_duration,
+    parse_moment,
+    parse_money,
+    to_duration,
+    to_timestamp,
+)
 
 contacts = group("Manage the names, e-mail addresses and preferences of customers.")
 phone = group("Bind a phone number to a customer by a one-time code.")
-notices = group("List the messages to customers.")
+notices = group("List the messages to customers, and preview when one would go.")
 
 CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Id or resource name.")]
 
@@ -38,6 +47,13 @@ def _lapsed(contact: pb.Contact) -> str:
     return f"{pb.UnbindReason.Name(contact.phone_lapse_reason)} since {since}"
 
 
+PLAN_COLUMNS: Columns[pb.ChannelPlan] = {
+    "channel": lambda it: pb.Channel.Name(it.channel),
+    "use": lambda it: pb.ChannelPlan.Use.Name(it.use),
+    "sent": lambda it: format_timestamp(it.send_time),
+    "falls back at": lambda it: format_timestamp(it.fall_back_time),
+    "why": lambda it: pb.ChannelPlan.Reason.Name(it.reason),
+}
 CONTACT_COLUMNS: Columns[pb.Contact] = {
     "customer": lambda it: id_of(it.name, "customers"),
     "name": lambda it: it.display_name,
@@ -313,6 +329,49 @@ async def list_notices(
     )
     listed = await all_pages(session.notify.ListNotices, request, "notices")
     session.output.many(listed, NOTICE_COLUMNS, "no notices")
+
+
+# They go to the phone or the address that they are about.
+_OWN_WAY = ("PHONE_CODE", "PHONE_CHANGED", "PHONE_CHANGE_PENDING", "PHONE_LAPSED", "EMAIL_LINK")
+
+
+@command(notices, "preview")
+async def preview_notices(
+    session: Session,
+    customer: CustomerArgument,
+    kind: Annotated[int, one_of(pb.NoticeKind, "What it is for.", "--kind", but=_OWN_WAY)],
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When it is made. Default: now."),
+    ] = None,
+    charge_at: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="ORDER_UPCOMING: the due time."),
+    ] = None,
+    lead: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help='And how long before it: "72h", "5d".'
+        ),
+    ] = None,
+    expires_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="PAYMENT_…: until when something can be done."
+        ),
+    ] = None,
+) -> None:
+    """Show on which channels a message would go, when, and why."""
+    request = pb.PreviewNoticesRequest(
+        parent=session.name(CUSTOMER, customer),
+        kind=pb.NoticeKind.ValueType(kind),
+        make_time=to_timestamp(at),
+        charge_not_before_time=to_timestamp(charge_at),
+        notice_lead=to_duration(lead),
+        expire_time=to_timestamp(expires_at),
+    )
+    response = await session.notify.PreviewNotices(request)
+    session.output.many(response.channel_plans, PLAN_COLUMNS, "no channels")
 
 
 def _contact(customer: str) -> str:

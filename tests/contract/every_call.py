@@ -729,6 +729,10 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             notify_pb2.PreviewNoticeRequest(parent=name, kind=notify_pb2.ORDER_UPCOMING),
         ),
         (
+            "PreviewNotices",
+            notify_pb2.PreviewNoticesRequest(parent=customer, kind=notify_pb2.RECEIPT),
+        ),
+        (
             "UpdateNoticeTemplate",
             notify_pb2.UpdateNoticeTemplateRequest(
                 notice_template=notify_pb2.NoticeTemplate(

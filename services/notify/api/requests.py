@@ -1,5 +1,8 @@
 """From requests to the domain, noting everything that is wrong with them."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application.contacts import ContactUpdate
@@ -7,11 +10,13 @@ from services.notify.application.phones import BindingStart
 from services.notify.domain.locales import canonical_locale, is_time_zone
 from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
+from services.notify.domain.quiet_hours import before_charge, before_expiry
 from services.notify.domain.templates.own import purpose_of
 from services.notify.names import CONTACT, CUSTOMER, NOTICE_TEMPLATE
 from services.notify.store.templates import Content
 from services.runtime.errors import Violations
 from services.runtime.resource_names import require_within
+from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.names import read_name
 
 # Field masks name fields by these paths; the last part is the name in the domain.
@@ -58,6 +63,54 @@ def _read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest)
         violations.require("update_mask", f"{path!r} cannot be changed here", met=bool(meant))
         chosen |= {known.rpartition(".")[2] for known in meant}
     return frozenset(chosen)
+
+
+# What a notice of these kinds says is true until a time; of the last it may be.
+_EXPIRING = frozenset({
+    NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_ACTION_REQUIRED, NoticeKind.PAYMENT_REMINDER,
+    NoticeKind.PAYMENT_OVERDUE,
+})  # fmt: skip
+_MAY_EXPIRE = _EXPIRING | {NoticeKind.PAYMENT_DECLINED}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNotice:
+    """A notice that could be made."""
+
+    key: CustomerKey
+    kind: NoticeKind
+    make_time: datetime
+    # Until when it must be out; None: nothing depends on it.
+    until: datetime | None
+
+
+def read_planned_notice(request: notify_pb2.PreviewNoticesRequest, now: datetime) -> PlannedNotice:
+    """A notice that could be made, with what its kind has to have."""
+    key, kind = read_name(CUSTOMER, request.parent), read_kind(request.kind)
+    is_charge = kind is NoticeKind.ORDER_UPCOMING
+    violations = Violations()
+    given = {field.name for field, _ in request.ListFields()}
+    times = {
+        field: read_timestamp(violations, field, getattr(request, field))
+        for field in ("make_time", "charge_not_before_time", "expire_time")
+        if field in given
+    }
+    needed = {
+        "charge_not_before_time": is_charge, "notice_lead": is_charge, "expire_time": kind in _EXPIRING,
+    }  # fmt: skip
+    allowed = needed | {"expire_time": kind in _MAY_EXPIRE}
+    for field, is_needed in needed.items():
+        if field in given:
+            violations.require(field, f"has no meaning for {kind}", met=allowed[field])
+        else:
+            violations.require(field, f"must be given for {kind}", met=not is_needed)
+    violations.check()
+    until = None
+    if is_charge:
+        until = before_charge(times["charge_not_before_time"], request.notice_lead.ToTimedelta())
+    elif "expire_time" in times:
+        until = before_expiry(times["expire_time"])
+    return PlannedNotice(key, kind, times.get("make_time", now), until)
 
 
 def read_binding_start(

@@ -1,9 +1,13 @@
 """From the domain to responses."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import PhoneCode, mask_phone
+from services.notify.domain.planning import ChannelPlan
 from services.notify.domain.templates.own import OwnTemplate
 from services.notify.domain.templates.rendering import Text, warnings
 from services.notify.domain.templates.segments import segments
@@ -75,6 +79,26 @@ def preview_response(sms: Text, email: Text) -> notify_pb2.PreviewNoticeResponse
         sms_encoding=notify_pb2.SmsEncoding.Value(taken.encoding),
         sms_segment_count=taken.segment_count,
         warnings=warnings(sms.text),
+    )
+
+
+def plan_response(
+    plans: Iterable[ChannelPlan], until: datetime | None, failure_code: str
+) -> notify_pb2.PreviewNoticesResponse:
+    """What a notice does on each channel."""
+    return notify_pb2.PreviewNoticesResponse(
+        channel_plans=[
+            notify_pb2.ChannelPlan(
+                channel=notify_pb2.Channel.Value(plan.channel),
+                use=notify_pb2.ChannelPlan.Use.Value(plan.use),
+                reason=notify_pb2.ChannelPlan.Reason.Value(plan.reason),
+                send_time=optional_timestamp(plan.send_time),
+                fall_back_time=optional_timestamp(plan.fall_back_time),
+            )
+            for plan in plans
+        ],
+        deadline_time=optional_timestamp(until),
+        failure_code=failure_code,
     )
 
 

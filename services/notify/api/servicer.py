@@ -11,6 +11,7 @@ from services.notify.api.settings_messages import read_settings, settings_messag
 from services.notify.application import (
     contacts,
     emails,
+    notices,
     phones,
     settings,
     templates,
@@ -70,6 +71,7 @@ ACCESS = {
     "ListNotices": Access(READ, services=("scheduler",)),
     "GetNotice": Access(READ),
     "PreviewNotice": Access(READ),
+    "PreviewNotices": Access(READ),
     "UpdateNoticeTemplate": Access(WRITE),
     "GetNoticeTemplate": Access(READ),
     "ListNoticeTemplates": Access(READ),
@@ -332,6 +334,16 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             for channel in (Channel.SMS, Channel.EMAIL)
         )
         return responses.preview_response(sms, email)
+
+    async def PreviewNotices(
+        self, request: notify_pb2.PreviewNoticesRequest, _context: object
+    ) -> notify_pb2.PreviewNoticesResponse:
+        wanted = requests.read_planned_notice(request, self._clock.now())
+        async with self._database.read() as connection:
+            plan = await notices.preview(
+                connection, wanted.key, wanted.kind, wanted.until, wanted.make_time
+            )
+        return responses.plan_response(plan.channels, wanted.until, plan.failure_code)
 
     # --- templates ------------------------------------------------------------------------------
 

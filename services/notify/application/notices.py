@@ -8,9 +8,6 @@ from typing import Any
 
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
-    EMAIL_ONLY,
-    FAILURE_NO_CHANNEL,
-    FAILURE_PHONE_UNREACHABLE,
     WAITING_QUIET_HOURS,
     WITH_ATTACHMENT,
     Channel,
@@ -24,17 +21,28 @@ from services.notify.domain.notices import (
     NoticeKind,
     PriceNotice,
     Promise,
-    can_be_reached,
-    channels,
-    sms_rests,
 )
 from services.notify.domain.phone_codes import CODE_LIFETIME, MASK, mask_phone
-from services.notify.domain.quiet_hours import deadline, send_time
+from services.notify.domain.planning import (
+    Circumstances,
+    Plan,
+    failure_code,
+    plan_of,
+    planned_sends,
+)
+from services.notify.domain.quiet_hours import deadline
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneCode
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
-from services.notify.store import attempts, contacts, deliveries, notices, superseding
+from services.notify.store import (
+    attempts,
+    contacts,
+    deliveries,
+    notices,
+    settings,
+    superseding,
+)
 from services.notify.store.superseding import SubjectEvent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
@@ -81,7 +89,7 @@ async def create_notices(
     waiting = await attempts.last(tx, reached)
     sent = await _sent(tx, drafts, keys)
     made = [
-        _notice(event, draft, key, draft.facts, reached.get(key.customer_key), waiting, now)
+        notice_of_draft(event, draft, key, draft.facts, reached.get(key.customer_key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
         if draft.facts is not None and (not draft.takes_back or key in sent)
     ]
@@ -98,6 +106,22 @@ async def create_notices(
     )
     failed = [notice for notice in new if notice.is_failed]
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
+
+
+async def preview(
+    connection: Connection,
+    key: CustomerKey,
+    kind: NoticeKind,
+    until: datetime | None,
+    make_time: datetime,
+) -> Plan:
+    """What a notice would do that must be out until a time, if it were made at one; stores nothing."""
+    contact = await contacts.one(connection, key)
+    waiting = await attempts.last(connection, [key])
+    queued = {channel: time for (_, channel), time in waiting.items()}
+    rules = await settings.get(connection, key.merchant)
+    given = Circumstances(contact, queued, until, make_time)
+    return plan_of(kind, given, proved_email_only=rules.proved_email_only)
 
 
 async def _sent(
@@ -124,7 +148,7 @@ def _notice_key(event: Event[Any], draft: Draft) -> NoticeKey:
     return NoticeKey(*CUSTOMER.key(draft.customer), NoticeId(str(notice)))
 
 
-def _notice(
+def notice_of_draft(
     event: Event[Any],
     draft: Draft,
     key: NoticeKey,
@@ -133,31 +157,27 @@ def _notice(
     waiting: Mapping[tuple[CustomerKey, Channel], datetime],
     now: datetime,
 ) -> Notice:
+    """The notice of an event to a contact, with the deliveries that it starts with."""
     kind = facts.kind
-    chosen = channels(kind, contact, now)
-    until = deadline(draft.promise, draft.expire_time)
-    time_zone = contact.time_zone if contact else ""
-    deliveries = []
-    for channel in chosen:
-        send = send_time(kind, channel, now, time_zone, until)
-        pending = _pending(channel, send, send + DELIVERY_LIFETIME, main=channel is chosen[0])
-        deliveries.append(
-            replace(
-                pending,
-                # Messages on a channel go out in their order: not before what waits to be tried again.
-                next_attempt_time=max(send, waiting.get((key.customer_key, channel), send)),
-                expire_time=draft.expire_time,
-                failure_code=WAITING_QUIET_HOURS if send > now else "",
-                has_attachment=kind in WITH_ATTACHMENT,
-            )
+    waits = {channel: waiting.get((key.customer_key, channel)) for channel in Channel}
+    queued = {channel: time for channel, time in waits.items() if time is not None}
+    given = Circumstances(contact, queued, deadline(draft.promise, draft.expire_time), now)
+    deliveries = [
+        replace(
+            _pending(
+                send.channel,
+                send.attempt_time,
+                send.send_time + DELIVERY_LIFETIME,
+                main=send.main,
+            ),
+            expire_time=draft.expire_time,
+            failure_code=WAITING_QUIET_HOURS if send.send_time > now else "",
+            has_attachment=kind in WITH_ATTACHMENT,
         )
-    if kind in EMAIL_ONLY:
-        # Whom no e-mail reaches misses nothing that anything depends on.
-        pass
-    elif not can_be_reached(contact):
-        deliveries = [_undeliverable(now, FAILURE_NO_CHANNEL)]
-    elif not chosen and sms_rests(contact, now):
-        deliveries = [_undeliverable(now, FAILURE_PHONE_UNREACHABLE)]
+        for send in planned_sends(kind, given)
+    ]
+    if failure := failure_code(kind, contact, now):
+        deliveries = [_undeliverable(now, failure)]
     return Notice(
         *key,
         kind=kind,

@@ -24,6 +24,11 @@ _WITHOUT = frozenset({NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED}) | EMAIL_
 _NEXT = {Channel.SMS: Channel.EMAIL, Channel.EMAIL: Channel.SMS}
 
 
+def other_channel(kind: NoticeKind, channel: Channel) -> Channel | None:
+    """The channel that stands in for one that does not bring a notice of a kind; None: none."""
+    return None if kind in _WITHOUT else _NEXT[channel]
+
+
 def fall_back_time(send: datetime, until: datetime | None) -> datetime | None:
     """When the next channel takes over from one that sends from an instant on, and has not arrived.
 
@@ -39,10 +44,11 @@ def next_channel(
 
     A copy that fails has the main channel beside it.
     """
-    if not delivery.main or notice.kind in _WITHOUT:
+    other = other_channel(notice.kind, delivery.channel)
+    if not delivery.main or other is None:
         return None
     if progress.state in {DeliveryState.FAILED, DeliveryState.EXPIRED}:
-        return _NEXT[delivery.channel]
+        return other
     if progress.state not in {DeliveryState.PENDING, DeliveryState.ACCEPTED}:
         return None
     if progress.accept_time is not None and delivery.evidence is Evidence.ACCEPTED:
@@ -54,4 +60,4 @@ def next_channel(
     )
     # The last look before that instant decides: the next one would be too late.
     is_due = take_over is not None and max(now, progress.next_attempt_time) > take_over
-    return _NEXT[delivery.channel] if was_tried and is_due else None
+    return other if was_tried and is_due else None

@@ -25,14 +25,24 @@ def quiet_until(now: datetime, time_zone: str) -> datetime:
     return max(now, end.astimezone(UTC))
 
 
+def before_charge(charge_not_before: datetime, notice_lead: timedelta) -> datetime:
+    """Until when the notice before a charge must be out."""
+    return charge_not_before - notice_lead
+
+
+def before_expiry(expire_time: datetime) -> datetime:
+    """Until when a notice must be out that asks the customer for something until a time."""
+    return expire_time - RESPONSE_TIME
+
+
 def deadline(promise: Promise | None, expire_time: datetime | None) -> datetime | None:
     """Until when a notice must be out; None: nothing depends on it.
 
     A notice before a charge has to arrive its lead before it, or else defers it.
     """
     if promise is not None:
-        return promise.charge_not_before - promise.notice_lead
-    return None if expire_time is None else expire_time - RESPONSE_TIME
+        return before_charge(promise.charge_not_before, promise.notice_lead)
+    return None if expire_time is None else before_expiry(expire_time)
 
 
 def send_time(

@@ -104,6 +104,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (payments_pb2.LedgerEntry, ledger.ENTRY_COLUMNS),
     (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
     (notify_pb2.Notice, contacts.NOTICE_COLUMNS),
+    (notify_pb2.ChannelPlan, contacts.PLAN_COLUMNS),
     (notify_pb2.WebhookEndpoint, webhooks.ENDPOINT_DETAIL_COLUMNS),
     (notify_pb2.WebhookDelivery, webhooks.DELIVERY_COLUMNS),
     (catalog_pb2.Product, products.PRODUCT_COLUMNS),

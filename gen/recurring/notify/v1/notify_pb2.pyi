@@ -1092,6 +1092,227 @@ class PreviewNoticeRequest(_message.Message):
 Global___PreviewNoticeRequest: _TypeAlias = PreviewNoticeRequest  # noqa: Y015
 
 @_typing.final
+class PreviewNoticesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MAKE_TIME_FIELD_NUMBER: _builtins.int
+    CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    NOTICE_LEAD_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`. One without a contact is not reached."""
+    kind: Global___NoticeKind.ValueType
+    """Any but those about a phone or an address itself (PHONE_CODE, PHONE_CHANGED, PHONE_CHANGE_PENDING, PHONE_LAPSED,
+    EMAIL_LINK), which go there at once.
+    """
+    @_builtins.property
+    def make_time(self) -> _timestamp_pb2.Timestamp:
+        """When the notice is made. Default: now."""
+
+    @_builtins.property
+    def charge_not_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Of ORDER_UPCOMING, which needs it: when the charge is due."""
+
+    @_builtins.property
+    def notice_lead(self) -> _duration_pb2.Duration:
+        """And how long before that it has to be out: at most 60 days, as `StandingOrder.effective_notice_lead`."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Of PAYMENT_REQUEST, PAYMENT_ACTION_REQUIRED, PAYMENT_REMINDER and PAYMENT_OVERDUE, which need it, and of
+        PAYMENT_DECLINED: until when the customer can do something.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        kind: Global___NoticeKind.ValueType = ...,
+        make_time: _timestamp_pb2.Timestamp | None = ...,
+        charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
+        notice_lead: _duration_pb2.Duration | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge_not_before_time", b"charge_not_before_time", "expire_time", b"expire_time", "make_time", b"make_time", "notice_lead", b"notice_lead"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_not_before_time", b"charge_not_before_time", "expire_time", b"expire_time", "kind", b"kind", "make_time", b"make_time", "notice_lead", b"notice_lead", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewNoticesRequest: _TypeAlias = PreviewNoticesRequest  # noqa: Y015
+
+@_typing.final
+class PreviewNoticesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_PLANS_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    failure_code: _builtins.str
+    """Why it fails as soon as it is made, as `Notice.Delivery.failure_code`; empty if it does not."""
+    @_builtins.property
+    def channel_plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelPlan]:
+        """One a channel, those that the notice starts with first."""
+
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it must be out; unset if nothing depends on it."""
+
+    def __init__(
+        self,
+        *,
+        channel_plans: _abc.Iterable[Global___ChannelPlan] | None = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_plans", b"channel_plans", "deadline_time", b"deadline_time", "failure_code", b"failure_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewNoticesResponse: _TypeAlias = PreviewNoticesResponse  # noqa: Y015
+
+@_typing.final
+class ChannelPlan(_message.Message):
+    """What a notice does on a channel, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Use:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChannelPlan._Use.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        USE_UNSPECIFIED: ChannelPlan._Use.ValueType  # 0
+        MAIN: ChannelPlan._Use.ValueType  # 1
+        """It decides whether the notice was delivered."""
+        COPY: ChannelPlan._Use.ValueType  # 2
+        """It goes out beside the main channel."""
+        FALL_BACK: ChannelPlan._Use.ValueType  # 3
+        """It goes out if the main channel fails or is too late."""
+        UNUSED: ChannelPlan._Use.ValueType  # 4
+
+    class Use(_Use, metaclass=_UseEnumTypeWrapper): ...
+    USE_UNSPECIFIED: ChannelPlan.Use.ValueType  # 0
+    MAIN: ChannelPlan.Use.ValueType  # 1
+    """It decides whether the notice was delivered."""
+    COPY: ChannelPlan.Use.ValueType  # 2
+    """It goes out beside the main channel."""
+    FALL_BACK: ChannelPlan.Use.ValueType  # 3
+    """It goes out if the main channel fails or is too late."""
+    UNUSED: ChannelPlan.Use.ValueType  # 4
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChannelPlan._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: ChannelPlan._Reason.ValueType  # 0
+        AT_ONCE: ChannelPlan._Reason.ValueType  # 1
+        """Nothing asks it to wait."""
+        TIME_ZONE_UNKNOWN: ChannelPlan._Reason.ValueType  # 2
+        """It goes out at once: a contact without a time zone has no quiet hours."""
+        QUIET_HOURS: ChannelPlan._Reason.ValueType  # 3
+        """It waits for the end of the quiet hours."""
+        DEADLINE: ChannelPlan._Reason.ValueType  # 4
+        """It goes out in the quiet hours, since their end is after the deadline."""
+        MANDATORY: ChannelPlan._Reason.ValueType  # 5
+        """It goes out in the quiet hours, since this kind never waits."""
+        QUEUED: ChannelPlan._Reason.ValueType  # 6
+        """Earlier messages wait to be tried again."""
+        MAIN_CHANNEL_LATE: ChannelPlan._Reason.ValueType  # 7
+        """It takes over where the main channel fails or would be later than the deadline allows."""
+        MAIN_CHANNEL_FAILED: ChannelPlan._Reason.ValueType  # 8
+        """It takes over where the main channel fails."""
+        NO_ADDRESS: ChannelPlan._Reason.ValueType  # 9
+        """The contact has no phone, or no e-mail address."""
+        PHONE_LAPSED: ChannelPlan._Reason.ValueType  # 10
+        """The phone is not proved any more."""
+        PHONE_UNREACHABLE: ChannelPlan._Reason.ValueType  # 11
+        """The phone did not take the last messages, and is left alone for a while."""
+        EMAIL_NOT_PROVED: ChannelPlan._Reason.ValueType  # 12
+        """`NotifySettings.proved_email_only` asks for a proof that the address does not have."""
+        MUTED: ChannelPlan._Reason.ValueType  # 13
+        """The contact has muted it."""
+        NOT_BY_SMS: ChannelPlan._Reason.ValueType  # 14
+        """This kind goes by e-mail alone."""
+        ONE_CHANNEL: ChannelPlan._Reason.ValueType  # 15
+        """Another channel has it, and this kind goes by one."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
+    REASON_UNSPECIFIED: ChannelPlan.Reason.ValueType  # 0
+    AT_ONCE: ChannelPlan.Reason.ValueType  # 1
+    """Nothing asks it to wait."""
+    TIME_ZONE_UNKNOWN: ChannelPlan.Reason.ValueType  # 2
+    """It goes out at once: a contact without a time zone has no quiet hours."""
+    QUIET_HOURS: ChannelPlan.Reason.ValueType  # 3
+    """It waits for the end of the quiet hours."""
+    DEADLINE: ChannelPlan.Reason.ValueType  # 4
+    """It goes out in the quiet hours, since their end is after the deadline."""
+    MANDATORY: ChannelPlan.Reason.ValueType  # 5
+    """It goes out in the quiet hours, since this kind never waits."""
+    QUEUED: ChannelPlan.Reason.ValueType  # 6
+    """Earlier messages wait to be tried again."""
+    MAIN_CHANNEL_LATE: ChannelPlan.Reason.ValueType  # 7
+    """It takes over where the main channel fails or would be later than the deadline allows."""
+    MAIN_CHANNEL_FAILED: ChannelPlan.Reason.ValueType  # 8
+    """It takes over where the main channel fails."""
+    NO_ADDRESS: ChannelPlan.Reason.ValueType  # 9
+    """The contact has no phone, or no e-mail address."""
+    PHONE_LAPSED: ChannelPlan.Reason.ValueType  # 10
+    """The phone is not proved any more."""
+    PHONE_UNREACHABLE: ChannelPlan.Reason.ValueType  # 11
+    """The phone did not take the last messages, and is left alone for a while."""
+    EMAIL_NOT_PROVED: ChannelPlan.Reason.ValueType  # 12
+    """`NotifySettings.proved_email_only` asks for a proof that the address does not have."""
+    MUTED: ChannelPlan.Reason.ValueType  # 13
+    """The contact has muted it."""
+    NOT_BY_SMS: ChannelPlan.Reason.ValueType  # 14
+    """This kind goes by e-mail alone."""
+    ONE_CHANNEL: ChannelPlan.Reason.ValueType  # 15
+    """Another channel has it, and this kind goes by one."""
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
+    FALL_BACK_TIME_FIELD_NUMBER: _builtins.int
+    channel: Global___Channel.ValueType
+    use: Global___ChannelPlan.Use.ValueType
+    reason: Global___ChannelPlan.Reason.ValueType
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first attempt is. Unset if the notice does not start with this channel."""
+
+    @_builtins.property
+    def fall_back_time(self) -> _timestamp_pb2.Timestamp:
+        """Of FALL_BACK with MAIN_CHANNEL_LATE: the last time at which the main channel's next attempt, or the next look for
+        its receipt, is early enough. If it were later, this channel takes over.
+        """
+
+    def __init__(
+        self,
+        *,
+        channel: Global___Channel.ValueType = ...,
+        use: Global___ChannelPlan.Use.ValueType = ...,
+        reason: Global___ChannelPlan.Reason.ValueType = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
+        fall_back_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fall_back_time", b"fall_back_time", "send_time", b"send_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "fall_back_time", b"fall_back_time", "reason", b"reason", "send_time", b"send_time", "use", b"use"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelPlan: _TypeAlias = ChannelPlan  # noqa: Y015
+
+@_typing.final
 class PreviewNoticeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

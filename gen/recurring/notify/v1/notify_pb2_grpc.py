@@ -111,6 +111,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.FromString,
                 _registered_method=True)
+        self.PreviewNotices = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/PreviewNotices',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesResponse.FromString,
+                _registered_method=True)
         self.UpdateNoticeTemplate = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/UpdateNoticeTemplate',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.UpdateNoticeTemplateRequest.SerializeToString,
@@ -341,6 +346,15 @@ class NotifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewNotices(self, request, context):
+        """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
+        rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
+        that changes, a gateway that fails, an event that makes the notice untrue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateNoticeTemplate(self, request, context):
         """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
         change is a version of its own; messages that were sent name theirs.
@@ -560,6 +574,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.PreviewNotice,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.SerializeToString,
+            ),
+            'PreviewNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewNotices,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesResponse.SerializeToString,
             ),
             'UpdateNoticeTemplate': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateNoticeTemplate,
@@ -1043,6 +1062,33 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/PreviewNotice',
             recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/PreviewNotices',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticesResponse.FromString,
             options,
             channel_credentials,
             insecure,

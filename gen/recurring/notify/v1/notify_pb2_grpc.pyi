@@ -123,6 +123,11 @@ class NotifyServiceStub:
 
     Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and as in UpdateNoticeTemplate.
     """
+    PreviewNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticesRequest, _notify_pb2.PreviewNoticesResponse]
+    """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
+    rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
+    that changes, a gateway that fails, an event that makes the notice untrue.
+    """
     UpdateNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNoticeTemplateRequest, _notify_pb2.NoticeTemplate]
     """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
     change is a version of its own; messages that were sent name theirs.
@@ -376,6 +381,17 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         that is not stored yet, and else by the suite's.
 
         Reasons: INVALID_ARGUMENT LOCALE_UNKNOWN (CLDR has no such language), and as in UpdateNoticeTemplate.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewNotices(
+        self,
+        request: _notify_pb2.PreviewNoticesRequest,
+        context: _aio.ServicerContext[_notify_pb2.PreviewNoticesRequest, _abc.Awaitable[_notify_pb2.PreviewNoticesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.PreviewNoticesResponse]:
+        """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
+        rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
+        that changes, a gateway that fails, an event that makes the notice untrue.
         """
 
     @_abc_1.abstractmethod

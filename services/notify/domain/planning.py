@@ -1,0 +1,215 @@
+"""What a notice does on each channel, when, and why; for notices and for previews of them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.notify.domain.fallbacks import fall_back_time, other_channel
+from services.notify.domain.notices import (
+    EMAIL_ONLY,
+    FAILURE_NO_CHANNEL,
+    FAILURE_PHONE_UNREACHABLE,
+    NEVER_MUTED,
+    Channel,
+    Contact,
+    NoticeKind,
+    can_be_reached,
+    channels,
+    sms_rests,
+)
+from services.notify.domain.quiet_hours import quiet_until, send_time
+
+
+class PlannedSend(NamedTuple):
+    """A delivery that a notice starts with."""
+
+    channel: Channel
+    # Whether this channel decides if the notice was delivered.
+    main: bool
+    # When it may go out by the clock of its reader.
+    send_time: datetime
+    # Messages on a channel go out in their order: not before what waits there to be tried again.
+    attempt_time: datetime
+
+
+class Use(StrEnum):
+    """What a notice uses a channel for."""
+
+    MAIN = "MAIN"
+    COPY = "COPY"
+    FALL_BACK = "FALL_BACK"
+    UNUSED = "UNUSED"
+
+
+class Reason(StrEnum):
+    """Why a channel is used at a time, or is not."""
+
+    # Of what is sent.
+    AT_ONCE = "AT_ONCE"
+    TIME_ZONE_UNKNOWN = "TIME_ZONE_UNKNOWN"
+    QUIET_HOURS = "QUIET_HOURS"
+    DEADLINE = "DEADLINE"
+    MANDATORY = "MANDATORY"
+    QUEUED = "QUEUED"
+    # Of what another channel falls back to.
+    MAIN_CHANNEL_LATE = "MAIN_CHANNEL_LATE"
+    MAIN_CHANNEL_FAILED = "MAIN_CHANNEL_FAILED"
+    # Of what is not used.
+    NO_ADDRESS = "NO_ADDRESS"
+    PHONE_LAPSED = "PHONE_LAPSED"
+    PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
+    EMAIL_NOT_PROVED = "EMAIL_NOT_PROVED"
+    MUTED = "MUTED"
+    NOT_BY_SMS = "NOT_BY_SMS"
+    ONE_CHANNEL = "ONE_CHANNEL"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """What a notice does on a channel, and why."""
+
+    channel: Channel
+    use: Use
+    reason: Reason
+    # None: it is not used at first.
+    send_time: datetime | None = None
+    # When it takes over from a main channel that has not arrived; None: once that has failed.
+    fall_back_time: datetime | None = None
+
+
+class Plan(NamedTuple):
+    """What a notice does."""
+
+    channels: tuple[ChannelPlan, ...]
+    # Why it fails as soon as it is made; empty: it does not.
+    failure_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides about a notice, beside its kind."""
+
+    # None: nothing is known of the customer.
+    contact: Contact | None
+    # When the last of what waits for the customer is tried next.
+    waiting: Mapping[Channel, datetime]
+    # Until when it must be out; None: nothing depends on it.
+    until: datetime | None
+    now: datetime
+
+
+def usable_contact(contact: Contact, *, proved_email_only: bool) -> Contact:
+    """The contact without an e-mail address that gets nothing before it is proved."""
+    is_usable = contact.email_bind_time is not None or not proved_email_only
+    return contact if is_usable else replace(contact, email="")
+
+
+def planned_sends(kind: NoticeKind, given: Circumstances) -> tuple[PlannedSend, ...]:
+    """The deliveries that a notice starts with, the main one first."""
+    chosen = channels(kind, given.contact, given.now)
+    time_zone = given.contact.time_zone if given.contact else ""
+    sends = []
+    for channel in chosen:
+        send = send_time(kind, channel, given.now, time_zone, given.until)
+        attempt = max(send, given.waiting.get(channel, send))
+        sends.append(PlannedSend(channel, channel is chosen[0], send, attempt))
+    return tuple(sends)
+
+
+def failure_code(kind: NoticeKind, contact: Contact | None, now: datetime) -> str:
+    """Why a notice fails as soon as it is made; empty: it does not."""
+    if kind in EMAIL_ONLY:
+        # Whom no e-mail reaches misses nothing that anything depends on.
+        return ""
+    if not can_be_reached(contact):
+        return FAILURE_NO_CHANNEL
+    if not channels(kind, contact, now) and sms_rests(contact, now):
+        return FAILURE_PHONE_UNREACHABLE
+    return ""
+
+
+def plan_of(kind: NoticeKind, given: Circumstances, *, proved_email_only: bool) -> Plan:
+    """What a notice does on each channel: those that it starts with first."""
+    whole = given
+    if given.contact is not None:
+        usable = usable_contact(given.contact, proved_email_only=proved_email_only)
+        given = replace(given, contact=usable)
+    sends = planned_sends(kind, given)
+    plans = [
+        ChannelPlan(
+            send.channel,
+            Use.MAIN if send.main else Use.COPY,
+            _reason_of_send(send, given),
+            send.attempt_time,
+        )
+        for send in sends
+    ]
+    for channel in Channel:
+        if channel not in {send.channel for send in sends}:
+            is_usable = _has(channel, given.contact)
+            reason = _reason_of_unused(kind, channel, whole, is_usable=is_usable)
+            unused = ChannelPlan(channel, Use.UNUSED, reason)
+            plans.append(_fall_back(kind, channel, sends, given) or unused)
+    return Plan(tuple(plans), failure_code(kind, given.contact, given.now))
+
+
+def _reason_of_send(send: PlannedSend, given: Circumstances) -> Reason:
+    if send.attempt_time > send.send_time:
+        return Reason.QUEUED
+    if send.send_time > given.now:
+        return Reason.QUIET_HOURS
+    if send.channel is Channel.EMAIL:
+        return Reason.AT_ONCE
+    time_zone = given.contact.time_zone if given.contact else ""
+    if not time_zone:
+        return Reason.TIME_ZONE_UNKNOWN
+    if quiet_until(given.now, time_zone) == given.now:
+        return Reason.AT_ONCE
+    return Reason.MANDATORY if given.until is None else Reason.DEADLINE
+
+
+def _has(channel: Channel, contact: Contact | None) -> bool:
+    """Whether there is an address that messages go to."""
+    if contact is None:
+        return False
+    return bool(contact.proved_phone if channel is Channel.SMS else contact.email)
+
+
+def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
+    if channel is Channel.SMS:
+        return kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
+    return contact.email_muted and kind not in NEVER_MUTED
+
+
+def _fall_back(
+    kind: NoticeKind, channel: Channel, sends: tuple[PlannedSend, ...], given: Circumstances
+) -> ChannelPlan | None:
+    """How a notice falls back to a channel; None: it does not."""
+    if not sends or other_channel(kind, sends[0].channel) is not channel:
+        return None
+    if given.contact is None or not _has(channel, given.contact):
+        return None
+    if _is_muted(kind, channel, given.contact):
+        return None
+    take_over = fall_back_time(sends[0].send_time, given.until)
+    reason = Reason.MAIN_CHANNEL_FAILED if take_over is None else Reason.MAIN_CHANNEL_LATE
+    return ChannelPlan(channel, Use.FALL_BACK, reason, fall_back_time=take_over)
+
+
+def _reason_of_unused(
+    kind: NoticeKind, channel: Channel, given: Circumstances, *, is_usable: bool
+) -> Reason:
+    contact = given.contact
+    if channel is Channel.SMS and kind in EMAIL_ONLY:
+        return Reason.NOT_BY_SMS
+    if contact is None or not (contact.phone if channel is Channel.SMS else contact.email):
+        return Reason.NO_ADDRESS
+    if not is_usable:
+        return Reason.PHONE_LAPSED if channel is Channel.SMS else Reason.EMAIL_NOT_PROVED
+    if _is_muted(kind, channel, contact):
+        return Reason.MUTED
+    if channel is Channel.SMS and sms_rests(contact, given.now):
+        return Reason.PHONE_UNREACHABLE
+    return Reason.ONE_CHANNEL
