@@ -80,6 +80,7 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "the page for codes": lambda it: it.web_otp_host,
     "the page for e-mail links": lambda it: it.email_page_uri,
     "e-mail before it is proved": lambda it: "nothing" if it.proved_email_only else "all notices",
+    "time zone of contacts without one": lambda it: it.time_zone,
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 NOTICE_COLUMNS: Columns[pb.Notice] = {
@@ -204,6 +205,10 @@ async def set_notify_settings(
             "--proved-email-only/--any-email", help="Whether e-mail has to be proved first."
         ),
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help='Of contacts that name none, such as "Europe/Berlin".'),
+    ] = None,
 ) -> None:
     """Set which countries get one-time codes, what they may cost, and the page that they are for."""
     changed = await _settings(session)
@@ -217,6 +222,7 @@ async def set_notify_settings(
         changed.email_page_uri = email_page
     if proved_email_only is not None:
         changed.proved_email_only = proved_email_only
+    changed.time_zone = changed.time_zone if zone is None else zone
     request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
     session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
 

@@ -77,6 +77,11 @@ async def test_settings_that_mean_nothing_are_refused_by_their_field(
     assert refusal.fields == {f"notify_settings.{violated}": "FIELD_INVALID"}
 
 
+async def test_a_time_zone_that_nobody_has_is_refused_for_all_customers(ann: Customer) -> None:
+    refusal = await refused(set_settings(ann, time_zone="Europe/Atlantis"))
+    assert refusal.fields == {"notify_settings.time_zone": "TIME_ZONE_UNKNOWN"}
+
+
 async def test_a_merchant_lists_the_countries_whose_phones_get_codes(ann: Customer) -> None:
     await set_settings(ann, phone_region_codes=["GB"])
     refusal = await refused(start(ann))

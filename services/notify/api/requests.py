@@ -41,12 +41,17 @@ def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpda
     violations = Violations()
     if contact.locale and not fields["locale"]:
         violations.add("contact.locale", "is no language that CLDR has", "LOCALE_UNKNOWN")
-    if contact.time_zone and not is_time_zone(contact.time_zone):
-        message = 'must be an IANA time zone, for example "Europe/Berlin"'
-        violations.add("contact.time_zone", message, "TIME_ZONE_UNKNOWN")
+    require_time_zone(violations, "contact.time_zone", contact.time_zone)
     mask = _read_mask(violations, request)
     violations.check()
     return ContactUpdate(key, fields, mask, contact.etag, request.allow_missing)
+
+
+def require_time_zone(violations: Violations, field: str, time_zone: str) -> None:
+    """A time zone, if one is given, has to be one that IANA has."""
+    if time_zone and not is_time_zone(time_zone):
+        message = 'must be an IANA time zone, for example "Europe/Berlin"'
+        violations.add(field, message, "TIME_ZONE_UNKNOWN")
 
 
 def _read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from recurring.notify.v1 import notify_pb2
 
+from services.notify.api.requests import require_time_zone
 from services.notify.domain.phone_changes import PHONE_PROOF_DAYS
 from services.notify.domain.phone_numbers import is_region
 from services.notify.domain.settings import NotifySettings
@@ -31,6 +32,7 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
                 f"must be {price_currency}, in which messages are paid for",
                 met=spend.currency == price_currency,
             )
+    require_time_zone(violations, "notify_settings.time_zone", message.time_zone)
     violations.check()
     regions = tuple(sorted(set(message.phone_region_codes)))
     proof_days = message.phone_proof_days or PHONE_PROOF_DAYS
@@ -42,6 +44,7 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
         proof_days,
         message.email_page_uri,
         message.proved_email_only,
+        message.time_zone,
     )
 
 
@@ -56,5 +59,6 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         phone_proof_days=settings.phone_proof_days,
         email_page_uri=settings.email_page_uri,
         proved_email_only=settings.proved_email_only,
+        time_zone=settings.time_zone,
         etag=etag(settings.version),
     )

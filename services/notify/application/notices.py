@@ -121,7 +121,7 @@ async def preview(
     queued = {channel: time for (_, channel), time in waiting.items()}
     rules = await settings.get(connection, key.merchant)
     given = Circumstances(contact, queued, until, make_time)
-    return plan_of(kind, given, proved_email_only=rules.proved_email_only)
+    return plan_of(kind, given, rules)
 
 
 async def _sent(

@@ -194,7 +194,7 @@ class Contact:
     sms_retry_time: datetime | None = None
     # A canonical BCP 47 tag; empty: English.
     locale: str = ""
-    # An IANA name; empty: that of what a notice is about.
+    # An IANA name; empty: that of the merchant's settings.
     time_zone: str = ""
     # When the e-mail address was proved; None: it was not.
     email_bind_time: datetime | None = None

@@ -20,6 +20,7 @@ from services.notify.domain.notices import (
     sms_rests,
 )
 from services.notify.domain.quiet_hours import quiet_until, send_time
+from services.notify.domain.settings import NotifySettings
 
 
 class PlannedSend(NamedTuple):
@@ -100,10 +101,18 @@ class Circumstances:
     now: datetime
 
 
-def usable_contact(contact: Contact, *, proved_email_only: bool) -> Contact:
-    """The contact without an e-mail address that gets nothing before it is proved."""
-    is_usable = contact.email_bind_time is not None or not proved_email_only
-    return contact if is_usable else replace(contact, email="")
+def contact_by(contact: Contact, settings: NotifySettings) -> Contact:
+    """The contact as notices use it.
+
+    That is without an e-mail address that has to be proved first, and with the time zone of the
+    merchant's settings if it names none.
+    """
+    is_usable = contact.email_bind_time is not None or not settings.proved_email_only
+    return replace(
+        contact,
+        email=contact.email if is_usable else "",
+        time_zone=contact.time_zone or settings.time_zone,
+    )
 
 
 def planned_sends(kind: NoticeKind, given: Circumstances) -> tuple[PlannedSend, ...]:
@@ -130,12 +139,11 @@ def failure_code(kind: NoticeKind, contact: Contact | None, now: datetime) -> st
     return ""
 
 
-def plan_of(kind: NoticeKind, given: Circumstances, *, proved_email_only: bool) -> Plan:
+def plan_of(kind: NoticeKind, given: Circumstances, settings: NotifySettings) -> Plan:
     """What a notice does on each channel: those that it starts with first."""
     whole = given
     if given.contact is not None:
-        usable = usable_contact(given.contact, proved_email_only=proved_email_only)
-        given = replace(given, contact=usable)
+        given = replace(given, contact=contact_by(given.contact, settings))
     sends = planned_sends(kind, given)
     plans = [
         ChannelPlan(

@@ -24,6 +24,8 @@ class NotifySettings:
     email_page_uri: str = ""
     # Whether an e-mail address gets nothing before it is proved.
     proved_email_only: bool = False
+    # An IANA name, of contacts that name none; empty: it is not known.
+    time_zone: str = ""
     version: int = 0
 
     def email_link(self, customer: str, token: str) -> str:

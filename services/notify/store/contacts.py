@@ -314,7 +314,8 @@ _OF_MERCHANT = Query(
     _ContactRow,
 )
 
-# Without an e-mail address that has to be proved first. Locked against being erased, not against
+# Without an e-mail address that has to be proved first, and in the time zone of the merchant's settings
+# where the contact names none, as `contact_by` of the domain. Locked against being erased, not against
 # changes: whoever erases a customer then finds the texts that are made of their name here.
 _BY_KEY = Query(
     """
@@ -322,15 +323,16 @@ _BY_KEY = Query(
            CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           zone AS time_zone, email_bind_time
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
     CROSS JOIN LATERAL (
-        SELECT email_bind_time IS NOT NULL OR NOT coalesce(
-            (SELECT proved_email_only FROM notify_settings
-             WHERE notify_settings.merchant = contacts.merchant), false) AS usable
-        OFFSET 0) AS proof
+        SELECT contacts.email_bind_time IS NOT NULL
+                   OR NOT coalesce(bool_or(settings.proved_email_only), false) AS usable,
+               coalesce(nullif(contacts.time_zone, ''), max(settings.time_zone), '') AS zone
+        FROM notify_settings AS settings WHERE settings.merchant = contacts.merchant
+        OFFSET 0) AS rules
     FOR KEY SHARE OF contacts
 """,
     _ContactRow,

@@ -18,13 +18,14 @@ class _SettingsRow(NamedTuple):
     phone_proof_days: int
     email_page_uri: str
     proved_email_only: bool
+    time_zone: str
     version: int
 
 
 _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, email_page_uri, proved_email_only, version
+           phone_proof_days, email_page_uri, proved_email_only, time_zone, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -37,7 +38,7 @@ _ENSURE = Command("""
 _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, email_page_uri, proved_email_only, version
+           phone_proof_days, email_page_uri, proved_email_only, time_zone, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -49,10 +50,10 @@ _CHANGE = Query(
     SET phone_region_codes = :phone_region_codes, code_spend_max_minor = :code_spend_max_minor,
         code_spend_currency = :code_spend_currency, web_otp_host = :web_otp_host,
         phone_proof_days = :phone_proof_days, email_page_uri = :email_page_uri,
-        proved_email_only = :proved_email_only, version = version + 1
+        proved_email_only = :proved_email_only, time_zone = :time_zone, version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-              phone_proof_days, email_page_uri, proved_email_only, version
+              phone_proof_days, email_page_uri, proved_email_only, time_zone, version
     """,
     _SettingsRow,
 )
@@ -83,6 +84,7 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "phone_proof_days": settings.phone_proof_days,
         "email_page_uri": settings.email_page_uri,
         "proved_email_only": settings.proved_email_only,
+        "time_zone": settings.time_zone,
     }
 
 
@@ -98,5 +100,6 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         row.phone_proof_days,
         row.email_page_uri,
         row.proved_email_only,
+        row.time_zone,
         row.version,
     )

@@ -60,17 +60,27 @@ async def planned(notify: Notify) -> dict[str, tuple[bool, datetime]]:
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=notify_pb2.NoticeKind.Name)
-@pytest.mark.parametrize("proved_email_only", [False, True], ids=["any address", "proved only"])
+@pytest.mark.parametrize(
+    ("settings", "time_zone"),
+    [
+        (notify_pb2.NotifySettings(), NIGHT_ZONE),
+        (notify_pb2.NotifySettings(time_zone=NIGHT_ZONE), ""),
+        (notify_pb2.NotifySettings(time_zone=NIGHT_ZONE), "Europe/Berlin"),
+        (notify_pb2.NotifySettings(proved_email_only=True), ""),
+    ],
+    ids=["night", "night by the settings", "day by the contact", "an address that is not proved"],
+)
 async def test_a_notice_goes_as_its_preview_says(
-    notify: Notify, kind: notify_pb2.NoticeKind.ValueType, *, proved_email_only: bool
+    notify: Notify,
+    kind: notify_pb2.NoticeKind.ValueType,
+    settings: notify_pb2.NotifySettings,
+    time_zone: str,
 ) -> None:
-    settings = notify_pb2.NotifySettings(
-        name="merchants/acme/notifySettings", proved_email_only=proved_email_only
-    )
+    settings.name = "merchants/acme/notifySettings"
     await notify.call(
         "UpdateNotifySettings", notify_pb2.UpdateNotifySettingsRequest(notify_settings=settings)
     )
-    await notify.contact(email=MAIL, time_zone=NIGHT_ZONE)
+    await notify.contact(email=MAIL, time_zone=time_zone)
     await notify.bind()
     previewed = await preview(notify, kind)
     await notify.receive(MESSAGES[kind]())

@@ -30,15 +30,17 @@ from services.notify.domain.planning import (
     Circumstances,
     Reason,
     Use,
+    contact_by,
     plan_of,
-    usable_contact,
 )
 from services.notify.domain.quiet_hours import deadline
+from services.notify.domain.settings import NotifySettings
 from services.notify.domain.templates.examples import EXAMPLES
 from services.notify.domain.transitions import DeliveryState
 from services.runtime.messaging.events import Event
 
 KEY = CustomerKey(MerchantId("acme"), CustomerId("ann"))
+SETTINGS = NotifySettings(KEY.merchant)
 TOKYO = "Asia/Tokyo"
 NIGHT = datetime(2026, 1, 28, 15, 0, tzinfo=UTC)  # Midnight in Tokyo.
 MORNING = datetime(2026, 1, 28, 23, 0, tzinfo=UTC)
@@ -72,7 +74,12 @@ contacts = st.builds(
     promise=st.none() | promises,
     expire_time=st.none() | times,
     waiting=st.dictionaries(st.sampled_from(Channel), times),
-    proved_email_only=st.booleans(),
+    settings=st.builds(
+        NotifySettings,
+        st.just(KEY.merchant),
+        proved_email_only=st.booleans(),
+        time_zone=st.sampled_from(["", TOKYO]),
+    ),
 )
 def test_a_preview_says_what_is_made(
     *,
@@ -82,13 +89,11 @@ def test_a_preview_says_what_is_made(
     promise: Promise | None,
     expire_time: datetime | None,
     waiting: dict[Channel, datetime],
-    proved_email_only: bool,
+    settings: NotifySettings,
 ) -> None:
     until = deadline(promise, expire_time)
-    plan = plan_of(
-        kind, Circumstances(contact, waiting, until, now), proved_email_only=proved_email_only
-    )
-    reached = contact and usable_contact(contact, proved_email_only=proved_email_only)
+    plan = plan_of(kind, Circumstances(contact, waiting, until, now), settings)
+    reached = contact and contact_by(contact, settings)
     facts = EXAMPLES[kind]
     draft = Draft("", "", facts, promise, expire_time=expire_time)
     event = Event(uuid.uuid4(), "acme", "x", now, "", events_pb2.OrderSkipped())
@@ -117,7 +122,7 @@ def test_the_other_channel_takes_over_from_when_the_preview_says(
 ) -> None:
     until = deadline(promise, None)
     contact = replace(REACHED, email_muted=False)
-    plan = plan_of(kind, Circumstances(contact, {}, until, now), proved_email_only=False)
+    plan = plan_of(kind, Circumstances(contact, {}, until, now), SETTINGS)
     draft, facts = Draft("", "", EXAMPLES[kind], promise), EXAMPLES[kind]
     event = Event(uuid.uuid4(), "acme", "x", now, "", events_pb2.OrderSkipped())
     made = notice_of_draft(event, draft, NoticeKey(*KEY, NoticeId("n")), facts, contact, {}, now)
@@ -172,7 +177,7 @@ def test_a_preview_says_why(
     kind: NoticeKind, changed: dict[str, object], until: datetime | None, sms: str, email: str
 ) -> None:
     contact = replace(REACHED, **changed)  # type: ignore[arg-type]
-    plan = plan_of(kind, Circumstances(contact, {}, until, NIGHT), proved_email_only=False)
+    plan = plan_of(kind, Circumstances(contact, {}, until, NIGHT), SETTINGS)
 
     shown = {it.channel: f"{it.use} {it.reason}" for it in plan.channels}
     assert shown == {Channel.SMS: sms, Channel.EMAIL: email}
@@ -180,7 +185,7 @@ def test_a_preview_says_why(
 
 def test_an_address_that_has_to_be_proved_is_not_used_before() -> None:
     circumstances = Circumstances(replace(REACHED, phone=""), {}, None, NIGHT)
-    plan = plan_of(RECEIPT, circumstances, proved_email_only=True)
+    plan = plan_of(RECEIPT, circumstances, replace(SETTINGS, proved_email_only=True))
 
     assert plan.channels[1] == ChannelPlan(Channel.EMAIL, Use.UNUSED, Reason.EMAIL_NOT_PROVED)
     assert plan.failure_code == "NO_CHANNEL"

@@ -287,8 +287,8 @@ class Contact(_message.Message):
     """
     time_zone: _builtins.str
     """Where the customer lives, as an IANA name, for example "Europe/Vienna". An SMS that can wait is not sent
-    between 21 and 8 o'clock there. Empty: unknown, and then at any hour. Messages name times as their
-    standing order does.
+    between 21 and 8 o'clock there. Empty: that of NotifySettings, and at any hour if it names none. Messages
+    name times as their standing order does.
     """
     pending_masked_phone: _builtins.str
     """A phone that was proved and waits to become the bound one, masked; empty: none does."""
@@ -357,6 +357,7 @@ class NotifySettings(_message.Message):
     PHONE_PROOF_DAYS_FIELD_NUMBER: _builtins.int
     EMAIL_PAGE_URI_FIELD_NUMBER: _builtins.int
     PROVED_EMAIL_ONLY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -379,6 +380,10 @@ class NotifySettings(_message.Message):
     proved_email_only: _builtins.bool
     """Whether an e-mail address gets no notice before it is proved, but those of how the customer is reached
     (EMAIL_LINK, PHONE_CHANGED, PHONE_CHANGE_PENDING, PHONE_LAPSED), which name no money. Default: it gets all.
+    """
+    time_zone: _builtins.str
+    """Where customers live whose contact names no time zone, as an IANA name: their quiet hours are there. Default:
+    unknown, and they have none.
     """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -403,10 +408,11 @@ class NotifySettings(_message.Message):
         phone_proof_days: _builtins.int = ...,
         email_page_uri: _builtins.str = ...,
         proved_email_only: _builtins.bool = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1216,7 +1222,7 @@ class ChannelPlan(_message.Message):
         AT_ONCE: ChannelPlan._Reason.ValueType  # 1
         """Nothing asks it to wait."""
         TIME_ZONE_UNKNOWN: ChannelPlan._Reason.ValueType  # 2
-        """It goes out at once: a contact without a time zone has no quiet hours."""
+        """It goes out at once: neither the contact nor NotifySettings has a time zone, so there are no quiet hours."""
         QUIET_HOURS: ChannelPlan._Reason.ValueType  # 3
         """It waits for the end of the quiet hours."""
         DEADLINE: ChannelPlan._Reason.ValueType  # 4
@@ -1249,7 +1255,7 @@ class ChannelPlan(_message.Message):
     AT_ONCE: ChannelPlan.Reason.ValueType  # 1
     """Nothing asks it to wait."""
     TIME_ZONE_UNKNOWN: ChannelPlan.Reason.ValueType  # 2
-    """It goes out at once: a contact without a time zone has no quiet hours."""
+    """It goes out at once: neither the contact nor NotifySettings has a time zone, so there are no quiet hours."""
     QUIET_HOURS: ChannelPlan.Reason.ValueType  # 3
     """It waits for the end of the quiet hours."""
     DEADLINE: ChannelPlan.Reason.ValueType  # 4

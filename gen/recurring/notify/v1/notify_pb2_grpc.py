@@ -316,7 +316,7 @@ class NotifyServiceServicer:
     def UpdateNotifySettings(self, request, context):
         """Changes the settings as a whole; they count from the next code and the next notice.
 
-        Reasons: ABORTED ETAG_MISMATCH.
+        Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN; ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -111,7 +111,7 @@ class NotifyServiceStub:
     UpdateNotifySettings: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNotifySettingsRequest, _notify_pb2.NotifySettings]
     """Changes the settings as a whole; they count from the next code and the next notice.
 
-    Reasons: ABORTED ETAG_MISMATCH.
+    Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN; ABORTED ETAG_MISMATCH.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticesRequest, _notify_pb2.ListNoticesResponse]
     """Lists the notices of a customer, the oldest first."""
@@ -352,7 +352,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_notify_pb2.NotifySettings]:
         """Changes the settings as a whole; they count from the next code and the next notice.
 
-        Reasons: ABORTED ETAG_MISMATCH.
+        Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN; ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod

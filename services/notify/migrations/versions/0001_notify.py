@@ -235,6 +235,8 @@ CREATE TABLE notify_settings (
     email_page_uri        text        NOT NULL DEFAULT '',
     -- Whether an address gets notices before it is proved.
     proved_email_only     boolean     NOT NULL DEFAULT false,
+    -- Of contacts that name none; empty: it is not known.
+    time_zone             text        NOT NULL DEFAULT '',
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
