@@ -14,6 +14,9 @@ SETUP := $(VENV)/.installed
 CLIENT_WHEELS := $(VENV)/client-wheels/.downloaded
 TYPESCRIPT := examples/typescript
 TYPESCRIPT_SETUP := $(TYPESCRIPT)/node_modules/.installed
+# What tests of pages open them with, unpacked.
+BROWSER := tests/browser
+BROWSER_SETUP := $(BROWSER)/node_modules/.installed
 # What checks manifests and images has an environment of its own.
 TOOLS := $(VENV)-manifests
 TOOLS_SETUP := $(TOOLS)/.installed
@@ -41,13 +44,13 @@ export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
 endif
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules journals test test-suite \
-	test-servers test-parts fuzz faults soak audit contract clients check image image-check up down status demo bench clean
+	test-servers test-parts fuzz faults soak audit contract clients check image image-check up down status demo pictures bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # All that comes over the network comes here: the other targets, but audit and image, need none after it.
-setup: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP) $(TOOLS_SETUP) ## Fetch all that is locked
+setup: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP) $(BROWSER_SETUP) $(TOOLS_SETUP) ## Fetch all that is locked
 
 $(SETUP): requirements/dev.txt pyproject.toml
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 2))' || \
@@ -66,6 +69,11 @@ $(CLIENT_WHEELS): requirements/client.txt | $(SETUP)
 
 $(TYPESCRIPT_SETUP): $(TYPESCRIPT)/package-lock.json $(TYPESCRIPT)/package.json | $(SETUP)
 	@cd $(TYPESCRIPT) && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(BROWSER_SETUP): $(addprefix $(BROWSER)/,package-lock.json package.json unpack.mjs) | $(SETUP)
+	@cd $(BROWSER) && export PATH="$(abspath $(BIN)):$$PATH" && \
+		npm ci --ignore-scripts --no-audit --no-fund --silent && node unpack.mjs
 	@touch $@
 
 $(TOOLS_SETUP): requirements/manifests.txt
@@ -130,7 +138,7 @@ test-suite: $(SETUP)
 test-servers: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
 	@$(BIN)/pytest $(SERVER_TESTS)
 
-test-parts: $(SETUP)
+test-parts: $(SETUP) $(BROWSER_SETUP)
 	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS) $(SERVER_TESTS) tests/journals)
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
@@ -209,9 +217,12 @@ status: $(SETUP) ## Show what runs
 demo: $(SETUP) ## Play six months of standing orders on the stack, then prove them
 	@$(PYTHON) -m deploy.embedded run -- $(BIN)/recurring demo
 
+pictures: $(SETUP) $(BROWSER_SETUP) ## Take the pictures of messages in docs/pictures/ again
+	@$(PYTHON) -m tests.browser.pictures
+
 bench: $(SETUP) ## Measure speed, lateness, previews and imports, beside bare SQL and pgqueuer
 	@$(PYTHON) -m bench
 
 clean: ## Stop the stack and delete what was made: environment, data, caches
 	@test ! -x $(PYTHON) || $(PYTHON) -m deploy.embedded destroy
-	@rm -rf $(VENV) $(TOOLS) $(TYPESCRIPT)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(TOOLS) $(TYPESCRIPT)/node_modules $(BROWSER)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -121,9 +121,10 @@ async def show_inbox(
         str, typer.Argument(metavar="PHONE", parser=parse_text, help="For example +447700900123.")
     ],
 ) -> None:
-    """Show the messages that a phone received."""
+    """Show the messages that a phone received, and where a browser shows them live."""
     messages = await session.sandbox.inbox(phone)
     _show_messages(session, messages, "body")
+    session.output.say(f"live: {session.sandbox.page(to=phone)}")
 
 
 @command(sandbox, "mail")
@@ -133,9 +134,23 @@ async def show_mailbox(
         str, typer.Argument(metavar="ADDRESS", parser=parse_text, help="An e-mail address.")
     ],
 ) -> None:
-    """Show the messages that a mail address received."""
+    """Show the messages that a mail address received, and where a browser shows them live."""
     messages = await session.sandbox.mailbox(address)
     _show_messages(session, messages, "subject", with_files=True)
+    session.output.say(f"live: {session.sandbox.page(to=address)}")
+
+
+@command(sandbox, "page")
+async def show_page(session: Session) -> None:
+    """Show where a browser shows the messages of all phones and addresses live.
+
+    The address has a key of the sandbox in it, which a browser sends to no other server.
+    """
+    page = session.sandbox.page(key=session.stack.provider_api_key)
+    if session.output.as_json:
+        session.output.data({"page": page})
+        return
+    session.output.say(page)
 
 
 @command(sandbox, "outage")

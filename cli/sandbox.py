@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -63,6 +64,10 @@ class Sandbox:
     async def mailbox(self, address: str) -> list[dict[str, Any]]:
         """The messages that a mail address received, the oldest first."""
         return [message async for message in self.listed("/mail/v1/messages", {"to": address})]
+
+    def page(self, **shown: str) -> str:
+        """Where a browser shows the inbox of a phone or an address live, or with a key of all."""
+        return f"{self._url}/inbox#{urlencode(shown)}"
 
     async def switch_outage(self, part: str, *, on: bool) -> None:
         """Begin or end an outage of the provider, SMS gateway, mail server or tax service."""

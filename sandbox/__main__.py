@@ -22,6 +22,7 @@ from sandbox import bank, mail, provider, record, sms, sms_receipts, tax, twilio
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
+from sandbox.inbox import Inbox
 from sandbox.outages import Outages
 from sandbox.platform import Platform
 from sandbox.record import Record
@@ -231,19 +232,16 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         return web.json_response({"status": "ok"})
 
     async def begin_sending(_: web.Application) -> None:
-        await webhooks.start()
-        await bank_webhooks.start()
-        await receipts.start()
-        await statuses.start()
-
-    async def end_polls(_: web.Application) -> None:
-        await clock.close()
-        await webhooks.close()
-        await bank_webhooks.close()
-        await receipts.close()
-        await statuses.close()
+        for part in (webhooks, bank_webhooks, receipts, statuses):
+            await part.start()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
+    inbox = Inbox(book, guard, clock)
+
+    async def end_polls(_: web.Application) -> None:
+        for part in (clock, inbox, webhooks, bank_webhooks, receipts, statuses):
+            await part.close()
+
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
@@ -257,6 +255,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
             *record.routes(book),
             *sms.inbox_routes(book, guard, clock),
             *mail.inbox_routes(book, guard),
+            *inbox.routes(),
         ]
     )
     app.add_routes([*receipts.routes(), *statuses.routes(), *Platform(clock).routes()])

@@ -65,17 +65,18 @@ class Mailbox:
             str(message["Subject"] or ""),
             _text(message),
         )
+        html = _html(message)
         attachments = json.dumps(list(map(_attachment, message.iter_attachments())))
         rows = [
-            (message_id, recipient, sender, subject, text, attachments, received.at)
+            (message_id, recipient, sender, subject, text, html, attachments, received.at)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
 
         def keep(db: sqlite3.Connection) -> None:
             db.executemany(
                 "INSERT INTO mail"
-                " (message_id, recipient, sender, subject, text, attachments, deliveries, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, 1, ?)"
+                " (message_id, recipient, sender, subject, text, html, attachments, deliveries,"
+                "  created) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)"
                 " ON CONFLICT (message_id, recipient) DO UPDATE SET deliveries = deliveries + 1",
                 rows,
             )
@@ -102,7 +103,7 @@ def inbox_routes(record: Record, guard: Guard) -> list[web.RouteDef]:
             recipient=request.query.get("to"),
             limit=limit + 1,
         )
-        data = [_describe(row) for row in rows[:limit]]
+        data = [describe(row) for row in rows[:limit]]
         return web.json_response({"data": data, "has_more": len(rows) > limit})
 
     return [web.get("/mail/v1/messages", list_messages)]
@@ -110,6 +111,11 @@ def inbox_routes(record: Record, guard: Guard) -> list[web.RouteDef]:
 
 def _text(message: EmailMessage) -> str:
     body = message.get_body(preferencelist=("plain", "html"))
+    return str(body.get_content()) if body is not None else ""
+
+
+def _html(message: EmailMessage) -> str:
+    body = message.get_body(preferencelist=("html",))
     return str(body.get_content()) if body is not None else ""
 
 
@@ -125,7 +131,8 @@ def _attachment(part: Message) -> dict[str, object]:
     }
 
 
-def _describe(row: sqlite3.Row) -> dict[str, object]:
+def describe(row: sqlite3.Row) -> dict[str, object]:
+    """A mail as the inbox shows it."""
     return {
         "id": f"mail_{row['seq']}",
         "message_id": row["message_id"],
@@ -133,6 +140,7 @@ def _describe(row: sqlite3.Row) -> dict[str, object]:
         "to": row["recipient"],
         "subject": row["subject"],
         "text": row["text"],
+        "has_html": bool(row["html"]),
         "attachments": json.loads(row["attachments"]),
         "deliveries": row["deliveries"],
         "created": row["created"],

@@ -252,6 +252,8 @@ CREATE TABLE IF NOT EXISTS mail (
     sender     TEXT NOT NULL,
     subject    TEXT NOT NULL,
     text       TEXT NOT NULL,
+    -- Empty: the mail has none.
+    html       TEXT NOT NULL,
     attachments TEXT NOT NULL,
     deliveries INTEGER NOT NULL,
     created    TEXT NOT NULL,
@@ -283,6 +285,7 @@ class Record:
         self._reader.execute("PRAGMA query_only = ON")
         self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._next_commit: asyncio.Future[None] | None = None
 
     def read(self, statement: str, *values: object) -> list[sqlite3.Row]:
         """Return the rows of a query over what is committed."""
@@ -315,6 +318,12 @@ class Record:
         """Wait until all that was submitted so far is on disk."""
         await self.write(lambda _: None)
 
+    def next_commit(self) -> asyncio.Future[None]:
+        """Return a future that resolves when the record has changed; it is not to be cancelled."""
+        if self._next_commit is None:
+            self._next_commit = asyncio.get_running_loop().create_future()
+        return self._next_commit
+
     async def execute(self, statement: str, *values: object) -> None:
         """Make a change that is a single statement."""
 
@@ -337,6 +346,9 @@ class Record:
                 outcomes = await asyncio.to_thread(self._commit, [change for change, _ in batch])
             except sqlite3.Error as error:
                 outcomes = [(None, error)] * len(batch)
+            if self._next_commit is not None:
+                self._next_commit.set_result(None)
+                self._next_commit = None
             for (_, future), (result, failure) in zip(batch, outcomes, strict=True):
                 if future.done():  # The client has disconnected; the change stands.
                     continue

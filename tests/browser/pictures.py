@@ -1,0 +1,98 @@
+"""Pictures of what customers get, for the documentation: `make pictures`.
+
+The texts are those that notify ships, with the facts of its previews. Its own mail client sends
+the mail.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote
+
+import aiohttp
+
+from deploy.embedded.ports import HOST
+from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.gateway import Message
+from services.notify.domain.attachments import Attachment
+from services.notify.domain.notices import Channel, NoticeKind, Verdict
+from services.notify.domain.templates.examples import EXAMPLES
+from services.notify.domain.templates.phones import PhoneCode
+from services.notify.domain.templates.rendering import rendered_as_shipped
+from tests.browser.chromium import Chromium, Page
+from tests.integration.sandbox.process import Sandbox
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+ADDRESS = "ann@example.com"
+# A phone and a name for each language that notify ships.
+CUSTOMERS: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "en": ("+447700900123", "Ann"),
+    "de": ("+493012345678", "Anna"),
+    "es": ("+34612345678", "Ana"),
+    "fr": ("+33612345678", "Anne"),
+    "zh": ("+8613812345678", "安娜"),
+    "ar": ("+971501234567", "آنا"),
+})  # fmt: skip
+BY_SMS = (NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_DECLINED, NoticeKind.RECEIPT)
+RECEIPT = Attachment("R-2026-000042.pdf", b"%PDF-1.7")
+PHONE_SIZE, MAIL_SIZE = (480, 830), (720, 480)
+
+
+async def send_all(sandbox: Sandbox, locale: str) -> None:
+    """What a customer of a language gets by SMS, and one mail."""
+    phone, name = CUSTOMERS[locale]
+    for facts in (PhoneCode("12345678"), *(EXAMPLES[kind] for kind in BY_SMS)):
+        text = rendered_as_shipped(facts, Channel.SMS, locale, name).text
+        sent = await sandbox.sms(phone, text, key=f"{locale} {facts.kind}")
+        assert sent.status == 201, sent.body
+    mail = rendered_as_shipped(EXAMPLES[NoticeKind.RECEIPT], Channel.EMAIL, locale, name)
+    gateway = EmailGateway(
+        MailServer(HOST, sandbox.smtp_port, MailTls.NONE), "Shop <shop@example.com>"
+    )
+    message = Message(locale, f"{locale}.{ADDRESS}", mail.subject, mail.text)
+    attempt = await gateway.send(replace(message, attachment=RECEIPT))
+    await gateway.close()
+    assert attempt.verdict is Verdict.DELIVERED, attempt
+
+
+async def take(page: Page, sandbox: Sandbox, locale: str) -> None:
+    """The phone, then the mail."""
+    shown = {
+        "phone": (CUSTOMERS[locale][0], ".bubble:nth-child(4)", PHONE_SIZE),
+        "mail": (f"{locale}.{ADDRESS}", ".letter iframe", MAIL_SIZE),
+    }
+    for name, (to, selector, (width, height)) in shown.items():
+        await page.open(f"{sandbox.url}/inbox#to={quote(to)}")
+        await page.wait_for(f"document.querySelector('{selector}') !== null")
+        # The phone or the mail alone, without the list beside it.
+        await page.evaluate(
+            "document.querySelector('nav').hidden = true;"
+            "document.body.style.gridTemplateColumns = 'minmax(0, 1fr)'"
+        )
+        picture = await page.photograph(width, height)
+        (FOLDER / f"{name}-{locale}.png").write_bytes(picture)
+
+
+async def main() -> None:
+    """Take a picture of the phone and of the mail in each language."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with aiohttp.ClientSession() as http:
+            sandbox = Sandbox(Path(folder) / "record.sqlite3", http)
+            browser = Chromium(Path(folder), http)
+            try:
+                await sandbox.start()
+                await browser.start()
+                page = await browser.new_page()
+                for locale in CUSTOMERS:
+                    await send_all(sandbox, locale)
+                    await take(page, sandbox, locale)
+            finally:
+                await browser.close()
+                await sandbox.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
