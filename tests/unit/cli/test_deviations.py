@@ -60,6 +60,7 @@ AS_PLANNED = Outcome(
         ),
     ),
     disputes=(),
+    documents=(),
     messages=({"created": "2026-01-28T07:45:00Z", "body": "Hi Ada!"},),
     unanswered=(),
 )
