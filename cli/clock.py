@@ -146,7 +146,8 @@ async def show_page(session: Session) -> None:
 
     The address has a key of the sandbox in it, which a browser sends to no other server.
     """
-    page = session.sandbox.page(key=session.stack.provider_api_key)
+    key = session.stack.provider_api_key
+    page = session.sandbox.page(**({"key": key} if key else {}))
     if session.output.as_json:
         session.output.data({"page": page})
         return

@@ -23,7 +23,7 @@ from services.notify.domain.templates.examples import EXAMPLES
 from services.notify.domain.templates.phones import PhoneCode
 from services.notify.domain.templates.rendering import rendered_as_shipped
 from tests.browser.chromium import Chromium, Page
-from tests.integration.sandbox.process import Sandbox
+from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 ADDRESS = "ann@example.com"
@@ -38,7 +38,7 @@ CUSTOMERS: Mapping[str, tuple[str, str]] = MappingProxyType({
 })  # fmt: skip
 BY_SMS = (NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_DECLINED, NoticeKind.RECEIPT)
 RECEIPT = Attachment("R-2026-000042.pdf", b"%PDF-1.7")
-PHONE_SIZE, MAIL_SIZE = (480, 830), (720, 480)
+PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 480), (1000, 700)
 
 
 async def send_all(sandbox: Sandbox, locale: str) -> None:
@@ -76,6 +76,15 @@ async def take(page: Page, sandbox: Sandbox, locale: str) -> None:
         (FOLDER / f"{name}-{locale}.png").write_bytes(picture)
 
 
+async def take_list(page: Page, sandbox: Sandbox) -> None:
+    """The page as it is, with all phones and addresses."""
+    to = quote(CUSTOMERS["en"][0])
+    await page.open(f"{sandbox.url}/inbox#key={SMS_API_KEY}&to={to}")
+    everybody = 2 * len(CUSTOMERS)
+    await page.wait_for(f"document.querySelectorAll('#recipients li').length === {everybody}")
+    (FOLDER / "inbox.png").write_bytes(await page.photograph(*PAGE_SIZE))
+
+
 async def main() -> None:
     """Take a picture of the phone and of the mail in each language."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +98,7 @@ async def main() -> None:
                 for locale in CUSTOMERS:
                     await send_all(sandbox, locale)
                     await take(page, sandbox, locale)
+                await take_list(await browser.new_page(), sandbox)
             finally:
                 await browser.close()
                 await sandbox.close()

@@ -4,8 +4,8 @@ import asyncio
 import json
 import smtplib
 from email.message import EmailMessage
-from urllib.parse import urlencode
 
+from cli import sandbox as client
 from deploy.embedded.ports import HOST
 from tests.browser.chromium import Page
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox, advance
@@ -16,7 +16,8 @@ MARKUP = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"
 
 
 def address(sandbox: Sandbox, **fragment: str) -> str:
-    return f"{sandbox.url}/inbox#{urlencode(fragment)}"
+    """As the command prints it."""
+    return client.Sandbox(sandbox.url).page(**fragment)
 
 
 def texts_of(selector: str, count: int) -> str:
