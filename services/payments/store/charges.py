@@ -206,7 +206,8 @@ _WAKE = Command("""
 
 # One charge a method, the oldest: others wait for that one. What is locked is being decided anyway.
 # Materialized, since the planner may else look for the oldest once a waiting charge, each time for one
-# that this statement has not changed yet, and so wakes all of them.
+# that this statement has not changed yet, and so wakes all of them. The state is hidden from it: it may
+# else read all charges that are due for each method, as long as it knows of none.
 _WAKE_AWAITING = Command("""
     WITH next AS MATERIALIZED (
         SELECT customer, merchant, charge
@@ -216,7 +217,7 @@ _WAKE_AWAITING = Command("""
             SELECT charge FROM charges
             WHERE charges.customer = idle.customer AND charges.merchant = idle.merchant
               AND charges.awaited_method = idle.payment_method AND charges.awaited_method <> ''
-              AND charges.next_attempt_time IS NOT NULL
+              AND charges.state || '' = 'SCHEDULED'
             ORDER BY charges.create_time, charges.charge LIMIT 1 FOR UPDATE SKIP LOCKED
         ) AS oldest
     )

@@ -250,7 +250,7 @@ CREATE INDEX charges_due ON charges (provider, bucket, next_attempt_time)
 CREATE INDEX charges_due_time ON charges USING brin (due_time)
     WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX charges_awaiting ON charges (customer, merchant, awaited_method, create_time)
-    WHERE next_attempt_time IS NOT NULL AND awaited_method <> '';
+    WHERE awaited_method <> '';
 CREATE INDEX charges_reminding ON charges (bucket, next_reminder_time)
     WHERE next_reminder_time IS NOT NULL;
 CREATE INDEX charges_expiring ON charges (bucket, request_expire_time)
