@@ -21,10 +21,13 @@ def delivery_key(merchant: str, customer: str, notice: str, channel: str) -> Del
     )
 
 
+# In place of a customer: all of the merchant (AIP-159).
+ANY_CUSTOMER = CustomerId("-")
 _CUSTOMER = "merchants/{merchant}/customers/{customer}"
 
 MERCHANT = KeyPattern("merchants/{merchant}", MerchantId)
 CUSTOMER = KeyPattern(_CUSTOMER, CustomerKey)
+CUSTOMER_OR_ANY = KeyPattern(_CUSTOMER, CustomerKey, wildcard="customer")
 CONTACT = KeyPattern(_CUSTOMER + "/contact", CustomerKey)
 NOTICE = KeyPattern(_CUSTOMER + "/notices/{notice}", NoticeKey)
 # What gateways are given, to be able to say later what became of a message; no caller sees it.

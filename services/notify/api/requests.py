@@ -12,7 +12,15 @@ from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
 from services.notify.domain.quiet_hours import before_charge, before_expiry
 from services.notify.domain.templates.own import purpose_of
-from services.notify.names import CONTACT, CUSTOMER, NOTICE_TEMPLATE
+from services.notify.domain.transitions import DeliveryState
+from services.notify.names import (
+    ANY_CUSTOMER,
+    CONTACT,
+    CUSTOMER,
+    CUSTOMER_OR_ANY,
+    NOTICE_TEMPLATE,
+)
+from services.notify.store.notices import NoticeFilter
 from services.notify.store.templates import Content
 from services.runtime.errors import Violations
 from services.runtime.resource_names import require_within
@@ -133,11 +141,29 @@ def read_binding_start(
 
 def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:
     """The customer whose notices to list; a resource that they are about is of the same merchant."""
-    key = read_name(CUSTOMER, request.parent)
+    key = read_name(CUSTOMER_OR_ANY, request.parent)
     violations = Violations()
     require_within(violations, "subject_resource", request.subject_resource, key.merchant)
+    did_not_arrive = request.state in {
+        notify_pb2.Notice.Delivery.FAILED, notify_pb2.Notice.Delivery.EXPIRED,
+    }  # fmt: skip
+    violations.require(
+        "state",
+        "must be FAILED or EXPIRED, of all customers",
+        met=key.customer != ANY_CUSTOMER or did_not_arrive,
+    )
     violations.check()
     return key
+
+
+def read_notice_filter(request: notify_pb2.ListNoticesRequest) -> NoticeFilter:
+    """Which notices to list."""
+    state = notify_pb2.Notice.Delivery.State.Name(request.state)
+    return NoticeFilter(
+        request.subject_resource,
+        read_kind(request.kind) if request.kind else "",
+        DeliveryState(state) if request.state else "",
+    )
 
 
 def read_locale(tag: str, field: str) -> str:

@@ -11,6 +11,7 @@ from services.notify.api.settings_messages import read_settings, settings_messag
 from services.notify.application import (
     contacts,
     emails,
+    notice_lists,
     notices,
     phones,
     settings,
@@ -284,19 +285,12 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.ListNoticesRequest, _context: object
     ) -> notify_pb2.ListNoticesResponse:
         key = requests.read_notices_parent(request)
-        page = read_page(request, keys=1)
-        after = page.after_position()
+        wanted = requests.read_notice_filter(request)
+        page = read_page(request, keys=notice_lists.sort_key_count(key))
         async with self._database.read() as connection:
-            listed = await notice_store.of_customer(
-                connection, key, request.subject_resource, after, page.limit
-            )
-            addressee = await contact_store.addressee(connection, key)
-            kinds = [MerchantKind(key.merchant, notice.kind) for _, notice in listed]
-            own = await template_store.for_notices(connection, kinds)
+            listed = await notice_lists.page_of(connection, key, wanted, page)
         shown, token = page.cut(
-            listed,
-            lambda row: responses.notice_message(with_texts(row[1], addressee, own)),
-            lambda row: (str(row[0]),),
+            listed, lambda row: responses.notice_message(row.notice), lambda row: row.keys
         )
         return notify_pb2.ListNoticesResponse(notices=shown, next_page_token=token)
 
@@ -308,11 +302,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             notice = await notice_store.one(connection, key)
             if notice is None:
                 raise not_found("NOTICE_NOT_FOUND", request.name)
-            addressee = await contact_store.addressee(connection, key.customer_key)
+            addressees = await contact_store.addressees(connection, [key.customer_key])
             own = await template_store.for_notices(
                 connection, [MerchantKind(key.merchant, notice.kind)]
             )
-        return responses.notice_message(with_texts(notice, addressee, own))
+        return responses.notice_message(with_texts(notice, addressees[key.customer_key], own))
 
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object

@@ -66,6 +66,8 @@ class _PhoneRow(NamedTuple):
 class _AddresseeRow(NamedTuple):
     """How a customer is addressed; the name is encrypted."""
 
+    merchant: MerchantId
+    customer: CustomerId
     display_name: bytes
     locale: str
 
@@ -297,8 +299,12 @@ _ONE_LOCKED = Query(
     _ContactRow,
 )
 
-_ADDRESSEE = Query(
-    "SELECT display_name, locale FROM contacts WHERE customer = :customer AND merchant = :merchant",
+_ADDRESSEES = Query(
+    """
+    SELECT merchant, customer, display_name, locale
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
+    JOIN contacts USING (merchant, customer)
+""",
     _AddresseeRow,
 )
 
@@ -495,12 +501,16 @@ async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contac
     return None if row is None else _contact(tx, row)
 
 
-async def addressee(tx: Connection, key: CustomerKey) -> Addressee:
-    """How a customer is addressed: without a contact, by no name."""
-    row = await _ADDRESSEE.one_or_none(tx, **key._asdict())
-    if row is None:
-        return Addressee("", "")
-    return Addressee(decrypt(tx, row.display_name, *aad(key, "display_name")), row.locale)
+async def addressees(
+    tx: Connection, customers: Sequence[CustomerKey]
+) -> dict[CustomerKey, Addressee]:
+    """How customers are addressed: without a contact, by no name."""
+    addressed = dict.fromkeys(customers, Addressee("", ""))
+    for row in await _ADDRESSEES.all_for(tx, customers):
+        key = CustomerKey(row.merchant, row.customer)
+        name = decrypt(tx, row.display_name, *aad(key, "display_name"))
+        addressed[key] = Addressee(name, row.locale)
+    return addressed
 
 
 async def of_merchant(

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from services.notify.domain.notices import (
     BillingMode,
@@ -53,6 +53,23 @@ class NoticeRow:
     def key(self) -> NoticeKey:
         """Which notice."""
         return NoticeKey(self.merchant, self.customer, self.notice)
+
+
+@dataclass(frozen=True)
+class UndeliveredRow(NoticeRow):
+    """A notice that did not arrive, and when its delivery was last due."""
+
+    last_due_time: datetime
+
+
+class NoticeFilter(NamedTuple):
+    """Which notices to list; empty: all."""
+
+    # Or what belongs to it.
+    subject_resource: str
+    kind: NoticeKind | Literal[""]
+    # That of one of the deliveries.
+    state: DeliveryState | Literal[""]
 
 
 class _InsertedRow(NamedTuple):
@@ -114,12 +131,51 @@ _OF_CUSTOMER = Query(
            create_time, price, price_announce_time, standing_orders, facts
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND position > :after
-      AND (:subject_resource = '' OR subject_resource = :subject_resource)
+      AND (:subject_resource = '' OR subject_resource = :subject_resource
+           OR starts_with(subject_resource, :subject_resource || '/'))
+      AND (:kind = '' OR kind = :kind)
+      AND (:state = '' OR EXISTS (
+          SELECT FROM deliveries
+          WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
+            AND deliveries.notice = notices.notice AND state = :state))
     ORDER BY position LIMIT :limit
 """,
     NoticeRow,
 )
 
+# A notice that neither channel brought is listed once, at its later delivery.
+_UNDELIVERED = Query(
+    """
+    SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
+           promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
+           create_time, price, price_announce_time, standing_orders, facts, last_due_time
+    FROM (
+        SELECT merchant, customer, notice, next_attempt_time AS last_due_time
+        FROM deliveries
+        WHERE merchant = :merchant AND state IN ('FAILED', 'EXPIRED') AND state = :state
+          AND (next_attempt_time, customer, notice)
+              < (CAST(:before_time AS timestamptz), :before_customer, :before_notice)
+          AND NOT EXISTS (
+              SELECT FROM deliveries AS later
+              WHERE later.customer = deliveries.customer AND later.merchant = deliveries.merchant
+                AND later.notice = deliveries.notice AND later.state = deliveries.state
+                AND (later.next_attempt_time, later.channel)
+                    > (deliveries.next_attempt_time, deliveries.channel))) AS undelivered
+    CROSS JOIN LATERAL (
+        SELECT position, kind, subject_resource, promised_amount_minor, promised_currency,
+               charge_not_before, notice_lead, billing_mode, traceparent, occur_time, create_time,
+               price, price_announce_time, standing_orders, facts
+        FROM notices
+        WHERE notices.customer = undelivered.customer AND notices.merchant = undelivered.merchant
+          AND notices.notice = undelivered.notice
+          AND (:subject_resource = '' OR subject_resource = :subject_resource
+               OR starts_with(subject_resource, :subject_resource || '/'))
+          AND (:kind = '' OR kind = :kind)
+        OFFSET 0) AS its
+    ORDER BY last_due_time DESC, customer DESC, notice DESC LIMIT :limit
+""",
+    UndeliveredRow,
+)
 
 # The notices come before their deliveries: whoever finishes a delivery locks its notice first.
 _ERASE_FACTS = Command("""
@@ -165,21 +221,39 @@ async def one(tx: Connection, key: NoticeKey) -> Notice | None:
 
 
 async def of_customer(
-    tx: Connection, customer: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
+    tx: Connection, customer: CustomerKey, wanted: NoticeFilter, after: uuid.UUID, limit: int
 ) -> list[tuple[uuid.UUID, Notice]]:
-    """A customer's notices with their positions, the oldest first, after a position.
-
-    Only those about the subject resource, unless that is empty.
-    """
+    """A customer's notices with their positions, the oldest first, after a position."""
     rows = await _OF_CUSTOMER.all(
-        tx,
-        **customer._asdict(),
-        subject_resource=subject_resource,
-        after=after,
-        limit=limit,
+        tx, **customer._asdict(), **wanted._asdict(), after=after, limit=limit
     )
     by_notice = await deliveries.of_notices(tx, [row.key for row in rows])
     return [(row.position, notice_of(tx, row, by_notice[row.key])) for row in rows]
+
+
+async def undelivered(
+    tx: Connection,
+    merchant: MerchantId,
+    wanted: NoticeFilter,
+    before: tuple[datetime, str, str],
+    limit: int,
+) -> list[tuple[datetime, Notice]]:
+    """The notices of all customers with a delivery that is FAILED or EXPIRED, the newest first.
+
+    They come with the time at which that delivery was last due, after a time, a customer and a notice.
+    """
+    before_time, before_customer, before_notice = before
+    rows = await _UNDELIVERED.all(
+        tx,
+        merchant=merchant,
+        **wanted._asdict(),
+        before_time=before_time,
+        before_customer=before_customer,
+        before_notice=before_notice,
+        limit=limit,
+    )
+    by_notice = await deliveries.of_notices(tx, [row.key for row in rows])
+    return [(row.last_due_time, notice_of(tx, row, by_notice[row.key])) for row in rows]
 
 
 async def erase_facts(tx: Connection, customer: CustomerKey) -> None:

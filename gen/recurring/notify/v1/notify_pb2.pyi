@@ -998,13 +998,23 @@ class ListNoticesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SUBJECT_RESOURCE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """`merchants/{merchant}/customers/{customer}`."""
+    """`merchants/{merchant}/customers/{customer}`, or `…/customers/-` for all (AIP-159), with FAILED or EXPIRED as the
+    state.
+    """
     page_size: _builtins.int
     """At most 1000; default 50."""
     page_token: _builtins.str
     subject_resource: _builtins.str
-    """Only those about this resource, for example an order."""
+    """Only those about this resource, for example an order, or about what belongs to it, as orders do to a standing
+    order.
+    """
+    kind: Global___NoticeKind.ValueType
+    """Only those of this kind."""
+    state: Global___Notice.Delivery.State.ValueType
+    """Only those of which a delivery is in this state."""
     def __init__(
         self,
         *,
@@ -1012,10 +1022,12 @@ class ListNoticesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         subject_resource: _builtins.str = ...,
+        kind: Global___NoticeKind.ValueType = ...,
+        state: Global___Notice.Delivery.State.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "subject_resource", b"subject_resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state", "subject_resource", b"subject_resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -323,7 +323,8 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListNotices(self, request, context):
-        """Lists the notices of a customer, the oldest first.
+        """Lists the notices of a customer, the oldest first. Of all customers, those are listed that did not arrive, the
+        newest first: by when their delivery was last due.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

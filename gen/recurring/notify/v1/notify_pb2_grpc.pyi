@@ -114,7 +114,9 @@ class NotifyServiceStub:
     Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN; ABORTED ETAG_MISMATCH.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticesRequest, _notify_pb2.ListNoticesResponse]
-    """Lists the notices of a customer, the oldest first."""
+    """Lists the notices of a customer, the oldest first. Of all customers, those are listed that did not arrive, the
+    newest first: by when their delivery was last due.
+    """
     GetNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeRequest, _notify_pb2.Notice]
     """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
@@ -361,7 +363,9 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ListNoticesRequest,
         context: _aio.ServicerContext[_notify_pb2.ListNoticesRequest, _abc.Awaitable[_notify_pb2.ListNoticesResponse]],
     ) -> _abc.Awaitable[_notify_pb2.ListNoticesResponse]:
-        """Lists the notices of a customer, the oldest first."""
+        """Lists the notices of a customer, the oldest first. Of all customers, those are listed that did not arrive, the
+        newest first: by when their delivery was last due.
+        """
 
     @_abc_1.abstractmethod
     def GetNotice(

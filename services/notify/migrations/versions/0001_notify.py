@@ -175,6 +175,9 @@ CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, next_attempt_
 -- For proofs, which read all deliveries of a day.
 CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
     WITH (pages_per_range = 32, autosummarize);
+-- What did not arrive, of all of a merchant's customers.
+CREATE INDEX deliveries_undelivered ON deliveries (merchant, state, next_attempt_time, customer, notice)
+    WHERE state IN ('FAILED', 'EXPIRED');
 -- What waits for a customer. `state || ''` keeps the planner from the one in place of the other: it
 -- would read all that waits, for each customer or bucket, wherever the statistics say that little does.
 CREATE INDEX deliveries_waiting ON deliveries (customer, merchant, channel)
