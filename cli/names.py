@@ -22,6 +22,7 @@ COLLECTIONS = {
     "promotions",
     "priceProtectionOffers",
     "webhookEndpoints",
+    "noticeTemplates",
 }
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -41,6 +42,7 @@ REFUND = "customers/{customer}/charges/{charge}/refunds/{refund}"
 DISPUTE = "disputes/{dispute}"
 DOCUMENT = "documents/{document}"
 WEBHOOK_ENDPOINT = "webhookEndpoints/{webhook_endpoint}"
+NOTICE_TEMPLATE = "noticeTemplates/{notice_template}"
 STANDING_ORDER = "standingOrders/{standing_order}"
 ORDER = "standingOrders/{standing_order}/orders/{cycle}"
 

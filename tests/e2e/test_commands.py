@@ -72,8 +72,28 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
         assert recurring.run("books", report).returncode == 0
     notices = [notice["kind"] for notice in ok(recurring, "notices", "list", "eve")]
     assert {"ORDER_UPCOMING", "RECEIPT", "REFUND"} <= set(notices)
+    about = ("--about", "eve-tea", "--kind", "order-upcoming", "--state", "delivered")
+    upcoming = ok(recurring, "notices", "list", "eve", *about)
+    assert {notice["kind"] for notice in upcoming} == {"ORDER_UPCOMING"}
+    assert not [it for it in ok(recurring, "notices", "list") if "/customers/eve/" in it["name"]]
     assert ok(recurring, "standing-orders", "cancel", "eve-tea")["state"] == "CANCELLED"
     assert recurring.run("prove", "--full").returncode == 0
+
+
+def test_a_merchant_writes_its_own_words_for_a_message(recurring: Recurring) -> None:
+    draft = ("--text", "Merci: {{ amount }}")
+    tried = ok(recurring, "notices", "templates", "preview", "receipt",
+               "--template", "receipt-sms-fr", *draft)  # fmt: skip
+    assert tried["smsText"].startswith("Merci: ")
+    assert ok(recurring, "notices", "templates", "list") == []
+    ok(recurring, "notices", "templates", "set", "receipt-sms-fr", *draft)
+    ok(recurring, "notices", "templates", "set", "receipt-sms-fr", "--text", "Reçu: {{ amount }}")
+    first = ok(recurring, "notices", "templates", "get", "receipt-sms-fr", "--version", "1")
+    assert first["text"] == "Merci: {{ amount }}"
+    recurring.run("notices", "templates", "delete", "receipt-sms-fr")
+    assert ok(recurring, "notices", "templates", "list") == []
+    both = recurring.run("notices", "templates", "set", "receipt-sms-fr", *draft, "--file", "-")
+    assert (both.returncode, "by --text or by --file" in both.stderr) == (1, True)
 
 
 def test_a_service_is_booked_on_its_day_or_moved_off_a_full_one(recurring: Recurring) -> None:

@@ -1,0 +1,224 @@
+"""The messages to customers, and the settings that they obey."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+from google.type import money_pb2
+from recurring.notify.v1 import notify_pb2 as pb
+
+from cli.command import command, group, one_of
+from cli.connect import Session, all_pages, new_request_id
+from cli.contacts import CustomerArgument
+from cli.names import CUSTOMER, ORDER, STANDING_ORDER, id_of, last_id, short_name
+from cli.notice_templates import templates
+from cli.output import Columns
+from cli.values import (
+    format_money,
+    format_timestamp,
+    parse_duration,
+    parse_moment,
+    parse_money,
+    to_duration,
+    to_timestamp,
+)
+
+notices = group("List the messages to customers, preview when one would go, and set what they say.")
+
+notices.add_typer(templates, name="templates")
+
+ANY_CUSTOMER = "-"
+State = pb.Notice.Delivery.State
+
+
+def describe_delivery(delivery: pb.Notice.Delivery) -> str:
+    """How a notice went through one channel, for example "SMS DELIVERED 2026-01-28 07:45Z"."""
+    parts = (
+        pb.Channel.Name(delivery.channel),
+        pb.Notice.Delivery.State.Name(delivery.state),
+        format_timestamp(delivery.deliver_time),
+        f"({delivery.failure_code})" if delivery.failure_code else "",
+    )
+    return " ".join(filter(None, parts))
+
+
+SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
+    "codes go to": lambda it: ", ".join(it.phone_region_codes) or "every country",
+    "codes of a day cost at most": lambda it: (
+        format_money(it.code_spend_day_max) if it.HasField("code_spend_day_max") else ""
+    ),
+    "the page for codes": lambda it: it.web_otp_host,
+    "the page for e-mail links": lambda it: it.email_page_uri,
+    "e-mail before it is proved": lambda it: "nothing" if it.proved_email_only else "all notices",
+    "time zone of contacts without one": lambda it: it.time_zone,
+    "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
+}
+PLAN_COLUMNS: Columns[pb.ChannelPlan] = {
+    "channel": lambda it: pb.Channel.Name(it.channel),
+    "use": lambda it: pb.ChannelPlan.Use.Name(it.use),
+    "sent": lambda it: format_timestamp(it.send_time),
+    "falls back at": lambda it: format_timestamp(it.fall_back_time),
+    "why": lambda it: pb.ChannelPlan.Reason.Name(it.reason),
+}
+NOTICE_COLUMNS: Columns[pb.Notice] = {
+    "time": lambda it: format_timestamp(it.create_time),
+    "customer": lambda it: id_of(it.name, "customers"),
+    "kind": lambda it: pb.NoticeKind.Name(it.kind),
+    "about": lambda it: short_name(it.subject_resource),
+    "delivered by": lambda it: ", ".join(describe_delivery(delivery) for delivery in it.deliveries),
+    # A mail says more than the SMS of the same notice.
+    "text": lambda it: "\n".join(dict.fromkeys(delivery.text for delivery in it.deliveries)),
+    "notice": lambda it: last_id(it.name),
+}
+
+
+@command(notices, "settings")
+async def get_notify_settings(session: Session) -> None:
+    """Show which countries get one-time codes, what they may cost, and the page that they are for."""
+    session.output.one(await _settings(session), SETTINGS_COLUMNS)
+
+
+@command(notices, "set")
+async def set_notify_settings(
+    session: Session,
+    countries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--country", metavar="CODE", help='Whose phones get codes, such as "DE"; "" is all.'
+        ),
+    ] = None,
+    code_spend: Annotated[
+        money_pb2.Money | None,
+        typer.Option(
+            parser=parse_money, metavar="AMOUNT", help="What the codes of a day may cost."
+        ),
+    ] = None,
+    web_otp_host: Annotated[
+        str | None,
+        typer.Option(help="The host of the page that asks for codes, such as shop.example."),
+    ] = None,
+    proof_days: Annotated[
+        int | None,
+        typer.Option(min=30, max=3650, help="How long a phone is proved after a message."),
+    ] = None,
+    email_page: Annotated[
+        str | None, typer.Option(metavar="URI", help="Where links by e-mail lead, with {token}.")
+    ] = None,
+    proved_email_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--proved-email-only/--any-email", help="Whether e-mail has to be proved first."
+        ),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help='Of contacts that name none, such as "Europe/Berlin".'),
+    ] = None,
+) -> None:
+    """Set which countries get one-time codes, what they may cost, and the page that they are for."""
+    changed = await _settings(session)
+    if countries is not None:
+        changed.phone_region_codes[:] = [country for country in countries if country]
+    if code_spend is not None:
+        changed.code_spend_day_max.CopyFrom(code_spend)
+    changed.web_otp_host = changed.web_otp_host if web_otp_host is None else web_otp_host
+    changed.phone_proof_days = proof_days or changed.phone_proof_days
+    if email_page is not None:
+        changed.email_page_uri = email_page
+    if proved_email_only is not None:
+        changed.proved_email_only = proved_email_only
+    changed.time_zone = changed.time_zone if zone is None else zone
+    request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
+    session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
+
+
+async def _settings(session: Session) -> pb.NotifySettings:
+    request = pb.GetNotifySettingsRequest(name=f"{session.parent}/notifySettings")
+    found: pb.NotifySettings = await session.notify.GetNotifySettings(request)
+    return found
+
+
+@command(notices, "list")
+async def list_notices(
+    session: Session,
+    customer: Annotated[
+        str,
+        typer.Argument(
+            metavar="CUSTOMER", help="Id or resource name; `-` for what all customers did not get."
+        ),
+    ] = ANY_CUSTOMER,
+    about: Annotated[
+        str,
+        typer.Option(
+            metavar="STANDING_ORDER[/CYCLE]",
+            help="Only messages about this standing order, or about this order of it.",
+        ),
+    ] = "",
+    kind: Annotated[
+        pb.NoticeKind.ValueType, one_of(pb.NoticeKind, "Only messages of this kind.")
+    ] = pb.NOTICE_KIND_UNSPECIFIED,
+    state: Annotated[
+        State.ValueType,
+        one_of(State, "Only messages of which a delivery is so. Of all customers: FAILED."),
+    ] = pb.Notice.Delivery.STATE_UNSPECIFIED,
+) -> None:
+    """List messages to a customer, the oldest first, or what did not arrive, the newest first."""
+    if customer == ANY_CUSTOMER and not state:
+        state = pb.Notice.Delivery.FAILED
+    request = pb.ListNoticesRequest(
+        parent=session.name(CUSTOMER, customer),
+        subject_resource=_subject(session, about) if about else "",
+        kind=kind,
+        state=state,
+    )
+    listed = await all_pages(session.notify.ListNotices, request, "notices")
+    session.output.many(listed, NOTICE_COLUMNS, "no notices")
+
+
+def _subject(session: Session, about: str) -> str:
+    """The name of a standing order, or of an order of it."""
+    is_order = "/orders/" in about or ("/" in about and "standingOrders/" not in about)
+    return session.name(ORDER if is_order else STANDING_ORDER, about)
+
+
+# They go to the phone or the address that they are about.
+_OWN_WAY = ("PHONE_CODE", "PHONE_CHANGED", "PHONE_CHANGE_PENDING", "PHONE_LAPSED", "EMAIL_LINK")
+
+
+@command(notices, "preview")
+async def preview_notices(
+    session: Session,
+    customer: CustomerArgument,
+    kind: Annotated[int, one_of(pb.NoticeKind, "What it is for.", "--kind", but=_OWN_WAY)],
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When it is made. Default: now."),
+    ] = None,
+    charge_at: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="ORDER_UPCOMING: the due time."),
+    ] = None,
+    lead: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help='And how long before it: "72h", "5d".'
+        ),
+    ] = None,
+    expires_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="PAYMENT_…: until when something can be done."
+        ),
+    ] = None,
+) -> None:
+    """Show on which channels a message would go, when, and why."""
+    request = pb.PreviewNoticesRequest(
+        parent=session.name(CUSTOMER, customer),
+        kind=pb.NoticeKind.ValueType(kind),
+        make_time=to_timestamp(at),
+        charge_not_before_time=to_timestamp(charge_at),
+        notice_lead=to_duration(lead),
+        expire_time=to_timestamp(expires_at),
+    )
+    response = await session.notify.PreviewNotices(request)
+    session.output.many(response.channel_plans, PLAN_COLUMNS, "no channels")
