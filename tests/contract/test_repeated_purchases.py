@@ -341,7 +341,11 @@ async def test_an_order_that_ends_unpaid_pauses_its_standing_order(ann: Customer
     assert state_of(await order(ann, slow, 2)) == ("CANCELLED", ["PAUSED"])
     assert standing_order.state == StandingOrder.PAUSED
     notices = await ann.shop.notify.ListNotices(
-        notify_pb2.ListNoticesRequest(parent=ann.name, subject_resource=slow.name)
+        notify_pb2.ListNoticesRequest(
+            parent=ann.name,
+            subject_resource=slow.name,
+            kind=notify_pb2.STANDING_ORDER_CHANGED,
+        )
     )
     assert len(notices.notices) == 2  # that it was created, and that it is paused
 
