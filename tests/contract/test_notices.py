@@ -170,3 +170,15 @@ async def test_a_preview_is_in_a_language(ann: Customer) -> None:
     assert (await preview(ann, "de")).sms_encoding == notify_pb2.GSM_7
     refusal = await refused(preview(ann, "qq"))
     assert refusal.fields == {"locale": "LOCALE_UNKNOWN"}
+
+
+async def test_on_which_channels_a_notice_would_go_is_previewed(ann: Customer) -> None:
+    receipt = notify_pb2.PreviewNoticesRequest(parent=ann.name, kind=notify_pb2.RECEIPT)
+    await ann.shop.notify.UpdateContact(update(ann, email="ann@example.com"))
+    preview = await ann.shop.notify.PreviewNotices(receipt)
+    plan = notify_pb2.ChannelPlan
+    assert [(it.channel, it.use) for it in preview.channel_plans] == [
+        (notify_pb2.SMS, plan.MAIN),
+        (notify_pb2.EMAIL, plan.COPY),
+    ]
+    assert preview.failure_code == ""

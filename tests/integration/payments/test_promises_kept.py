@@ -49,7 +49,7 @@ CARDS = [
 ]
 ORDERS = (1, 2)
 CEILING_MINOR, LOWER_CEILING_MINOR = 1300, 1100
-# Several histories share a database and a provider: each has a customer of its own.
+# Several histories share a database and a provider: each has a customer and notices of its own.
 _numbers = itertools.count(1)
 # The provider's clock goes on with it, from one history to the next; what happens where they differ by
 # minutes is for the processes with clocks of their own.
@@ -200,9 +200,10 @@ class History:
     async def announce(self, step: Step) -> None:
         not_before = self.payments.clock.now() + timedelta(hours=step.hours)
         name, amount_minor = order(step.order), step.amount_minor
-        await self.payments.announce(
-            self.payments.notice(name, amount_minor, not_before, self.customer)
-        )
+        notice = self.payments.notice(name, amount_minor, not_before, self.customer)
+        # Each announcement of an order is a notice of its own, which never says another amount.
+        notice.notice += f"-{next(_numbers)}"  # type: ignore[attr-defined]
+        await self.payments.announce(notice)
         self.announced[step.order] = Announced(amount_minor, not_before)
         # What was delivered at the same instant may count as the later one.
         await self.payments.move_clocks(timedelta(seconds=1))
