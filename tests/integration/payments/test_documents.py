@@ -301,7 +301,7 @@ BUYER = payments_pb2.DocumentBuyer(
 async def bill_to(payments: Payments, **fields: object) -> payments_pb2.BillingDetails:
     """Say who ann is on documents to come."""
     said = {field.name: value for field, value in BUYER.ListFields()} | fields
-    details = payments_pb2.BillingDetails(name=f"{ANN}/billingDetails", **said)  # type: ignore[arg-type]
+    details = payments_pb2.BillingDetails(name=f"{ANN}/billingDetails", **said)
     request = payments_pb2.UpdateBillingDetailsRequest(billing_details=details)
     made: payments_pb2.BillingDetails = await payments.call(request)
     return made
