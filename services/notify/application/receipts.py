@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from services.notify.application import phones
-from services.notify.domain.notices import Channel, DeliveryKey, Progress, UnbindReason
-from services.notify.domain.phone_changes import NUMBER_UNASSIGNED_CODES
+from services.notify.application import phone_outcomes
+from services.notify.domain.notices import DeliveryKey, Progress
 from services.notify.domain.receipts import Receipt, receipt_progress
-from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_ended
-from services.notify.store import attempts, contacts, receipts
+from services.notify.store import attempts, receipts
 from services.notify.store.attempts import Ended
-from services.notify.store.contacts import SmsEnded, WhichPhone
 from services.notify.store.receipts import Sent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
@@ -47,8 +44,7 @@ async def store(
         tx, [(sent.notice, sent.delivery, progress) for sent, progress in changed], now
     )
     ended = await attempts.settle(tx, {sent.notice.key: sent.notice for sent, _ in changed})
-    await contacts.count_sms(tx, _sms_ended(changed), now)
-    await phones.lapse(tx, _unassigned(changed), UnbindReason.NUMBER_UNASSIGNED, now)
+    await phone_outcomes.store(tx, changed, now)
     await outbox.put(
         tx,
         [
@@ -60,24 +56,3 @@ async def store(
         ],
     )
     return ended
-
-
-def _sms_ended(changed: Sequence[tuple[Sent, Progress]]) -> list[SmsEnded]:
-    """Which bound phones took a message, and which did not."""
-    ends = {DeliveryState.DELIVERED: True, DeliveryState.FAILED: False}
-    return [
-        SmsEnded(*sent.notice.customer_key, sent.address_version, ends[progress.state])
-        for sent, progress in changed
-        if sent.delivery.channel is Channel.SMS and sent.address_version > 0
-        if progress.state in ends and (progress.deliver_time or progress.is_permanent)
-    ]
-
-
-def _unassigned(changed: Sequence[tuple[Sent, Progress]]) -> list[WhichPhone]:
-    """Bound phones whose number nobody has."""
-    return [
-        WhichPhone(*sent.notice.customer_key, sent.address_version)
-        for sent, progress in changed
-        if sent.delivery.channel is Channel.SMS and sent.address_version > 0
-        if progress.is_permanent and progress.failure_code in NUMBER_UNASSIGNED_CODES
-    ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.notify.application import phones
+from services.notify.application import phone_outcomes
 from services.notify.application.attachments import attachment_key, attachment_keys, with_attachment
 from services.notify.application.outcomes import count
 from services.notify.application.rendering import OwnTemplates, outgoing_with_text, text_to_send
@@ -27,19 +27,16 @@ from services.notify.domain.notices import (
     NoticeKey,
     NoticeKind,
     Progress,
-    UnbindReason,
     Verdict,
     is_expired,
     is_sendable,
     progress,
 )
-from services.notify.domain.phone_changes import NUMBER_UNASSIGNED_CODES
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import DELIVERY
 from services.notify.publishers import notice_ended
-from services.notify.store import attempts, contacts, superseding, templates
+from services.notify.store import attempts, superseding, templates
 from services.notify.store.attempts import Outgoing
-from services.notify.store.contacts import SmsEnded, WhichPhone
 from services.notify.store.templates import MerchantKind
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
@@ -182,8 +179,7 @@ class Deliveries:
         async with self._database.begin() as tx:
             now = self._clock.now()
             ended = await attempts.finish(tx, results, now)
-            await contacts.count_sms(tx, _sms_ended(results), now)
-            await phones.lapse(tx, _unassigned(results), UnbindReason.NUMBER_UNASSIGNED, now)
+            await phone_outcomes.store(tx, results, now)
             await outbox.put(
                 tx,
                 [
@@ -276,26 +272,3 @@ def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:
     """What becomes of a delivery that waits for the one ahead of it."""
     kept = progress(outgoing.delivery, Attempt(Verdict.NOT_TRIED), ahead.next_attempt_time)
     return replace(kept, next_attempt_time=ahead.next_attempt_time)
-
-
-def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
-    """Which bound phones took a message, and which did not; the last of each customer counts."""
-    ends = {DeliveryState.DELIVERED: True, DeliveryState.FAILED: False}
-    return [
-        SmsEnded(*outgoing.notice.customer_key, outgoing.address_version, ends[result.state])
-        for outgoing, result in results
-        # Only the present phone has a version.
-        if outgoing.delivery.channel is Channel.SMS and outgoing.address_version > 0
-        # An outage that lasts is the gateway's fault, not the phone's.
-        if result.state in ends and (result.deliver_time or result.is_permanent)
-    ]
-
-
-def _unassigned(results: Sequence[tuple[Outgoing, Progress]]) -> list[WhichPhone]:
-    """Bound phones whose number nobody has."""
-    return [
-        WhichPhone(*outgoing.notice.customer_key, outgoing.address_version)
-        for outgoing, result in results
-        if outgoing.delivery.channel is Channel.SMS and outgoing.address_version > 0
-        if result.is_permanent and result.failure_code in NUMBER_UNASSIGNED_CODES
-    ]
