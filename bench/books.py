@@ -1,19 +1,27 @@
 """The books: entries posted in a second, a trial balance over many, and the comparison of a day.
 
-The payments service's own statements run here, on the stack's database.
+The payments service's own statements run here, on the stack's database. `python -m bench.books` starts
+a stack for them alone.
 """
 
+import argparse
 import asyncio
+import os
+import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import asyncpg
 
-from bench.measure import Aim, Figure, check
+from bench import stack
+from bench.measure import Aim, Figure, WrongResultError, check
 from bench.stack import Stack
+from deploy.embedded.__main__ import DEFAULT_HOME, HOME_VARIABLE
+from deploy.embedded.process import PartError
 from services.payments.clients.provider import STRIPE
 from services.payments.domain.keys import CustomerId, MerchantId
 from services.payments.domain.transfers import Transfer
@@ -95,10 +103,27 @@ _COMPARED = (
 _TABLES = ("ledger_transfers", "balance_transactions", "attempts", "payment_methods")
 
 
-async def measure(stack: Stack, entries: int = ENTRIES) -> list[Figure]:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench.books", description=__doc__)
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="of the trial balance")
+    chosen = parser.parse_args(arguments)
+    home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME) / "bench"
+    try:
+        with stack.running(home / "stack") as running:
+            figures = asyncio.run(measure(running, chosen.entries))
+    except (PartError, WrongResultError) as error:
+        print(f"bench.books: {error}", file=sys.stderr)
+        return 1
+    for figure in figures:
+        print(f"{figure.name}: {figure.value:,.3g} {figure.unit} (aim {figure.aim})")
+    return 0
+
+
+async def measure(running: Stack, entries: int = ENTRIES) -> list[Figure]:
     """All of it; afterwards the rows stay."""
-    keyring = stack.keyring("payments")
-    return await measure_on(stack.own_url("payments"), stack.url("payments"), keyring, entries)
+    keyring = running.keyring("payments")
+    return await measure_on(running.own_url("payments"), running.url("payments"), keyring, entries)
 
 
 async def measure_on(own_url: str, owner_url: str, keyring: Keyring, entries: int) -> list[Figure]:
@@ -197,3 +222,7 @@ async def _compare(database: Database, merchant: MerchantId) -> float:
         compared = await reconciliation.compare(connection, merchant, [STRIPE], day, ("", ""), 100)
     check("charges compared", COMPARED_ROWS, compared.matched_count)
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
