@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.conditions import Action, Outcome
@@ -31,6 +32,14 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.domain.transitions import OrderEvent
 
 _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
+
+
+class Evaluated(NamedTuple):
+    """An order, with its substitutes, and what was said about it."""
+
+    order: Order
+    evaluation: Evaluation
+    outcome: Outcome
 
 
 def prepared(

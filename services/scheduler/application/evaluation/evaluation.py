@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
 
 from services.scheduler.application.evaluation import slots
 from services.scheduler.application.evaluation.context import Context
@@ -17,8 +16,8 @@ from services.scheduler.application.evaluation.pricing import (
 from services.scheduler.clients import Clients
 from services.scheduler.clients.questions import MandateAnswer, MandateQuestion, PlannedCharges
 from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm
-from services.scheduler.domain.condition_outcomes import prepared
-from services.scheduler.domain.conditions import Action, Outcome
+from services.scheduler.domain.condition_outcomes import Evaluated, prepared
+from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.order import Order, OrderReason, Quote, Stage
 from services.scheduler.domain.order_lifecycle import (
     Evaluation,
@@ -28,14 +27,6 @@ from services.scheduler.domain.order_lifecycle import (
 from services.scheduler.domain.substitution import is_discontinued
 from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import orders as order_store
-
-
-class Evaluated(NamedTuple):
-    """An order, with its substitutes, and what was said about it."""
-
-    order: Order
-    evaluation: Evaluation
-    outcome: Outcome
 
 
 async def prepare(context: Context, orders: Sequence[Order]) -> list[Order]:

@@ -3,24 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients.questions import SlotWish
 from services.scheduler.domain.charge_rules import required_lead
+from services.scheduler.domain.condition_outcomes import Evaluated
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.slots import SlotDate, on_date, slot_dates
 from services.scheduler.store import orders as order_store
 
-if TYPE_CHECKING:
-    from services.scheduler.application.evaluation.evaluation import Evaluated
-
 # After the due time: far longer than any payment takes.
 BOOKING = timedelta(days=45)
 
 
-async def booked(context: Context, evaluated: Sequence["Evaluated"]) -> list["Evaluated"]:
+async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evaluated]:
     """Evaluated orders, those of services on the day that they have slots on, or without one.
 
     Whoever has been a subscriber for longer is served first.
@@ -61,16 +58,16 @@ async def without_slot(context: Context, orders: Sequence[Order]) -> set[OrderKe
     return {order.key for order in orders if days[order.key] is None}
 
 
-def _services(entry: "Evaluated") -> tuple[str, ...]:
+def _services(entry: Evaluated) -> tuple[str, ...]:
     quote = entry.evaluation.quote
     return quote.services if quote else ()
 
 
-def _goes_on(entry: "Evaluated") -> bool:
+def _goes_on(entry: Evaluated) -> bool:
     return not entry.evaluation.problems and entry.outcome.action is None
 
 
-def _with_lead(entry: "Evaluated") -> Order:
+def _with_lead(entry: Evaluated) -> Order:
     """The order with the lead that its notice will have."""
     evaluation = entry.evaluation
     required = required_lead(evaluation.rules or (), evaluation.mandate_lead)
@@ -117,10 +114,10 @@ async def _dates(context: Context, orders: Sequence[Order]) -> dict[OrderKey, li
 
 def _on_its_day(
     context: Context,
-    entry: "Evaluated",
+    entry: Evaluated,
     dates: Sequence[SlotDate],
     days: Mapping[OrderKey, date | None],
-) -> "Evaluated":
+) -> Evaluated:
     order, day = entry.order, days.get(entry.order.key)
     if not _services(entry):
         return entry._replace(order=order._replace(services=()))
