@@ -63,6 +63,7 @@ _DAYS = """
     GROUP BY 1, 2, 3, 4
     ON CONFLICT DO NOTHING
 """
+_CLOSED_DAYS = "ALTER TABLE ledger_transfers {} TRIGGER ledger_transfers_closed_days"
 _CLOSED = """
     UPDATE ledger_closing
     SET closed_through_date = (now() AT TIME ZONE 'UTC')::date - 1,
@@ -135,9 +136,7 @@ async def measure_on(own_url: str, owner_url: str, keyring: Keyring, entries: in
     try:
         posted = await _post(database, MerchantId(f"posting-{run}"))
         async with _owner(owner_url) as owner:
-            await owner.execute(_TRANSFERS, MERCHANT + run, entries // 2, DAYS)
-            for statement in _COMPARED:
-                await owner.execute(statement, f"compared-{run}", COMPARED_ROWS, STRIPE)
+            await _write_past(owner, run, entries)
             for merchant in (MERCHANT + run, f"compared-{run}"):
                 await owner.execute(_DAYS, merchant)
             await owner.execute(_CLOSED)
@@ -154,6 +153,16 @@ async def measure_on(own_url: str, owner_url: str, keyring: Keyring, entries: in
         ),
         Figure(f"a day of {COMPARED_ROWS:,} compared", compared_seconds, "s", COMPARISON_SECONDS),
     ]
+
+
+async def _write_past(owner: asyncpg.Connection, run: str, entries: int) -> None:
+    """The year and the compared day: the service may close these days while they are written."""
+    async with owner.transaction():
+        await owner.execute(_CLOSED_DAYS.format("DISABLE"))
+        await owner.execute(_TRANSFERS, MERCHANT + run, entries // 2, DAYS)
+        for statement in _COMPARED:
+            await owner.execute(statement, f"compared-{run}", COMPARED_ROWS, STRIPE)
+        await owner.execute(_CLOSED_DAYS.format("ENABLE"))
 
 
 @asynccontextmanager
