@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
     EMAIL_ONLY,
+    FAILURE_GATEWAY_AWAY,
     Channel,
     Delivery,
     Evidence,
@@ -19,8 +20,11 @@ from services.notify.domain.transitions import DeliveryState
 FALL_BACK_MARGIN = timedelta(minutes=30)
 # So long each channel has at least, however near the deadline is.
 FALL_BACK_PATIENCE = timedelta(minutes=10)
-# These are about one phone, and have their own ways.
-_WITHOUT = frozenset({NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED}) | EMAIL_ONLY
+# These are about one phone or address, and have their own ways.
+_WITHOUT = EMAIL_ONLY | {
+    NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
+    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK,
+}  # fmt: skip
 _NEXT = {Channel.SMS: Channel.EMAIL, Channel.EMAIL: Channel.SMS}
 
 
@@ -53,7 +57,8 @@ def next_channel(
         return None
     if progress.accept_time is not None and delivery.evidence is Evidence.ACCEPTED:
         return None
-    was_tried = progress.attempt_count > 0
+    # A gateway that takes nothing is not tried with every message.
+    was_tried = progress.attempt_count > 0 or progress.failure_code == FAILURE_GATEWAY_AWAY
     take_over = fall_back_time(
         delivery.give_up_time - DELIVERY_LIFETIME,
         deadline(notice.promise, delivery.expire_time),

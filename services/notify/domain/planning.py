@@ -127,6 +127,17 @@ def planned_sends(kind: NoticeKind, given: Circumstances) -> tuple[PlannedSend, 
     return tuple(sends)
 
 
+def stand_in_send(kind: NoticeKind, channel: Channel, given: Circumstances) -> PlannedSend | None:
+    """The delivery of a channel that is to stand in for another now; None: it would bring nothing.
+
+    It keeps the night of its reader as the first one does.
+    """
+    if given.contact is None or not _can_stand_in(kind, channel, given.contact, given.now):
+        return None
+    send = send_time(kind, channel, given.now, given.contact.time_zone, given.until)
+    return PlannedSend(channel, main=False, send_time=send, attempt_time=send)
+
+
 def failure_code(kind: NoticeKind, contact: Contact | None, now: datetime) -> str:
     """Why a notice fails as soon as it is made; empty: it does not."""
     if kind in EMAIL_ONLY:
@@ -185,6 +196,12 @@ def _has(channel: Channel, contact: Contact | None) -> bool:
     return bool(contact.proved_phone if channel is Channel.SMS else contact.email)
 
 
+def _can_stand_in(kind: NoticeKind, channel: Channel, contact: Contact, now: datetime) -> bool:
+    if not _has(channel, contact) or _is_muted(kind, channel, contact):
+        return False
+    return channel is not Channel.SMS or not sms_rests(contact, now)
+
+
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
     if channel is Channel.SMS:
         return kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
@@ -197,9 +214,7 @@ def _fall_back(
     """How a notice falls back to a channel; None: it does not."""
     if not sends or other_channel(kind, sends[0].channel) is not channel:
         return None
-    if given.contact is None or not _has(channel, given.contact):
-        return None
-    if _is_muted(kind, channel, given.contact):
+    if given.contact is None or not _can_stand_in(kind, channel, given.contact, given.now):
         return None
     take_over = fall_back_time(sends[0].send_time, given.until)
     reason = Reason.MAIN_CHANNEL_FAILED if take_over is None else Reason.MAIN_CHANNEL_LATE

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from services.notify.domain.attachments import Attachment, AttachmentProblem
 from services.notify.domain.fallbacks import next_channel
 from services.notify.domain.notices import (
+    FAILURE_GATEWAY_AWAY,
     FAILURE_UNREADABLE,
     WAITING_QUIET_HOURS,
     Channel,
@@ -22,6 +23,8 @@ from services.notify.domain.notices import (
     NoticeKind,
     Progress,
 )
+from services.notify.domain.planning import Circumstances, stand_in_send
+from services.notify.domain.quiet_hours import deadline
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
 from services.notify.store import codes, contacts, deliveries, fallbacks
 from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
@@ -192,7 +195,9 @@ _SETTLE = Query(
                CASE WHEN count(*) FILTER (WHERE main AND evidence_time IS NOT NULL) > 0
                         THEN :delivered
                     WHEN count(evidence_time) > 0
-                        AND count(*) FILTER (WHERE main AND attempt_count > 0) > 0 THEN :delivered
+                        AND count(*) FILTER (
+                            WHERE main AND (attempt_count > 0 OR failure_code = :gateway_away)) > 0
+                        THEN :delivered
                     WHEN count(*) FILTER (WHERE state IN (:pending, :accepted)) > 0 THEN NULL
                     WHEN count(*) FILTER (WHERE state = :voided) > 0 THEN :voided
                     ELSE :failed END AS outcome,
@@ -342,11 +347,17 @@ async def fall_back(
     tx: Connection, changed: Sequence[tuple[Notice, Delivery, Progress]], now: datetime
 ) -> None:
     """Make the deliveries of the next channels that are needed now, of locked notices."""
-    wanted = [
-        DeliveryKey(*notice.key, channel)
+    needed = [
+        (notice, deadline(notice.promise, delivery.expire_time), channel)
         for notice, delivery, progress in changed
         if (channel := next_channel(notice, delivery, progress, now)) is not None
     ]
+    reached = await contacts.as_reached(tx, [notice.customer_key for notice, _, _ in needed])
+    wanted = {}
+    for notice, until, channel in needed:
+        given = Circumstances(reached.get(notice.customer_key), {}, until, now)
+        if (send := stand_in_send(notice.kind, channel, given)) is not None:
+            wanted[DeliveryKey(*notice.key, channel)] = send
     await fallbacks.insert(tx, wanted, now)
 
 
@@ -382,6 +393,7 @@ async def settle(tx: Connection, notices: Mapping[NoticeKey, Notice]) -> list[En
         delivered=DeliveryState.DELIVERED,
         voided=DeliveryState.VOIDED,
         failed=DeliveryState.FAILED,
+        gateway_away=FAILURE_GATEWAY_AWAY,
     )
     return [
         Ended(

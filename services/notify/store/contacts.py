@@ -344,6 +344,28 @@ _BY_KEY = Query(
     _ContactRow,
 )
 
+# As above, of contacts that may be erased meanwhile: the notices are locked before, and who erases
+# takes the contact first.
+_AS_REACHED = Query(
+    """
+    SELECT merchant, customer, display_name,
+           CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
+           phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
+           zone AS time_zone, email_bind_time
+    FROM contacts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
+      USING (customer, merchant)
+    CROSS JOIN LATERAL (
+        SELECT contacts.email_bind_time IS NOT NULL
+                   OR NOT coalesce(bool_or(settings.proved_email_only), false) AS usable,
+               coalesce(nullif(contacts.time_zone, ''), max(settings.time_zone), '') AS zone
+        FROM notify_settings AS settings WHERE settings.merchant = contacts.merchant
+        OFFSET 0) AS rules
+""",
+    _ContactRow,
+)
+
 _WITH_PHONE = Query(
     """
     SELECT merchant, customer, phone_lapse_reason
@@ -524,6 +546,14 @@ async def of_merchant(
 async def by_key(tx: Connection, customers: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
     """Those of the contacts that exist, kept from being erased until the transaction ends."""
     rows = await _BY_KEY.all_for(tx, set(customers))
+    return {contact.key: contact for contact in (_contact(tx, row) for row in rows)}
+
+
+async def as_reached(
+    tx: Connection, customers: Collection[CustomerKey]
+) -> dict[CustomerKey, Contact]:
+    """Those of the contacts that exist, as notices use them, and not locked."""
+    rows = await _AS_REACHED.all_for(tx, set(customers))
     return {contact.key: contact for contact in (_contact(tx, row) for row in rows)}
 
 

@@ -15,6 +15,7 @@ from services.notify.domain.fallbacks import (
 )
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
+    FAILURE_GATEWAY_AWAY,
     Attempt,
     BillingMode,
     Channel,
@@ -88,7 +89,9 @@ def test_a_copy_that_fails_has_the_main_channel_beside_it() -> None:
     assert next_channel(notice(NoticeKind.ORDER_UPCOMING), copy, failed, NOW) is None
 
 
-@pytest.mark.parametrize("kind", [NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED])
+@pytest.mark.parametrize(
+    "kind", [NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.EMAIL_LINK]
+)
 def test_what_is_for_one_phone_goes_nowhere_else(kind: NoticeKind) -> None:
     failed = progress(SMS, Attempt(Verdict.PERMANENT, "invalid_number"), NOW)
 
@@ -134,6 +137,18 @@ def test_what_was_not_tried_waits_on_its_channel() -> None:
     late = notice(NoticeKind.ORDER_UPCOMING, NOW - timedelta(hours=1))
 
     assert next_channel(late, SMS, waiting, NOW + timedelta(hours=1)) is None
+
+
+def test_what_waits_for_a_gateway_that_is_away_takes_the_next_channel_in_time() -> None:
+    away = Attempt(Verdict.NOT_TRIED, FAILURE_GATEWAY_AWAY, retry_time=NOW + timedelta(seconds=30))
+    early = notice(NoticeKind.ORDER_UPCOMING, NOW + timedelta(hours=2))
+    late = notice(NoticeKind.ORDER_UPCOMING, NOW - timedelta(hours=1))
+    soon = NOW + FALL_BACK_PATIENCE
+
+    assert next_channel(early, SMS, progress(SMS, away, NOW), NOW) is None
+    assert next_channel(late, SMS, progress(SMS, away, soon), soon) is None
+    later = soon + timedelta(seconds=1)
+    assert next_channel(late, SMS, progress(SMS, away, later), later) is Channel.EMAIL
 
 
 def test_what_a_gateway_took_is_enough_where_that_counts() -> None:

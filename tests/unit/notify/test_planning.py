@@ -12,6 +12,7 @@ from recurring.scheduler.v1 import events_pb2
 from services.notify.application.notices import Draft, notice_of_draft
 from services.notify.domain.fallbacks import next_channel
 from services.notify.domain.notices import (
+    EMAIL_ONLY,
     BillingMode,
     Channel,
     Contact,
@@ -32,6 +33,8 @@ from services.notify.domain.planning import (
     Use,
     contact_by,
     plan_of,
+    planned_sends,
+    stand_in_send,
 )
 from services.notify.domain.quiet_hours import deadline
 from services.notify.domain.settings import NotifySettings
@@ -136,6 +139,38 @@ def test_the_other_channel_takes_over_from_when_the_preview_says(
         assert next_channel(made, made.deliveries[0], too_late, now) is stand_in.channel
 
 
+@given(
+    kind=kinds,
+    channel=st.sampled_from(Channel),
+    contact=st.none() | contacts,
+    now=times,
+    until=st.none() | times,
+)
+def test_a_channel_stands_in_where_it_brings_something_and_at_a_decent_hour(
+    kind: NoticeKind,
+    channel: Channel,
+    contact: Contact | None,
+    now: datetime,
+    until: datetime | None,
+) -> None:
+    send = stand_in_send(kind, channel, Circumstances(contact, {}, until, now))
+    only = contact and replace(
+        contact,
+        phone=contact.phone if channel is Channel.SMS else "",
+        email=contact.email if channel is Channel.EMAIL else "",
+    )
+    alone = planned_sends(kind, Circumstances(only, {}, until, now))
+
+    # As if it were the only one that the customer has.
+    if kind not in EMAIL_ONLY:
+        assert (send is not None) == bool(alone)
+    if send is not None:
+        assert not send.main
+        assert now <= send.attempt_time
+        assert until is None or send.attempt_time <= max(until, now)
+        assert kind in EMAIL_ONLY or send.attempt_time == alone[0].attempt_time
+
+
 REACHED = replace(
     new_contact(KEY, NIGHT), phone="+491701234567", email="ann@example.com", time_zone=TOKYO
 )
@@ -166,7 +201,7 @@ RECEIPT, UPCOMING, SKIPPED = NoticeKind.RECEIPT, NoticeKind.ORDER_UPCOMING, Noti
             SKIPPED,
             {"sms_retry_time": MORNING},
             None,
-            "FALL_BACK MAIN_CHANNEL_FAILED",
+            "UNUSED PHONE_UNREACHABLE",
             "MAIN AT_ONCE",
         ),
         (NoticeKind.PRICE_CHANGE, {}, None, "MAIN MANDATORY", "COPY AT_ONCE"),
