@@ -69,6 +69,7 @@ NOTICE_COLUMNS: Columns[pb.Notice] = {
     # A mail says more than the SMS of the same notice.
     "text": lambda it: "\n".join(dict.fromkeys(delivery.text for delivery in it.deliveries)),
     "notice": lambda it: last_id(it.name),
+    "copy of": lambda it: last_id(it.original_notice),
 }
 
 
@@ -173,6 +174,24 @@ async def list_notices(
     )
     listed = await all_pages(session.notify.ListNotices, request, "notices")
     session.output.many(listed, NOTICE_COLUMNS, "no notices")
+
+
+@command(notices, "resend")
+async def resend_notice(
+    session: Session,
+    customer: CustomerArgument,
+    notice: Annotated[
+        str, typer.Argument(metavar="NOTICE", help="Its id, as `list` shows it; or resource name.")
+    ],
+    channel: Annotated[
+        pb.Channel.ValueType,
+        one_of(pb.Channel, "By which way. Default: the one that it started with."),
+    ] = pb.CHANNEL_UNSPECIFIED,
+) -> None:
+    """Send a message once more in the words that it had."""
+    name = f"{session.name(CUSTOMER, customer)}/notices/{last_id(notice)}"
+    request = pb.ResendNoticeRequest(name=name, channel=channel, request_id=new_request_id())
+    session.output.one(await session.notify.ResendNotice(request), NOTICE_COLUMNS)
 
 
 def _subject(session: Session, about: str) -> str:

@@ -10,12 +10,12 @@ RECEIPT_SENT = Agreement(
 )
 ONE_NOTICE_A_FACT = LocalClause(
     "one-notice-a-fact",
-    "The end of an order has one notice: a receipt, or that it lapsed or was cancelled.",
+    "The end of an order has one notice, copies aside: a receipt, or that it lapsed or was cancelled.",
     ("notify",),
     """
     SELECT count(*) FROM audit_v1.notices
-    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND UNSETTLED(occur_time)
-      AND $1 IN ('', merchant)
+    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND original_notice = ''
+      AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
     """,
     """
     SELECT merchant, format('%s notices of the end of %s: %s', count(*), subject_resource,
@@ -26,20 +26,22 @@ ONE_NOTICE_A_FACT = LocalClause(
     """
     , ends AS (
         SELECT merchant, subject_resource, kind FROM audit_v1.notices
-        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant))
+        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND original_notice = ''
+          AND $1 IN ('', merchant))
     """,
     # Those of the same customer are found by an index, however old they are.
     """
     , new AS (
         SELECT merchant, customer, subject_resource, notice, kind FROM audit_v1.notices
-        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND UNSETTLED(occur_time)
-          AND $1 IN ('', merchant)),
+        WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND original_notice = ''
+          AND UNSETTLED(occur_time) AND $1 IN ('', merchant)),
     ends AS (
         SELECT merchant, subject_resource, notice, kind FROM new
         UNION
         SELECT merchant, subject_resource, other.notice, other.kind
         FROM new JOIN audit_v1.notices AS other USING (merchant, customer, subject_resource)
-        WHERE other.kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED'))
+        WHERE other.kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED')
+          AND other.original_notice = '')
     """,
 )
 OUTCOME_AS_DELIVERED = LocalClause(

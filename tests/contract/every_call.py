@@ -724,6 +724,7 @@ def _notify(name: str) -> list[tuple[str, Message]]:
         ),
         ("ListNotices", notify_pb2.ListNoticesRequest(parent=customer)),
         ("GetNotice", notify_pb2.GetNoticeRequest(name=f"{customer}/notices/n1")),
+        ("ResendNotice", notify_pb2.ResendNoticeRequest(name=f"{customer}/notices/n1")),
         (
             "PreviewNotice",
             notify_pb2.PreviewNoticeRequest(parent=name, kind=notify_pb2.ORDER_UPCOMING),

@@ -150,6 +150,7 @@ NOT_FOUND = {
     "notify.ConfirmEmailBinding": "CONTACT_NOT_FOUND",
     "notify.UnbindPhone": "CONTACT_NOT_FOUND",
     "notify.GetNotice": "NOTICE_NOT_FOUND",
+    "notify.ResendNotice": "NOTICE_NOT_FOUND",
     "notify.GetNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
     "notify.DeleteNoticeTemplate": "NOTICE_TEMPLATE_NOT_FOUND",
     **dict.fromkeys(

@@ -110,7 +110,15 @@ def notice_message(notice: Notice) -> notify_pb2.Notice:
         subject_resource=notice.subject_resource,
         deliveries=[_delivery_message(delivery) for delivery in notice.deliveries],
         create_time=to_timestamp(notice.create_time),
+        original_notice=_original_name(notice),
     )
+
+
+def _original_name(notice: Notice) -> str:
+    """The name of the notice that one repeats; empty: it repeats none."""
+    if not notice.original_notice:
+        return ""
+    return NOTICE.format(*notice.customer_key, notice.original_notice)
 
 
 def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:

@@ -7,6 +7,7 @@ from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 
 from services.notify.api import requests, responses, webhook_requests, webhook_responses
+from services.notify.api.resends import resend_notice
 from services.notify.api.settings_messages import read_settings, settings_message
 from services.notify.application import (
     contacts,
@@ -71,6 +72,7 @@ ACCESS = {
     "UpdateNotifySettings": Access(WRITE),
     "ListNotices": Access(READ, services=("scheduler",)),
     "GetNotice": Access(READ),
+    "ResendNotice": Access(WRITE),
     "PreviewNotice": Access(READ),
     "PreviewNotices": Access(READ),
     "UpdateNoticeTemplate": Access(WRITE),
@@ -307,6 +309,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 connection, [MerchantKind(key.merchant, notice.kind)]
             )
         return responses.notice_message(with_texts(notice, addressees[key.customer_key], own))
+
+    async def ResendNotice(
+        self, request: notify_pb2.ResendNoticeRequest, _context: object
+    ) -> notify_pb2.Notice:
+        return await resend_notice(self._database, request, self._clock)
 
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object

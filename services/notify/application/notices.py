@@ -164,7 +164,7 @@ def notice_of_draft(
     given = Circumstances(contact, queued, deadline(draft.promise, draft.expire_time), now)
     deliveries = [
         replace(
-            _pending(
+            pending_delivery(
                 send.channel,
                 send.attempt_time,
                 send.send_time + DELIVERY_LIFETIME,
@@ -193,7 +193,9 @@ def notice_of_draft(
     )
 
 
-def _pending(channel: Channel, now: datetime, give_up_time: datetime, *, main: bool) -> Delivery:
+def pending_delivery(
+    channel: Channel, now: datetime, give_up_time: datetime, *, main: bool
+) -> Delivery:
     """A delivery that is due at once."""
     return Delivery(
         channel=channel,
@@ -225,9 +227,11 @@ def _undeliverable(now: datetime, failure_code: str) -> Delivery:
 def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: datetime) -> Notice:
     """A notice to the phone of a contact before a change, and to the e-mail address if there is one."""
     until = now + DELIVERY_LIFETIME
-    deliveries = [replace(_pending(Channel.SMS, now, until, main=True), address=contact.phone)]
+    deliveries = [
+        replace(pending_delivery(Channel.SMS, now, until, main=True), address=contact.phone)
+    ]
     if contact.email:
-        copy = _pending(Channel.EMAIL, now, until, main=False)
+        copy = pending_delivery(Channel.EMAIL, now, until, main=False)
         deliveries.append(replace(copy, address=contact.email))
     return Notice(
         *key,
@@ -252,7 +256,7 @@ def email_notice(
     secret_text: str | None = None,
 ) -> Notice:
     """A notice about how a customer is reached, that goes to an e-mail address alone, proved or not."""
-    pending = _pending(Channel.EMAIL, now, now + lifetime, main=True)
+    pending = pending_delivery(Channel.EMAIL, now, now + lifetime, main=True)
     delivery = replace(pending, address=email, secret_text=secret_text)
     return Notice(
         *key,
@@ -274,7 +278,7 @@ def shown_phone(phone: str) -> str:
 
 def phone_code_notice(key: NoticeKey, facts: PhoneCode, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
-    delivery = _pending(Channel.SMS, now, now + CODE_LIFETIME, main=True)
+    delivery = pending_delivery(Channel.SMS, now, now + CODE_LIFETIME, main=True)
     return Notice(
         *key,
         kind=NoticeKind.PHONE_CODE,

@@ -320,6 +320,8 @@ class Notice:
     price_notice: PriceNotice | None = None
     # None of a customer who was erased.
     facts: Facts | None = None
+    # The notice that this one repeats, since an operator had it sent once more; empty: none.
+    original_notice: NoticeId = NoticeId("")
 
     @property
     def key(self) -> NoticeKey:

@@ -202,6 +202,12 @@ def _can_stand_in(kind: NoticeKind, channel: Channel, contact: Contact, now: dat
     return channel is not Channel.SMS or not sms_rests(contact, now)
 
 
+def can_carry(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
+    """Whether a channel takes a notice of a kind to a contact, as notices use it."""
+    goes_there = channel is Channel.EMAIL or kind not in EMAIL_ONLY
+    return goes_there and _has(channel, contact) and not _is_muted(kind, channel, contact)
+
+
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
     if channel is Channel.SMS:
         return kind is NoticeKind.RECEIPT and contact.sms_receipts_muted

@@ -87,6 +87,12 @@ _ATTEMPTED = Query(
     NoticeKey,
 )
 
+# Of a copy, what it repeats.
+_STORE_WORDS = Command("""
+    UPDATE deliveries SET locale = :locale, template = :template, subject = :subject, text = :text
+    WHERE customer = :customer AND merchant = :merchant AND notice = :notice AND channel = :channel
+""")
+
 # Whether a notice was delivered stays known; what it said does not.
 _ERASE_TEXTS = Command("""
     UPDATE deliveries SET subject = '', text = '', locale = '', template = '', secret_text = NULL,
@@ -117,6 +123,21 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> None:
         notice=[notice.notice for notice, _ in pairs],
         secret_text=encrypted("secret_text", [delivery.secret_text for delivery in deliveries]),
         own_address=encrypted("own_address", [delivery.address or None for delivery in deliveries]),
+    )
+
+
+async def store_words(tx: Connection, notice: NoticeKey, delivery: Delivery) -> None:
+    """Store the words of a delivery that has them before its first attempt."""
+    if not delivery.text:
+        return
+    await _STORE_WORDS.run(
+        tx,
+        **notice._asdict(),
+        channel=delivery.channel,
+        locale=delivery.locale,
+        template=delivery.template,
+        subject=encrypt(tx, delivery.subject, *aad(notice, delivery.channel, "subject")),
+        text=encrypt(tx, delivery.text, *aad(notice, delivery.channel, "text")),
     )
 
 

@@ -48,6 +48,7 @@ class NoticeRow:
     price_announce_time: datetime
     standing_orders: list[str] | None
     facts: bytes
+    original_notice: NoticeId
 
     @property
     def key(self) -> NoticeKey:
@@ -86,11 +87,11 @@ _INSERT = Query(
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                          promised_currency, charge_not_before, notice_lead, billing_mode,
                          traceparent, occur_time, due_time, create_time, outcome, price,
-                         price_announce_time, standing_orders, facts)
+                         price_announce_time, standing_orders, facts, original_notice)
     SELECT merchant, customer, notice, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
            due_time, create_time, outcome, price, price_announce_time,
-           string_to_array(standing_orders, chr(10)), facts
+           string_to_array(standing_orders, chr(10)), facts, original_notice
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
@@ -100,11 +101,11 @@ _INSERT = Query(
         CAST(:occur_time AS timestamptz[]), CAST(:due_time AS timestamptz[]),
         CAST(:create_time AS timestamptz[]), CAST(:outcome AS text[]), CAST(:price AS text[]),
         CAST(:price_announce_time AS timestamptz[]), CAST(:standing_orders AS text[]),
-        CAST(:facts AS bytea[]))
+        CAST(:facts AS bytea[]), CAST(:original_notice AS text[]))
       AS made (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                promised_currency, charge_not_before, notice_lead, billing_mode, traceparent,
                occur_time, due_time, create_time, outcome, price, price_announce_time,
-               standing_orders, facts)
+               standing_orders, facts, original_notice)
     -- Events that read the same share a notice, which is as true as the last of them.
     ON CONFLICT (customer, merchant, notice) DO UPDATE SET occur_time = EXCLUDED.occur_time
         WHERE notices.occur_time < EXCLUDED.occur_time
@@ -117,7 +118,7 @@ _ONE = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time, price, price_announce_time, standing_orders, facts
+           create_time, price, price_announce_time, standing_orders, facts, original_notice
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND notice = :notice
 """,
@@ -128,7 +129,7 @@ _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time, price, price_announce_time, standing_orders, facts
+           create_time, price, price_announce_time, standing_orders, facts, original_notice
     FROM notices
     WHERE customer = :customer AND merchant = :merchant AND position > :after
       AND (:subject_resource = '' OR subject_resource = :subject_resource
@@ -148,7 +149,8 @@ _UNDELIVERED = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
-           create_time, price, price_announce_time, standing_orders, facts, last_due_time
+           create_time, price, price_announce_time, standing_orders, facts, original_notice,
+           last_due_time
     FROM (
         SELECT merchant, customer, notice, next_attempt_time AS last_due_time
         FROM deliveries
@@ -164,7 +166,7 @@ _UNDELIVERED = Query(
     CROSS JOIN LATERAL (
         SELECT position, kind, subject_resource, promised_amount_minor, promised_currency,
                charge_not_before, notice_lead, billing_mode, traceparent, occur_time, create_time,
-               price, price_announce_time, standing_orders, facts
+               price, price_announce_time, standing_orders, facts, original_notice
         FROM notices
         WHERE notices.customer = undelivered.customer AND notices.merchant = undelivered.merchant
           AND notices.notice = undelivered.notice
@@ -289,4 +291,5 @@ def notice_of(
         if row.price
         else None,
         facts=facts_of(tx, row.key, row.kind, row.facts) if readable else None,
+        original_notice=row.original_notice,
     )

@@ -69,7 +69,7 @@ _SENT = Query(
            notices.promised_amount_minor, notices.promised_currency, notices.charge_not_before,
            notices.notice_lead, notices.billing_mode, notices.traceparent, notices.occur_time,
            notices.create_time, notices.price, notices.price_announce_time,
-           notices.standing_orders, notices.facts,
+           notices.standing_orders, notices.facts, notices.original_notice,
            channel, main, deliveries.state, subject, text, NULL AS secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
            deliveries.locale, deliveries.template, evidence, accept_time, gateway,

@@ -64,6 +64,7 @@ _OLDER = Query(
     NoticeKey,
 )
 
+# A copy is as true as what it repeats.
 _SUPERSEDED = Query(
     """
     SELECT notices.merchant, notices.customer, notices.notice
@@ -71,11 +72,15 @@ _SUPERSEDED = Query(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS named (merchant, customer, notice)
     JOIN notices USING (merchant, customer, notice)
+    LEFT JOIN notices AS original ON notices.original_notice <> ''
+        AND original.customer = notices.customer AND original.merchant = notices.merchant
+        AND original.notice = notices.original_notice
     WHERE EXISTS (
         SELECT FROM superseded_kinds AS known
         WHERE known.customer = notices.customer AND known.merchant = notices.merchant
           AND known.subject_resource = notices.subject_resource
-          AND known.before_time > notices.occur_time AND notices.kind = ANY (known.kinds))
+          AND known.before_time > coalesce(original.occur_time, notices.occur_time)
+          AND notices.kind = ANY (known.kinds))
 """,
     NoticeKey,
 )
@@ -124,9 +129,16 @@ async def void_superseded(
     tx: Connection, notices: Collection[NoticeKey | SubjectEvent]
 ) -> set[NoticeKey]:
     """Void those of the notices that a later event has made untrue; returns them."""
-    superseded = set(await _SUPERSEDED.all_for(tx, notices))
-    await _void(tx, superseded)
-    return superseded
+    untrue = await superseded(tx, notices)
+    await _void(tx, untrue)
+    return untrue
+
+
+async def superseded(
+    tx: Connection, notices: Collection[NoticeKey | SubjectEvent]
+) -> set[NoticeKey]:
+    """Those of the notices that a later event has made untrue."""
+    return set(await _SUPERSEDED.all_for(tx, notices))
 
 
 async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:

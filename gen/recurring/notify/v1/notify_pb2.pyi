@@ -569,11 +569,14 @@ class Notice(_message.Message):
     SUBJECT_RESOURCE_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ORIGINAL_NOTICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/notices/{notice}`; derived from the fact."""
     kind: Global___NoticeKind.ValueType
     subject_resource: _builtins.str
     """What it is about, for example an order; empty for a phone binding."""
+    original_notice: _builtins.str
+    """The notice that this one repeats (ResendNotice); empty: none."""
     @_builtins.property
     def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice.Delivery]: ...
     @_builtins.property
@@ -586,10 +589,11 @@ class Notice(_message.Message):
         subject_resource: _builtins.str = ...,
         deliveries: _abc.Iterable[Global___Notice.Delivery] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        original_notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deliveries", b"deliveries", "kind", b"kind", "name", b"name", "subject_resource", b"subject_resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deliveries", b"deliveries", "kind", b"kind", "name", b"name", "original_notice", b"original_notice", "subject_resource", b"subject_resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1075,6 +1079,32 @@ class GetNoticeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNoticeRequest: _TypeAlias = GetNoticeRequest  # noqa: Y015
+
+@_typing.final
+class ResendNoticeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    channel: Global___Channel.ValueType
+    """Default: the channel that it started with."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        channel: Global___Channel.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendNoticeRequest: _TypeAlias = ResendNoticeRequest  # noqa: Y015
 
 @_typing.final
 class PreviewNoticeRequest(_message.Message):

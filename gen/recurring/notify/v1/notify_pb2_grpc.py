@@ -106,6 +106,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
                 _registered_method=True)
+        self.ResendNotice = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ResendNotice',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
+                _registered_method=True)
         self.PreviewNotice = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/PreviewNotice',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
@@ -332,6 +337,23 @@ class NotifyServiceServicer:
 
     def GetNotice(self, request, context):
         """Reasons: NOT_FOUND NOTICE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendNotice(self, request, context):
+        """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+        arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
+        to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
+        anew by the scheduler. A notice of a price that never arrived is evidence once its copy does.
+
+        At most 10 copies a day are sent to a customer, and a notice once in 10 minutes.
+
+        Reasons: NOT_FOUND NOTICE_NOT_FOUND, CONTACT_NOT_FOUND; FAILED_PRECONDITION NOTICE_NOT_RESENDABLE (a one-time code, a
+        link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
+        NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
+        it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -569,6 +591,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
             'GetNotice': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNotice,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.SerializeToString,
+            ),
+            'ResendNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendNotice,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.SerializeToString,
             ),
             'PreviewNotice': grpc.unary_unary_rpc_method_handler(
@@ -1035,6 +1062,33 @@ class NotifyService:
             target,
             '/recurring.notify.v1.NotifyService/GetNotice',
             recurring_dot_notify_dot_v1_dot_notify__pb2.GetNoticeRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ResendNotice',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
             options,
             channel_credentials,

@@ -119,6 +119,19 @@ class NotifyServiceStub:
     """
     GetNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeRequest, _notify_pb2.Notice]
     """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
+    ResendNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.ResendNoticeRequest, _notify_pb2.Notice]
+    """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+    arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
+    to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
+    anew by the scheduler. A notice of a price that never arrived is evidence once its copy does.
+
+    At most 10 copies a day are sent to a customer, and a notice once in 10 minutes.
+
+    Reasons: NOT_FOUND NOTICE_NOT_FOUND, CONTACT_NOT_FOUND; FAILED_PRECONDITION NOTICE_NOT_RESENDABLE (a one-time code, a
+    link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
+    NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
+    it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+    """
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
     """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
     that is not stored yet, and else by the suite's.
@@ -374,6 +387,25 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_notify_pb2.GetNoticeRequest, _abc.Awaitable[_notify_pb2.Notice]],
     ) -> _abc.Awaitable[_notify_pb2.Notice]:
         """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ResendNotice(
+        self,
+        request: _notify_pb2.ResendNoticeRequest,
+        context: _aio.ServicerContext[_notify_pb2.ResendNoticeRequest, _abc.Awaitable[_notify_pb2.Notice]],
+    ) -> _abc.Awaitable[_notify_pb2.Notice]:
+        """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+        arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
+        to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
+        anew by the scheduler. A notice of a price that never arrived is evidence once its copy does.
+
+        At most 10 copies a day are sent to a customer, and a notice once in 10 minutes.
+
+        Reasons: NOT_FOUND NOTICE_NOT_FOUND, CONTACT_NOT_FOUND; FAILED_PRECONDITION NOTICE_NOT_RESENDABLE (a one-time code, a
+        link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
+        NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
+        it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+        """
 
     @_abc_1.abstractmethod
     def PreviewNotice(

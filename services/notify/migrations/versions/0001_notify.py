@@ -92,6 +92,8 @@ CREATE TABLE notices (
     facts                 bytea       NOT NULL DEFAULT '',
     -- How it ended, once; later attempts on other channels do not change it.
     outcome               text        CHECK (outcome IN ('DELIVERED', 'FAILED', 'VOIDED')),
+    -- The notice that an operator had sent once more; empty: it is no copy.
+    original_notice       text        NOT NULL DEFAULT '',
     PRIMARY KEY (customer, merchant, notice),
     CHECK (num_nulls(price, price_announce_time, standing_orders) IN (0, 3)),
     CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead,
@@ -106,6 +108,7 @@ CREATE INDEX notices_due_time ON notices USING brin (due_time)
 CREATE INDEX notices_occur_time ON notices USING brin (occur_time)
     WITH (pages_per_range = 32, autosummarize);
 CREATE INDEX notices_of_subject ON notices (customer, merchant, subject_resource);
+CREATE INDEX notices_resent ON notices (customer, merchant) WHERE original_notice <> '';
 
 -- Notices of these kinds about a subject whose events happened before this time are not true any more.
 -- One row is what an event makes untrue; none is changed when the next one comes.
@@ -416,7 +419,7 @@ CREATE VIEW audit_v1.notices AS
            notice, kind, subject_resource, outcome, deliver_time, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead, billing_mode, occur_time,
-           create_time
+           create_time, original_notice
     FROM notices LEFT JOIN (
         SELECT customer, merchant, notice, min(evidence_time) AS deliver_time FROM deliveries
         GROUP BY customer, merchant, notice) AS arrived USING (customer, merchant, notice);
@@ -442,7 +445,7 @@ CREATE VIEW audit_v1.compared AS
            '' AS currency, 0::bigint AS amount_minor,
            CASE kind WHEN 'RECEIPT' THEN 'PAID' ELSE 'CANCELLED' END AS facts,
            due_time AS partition_time, true AS is_final
-    FROM notices WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED')
+    FROM notices WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED') AND original_notice = ''
     UNION ALL
     SELECT 'evidence-as-delivered', merchant, '',
            'merchants/' || merchant || '/customers/' || customer || '/notices/' || notice,

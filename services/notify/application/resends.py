@@ -1,0 +1,130 @@
+"""Notices that operators have sent once more."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.notify.application import contacts
+from services.notify.application.notices import pending_delivery
+from services.notify.application.phones import notice_key
+from services.notify.domain.notices import (
+    DELIVERY_LIFETIME,
+    EMAIL_ONLY,
+    WAITING_QUIET_HOURS,
+    WITH_ATTACHMENT,
+    Channel,
+    Contact,
+    Delivery,
+    Notice,
+    NoticeKey,
+)
+from services.notify.domain.planning import can_carry, contact_by
+from services.notify.domain.quiet_hours import before_expiry, send_time
+from services.notify.domain.resending import (
+    RESENDS_DAY_MAX,
+    RESENDS_PERIOD,
+    Resend,
+    ResendProblem,
+    problem,
+    wait_until,
+)
+from services.notify.names import NOTICE
+from services.notify.store import attempts, deliveries, notices, resends, settings, superseding
+from services.runtime.db.pool import Connection
+from services.runtime.errors import not_found, wrong_state
+from services.runtime.mutations import Applied
+from services.runtime.observability import tracing
+from services.runtime.rpc.limits import exhausted
+
+_MESSAGES = {
+    ResendProblem.NOTICE_NOT_RESENDABLE: "a code, a link, a notice about a phone, or of a customer who"
+    " was erased",
+    ResendProblem.NOTICE_UNTRUE: "a later fact, or time, has made untrue what it says",
+    ResendProblem.NOTICE_UNDER_WAY: "it, or a copy of it, is still to arrive on this channel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCopy:
+    """A caller's wish to have a notice sent once more."""
+
+    key: NoticeKey
+    # None: the channel that it started with.
+    channel: Channel | None
+    request_id: str
+
+
+async def resend(tx: Connection, wanted: WantedCopy, now: datetime) -> Applied[Notice]:
+    """Send a notice once more, as a notice of its own in the words that it had on the channel.
+
+    Raises NOT_FOUND NOTICE_NOT_FOUND or CONTACT_NOT_FOUND, FAILED_PRECONDITION NOTICE_NOT_RESENDABLE,
+    NOTICE_UNTRUE, NOTICE_UNDER_WAY or CHANNEL_UNAVAILABLE, RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+    """
+    given = await notices.one(tx, wanted.key)
+    if given is None:
+        raise not_found("NOTICE_NOT_FOUND", NOTICE.format(*wanted.key))
+    # The contact's lock lets one copy at a time be made.
+    contact = await contacts.existing(tx, wanted.key.customer_key, lock=True)
+    rules = await settings.get(tx, wanted.key.merchant)
+    original = given.key._replace(notice=given.original_notice or given.notice)
+    copies = await resends.copies(tx, original, now - RESENDS_PERIOD)
+    is_superseded = bool(await superseding.superseded(tx, [original]))
+    asked = Resend(given, wanted.channel or _first_channel(given), copies, is_superseded)
+    _require(asked, contact_by(contact, rules), now)
+    key = notice_key("resend", original.customer_key, wanted.request_id)
+    delivery = await _delivery(tx, asked, contact_by(contact, rules), now)
+    copy = replace(
+        given,
+        notice=key.notice,
+        # No charge depends on a copy: an order whose notice failed is announced anew.
+        promise=None,
+        price_notice=None if asked.is_delivered else given.price_notice,
+        due_time=None,
+        traceparent=tracing.current_traceparent(),
+        occur_time=now,
+        create_time=now,
+        deliveries=(delivery,),
+        original_notice=original.notice,
+    )
+    await notices.insert(tx, [copy])
+    await deliveries.store_words(tx, copy.key, delivery)
+    return Applied(copy)
+
+
+def _first_channel(notice: Notice) -> Channel:
+    """The channel that a notice started with, or would have."""
+    otherwise = Channel.EMAIL if notice.kind in EMAIL_ONLY else Channel.SMS
+    return next((delivery.channel for delivery in notice.deliveries if delivery.main), otherwise)
+
+
+def _require(asked: Resend, contact: Contact, now: datetime) -> None:
+    if (found := problem(asked, now)) is not None:
+        raise wrong_state(found, _MESSAGES[found])
+    if not can_carry(asked.notice.kind, asked.channel, contact):
+        message = f"channel: no {asked.channel} of this kind reaches the customer now"
+        raise wrong_state("CHANNEL_UNAVAILABLE", message)
+    if (until := wait_until(asked, now)) is not None:
+        message = (
+            f"a notice is sent once in ten minutes, and at most {RESENDS_DAY_MAX} copies a day are"
+        )
+        raise exhausted("RESENDS_TOO_MANY", message, (until - now) / timedelta(seconds=1))
+
+
+async def _delivery(tx: Connection, asked: Resend, contact: Contact, now: datetime) -> Delivery:
+    """The delivery of a copy: in its turn, not in the night, with the words that the channel had."""
+    kind, channel, customer = asked.notice.kind, asked.channel, asked.notice.customer_key
+    expire_time = next((it.expire_time for it in asked.notice.deliveries if it.main), None)
+    until = None if expire_time is None else before_expiry(expire_time)
+    send = send_time(kind, channel, now, contact.time_zone, until)
+    waiting = await attempts.last(tx, [customer])
+    attempt = max(send, waiting.get((customer, channel), send))
+    words = asked.delivery
+    return replace(
+        pending_delivery(channel, attempt, send + DELIVERY_LIFETIME, main=True),
+        subject=words.subject if words else "",
+        text=words.text if words else "",
+        locale=words.locale if words else "",
+        template=words.template if words else "",
+        expire_time=expire_time,
+        failure_code=WAITING_QUIET_HOURS if send > now else "",
+        has_attachment=kind in WITH_ATTACHMENT,
+    )
