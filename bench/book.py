@@ -31,6 +31,11 @@ _CYCLES = """
         -- As the rows came in the course of time.
         ORDER BY due_time)
 """
+_RECEIVED = """
+    INSERT INTO inbox (batch_id, partition_keys, handle_time)
+    VALUES ('0b8e0000-0000-4000-8000-000000000001', '{merchants/acme/standingOrders/tea-1}',
+            now() - interval '1 day')
+"""
 _SCHEDULER = (
     """
     INSERT INTO standing_orders (
@@ -64,6 +69,14 @@ _SCHEDULER = (
            due_time + interval '7 days', 1, '', false, '[]', due_time - interval '3 days',
            due_time
     FROM book
+    """,
+    # One event, which catalog and notify have had, and the merchant's platform.
+    """
+    INSERT INTO outbox (batch_id, type, event_count, tenants, event_ids, partition_keys, occur_time,
+                        store_time, data)
+    VALUES ('0b8e0000-0000-4000-8000-000000000001', 'recurring.scheduler.v1.OrderConfirmed', 1,
+            '{acme}', '{0b8e0000-0000-4000-8000-000000000002}', '{merchants/acme/standingOrders/tea-1}',
+            now() - interval '1 day', now() - interval '1 day', '')
     """,
 )
 _PAYMENTS = (
@@ -189,6 +202,26 @@ _NOTIFY = (
            occur_time, ''
     FROM notices
     """,
+    """
+    INSERT INTO webhook_endpoints (merchant, endpoint, url, event_types, description, secret,
+                                   keep_since_time, send_since_time, create_time)
+    SELECT 'acme', 'shop', 'https://shop.example/hooks', '{}', '', '', since, since, since
+    FROM (SELECT now() - interval '7 days' AS since) AS known
+    """,
+    """
+    INSERT INTO webhook_events (merchant, event_id, type, occur_time, body, create_time)
+    SELECT 'acme', '0b8e0000-0000-4000-8000-000000000002', 'recurring.scheduler.v1.OrderConfirmed', at,
+           '', at
+    FROM (SELECT now() - interval '1 day' AS at) AS happened
+    """,
+    """
+    INSERT INTO webhook_deliveries (merchant, endpoint, event_id, event_type, occur_time, create_time,
+                                    state, next_attempt_time, deliver_time)
+    SELECT merchant, 'shop', event_id, type, occur_time, create_time, 'DELIVERED', create_time,
+           create_time
+    FROM webhook_events
+    """,
+    _RECEIVED,
 )
 _CATALOG = (
     """
@@ -206,6 +239,7 @@ _CATALOG = (
            due_time + interval '45 days', due_time, due_time
     FROM book WHERE NOT refused
     """,
+    _RECEIVED,
 )
 STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "scheduler": _SCHEDULER,

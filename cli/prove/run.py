@@ -14,6 +14,7 @@ from cli.prove import (
     notices,
     progress,
     stock,
+    webhooks,
 )
 from cli.prove.agreements import judge_agreement
 from cli.prove.findings import Report, Verdict
@@ -30,7 +31,7 @@ from cli.sandbox import Sandbox
 SERVICES = ("scheduler", "payments", "notify", "catalog")
 LOCAL = (
     *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *ledger.LOCAL, *documents.LOCAL,
-    *notices.LOCAL, *stock.LOCAL, *progress.LOCAL,
+    *notices.LOCAL, *webhooks.LOCAL, *stock.LOCAL, *progress.LOCAL,
 )  # fmt: skip
 JOINT = (consent.OF_ATTEMPTS, progress.OF_DUE_WORK)
 AGREEMENTS = (
@@ -79,4 +80,5 @@ def _judged(moment: Moment, motion: Motion, *, full: bool) -> list[Awaitable[lis
     judged += [judge_joint(moment, joint, full=full) for joint in JOINT]
     judged += [judge_local(moment, clause, full=full) for clause in LOCAL]
     judged.append(calendar_clauses.judge_brought_forward(moment))
+    judged.append(webhooks.judge_kept(moment, full=full))
     return judged

@@ -128,11 +128,11 @@ class Health(NamedTuple):
 _NOTE_HEALTH = Command("""
     UPDATE webhook_endpoints AS known
     SET failing_since_time = CASE WHEN given.has_taken THEN NULL
-                                  ELSE coalesce(known.failing_since_time, :now) END
+                                  ELSE coalesce(known.failing_since_time, :now) END,
+        last_attempt_time = :now
     FROM unnest(CAST(:merchant AS text[]), CAST(:endpoint AS text[]), CAST(:has_taken AS boolean[]))
       AS given (merchant, endpoint, has_taken)
     WHERE known.merchant = given.merchant AND known.endpoint = given.endpoint
-      AND given.has_taken = (known.failing_since_time IS NOT NULL)
 """)
 
 _DISABLE_FAILING = Query(

@@ -267,7 +267,7 @@ CREATE VIEW audit_v1.position AS
                      ORDER BY transaction_id DESC, position DESC LIMIT 1), 0) AS event_position;
 CREATE VIEW audit_v1.events_published AS
     SELECT batch_id, event_id, type, split_part(partition_key, '/', 2) AS merchant, partition_key,
-           position, store_time
+           position, store_time, occur_time
     FROM outbox, unnest(event_ids, partition_keys) AS event (event_id, partition_key);
 CREATE VIEW audit_v1.batches_received AS
     SELECT batch_id, partition_keys, handle_time FROM inbox;

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.errors import CommandError
-from cli.prove import cycles, run, witness
+from cli.prove import cycles, run, webhooks, witness
 from cli.prove.motion import SUBSCRIBERS
 from cli.prove.progress import NO_EVENT_UNDELIVERED
 from services.catalog.consumers import subscriptions as of_catalog
@@ -250,6 +250,14 @@ CHANGES = {
         WHERE notice = 'declined-tea-5-2'
         """,
     ),
+    "webhooks-queued": (
+        "notify",
+        "DELETE FROM webhook_deliveries",
+    ),
+    "webhook-events-kept": (
+        "notify",
+        "DELETE FROM webhook_events",
+    ),
     "held-units-add-up": ("catalog", "UPDATE stock SET held_units = 1"),
     "booked-slots-add-up": (
         "catalog",
@@ -311,6 +319,7 @@ OF_THE_WITNESS = {clause.id for clause in witness.CLAUSES}
 def test_every_clause_is_tried() -> None:
     clauses = {clause.id for clause in run.OF_ROWS} | OF_THE_WITNESS
     clauses |= {cycles.CYCLES_ON_CALENDAR.id, cycles.NO_DATE_BILLED_AGAIN.id}
+    clauses.add(webhooks.WEBHOOK_EVENTS_KEPT.id)
     assert {*CHANGES, *OF_THE_WITNESS} == clauses | {NO_EVENT_UNDELIVERED.id}
 
 
@@ -485,6 +494,50 @@ async def test_units_held_just_now_may_be_for_an_order_that_is_not_stored_yet(bo
     older = "UPDATE stock_holds SET hold_time = now() - interval '1 minute' WHERE state = 'HELD'"
     await book.change("catalog", older)
     assert (await book.prove()).broken == {"stock-matches-orders"}
+
+
+WAITS = """
+    UPDATE webhook_deliveries SET state = 'PENDING', deliver_time = NULL,
+                                  next_attempt_time = now() - interval '{}'
+"""
+
+
+async def test_an_event_that_waits_for_an_endpoint_that_is_sent_to_is_not_late(book: Book) -> None:
+    await book.change("notify", WAITS.format("2 hours"))
+    assert (await book.prove()).broken == {"nothing-due-undone"}
+    sent = "UPDATE webhook_endpoints SET last_attempt_time = now() - interval '{} minutes'"
+    await book.change("notify", sent.format(59))
+    assert (await book.prove()).violations == []
+    await book.change("notify", sent.format(61))
+    assert (await book.prove()).broken == {"nothing-due-undone"}
+
+
+async def test_an_event_for_an_endpoint_that_is_not_there_any_more_is_not_left_waiting(
+    book: Book,
+) -> None:
+    await book.change("notify", WAITS.format("59 minutes"))
+    await book.change("notify", "DELETE FROM webhook_endpoints")
+    assert (await book.prove()).violations == []
+    await book.change("notify", WAITS.format("61 minutes"))
+    assert (await book.prove()).broken == {"nothing-due-undone"}
+
+
+async def test_an_event_that_waits_for_an_endpoint_is_kept(book: Book) -> None:
+    await book.change("notify", WAITS.format("0 minutes"))
+    await book.change("notify", "DELETE FROM webhook_events")
+    assert (await book.prove()).broken == {"webhooks-queued", "webhook-events-kept"}
+
+
+async def test_what_happened_before_an_endpoint_wanted_it_is_owed_to_nobody(book: Book) -> None:
+    await book.execute("notify", "DELETE FROM webhook_deliveries; DELETE FROM webhook_events")
+    changed = "UPDATE webhook_endpoints SET {0}, send_since_time = {1}, keep_since_time = {1}"
+    await book.change("notify", changed.format("event_types = '{}'", "now()"))
+    assert (await book.prove()).violations == []
+    long_ago = "now() - interval '3 days'"
+    await book.change("notify", changed.format("event_types = '{some.other.Event}'", long_ago))
+    assert (await book.prove()).violations == []
+    await book.change("notify", changed.format("event_types = '{}'", long_ago))
+    assert (await book.prove()).broken == {"webhook-events-kept"}
 
 
 async def test_a_view_that_may_not_be_read_ends_the_proof_with_the_name_of_its_database(

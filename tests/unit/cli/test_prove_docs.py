@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cli.prove import cycles, progress, run, witness
+from cli.prove import cycles, progress, run, webhooks, witness
 
 PAGE = Path(__file__).parents[3] / "docs/reliability.md"
 
@@ -12,6 +12,7 @@ def test_the_page_has_every_clause_as_the_proof_words_it() -> None:
     clauses = {
         *run.OF_ROWS, *witness.CLAUSES,
         progress.NO_EVENT_UNDELIVERED, cycles.CYCLES_ON_CALENDAR, cycles.NO_DATE_BILLED_AGAIN,
+        webhooks.WEBHOOK_EVENTS_KEPT,
     }  # fmt: skip
     promised = PAGE.read_text().partition("## What is promised")[2].partition("\n## ")[0]
     table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", promised, re.MULTILINE)

@@ -295,6 +295,8 @@ CREATE TABLE webhook_endpoints (
     disable_time          timestamptz,
     -- Since when nothing was taken.
     failing_since_time    timestamptz,
+    -- When what came of requests to it was stored last.
+    last_attempt_time     timestamptz,
     -- Of what happened from then on, it wants what is of its types, and gets it.
     keep_since_time       timestamptz NOT NULL,
     send_since_time       timestamptz NOT NULL,
@@ -496,5 +498,35 @@ CREATE VIEW audit_v1.due_work AS
     FROM contacts WHERE pending_bind_time IS NOT NULL
     UNION ALL
     SELECT 'silence of phone', merchant, merchant || '/' || customer, phone_proof_end_time, bucket
-    FROM contacts WHERE phone_proof_end_time IS NOT NULL;
+    FROM contacts WHERE phone_proof_end_time IS NOT NULL
+    UNION ALL
+    -- What waits for an endpoint is sent in its order, as fast as the endpoint answers.
+    SELECT 'events for a webhook endpoint', merchant, merchant || '/' || endpoint,
+           greatest(next_attempt_time, last_attempt_time), bucket
+    FROM webhook_endpoints AS known
+    CROSS JOIN LATERAL (
+        SELECT next_attempt_time FROM webhook_deliveries AS queued
+        WHERE queued.merchant = known.merchant AND queued.endpoint = known.endpoint
+          AND queued.state || '' = 'PENDING'
+        ORDER BY next_attempt_time LIMIT 1 OFFSET 0) AS first
+    WHERE disable_reason IS NULL
+    UNION ALL
+    SELECT 'event for no webhook endpoint', merchant, merchant || '/' || endpoint || '/' || event_id,
+           next_attempt_time, bucket
+    FROM webhook_deliveries AS queued
+    WHERE state = 'PENDING' AND NOT EXISTS (
+        SELECT FROM webhook_endpoints AS known
+        WHERE known.merchant = queued.merchant AND known.endpoint = queued.endpoint
+          AND known.disable_reason IS NULL);
+-- Of an endpoint: what it wants, from when on it is kept and sent, and what was.
+CREATE VIEW audit_v1.webhook_endpoints AS
+    SELECT merchant, endpoint, event_types, keep_since_time, send_since_time,
+           disable_reason IS NULL AS is_enabled
+    FROM webhook_endpoints;
+CREATE VIEW audit_v1.webhook_events AS
+    SELECT merchant, event_id, type, occur_time, create_time FROM webhook_events;
+CREATE VIEW audit_v1.webhook_deliveries AS
+    SELECT merchant, endpoint, event_id, event_type, state, next_attempt_time, deliver_time,
+           create_time
+    FROM webhook_deliveries;
 """
