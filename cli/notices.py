@@ -51,6 +51,8 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "the page for e-mail links": lambda it: it.email_page_uri,
     "e-mail before it is proved": lambda it: "nothing" if it.proved_email_only else "all notices",
     "time zone of contacts without one": lambda it: it.time_zone,
+    "messages call the merchant": lambda it: it.merchant_display_name,
+    "customers complain to": lambda it: it.complaint_address,
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 PLAN_COLUMNS: Columns[pb.ChannelPlan] = {
@@ -115,8 +117,14 @@ async def set_notify_settings(
         str | None,
         typer.Option(metavar="ZONE", help='Of contacts that name none, such as "Europe/Berlin".'),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What messages call the merchant.")
+    ] = None,
+    complaints: Annotated[
+        str | None, typer.Option(metavar="CONTACT", help="Where customers complain.")
+    ] = None,
 ) -> None:
-    """Set which countries get one-time codes, what they may cost, and the page that they are for."""
+    """Set how customers are reached: their countries, zone and pages, and who writes to them."""
     changed = await _settings(session)
     if countries is not None:
         changed.phone_region_codes[:] = [country for country in countries if country]
@@ -129,6 +137,10 @@ async def set_notify_settings(
     if proved_email_only is not None:
         changed.proved_email_only = proved_email_only
     changed.time_zone = changed.time_zone if zone is None else zone
+    if name is not None:
+        changed.merchant_display_name = name
+    if complaints is not None:
+        changed.complaint_address = complaints
     request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
     session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
 

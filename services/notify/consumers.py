@@ -95,9 +95,11 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
 
 
 def _credit(
-    message: scheduler_events_pb2.OrderUpcoming | scheduler_events_pb2.OrderConfirmed,
+    message: scheduler_events_pb2.OrderUpcoming
+    | scheduler_events_pb2.OrderConfirmed
+    | payments_events_pb2.RefundSucceeded,
 ) -> Money | None:
-    """What of an order's amount the customer's credit pays, if any."""
+    """What of an amount the customer's credit pays, or what of it becomes credit; None: nothing."""
     return from_money(message.credit_amount) if message.HasField("credit_amount") else None
 
 
@@ -279,6 +281,7 @@ def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | No
         _optional_time(message, "next_attempt_time"),
         message.link_uri,
         _optional_time(message, "expire_time"),
+        tuple(filter(None, (kinds.DECLINE_REASONS.get(message.decline_code),))),
     )
     until = template.next_attempt_time or template.expire_time
     return Draft(ref.customer, ref.order, template, expire_time=until)
@@ -300,7 +303,9 @@ def payment_method_expiring(message: payments_events_pb2.PaymentMethodExpiring) 
 def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     """Money was given back."""
     ref = message.ref
-    template = kinds.Refund(ref.title, from_money(message.refund_amount), from_money(ref.amount))
+    template = kinds.Refund(
+        ref.title, from_money(message.refund_amount), from_money(ref.amount), _credit(message)
+    )
     return Draft(ref.customer, ref.order, template)
 
 

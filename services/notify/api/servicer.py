@@ -324,12 +324,15 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         draft = requests.read_draft(request, kind)
         async with self._database.read() as connection:
             stored = await template_store.for_notices(connection, [MerchantKind(merchant, kind)])
+            rules = await settings_store.get(connection, merchant)
         own = list(stored.get(merchant, ()))
         if draft is not None:
             templates.require_sound(draft)
             own = [each for each in own if each.key != draft.key] + [draft.as_template()]
             locale = locale or draft.locale
-        addressee = Addressee(EXAMPLE_DISPLAY_NAME, locale)
+        addressee = Addressee(
+            EXAMPLE_DISPLAY_NAME, locale, rules.merchant_display_name, rules.complaint_address
+        )
         sms, email = (
             preview(EXAMPLES[kind], channel, addressee, own)
             for channel in (Channel.SMS, Channel.EMAIL)

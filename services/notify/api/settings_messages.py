@@ -45,6 +45,8 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
         message.email_page_uri,
         message.proved_email_only,
         message.time_zone,
+        message.merchant_display_name,
+        message.complaint_address,
     )
 
 
@@ -60,5 +62,7 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         email_page_uri=settings.email_page_uri,
         proved_email_only=settings.proved_email_only,
         time_zone=settings.time_zone,
+        merchant_display_name=settings.merchant_display_name,
+        complaint_address=settings.complaint_address,
         etag=etag(settings.version),
     )

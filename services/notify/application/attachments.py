@@ -11,7 +11,7 @@ from services.notify.store.attempts import Outgoing
 
 def attachment_key(outgoing: Outgoing) -> AttachmentKey:
     """Which file goes with a delivery: the document, in the customer's language if it is known."""
-    language = shipped_locale(outgoing.locale) if outgoing.locale else ""
+    language = shipped_locale(outgoing.addressee.locale) if outgoing.addressee.locale else ""
     return AttachmentKey(outgoing.notice.subject_resource, language)
 
 

@@ -19,6 +19,7 @@ from services.notify.domain.notices import (
     Notice,
     NoticeId,
     NoticeKey,
+    Sender,
     UnbindReason,
 )
 from services.notify.domain.phone_changes import bind_time_of
@@ -108,7 +109,7 @@ async def start_binding(
         facts[CodePurpose.RELEASE] = (contact.phone, released)
     budget = budget.with_merchants_own(settings.code_spend_day_max)
     cost = sum(
-        budget.prices.cost_micros(phone, _segment_count(code, contact.locale))
+        budget.prices.cost_micros(phone, _segment_count(code, contact.locale, settings))
         for phone, code in facts.values()
     )
     await _count_codes(tx, key, {phone for phone, _ in facts.values()}, cost, budget, now)
@@ -329,8 +330,10 @@ def _new_code() -> str:
     return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
 
 
-def _segment_count(facts: PhoneCodeFacts, locale: str) -> int:
-    return segments_of(rendered_as_shipped(facts, Channel.SMS, locale, "").text).segment_count
+def _segment_count(facts: PhoneCodeFacts, locale: str, settings: NotifySettings) -> int:
+    sender = Sender(settings.merchant_display_name, settings.complaint_address)
+    text = rendered_as_shipped(facts, Channel.SMS, locale, "", sender).text
+    return segments_of(text).segment_count
 
 
 async def _count_codes(

@@ -11,7 +11,10 @@ from services.notify.domain.notices import (
     Facts,
     MerchantId,
     Notice,
+    Sender,
 )
+from services.notify.domain.references import reference_of
+from services.notify.domain.templates.examples import EXAMPLE_REFERENCE
 from services.notify.domain.templates.own import OwnTemplate, chosen
 from services.notify.domain.templates.phones import EmailLink, PhoneCode
 from services.notify.domain.templates.rendering import (
@@ -31,8 +34,7 @@ OwnTemplates = Mapping[MerchantId, Sequence[OwnTemplate]]
 
 def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
     """A delivery that is due, with its text: that of its first attempt, if there was one."""
-    addressee = Addressee(outgoing.display_name, outgoing.locale)
-    delivery = _rendered(outgoing.notice, outgoing.delivery, addressee, own)
+    delivery = _rendered(outgoing.notice, outgoing.delivery, outgoing.addressee, own)
     is_new = delivery.text != outgoing.delivery.text
     return replace(outgoing, delivery=delivery, text_is_new=is_new)
 
@@ -40,12 +42,12 @@ def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
 def text_to_send(outgoing: Outgoing) -> str:
     """What the customer reads: the text, with the one-time code or the link if there is one."""
     facts, code = outgoing.notice.facts, outgoing.delivery.secret_text
+    locale, sender = outgoing.delivery.locale, _sender(outgoing.addressee, outgoing.notice)
     if isinstance(facts, PhoneCode) and code is not None:
-        locale = outgoing.delivery.locale
-        return rendered_as_shipped(replace(facts, code=code), Channel.SMS, locale, "").text
+        return rendered_as_shipped(replace(facts, code=code), Channel.SMS, locale, "", sender).text
     if isinstance(facts, EmailLink) and code is not None:
         link = replace(facts, link_uri=code)
-        return rendered_as_shipped(link, Channel.EMAIL, outgoing.delivery.locale, "").text
+        return rendered_as_shipped(link, Channel.EMAIL, locale, "", sender).text
     return outgoing.delivery.text
 
 
@@ -62,10 +64,11 @@ def preview(
 ) -> Text:
     """What a notice says on a channel. Raises RenderError."""
     template = chosen(own, facts.kind, channel, addressee.locale)
+    name, sender = addressee.display_name, Sender(*addressee[2:], EXAMPLE_REFERENCE)
     if template is None:
-        return rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name)
+        return rendered_as_shipped(facts, channel, addressee.locale, name, sender)
     source = Source(template.locale, template.subject, template.text)
-    return rendered_by(source, channel, facts, addressee.display_name)
+    return rendered_by(source, channel, facts, name, sender)
 
 
 def _rendered(
@@ -75,10 +78,11 @@ def _rendered(
     if delivery.text or facts is None:
         return delivery
     template = chosen(own.get(notice.merchant, ()), facts.kind, channel, addressee.locale)
+    sender = _sender(addressee, notice)
     if template is not None:
         source = Source(template.locale, template.subject, template.text)
         try:
-            text = rendered_by(source, channel, facts, addressee.display_name)
+            text = rendered_by(source, channel, facts, addressee.display_name, sender)
         except RenderError as error:
             # Whatever a template is, the customer hears of their money.
             log.warning("a template cannot be rendered: %s", error.problem.reason, extra={
@@ -91,6 +95,12 @@ def _rendered(
                 locale=template.locale,
                 template=f"{template.template}@{template.version}",
             )
-    text = rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name)
+    text = rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name, sender)
     locale = shipped_locale(addressee.locale)
     return replace(delivery, subject=text.subject, text=text.text, locale=locale)
+
+
+def _sender(addressee: Addressee, notice: Notice) -> Sender:
+    """Who writes about what a notice is about."""
+    reference = reference_of(notice.subject_resource)
+    return Sender(addressee.merchant_display_name, addressee.complaint_address, reference)

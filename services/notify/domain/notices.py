@@ -231,6 +231,18 @@ class Addressee(NamedTuple):
 
     display_name: str
     locale: str
+    # Who writes.
+    merchant_display_name: str = ""
+    complaint_address: str = ""
+
+
+class Sender(NamedTuple):
+    """Who writes to a customer; what is empty is not said."""
+
+    merchant_display_name: str = ""
+    complaint_address: str = ""
+    # By what the customer and the merchant find the order that it is about.
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class NotifySettings:
     proved_email_only: bool = False
     # An IANA name, of contacts that name none; empty: it is not known.
     time_zone: str = ""
+    # What messages call the merchant; empty: nothing.
+    merchant_display_name: str = ""
+    # Where its customers complain; empty: messages name nothing.
+    complaint_address: str = ""
     version: int = 0
 
     def email_link(self, customer: str, token: str) -> str:

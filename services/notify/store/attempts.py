@@ -11,6 +11,7 @@ from services.notify.domain.notices import (
     FAILURE_GATEWAY_AWAY,
     FAILURE_UNREADABLE,
     WAITING_QUIET_HOURS,
+    Addressee,
     Channel,
     CustomerId,
     CustomerKey,
@@ -44,6 +45,8 @@ class _DueRow(DeliveryRow, NoticeRow):
     address_version: int | None
     display_name: bytes | None
     contact_locale: str | None
+    merchant_display_name: str | None
+    complaint_address: str | None
 
 
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
@@ -60,16 +63,16 @@ _DUE = Query(
            gateway_message, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN CASE
-                    WHEN contacts.email_bind_time IS NOT NULL OR NOT coalesce(
-                        (SELECT proved_email_only FROM notify_settings
-                         WHERE notify_settings.merchant = contacts.merchant), false)
+                    WHEN contacts.email_bind_time IS NOT NULL
+                        OR NOT coalesce(proved_email_only, false)
                     THEN contacts.email END
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
                 WHEN contacts.phone_lapse_time IS NULL THEN contacts.phone END AS address,
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
                 THEN contacts.bind_count
                 ELSE 0 END AS address_version,
-           contacts.display_name, contacts.locale AS contact_locale
+           contacts.display_name, contacts.locale AS contact_locale, merchant_display_name,
+           complaint_address
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -81,6 +84,7 @@ _DUE = Query(
     JOIN deliveries USING (customer, merchant, notice, channel)
     JOIN notices USING (customer, merchant, notice)
     LEFT JOIN contacts USING (customer, merchant)
+    LEFT JOIN notify_settings USING (merchant)
     LEFT JOIN phone_codes USING (customer, merchant, notice)
     ORDER BY notices.position
 """,
@@ -252,9 +256,7 @@ class Outgoing:
     # Empty when the customer has none any more. Not to be logged.
     address: str
     address_version: int
-    display_name: str
-    # Of the contact.
-    locale: str
+    addressee: Addressee
     # Whether its texts and address could be opened; they are empty if not.
     readable: bool = True
     # Whether the text of the delivery is not stored yet.
@@ -429,8 +431,13 @@ def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
         address, name = "", ""
         delivery = delivery_of(row, Texts("", "", None))
         notice, readable = notice_of(tx, row, (delivery,), readable=False), False
-    version = row.address_version or 0
-    return Outgoing(notice, delivery, address, version, name, row.contact_locale or "", readable)
+    addressee = Addressee(
+        name,
+        row.contact_locale or "",
+        row.merchant_display_name or "",
+        row.complaint_address or "",
+    )
+    return Outgoing(notice, delivery, address, row.address_version or 0, addressee, readable)
 
 
 def _aad(row: _DueRow) -> tuple[str, ...]:

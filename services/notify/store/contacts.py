@@ -68,8 +68,10 @@ class _AddresseeRow(NamedTuple):
 
     merchant: MerchantId
     customer: CustomerId
-    display_name: bytes
-    locale: str
+    display_name: bytes | None
+    locale: str | None
+    merchant_display_name: str | None
+    complaint_address: str | None
 
 
 _INSERT = Query(
@@ -301,9 +303,10 @@ _ONE_LOCKED = Query(
 
 _ADDRESSEES = Query(
     """
-    SELECT merchant, customer, display_name, locale
+    SELECT merchant, customer, display_name, locale, merchant_display_name, complaint_address
     FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
-    JOIN contacts USING (merchant, customer)
+    LEFT JOIN contacts USING (merchant, customer)
+    LEFT JOIN notify_settings USING (merchant)
 """,
     _AddresseeRow,
 )
@@ -526,12 +529,16 @@ async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contac
 async def addressees(
     tx: Connection, customers: Sequence[CustomerKey]
 ) -> dict[CustomerKey, Addressee]:
-    """How customers are addressed: without a contact, by no name."""
-    addressed = dict.fromkeys(customers, Addressee("", ""))
+    """How customers are addressed, and by whom: without a contact, by no name."""
+    addressed = {}
     for row in await _ADDRESSEES.all_for(tx, customers):
         key = CustomerKey(row.merchant, row.customer)
-        name = decrypt(tx, row.display_name, *aad(key, "display_name"))
-        addressed[key] = Addressee(name, row.locale)
+        addressed[key] = Addressee(
+            decrypt(tx, row.display_name or b"", *aad(key, "display_name")),
+            row.locale or "",
+            row.merchant_display_name or "",
+            row.complaint_address or "",
+        )
     return addressed
 
 

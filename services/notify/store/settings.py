@@ -19,13 +19,16 @@ class _SettingsRow(NamedTuple):
     email_page_uri: str
     proved_email_only: bool
     time_zone: str
+    merchant_display_name: str
+    complaint_address: str
     version: int
 
 
 _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, email_page_uri, proved_email_only, time_zone, version
+           phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
+           complaint_address, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -38,7 +41,8 @@ _ENSURE = Command("""
 _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-           phone_proof_days, email_page_uri, proved_email_only, time_zone, version
+           phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
+           complaint_address, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -50,10 +54,13 @@ _CHANGE = Query(
     SET phone_region_codes = :phone_region_codes, code_spend_max_minor = :code_spend_max_minor,
         code_spend_currency = :code_spend_currency, web_otp_host = :web_otp_host,
         phone_proof_days = :phone_proof_days, email_page_uri = :email_page_uri,
-        proved_email_only = :proved_email_only, time_zone = :time_zone, version = version + 1
+        proved_email_only = :proved_email_only, time_zone = :time_zone,
+        merchant_display_name = :merchant_display_name, complaint_address = :complaint_address,
+        version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
-              phone_proof_days, email_page_uri, proved_email_only, time_zone, version
+              phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
+              complaint_address, version
     """,
     _SettingsRow,
 )
@@ -85,6 +92,8 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "email_page_uri": settings.email_page_uri,
         "proved_email_only": settings.proved_email_only,
         "time_zone": settings.time_zone,
+        "merchant_display_name": settings.merchant_display_name,
+        "complaint_address": settings.complaint_address,
     }
 
 
@@ -101,5 +110,7 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         row.email_page_uri,
         row.proved_email_only,
         row.time_zone,
+        row.merchant_display_name,
+        row.complaint_address,
         row.version,
     )

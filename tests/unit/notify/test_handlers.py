@@ -70,7 +70,7 @@ def text_of(made: Draft) -> str:
                 next_due_time=to_timestamp(NEXT),
             ),
             ("Hi Ann! You paid 12.50 EUR for Coffee on Sat 31 Jan 2026, 09:00. Thank you. The next "
-            "one is due on Sat 28 Feb 2026, 09:00; change or skip it in your account."),
+            "one is due on Sat 28 Feb 2026, 09:00; change, skip or cancel it in your account."),
         ),
         (
             scheduler.OrderSkipped(ref=REF, reason=scheduler_pb2.OUT_OF_STOCK),

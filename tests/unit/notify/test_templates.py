@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
-from services.notify.domain.notices import Channel, Facts, NoticeKind
+from services.notify.domain.notices import Channel, Facts, NoticeKind, Sender
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.examples import EXAMPLES, LONGEST
 from services.notify.domain.templates.language import language
 from services.notify.domain.templates.lines import Line, Tax
 from services.notify.domain.templates.phones import PhoneCode
-from services.notify.domain.templates.rendering import SMS_SEGMENTS_MAX, rendered_as_shipped
+from services.notify.domain.templates.rendering import (
+    SMS_SEGMENTS_MAX,
+    UNNAMED,
+    rendered_as_shipped,
+)
 from services.notify.domain.templates.segments import GSM_7_ALPHABET, segments
 from services.notify.domain.templates.shipped import SHIPPED
 from services.notify.domain.templates.variables import Moment
@@ -98,15 +102,25 @@ class Said:
     email: str
 
 
-def render(facts: Facts, name: str, locale: str = "en") -> Said:
-    email = rendered_as_shipped(facts, Channel.EMAIL, locale, name)
-    sms = rendered_as_shipped(facts, Channel.SMS, locale, name)
+# As much as a merchant can have an SMS say of it; no reference is longer.
+LONGEST_SENDER = Sender("W" * 30, "W" * 60, f"{'w' * 63}/99999")
+
+
+def render(facts: Facts, name: str, locale: str = "en", sender: Sender = UNNAMED) -> Said:
+    email = rendered_as_shipped(facts, Channel.EMAIL, locale, name, sender)
+    sms = rendered_as_shipped(facts, Channel.SMS, locale, name, sender)
     return Said(sms.text, email.subject, email.text)
 
 
-@given(template=templates, name=names, locale=st.sampled_from(LANGUAGES))
-def test_an_sms_is_never_too_long(template: Facts, name: str, locale: str) -> None:
-    assert 1 <= segments(render(template, name, locale).sms).segment_count <= SMS_SEGMENTS_MAX
+@given(
+    template=templates,
+    name=names,
+    locale=st.sampled_from(LANGUAGES),
+    sender=st.sampled_from([UNNAMED, LONGEST_SENDER]),
+)
+def test_an_sms_is_never_too_long(template: Facts, name: str, locale: str, sender: Sender) -> None:
+    said = render(template, name, locale, sender)
+    assert 1 <= segments(said.sms).segment_count <= SMS_SEGMENTS_MAX
 
 
 def test_the_wordiest_sms_is_not_too_long_either() -> None:
@@ -220,7 +234,11 @@ def test_a_language_has_words_for_every_kind_and_every_reason(locale: str) -> No
     words = SHIPPED[locale].words
 
     assert set(words.kinds) == set(NoticeKind)
-    assert set(words.reasons) == (set(scheduler_pb2.OrderReason.keys()[1:]) | kinds.MANDATE_REASONS)
+    assert set(words.reasons) == (
+        set(scheduler_pb2.OrderReason.keys()[1:])
+        | kinds.MANDATE_REASONS
+        | set(kinds.DECLINE_REASONS.values())
+    )
 
 
 @pytest.mark.parametrize("locale", LANGUAGES)

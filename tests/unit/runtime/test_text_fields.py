@@ -41,6 +41,8 @@ TEXTS = {
     "recurring.notify.v1.ListNoticesRequest.subject_resource",
     "recurring.notify.v1.NoticeTemplate.subject",
     "recurring.notify.v1.NoticeTemplate.text",
+    "recurring.notify.v1.NotifySettings.complaint_address",
+    "recurring.notify.v1.NotifySettings.merchant_display_name",
     "recurring.notify.v1.WebhookEndpoint.description",
     "recurring.audit.v1.ListAuditEntriesRequest.resource",
     "recurring.audit.v1.ListAuditEntriesRequest.subject",

@@ -358,6 +358,8 @@ class NotifySettings(_message.Message):
     EMAIL_PAGE_URI_FIELD_NUMBER: _builtins.int
     PROVED_EMAIL_ONLY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    MERCHANT_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    COMPLAINT_ADDRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -385,6 +387,13 @@ class NotifySettings(_message.Message):
     """Where customers live whose contact names no time zone, as an IANA name: their quiet hours are there. Default:
     unknown, and they have none.
     """
+    merchant_display_name: _builtins.str
+    """What messages call the merchant: an SMS begins with it, an e-mail ends with it. Default: they name nobody."""
+    complaint_address: _builtins.str
+    """Where customers complain, for example "care@shop.example" or a phone number. Each e-mail names it, and so does
+    the SMS of a receipt; the SMS before a charge and the receipt then name the reference of the order as well. Rule
+    packs that ask for GRIEVANCE_CONTACT or REFERENCE want it set. Default: none is named.
+    """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
@@ -409,10 +418,12 @@ class NotifySettings(_message.Message):
         email_page_uri: _builtins.str = ...,
         proved_email_only: _builtins.bool = ...,
         time_zone: _builtins.str = ...,
+        merchant_display_name: _builtins.str = ...,
+        complaint_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
-from services.notify.domain.notices import Facts, NoticeKind
+from services.notify.domain.notices import Facts, NoticeKind, Sender
 from services.notify.domain.templates.kinds import (
     DisputeClosed,
     DisputeOpened,
@@ -47,6 +47,8 @@ _PREVIOUS_AMOUNT = Money(1000, "EUR")
 _TITLE, _ZONE = "Coffee for the office", "Europe/Berlin"
 _LINES = (Line("Espresso, 1 kg", 1, _AMOUNT),)
 EXAMPLE_DISPLAY_NAME = "Ann"
+EXAMPLE_REFERENCE = "office-coffee/3"
+EXAMPLE_SENDER = Sender("Coffee Shop", "care@shop.example", EXAMPLE_REFERENCE)
 # Of an order.
 LINES_MAX = 100
 
@@ -64,7 +66,8 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
         PaymentActionRequired(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=1),
                               "https://bank.example/confirm/1"),
         PaymentReminder(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=3)),
-        PaymentDeclined(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=1)),
+        PaymentDeclined(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=1),
+                        reasons=("INSUFFICIENT_FUNDS",)),
         PaymentOverdue(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=10)),
         PaymentMethodBlocked("visa", "4242"),
         PaymentMethodExpiring("visa", "4242", date(2026, 3, 1)),

@@ -4,8 +4,10 @@ Fields and properties are the variables of templates. A template that is stored 
 renamed or taken away is a change that merchants have to follow.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import ClassVar
 from zoneinfo import ZoneInfo
 
@@ -124,6 +126,18 @@ class PaymentActionRequired:
     action_uri: str
 
 
+# Providers' names of declines -> our names of what the customer can put right. That a card is reported
+# as stolen is not said to who uses it.
+DECLINE_REASONS: Mapping[str, str] = MappingProxyType({
+    "insufficient_funds": "INSUFFICIENT_FUNDS",
+    "card_velocity_exceeded": "CARD_LIMIT_REACHED",
+    "withdrawal_count_limit_exceeded": "CARD_LIMIT_REACHED",
+    "expired_card": "CARD_EXPIRED",
+    "authentication_required": "BANK_CONFIRMATION_NEEDED",
+    "payment_intent_authentication_failure": "BANK_CONFIRMATION_NEEDED",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentDeclined:
     """A payment was declined."""
@@ -138,6 +152,8 @@ class PaymentDeclined:
     link_uri: str = ""
     # Until when they can; None: they cannot, or it is tried again.
     expire_time: datetime | None = None
+    # Why, if the customer can put it right.
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +378,13 @@ class Refund:
     title: str
     refund_amount: Money
     paid_amount: Money
+    # What of it the customer has as credit now; None: nothing.
+    credit: Money | None = None
+
+    @property
+    def credit_is_all(self) -> bool:
+        """Whether all of it is credit, and no account shows it."""
+        return self.credit == self.refund_amount
 
     @property
     def is_part(self) -> bool:

@@ -14,9 +14,14 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.notify.domain.locales import fallbacks
-from services.notify.domain.notices import Channel, Facts, NoticeKind
+from services.notify.domain.notices import Channel, Facts, NoticeKind, Sender
 from services.notify.domain.templates.checking import FILTERS, Problem, Reason, problems
-from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES, LONGEST
+from services.notify.domain.templates.examples import (
+    EXAMPLE_DISPLAY_NAME,
+    EXAMPLE_SENDER,
+    EXAMPLES,
+    LONGEST,
+)
 from services.notify.domain.templates.language import language
 from services.notify.domain.templates.phones import last_line
 from services.notify.domain.templates.segments import Segments, plain, segments
@@ -35,6 +40,7 @@ SMS_SEGMENTS_WARNED = 3
 SMS_MAX_CHARACTERS = SMS_SEGMENTS_MAX * 160
 # The room for a title, the most first: as much as an SMS leaves for it.
 TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
+UNNAMED = Sender()
 _BLANK_LINES = regex.compile(r"\n{3,}")
 
 
@@ -64,35 +70,51 @@ class RenderError(ValueError):
         self.problem = problem
 
 
-def render(source: Source, words: Words, channel: Channel, facts: Facts, display_name: str) -> Text:
+def render(
+    source: Source,
+    words: Words,
+    channel: Channel,
+    facts: Facts,
+    display_name: str,
+    sender: Sender,
+) -> Text:
     """A notice in words, on a channel. Raises RenderError.
 
     Titles and names of an SMS are cut if it then takes few segments; else only as far as it must be.
+    One that has no room for who writes goes without: what it is about comes first.
     """
-    fits = ""
     named = names_of(source.subject) | names_of(source.text)
-    for most in TITLE_MAX_CHARACTERS:
+
+    def values(most: int, sender: Sender) -> dict[str, Any]:
+        """What the template names, with titles of so many characters."""
         reader = Reader(language(source.locale), words.reasons, words.reason_unknown, most)
-        values = reader.values(facts, display_name, named)
-        if channel is Channel.EMAIL:
-            subject = _one_line(_rendered(source.subject, values, SUBJECT_MAX_CHARACTERS * 4))
-            text = _paragraphs(_rendered(source.text, values, EMAIL_MAX_CHARACTERS))
-            return Text(subject[:SUBJECT_MAX_CHARACTERS], text)
-        text = plain(_one_line(_rendered(source.text, values, SMS_MAX_CHARACTERS * 4)))
-        text += last_line(facts)
-        count = segments(text).segment_count
-        if count <= SMS_SEGMENTS_WARNED:
-            return Text("", text)
-        if count <= SMS_SEGMENTS_MAX and not fits:
-            fits = text
-    if fits:
-        return Text("", fits)
+        return reader.values(facts, display_name, sender, named)
+
+    if channel is Channel.EMAIL:
+        written = values(TITLE_MAX_CHARACTERS[0], sender)
+        subject = _one_line(_rendered(source.subject, written, SUBJECT_MAX_CHARACTERS * 4))
+        text = _paragraphs(_rendered(source.text, written, EMAIL_MAX_CHARACTERS))
+        return Text(subject[:SUBJECT_MAX_CHARACTERS], text)
+    for who in (sender, UNNAMED):
+        fits = ""
+        for most in TITLE_MAX_CHARACTERS:
+            rendered = _rendered(source.text, values(most, who), SMS_MAX_CHARACTERS * 4)
+            text = plain(_one_line(rendered)) + last_line(facts)
+            count = segments(text).segment_count
+            if count <= SMS_SEGMENTS_WARNED:
+                return Text("", text)
+            if count <= SMS_SEGMENTS_MAX and not fits:
+                fits = text
+        if fits:
+            return Text("", fits)
     raise RenderError(
         Problem(Reason.SEGMENTS_TOO_MANY, f"has more than {SMS_SEGMENTS_MAX} SMS segments")
     )
 
 
-def rendered_as_shipped(facts: Facts, channel: Channel, locale: str, display_name: str) -> Text:
+def rendered_as_shipped(
+    facts: Facts, channel: Channel, locale: str, display_name: str, sender: Sender = UNNAMED
+) -> Text:
     """A notice in words of the suite's own, in its language that is nearest to a locale."""
     nearest = shipped_locale(locale)
     shipped = SHIPPED[nearest]
@@ -100,14 +122,15 @@ def rendered_as_shipped(facts: Facts, channel: Channel, locale: str, display_nam
     # Facts are written as the reader's country does, if its language is the template's.
     written = locale if locale and nearest in fallbacks(locale) else nearest
     source = Source(written, template.subject, template.text)
-    return render(source, shipped.words, channel, facts, display_name)
+    return render(source, shipped.words, channel, facts, display_name, sender)
 
 
-def rendered_by(source: Source, channel: Channel, facts: Facts, display_name: str) -> Text:
+def rendered_by(
+    source: Source, channel: Channel, facts: Facts, display_name: str, sender: Sender = UNNAMED
+) -> Text:
     """A notice in words of a merchant's own template. Raises RenderError."""
-    return render(
-        source, SHIPPED[shipped_locale(source.locale)].words, channel, facts, display_name
-    )
+    words = SHIPPED[shipped_locale(source.locale)].words
+    return render(source, words, channel, facts, display_name, sender)
 
 
 def check(kind: NoticeKind, channel: Channel, source: Source) -> Iterator[tuple[str, Problem]]:
@@ -133,7 +156,7 @@ def check(kind: NoticeKind, channel: Channel, source: Source) -> Iterator[tuple[
         return
     for facts in (EXAMPLES[kind], *LONGEST.get(kind, ())):
         try:
-            text = rendered_by(source, channel, facts, EXAMPLE_DISPLAY_NAME)
+            text = rendered_by(source, channel, facts, EXAMPLE_DISPLAY_NAME, EXAMPLE_SENDER)
         except RenderError as error:
             yield "text", error.problem
             return

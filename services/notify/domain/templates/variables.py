@@ -13,7 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
-from services.notify.domain.notices import Facts
+from services.notify.domain.notices import Facts, Sender
 from services.notify.domain.templates.language import Language
 from services.notify.domain.templates.lines import Line, Promotion, Tax
 from services.runtime.money import Money
@@ -21,6 +21,8 @@ from services.runtime.text import cut, one_line
 
 # Of the customer.
 NAME = "name"
+# Of who writes; never cut.
+MERCHANT, COMPLAINT_ADDRESS, REFERENCE = "merchant", "complaint_address", "reference"
 # How times are written is of no interest to who reads them.
 _HIDDEN = frozenset({"kind", "time_zone"})
 _LINK_SUFFIX = "_uri"
@@ -29,6 +31,8 @@ LINK_MAX_CHARACTERS = 180
 # Names to compare with, and what is read by machines: never cut, and with nothing around them.
 _CODES = frozenset({"change", "code", "document_type", "not_charged"})
 _REASONS = "reasons"
+# What is no fact of a notice.
+_OUTSIDE = (NAME, MERCHANT, COMPLAINT_ADDRESS, REFERENCE)
 
 
 class Type(StrEnum):
@@ -72,7 +76,8 @@ REASONS_MAX = 2
 @cache
 def variables(facts_type: type) -> Mapping[str, Variable]:
     """The variables of a kind, by their names."""
-    return {**_members(facts_type), NAME: Variable(Type.TEXT, {})}
+    outside = dict.fromkeys(_OUTSIDE, Variable(Type.TEXT, {}))
+    return {**_members(facts_type), **outside}
 
 
 def _members(owner: type) -> dict[str, Variable]:
@@ -220,15 +225,23 @@ class Reader:
     reason_unknown: str
     title_max_characters: int
 
-    def values(self, facts: Facts, display_name: str, named: Collection[str]) -> dict[str, Any]:
+    def values(
+        self, facts: Facts, display_name: str, sender: Sender, named: Collection[str]
+    ) -> dict[str, Any]:
         """The values of those of a kind's variables that are named."""
         time_zone: str = getattr(facts, "time_zone", "UTC")
         found = {
             name: self._value(variable, getattr(facts, name), time_zone)
             for name, variable in variables(type(facts)).items()
-            if name in named and name != NAME
+            if name in named and name not in _OUTSIDE
         }
-        return {**found, NAME: self.text(display_name)}
+        return {
+            **found,
+            NAME: self.text(display_name),
+            MERCHANT: self._whole(sender.merchant_display_name),
+            COMPLAINT_ADDRESS: self._whole(sender.complaint_address),
+            REFERENCE: self._whole(sender.reference),
+        }
 
     def _value(self, variable: Variable, value: Any, time_zone: str) -> Any:  # noqa: ANN401
         if value is None:
@@ -250,6 +263,10 @@ class Reader:
     def text(self, text: str) -> str:
         """A name or a title, on one line and cut."""
         return self.language.inserted(cut(one_line(text), self.title_max_characters))
+
+    def _whole(self, text: str) -> str:
+        """A text that would be another one if it were cut."""
+        return self.language.inserted(one_line(text))
 
     def in_words(self, reasons: tuple[str, ...]) -> str:
         """Reasons in words, at most two."""

@@ -243,6 +243,9 @@ CREATE TABLE notify_settings (
     proved_email_only     boolean     NOT NULL DEFAULT false,
     -- Of contacts that name none; empty: it is not known.
     time_zone             text        NOT NULL DEFAULT '',
+    -- What messages call the merchant, and where its customers complain.
+    merchant_display_name text        NOT NULL DEFAULT '',
+    complaint_address     text        NOT NULL DEFAULT '',
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );

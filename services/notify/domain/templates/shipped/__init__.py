@@ -9,6 +9,8 @@ from services.notify.domain.notices import Channel, NoticeKind
 from services.notify.domain.templates.shipped import ar, de, en, es, fr, zh
 from services.notify.domain.templates.shipped.words import KindWords, Words
 
+# How much of the reference and the contact for complaints the SMS of a kind has.
+_ENDINGS = {NoticeKind.ORDER_UPCOMING: 1, NoticeKind.RECEIPT: 2}
 _WITH_LINES = frozenset({NoticeKind.ORDER_UPCOMING, NoticeKind.RECEIPT})
 
 
@@ -37,15 +39,19 @@ def shipped_locale(locale: str) -> str:
 def _shipped(words: Words) -> Shipped:
     templates: dict[tuple[NoticeKind, Channel], ShippedTemplate] = {}
     for kind, of_kind in words.kinds.items():
-        templates[kind, Channel.SMS] = ShippedTemplate("", _sms(words, of_kind))
+        templates[kind, Channel.SMS] = ShippedTemplate("", _sms(words, kind, of_kind))
         email = _email(words, of_kind, has_lines=kind in _WITH_LINES)
         templates[kind, Channel.EMAIL] = ShippedTemplate(of_kind.subject, email)
     return Shipped(words, MappingProxyType(templates))
 
 
-def _sms(words: Words, of_kind: KindWords) -> str:
+def _sms(words: Words, kind: NoticeKind, of_kind: KindWords) -> str:
     greeting = (words.greeting_sms,) if of_kind.greets else ()
-    return "\n".join((*greeting, *of_kind.sentences))
+    # The reference costs room, and is there for those whose rules ask for it.
+    reference = f"{{% if complaint_address and reference %}}{words.reference}{{% endif %}}"
+    complaints = f"{{% if complaint_address %}}- {words.complaints}{{% endif %}}"
+    ending = (reference, complaints)[: _ENDINGS.get(kind, 0)]
+    return words.sender_sms + "\n".join((*greeting, *of_kind.sentences, *ending))
 
 
 def _email(words: Words, of_kind: KindWords, *, has_lines: bool) -> str:
@@ -54,7 +60,14 @@ def _email(words: Words, of_kind: KindWords, *, has_lines: bool) -> str:
         f"{{% for line in lines %}}{words.line}\n{{% endfor %}}",
         f"{{% for tax in taxes %}}{words.tax}\n{{% endfor %}}",
     )
-    return "\n\n".join((words.greeting_email, first, *(lines if has_lines else ()), *others))
+    ending = (
+        f"{{% if reference %}}{words.reference}\n{{% endif %}}"
+        f"{{% if complaint_address %}}{words.complaints}\n{{% endif %}}"
+        "{{ merchant }}"
+    )
+    return "\n\n".join(
+        (words.greeting_email, first, *(lines if has_lines else ()), *others, ending)
+    )
 
 
 SHIPPED: Mapping[str, Shipped] = MappingProxyType({

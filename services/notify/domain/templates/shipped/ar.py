@@ -16,8 +16,11 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
+    sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
     greeting_sms="{% if name %}مرحبا {{ name }}!{% else %}مرحبا!{% endif %}",
     greeting_email="{% if name %}مرحبا {{ name }}،{% else %}مرحبا،{% endif %}",
+    reference="المرجع {{ reference }}",
+    complaints="الشكاوى: {{ complaint_address }}",
     line=(
         "{{ line.quantity }} × {{ line.title }}"
         "{% if line.replaced %} (بدلا من {{ line.replaced }}){% endif %}: {{ line.amount }}"
@@ -132,7 +135,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "رفض الدفع: {{ title }}",
             (
-                "رفض دفع {{ amount }} مقابل {{ title }}.",
+                "رفض دفع {{ amount }} مقابل {{ title }}{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}يمكنكم الدفع ببطاقة أخرى: {{ link_uri }}"
                 "{% elif next_attempt_time %}سنحاول مرة أخرى في {{ next_attempt_time }}. "
                 "إن لزم تغيير شيء فغيروه قبل ذلك."
@@ -165,7 +168,7 @@ WORDS = Words(
                 "{% elif credit %}{{ credit }} من رصيدكم، وخصم {{ charged_amount }}.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}موعد الطلب التالي {{ next_due_time }}؛ "
-                "يمكنكم تغييره أو تخطيه في حسابكم."
+                "يمكنكم تغييره أو تخطيه أو إلغاؤه في حسابكم."
                 "{% elif paused %}الطلب المتكرر متوقف مؤقتا: لا طلبات حتى استئنافه."
                 "{% else %}كان هذا آخر طلب.{% endif %}",
             ),
@@ -262,7 +265,9 @@ WORDS = Words(
             (
                 "أعدنا إليكم {% if is_part %}{{ refund_amount }} من {% endif %}"
                 "المبلغ المدفوع {{ paid_amount }} مقابل {{ title }}.",
-                "قد يستغرق ظهوره في حسابكم بضعة أيام.",
+                "{% if credit_is_all %}أصبح رصيدا لكم للطلبات التالية."
+                "{% else %}{% if credit %}أصبح {{ credit }} منه رصيدا لكم. {% endif %}"
+                "قد يستغرق ظهوره في حسابكم بضعة أيام.{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -346,6 +351,10 @@ WORDS = Words(
         "MANDATE_PENDING": "تفويض الخصم لم يؤكد بعد",
         "MANDATE_DISPUTED": "اعترض على دفعة لدى بنككم",
         "MANDATE_PAUSED": "تفويض الخصم متوقف مؤقتا",
+        "INSUFFICIENT_FUNDS": "الرصيد لم يكن كافيا",
+        "CARD_LIMIT_REACHED": "بلغت البطاقة حدها",
+        "CARD_EXPIRED": "انتهت صلاحية البطاقة",
+        "BANK_CONFIRMATION_NEEDED": "يطلب بنككم تأكيدكم",
     },
     reason_unknown="السبب مبين في حسابكم",
 )

@@ -16,8 +16,11 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
+    sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
     greeting_sms="{% if name %}Hallo {{ name }}!{% else %}Guten Tag!{% endif %}",
     greeting_email="{% if name %}Hallo {{ name }},{% else %}Guten Tag,{% endif %}",
+    reference="Ref. {{ reference }}",
+    complaints="Beschwerden: {{ complaint_address }}",
     line=(
         "{{ line.quantity }} x {{ line.title }}"
         "{% if line.replaced %} (statt {{ line.replaced }}){% endif %}: {{ line.amount }}"
@@ -135,7 +138,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "Zahlung abgelehnt: {{ title }}",
             (
-                "Ihre Zahlung von {{ amount }} für {{ title }} wurde abgelehnt.",
+                "Ihre Zahlung von {{ amount }} für {{ title }} wurde abgelehnt{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}Sie können mit einer anderen Karte zahlen: {{ link_uri }}"
                 "{% elif next_attempt_time %}Wir versuchen es am {{ next_attempt_time }} noch einmal. "
                 "Wenn etwas zu ändern ist, tun Sie es bitte vorher."
@@ -170,7 +173,7 @@ WORDS = Words(
                 "abgebucht.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig; "
-                "ändern oder auslassen können Sie sie in Ihrem Konto."
+                "ändern, auslassen oder kündigen können Sie in Ihrem Konto."
                 "{% elif paused %}Der Dauerauftrag ist angehalten: "
                 "Es folgt keine Bestellung, bis Sie ihn fortsetzen."
                 "{% else %}Das war die letzte Bestellung.{% endif %}",
@@ -276,7 +279,9 @@ WORDS = Words(
                 "{{ refund_amount }} erstattet."
                 "{% else %}Wir haben Ihnen Ihre Zahlung über {{ paid_amount }} für {{ title }} erstattet."
                 "{% endif %}",
-                "Bis es auf Ihrem Konto steht, kann es einige Tage dauern.",
+                "{% if credit_is_all %}Es ist jetzt Ihr Guthaben für die nächsten Bestellungen."
+                "{% else %}{% if credit %}{{ credit }} davon sind jetzt Ihr Guthaben. {% endif %}"
+                "Bis es auf Ihrem Konto steht, kann es einige Tage dauern.{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -362,6 +367,10 @@ WORDS = Words(
         "MANDATE_PENDING": "Ihre Einwilligung zur Abbuchung ist noch nicht bestätigt",
         "MANDATE_DISPUTED": "einer Zahlung wurde bei Ihrer Bank widersprochen",
         "MANDATE_PAUSED": "Ihre Einwilligung zur Abbuchung ist angehalten",
+        "INSUFFICIENT_FUNDS": "das Geld reichte nicht",
+        "CARD_LIMIT_REACHED": "das Limit der Karte ist erreicht",
+        "CARD_EXPIRED": "die Karte ist abgelaufen",
+        "BANK_CONFIRMATION_NEEDED": "Ihre Bank möchte Ihre Bestätigung",
     },
     reason_unknown="Näheres steht in Ihrem Konto",
 )

@@ -4,8 +4,11 @@ from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.shipped.words import KindWords, Words
 
 WORDS = Words(
+    sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
     greeting_sms="{% if name %}Hi {{ name }}!{% else %}Hello!{% endif %}",
     greeting_email="{% if name %}Hi {{ name }},{% else %}Hello,{% endif %}",
+    reference="Ref. {{ reference }}",
+    complaints="Complaints: {{ complaint_address }}",
     line=(
         "{{ line.quantity }} x {{ line.title }}"
         "{% if line.replaced %} (instead of {{ line.replaced }}){% endif %}: {{ line.amount }}"
@@ -122,7 +125,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "Payment declined: {{ title }}",
             (
-                "Your payment of {{ amount }} for {{ title }} was declined.",
+                "Your payment of {{ amount }} for {{ title }} was declined{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}You can pay with another card: {{ link_uri }}"
                 "{% elif next_attempt_time %}We will try again on {{ next_attempt_time }}. "
                 "If it needs a change, please make it before."
@@ -162,7 +165,7 @@ WORDS = Words(
                 '{% if substitutes_more %} ({{ substitutes_more | plural(other="and # more") }})'
                 "{% endif %}.{% endif %}",
                 "{% if next_due_time %}"
-                "The next one is due on {{ next_due_time }}; change or skip it in your account."
+                "The next one is due on {{ next_due_time }}; change, skip or cancel it in your account."
                 "{% elif paused %}It is paused: no order follows until it is resumed."
                 "{% else %}This was the last order.{% endif %}",
             ),
@@ -269,7 +272,9 @@ WORDS = Words(
             (
                 "We gave back {% if is_part %}{{ refund_amount }} of {% endif %}"
                 "your payment of {{ paid_amount }} for {{ title }}.",
-                "It can take a few days until your account shows it.",
+                "{% if credit_is_all %}It is your credit now, for the next orders."
+                "{% else %}{% if credit %}{{ credit }} of it is your credit now. {% endif %}"
+                "It can take a few days until your account shows it.{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -354,6 +359,10 @@ WORDS = Words(
         "MANDATE_PENDING": "your consent to be charged is not confirmed yet",
         "MANDATE_DISPUTED": "a payment was disputed at your bank",
         "MANDATE_PAUSED": "your consent to be charged is paused",
+        "INSUFFICIENT_FUNDS": "there was not enough money",
+        "CARD_LIMIT_REACHED": "the card has reached its limit",
+        "CARD_EXPIRED": "the card has expired",
+        "BANK_CONFIRMATION_NEEDED": "your bank wants you to confirm it",
     },
     reason_unknown="your account says why",
 )

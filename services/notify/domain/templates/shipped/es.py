@@ -16,8 +16,11 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
+    sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
     greeting_sms="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
     greeting_email="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
+    reference="Ref. {{ reference }}",
+    complaints="Reclamaciones: {{ complaint_address }}",
     line=(
         "{{ line.quantity }} x {{ line.title }}"
         "{% if line.replaced %} (en lugar de {{ line.replaced }}){% endif %}: {{ line.amount }}"
@@ -131,7 +134,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "Pago rechazado: {{ title }}",
             (
-                "Su pago de {{ amount }} de {{ title }} ha sido rechazado.",
+                "Su pago de {{ amount }} de {{ title }} ha sido rechazado{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}Puede pagar con otra tarjeta: {{ link_uri }}"
                 "{% elif next_attempt_time %}Lo intentaremos de nuevo el {{ next_attempt_time }}. "
                 "Si hay que cambiar algo, hágalo antes."
@@ -166,7 +169,7 @@ WORDS = Words(
                 "{% elif credit %}{{ credit }} de su saldo, {{ charged_amount }} cobrados.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}El próximo será el {{ next_due_time }}; "
-                "cámbielo u omítalo en su cuenta."
+                "cámbielo, omítalo o cancélelo en su cuenta."
                 "{% elif paused %}Está en pausa: no habrá más pedidos hasta que lo reanude."
                 "{% else %}Este ha sido el último pedido.{% endif %}",
             ),
@@ -267,7 +270,9 @@ WORDS = Words(
             (
                 "Le hemos devuelto {% if is_part %}{{ refund_amount }} de {% endif %}"
                 "su pago de {{ paid_amount }} de {{ title }}.",
-                "Puede tardar unos días en aparecer en su cuenta.",
+                "{% if credit_is_all %}Ahora es saldo suyo para los próximos pedidos."
+                "{% else %}{% if credit %}{{ credit }} de ello es ahora saldo suyo. {% endif %}"
+                "Puede tardar unos días en aparecer en su cuenta.{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -351,6 +356,10 @@ WORDS = Words(
         "MANDATE_PENDING": "su autorización de cobro aún no está confirmada",
         "MANDATE_DISPUTED": "un pago fue impugnado en su banco",
         "MANDATE_PAUSED": "su autorización de cobro está en pausa",
+        "INSUFFICIENT_FUNDS": "no había saldo suficiente",
+        "CARD_LIMIT_REACHED": "la tarjeta ha llegado a su límite",
+        "CARD_EXPIRED": "la tarjeta ha caducado",
+        "BANK_CONFIRMATION_NEEDED": "su banco quiere que lo confirme",
     },
     reason_unknown="su cuenta dice por qué",
 )

@@ -19,8 +19,11 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
+    sender_sms="{% if merchant %}{{ merchant }} : {% endif %}",
     greeting_sms="Bonjour{% if name %} {{ name }}{% endif %},",
     greeting_email="Bonjour{% if name %} {{ name }}{% endif %},",
+    reference="Réf. {{ reference }}",
+    complaints="Réclamations : {{ complaint_address }}",
     line=(
         "{{ line.quantity }} x {{ line.title }}"
         "{% if line.replaced %} (à la place de {{ line.replaced }}){% endif %} : {{ line.amount }}"
@@ -136,7 +139,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "Paiement refusé : {{ title }}",
             (
-                "Votre paiement de {{ amount }} pour {{ title }} a été refusé.",
+                "Votre paiement de {{ amount }} pour {{ title }} a été refusé{% if reasons %} : {{ reasons }}{% endif %}.",
                 "{% if link_uri %}Vous pouvez payer avec une autre carte : {{ link_uri }}"
                 "{% elif next_attempt_time %}Nous réessaierons le {{ next_attempt_time }}. "
                 "S'il faut changer quelque chose, faites-le avant."
@@ -171,7 +174,7 @@ WORDS = Words(
                 "débités.{% endif %}",
                 _SUBSTITUTE,
                 "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }} ; "
-                "modifiez-la ou sautez-la dans votre compte."
+                "modifiez, sautez ou résiliez dans votre compte."
                 "{% elif paused %}C'est en pause : aucune commande ne suit avant la reprise."
                 "{% else %}C'était la dernière commande.{% endif %}",
             ),
@@ -273,7 +276,9 @@ WORDS = Words(
             (
                 "Nous vous avons remboursé {% if is_part %}{{ refund_amount }} de {% endif %}"
                 "votre paiement de {{ paid_amount }} pour {{ title }}.",
-                "Cela peut prendre quelques jours avant d'apparaître sur votre compte.",
+                "{% if credit_is_all %}C'est désormais votre avoir pour les prochaines commandes."
+                "{% else %}{% if credit %}{{ credit }} en sont désormais votre avoir. {% endif %}"
+                "Cela peut prendre quelques jours avant d'apparaître sur votre compte.{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -360,6 +365,10 @@ WORDS = Words(
         "MANDATE_PENDING": "votre autorisation de débit n'est pas encore confirmée",
         "MANDATE_DISPUTED": "un paiement a été contesté auprès de votre banque",
         "MANDATE_PAUSED": "votre autorisation de débit est en pause",
+        "INSUFFICIENT_FUNDS": "le solde n'était pas suffisant",
+        "CARD_LIMIT_REACHED": "la carte a atteint son plafond",
+        "CARD_EXPIRED": "la carte a expiré",
+        "BANK_CONFIRMATION_NEEDED": "votre banque demande votre confirmation",
     },
     reason_unknown="votre compte dit pourquoi",
 )

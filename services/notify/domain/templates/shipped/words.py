@@ -20,8 +20,13 @@ class KindWords:
 class Words:
     """All that the suite says in a language."""
 
+    # Who writes, at the beginning of an SMS.
+    sender_sms: str
     greeting_sms: str
     greeting_email: str
+    # Of an e-mail, and of the SMS of a receipt: what order it is about, and whom to complain to.
+    reference: str
+    complaints: str
     # Of an e-mail: a line of an order, and a tax on it.
     line: str
     tax: str

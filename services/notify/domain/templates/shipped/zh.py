@@ -15,8 +15,11 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
+    sender_sms="{% if merchant %}【{{ merchant }}】{% endif %}",
     greeting_sms="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
     greeting_email="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
+    reference="编号 {{ reference }}",
+    complaints="投诉：{{ complaint_address }}",
     line=(
         "{{ line.quantity }} x {{ line.title }}"
         "{% if line.replaced %}（代替{{ line.replaced }}）{% endif %}：{{ line.amount }}"
@@ -129,7 +132,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "付款被拒：{{ title }}",
             (
-                "您为{{ title }}支付的 {{ amount }} 被拒绝。",
+                "您为{{ title }}支付的 {{ amount }} 被拒绝{% if reasons %}：{{ reasons }}{% endif %}。",
                 "{% if link_uri %}您可以换一张卡付款： {{ link_uri }}"
                 "{% elif next_attempt_time %}我们将于 {{ next_attempt_time }} 再次尝试。"
                 "如需更改，请在此之前办理。"
@@ -161,7 +164,7 @@ WORDS = Words(
                 "{% if credit_pays_all %}全部由您的余额支付。"
                 "{% elif credit %}余额支付 {{ credit }}，扣款 {{ charged_amount }}。{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}下一次为 {{ next_due_time }}，可在账户中更改或跳过。"
+                "{% if next_due_time %}下一次为 {{ next_due_time }}，可在账户中更改、跳过或取消。"
                 "{% elif paused %}定期订单已暂停：恢复之前不会有新订单。"
                 "{% else %}这是最后一次订单。{% endif %}",
             ),
@@ -256,7 +259,9 @@ WORDS = Words(
             (
                 "{% if is_part %}您为{{ title }}支付的 {{ paid_amount }} 中，我们已退还 {{ refund_amount }}。"
                 "{% else %}我们已退还您为{{ title }}支付的 {{ paid_amount }}。{% endif %}",
-                "款项可能需要几天才会到账。",
+                "{% if credit_is_all %}该金额现为您的余额，可用于之后的订单。"
+                "{% else %}{% if credit %}其中 {{ credit }} 现为您的余额。{% endif %}"
+                "款项可能需要几天才会到账。{% endif %}",
             ),
         ),
         NoticeKind.DOCUMENT_ISSUED: KindWords(
@@ -336,6 +341,10 @@ WORDS = Words(
         "MANDATE_PENDING": "您的扣款授权尚未确认",
         "MANDATE_DISPUTED": "有付款在您的银行被拒付",
         "MANDATE_PAUSED": "您的扣款授权已暂停",
+        "INSUFFICIENT_FUNDS": "余额不足",
+        "CARD_LIMIT_REACHED": "该卡已达到限额",
+        "CARD_EXPIRED": "该卡已过期",
+        "BANK_CONFIRMATION_NEEDED": "您的银行需要您确认",
     },
     reason_unknown="原因请见您的账户",
 )
