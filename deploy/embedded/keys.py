@@ -40,8 +40,10 @@ class Keys:
         self._key = self._signing_key()
         self._key_id = self._publish()
 
-    def token(self, subject: str, merchant: str, scope: str, validity: timedelta) -> str:
-        """Return a token that nobody keeps."""
+    def token(
+        self, subject: str, merchant: str, scope: str, validity: timedelta, customer: str = ""
+    ) -> str:
+        """Return a token that nobody keeps: the merchant's, or a customer's if one is named."""
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -49,6 +51,8 @@ class Keys:
             "merchant": merchant,
             "scope": scope,
         }
+        if customer:
+            claims["customer"] = customer
         return self._sign(claims, int(validity.total_seconds()))
 
     def token_file(self, subject: str, *, merchant: str, scope: str) -> Path:

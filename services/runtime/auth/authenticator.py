@@ -12,8 +12,11 @@ from typing import Any
 
 import grpc
 import jwt
+from google.protobuf.message import Message
 
+from services.runtime.auth import customer_access
 from services.runtime.auth.call_context import ANY_TENANT, SUBJECT_MAX_CHARACTERS, Caller
+from services.runtime.auth.customer_access import CustomerAccess
 from services.runtime.auth.key_sets import KeySet
 from services.runtime.auth.tls import SPIFFE_PREFIX
 from services.runtime.errors import Problem
@@ -25,16 +28,21 @@ TOKEN_MAX_BYTES = 8192
 
 # Allows every method that platforms may call.
 SCOPE_PLATFORM = "platform"
+# Allows every method that customers may call, and is the one scope of their tokens: a service that does
+# not know the claim `customer` yet, and an issuer that has left it out, open nothing by it.
+SCOPE_CUSTOMER = "customer"
 _SERVICE_IDENTITY = re.compile(re.escape(SPIFFE_PREFIX) + r"([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call a method: platforms whose token has the scope, and the services named."""
+    """Who may call a method: platforms whose token has the scope, the services named, customers."""
 
     # Empty: no platform.
     scope: str = ""
     services: tuple[str, ...] = ()
+    # Which requests customers may make; None: the method is closed to them.
+    customer: CustomerAccess | None = None
 
 
 _DENIED = Access()
@@ -64,20 +72,27 @@ class Authenticator:
         self._verified: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
 
     async def admit_platform(self, method: str, authorization: str) -> Caller:
-        """The caller, if the token is valid and has the scope of the method. Raises Problem."""
+        """The caller, if the token is valid and has the scope of the method. Raises Problem.
+
+        What a customer may ask of the method, `check_request` decides.
+        """
         if not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
         token = authorization.removeprefix("Bearer ")
         caller = self._cached(token) or await self._verify(token)
-        scope = self._methods.get(method, _DENIED).scope
-        if not scope or (scope not in caller.scopes and SCOPE_PLATFORM not in caller.scopes):
-            raise Problem(
-                grpc.StatusCode.PERMISSION_DENIED,
-                "SCOPE_MISSING",
-                f"the token has no scope for {method}",
-                metadata={"scope": scope} if scope else {},
-            )
+        access = self._methods.get(method, _DENIED)
+        if caller.customer:
+            if SCOPE_CUSTOMER not in caller.scopes:
+                raise _scope_missing(method, SCOPE_CUSTOMER)
+            if access.customer is None:
+                raise customer_access.closed()
+        elif not access.scope or caller.scopes.isdisjoint({access.scope, SCOPE_PLATFORM}):
+            raise _scope_missing(method, access.scope)
         return caller
+
+    def check_request(self, method: str, caller: Caller, request: Message) -> None:
+        """Refuse a request that is not the customer's whose token it came with. Raises Problem."""
+        customer_access.check_request(caller, self._methods.get(method, _DENIED).customer, request)
 
     def admit_service(
         self, method: str, identities: Iterable[bytes], *, for_call: bool = False
@@ -162,7 +177,25 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         raise ValueError(f"sub must be 1 to {SUBJECT_MAX_CHARACTERS} printable characters")
     if not isinstance(scope, str):
         raise TypeError("scope must be a text")
-    return Caller(subject, tenant, frozenset(scope.split()))
+    scopes = frozenset(scope.split())
+    if "customer" not in claims:
+        return Caller(subject, tenant, scopes)
+    customer = claims["customer"]
+    # Not even an empty one makes the token the merchant's.
+    if not (isinstance(customer, str) and ID_PATTERN.fullmatch(customer)):
+        raise ValueError("customer must be an id")
+    # Whatever the issuer calls the person, the audit names the customer, and limits count by customer.
+    named = Caller("", tenant, customer=customer).customer_name
+    return Caller(named, tenant, scopes, customer=customer)
+
+
+def _scope_missing(method: str, scope: str) -> Problem:
+    return Problem(
+        grpc.StatusCode.PERMISSION_DENIED,
+        "SCOPE_MISSING",
+        f"the token has no scope for {method}",
+        metadata={"scope": scope} if scope else {},
+    )
 
 
 def _unauthenticated(reason: str, message: str) -> Problem:

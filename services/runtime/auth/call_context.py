@@ -25,6 +25,13 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     # A service that calls in order to answer a call, not for due work.
     for_call: bool = False
+    # The one customer of the tenant whose rows the caller sees; empty: those of all.
+    customer: str = ""
+
+    @property
+    def customer_name(self) -> str:
+        """The resource name of the customer whose token it is."""
+        return f"merchants/{self.tenant}/customers/{self.customer}"
 
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""
@@ -65,6 +72,12 @@ def tenant() -> str:
     """The tenant whose rows are visible; none without a caller."""
     caller = _caller.get(None)
     return caller.tenant if caller else ""
+
+
+def customer() -> str:
+    """The customer whose rows alone are visible; empty: those of every customer of the tenant."""
+    caller = _caller.get(None)
+    return caller.customer if caller else ""
 
 
 def is_due_work() -> bool:

@@ -67,7 +67,7 @@ class Mutation:
         self.request_id = identity
         self._request = request
         self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
-        self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+        self._hash = _content_hash(request)
 
     async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
         """As `replay`, before the transaction of the mutation."""
@@ -124,6 +124,17 @@ class Mutation:
 
     def _decrypt(self, tx: Connection, column: str, encrypted: bytes) -> bytes:
         return tx.keyring.decrypt(encrypted, *aad(column, **self._key))
+
+
+def _content_hash(request: Message) -> bytes:
+    """The hash of a request; of another customer, the same request has another.
+
+    Otherwise a customer who knew another's request and its id would be given the answer.
+    """
+    content = hashlib.sha256(request.SerializeToString(deterministic=True))
+    if customer := caller().customer:
+        return hashlib.sha256(content.digest() + customer.encode()).digest()
+    return content.digest()
 
 
 def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import orjson
@@ -42,7 +42,11 @@ _JSONB_VERSION = b"\x01"
 # A connection sees the rows of its caller's tenant, and no rows without a caller: row-level security
 # also covers a query that lacks a condition on the tenant. Work for every tenant uses another role,
 # which the administrator of the database has created (deploy/postgres/roles.sql).
-_FOR_TENANT = "SELECT set_config('role', 'none', false), set_config('recurring.tenant', $1, false)"
+# A caller who is one customer of the tenant sees that customer's rows alone.
+_FOR_TENANT = """
+    SELECT set_config('role', 'none', false), set_config('recurring.tenant', $1, false),
+           set_config('recurring.customer', $2, false)
+"""
 _FOR_ALL = "SELECT set_config('role', session_user || '_workers', false)"
 
 # What was prepared no longer fits the schema, or the server has become a standby: other connections
@@ -89,15 +93,23 @@ def _row_count(status: str) -> int:
     return int(count) if count.isdecimal() else 0
 
 
+class _Shown(NamedTuple):
+    """Whose rows a connection shows."""
+
+    tenant: str
+    # Empty: those of every customer of the tenant.
+    customer: str
+
+
 class _Session:
     """A connection to the server, and whose rows it sees."""
 
-    __slots__ = ("driver", "generation", "planned_since", "tenant")
+    __slots__ = ("driver", "generation", "planned_since", "shown")
 
     def __init__(self, driver: asyncpg.Connection, generation: int) -> None:
         self.driver = driver
         self.generation = generation
-        self.tenant: str | None = None
+        self.shown: _Shown | None = None
         # By the clock of the event loop.
         self.planned_since = asyncio.get_running_loop().time()
 
@@ -108,15 +120,15 @@ class _Session:
             await self.driver.execute("DISCARD PLANS")
             self.planned_since = now
 
-    async def act_for(self, tenant: str) -> None:
-        if self.tenant == tenant:
+    async def act_for(self, shown: _Shown) -> None:
+        if self.shown == shown:
             return
         # Outside of any transaction, whose rollback would undo it.
-        if tenant == call_context.ANY_TENANT:
+        if shown.tenant == call_context.ANY_TENANT:
             await self.driver.execute(_FOR_ALL)
         else:
-            await self.driver.execute(_FOR_TENANT, tenant)
-        self.tenant = tenant
+            await self.driver.execute(_FOR_TENANT, shown.tenant, shown.customer)
+        self.shown = shown
 
     async def commit(self) -> None:
         """Commit. Raises RolledBackError if somebody has passed over the failure of a statement."""
@@ -207,9 +219,9 @@ class Pool:
         await self._wait()
         session = None
         try:
-            tenant = call_context.tenant()
-            session = self._take(tenant) or await self._open()
-            await session.act_for(tenant)
+            shown = _Shown(call_context.tenant(), call_context.customer())
+            session = self._take(shown) or await self._open()
+            await session.act_for(shown)
             await session.forget_old_plans()
         except BaseException:
             if session is not None:
@@ -229,14 +241,14 @@ class Pool:
             message = f"all connections were in use for {POOL_TIMEOUT_SECONDS} s"
             raise PoolTimeoutError(message) from error
 
-    def _take(self, tenant: str) -> _Session | None:
-        """An open connection, one that acts for the tenant already if there is one."""
+    def _take(self, shown: _Shown) -> _Session | None:
+        """An open connection, one that shows these rows already if there is one."""
         if any(session.driver.is_closed() for session in self._idle):
             self._retire()
         if not self._idle:
             return None
         for index in reversed(range(len(self._idle))):
-            if self._idle[index].tenant == tenant:
+            if self._idle[index].shown == shown:
                 return self._idle.pop(index)
         return self._idle.pop()
 

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from services.runtime.auth import call_context
@@ -49,6 +50,8 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 Serialize: TypeAlias = Callable[[Any], bytes]
 Headers: TypeAlias = Mapping[str, Any]
 Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
+# Refuses a request that its caller may not make, though they may call the method.
+CheckRequest: TypeAlias = Callable[[str, Caller, Message], None]
 
 
 class Admission:
@@ -63,6 +66,7 @@ class Admission:
         server: grpc.aio.Server,
         service: str,
         admit: Admit,
+        check_request: CheckRequest,
         limits: Limits | None = None,
         *,
         behind_proxy: bool = False,
@@ -71,6 +75,7 @@ class Admission:
         self._server = server
         self._domain = f"{service}.recurring"
         self._admit = admit
+        self._check_request = check_request
         self._limits = limits
         self._large_pages = ConcurrencyLimiter(LARGE_PAGES_AT_ONCE_MAX, LARGE_PAGES_OF_TENANT_MAX)
         self._behind_proxy = behind_proxy
@@ -99,9 +104,9 @@ class Admission:
         unary: Behaviour | None = handler.unary_unary
         many: Behaviour | None = handler.stream_unary
         if unary is not None:
-            behaviour, deadline_seconds = self._with_one(unary), DEADLINE_MAX_SECONDS
+            behaviour, deadline_seconds = self._with_one(method, unary), DEADLINE_MAX_SECONDS
         elif many is not None:
-            behaviour, deadline_seconds = _with_many(many), STREAM_DEADLINE_MAX_SECONDS
+            behaviour, deadline_seconds = self._with_many(method, many), STREAM_DEADLINE_MAX_SECONDS
         else:
             raise ValueError(f"{method} answers with a stream, which admission does not support")
         return grpc.stream_unary_rpc_method_handler(
@@ -155,13 +160,25 @@ class Admission:
         problem = _problem(method, error)
         return problem.code.name, rpc_status.to_status(problem.status(self._domain))
 
-    def _with_one(self, behaviour: Behaviour) -> Behaviour:
+    def _with_one(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def work(_requests: object, context: Any) -> Any:  # noqa: ANN401
             request = validation.admitted(await context.read())
+            self._check_request(method, call_context.caller(), request)
             if getattr(request, "page_size", 0) <= LARGE_PAGE_ROWS:
                 return await behaviour(request, context)
             async with self._large_pages.of(call_context.tenant()):
                 return await behaviour(request, context)
+
+        return work
+
+    def _with_many(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def each(requests: Any) -> AsyncIterator[Message]:  # noqa: ANN401
+            async for request in validation.admitted_each(requests):
+                self._check_request(method, call_context.caller(), request)
+                yield request
+
+        async def work(requests: Any, context: Any) -> Any:  # noqa: ANN401
+            return await behaviour(each(requests), context)
 
         return work
 
@@ -197,13 +214,6 @@ def _headers(metadata: Iterable[tuple[str, Any]]) -> Headers:
     for name, value in metadata:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
-
-
-def _with_many(behaviour: Behaviour) -> Behaviour:
-    async def work(requests: Any, context: Any) -> Any:  # noqa: ANN401
-        return await behaviour(validation.admitted_each(requests), context)
-
-    return work
 
 
 def _forwarded(headers: Headers, context: Any) -> str:  # noqa: ANN401 - a call's

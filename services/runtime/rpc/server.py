@@ -103,11 +103,12 @@ class Server:
                 self._platforms,
                 service,
                 by_token,
+                authenticator.check_request,
                 Limits(rate_limit),
                 behind_proxy=addresses.behind_proxy,
             ),
             # Services call in batches, and are not limited one by one.
-            Admission(self._peers, service, by_certificate),
+            Admission(self._peers, service, by_certificate, authenticator.check_request),
         )
         self._health = health
         credentials = None if addresses.plaintext else identity.server_credentials(peers=False)

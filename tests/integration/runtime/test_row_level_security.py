@@ -38,10 +38,14 @@ SHOWN_TO_NOBODY = {
     "bucket_leases", "lease_holders",
     "proof_digests", "proof_digest_progress",
 }  # fmt: skip
+OF_ONE_CUSTOMER = (
+    " CASE current_setting('recurring.customer'::text, true) WHEN ''::text THEN true"
+    " ELSE (customer = current_setting('recurring.customer'::text, true)) END"
+)
 
 
-def act_for(merchant: str) -> None:
-    set_caller(Caller("test", merchant))
+def act_for(merchant: str, customer: str = "") -> None:
+    set_caller(Caller("test", merchant, customer=customer))
 
 
 @pytest.fixture
@@ -76,6 +80,28 @@ async def test_a_transaction_shows_the_callers_rows_alone(database: Database) ->
     act_for("acme")
     async with database.begin() as tx:
         assert await tx.driver.fetchval(COUNT) == ["acme"]
+
+
+async def test_a_customer_sees_their_own_rows_alone(database: Database) -> None:
+    act_for("acme")
+    async with database.begin() as tx:
+        await tx.execute(INSERT.replace("ann", "bob"), "acme")
+    act_for("acme", "ann")
+    async with database.read() as connection:
+        customers = "SELECT array_agg(customer) FROM purchases"
+        assert await connection.driver.fetchval(customers) == ["ann"]
+    act_for("acme")
+    assert await seen(database) == ["acme", "acme"]
+
+
+async def test_a_customer_gives_no_row_to_another(database: Database) -> None:
+    act_for("acme", "bob")
+    for statement in ("UPDATE purchases SET product = 'tar'", "DELETE FROM purchases"):
+        async with database.begin() as tx:
+            assert await tx.execute(statement) == 0
+    with pytest.raises(asyncpg.PostgresError, match="row-level security"):
+        async with database.begin() as tx:
+            await tx.execute(INSERT, "acme")
 
 
 async def test_without_a_caller_nothing_is_seen(database: Database) -> None:
@@ -138,28 +164,43 @@ async def test_every_table_has_row_level_security(
         tables = await _tables(connection)
     await database.close()
     common = COMMON | COMMON_OF.get(service, set())
-    assert {name for name, secured, _ in tables if not secured} == common
+    assert {table["relname"] for table in tables if not table["relrowsecurity"]} == common
     to_nobody = SHOWN_TO_NOBODY | (SHOWN_TO_NOBODY_OF_PAYMENTS if service == "payments" else set())
-    policies_of = {name: policies for name, _, policies in tables if name not in common | to_nobody}
+    policies_of = {table["relname"]: table["permissive"] for table in tables}
+    hidden = {name: policies_of.pop(name) for name in to_nobody}
+    assert hidden == {name: [] for name in to_nobody}
     shown_to = "(%s = current_setting('recurring.tenant'::text, true))"
     wanted = [[shown_to % column] for column in ("merchant", "tenant")]
     assert {
-        name: policies for name, policies in policies_of.items() if policies not in wanted
+        name: policies
+        for name, policies in policies_of.items()
+        if policies not in wanted and name not in common
     } == {}
-    hidden = {name: policies for name, _, policies in tables if name in to_nobody}
-    assert hidden == {name: [] for name in to_nobody}
+    assert {
+        table["relname"]: table["restrictive"]
+        for table in tables
+        if table["relname"] not in to_nobody
+        and table["restrictive"] != [OF_ONE_CUSTOMER] * table["of_customers"]
+    } == {}
 
 
 async def _tables(connection: Connection) -> Sequence[asyncpg.Record]:
-    """Each table, whether its rows are shown by its policies alone, and those policies.
+    """Each table, whether its rows are shown by its policies alone, those policies, and whether it says
+    of which customer its rows are.
 
-    Policies add up, so one that is too wide would be one too many.
+    Permissive policies add up, so one that is too wide would be one too many.
     """
     return await connection.fetch(
-        """
+        r"""
             SELECT relname, relrowsecurity, array(
-                SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = pg_class.oid
-            ) AS policies
+                SELECT pg_get_expr(polqual, polrelid) FROM pg_policy
+                WHERE polrelid = pg_class.oid AND polpermissive
+            ) AS permissive, array(
+                SELECT regexp_replace(pg_get_expr(polqual, polrelid), '\s+', ' ', 'g') FROM pg_policy
+                WHERE polrelid = pg_class.oid AND NOT polpermissive
+            ) AS restrictive, EXISTS (
+                SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'customer'
+            ) AS of_customers
             FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         """
     )

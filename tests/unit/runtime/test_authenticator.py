@@ -21,6 +21,7 @@ from services.runtime.auth.authenticator import (
     Authenticator,
 )
 from services.runtime.auth.call_context import ANY_TENANT, Caller
+from services.runtime.auth.customer_access import by_name
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.errors import Problem
 
@@ -28,6 +29,7 @@ ISSUER, AUDIENCE = "https://issuer.example", "recurring"
 METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
 SUITE_METHOD = "/recurring.catalog.v1.CatalogService/BatchQuote"
 SHARED_METHOD = "/recurring.catalog.v1.CatalogService/ListProducts"
+CUSTOMER_METHOD = "/recurring.payments.v1.PaymentsService/GetCharge"
 UNKNOWN_METHOD = "/recurring.catalog.v1.CatalogService/NotInTheTable"
 HOUR_SECONDS = 3600
 
@@ -46,6 +48,7 @@ def authenticator(tmp_path: Path) -> Authenticator:
         METHOD: Access("products:read"),
         SUITE_METHOD: Access(services=("scheduler",)),
         SHARED_METHOD: Access("products:read", services=("scheduler", "notify")),
+        CUSTOMER_METHOD: Access("payments:read", customer=by_name("name")),
     }
     return Authenticator(KeyFile(file, production=False), ISSUER, AUDIENCE, methods)
 
@@ -60,7 +63,8 @@ def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything
         "scope": "platform",
         "exp": int(time.time()) + HOUR_SECONDS,
     }
-    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+    null = {"customer": None} if changes.pop("null_customer", False) else {}
+    return {name: value for name, value in {**good, **changes}.items() if value is not None} | null
 
 
 def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any) -> str:  # noqa: ANN401
@@ -143,6 +147,14 @@ BAD_TOKENS = {
     "subject too long": signed(sub="x" * (call_context.SUBJECT_MAX_CHARACTERS + 1)),
     "valid beyond all time": signed(exp=10**400),
     "scope no text": signed(scope=["platform"]),
+    **{
+        f"customer {customer}": signed(scope="customer", customer=customer)
+        for customer in ("", "-", "*", "ann/bob", "Ann")
+    },
+    "customer a number": signed(scope="customer", customer=7),
+    "customer a list": signed(scope="customer", customer=["ann"]),
+    # An issuer that has no customer to name must not make a token for all of them.
+    "customer null": signed(scope="platform", null_customer=True),
 }
 
 
@@ -223,6 +235,41 @@ async def test_a_method_needs_one_of_its_scopes(
         assert (await authenticator.admit_platform(method, authorization)).subject == "shop"
     else:
         assert await refusal(authenticator, authorization, method) == "SCOPE_MISSING"
+
+
+async def test_a_customers_token_names_the_customer_whatever_its_subject(
+    authenticator: Authenticator,
+) -> None:
+    token = signed(sub="auth0|7", scope="customer", customer="ann")
+    who = await authenticator.admit_platform(CUSTOMER_METHOD, f"Bearer {token}")
+    assert (who.subject, who.tenant, who.customer) == (
+        "merchants/acme/customers/ann", "acme", "ann",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "reason"),
+    [
+        ("platform", CUSTOMER_METHOD, "SCOPE_MISSING"),
+        ("payments:read", CUSTOMER_METHOD, "SCOPE_MISSING"),
+        ("customer", METHOD, "CUSTOMER_FORBIDDEN"),
+        ("customer products:read platform", METHOD, "CUSTOMER_FORBIDDEN"),
+        ("customer", SUITE_METHOD, "CUSTOMER_FORBIDDEN"),
+        ("customer", UNKNOWN_METHOD, "CUSTOMER_FORBIDDEN"),
+    ],
+)
+async def test_a_customers_token_opens_by_its_own_scope_what_is_open_to_customers(
+    authenticator: Authenticator, scope: str, method: str, reason: str
+) -> None:
+    token = signed(scope=scope, customer="ann")
+    assert await refusal(authenticator, f"Bearer {token}", method) == reason
+
+
+async def test_the_scope_of_customers_opens_nothing_without_a_customer(
+    authenticator: Authenticator,
+) -> None:
+    token = signed(scope="customer")
+    assert await refusal(authenticator, f"Bearer {token}", CUSTOMER_METHOD) == "SCOPE_MISSING"
 
 
 @pytest.mark.parametrize(
