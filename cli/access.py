@@ -40,6 +40,13 @@ def register(app: typer.Typer) -> None:
                 help="Allow this scope, for example products:read. Repeatable. Default: platform.",
             ),
         ] = None,
+        customer: Annotated[
+            str,
+            typer.Option(
+                metavar="CUSTOMER",
+                help="Allow this one customer what customers may do by themselves, and nothing else.",
+            ),
+        ] = "",
         subject: Annotated[
             str, typer.Option(help="The caller's name in audit logs.")
         ] = "developer",
@@ -47,7 +54,9 @@ def register(app: typer.Typer) -> None:
             int, typer.Option(min=1, max=TOKEN_VALIDITY_MAX_DAYS, help="Days until it expires.")
         ] = TOKEN_VALIDITY_DAYS,
     ) -> None:
-        """Create a bearer token for the merchant, signed with the key of the stack on this machine."""
+        """Create a bearer token for the merchant or a customer, signed by the stack on this machine."""
+        if customer and scope:
+            raise CommandError("a customer's token has the scope of customers alone: drop --scope")
         folder = session.stack.keys_folder
         if not folder or not (Path(folder) / "signing.pem").exists():
             raise CommandError(
@@ -58,7 +67,11 @@ def register(app: typer.Typer) -> None:
         from deploy.embedded.keys import Keys  # noqa: PLC0415
 
         made = Keys(Path(folder)).token(
-            subject, session.merchant, " ".join(scope or ["platform"]), timedelta(days=days)
+            subject,
+            session.merchant,
+            " ".join(scope or ["customer" if customer else "platform"]),
+            timedelta(days=days),
+            customer,
         )
         session.output.data(made) if session.output.as_json else typer.echo(made)
 

@@ -35,6 +35,7 @@ from tests.answers import Recorder
 
 CALL_TIMEOUT_SECONDS = 20.0
 EVENT_TIMEOUT_SECONDS = 20.0
+CUSTOMER_TOKEN_VALIDITY = timedelta(hours=1)
 FETCH_EVENTS = 100
 
 _numbers = count(1)
@@ -232,6 +233,13 @@ class Suite:
         if scope == "platform":
             self._platforms.append(client)
         return client
+
+    def customer_client(self, merchant: str, customer: str, scope: str = "customer") -> Client:
+        """A page of one customer of a merchant."""
+        token = self.deployment.keys.token(
+            "page", merchant, scope, CUSTOMER_TOKEN_VALIDITY, customer=customer
+        )
+        return self.with_token(token, merchant)
 
     def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""

@@ -58,6 +58,8 @@ READING = (
 )  # fmt: skip
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}
+# tests/contract/test_customers.py goes through every method.
+_CUSTOMERS = {"CUSTOMER_FORBIDDEN"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def referred(method: Method, methods: dict[str, Method]) -> set[str]:
 def shared(contract: Contract, method: Method) -> set[str]:
     """The reasons of any method that this one can give."""
     fields = fields_of(contract, method)
-    applicable = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM
+    applicable = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM - _CUSTOMERS
     if method.streams_in:
         # What is wrong with a row is said of the row.
         applicable -= {"FIELD_INVALID"}

@@ -5,6 +5,7 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
+import jwt
 import pytest
 import tzdata
 
@@ -263,6 +264,9 @@ def test_what_callers_changed_is_shown_and_a_token_is_made_for_whom_it_may(
     assert (entry["method"], entry["subject"]) == ("CreateProduct", "demo-platform")
     token = ok(recurring, "token", "--scope", "products:read", "--subject", "auditor")
     assert token.count(".") == 2
+    of_ada = ok(recurring, "token", "--customer", "ada")
+    claims = jwt.decode(of_ada, options={"verify_signature": False})
+    assert (claims["customer"], claims["scope"]) == ("ada", "customer")
 
 
 def test_a_card_is_replaced_and_declines_follow_the_policy(recurring: Recurring) -> None:

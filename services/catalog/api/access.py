@@ -1,13 +1,17 @@
-"""Who may call which method of the catalog."""
+"""Who may call which method of the catalog, and what customers may ask by it."""
 
 from services.runtime.auth.authenticator import Access
+from services.runtime.auth.customer_access import of_nobody
 
 READ, WRITE = "products:read", "products:write"
+# What customers ask the price of: a cart of their own, now. They see no price of a later time, which
+# may not be announced yet, and none of a standing order: the catalog does not know whose it is.
+_NEW_CART = ("items", "region_code", "currency", "promotion_code")
 # Method -> who may call it. What is not named here is closed to all.
 ACCESS = {
     "CreateProduct": Access(WRITE),
-    "GetProduct": Access(READ),
-    "ListProducts": Access(READ),
+    "GetProduct": Access(READ, customer=of_nobody("name")),
+    "ListProducts": Access(READ, customer=of_nobody("parent")),
     "UpdateProduct": Access(WRITE),
     "ImportProducts": Access(WRITE),
     "DiscontinueProduct": Access(WRITE),
@@ -51,7 +55,7 @@ ACCESS = {
     "UpdateCatalogSettings": Access(WRITE),
     "BatchProtectPrices": Access(services=("scheduler",)),
     "BatchQuote": Access(services=("scheduler",)),
-    "PreviewQuote": Access(READ),
+    "PreviewQuote": Access(READ, customer=of_nobody("parent", *_NEW_CART)),
     "BatchQuotePriceChanges": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
     "BatchBookSlots": Access(services=("scheduler",)),

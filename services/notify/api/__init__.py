@@ -1,5 +1,6 @@
 """Notify's RPCs: validate, decide, store, answer."""
 
-from services.notify.api.servicer import ACCESS, Servicer
+from services.notify.api.access import ACCESS
+from services.notify.api.servicer import Servicer
 
 __all__ = ["ACCESS", "Servicer"]

@@ -45,7 +45,6 @@ from services.notify.store import webhook_endpoints as webhook_endpoint_store
 from services.notify.store import webhook_sending as webhook_sending_store
 from services.notify.store import webhooks as webhook_store
 from services.notify.store.templates import MerchantKind
-from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.errors import not_found
@@ -53,44 +52,6 @@ from services.runtime.mutations import run_mutation
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import AFTER_ALL, read_page
 from services.runtime.workers.clock import Clock
-
-READ, WRITE = "contacts:read", "contacts:write"
-READ_WEBHOOKS, WRITE_WEBHOOKS = "webhooks:read", "webhooks:write"
-# Method -> who may call it. What is not named here is closed to all.
-ACCESS = {
-    "UpdateContact": Access(WRITE),
-    "GetContact": Access(READ),
-    "ListContacts": Access(READ),
-    "EraseCustomer": Access(WRITE),
-    "StartPhoneBinding": Access(WRITE),
-    "ConfirmPhoneBinding": Access(WRITE),
-    "CancelPhoneChange": Access(WRITE),
-    "StartEmailBinding": Access(WRITE),
-    "ConfirmEmailBinding": Access(WRITE),
-    "UnbindPhone": Access(WRITE),
-    "GetNotifySettings": Access(READ),
-    "UpdateNotifySettings": Access(WRITE),
-    "ListNotices": Access(READ, services=("scheduler",)),
-    "GetNotice": Access(READ),
-    "ResendNotice": Access(WRITE),
-    "PreviewNotice": Access(READ),
-    "PreviewNotices": Access(READ),
-    "UpdateNoticeTemplate": Access(WRITE),
-    "GetNoticeTemplate": Access(READ),
-    "ListNoticeTemplates": Access(READ),
-    "DeleteNoticeTemplate": Access(WRITE),
-    "CreateWebhookEndpoint": Access(WRITE_WEBHOOKS),
-    "GetWebhookEndpoint": Access(READ_WEBHOOKS),
-    "ListWebhookEndpoints": Access(READ_WEBHOOKS),
-    "UpdateWebhookEndpoint": Access(WRITE_WEBHOOKS),
-    "DeleteWebhookEndpoint": Access(WRITE_WEBHOOKS),
-    "RotateWebhookSecret": Access(WRITE_WEBHOOKS),
-    "TestWebhookEndpoint": Access(WRITE_WEBHOOKS),
-    "ListWebhookDeliveries": Access(READ_WEBHOOKS),
-    "ReplayWebhookDeliveries": Access(WRITE_WEBHOOKS),
-    "BatchCheckContacts": Access(services=("scheduler",)),
-    "ListAuditEntries": Access("audit:read"),
-}
 
 
 class Servicer(notify_pb2_grpc.NotifyServiceServicer):

@@ -105,7 +105,6 @@ from services.payments.store import reconciliation as reconciliation_store
 from services.payments.store import refunds as refund_store
 from services.payments.store import reports as report_store
 from services.payments.store.documents import StoredDocument
-from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem, not_found
@@ -114,80 +113,6 @@ from services.runtime.rpc.conversions import to_timestamp
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import AFTER_ALL, read_page
 from services.runtime.workers.clock import Clock
-
-READ, WRITE = "payments:read", "payments:write"
-# Of a page for customers: by itself it opens nothing, since each call needs the token of a link.
-PAY = "payments:pay"
-# Method -> who may call it. What is not named here is closed to all.
-ACCESS = {
-    "CreatePaymentMethod": Access(WRITE),
-    "GetPaymentMethod": Access(READ),
-    "ListPaymentMethods": Access(READ),
-    "UpdatePaymentMethod": Access(WRITE),
-    "SetDefaultPaymentMethod": Access(WRITE),
-    "ReplacePaymentMethod": Access(WRITE),
-    "DetachPaymentMethod": Access(WRITE),
-    "CreateMandate": Access(WRITE),
-    "GetMandate": Access(READ),
-    "ListMandates": Access(READ),
-    "ConfirmMandate": Access(WRITE),
-    "AmendMandate": Access(WRITE),
-    "PauseMandate": Access(WRITE),
-    "ResumeMandate": Access(WRITE),
-    "RevokeMandate": Access(WRITE),
-    "GetCharge": Access(READ, services=("scheduler",)),
-    "ExplainCharge": Access(READ),
-    "ListCharges": Access(READ),
-    "ConfirmPaymentRequest": Access(WRITE),
-    "ResolvePaymentLink": Access(PAY),
-    "PayByLink": Access(PAY),
-    "CreateRefund": Access(WRITE),
-    "GetRefund": Access(READ),
-    "ListRefunds": Access(READ),
-    "CreateCreditTransaction": Access(WRITE),
-    "GetCreditBalance": Access(READ),
-    "ListCreditTransactions": Access(READ),
-    "GetDispute": Access(READ),
-    "ListDisputes": Access(READ),
-    "SubmitDisputeEvidence": Access(WRITE),
-    "AcceptDispute": Access(WRITE),
-    "GetDisputePolicy": Access(READ),
-    "UpdateDisputePolicy": Access(WRITE),
-    "GetPaymentRouting": Access(READ),
-    "UpdatePaymentRouting": Access(WRITE),
-    "GetLedgerSettings": Access(READ),
-    "UpdateLedgerSettings": Access(WRITE),
-    "EraseCustomer": Access(WRITE),
-    "ListLedgerAccounts": Access(READ),
-    "ListLedgerEntries": Access(READ),
-    "CloseLedgerPeriod": Access(WRITE),
-    "ListLedgerPeriods": Access(READ),
-    "GetPayout": Access(READ),
-    "ListPayouts": Access(READ),
-    "PreviewReconciliation": Access(READ),
-    "ListReconciliationFindings": Access(READ),
-    "ApplyReconciliationEntry": Access(WRITE),
-    "GetDocumentSettings": Access(READ),
-    "UpdateDocumentSettings": Access(WRITE),
-    "GetBillingDetails": Access(READ),
-    "UpdateBillingDetails": Access(WRITE),
-    "GetDocument": Access(READ),
-    "ListDocuments": Access(READ),
-    "DownloadDocument": Access(READ),
-    "BatchDownloadDocuments": Access(services=("notify",)),
-    "BatchCheckMandates": Access(services=("scheduler",)),
-    "GetAmountRules": Access(READ, services=("catalog",)),
-    "GetDunningPolicy": Access(READ),
-    "UpdateDunningPolicy": Access(WRITE),
-    "SimulateDunningPolicy": Access(READ),
-    "ListProductSales": Access(READ),
-    "ListTaxSummaries": Access(READ),
-    "ListReceivables": Access(READ),
-    "GetStatement": Access(READ),
-    "DownloadStatement": Access(READ),
-    "ListDunningOutcomes": Access(READ),
-    "ListAuditEntries": Access("audit:read"),
-}
 
 SHOWN_MAX_AMENDMENTS = 100
 

@@ -14,6 +14,7 @@ from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as store
 from services.payments.store.encrypted import token_aad
+from services.runtime.auth import call_context, customer_access
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Problem, Violations, already_exists, not_found, wrong_state
@@ -92,8 +93,9 @@ async def create(
 ) -> Applied[PaymentMethod]:
     """Register a payment method, the default if the customer has none.
 
-    Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
+    Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS, and as `_check_token`.
     """
+    await _check_token(tx, CustomerKey(key.merchant, key.customer), found)
     method = _new(tx, key, found, now)
     for candidate in (replace(method, is_default=True), method):
         if await store.insert(tx, candidate):
@@ -140,8 +142,9 @@ async def replace_method(
 ) -> Applied[PaymentMethod]:
     """Register another token in the place of a payment method, which is detached.
 
-    Raises as `_attached_locked`, and ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
+    Raises as `_attached_locked` and `_check_token`, and ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS.
     """
+    await _check_token(tx, CustomerKey(old.merchant, old.customer), found)
     # Mandates are locked before payment methods, as by whoever begins an attempt.
     await mandate_store.lock_of_method(tx, old)
     former = await _attached_locked(tx, old)
@@ -246,6 +249,20 @@ async def _check_not_needed(
             f"active mandates have no other payment method: {names}; replace it, or set force",
             mandates=names,
         )
+
+
+async def _check_token(tx: Connection, customer: CustomerKey, found: FoundToken) -> None:
+    """Refuse a customer a token that is somebody's at the provider, unless they have another of theirs.
+
+    Whose it is there the merchant knows. A customer who has learnt another's token would pay with it.
+    Raises PERMISSION_DENIED CUSTOMER_FORBIDDEN.
+    """
+    owner = found.card.customer
+    if not (call_context.customer() and owner):
+        return
+    if (found.provider, owner) not in await store.provider_customers(tx, customer):
+        rule = "is somebody's at the provider; the merchant alone can register it"
+        raise customer_access.forbidden(["payment_method.provider_token"], rule)
 
 
 def _new(tx: Connection, key: PaymentMethodKey, found: FoundToken, now: datetime) -> PaymentMethod:

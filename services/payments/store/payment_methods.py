@@ -35,6 +35,13 @@ class _UseRow(NamedTuple):
     provider: str
 
 
+class ProviderCustomer(NamedTuple):
+    """Who a customer is at a provider."""
+
+    provider: str
+    provider_customer: str
+
+
 # The first of a customer is their default: whatever else is there already is in its way.
 _INSERT = Command("""
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
@@ -75,6 +82,14 @@ _OF_CUSTOMER = Query(
     ORDER BY payment_method LIMIT :limit
 """,
     PaymentMethod,
+)
+
+_PROVIDER_CUSTOMERS = Query(
+    """
+    SELECT DISTINCT provider, provider_customer FROM payment_methods
+    WHERE customer = :customer AND merchant = :merchant AND provider_customer <> ''
+""",
+    ProviderCustomer,
 )
 
 # In the order of their key, like mandates, by whoever begins an attempt.
@@ -205,6 +220,11 @@ async def lock_of_customers(tx: Connection, customers: Iterable[CustomerKey]) ->
 async def default_of(tx: Connection, customer: CustomerKey) -> PaymentMethod | None:
     """A customer's default payment method, if there is one."""
     return await _DEFAULT.one_or_none(tx, **customer._asdict())
+
+
+async def provider_customers(tx: Connection, customer: CustomerKey) -> set[ProviderCustomer]:
+    """Who a customer is at each provider, by the payment methods that they have had."""
+    return {*await _PROVIDER_CUSTOMERS.all(tx, **customer._asdict())}
 
 
 async def in_order(

@@ -6,7 +6,8 @@ Notify: customers' contacts, the proof that a phone is theirs, and every message
 Conventions, the same in all four services:
 
 * Resource names follow AIP-122. Ids match `[a-z0-9][a-z0-9-]{0,62}`.
-* Every call needs `authorization: Bearer <JWT>`; a caller sees one merchant's resources only.
+* Every call needs `authorization: Bearer <JWT>`; a caller sees one merchant's resources only, and a
+  customer's token those of that customer. docs/security.md says which methods customers may call.
 * Every mutation takes a `request_id` (a UUID, AIP-155). The same id with the same content returns
   what the first call returned; with other content it is refused (REQUEST_ID_REUSED).
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "notify.recurring") and, where
@@ -20,6 +21,7 @@ Conventions, the same in all four services:
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
   UNAUTHENTICATED TOKEN_MISSING, TOKEN_INVALID; PERMISSION_DENIED SCOPE_MISSING, MERCHANT_FORBIDDEN;
+  PERMISSION_DENIED CUSTOMER_FORBIDDEN (a customer's token: the method, who is named or what is set is not theirs);
   RESOURCE_EXHAUSTED RATE_EXCEEDED, TOO_MANY_CALLS_AT_ONCE (with a RetryInfo);
   RESOURCE_EXHAUSTED (no reason; a message over 256 KiB, refused by the transport);
   UNAVAILABLE DEPENDENCY_UNAVAILABLE (nothing was done; try again).
