@@ -120,11 +120,12 @@ _PAYMENTS = (
     """,
     """
     INSERT INTO attempts (merchant, customer, charge, number, permit, idempotency_key, amount_minor,
-                          currency, payment_method, mandate, state, provider_payment, start_time,
-                          end_time)
+                          currency, payment_method, mandate, state, policy_version,
+                          provider_payment, start_time, end_time)
     SELECT merchant, customer, charge, number, 1, charge || '-' || number, 900, 'EUR', 'card',
            CASE mode WHEN 'AUTOMATIC' THEN 'consent' ELSE '' END,
-           CASE WHEN declined AND number = 1 THEN 'DECLINED' ELSE 'SUCCEEDED' END, 'pi_' || charge,
+           CASE WHEN declined AND number = 1 THEN 'DECLINED' ELSE 'SUCCEEDED' END,
+           CASE WHEN declined AND number = 1 AND mode = 'AUTOMATIC' THEN 0 END, 'pi_' || charge,
            due_time + number * interval '1 hour', due_time + number * interval '1 hour'
     FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number
     WHERE NOT refused

@@ -29,6 +29,7 @@ POLICY_COLUMNS: Columns[pb.DunningPolicy] = {
     ),
     "reminds hours before": lambda it: ", ".join(map(str, it.reminder_hours)) or "never",
     "customers pay at": lambda it: it.payment_page_uri or "no page",
+    "version": lambda it: str(it.version),
 }
 
 

@@ -84,6 +84,7 @@ ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
     "state": lambda it: pb.Charge.Attempt.State.Name(it.state),
     "payment method": lambda it: last_id(it.payment_method),
     "declined for": lambda it: it.decline_code,
+    "policy": lambda it: str(it.policy_version) if it.HasField("policy_version") else "",
     "began": lambda it: format_timestamp(it.start_time),
     "ended": lambda it: format_timestamp(it.end_time),
     "at the provider": lambda it: it.provider_payment,

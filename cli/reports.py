@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command
 from cli.connect import Session
+from cli.dunning import POLICY_COLUMNS
 from cli.names import last_id
 from cli.output import Columns
 from cli.values import (
@@ -71,6 +72,7 @@ RECEIVABLE_COLUMNS: Columns[pb.Receivable] = {
     "together": lambda it: format_money(it.amount),
 }
 OUTCOME_COLUMNS: Columns[pb.DunningOutcome] = {
+    "policy": lambda it: str(it.policy_version),
     "attempt": lambda it: str(it.attempt_number),
     "by": lambda it: pb.DunningOutcome.Means.Name(it.means),
     "tried": lambda it: str(it.attempt_count),
@@ -132,67 +134,54 @@ async def product_sales(session: Session, days: Days) -> None:
     """Show what was sold of each product and given back, by currency."""
     request = days.request(pb.ListProductSalesRequest, session.parent)
     report, rows = await read_report(session.payments.ListProductSales, request, "product_sales")
-    if session.output.as_json:
-        session.output.many(rows, SALES_COLUMNS, "")
+    if _printed(session, rows, SALES_COLUMNS, as_csv=days.as_csv, kind=pb.ProductSales):
         return
-    if days.as_csv:
-        print_csv(pb.ProductSales, rows)
-        return
-    kept = {id(it): to_minor(it.net_amount) - to_minor(it.refunded_net_amount) for it in rows}
-    largest: Counter[str] = Counter()
-    for it in rows:
-        currency = it.net_amount.currency_code
-        largest[currency] = max(largest[currency], kept[id(it)])
+    kept = [to_minor(it.net_amount) - to_minor(it.refunded_net_amount) for it in rows]
+    largest = _largest([it.net_amount.currency_code for it in rows], kept)
     lines = [
         [
             *(show(it) for show in SALES_COLUMNS.values()),
-            format_minor(kept[id(it)], it.net_amount.currency_code),
-            bar(kept[id(it)], largest[it.net_amount.currency_code]),
+            format_minor(minor, it.net_amount.currency_code),
+            bar(minor, largest[it.net_amount.currency_code]),
         ]
-        for it in rows
+        for it, minor in zip(rows, kept, strict=True)
     ]
     for currency in sorted(largest):
         of_currency = [it for it in rows if it.net_amount.currency_code == currency]
         sums = [
-            format_minor(sum(to_minor(getattr(it, field)) for it in of_currency), currency)
+            _sum(of_currency, field)
             for field in (
                 "net_amount", "tax_amount", "refunded_net_amount", "refunded_tax_amount",
             )
         ]  # fmt: skip
-        kept_minor = sum(kept[id(it)] for it in of_currency)
         units = sum(it.quantity for it in of_currency)
-        lines.append(["total", "", str(units), "", *sums, format_minor(kept_minor, currency), ""])
-    session.output.rows([*SALES_COLUMNS, "net kept", ""], lines, f"nothing was sold {span(report)}")
-    if rows:
-        session.output.say(span(report))
+        amounts = [format_minor(minor, currency) for minor in (*sums, sums[0] - sums[2])]
+        lines.append(["total", "", str(units), "", *amounts, ""])
+    _show(session, [*SALES_COLUMNS, "net kept", ""], lines, "nothing was sold", span(report))
 
 
 async def tax_summaries(session: Session, days: Days) -> None:
     """Show the taxes that are owed, by destination and rate."""
     request = days.request(pb.ListTaxSummariesRequest, session.parent)
     report, rows = await read_report(session.payments.ListTaxSummaries, request, "tax_summaries")
-    if session.output.as_json:
-        session.output.many(rows, TAX_COLUMNS, "")
+    if _printed(session, rows, TAX_COLUMNS, as_csv=days.as_csv, kind=pb.TaxSummary):
         return
-    if days.as_csv:
-        print_csv(pb.TaxSummary, rows)
-        return
-    owed: Counter[str] = Counter()
-    lines = []
-    for it in rows:
-        currency = it.tax_amount.currency_code
-        owed_minor = to_minor(it.tax_amount) - to_minor(it.refunded_tax_amount)
-        owed[currency] += owed_minor
-        lines.append(
-            [*(show(it) for show in TAX_COLUMNS.values()), format_minor(owed_minor, currency)]
-        )
-    lines += [
-        ["total", *[""] * (len(TAX_COLUMNS) - 1), format_minor(minor, currency)]
-        for currency, minor in sorted(owed.items())
+    owed = [to_minor(it.tax_amount) - to_minor(it.refunded_tax_amount) for it in rows]
+    largest = _largest([it.tax_amount.currency_code for it in rows], owed)
+    lines = [
+        [
+            *(show(it) for show in TAX_COLUMNS.values()),
+            format_minor(minor, it.tax_amount.currency_code),
+            bar(minor, largest[it.tax_amount.currency_code]),
+        ]
+        for it, minor in zip(rows, owed, strict=True)
     ]
-    session.output.rows([*TAX_COLUMNS, "owed"], lines, f"nothing was sold {span(report)}")
-    if rows:
-        session.output.say(span(report))
+    for currency in sorted(largest):
+        of_currency = [it for it in rows if it.tax_amount.currency_code == currency]
+        minor = _sum(of_currency, "tax_amount") - _sum(of_currency, "refunded_tax_amount")
+        blank = [""] * (len(TAX_COLUMNS) - 1)
+        lines.append(["total", *blank, format_minor(minor, currency), ""])
+    _show(session, [*TAX_COLUMNS, "owed", ""], lines, "nothing was sold", span(report))
 
 
 async def receivables(
@@ -216,64 +205,111 @@ async def receivables(
         page_size=PAGE_SIZE,
     )
     report, rows = await read_report(session.payments.ListReceivables, request, "receivables")
-    if as_csv:
-        print_csv(pb.Receivable, rows)
+    if _printed(session, rows, RECEIVABLE_COLUMNS, as_csv=as_csv, kind=pb.Receivable):
         return
-    when = f"{format_timestamp(report.as_of_time)} ({report.time_zone})"
-    if by_customer or session.output.as_json:
-        session.output.many(rows, RECEIVABLE_COLUMNS, f"nobody owed anything at {when}")
+    when = f"at {format_timestamp(report.as_of_time)} ({report.time_zone})"
+    if by_customer:
+        session.output.many(rows, RECEIVABLE_COLUMNS, f"nobody owed anything {when}")
         return
     lines = []
     for currency in sorted({it.amount.currency_code for it in rows}):
         of_currency = [it for it in rows if it.amount.currency_code == currency]
-        sums = {
-            age: sum(to_minor(getattr(it, field)) for it in of_currency)
-            for age, field in AGES.items()
-        }
+        sums = {age: _sum(of_currency, field) for age, field in AGES.items()}
         owed_minor = sum(sums.values())
         lines += [
             [age, format_minor(minor, currency), share(minor, owed_minor), bar(minor, owed_minor)]
             for age, minor in sums.items()
         ]
         lines.append(["together", format_minor(owed_minor, currency), "", ""])
-    headers = ["due", "amount", "share", ""]
-    session.output.rows(headers, lines, f"nobody owed anything at {when}")
+    session.output.rows(["due", "amount", "share", ""], lines, f"nobody owed anything {when}")
     if rows:
         customers = len({it.customer for it in rows})
-        session.output.say(f"{customers} customers, at {when}")
+        session.output.say(f"{customers} customers, {when}")
 
 
 async def dunning_outcomes(session: Session, days: Days) -> None:
-    """Show what of declined charges was recovered, by attempt."""
+    """Show what of declined charges was recovered, by the policy and attempt."""
     request = days.request(pb.ListDunningOutcomesRequest, session.parent)
     method = session.payments.ListDunningOutcomes
     report, rows = await read_report(method, request, "dunning_outcomes")
-    if days.as_csv:
-        print_csv(pb.DunningOutcome, rows)
+    if _printed(session, rows, OUTCOME_COLUMNS, as_csv=days.as_csv, kind=pb.DunningOutcome):
         return
-    if session.output.as_json:
-        session.output.many(rows, OUTCOME_COLUMNS, "")
-        return
-    lines = [[show(it) for show in OUTCOME_COLUMNS.values()] for it in rows]
-    for currency in sorted({it.amount.currency_code for it in rows}):
-        of_currency = [it for it in rows if it.amount.currency_code == currency]
-        declined = [it for it in of_currency if it.attempt_number == 1]
-        tried = sum(it.attempt_count for it in declined)
-        recovered = sum(it.recovered_count for it in of_currency)
-        lines.append(
-            [
-                *("together", "", str(tried)),
-                format_minor(sum(to_minor(it.amount) for it in declined), currency),
-                str(recovered),
-                format_minor(sum(to_minor(it.recovered_amount) for it in of_currency), currency),
-                share(recovered, tried),
-                str(sum(it.given_up_count for it in of_currency)),
-                str(sum(it.open_count for it in of_currency)),
-            ]
+    lines = [
+        [
+            *(show(it) for show in OUTCOME_COLUMNS.values()),
+            bar(it.recovered_count, it.attempt_count),
+        ]
+        for it in rows
+    ]
+    for currency, version in sorted({(it.amount.currency_code, it.policy_version) for it in rows}):
+        by_policy = [
+            it for it in rows if (it.amount.currency_code, it.policy_version) == (currency, version)
+        ]
+        lines.append(_together(by_policy, currency))
+    headers = [*OUTCOME_COLUMNS, ""]
+    _show(session, headers, lines, "nothing was declined", f"first declined {span(report)}")
+    for policy in {it.version: it for it in report.dunning_policies}.values():
+        days_between, last_resort = (
+            POLICY_COLUMNS[name](policy) for name in ("retries after days", "last resort")
         )
-    session.output.rows(list(OUTCOME_COLUMNS), lines, f"nothing was declined {span(report)}")
-    if rows:
-        session.output.say(f"first declined {span(report)}")
+        session.output.say(
+            f"policy {policy.version}: {POLICY_COLUMNS['schedule'](policy)}, "
+            f"retries after days: {days_between}, last resort: {last_resort}"
+        )
+
+
+def _together(by_policy: Sequence[pb.DunningOutcome], currency: str) -> list[str]:
+    """What became of all charges that one policy followed."""
+    declined = [it for it in by_policy if it.attempt_number == 1]
+    tried = sum(it.attempt_count for it in declined)
+    recovered = sum(it.recovered_count for it in by_policy)
+    return [
+        *(str(by_policy[0].policy_version), "together", "", str(tried)),
+        format_minor(_sum(declined, "amount"), currency),
+        str(recovered),
+        format_minor(_sum(by_policy, "recovered_amount"), currency),
+        share(recovered, tried),
+        str(sum(it.given_up_count for it in by_policy)),
+        str(sum(it.open_count for it in by_policy)),
+        bar(recovered, tried),
+    ]
+
+
+def _printed(
+    session: Session,
+    rows: Sequence[Any],
+    columns: Columns[Any],
+    *,
+    as_csv: bool,
+    kind: type[Message],
+) -> bool:
+    """Print rows for a program, if one reads them; whether that was so."""
+    if session.output.as_json:
+        session.output.many(rows, columns, "")
+    elif as_csv:
+        print_csv(kind, rows)
+    return session.output.as_json or as_csv
+
+
+def _show(
+    session: Session, headers: Sequence[str], lines: Sequence[Sequence[str]], none: str, when: str
+) -> None:
+    """Print a table, and when it is of."""
+    session.output.rows(headers, lines, f"{none} {when}")
+    if lines:
+        session.output.say(when)
+
+
+def _sum(rows: Iterable[Any], field: str) -> int:
+    return sum(to_minor(getattr(it, field)) for it in rows)
+
+
+def _largest(currencies: Sequence[str], amounts_minor: Sequence[int]) -> Counter[str]:
+    """By currency, the largest amount."""
+    largest: Counter[str] = Counter()
+    for currency, minor in zip(currencies, amounts_minor, strict=True):
+        largest[currency] = max(largest[currency], minor)
+    return largest
 
 
 def share(part: int, whole: int) -> str:
@@ -286,14 +322,13 @@ async def read_report(
     request: Any,  # noqa: ANN401 - of that method
     field: str,
 ) -> tuple[Any, list[Any]]:
-    """The first page of a report, which says what it is of, and all of its rows."""
-    first = await method(request)
-    rows, page = [*getattr(first, field)], first
+    """A report with the rows of all of its pages."""
+    report = page = await method(request)
     while page.next_page_token:
         request.page_token = page.next_page_token
         page = await method(request)
-        rows += getattr(page, field)
-    return first, rows
+        report.MergeFrom(page)
+    return report, list(getattr(report, field))
 
 
 def span(report: Any) -> str:  # noqa: ANN401 - any report

@@ -67,8 +67,9 @@ async def show_statement(
         return
     span = f"{format_date(statement.start_date)} to {format_date(statement.end_date)}"
     open_or_not = "" if statement.complete else ", not closed yet"
+    buyer = f" ({statement.buyer.display_name})" if statement.HasField("buyer") else ""
     session.output.say(
-        f"{last_id(statement.customer)}, {span} ({statement.time_zone}){open_or_not}"
+        f"{last_id(statement.customer)}{buyer}, {span} ({statement.time_zone}){open_or_not}"
     )
     if statement.entries:
         session.output.many(statement.entries, ENTRY_COLUMNS, "")

@@ -159,6 +159,11 @@ def billing_details_message(details: BillingDetails) -> payments_pb2.BillingDeta
     )
 
 
+def optional_buyer_message(buyer: Buyer | None) -> payments_pb2.DocumentBuyer | None:
+    """Who buys, where that is known."""
+    return None if buyer is None else payments_pb2.DocumentBuyer(**buyer._asdict())
+
+
 def document_message(stored: StoredDocument, buyer: Buyer | None) -> payments_pb2.Document:
     """What a document says."""
     document, content = stored.document, stored.document.content
@@ -193,7 +198,7 @@ def document_message(stored: StoredDocument, buyer: Buyer | None) -> payments_pb
         mandate=document.mandate,
         notice=document.notice,
         sha256=stored.content_sha256,
-        buyer=None if buyer is None else payments_pb2.DocumentBuyer(**buyer._asdict()),
+        buyer=optional_buyer_message(buyer),
     )
 
 

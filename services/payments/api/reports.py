@@ -90,6 +90,11 @@ def tax_page_key(summary: TaxSummary) -> tuple[str, ...]:
     return tuple(map(str, summary.key))
 
 
+def outcome_page_key(outcome: DunningOutcome) -> tuple[str, ...]:
+    """What a page of outcomes continues after."""
+    return tuple(map(str, outcome[:4]))
+
+
 def product_sales_message(merchant: MerchantId, sales: ProductSales) -> payments_pb2.ProductSales:
     """What was sold of a product."""
     currency = sales.currency
@@ -139,8 +144,9 @@ def receivable_message(merchant: MerchantId, owed: Receivable) -> payments_pb2.R
 
 
 def dunning_outcome_message(outcome: DunningOutcome) -> payments_pb2.DunningOutcome:
-    """What became of the attempts of one number and means."""
+    """What became of the attempts of one number and means, by one policy."""
     return payments_pb2.DunningOutcome(
+        policy_version=outcome.policy_version,
         attempt_number=outcome.attempt_number,
         means=payments_pb2.DunningOutcome.Means.Value(outcome.means),
         attempt_count=outcome.attempt_count,

@@ -173,6 +173,7 @@ def dunning_policy_message(policy: DunningPolicy) -> payments_pb2.DunningPolicy:
         ask_to_pay_days=policy.ask_to_pay_days,
         reminder_hours=policy.reminder_hours,
         payment_page_uri=policy.payment_page_uri,
+        version=policy.version,
         etag=etag(policy.version),
     )
 
@@ -234,6 +235,7 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
         number=attempt.number,
         state=payments_pb2.Charge.Attempt.State.Value(attempt.state),
         decline_code=attempt.decline_code,
+        policy_version=attempt.policy_version,
         start_time=to_timestamp(attempt.start_time),
         provider_payment=attempt.provider_payment,
         payment_method=attempt.method_key.name,

@@ -22,6 +22,7 @@ from services.payments.api.documents import (
 )
 from services.payments.api.reports import (
     dunning_outcome_message,
+    outcome_page_key,
     product_sales_message,
     read_days,
     read_instant,
@@ -941,21 +942,23 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.ListDunningOutcomesRequest, _context: object
     ) -> payments_pb2.ListDunningOutcomesResponse:
         days = read_days(request)
-        page = read_page(request, keys=3)
-        currency, _, means = page.after or ("", "", "")
-        after = (currency, page.number_at(1), means)
+        page = read_page(request, keys=4)
+        currency, _, _, means = page.after or ("", "", "", "")
+        after = (currency, page.number_at(1), page.number_at(2), means)
         async with self._database.read() as connection:
             span = await reports.span(connection, days, self._clock.now())
             listed = await receivable_store.dunning_outcomes(
                 connection, days.merchant, span.times, after, page.limit
             )
-        shown, token = page.cut(
-            listed,
-            dunning_outcome_message,
-            lambda row: (row.currency, str(row.attempt_number), row.means),
-        )
+            shown, token = page.cut(listed, dunning_outcome_message, outcome_page_key)
+            policies = await dunning_store.versions(
+                connection, days.merchant, {outcome.policy_version for outcome in shown}
+            )
         return payments_pb2.ListDunningOutcomesResponse(
-            dunning_outcomes=shown, next_page_token=token, **span_fields(span)
+            dunning_outcomes=shown,
+            dunning_policies=map(responses.dunning_policy_message, policies),
+            next_page_token=token,
+            **span_fields(span),
         )
 
     async def GetStatement(

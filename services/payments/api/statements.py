@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.api.documents import optional_buyer_message
 from services.payments.application.statements import StatementFile
 from services.payments.domain.keys import CustomerKey, StatementKey
 from services.payments.domain.statements import (
@@ -45,6 +46,7 @@ def statement_message(statement: Statement) -> payments_pb2.Statement:
     return _Message(
         name=StatementKey(*customer, period.id).name,
         customer=customer.name,
+        buyer=optional_buyer_message(statement.buyer),
         start_date=to_date(period.start_date),
         end_date=to_date(period.until_date - timedelta(days=1)),
         time_zone=statement.time_zone,

@@ -193,9 +193,9 @@ async def _settle_known(
 ) -> None:
     if not known:
         return
-    news = await attempt_store.settle(tx, list(known.values()), now)
+    policies = await dunning_store.of_merchants(tx, [key.merchant for key in known])
+    news = await attempt_store.settle(tx, list(known.values()), policies, now)
     tried = {key: known[key] for key in sorted(news)}
-    policies = await dunning_store.of_merchants(tx, [key.merchant for key in tried])
     following = await dunning.fallbacks(tx, tried, now)
     settled = [
         settle_attempt(

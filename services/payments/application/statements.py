@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from typing import NamedTuple
 
+from services.payments.application import buyers
 from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.domain.documents import (
     DocumentCause,
@@ -112,6 +113,7 @@ async def _statement(
             "STATEMENT_TOO_LONG",
             f"more than {TRANSFERS_MAX} transfers are booked of the customer; ask for a month",
         )
+    details = await buyers.get(connection, customer)
     opening = await store.balance(connection, customer, from_time)
     due = await store.due(connection, customer, min(until_time, now + _INSTANT))
     entries = tuple(entries_of(booked, opening, await _documents(connection, booked)))
@@ -126,6 +128,7 @@ async def _statement(
         sums_of(entries, opening, due),
         entries if period.month else (),
         () if period.month else months_of(entries, opening, dates),
+        details.buyer,
     )
 
 

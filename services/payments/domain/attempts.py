@@ -63,6 +63,8 @@ class Attempt:
     resend_time: datetime | None = None
     state: AttemptState = AttemptState.UNKNOWN
     decline_code: str = ""
+    # Of the policy that decided what followed the decline; None: not declined, or not automatic.
+    policy_version: int | None = None
     provider_payment: str = ""
     end_time: datetime | None = None
     # How often its outcome was looked up in vain, and when it is the next time.

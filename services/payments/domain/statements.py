@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.payments.domain.accounts import CUSTOMER_CREDIT, RECEIVABLE
+from services.payments.domain.buyers import Buyer, dump_buyer, load_buyer
 from services.payments.domain.keys import CustomerId, MerchantId
 from services.payments.domain.transfers import Transfer
 
@@ -141,6 +142,8 @@ class Statement:
     entries: tuple[StatementEntry, ...] = ()
     # Of a year.
     months: tuple[StatementMonth, ...] = ()
+    # As the customer is named now; None: by the id alone.
+    buyer: Buyer | None = None
 
 
 def balance_change(transfer: Transfer) -> int:
@@ -250,6 +253,7 @@ def dump_statement(statement: Statement) -> bytes:
             "sums": statement.sums,
             "entries": statement.entries,
             "months": statement.months,
+            "buyer": None if statement.buyer is None else dump_buyer(statement.buyer),
         },
         default=lambda it: it.isoformat(),
         ensure_ascii=False,
@@ -274,4 +278,5 @@ def load_statement(text: str | bytes) -> Statement:
             StatementMonth(date.fromisoformat(day), tuple(StatementSums(*it) for it in sums))
             for day, sums in read["months"]
         ),
+        None if read["buyer"] is None else load_buyer(read["buyer"]),
     )

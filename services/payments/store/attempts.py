@@ -1,10 +1,11 @@
 """Attempts: stored before they are sent, and looked up until their outcome is known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.attempts import Attempt, state_after
+from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MandateKey, MerchantId
 from services.payments.domain.outcomes import (
     PENDING_LOOKUP_DELAY,
@@ -62,7 +63,7 @@ _BEGIN = Query(
     )
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, begun.decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           policy_version, provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time, provider_token, provider_customer, begun.provider
     FROM begun
     JOIN payment_methods USING (customer, merchant, payment_method)
@@ -74,7 +75,7 @@ _DUE = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, attempts.decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           policy_version, provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time, provider_token, provider_customer, attempts.provider
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -93,7 +94,7 @@ _UNKNOWN = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           policy_version, provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time
     FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
     ORDER BY start_time LIMIT :limit
@@ -159,12 +160,14 @@ _RESEND = Query(
 _SETTLE = Query(
     """
     UPDATE attempts SET state = done.state, decline_code = done.decline_code,
+                        policy_version = done.policy_version,
                         provider_payment = done.provider_payment, end_time = :now,
                         next_lookup_time = NULL, action_url = ''
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:decline_code AS text[]),
-                CAST(:provider_payment AS text[]))
-      AS done (customer, merchant, charge, number, state, decline_code, provider_payment)
+                CAST(:policy_version AS integer[]), CAST(:provider_payment AS text[]))
+      AS done (customer, merchant, charge, number, state, decline_code, policy_version,
+               provider_payment)
     WHERE attempts.customer = done.customer AND attempts.merchant = done.merchant
       AND attempts.charge = done.charge AND attempts.number = done.number
       AND attempts.end_time IS NULL
@@ -244,7 +247,7 @@ _OF_CHARGES = Query(
     """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
            payment_method, mandate, start_time, permit, resend_time, state, decline_code,
-           provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
+           policy_version, provider_payment, end_time, lookup_count, next_lookup_time, mismatch,
            action_url, action_expire_time
     FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
@@ -299,9 +302,13 @@ async def resend(tx: Connection, permits: Sequence[Verdict], now: datetime) -> s
 async def settle(
     tx: Connection,
     outcomes: Sequence[tuple[Attempt, FinalOutcome]],
+    policies: Mapping[MerchantId, DunningPolicy],
     now: datetime,
 ) -> set[ChargeKey]:
-    """Write outcomes; returns the charges whose outcome was not known before."""
+    """Write outcomes, and which versions of merchants' policies follow declines.
+
+    Returns the charges whose outcome was not known before.
+    """
     known = [outcome for _, outcome in outcomes]
     return set(
         await _SETTLE.all_for(
@@ -309,6 +316,12 @@ async def settle(
             [attempt for attempt, _ in outcomes],
             state=[state_after(attempt, outcome) for attempt, outcome in outcomes],
             decline_code=[o.code if isinstance(o, Declined) else "" for o in known],
+            policy_version=[
+                policies.get(attempt.merchant, STANDARD).version
+                if isinstance(outcome, Declined) and attempt.mandate
+                else None
+                for attempt, outcome in outcomes
+            ],
             provider_payment=["" if isinstance(o, NotMade) else o.provider_id for o in known],
             now=now,
         )

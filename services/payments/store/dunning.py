@@ -19,6 +19,16 @@ _OF_MERCHANTS = Query(
     DunningPolicy,
 )
 
+_VERSIONS = Query(
+    """
+    SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
+           ask_to_pay_days, reminder_hours, payment_page_uri, version
+    FROM dunning_policy_versions
+    WHERE merchant = :merchant AND version = ANY(CAST(:versions AS integer[])) ORDER BY version
+""",
+    DunningPolicy,
+)
+
 # Attempts that are not decided, and those that were never made, say nothing. The newest first.
 _DECLINED_CHARGES = Query(
     """
@@ -59,18 +69,24 @@ _GET_LOCKED = Query(
     DunningPolicy,
 )
 
+# Both tables have the same columns in the same order.
 _CHANGE = Query(
     """
-    UPDATE dunning_policies
-    SET schedule = :schedule, retry_days = :retry_days, retry_hour = :retry_hour,
-        weekdays = :weekdays, uses_fallbacks = :uses_fallbacks,
-        awaits_new_method = :awaits_new_method,
-        ask_to_pay_days = :ask_to_pay_days, reminder_hours = :reminder_hours,
-        payment_page_uri = :payment_page_uri, version = version + 1
-    WHERE merchant = :merchant
-    RETURNING merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks,
-              awaits_new_method, ask_to_pay_days, reminder_hours,
-              payment_page_uri, version
+    WITH changed AS (
+        UPDATE dunning_policies
+        SET schedule = :schedule, retry_days = :retry_days, retry_hour = :retry_hour,
+            weekdays = :weekdays, uses_fallbacks = :uses_fallbacks,
+            awaits_new_method = :awaits_new_method,
+            ask_to_pay_days = :ask_to_pay_days, reminder_hours = :reminder_hours,
+            payment_page_uri = :payment_page_uri, version = version + 1
+        WHERE merchant = :merchant
+        RETURNING *
+    ), kept AS (
+        INSERT INTO dunning_policy_versions SELECT * FROM changed
+    )
+    SELECT merchant, schedule, retry_days, retry_hour, weekdays, uses_fallbacks, awaits_new_method,
+           ask_to_pay_days, reminder_hours, payment_page_uri, version
+    FROM changed
 """,
     DunningPolicy,
 )
@@ -92,6 +108,16 @@ async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> Du
     # There must be a row to lock.
     await _ENSURE.run(tx, **_columns(standard))
     return await _GET_LOCKED.one(tx, merchant=merchant)
+
+
+async def versions(
+    tx: Connection, merchant: MerchantId, wanted: Iterable[int]
+) -> list[DunningPolicy]:
+    """A merchant's policy as it was in some of its versions, in their order."""
+    numbers = sorted(set(wanted))
+    policies = await _VERSIONS.all(tx, merchant=merchant, versions=numbers)
+    # What holds where nobody has set one is stored nowhere.
+    return [DunningPolicy(merchant), *policies] if 0 in numbers else policies
 
 
 async def change(tx: Connection, policy: DunningPolicy) -> DunningPolicy:

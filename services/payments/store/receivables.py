@@ -40,9 +40,11 @@ class DunningMeans(StrEnum):
 
 
 class DunningOutcome(NamedTuple):
-    """What became of the attempts of one number and means, in one currency."""
+    """What became of the attempts of one number and means, in one currency and by one policy."""
 
     currency: str
+    # Of the policy that followed the first attempt.
+    policy_version: int
     attempt_number: int
     means: DunningMeans
     attempt_count: int
@@ -87,9 +89,9 @@ _DUNNING_OUTCOMES = Query(
     """
     WITH tried AS (
         SELECT of_charge.currency, of_charge.amount_minor, of_charge.state AS charge_state,
-               attempt.*
+               policy_version, attempt.*
         FROM (
-            SELECT customer, merchant, charge, payment_method FROM attempts
+            SELECT customer, merchant, charge, payment_method, policy_version FROM attempts
             WHERE merchant = :merchant AND state = 'DECLINED' AND number = 1 AND mandate <> ''
               AND start_time >= :from_time AND start_time < :until_time) AS first
         CROSS JOIN LATERAL (
@@ -110,15 +112,16 @@ _DUNNING_OUTCOMES = Query(
             WINDOW by_number AS (ORDER BY number)
             OFFSET 0) AS attempt
     ), outcome AS (
-        SELECT currency, attempt_number, means, amount_minor, state = 'SUCCEEDED' AS is_recovered,
+        SELECT currency, policy_version, attempt_number, means, amount_minor,
+               state = 'SUCCEEDED' AS is_recovered,
                is_last AND charge_state IN ('REFUSED', 'ABANDONED') AS is_given_up,
                is_last AND charge_state NOT IN ('SUCCEEDED', 'REFUSED', 'ABANDONED') AS is_open
         FROM tried
         UNION ALL
-        SELECT currency, attempt_number + 1, 'CREDIT', amount_minor, true, false, false
+        SELECT currency, policy_version, attempt_number + 1, 'CREDIT', amount_minor, true, false, false
         FROM tried WHERE is_last AND charge_state = 'SUCCEEDED' AND state = 'DECLINED'
     )
-    SELECT currency, CAST(attempt_number AS integer) AS attempt_number, means,
+    SELECT currency, policy_version, CAST(attempt_number AS integer) AS attempt_number, means,
            count(*) AS attempt_count, CAST(sum(amount_minor) AS bigint) AS amount_minor,
            count(*) FILTER (WHERE is_recovered) AS recovered_count,
            CAST(coalesce(sum(amount_minor) FILTER (WHERE is_recovered), 0) AS bigint)
@@ -126,9 +129,10 @@ _DUNNING_OUTCOMES = Query(
            count(*) FILTER (WHERE is_given_up) AS given_up_count,
            count(*) FILTER (WHERE is_open) AS open_count
     FROM outcome
-    WHERE (currency, attempt_number, means) > (:after_currency, :after_number, :after_means)
-    GROUP BY currency, attempt_number, means
-    ORDER BY currency, attempt_number, means LIMIT :limit
+    WHERE (currency, policy_version, attempt_number, means)
+          > (:after_currency, :after_version, :after_number, :after_means)
+    GROUP BY currency, policy_version, attempt_number, means
+    ORDER BY currency, policy_version, attempt_number, means LIMIT :limit
 """,
     DunningOutcome,
 )
@@ -168,17 +172,18 @@ async def dunning_outcomes(
     tx: Connection,
     merchant: MerchantId,
     span: tuple[datetime, datetime],
-    after: tuple[str, int, str],
+    after: tuple[str, int, int, str],
     limit: int,
 ) -> list[DunningOutcome]:
     """What became of automatic charges that were declined first from a time until another."""
-    currency, number, means = after
+    currency, version, number, means = after
     return await _DUNNING_OUTCOMES.all(
         tx,
         merchant=merchant,
         from_time=span[0],
         until_time=span[1],
         after_currency=currency,
+        after_version=version,
         after_number=number,
         after_means=means,
         limit=limit,

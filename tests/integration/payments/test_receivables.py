@@ -124,6 +124,42 @@ async def test_what_a_fallback_pays_is_recovered_by_another_method(payments: Pay
     ]
 
 
+async def test_what_a_policy_recovered_stays_beside_it_when_it_is_changed(
+    payments: Payments,
+) -> None:
+    await payments.consent(POOR)
+    await fall_due(payments)
+    await set_policy(payments, schedule=payments_pb2.DunningPolicy.CUSTOM, retry_days=[2])
+    order = "merchants/acme/standingOrders/coffee/orders/2"
+    await payments.announce(payments.notice(order))
+    await payments.fall_due(payments.due(order))
+    await payments.pass_time(30 * DAY)
+
+    request = payments_pb2.ListDunningOutcomesRequest(
+        parent="merchants/acme", start_date=to_date(NOW.date()), end_date=to_date(NOW.date())
+    )
+    report = await payments.call(request)
+    assert [(it.policy_version, it.attempt_number) for it in report.dunning_outcomes] == [
+        *((0, 1), (0, 2)),
+        *((1, 1), (1, 2)),
+    ]
+    # By the old policy it would have been tried twice more.
+    attempts = (await payments.charge()).attempts
+    assert [it.policy_version for it in attempts] == [0, 1]
+    standard, custom = report.dunning_policies
+    assert (standard.version, list(standard.retry_days)) == (0, [1, 3, 5])
+    assert (custom.version, list(custom.retry_days)) == (1, [2])
+    first = await payments.call(
+        request.__class__(
+            parent=request.parent,
+            page_size=2,
+            start_date=request.start_date,
+            end_date=request.end_date,
+        )
+    )
+    assert list(first.dunning_policies) == [standard]
+
+
 async def test_what_a_customer_confirms_in_the_end_is_recovered_by_them(payments: Payments) -> None:
     await set_policy(
         payments, schedule=payments_pb2.DunningPolicy.CUSTOM, retry_days=[], ask_to_pay_days=7

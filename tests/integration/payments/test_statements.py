@@ -9,6 +9,7 @@ from recurring.payments.v1 import payments_pb2
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import from_money
 from tests.integration.payments.suite import AMOUNT_MINOR, ANN, NOW, Payments
+from tests.integration.payments.test_documents import BUYER, bill_to
 from tests.owner import as_owner
 
 Entry = payments_pb2.Statement.Entry
@@ -104,6 +105,25 @@ async def test_a_statement_is_a_file_with_the_same_bytes_each_time(
         assert file.language_code == (language or "en")
         shown = b"INV-2026-000001" in file.content
         assert shown if name == "HTML" else file.content.startswith(b"%PDF-")
+
+
+async def test_a_statement_names_the_buyer_as_it_is_now(customer: Payments) -> None:
+    assert not (await statement(customer, "2026-01")).HasField("buyer")
+    await bill_to(customer, display_name="Ann Smith")
+    assert (await statement(customer, "2026-01")).buyer.display_name == "Ann Smith"
+    await bill_to(customer)
+    assert (await statement(customer, "2026-01")).buyer == BUYER
+    request = payments_pb2.DownloadStatementRequest(
+        name=f"{ANN}/statements/2026-01",
+        format=payments_pb2.DownloadDocumentRequest.HTML,
+        language_code="de",
+    )
+    shown = (await customer.call(request)).content.decode()
+    for text in ("Ann Miller", "1 High Street", "Vereinigtes Königreich", "GB123456789"):
+        assert text in shown
+    assert "Ann Smith" not in shown
+    await customer.call(payments_pb2.EraseCustomerRequest(name=ANN))
+    assert not (await statement(customer, "2026-01")).HasField("buyer")
 
 
 @pytest.mark.parametrize("period", ["coffee", "2026-13", "1969", "2026-03"])

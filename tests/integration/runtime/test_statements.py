@@ -22,6 +22,7 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.notify.store.webhooks._DELIVER",
     "services.payments.store.attempts._BEGIN",
     "services.payments.store.documents._INSERT",
+    "services.payments.store.dunning._CHANGE",
     "services.payments.store.ledger._BOOK",
     "services.payments.store.ledger._KEEP_DAYS",
     "services.payments.store.mandate_amendments._INSERT",

@@ -754,6 +754,7 @@ class Charge(_message.Message):
         PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
         ACTION_URI_FIELD_NUMBER: _builtins.int
         ACTION_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+        POLICY_VERSION_FIELD_NUMBER: _builtins.int
         number: _builtins.int
         """From 1."""
         state: Global___Charge.Attempt.State.ValueType
@@ -765,6 +766,8 @@ class Charge(_message.Message):
         """What it was made with."""
         action_uri: _builtins.str
         """REQUIRES_ACTION: where the customer confirms it with their bank, and until when they can."""
+        policy_version: _builtins.int
+        """DECLINED, of an automatic charge: the version of the DunningPolicy that decided what followed."""
         @_builtins.property
         def start_time(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
@@ -783,12 +786,15 @@ class Charge(_message.Message):
             payment_method: _builtins.str = ...,
             action_uri: _builtins.str = ...,
             action_expire_time: _timestamp_pb2.Timestamp | None = ...,
+            policy_version: _builtins.int | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["action_expire_time", b"action_expire_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_policy_version", b"_policy_version", "action_expire_time", b"action_expire_time", "end_time", b"end_time", "policy_version", b"policy_version", "start_time", b"start_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["action_expire_time", b"action_expire_time", "action_uri", b"action_uri", "decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "payment_method", b"payment_method", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_policy_version", b"_policy_version", "action_expire_time", b"action_expire_time", "action_uri", b"action_uri", "decline_code", b"decline_code", "end_time", b"end_time", "number", b"number", "payment_method", b"payment_method", "policy_version", b"policy_version", "provider_payment", b"provider_payment", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        _WhichOneofReturnType__policy_version: _TypeAlias = _typing.Literal["policy_version"]  # noqa: Y015
+        _WhichOneofArgType__policy_version: _TypeAlias = _typing.Literal["_policy_version", b"_policy_version"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__policy_version) -> _WhichOneofReturnType__policy_version | None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
@@ -977,6 +983,7 @@ class DunningPolicy(_message.Message):
     ASK_TO_PAY_DAYS_FIELD_NUMBER: _builtins.int
     REMINDER_HOURS_FIELD_NUMBER: _builtins.int
     PAYMENT_PAGE_URI_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/dunningPolicy`."""
     schedule: Global___DunningPolicy.Schedule.ValueType
@@ -1002,6 +1009,8 @@ class DunningPolicy(_message.Message):
     """The merchant's page on which customers pay, for example `https://pay.example.com/acme`. Each request to pay is
     sent with a link to it, whose last part is a token for ResolvePaymentLink and PayByLink. Empty: no links.
     """
+    version: _builtins.int
+    """Grows by one with every change; 0: of a merchant that has set no policy."""
     @_builtins.property
     def retry_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Days from each decline to the retry after it, 1 to 60; at most 10, and none: it is not tried again. Given
@@ -1034,10 +1043,11 @@ class DunningPolicy(_message.Message):
         ask_to_pay_days: _builtins.int = ...,
         reminder_hours: _abc.Iterable[_builtins.int] | None = ...,
         payment_page_uri: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "retry_hour", b"retry_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "ask_to_pay_days", b"ask_to_pay_days", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "payment_page_uri", b"payment_page_uri", "reminder_hours", b"reminder_hours", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "weekdays", b"weekdays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour", "ask_to_pay_days", b"ask_to_pay_days", "awaits_new_method", b"awaits_new_method", "etag", b"etag", "name", b"name", "payment_page_uri", b"payment_page_uri", "reminder_hours", b"reminder_hours", "retry_days", b"retry_days", "retry_hour", b"retry_hour", "schedule", b"schedule", "uses_fallbacks", b"uses_fallbacks", "version", b"version", "weekdays", b"weekdays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_hour: _TypeAlias = _typing.Literal["retry_hour"]  # noqa: Y015
     _WhichOneofArgType__retry_hour: _TypeAlias = _typing.Literal["_retry_hour", b"_retry_hour"]  # noqa: Y015
@@ -5627,12 +5637,13 @@ class ListDunningOutcomesResponse(_message.Message):
     START_DATE_FIELD_NUMBER: _builtins.int
     END_DATE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    DUNNING_POLICIES_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     time_zone: _builtins.str
     @_builtins.property
     def dunning_outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DunningOutcome]:
-        """By currency, number and means."""
+        """By currency, version of the policy, number and means."""
 
     @_builtins.property
     def start_date(self) -> _date_pb2.Date:
@@ -5640,6 +5651,10 @@ class ListDunningOutcomesResponse(_message.Message):
 
     @_builtins.property
     def end_date(self) -> _date_pb2.Date: ...
+    @_builtins.property
+    def dunning_policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___DunningPolicy]:
+        """The policies of the outcomes, as they were, by version."""
+
     def __init__(
         self,
         *,
@@ -5648,10 +5663,11 @@ class ListDunningOutcomesResponse(_message.Message):
         start_date: _date_pb2.Date | None = ...,
         end_date: _date_pb2.Date | None = ...,
         time_zone: _builtins.str = ...,
+        dunning_policies: _abc.Iterable[Global___DunningPolicy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dunning_outcomes", b"dunning_outcomes", "end_date", b"end_date", "next_page_token", b"next_page_token", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dunning_outcomes", b"dunning_outcomes", "dunning_policies", b"dunning_policies", "end_date", b"end_date", "next_page_token", b"next_page_token", "start_date", b"start_date", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -5659,7 +5675,7 @@ Global___ListDunningOutcomesResponse: _TypeAlias = ListDunningOutcomesResponse  
 
 @_typing.final
 class DunningOutcome(_message.Message):
-    """What became of the attempts of one number that were made by one means, in one currency."""
+    """What became of the attempts of one number that were made by one means, in one currency and by one policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -5696,6 +5712,7 @@ class DunningOutcome(_message.Message):
     CREDIT: DunningOutcome.Means.ValueType  # 5
     """The customer's credit paid it as a whole."""
 
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     ATTEMPT_NUMBER_FIELD_NUMBER: _builtins.int
     MEANS_FIELD_NUMBER: _builtins.int
     ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
@@ -5704,6 +5721,8 @@ class DunningOutcome(_message.Message):
     RECOVERED_AMOUNT_FIELD_NUMBER: _builtins.int
     GIVEN_UP_COUNT_FIELD_NUMBER: _builtins.int
     OPEN_COUNT_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """Of the DunningPolicy that decided what followed the first attempt."""
     attempt_number: _builtins.int
     """1 is the first attempt, which was declined."""
     means: Global___DunningOutcome.Means.ValueType
@@ -5722,6 +5741,7 @@ class DunningOutcome(_message.Message):
     def __init__(
         self,
         *,
+        policy_version: _builtins.int = ...,
         attempt_number: _builtins.int = ...,
         means: Global___DunningOutcome.Means.ValueType = ...,
         attempt_count: _builtins.int = ...,
@@ -5733,7 +5753,7 @@ class DunningOutcome(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "recovered_amount", b"recovered_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_count", b"attempt_count", "attempt_number", b"attempt_number", "given_up_count", b"given_up_count", "means", b"means", "open_count", b"open_count", "recovered_amount", b"recovered_amount", "recovered_count", b"recovered_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempt_count", b"attempt_count", "attempt_number", b"attempt_number", "given_up_count", b"given_up_count", "means", b"means", "open_count", b"open_count", "policy_version", b"policy_version", "recovered_amount", b"recovered_amount", "recovered_count", b"recovered_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -5933,6 +5953,7 @@ class Statement(_message.Message):
     SUMS_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     MONTHS_FIELD_NUMBER: _builtins.int
+    BUYER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/statements/{statement}`."""
     customer: _builtins.str
@@ -5959,6 +5980,10 @@ class Statement(_message.Message):
     def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___Statement.Month]:
         """Of a year: its months in which anything was booked."""
 
+    @_builtins.property
+    def buyer(self) -> Global___DocumentBuyer:
+        """As the customer's BillingDetails are now. Absent: they say nothing."""
+
     def __init__(
         self,
         *,
@@ -5971,10 +5996,11 @@ class Statement(_message.Message):
         sums: _abc.Iterable[Global___Statement.Sums] | None = ...,
         entries: _abc.Iterable[Global___Statement.Entry] | None = ...,
         months: _abc.Iterable[Global___Statement.Month] | None = ...,
+        buyer: Global___DocumentBuyer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "customer", b"customer", "end_date", b"end_date", "entries", b"entries", "months", b"months", "name", b"name", "start_date", b"start_date", "sums", b"sums", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "complete", b"complete", "customer", b"customer", "end_date", b"end_date", "entries", b"entries", "months", b"months", "name", b"name", "start_date", b"start_date", "sums", b"sums", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -992,7 +992,9 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDunningOutcomes(self, request, context):
-        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency, policy and
+        attempt. The policy is the version of the merchant's DunningPolicy that decided what followed the first attempt,
+        whatever it was changed to meanwhile; `dunning_policies` says what these were.
         Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
         what the rows of the number before went on with. What was not decided does not count as an attempt.
 
@@ -1017,8 +1019,8 @@ class PaymentsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadStatement(self, request, context):
-        """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
-        rendered each time, and is not kept.
+        """Gives a statement as a file, with the buyer, and with the seller and the texts of the merchant's DocumentSettings, as they are
+        now. The file is rendered each time, and is not kept.
 
         Field violations: as in GetStatement.
 

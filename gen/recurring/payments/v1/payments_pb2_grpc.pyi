@@ -382,7 +382,9 @@ class PaymentsServiceStub:
     Field violations: as_of_time (not after the year 1970, or after 2100); time_zone (none of IANA).
     """
     ListDunningOutcomes: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListDunningOutcomesRequest, _payments_pb2.ListDunningOutcomesResponse]
-    """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+    """What became of automatic charges whose first attempt was declined on days of the merchant: by currency, policy and
+    attempt. The policy is the version of the merchant's DunningPolicy that decided what followed the first attempt,
+    whatever it was changed to meanwhile; `dunning_policies` says what these were.
     Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
     what the rows of the number before went on with. What was not decided does not count as an attempt.
 
@@ -399,8 +401,8 @@ class PaymentsServiceStub:
     Reasons: FAILED_PRECONDITION STATEMENT_TOO_LONG (more than 5000 transfers of the customer are booked in the period).
     """
     DownloadStatement: _aio.UnaryUnaryMultiCallable[_payments_pb2.DownloadStatementRequest, _payments_pb2.DownloadStatementResponse]
-    """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
-    rendered each time, and is not kept.
+    """Gives a statement as a file, with the buyer, and with the seller and the texts of the merchant's DocumentSettings, as they are
+    now. The file is rendered each time, and is not kept.
 
     Field violations: as in GetStatement.
 
@@ -1135,7 +1137,9 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.ListDunningOutcomesRequest,
         context: _aio.ServicerContext[_payments_pb2.ListDunningOutcomesRequest, _abc.Awaitable[_payments_pb2.ListDunningOutcomesResponse]],
     ) -> _abc.Awaitable[_payments_pb2.ListDunningOutcomesResponse]:
-        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency and attempt.
+        """What became of automatic charges whose first attempt was declined on days of the merchant: by currency, policy and
+        attempt. The policy is the version of the merchant's DunningPolicy that decided what followed the first attempt,
+        whatever it was changed to meanwhile; `dunning_policies` says what these were.
         Whatever is tried is recovered, given up, still open, or tried once more, so that the rows of one number count
         what the rows of the number before went on with. What was not decided does not count as an attempt.
 
@@ -1164,8 +1168,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payments_pb2.DownloadStatementRequest,
         context: _aio.ServicerContext[_payments_pb2.DownloadStatementRequest, _abc.Awaitable[_payments_pb2.DownloadStatementResponse]],
     ) -> _abc.Awaitable[_payments_pb2.DownloadStatementResponse]:
-        """Gives a statement as a file, with the seller and the texts of the merchant's DocumentSettings as they are now. The file is
-        rendered each time, and is not kept.
+        """Gives a statement as a file, with the buyer, and with the seller and the texts of the merchant's DocumentSettings, as they are
+        now. The file is rendered each time, and is not kept.
 
         Field violations: as in GetStatement.
 

@@ -14,6 +14,7 @@ from babel.numbers import format_currency, format_decimal, format_percent
 from services.payments.clients.rendering.words import RIGHT_TO_LEFT, WORDS, Words, phrase
 from services.payments.domain.buyers import Buyer
 from services.payments.domain.documents import Document, DocumentLine, DocumentType, TaxTotal
+from services.payments.domain.keys import CustomerId
 from services.runtime.money import minor_digits
 
 PPM = 1_000_000
@@ -128,21 +129,9 @@ class _Writer:
     def _customer(self) -> Iterator[str]:
         """Who buys: by name and address, or by the id alone; and where it is delivered to."""
         buyer, region_code = self._buyer, self._document.region_code
-        if buyer is None:
-            yield isolated(self._document.customer)
-        else:
-            yield from map(isolated, (buyer.display_name, *buyer.address_lines))
-            if buyer.region_code:
-                yield self._region(buyer.region_code)
-            if buyer.tax_id:
-                yield phrase(self._words, "tax_id", isolated(buyer.tax_id))
+        yield from buyer_lines(self._document.customer, buyer, self._words, self._locale)
         if region_code and (buyer is None or buyer.region_code != region_code):
-            yield phrase(self._words, "region", self._region(region_code))
-
-    def _region(self, region_code: str) -> str:
-        country, _, part = region_code.partition("-")
-        name = self._locale.territories.get(country, country)
-        return f"{name} ({part})" if part else name
+            yield phrase(self._words, "region", region_name(region_code, self._locale))
 
     def _fields(self) -> Iterator[tuple[str, str]]:
         document, words = self._document, self._words
@@ -228,6 +217,27 @@ class _Writer:
             yield words["mandate"], isolated(_last(document.mandate, 1))
         if document.notice:
             yield words["notice"], isolated(_last(document.notice, 1))
+
+
+def buyer_lines(
+    customer: CustomerId, buyer: Buyer | None, words: Words, locale: Locale
+) -> Iterator[str]:
+    """Who buys: by name and address, or by the id alone."""
+    if buyer is None:
+        yield isolated(customer)
+        return
+    yield from map(isolated, (buyer.display_name, *buyer.address_lines))
+    if buyer.region_code:
+        yield region_name(buyer.region_code, locale)
+    if buyer.tax_id:
+        yield phrase(words, "tax_id", isolated(buyer.tax_id))
+
+
+def region_name(region_code: str, locale: Locale) -> str:
+    """A country, with its part if there is one."""
+    country, _, part = region_code.partition("-")
+    name = locale.territories.get(country, country)
+    return f"{name} ({part})" if part else name
 
 
 def isolated(text: str) -> str:

@@ -9,7 +9,7 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency
 
-from services.payments.clients.rendering.page import Page, Row, isolated
+from services.payments.clients.rendering.page import Page, Row, buyer_lines, isolated
 from services.payments.clients.rendering.statement_words import STATEMENT_WORDS
 from services.payments.clients.rendering.words import RIGHT_TO_LEFT, Words, phrase
 from services.payments.domain.documents import Seller
@@ -51,7 +51,7 @@ class _Writer:
             isolated(seller.name),
             (*map(isolated, seller.address_lines), *tax_id),
             words["customer"],
-            (isolated(statement.customer),),
+            tuple(buyer_lines(statement.customer, statement.buyer, words, self._locale)),
             ((words["period"], self._period()),),
             tuple(words[key] if key else "" for key in headings),  # type: ignore[arg-type]
             tuple(self._entries() if is_month else self._months()),
@@ -63,7 +63,7 @@ class _Writer:
                 if it.due_minor
             ),
             tuple(self._notes()),
-            (),
+            ((words["customer"], isolated(statement.customer)),) if statement.buyer else (),
             tuple(map(isolated, self._footer.splitlines())),
             words["page"],
         )

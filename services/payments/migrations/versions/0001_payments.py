@@ -76,6 +76,11 @@ CREATE TABLE dunning_policies (
     payment_page_uri        text        NOT NULL,
     version                 integer     NOT NULL
 );
+-- What each was changed to, for those that read later what followed a decline.
+CREATE TABLE dunning_policy_versions (
+    LIKE dunning_policies INCLUDING CONSTRAINTS,
+    PRIMARY KEY (merchant, version)
+);
 
 CREATE TABLE mandates (
     merchant                text        NOT NULL,
@@ -321,6 +326,8 @@ CREATE TABLE attempts (
                             CHECK (state IN ('UNKNOWN', 'PENDING', 'REQUIRES_ACTION', 'SUCCEEDED',
                                              'DECLINED', 'NOT_MADE')),
     decline_code            text        NOT NULL DEFAULT '',
+    -- Of the policy that decided what followed the decline.
+    policy_version          integer,
     provider_payment        text        NOT NULL DEFAULT '',
     -- When it was sent once more under its key, never more often.
     resend_time             timestamptz,
@@ -336,6 +343,7 @@ CREATE TABLE attempts (
     PRIMARY KEY (customer, merchant, charge, number),
     CHECK ((state IN ('SUCCEEDED', 'DECLINED', 'NOT_MADE')) = (end_time IS NOT NULL)),
     CHECK ((end_time IS NULL) = (next_lookup_time IS NOT NULL)),
+    CHECK ((state = 'DECLINED' AND mandate <> '') = (policy_version IS NOT NULL)),
     CHECK ((state = 'REQUIRES_ACTION') = (action_url <> '')),
     CHECK (state <> 'REQUIRES_ACTION' OR action_expire_time IS NOT NULL),
     CHECK (resend_time >= start_time),
@@ -1045,7 +1053,8 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE next_recognize_time IS NOT NULL AND revenue_deferrals.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
-SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'mandates', 'notices',
+SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'dunning_policy_versions',
+    'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
     'dispute_policies', 'payment_routings', 'ledger_transfers', 'ledger_days', 'credit_balances',
     'credit_transactions',
@@ -1053,6 +1062,7 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'man
     'reconciliation_findings');
 SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
     'document_series', 'documents', 'document_files', 'billing_details', 'document_keys');
+SELECT revoke_privileges('UPDATE, DELETE', 'dunning_policy_versions');
 SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_logos');
 SELECT revoke_privileges('UPDATE', 'document_files');
 SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
