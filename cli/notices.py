@@ -7,6 +7,7 @@ import typer
 from google.type import money_pb2
 from recurring.notify.v1 import notify_pb2 as pb
 
+from cli import notice_statistics
 from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.contacts import CustomerArgument
@@ -26,6 +27,7 @@ from cli.values import (
 notices = group("List the messages to customers, preview when one would go, and set what they say.")
 
 notices.add_typer(templates, name="templates")
+notice_statistics.register(notices)
 
 ANY_CUSTOMER = "-"
 State = pb.Notice.Delivery.State

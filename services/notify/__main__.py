@@ -18,7 +18,7 @@ from services.notify.api.callbacks import (
     signed_receipts,
     twilio_statuses,
 )
-from services.notify.application import webhooks
+from services.notify.application import statistics, webhooks
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
@@ -183,7 +183,13 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     receipts = workers.Receipts(runtime.database, runtime.clock, {sms.name: sms})
     documents = Documents(runtime.channel(settings.payments_target))
     gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
-    deliveries = workers.Deliveries(runtime.database, runtime.clock, gateways, documents)
+    deliveries = workers.Deliveries(
+        runtime.database,
+        runtime.clock,
+        gateways,
+        documents,
+        parse_prices(settings.sms_prices),
+    )
     test_hosts = frozenset(settings.webhook_test_hosts.split())
     sender = WebhookSender(test_hosts)
     runtime.resources.push_async_callback(sender.close)
@@ -215,6 +221,12 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 partial(webhooks.purge, runtime.database, runtime.clock),
                 webhooks.PURGE_POLL_SECONDS,
                 webhooks.PURGE_DEADLINE_SECONDS,
+            ),
+            PeriodicWork(
+                "notice-statistics",
+                partial(statistics.merge, runtime.database),
+                statistics.MERGE_POLL_SECONDS,
+                statistics.MERGE_DEADLINE_SECONDS,
             ),
         ),
         http=_callback_address(runtime),

@@ -724,6 +724,7 @@ def _notify(name: str) -> list[tuple[str, Message]]:
         ),
         ("ListNotices", notify_pb2.ListNoticesRequest(parent=customer)),
         ("GetNotice", notify_pb2.GetNoticeRequest(name=f"{customer}/notices/n1")),
+        ("ListNoticeStatistics", notify_pb2.ListNoticeStatisticsRequest(parent=name)),
         ("ResendNotice", notify_pb2.ResendNoticeRequest(name=f"{customer}/notices/n1")),
         (
             "PreviewNotice",

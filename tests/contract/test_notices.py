@@ -182,3 +182,25 @@ async def test_on_which_channels_a_notice_would_go_is_previewed(ann: Customer) -
         (notify_pb2.EMAIL, plan.COPY),
     ]
     assert preview.failure_code == ""
+
+
+async def test_messages_are_counted_by_kind_in_pages(ann: Customer) -> None:
+    await ann.subscribe()
+    await ann.suite.sandbox.settle()
+    rows, token = [], ""
+    while True:
+        request = notify_pb2.ListNoticeStatisticsRequest(
+            parent=ann.shop.name,
+            dimensions=[notify_pb2.NoticeStatistics.REGION, notify_pb2.NoticeStatistics.KIND],
+            page_size=1,
+            page_token=token,
+        )
+        page = await ann.shop.notify.ListNoticeStatistics(request)
+        rows += page.notice_statistics
+        if not (token := page.next_page_token):
+            break
+    assert [(it.region_code, it.kind, it.delivery_count) for it in rows] == [
+        ("DE", notify_pb2.PHONE_CODE, 1),
+        ("DE", notify_pb2.STANDING_ORDER_CHANGED, 1),
+    ]
+    assert all(it.segment_count >= 1 and it.costs[0].nanos > 0 for it in rows)

@@ -9,6 +9,7 @@ from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from services.notify.api import requests, responses, webhook_requests, webhook_responses
 from services.notify.api.resends import resend_notice
 from services.notify.api.settings_messages import read_settings, settings_message
+from services.notify.api.statistics import list_notice_statistics
 from services.notify.application import (
     contacts,
     emails,
@@ -275,6 +276,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.ResendNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
         return await resend_notice(self._database, request, self._clock)
+
+    async def ListNoticeStatistics(
+        self, request: notify_pb2.ListNoticeStatisticsRequest, _context: object
+    ) -> notify_pb2.ListNoticeStatisticsResponse:
+        return await list_notice_statistics(self._database, request, self._clock.now())
 
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object

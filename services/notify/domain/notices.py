@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType, Protocol
 
+from services.notify.domain.sms_prices import NO_SMS, SmsUsage
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
 
 MerchantId = NewType("MerchantId", str)
@@ -426,6 +427,7 @@ class Progress:
     accept_time: datetime | None = None
     gateway: str = ""
     gateway_message: str = ""
+    usage: SmsUsage = NO_SMS
 
 
 def is_sendable(delivery: Delivery, now: datetime) -> bool:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import phonenumbers
-from phonenumbers import PhoneNumberType, ValidationResult
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, ValidationResult
 
 # Whoever rents a range of numbers for fraud has them in a row: a thousand are one prefix.
 _PREFIX_SUFFIX_DIGITS = 3
+_CALLING_CODE_MAX_DIGITS = 3
 # Networks that belong to no country, for example satellites.
 _NO_COUNTRY = "001"
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
@@ -95,6 +96,8 @@ def region_of(phone: str) -> str:
 
     Empty: none, for example of a satellite.
     """
+    if (only := _only_region(phone)) is not None:
+        return only
     try:
         number = phonenumbers.parse(phone)
     except phonenumbers.NumberParseException:
@@ -102,6 +105,22 @@ def region_of(phone: str) -> str:
     region = phonenumbers.region_code_for_number(number)
     region = region or phonenumbers.region_code_for_country_code(number.country_code or 0)
     return region if is_region(region) else ""
+
+
+def _only_region(phone: str) -> str | None:
+    """The country of a number whose calling code is that of one country; None: of several, or none.
+
+    Most are, and a number that is read takes a hundred times as long.
+    """
+    for length in range(2, _CALLING_CODE_MAX_DIGITS + 2):
+        regions = COUNTRY_CODE_TO_REGION_CODE.get(_number(phone[1:length]))
+        if regions is not None:
+            return regions[0] if len(regions) == 1 and is_region(regions[0]) else None
+    return None
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
 def is_region(code: str) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.notify.domain.phone_numbers import region_of
 from services.runtime.money import Money, minor_factor
@@ -18,6 +19,19 @@ AMOUNT = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 SMS_PRICES = rf"^[A-Z]{{3}} \*={AMOUNT}( [A-Z]{{2}}={AMOUNT})*$"
 _ANY = "*"
 _ENTRY = re.compile(rf"(\*|[A-Z]{{2}})=({AMOUNT})", re.ASCII)
+
+
+class SmsUsage(NamedTuple):
+    """Where an SMS went, and what a gateway took of it."""
+
+    # ISO 3166-1; empty: of no country, or it was not attempted.
+    region_code: str = ""
+    segment_count: int = 0
+    cost_micros: int = 0
+    cost_currency: str = ""
+
+
+NO_SMS = SmsUsage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +46,16 @@ class SmsPrices:
 
     def cost_micros(self, phone: str, segment_count: int) -> int:
         """What an SMS to a number costs."""
-        price = self.micros_by_region.get(region_of(phone), self.default_micros)
-        return price * segment_count
+        return self._price(region_of(phone)) * segment_count
+
+    def usage(self, phone: str, segment_count: int) -> SmsUsage:
+        """What an SMS to a number takes; of no segments: it was refused."""
+        region_code = region_of(phone)
+        cost_micros = self._price(region_code) * segment_count
+        return SmsUsage(region_code, segment_count, cost_micros, self.currency)
+
+    def _price(self, region_code: str) -> int:
+        return self.micros_by_region.get(region_code, self.default_micros)
 
 
 def parse_prices(text: str) -> SmsPrices:

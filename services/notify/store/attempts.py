@@ -150,6 +150,8 @@ _SAVE = Command("""
         attempt_count = done.attempt_count, next_attempt_time = done.next_attempt_time,
         deliver_time = done.deliver_time, accept_time = done.accept_time,
         gateway = done.gateway, gateway_message = done.gateway_message,
+        region_code = done.region_code, segment_count = done.segment_count,
+        cost_micros = done.cost_micros, cost_currency = done.cost_currency,
         failure_code = CASE WHEN deliveries.state = :pending OR done.state = :delivered
                             THEN done.failure_code ELSE deliveries.failure_code END,
         secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
@@ -158,9 +160,12 @@ _SAVE = Command("""
         CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
         CAST(:accept_time AS timestamptz[]), CAST(:gateway AS text[]),
-        CAST(:gateway_message AS text[]), CAST(:failure_code AS text[]))
+        CAST(:gateway_message AS text[]), CAST(:failure_code AS text[]),
+        CAST(:region_code AS text[]), CAST(:segment_count AS integer[]),
+        CAST(:cost_micros AS bigint[]), CAST(:cost_currency AS text[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
-               deliver_time, accept_time, gateway, gateway_message, failure_code)
+               deliver_time, accept_time, gateway, gateway_message, failure_code, region_code,
+               segment_count, cost_micros, cost_currency)
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
       -- Another transaction, or a receipt, may have ended it meanwhile.
@@ -335,6 +340,10 @@ async def finish(
         customer=[notice.customer for notice in sent],
         notice=[notice.notice for notice in sent],
         channel=[outgoing.delivery.channel for outgoing, _ in results],
+        region_code=[progress.usage.region_code for _, progress in results],
+        segment_count=[progress.usage.segment_count for _, progress in results],
+        cost_micros=[progress.usage.cost_micros for _, progress in results],
+        cost_currency=[progress.usage.cost_currency for _, progress in results],
         pending=DeliveryState.PENDING,
         accepted=DeliveryState.ACCEPTED,
         delivered=DeliveryState.DELIVERED,

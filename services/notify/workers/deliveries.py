@@ -32,6 +32,9 @@ from services.notify.domain.notices import (
     is_sendable,
     progress,
 )
+from services.notify.domain.phone_codes import DEFAULT_BUDGET
+from services.notify.domain.sms_prices import NO_SMS, SmsPrices, SmsUsage
+from services.notify.domain.templates.segments import segments
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import DELIVERY
 from services.notify.publishers import notice_ended
@@ -80,12 +83,15 @@ class Deliveries:
         clock: Clock,
         gateways: Mapping[Channel, Gateway],
         documents: Documents,
+        prices: SmsPrices = DEFAULT_BUDGET.prices,
     ) -> None:
+        """`prices` are those of the SMS gateway."""
         self._database = database
         self._clock = clock
         self._gateways = gateways
         self._circuits = {channel: Circuit() for channel in Channel}
         self._documents = documents
+        self._prices = prices
 
     async def work(self, batch: Batch) -> int:
         """Send a batch of what is due without a file."""
@@ -155,7 +161,8 @@ class Deliveries:
             async with turns[outgoing.delivery.channel]:
                 in_time = loop.time() < last_start
                 result = await self._attempt(outgoing) if in_time else Attempt(Verdict.NOT_TRIED)
-            return outgoing, progress(outgoing.delivery, result, self._clock.now())
+            came_to = progress(outgoing.delivery, result, self._clock.now())
+            return outgoing, replace(came_to, usage=self._usage(outgoing, came_to))
 
         async def attempt_in_order(queue: Sequence[Outgoing]) -> list[tuple[Outgoing, Progress]]:
             """Attempt the deliveries of one address; those after one that has to wait, wait as long."""
@@ -192,6 +199,16 @@ class Deliveries:
             )
         _FINISHED.reached()
         count(ended)
+
+    def _usage(self, outgoing: Outgoing, came_to: Progress) -> SmsUsage:
+        """Where an SMS went, once it is known what became of it, and what it cost."""
+        delivery = outgoing.delivery
+        is_over = came_to.state not in {DeliveryState.PENDING, DeliveryState.VOIDED}
+        if delivery.channel is not Channel.SMS or not outgoing.address or not is_over:
+            return NO_SMS
+        was_taken = came_to.accept_time is not None or came_to.deliver_time is not None
+        taken = segments(delivery.text).segment_count if was_taken else 0
+        return self._prices.usage(outgoing.address, taken)
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery

@@ -35,6 +35,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
@@ -1118,6 +1119,159 @@ class ResendNoticeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResendNoticeRequest: _TypeAlias = ResendNoticeRequest  # noqa: Y015
+
+@_typing.final
+class ListNoticeStatisticsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    page_size: _builtins.int
+    """At most 1000; default 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: the first day of the last day's month."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: today. Who reads several pages around midnight gives it."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedScalarFieldContainer[Global___NoticeStatistics.Dimension.ValueType]:
+        """By what they are counted. Default: by all of these."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+        dimensions: _abc.Iterable[Global___NoticeStatistics.Dimension.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "end_date", b"end_date", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNoticeStatisticsRequest: _TypeAlias = ListNoticeStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class ListNoticeStatisticsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_STATISTICS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def notice_statistics(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoticeStatistics]:
+        """By day, channel, country, kind and state."""
+
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """What they are of, whether it was asked for or is the default; the last day is included."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date: ...
+    def __init__(
+        self,
+        *,
+        notice_statistics: _abc.Iterable[Global___NoticeStatistics] | None = ...,
+        next_page_token: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "next_page_token", b"next_page_token", "notice_statistics", b"notice_statistics", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNoticeStatisticsResponse: _TypeAlias = ListNoticeStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class NoticeStatistics(_message.Message):
+    """What was sent of some notices. What it is not counted by is not set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Dimension:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[NoticeStatistics._Dimension.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DIMENSION_UNSPECIFIED: NoticeStatistics._Dimension.ValueType  # 0
+        DAY: NoticeStatistics._Dimension.ValueType  # 1
+        CHANNEL: NoticeStatistics._Dimension.ValueType  # 2
+        REGION: NoticeStatistics._Dimension.ValueType  # 3
+        KIND: NoticeStatistics._Dimension.ValueType  # 4
+        STATE: NoticeStatistics._Dimension.ValueType  # 5
+
+    class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper): ...
+    DIMENSION_UNSPECIFIED: NoticeStatistics.Dimension.ValueType  # 0
+    DAY: NoticeStatistics.Dimension.ValueType  # 1
+    CHANNEL: NoticeStatistics.Dimension.ValueType  # 2
+    REGION: NoticeStatistics.Dimension.ValueType  # 3
+    KIND: NoticeStatistics.Dimension.ValueType  # 4
+    STATE: NoticeStatistics.Dimension.ValueType  # 5
+
+    DATE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REGION_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    COSTS_FIELD_NUMBER: _builtins.int
+    channel: Global___Channel.ValueType
+    region_code: _builtins.str
+    """The country (ISO 3166-1) of the phone; empty of e-mail, of what did not go out, and of numbers of no country."""
+    kind: Global___NoticeKind.ValueType
+    state: Global___Notice.Delivery.State.ValueType
+    """That in which the deliveries are now."""
+    delivery_count: _builtins.int
+    segment_count: _builtins.int
+    """Of SMS that gateways took."""
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """When the notices were made."""
+
+    @_builtins.property
+    def costs(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """What these cost, of each currency one amount; it can have fractions of a cent."""
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        channel: Global___Channel.ValueType = ...,
+        region_code: _builtins.str = ...,
+        kind: Global___NoticeKind.ValueType = ...,
+        state: Global___Notice.Delivery.State.ValueType = ...,
+        delivery_count: _builtins.int = ...,
+        segment_count: _builtins.int = ...,
+        costs: _abc.Iterable[_money_pb2.Money] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "costs", b"costs", "date", b"date", "delivery_count", b"delivery_count", "kind", b"kind", "region_code", b"region_code", "segment_count", b"segment_count", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeStatistics: _TypeAlias = NoticeStatistics  # noqa: Y015
 
 @_typing.final
 class PreviewNoticeRequest(_message.Message):

@@ -111,6 +111,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
                 _registered_method=True)
+        self.ListNoticeStatistics = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ListNoticeStatistics',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsResponse.FromString,
+                _registered_method=True)
         self.PreviewNotice = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/PreviewNotice',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.PreviewNoticeRequest.SerializeToString,
@@ -359,6 +364,18 @@ class NotifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNoticeStatistics(self, request, context):
+        """Counts what was sent to the merchant's customers of the notices that were made on days of UTC: by day, channel,
+        country, kind and state, or by some of these. What waits to be sent for the first time is not counted. Costs are by
+        the operator's prices of SMS segments, of what gateways took, and those of different currencies are not added up.
+
+        Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or over
+        366 days after it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PreviewNotice(self, request, context):
         """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
         that is not stored yet, and else by the suite's.
@@ -597,6 +614,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.ResendNotice,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.SerializeToString,
+            ),
+            'ListNoticeStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNoticeStatistics,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsResponse.SerializeToString,
             ),
             'PreviewNotice': grpc.unary_unary_rpc_method_handler(
                     servicer.PreviewNotice,
@@ -1090,6 +1112,33 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/ResendNotice',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNoticeStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ListNoticeStatistics',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -134,6 +134,14 @@ class NotifyServiceStub:
     NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
     it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
     """
+    ListNoticeStatistics: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticeStatisticsRequest, _notify_pb2.ListNoticeStatisticsResponse]
+    """Counts what was sent to the merchant's customers of the notices that were made on days of UTC: by day, channel,
+    country, kind and state, or by some of these. What waits to be sent for the first time is not counted. Costs are by
+    the operator's prices of SMS segments, of what gateways took, and those of different currencies are not added up.
+
+    Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or over
+    366 days after it).
+    """
     PreviewNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.PreviewNoticeRequest, _notify_pb2.PreviewNoticeResponse]
     """What a kind of notice says in a language, with made-up facts: by the merchant's own templates, by one
     that is not stored yet, and else by the suite's.
@@ -407,6 +415,20 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
         NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
         it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNoticeStatistics(
+        self,
+        request: _notify_pb2.ListNoticeStatisticsRequest,
+        context: _aio.ServicerContext[_notify_pb2.ListNoticeStatisticsRequest, _abc.Awaitable[_notify_pb2.ListNoticeStatisticsResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ListNoticeStatisticsResponse]:
+        """Counts what was sent to the merchant's customers of the notices that were made on days of UTC: by day, channel,
+        country, kind and state, or by some of these. What waits to be sent for the first time is not counted. Costs are by
+        the operator's prices of SMS segments, of what gateways took, and those of different currencies are not added up.
+
+        Field violations: start_date and end_date (before the year 1970 or after 2100); end_date (before start_date, or over
+        366 days after it).
         """
 
     @_abc_1.abstractmethod

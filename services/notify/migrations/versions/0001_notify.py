@@ -150,6 +150,12 @@ CREATE TABLE deliveries (
     gateway               text        NOT NULL DEFAULT '',
     gateway_message       text        NOT NULL DEFAULT '',
     failure_code          text        NOT NULL,
+    -- Of an SMS that was attempted: the country of its number and, if a gateway took it, its segments
+    -- and what they cost in millionths of the unit of the operator's currency.
+    region_code           text        NOT NULL DEFAULT '',
+    segment_count         integer     NOT NULL DEFAULT 0,
+    cost_micros           bigint      NOT NULL DEFAULT 0,
+    cost_currency         text        NOT NULL DEFAULT '',
     secret_text           bytea,
     -- What is sent at each attempt, stored before the first; empty until then.
     locale                text        NOT NULL DEFAULT '',
@@ -185,6 +191,86 @@ CREATE INDEX deliveries_undelivered ON deliveries (merchant, state, next_attempt
 -- would read all that waits, for each customer or bucket, wherever the statistics say that little does.
 CREATE INDEX deliveries_waiting ON deliveries (customer, merchant, channel)
     WHERE state || '' = 'PENDING';
+
+-- How many deliveries there are, but for those that wait for a first attempt: by the day (UTC) on which
+-- their notices were made, and by what they are. Those of notice_statistics_changes are to be added.
+CREATE TABLE notice_statistics (
+    merchant              text        NOT NULL,
+    day                   date        NOT NULL,
+    channel               text        NOT NULL,
+    region_code           text        NOT NULL,
+    kind                  text        NOT NULL,
+    state                 text        NOT NULL,
+    cost_currency         text        NOT NULL,
+    delivery_count        bigint      NOT NULL,
+    segment_count         bigint      NOT NULL,
+    cost_micros           bigint      NOT NULL,
+    PRIMARY KEY (merchant, day, channel, region_code, kind, state, cost_currency)
+);
+-- Whoever changes deliveries adds rows, and waits for nobody who changes others.
+CREATE TABLE notice_statistics_changes (
+    merchant              text        NOT NULL,
+    position              uuid        NOT NULL DEFAULT uuidv7(),
+    day                   date        NOT NULL,
+    channel               text        NOT NULL,
+    region_code           text        NOT NULL,
+    kind                  text        NOT NULL,
+    state                 text        NOT NULL,
+    cost_currency         text        NOT NULL,
+    delivery_count        bigint      NOT NULL,
+    segment_count         bigint      NOT NULL,
+    cost_micros           bigint      NOT NULL,
+    PRIMARY KEY (merchant, position)
+);
+CREATE INDEX notice_statistics_changes_position ON notice_statistics_changes (position);
+
+CREATE FUNCTION count_added_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO notice_statistics_changes (merchant, day, channel, region_code, kind, state,
+                                           cost_currency, delivery_count, segment_count, cost_micros)
+    SELECT merchant, CAST(create_time AT TIME ZONE 'UTC' AS date), channel, region_code, kind, state,
+           cost_currency, count(*), sum(segment_count), sum(cost_micros)
+    FROM added JOIN notices USING (customer, merchant, notice)
+    WHERE state <> 'PENDING'
+    GROUP BY 1, 2, 3, 4, 5, 6, 7;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER deliveries_added AFTER INSERT ON deliveries
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION count_added_deliveries();
+CREATE FUNCTION count_changed_deliveries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO notice_statistics_changes (merchant, day, channel, region_code, kind, state,
+                                           cost_currency, delivery_count, segment_count, cost_micros)
+    SELECT merchant, CAST(create_time AT TIME ZONE 'UTC' AS date), channel, change.region_code, kind,
+           change.state, change.cost_currency, sum(sign), sum(sign * change.segment_count),
+           sum(sign * change.cost_micros)
+    FROM (
+        SELECT customer, merchant, notice, channel,
+               former.state AS former_state, former.region_code AS former_region_code,
+               former.segment_count AS former_segment_count, former.cost_micros AS former_cost_micros,
+               former.cost_currency AS former_cost_currency,
+               present.state, present.region_code, present.segment_count, present.cost_micros,
+               present.cost_currency
+        FROM former JOIN present USING (customer, merchant, notice, channel)
+        WHERE (former.state, former.region_code, former.segment_count, former.cost_micros,
+               former.cost_currency)
+           <> (present.state, present.region_code, present.segment_count, present.cost_micros,
+               present.cost_currency)) AS changed
+    JOIN notices USING (customer, merchant, notice)
+    CROSS JOIN LATERAL (VALUES
+        (-1, former_state, former_region_code, former_segment_count, former_cost_micros,
+         former_cost_currency),
+        (1, changed.state, changed.region_code, changed.segment_count, changed.cost_micros,
+         changed.cost_currency))
+      AS change (sign, state, region_code, segment_count, cost_micros, cost_currency)
+    WHERE change.state <> 'PENDING'
+    GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(sign) <> 0 OR sum(sign * change.segment_count) <> 0
+        OR sum(sign * change.cost_micros) <> 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER deliveries_changed AFTER UPDATE ON deliveries
+    REFERENCING OLD TABLE AS former NEW TABLE AS present
+    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_deliveries();
 
 CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
@@ -409,7 +495,7 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
-                  'notify_settings',
+                  'notify_settings', 'notice_statistics', 'notice_statistics_changes',
                   'superseded_kinds', 'notice_templates', 'notice_template_versions');
 SELECT enable_tenant_rls('merchant', 'webhook_endpoints', 'webhook_events', 'webhook_deliveries',
                   'webhook_attempts');
