@@ -1,6 +1,7 @@
 """A customer's own token opens what is theirs, and nothing of another customer or the merchant."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from services.runtime.auth.authenticator import Access
 from services.runtime.auth.customer_access import Ownership
 from services.runtime.rpc.conversions import to_money
 from services.scheduler.api.access import ACCESS as OF_SCHEDULER
-from tests.contract.customer import CARD, Customer, new_customer
+from tests.contract.customer import CARD, NOTICE_LEAD, Customer, new_customer
 from tests.contract.every_call import Call, platform_calls
 from tests.suite import Client, Refusal, Suite, new_id, read_refusal, refused
 
@@ -298,6 +299,25 @@ async def test_a_customer_keeps_their_cards_mandates_and_contact_by_themselves(
         )
     )
     assert (changed.display_name, changed.masked_phone) == ("Anna", contact.masked_phone)
+
+
+async def test_a_customer_is_not_told_that_their_card_is_taken_for_a_lost_one(
+    ann: Customer, page: Client
+) -> None:
+    calls = {call.id: call for call in platform_calls(ann.shop.merchant)}
+    replace = calls["payments.ReplacePaymentMethod"]
+    replace.request.payment_method.provider_token = "pm_card_chargeDeclinedLostCard"
+    await replace.make(page)
+    lost = f"{ann.name}/paymentMethods/next"
+    await ann.suite.advance(NOTICE_LEAD + timedelta(days=3))
+    await ann.suite.sandbox.settle()
+    to_merchant, to_customer = [
+        await calls["payments.GetPaymentMethod"].make(client, name=lost)
+        for client in (ann.shop, page)
+    ]
+    assert (to_merchant.decline_code, to_customer.decline_code) == ("lost_card", "generic_decline")
+    charge = await calls["payments.GetCharge"].make(page)
+    assert [attempt.decline_code for attempt in charge.attempts] == ["generic_decline"]
 
 
 async def test_the_audit_names_the_customer(ann: Customer, page: Client) -> None:

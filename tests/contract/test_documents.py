@@ -65,6 +65,13 @@ async def test_an_invoice_is_issued_for_a_payment_and_a_credit_note_for_a_refund
     assert file == await calls["DownloadDocument"].make(ann.shop, name=note.name)
     assert hashlib.sha256(file.content).hexdigest() == file.sha256
     assert note.number in file.content.decode()
+    own, other = (
+        ann.suite.customer_client(ann.shop.merchant, customer) for customer in ("ann", "bob")
+    )
+    assert await calls["DownloadDocument"].make(own, name=note.name) == file
+    for method in ("GetDocument", "DownloadDocument"):
+        refusal = await refused(calls[method].make(other, name=note.name))
+        assert (refusal.code, refusal.reason) == ("NOT_FOUND", "DOCUMENT_NOT_FOUND")
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 

@@ -14,6 +14,7 @@ from services.payments.application.payment_links import LinkedRequest
 from services.payments.domain.accounts import account_type
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.credit import Credit, CreditTransaction
+from services.payments.domain.declines import code_for_customer
 from services.payments.domain.disputes import Dispute, DisputePolicy
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, RetryOutcome, Totals
@@ -38,6 +39,7 @@ from services.payments.publishers import applied_rule_messages
 from services.payments.store.encrypted import dispute_evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.payments.store.provider_balance import Payout
+from services.runtime.auth import call_context
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import (
     etag,
@@ -63,7 +65,7 @@ def payment_method_message(now: datetime, method: PaymentMethod) -> payments_pb2
         last4=method.last4,
         create_time=to_timestamp(method.create_time),
         state=payments_pb2.PaymentMethod.State.Value(method.state(now)),
-        decline_code=method.decline_code,
+        decline_code=_shown_code(method.decline_code),
         block_time=optional_timestamp(method.block_time),
         expire_date=date_pb2.Date(year=month.year, month=month.month) if month else None,
         provider_customer_id=method.provider_customer,
@@ -234,7 +236,7 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
     return payments_pb2.Charge.Attempt(
         number=attempt.number,
         state=payments_pb2.Charge.Attempt.State.Value(attempt.state),
-        decline_code=attempt.decline_code,
+        decline_code=_shown_code(attempt.decline_code),
         policy_version=attempt.policy_version,
         start_time=to_timestamp(attempt.start_time),
         provider_payment=attempt.provider_payment,
@@ -245,6 +247,11 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
             attempt.action_expire_time if attempt.action_url else None
         ),
     )
+
+
+def _shown_code(code: str) -> str:
+    """The code of a decline as the caller may see it."""
+    return code_for_customer(code) if call_context.customer() else code
 
 
 def erasure_response(kept: Kept) -> payments_pb2.EraseCustomerResponse:

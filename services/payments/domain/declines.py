@@ -34,6 +34,10 @@ STOPPING_CODES = frozenset({
     "stolen_card", "stop_payment_order", "transaction_not_allowed",
 })  # fmt: skip
 NEVER_AGAIN_ADVICE = "do_not_try_again"
+# What only the merchant is told: it would warn a thief, or accuse an honest customer. Customers see
+# a decline without a reason (https://docs.stripe.com/declines/codes).
+_CONFIDENTIAL_CODES = frozenset({"fraudulent", "lost_card", "merchant_blacklist", "stolen_card"})
+_WITHOUT_REASON = "generic_decline"
 # The holder ended our permission, or the charge makes no sense with any card.
 _NEVER_CODES = frozenset({
     "amount_not_chargeable", "authorisation_disputed", "currency_not_supported", "fraudulent",
@@ -116,6 +120,11 @@ def method_use(
     expired = expire_time is not None and now >= expire_time
     exhausted_until = max(ends, default=None)
     return MethodUse(blocked, busy_until, exhausted_until, missing, expired, brand, provider)
+
+
+def code_for_customer(code: str) -> str:
+    """The code of a decline as its customer may see it."""
+    return _WITHOUT_REASON if code in _CONFIDENTIAL_CODES else code
 
 
 def stops_method(code: str, advice: str) -> bool:
