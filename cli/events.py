@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 # Imported for their descriptors, which decode every event by its type.
+from recurring.catalog.v1 import catalog_pb2
 from recurring.catalog.v1 import events_pb2 as catalog
 from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from recurring.notify.v1 import events_pb2 as notify
@@ -207,6 +208,10 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     payments.PaymentMethodExpiring: lambda it: (
         f"{short_name(it.payment_method)}: {it.brand} {it.last4},"
         f" {it.expire_date.year}-{it.expire_date.month:02}"
+    ),
+    payments.MandateTermsChanged: lambda it: (
+        f"{short_name(it.mandate)}: {catalog_pb2.PaymentScheme.Name(it.payment_scheme)},"
+        f" notice {it.lead.ToTimedelta()} ahead"
     ),
     payments.PaymentRequested: lambda it: (
         f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"

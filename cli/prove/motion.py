@@ -45,6 +45,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.payments.v1.PaymentDeclined": ("scheduler", "notify"),
     "recurring.payments.v1.PaymentMethodBlocked": ("notify",),
     "recurring.payments.v1.PaymentMethodExpiring": ("notify",),
+    "recurring.payments.v1.MandateTermsChanged": ("scheduler", "notify"),
     "recurring.payments.v1.RefundSucceeded": ("notify",),
     "recurring.payments.v1.DocumentIssued": ("notify",),
     "recurring.payments.v1.DisputeOpened": ("notify",),

@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from google.protobuf import duration_pb2
 from google.type import date_pb2
+from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.charges import Charge
 from services.payments.domain.disputes import CLOSED, INQUIRIES, Dispute
 from services.payments.domain.documents import Document
-from services.payments.domain.keys import ChargeKey, DocumentKey
+from services.payments.domain.keys import ChargeKey, CustomerKey, DocumentKey, MandateKey
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.refunds import Refund
-from services.payments.domain.rules import load_applied
+from services.payments.domain.rules import NoticeTerms, load_applied
 from services.payments.domain.transitions import ChargeState, RefundState
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
@@ -304,6 +306,24 @@ def payment_method_expiring(method: PaymentMethod, now: datetime) -> OutboxEvent
         message=message,
         tenant=method.merchant,
         partition_key=method.customer_key.name,
+        occur_time=now,
+        traceparent=tracing.current_traceparent(),
+    )
+
+
+def mandate_terms_changed(mandate: MandateKey, terms: NoticeTerms, now: datetime) -> OutboxEvent:
+    """Other rules bind the charges under a mandate than before."""
+    scheme, lead_seconds = terms
+    message = events_pb2.MandateTermsChanged(
+        mandate=mandate.name,
+        payment_scheme=catalog_pb2.PaymentScheme.Value(scheme or "PAYMENT_SCHEME_UNSPECIFIED"),
+        lead=duration_pb2.Duration(seconds=lead_seconds),
+    )
+    return OutboxEvent(
+        key=f"{mandate.name}@{now.isoformat()}@{scheme}@{lead_seconds}",
+        message=message,
+        tenant=mandate.merchant,
+        partition_key=CustomerKey(mandate.merchant, mandate.customer).name,
         occur_time=now,
         traceparent=tracing.current_traceparent(),
     )

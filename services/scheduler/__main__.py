@@ -12,6 +12,7 @@ from services.scheduler.clients import Clients
 from services.scheduler.domain.order import OrderState
 from services.scheduler.store import gauges
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
+from services.scheduler.workers.check_leads import CheckLeads
 from services.scheduler.workers.collect import Collect
 from services.scheduler.workers.discontinue import Discontinue
 from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
@@ -50,6 +51,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
             DueWork("resume", Resume(database).work),
             DueWork("discontinue", Discontinue(database, clients).work),
             DueWork("protection-ending", ProtectionEnding(database).work),
+            DueWork("lead-check", CheckLeads(database, clients).work),
             DueWork("price-change", PriceChanges(database).work),
             DueWork("price-notice", PriceNotices(database, clients).work),
         ),

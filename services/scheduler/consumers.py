@@ -41,7 +41,7 @@ from services.scheduler.domain.order_lifecycle import (
 from services.scheduler.domain.price_changes import NewPriceChange
 from services.scheduler.domain.substitution import DiscontinuedProduct
 from services.scheduler.names import ORDER, PRICE, PRODUCT
-from services.scheduler.store import price_changes, products
+from services.scheduler.store import notice_leads, price_changes, products
 
 Events = Sequence[Event[Any]]
 # What an event makes of the order that it is about.
@@ -158,6 +158,12 @@ async def _on_declines(tx: Connection, events: Events) -> None:
     await _on_payments(_payment_declined, tx, noted)
 
 
+async def _on_mandate_terms(clock: Clock, tx: Connection, events: Events) -> None:
+    """Other rules bind the charges under mandates: a worker asks how early they are announced."""
+    mandates = [event.message.mandate for event in events]
+    await notice_leads.request_checks(tx, mandates, clock.now())
+
+
 async def _on_restocked(clock: Clock, tx: Connection, events: Events) -> None:
     """Units arrived: orders that are held for the want of them are looked at again at once."""
     restocked = [PRODUCT.parse(event.message.product) for event in events]
@@ -228,5 +234,6 @@ def subscriptions(clock: Clock) -> Subscriptions:
             Subscription(payments.PaymentRefused, partial(_on_payments, _payment_refused)),
             Subscription(payments.PaymentAbandoned, partial(_on_payments, _payment_abandoned)),
             Subscription(payments.PaymentOverdue, partial(_on_payments, _payment_overdue)),
+            Subscription(payments.MandateTermsChanged, partial(_on_mandate_terms, clock)),
         ),
     }

@@ -197,7 +197,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.PaymentMethod,
             self._payment_method_message,
             lambda tx: payment_methods.set_fallback_order(
-                tx, *requests.read_payment_method_update(request)
+                tx, *requests.read_payment_method_update(request), self._clock.now()
             ),
         )
 
@@ -209,7 +209,9 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             request,
             payments_pb2.PaymentMethod,
             self._payment_method_message,
-            lambda tx: payment_methods.set_default(tx, read_name(PAYMENT_METHOD, request.name)),
+            lambda tx: payment_methods.set_default(
+                tx, read_name(PAYMENT_METHOD, request.name), self._clock.now()
+            ),
         )
 
     async def ReplacePaymentMethod(

@@ -13,13 +13,14 @@ from services.payments.application import (
     payment_requests,
     revenue,
 )
+from services.payments.application.mandate_terms import changed_events
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, ask_customer, is_over, settle_attempt
 from services.payments.domain.charges import Charge
 from services.payments.domain.declines import stops_method
 from services.payments.domain.dunning import STANDARD
 from services.payments.domain.idempotent_retries import resend_all
-from services.payments.domain.keys import ChargeKey, MandateKey
+from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.outcomes import (
     Declined,
     FinalOutcome,
@@ -30,6 +31,7 @@ from services.payments.domain.outcomes import (
     Succeeded,
     Unknown,
 )
+from services.payments.domain.payment_methods import PaymentMethod
 from services.payments.domain.transitions import AttemptState, ChargeState, MandateState
 from services.payments.domain.verdicts import RESENDING
 from services.payments.store import attempts as attempt_store
@@ -43,6 +45,7 @@ from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.db.pool import Connection, Database
 from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import metrics
 
 _OUTCOMES: dict[type[Outcome], str] = {
@@ -214,13 +217,13 @@ async def _settle_known(
     methods = {key: attempt.method_key for key, (attempt, _) in tried.items()}
     await charge_store.wake_awaiting(tx, methods.values(), now)
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
-    blocked = await payment_method_store.block(tx, stopped, now)
+    blocked, events = await _block(tx, stopped, now)
     await credit.settle(tx, [charges[key] for key in tried], settled, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
     await revenue.book_sales(tx, paid, now)
     await document_store.owe_payments(tx, paid, now)
     cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])
-    events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
+    events += [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
     for charge in settled:
         method = methods[charge.key]
         _, outcome = tried[charge.key]
@@ -236,6 +239,18 @@ async def _settle_known(
         if method in blocked:
             events.append(publishers.payment_method_blocked(blocked[method], charge, now))
     await outbox.put(tx, events)
+
+
+async def _block(
+    tx: Connection, stopped: Mapping[PaymentMethodKey, str], now: datetime
+) -> tuple[dict[PaymentMethodKey, PaymentMethod], list[OutboxEvent]]:
+    """Block payment methods by their decline codes: those that are new, and what that changes."""
+    if not stopped:
+        return {}, []
+    customers = {CustomerKey(*method[:2]) for method in stopped}
+    terms = await mandate_store.notice_terms(tx, customers)
+    blocked = await payment_method_store.block(tx, stopped, now)
+    return blocked, await changed_events(tx, terms, now)
 
 
 def _stops_method(outcome: Outcome) -> TypeGuard[Declined]:

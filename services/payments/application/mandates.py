@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.payments.application import payment_methods
+from services.payments.application.mandate_terms import changed_events
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.amendments import Amendment, Terms, terms_of, widened_fields
 from services.payments.domain.bank_debits import debits_in
@@ -185,11 +186,13 @@ async def amend(
             f"evidence must be set, since more is allowed: {names}",
             fields=names,
         )
+    bound_by = await store.notice_terms(tx, [before.customer_key])
     after = await store.amend(tx, replace(before, **terms._asdict()))
     encrypted = tx.keyring.encrypt(evidence, *amendment_aad(after.key, after.version))
     amendment = Amendment(*after.key, after.version, now, encrypted, **former._asdict())
     await amendment_store.insert(tx, amendment)
-    return Applied(after, before=before)
+    events = await changed_events(tx, bound_by, now)
+    return Applied(after, before=before, events=events)
 
 
 async def _merchants_zone(tx: Connection, key: MandateKey) -> str:

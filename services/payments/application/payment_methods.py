@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
+from services.payments.application.mandate_terms import changed_events
 from services.payments.clients.provider import Card, Provider
 from services.payments.clients.providers import Providers
 from services.payments.domain.bank_debits import debits_in
@@ -97,26 +98,30 @@ async def create(
     """
     await _check_token(tx, CustomerKey(key.merchant, key.customer), found)
     method = _new(tx, key, found, now)
+    terms = await mandate_store.notice_terms(tx, [method.customer_key])
     for candidate in (replace(method, is_default=True), method):
         if await store.insert(tx, candidate):
-            return Applied(candidate)
+            return Applied(candidate, events=await changed_events(tx, terms, now))
     raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
 
 
 async def set_fallback_order(
-    tx: Connection, key: PaymentMethodKey, fallback_order: int
+    tx: Connection, key: PaymentMethodKey, fallback_order: int, now: datetime
 ) -> Applied[PaymentMethod]:
     """Give a payment method its place among the fallbacks, or none (0).
 
     Raises as `_attached_locked`.
     """
     before = await _attached_locked(tx, key)
+    terms = await mandate_store.notice_terms(tx, [before.customer_key])
     after = replace(before, fallback_order=fallback_order)
     await store.save(tx, [after])
-    return Applied(after, before=before)
+    return Applied(after, before=before, events=await changed_events(tx, terms, now))
 
 
-async def set_default(tx: Connection, key: PaymentMethodKey) -> Applied[PaymentMethod]:
+async def set_default(
+    tx: Connection, key: PaymentMethodKey, now: datetime
+) -> Applied[PaymentMethod]:
     """Make a payment method the customer's default.
 
     Raises as `_attached_locked`, and FAILED_PRECONDITION PAYMENT_METHOD_BLOCKED.
@@ -124,13 +129,14 @@ async def set_default(tx: Connection, key: PaymentMethodKey) -> Applied[PaymentM
     before = await _attached_locked(tx, key)
     if before.block_time is not None:
         raise wrong_state("PAYMENT_METHOD_BLOCKED", "it was declined for good; replace it")
+    terms = await mandate_store.notice_terms(tx, [before.customer_key])
     after = replace(before, is_default=True)
     former = await store.default_of(tx, before.customer_key)
     if former is not None and former.key != key:
         await store.save(tx, [replace(former, is_default=False), after])
     else:
         await store.save(tx, [after])
-    return Applied(after, before=before)
+    return Applied(after, before=before, events=await changed_events(tx, terms, now))
 
 
 async def replace_method(
@@ -148,6 +154,7 @@ async def replace_method(
     # Mandates are locked before payment methods, as by whoever begins an attempt.
     await mandate_store.lock_of_method(tx, old)
     former = await _attached_locked(tx, old)
+    terms = await mandate_store.notice_terms(tx, [former.customer_key])
     key = old._replace(payment_method=new)
     await store.save(tx, [replace(former, is_default=False, detach_time=now)])
     successor = replace(
@@ -158,7 +165,7 @@ async def replace_method(
     if not await store.insert(tx, successor):
         raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
     await mandate_store.move(tx, old, new)
-    return Applied(successor)
+    return Applied(successor, events=await changed_events(tx, terms, now))
 
 
 async def detach(
@@ -171,6 +178,7 @@ async def detach(
     before = await _locked(tx, key)
     if before.detach_time is not None:
         return Applied(before, before=before)
+    terms = await mandate_store.notice_terms(tx, [before.customer_key])
     after = replace(before, is_default=False, detach_time=now)
     order = (await store.in_order(tx, [before.customer_key])).get(before.customer_key, [])
     others = [method for method in order if method != key]
@@ -181,7 +189,7 @@ async def detach(
         following = await existing(tx, others[0])
         changed.append(replace(following, is_default=True))
     await store.save(tx, changed)
-    return Applied(after, before=before)
+    return Applied(after, before=before, events=await changed_events(tx, terms, now))
 
 
 async def check_scope(tx: Connection, mandate: Mandate) -> None:

@@ -40,6 +40,14 @@ def scheme_of(brand: str) -> PaymentScheme | None:
     return _SCHEMES.get(brand)
 
 
+class NoticeTerms(NamedTuple):
+    """What says how early the charges under a mandate are announced, beside where the customer is."""
+
+    scheme: PaymentScheme | None
+    # As the mandate promises it.
+    lead_seconds: int
+
+
 class ChargeRule(NamedTuple):
     """A rule of a rule pack; it asks for one thing, and what it does not ask for is None."""
 

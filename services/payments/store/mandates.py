@@ -16,6 +16,7 @@ from services.payments.domain.keys import (
     PaymentMethodId,
     PaymentMethodKey,
 )
+from services.payments.domain.rules import NoticeTerms, scheme_of
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -44,6 +45,14 @@ class MandateWithMethod(Mandate):
 class _TotalRow(NamedTuple):
     ordinal: int
     total_minor: int
+
+
+class _TermsRow(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    mandate: MandateId
+    brand: str
+    lead_seconds: int
 
 
 class _LastChargeRow(NamedTuple):
@@ -240,6 +249,28 @@ _WITH_METHODS = Query(
 )
 
 
+# What binds the charges under mandates that may still be charged.
+_TERMS = Query(
+    """
+    SELECT merchant, customer, mandate, coalesce(scope.brand, '') AS brand, lead_seconds
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS wanted (customer, merchant)
+    JOIN mandates USING (customer, merchant)
+    CROSS JOIN LATERAL (
+        SELECT (array_agg(brand ORDER BY block_time IS NOT NULL, NOT is_default, fallback_order))[1]
+                   AS brand
+        FROM payment_methods
+        WHERE payment_methods.customer = mandates.customer
+          AND payment_methods.merchant = mandates.merchant
+          AND CASE WHEN mandates.payment_method IS NULL THEN is_default OR fallback_order > 0
+                   ELSE payment_methods.payment_method = mandates.payment_method END
+          AND detach_time IS NULL AND provider_token <> ''
+        OFFSET 0) AS scope
+    WHERE revoke_time IS NULL AND lapse_time IS NULL
+""",
+    _TermsRow,
+)
+
+
 async def of_method(
     tx: Connection, method: PaymentMethodKey, now: datetime, *, any_method: bool, limit: int
 ) -> list[MandateKey]:
@@ -319,3 +350,16 @@ async def with_methods(
     """Those of the mandates that exist, with what is known of what is charged under them."""
     mandates = await _WITH_METHODS.all_for(tx, set(keys))
     return {mandate.key: mandate for mandate in mandates}
+
+
+async def notice_terms(
+    tx: Connection, customers: Iterable[CustomerKey]
+) -> dict[MandateKey, NoticeTerms]:
+    """By what the notices of customers' charges are timed, by mandate."""
+    rows = await _TERMS.all_for(tx, set(customers))
+    return {
+        MandateKey(row.merchant, row.customer, row.mandate): NoticeTerms(
+            scheme_of(row.brand), row.lead_seconds
+        )
+        for row in rows
+    }

@@ -85,6 +85,16 @@ def under_rules(order: Order, evaluation: Evaluation) -> Order:
     return order
 
 
+def announced_too_late(order: Order, lead: timedelta, now: datetime) -> Order:
+    """An announced order whose charge now needs an earlier notice: it is to be prepared again."""
+    summary = "What it is charged by has changed and asks for an earlier notice."
+    data = {
+        "notice_lead_seconds": int(order.notice_lead.total_seconds()),
+        "needed_lead_seconds": int(lead.total_seconds()),
+    }
+    return order._replace(decisions=(Decision(now, "ANNOUNCED_TOO_LATE", summary, data),))
+
+
 def _rules_data(order: Order, evaluation: Evaluation, quote: Quote) -> Mapping[str, Any]:
     """What made the notice come earlier, or have the customer asked; empty: nothing did."""
     rules = [

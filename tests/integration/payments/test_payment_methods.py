@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf import field_mask_pb2
 from google.type import date_pb2
-from recurring.payments.v1 import payments_pb2
+from recurring.catalog.v1 import catalog_pb2
+from recurring.payments.v1 import events_pb2, payments_pb2
 
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
@@ -23,6 +24,7 @@ from tests.integration.payments.suite import (
 
 MASTERCARD = f"{ANN}/paymentMethods/mastercard"
 POOR = "pm_card_chargeDeclinedInsufficientFunds"
+SEPA_DEBIT = "pm_sandbox_sepaDebit"
 LOST = "pm_card_chargeDeclinedLostCard"
 Method = payments_pb2.PaymentMethod
 
@@ -242,6 +244,37 @@ async def test_a_replaced_method_hands_on_its_place_and_its_mandates(payments: P
             with pytest.raises(Problem) as refused:
                 await use(payments, VISA)
             assert refused.value.reason == "PAYMENT_METHOD_DETACHED"
+
+
+async def terms_changed(payments: Payments) -> list[str]:
+    """The schemes that mandates came to be charged by, as published."""
+    return [
+        catalog_pb2.PaymentScheme.Name(event.payment_scheme)
+        for event in await payments.events()
+        if isinstance(event, events_pb2.MandateTermsChanged)
+    ]
+
+
+async def test_it_is_published_when_a_mandate_comes_under_another_scheme(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    await replace(payments, VISA, "same", "pm_card_visa")
+    assert await terms_changed(payments) == []
+    await replace(payments, f"{ANN}/paymentMethods/same", "account", SEPA_DEBIT)
+    assert await terms_changed(payments) == ["SEPA_DIRECT_DEBIT"]
+
+
+async def test_it_is_published_when_the_account_takes_the_place_of_a_dead_card(
+    payments: Payments,
+) -> None:
+    await payments.payment_method(LOST)
+    await payments.mandate(payment_method="")
+    await payments.payment_method(SEPA_DEBIT, f"{ANN}/paymentMethods/account")
+    await set_fallback(payments, f"{ANN}/paymentMethods/account", 1)
+    assert await terms_changed(payments) == []
+    await fall_due(payments)
+    assert await terms_changed(payments) == ["SEPA_DIRECT_DEBIT"]
 
 
 async def test_a_replacement_that_is_refused_changes_nothing(payments: Payments) -> None:

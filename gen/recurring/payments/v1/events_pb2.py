@@ -23,13 +23,15 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
+from recurring.catalog.v1 import catalog_pb2 as recurring_dot_catalog_dot_v1_dot_catalog__pb2
 from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\x89\x01\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x8f\x01\n\x16PaymentRequestReminder\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x9c\x01\n\x15PaymentActionRequired\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\naction_uri\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\x86\x02\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\x12\x15\n\x08link_uri\x18\x06 \x01(\tB\x03\x80\x01\x01\x12/\n\x0b\x65xpire_time\x18\x32 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xfd\x01\n\x0ePaymentOverdue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x06 \x01(\tB\x03\x80\x01\x01\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\xc6\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\t\"\x89\x03\n\rDisputeOpened\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07inquiry\x18\x05 \x01(\x08\x12\x35\n\x11\x65vidence_due_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.recurring.payments.v1.Dispute.State\x12\x14\n\x0clate_failure\x18\x08 \x01(\x08\x12\x30\n\x07mandate\x18\t \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12\x16\n\x0emandate_paused\x18\n \x01(\x08\"\xb1\x02\n\rDisputeClosed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.recurring.payments.v1.Dispute.State\x12\x14\n\x0clate_failure\x18\x05 \x01(\x08\x12\x30\n\x07mandate\x18\x06 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12\x16\n\x0emandate_paused\x18\x07 \x01(\x08\"\xff\x01\n\x0e\x44ocumentIssued\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x32\n\x08\x64ocument\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bpayments.recurring/Document\x12\x32\n\x04type\x18\x03 \x01(\x0e\x32$.recurring.payments.v1.Document.Type\x12\x0e\n\x06number\x18\x04 \x01(\t\x12+\n\x0f\x64ocument_amount\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x19\n\x11\x65mail_to_customer\x18\x06 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x17google/type/money.proto\x1a\"recurring/catalog/v1/catalog.proto\x1a$recurring/payments/v1/payments.proto\"\xe4\x01\n\tChargeRef\x12.\n\x06\x63harge\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Charge\x12-\n\x05order\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19scheduler.recurring/Order\x12\x32\n\x08\x63ustomer\x18\x03 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\x89\x01\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x8f\x01\n\x16PaymentRequestReminder\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x03 \x01(\tB\x03\x80\x01\x01\"\x9c\x01\n\x15PaymentActionRequired\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\naction_uri\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\x86\x02\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\x12\x15\n\x08link_uri\x18\x06 \x01(\tB\x03\x80\x01\x01\x12/\n\x0b\x65xpire_time\x18\x32 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x01\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\x12\x39\n\rapplied_rules\x18\x1e \x03(\x0b\x32\".recurring.payments.v1.AppliedRule\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xfd\x01\n\x0ePaymentOverdue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x08link_uri\x18\x06 \x01(\tB\x03\x80\x01\x01\"\xe8\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12=\n\x0epayment_method\x18\x02 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"\x89\x02\n\x15PaymentMethodExpiring\x12=\n\x0epayment_method\x18\x01 \x01(\tB%\xfa\x41\"\n payments.recurring/PaymentMethod\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12\x37\n\x04kind\x18\x03 \x01(\x0e\x32).recurring.payments.v1.PaymentMethod.Kind\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\x12&\n\x0b\x65xpire_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\xad\x01\n\x13MandateTermsChanged\x12\x30\n\x07mandate\x18\x01 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12;\n\x0epayment_scheme\x18\x02 \x01(\x0e\x32#.recurring.catalog.v1.PaymentScheme\x12\'\n\x04lead\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc6\x01\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12)\n\rcredit_amount\x18( \x01(\x0b\x32\x12.google.type.Money\"\xae\x01\n\x0cRefundFailed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12.\n\x06refund\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19payments.recurring/Refund\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x14\n\x0c\x66\x61ilure_code\x18\x04 \x01(\t\"\x89\x03\n\rDisputeOpened\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07inquiry\x18\x05 \x01(\x08\x12\x35\n\x11\x65vidence_due_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.recurring.payments.v1.Dispute.State\x12\x14\n\x0clate_failure\x18\x08 \x01(\x08\x12\x30\n\x07mandate\x18\t \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12\x16\n\x0emandate_paused\x18\n \x01(\x08\"\xb1\x02\n\rDisputeClosed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x30\n\x07\x64ispute\x18\x02 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Dispute\x12*\n\x0e\x64ispute_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.recurring.payments.v1.Dispute.State\x12\x14\n\x0clate_failure\x18\x05 \x01(\x08\x12\x30\n\x07mandate\x18\x06 \x01(\tB\x1f\xfa\x41\x1c\n\x1apayments.recurring/Mandate\x12\x16\n\x0emandate_paused\x18\x07 \x01(\x08\"\xff\x01\n\x0e\x44ocumentIssued\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x32\n\x08\x64ocument\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bpayments.recurring/Document\x12\x32\n\x04type\x18\x03 \x01(\x0e\x32$.recurring.payments.v1.Document.Type\x12\x0e\n\x06number\x18\x04 \x01(\t\x12+\n\x0f\x64ocument_amount\x18\x05 \x01(\x0b\x32\x12.google.type.Money\x12\x19\n\x11\x65mail_to_customer\x18\x06 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTMETHODEXPIRING'].fields_by_name['payment_method']._serialized_options = b'\372A\"\n payments.recurring/PaymentMethod'
   _globals['_PAYMENTMETHODEXPIRING'].fields_by_name['customer']._loaded_options = None
   _globals['_PAYMENTMETHODEXPIRING'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_MANDATETERMSCHANGED'].fields_by_name['mandate']._loaded_options = None
+  _globals['_MANDATETERMSCHANGED'].fields_by_name['mandate']._serialized_options = b'\372A\034\n\032payments.recurring/Mandate'
   _globals['_REFUNDSUCCEEDED'].fields_by_name['refund']._loaded_options = None
   _globals['_REFUNDSUCCEEDED'].fields_by_name['refund']._serialized_options = b'\372A\033\n\031payments.recurring/Refund'
   _globals['_REFUNDFAILED'].fields_by_name['refund']._loaded_options = None
@@ -70,38 +74,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPUTECLOSED'].fields_by_name['mandate']._serialized_options = b'\372A\034\n\032payments.recurring/Mandate'
   _globals['_DOCUMENTISSUED'].fields_by_name['document']._loaded_options = None
   _globals['_DOCUMENTISSUED'].fields_by_name['document']._serialized_options = b'\372A\035\n\033payments.recurring/Document'
-  _globals['_CHARGEREF']._serialized_start=209
-  _globals['_CHARGEREF']._serialized_end=437
-  _globals['_PAYMENTREQUESTED']._serialized_start=440
-  _globals['_PAYMENTREQUESTED']._serialized_end=577
-  _globals['_PAYMENTREQUESTREMINDER']._serialized_start=580
-  _globals['_PAYMENTREQUESTREMINDER']._serialized_end=723
-  _globals['_PAYMENTACTIONREQUIRED']._serialized_start=726
-  _globals['_PAYMENTACTIONREQUIRED']._serialized_end=882
-  _globals['_PAYMENTSUCCEEDED']._serialized_start=885
-  _globals['_PAYMENTSUCCEEDED']._serialized_end=1092
-  _globals['_PAYMENTDECLINED']._serialized_start=1095
-  _globals['_PAYMENTDECLINED']._serialized_end=1357
-  _globals['_PAYMENTREFUSED']._serialized_start=1360
-  _globals['_PAYMENTREFUSED']._serialized_end=1537
-  _globals['_PAYMENTABANDONED']._serialized_start=1540
-  _globals['_PAYMENTABANDONED']._serialized_end=1821
-  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1725
-  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1821
-  _globals['_PAYMENTOVERDUE']._serialized_start=1824
-  _globals['_PAYMENTOVERDUE']._serialized_end=2077
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=2080
-  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=2312
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=2315
-  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=2580
-  _globals['_REFUNDSUCCEEDED']._serialized_start=2583
-  _globals['_REFUNDSUCCEEDED']._serialized_end=2781
-  _globals['_REFUNDFAILED']._serialized_start=2784
-  _globals['_REFUNDFAILED']._serialized_end=2958
-  _globals['_DISPUTEOPENED']._serialized_start=2961
-  _globals['_DISPUTEOPENED']._serialized_end=3354
-  _globals['_DISPUTECLOSED']._serialized_start=3357
-  _globals['_DISPUTECLOSED']._serialized_end=3662
-  _globals['_DOCUMENTISSUED']._serialized_start=3665
-  _globals['_DOCUMENTISSUED']._serialized_end=3920
+  _globals['_CHARGEREF']._serialized_start=277
+  _globals['_CHARGEREF']._serialized_end=505
+  _globals['_PAYMENTREQUESTED']._serialized_start=508
+  _globals['_PAYMENTREQUESTED']._serialized_end=645
+  _globals['_PAYMENTREQUESTREMINDER']._serialized_start=648
+  _globals['_PAYMENTREQUESTREMINDER']._serialized_end=791
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_start=794
+  _globals['_PAYMENTACTIONREQUIRED']._serialized_end=950
+  _globals['_PAYMENTSUCCEEDED']._serialized_start=953
+  _globals['_PAYMENTSUCCEEDED']._serialized_end=1160
+  _globals['_PAYMENTDECLINED']._serialized_start=1163
+  _globals['_PAYMENTDECLINED']._serialized_end=1425
+  _globals['_PAYMENTREFUSED']._serialized_start=1428
+  _globals['_PAYMENTREFUSED']._serialized_end=1605
+  _globals['_PAYMENTABANDONED']._serialized_start=1608
+  _globals['_PAYMENTABANDONED']._serialized_end=1889
+  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1793
+  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1889
+  _globals['_PAYMENTOVERDUE']._serialized_start=1892
+  _globals['_PAYMENTOVERDUE']._serialized_end=2145
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=2148
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=2380
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_start=2383
+  _globals['_PAYMENTMETHODEXPIRING']._serialized_end=2648
+  _globals['_MANDATETERMSCHANGED']._serialized_start=2651
+  _globals['_MANDATETERMSCHANGED']._serialized_end=2824
+  _globals['_REFUNDSUCCEEDED']._serialized_start=2827
+  _globals['_REFUNDSUCCEEDED']._serialized_end=3025
+  _globals['_REFUNDFAILED']._serialized_start=3028
+  _globals['_REFUNDFAILED']._serialized_end=3202
+  _globals['_DISPUTEOPENED']._serialized_start=3205
+  _globals['_DISPUTEOPENED']._serialized_end=3598
+  _globals['_DISPUTECLOSED']._serialized_start=3601
+  _globals['_DISPUTECLOSED']._serialized_end=3906
+  _globals['_DOCUMENTISSUED']._serialized_start=3909
+  _globals['_DOCUMENTISSUED']._serialized_end=4164
 # @@protoc_insertion_point(module_scope)

@@ -7,12 +7,14 @@ of them is the customer.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
 from google.type import money_pb2 as _money_pb2
+from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
 import builtins as _builtins
 import sys
@@ -484,6 +486,41 @@ class PaymentMethodExpiring(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentMethodExpiring: _TypeAlias = PaymentMethodExpiring  # noqa: Y015
+
+@_typing.final
+class MandateTermsChanged(_message.Message):
+    """Other rules bind the charges under a mandate: what it is charged by is of another payment scheme, or it promises
+    its notices with another lead. Coming charges are announced as early as that asks for, and announced ones
+    anew where their notices came too late for it. There is one such event a change of a mandate.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_FIELD_NUMBER: _builtins.int
+    PAYMENT_SCHEME_FIELD_NUMBER: _builtins.int
+    LEAD_FIELD_NUMBER: _builtins.int
+    mandate: _builtins.str
+    """`merchants/*/customers/*/mandates/*`."""
+    payment_scheme: _catalog_pb2.PaymentScheme.ValueType
+    """Of what it is charged by first; unspecified: no rule pack is about that, or there is nothing."""
+    @_builtins.property
+    def lead(self) -> _duration_pb2.Duration:
+        """How long before each charge its notice is delivered, as the customer was promised."""
+
+    def __init__(
+        self,
+        *,
+        mandate: _builtins.str = ...,
+        payment_scheme: _catalog_pb2.PaymentScheme.ValueType = ...,
+        lead: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead", "mandate", b"mandate", "payment_scheme", b"payment_scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateTermsChanged: _TypeAlias = MandateTermsChanged  # noqa: Y015
 
 @_typing.final
 class RefundSucceeded(_message.Message):

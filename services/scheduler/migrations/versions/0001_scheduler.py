@@ -46,6 +46,8 @@ CREATE TABLE standing_orders (
     protection_end_time     timestamptz,
     -- When the customer is told of that; NULL: was, or is not.
     protection_notice_time  timestamptz,
+    -- Since when it is to be asked how early its charges are announced; NULL: that is known.
+    lead_check_time         timestamptz,
     base_cycle              integer     NOT NULL,
     -- The first cycle of all: the count that the customer gave counts from it, under any schedule.
     plan_first_cycle        integer     NOT NULL DEFAULT 1,
@@ -103,6 +105,8 @@ CREATE INDEX standing_orders_protected ON standing_orders (merchant, standing_or
     WHERE price_protection IS NOT NULL;
 CREATE INDEX standing_orders_protection_ending ON standing_orders (bucket, protection_notice_time)
     WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL;
+CREATE INDEX standing_orders_lead_checks ON standing_orders (bucket, lead_check_time)
+    WHERE lead_check_time IS NOT NULL;
 
 -- Which standing orders have a product, whatever their state; the triggers below keep it. A walk over
 -- those of a product goes by when they were added, so that it finds those that come later at its end.
@@ -392,6 +396,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
           AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
+    SELECT 'lead-check' AS kind, '' AS queue, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT lead_check_time AS due_time FROM standing_orders
+        WHERE lead_check_time IS NOT NULL AND standing_orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
     SELECT 'collect' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT collect_time AS due_time FROM orders
@@ -524,6 +534,9 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'notice of price protection of', merchant, merchant || '/' || standing_order,
            protection_notice_time, bucket
     FROM standing_orders WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
+    UNION ALL
+    SELECT 'notice lead of', merchant, merchant || '/' || standing_order, lead_check_time, bucket
+    FROM standing_orders WHERE lead_check_time IS NOT NULL
     UNION ALL
     SELECT 'discontinued product', merchant, merchant || '/' || product, discontinue_time, bucket
     FROM discontinued_products WHERE NOT is_done
