@@ -4,6 +4,7 @@ import typer
 
 from cli import (
     access,
+    action_links,
     books,
     call,
     clock,
@@ -85,6 +86,7 @@ for name, noun in {
     "disputes": disputes.disputes,
     "documents": documents.documents,
     "payment-links": payments.links,
+    "action-links": action_links.action_links,
     "ledger": ledger.ledger,
     "clock": clock.clock,
     "events": events.events,

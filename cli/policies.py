@@ -21,6 +21,7 @@ RECORDED_COLUMNS: Columns[pb.RecordPurchaseResponse] = {
 SETTINGS_COLUMNS: Columns[pb.SchedulerSettings] = {
     "while an order is unpaid": lambda it: pb.SchedulerSettings.UnpaidPolicy.Name(it.unpaid_policy),
     "can be paid late": lambda it: f"{it.late_payment_days} days" if it.late_payment_days else "no",
+    "customers act at": lambda it: it.action_page_uri or "no page",
 }
 
 
@@ -72,13 +73,23 @@ async def set_settings(
         int,
         typer.Option(min=0, max=60, help="For how many days a lapsed order can still be paid."),
     ] = 0,
+    action_page: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where the links of notices lead, with {token} in it. Default: no links.",
+        ),
+    ] = "",
 ) -> None:
-    """Set what happens while an order is unpaid, and how long it can be paid after it lapsed."""
+    """Set what happens while an order is unpaid, how long it can be paid after it lapsed, and where
+    customers act on notices.
+    """
     request = pb.UpdateSchedulerSettingsRequest(
         scheduler_settings=pb.SchedulerSettings(
             name=f"{session.parent}/schedulerSettings",
             unpaid_policy=unpaid,
             late_payment_days=late_payment_days,
+            action_page_uri=action_page,
         ),
         request_id=new_request_id(),
     )

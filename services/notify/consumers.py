@@ -62,6 +62,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             if message.HasField("moved_from_date")
             else None,
             credit=_credit(message),
+            link_uri=message.link_uri,
         ),
         Promise(
             amount.amount_minor,
@@ -89,6 +90,7 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
             taxes=_taxes(message.lines),
             paused=message.standing_order_state == scheduler_pb2.StandingOrder.PAUSED,
             credit=_credit(message),
+            link_uri=message.link_uri,
         ),
         due_time=from_timestamp(ref.due_time),
     )
@@ -127,7 +129,12 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
         reasons = tuple(why if reason == "MANDATE_NOT_COVERING" else reason for reason in reasons)
     due_time = from_timestamp(ref.due_time)
     template = kinds.OrderHeld(
-        ref.title, ref.time_zone, due_time, reasons, customer_asked=message.customer_asked
+        ref.title,
+        ref.time_zone,
+        due_time,
+        reasons,
+        customer_asked=message.customer_asked,
+        link_uri=message.link_uri,
     )
     return Draft(ref.customer, ref.order, template)
 
@@ -165,6 +172,7 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
         _optional_time(message, "next_due_time"),
         _optional_time(message, "resume_time"),
         _reasons([message.reason]) if message.reason else (),
+        message.link_uri,
     )
     merges = message.change == scheduler_events_pb2.StandingOrderChanged.UPDATED
     return Draft(message.customer, message.standing_order, template, merges=merges)
@@ -191,6 +199,7 @@ def price_change_scheduled(
         from_money(first.previous_amount),
         _first_due_time(first),
         len(others),
+        first.link_uri,
     )
     price_notice = PriceNotice(
         message.price,

@@ -1,6 +1,6 @@
 """The scheduler's events: orders that came into a state, standing orders that changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import optional_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.domain.cycles import next_due_time, paid_period
+from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import (
     PAYMENT_METHOD_BLOCKED,
     Line,
@@ -47,10 +48,12 @@ def order_events(
     *,
     payment_begins: bool = False,
     next_open_time: datetime | None = None,
+    link_uri: str = "",
 ) -> list[OutboxEvent]:
     """The events of an order that has just come into its state.
 
-    `next_open_time` is when the next cycle is due whose order is open already, if there is one.
+    `next_open_time` is when the next cycle is due whose order is open already, if there is one;
+    `link_uri` is where the customer acts on the notice, if there is a page for that.
     """
     ref = _ref(order)
     reasons = [scheduler_pb2.OrderReason.Value(reason) for reason in order.reasons]
@@ -58,12 +61,12 @@ def order_events(
     suffix = ""
     match order.state:
         case OrderState.UPCOMING:
-            message = _upcoming(order, standing_order, ref)
+            message = _upcoming(order, standing_order, ref, link_uri)
             suffix = f"#{order.announcement_count}"
         case OrderState.AWAITING_PAYMENT if payment_begins:
             message = _payment_due(order, standing_order, ref, now)
         case OrderState.PAID:
-            message = _confirmed(order, standing_order, ref, next_open_time)
+            message = _confirmed(order, standing_order, ref, next_open_time, link_uri)
         case OrderState.SKIPPED:
             message = events_pb2.OrderSkipped(ref=ref, reason=reasons[0])
             # A customer can take a skip back, and skip it again after it was announced again.
@@ -74,6 +77,7 @@ def order_events(
                 reasons=reasons,
                 customer_asked=awaits_confirmation(order),
                 mandate_reasons=map(payments_pb2.RefusalReason.Value, mandate_reasons(order)),
+                link_uri=link_uri,
             )
             # It can be held again for something else; the same reason is published once.
             suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
@@ -123,11 +127,12 @@ def standing_order_changed(
     next_open_time: datetime | None = None,
     *,
     reason: OrderReason | None = None,
+    link_uri: str = "",
 ) -> OutboxEvent:
     """A standing order was created, paused, resumed, cancelled or came to its end.
 
     `next_open_time` is when the next cycle is due whose order is open already, if there is one;
-    `reason` is why it was paused or cancelled by itself.
+    `reason` is why it was paused or cancelled by itself; `link_uri` is where the customer acts on it.
     """
     name = standing_order_name(standing_order.merchant, standing_order.standing_order)
     message = events_pb2.StandingOrderChanged(
@@ -139,6 +144,7 @@ def standing_order_changed(
         time_zone=standing_order.schedule.time_zone,
         next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
         resume_time=_timestamp(standing_order.resume_time),
+        link_uri=link_uri,
     )
     if reason is not None:
         message.reason = scheduler_pb2.OrderReason.Value(reason)
@@ -178,7 +184,10 @@ def item_discontinued(
 
 
 def price_change_scheduled(
-    recipient: Recipient, changes: Sequence[tuple[StandingOrder, Impact]], now: datetime
+    recipient: Recipient,
+    changes: Sequence[tuple[StandingOrder, Impact]],
+    links: Mapping[StandingOrderKey, str],
+    now: datetime,
 ) -> OutboxEvent:
     """A price changes what standing orders of one customer cost; the recipient is the first of them."""
     message = events_pb2.SubscriberPriceChangeScheduled(
@@ -186,7 +195,7 @@ def price_change_scheduled(
         product=product_name(recipient.merchant, recipient.product),
         product_title=recipient.title,
         price=PRICE.format(*recipient.change_key),
-        changes=[_price_change(*change) for change in changes],
+        changes=[_price_change(*change, links.get(change[0].key, "")) for change in changes],
         announce_time=to_timestamp(recipient.announce_time),
     )
     first = standing_order_name(*recipient.key)
@@ -255,7 +264,7 @@ def price_protection_ending(
 
 
 def _price_change(
-    standing_order: StandingOrder, impact: Impact
+    standing_order: StandingOrder, impact: Impact, link_uri: str = ""
 ) -> events_pb2.SubscriberPriceChange:
     return events_pb2.SubscriberPriceChange(
         standing_order=standing_order_name(*standing_order.key),
@@ -265,6 +274,7 @@ def _price_change(
         first_due_time=to_timestamp(impact.first_due_time),
         amount=to_money(impact.amount_minor, impact.currency),
         previous_amount=to_money(impact.previous_minor, impact.currency),
+        link_uri=link_uri,
     )
 
 
@@ -355,7 +365,7 @@ def _ref(order: Order) -> events_pb2.OrderRef:
 
 
 def _upcoming(
-    order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef
+    order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef, link_uri: str
 ) -> events_pb2.OrderUpcoming:
     last_minor = standing_order.last_amount_minor
     return events_pb2.OrderUpcoming(
@@ -369,6 +379,7 @@ def _upcoming(
         notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
         moved_from_date=to_date(order.moved_from_date) if order.moved_from_date else None,
         credit_amount=_credit(order),
+        link_uri=link_uri,
     )
 
 
@@ -401,6 +412,7 @@ def _confirmed(
     standing_order: StandingOrder,
     ref: events_pb2.OrderRef,
     next_open_time: datetime | None,
+    link_uri: str,
 ) -> events_pb2.OrderConfirmed:
     return events_pb2.OrderConfirmed(
         ref=ref,
@@ -411,6 +423,7 @@ def _confirmed(
         next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
         paid_late=OrderReason.PAID_LATE in order.reasons,
         credit_amount=_credit(order),
+        link_uri=link_uri,
     )
 
 

@@ -410,6 +410,16 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ),
         ("ConfirmOrder", scheduler_pb2.ConfirmOrderRequest(name=order)),
         (
+            "ResolveActionLink",
+            scheduler_pb2.ResolveActionLinkRequest(parent=name, link_token="x" * 26),
+        ),
+        (
+            "ActByLink",
+            scheduler_pb2.ActByLinkRequest(
+                parent=name, link_token="x" * 26, action=scheduler_pb2.ActionLink.SKIP
+            ),
+        ),
+        (
             "RecordPurchase",
             scheduler_pb2.RecordPurchaseRequest(
                 customer=f"{name}/customers/ann", products=[f"{name}/products/tea"]

@@ -4,6 +4,8 @@ from services.runtime.auth.authenticator import Access
 from services.runtime.auth.customer_access import by_name, by_row
 
 READ, WRITE = "standing-orders:read", "standing-orders:write"
+# Enough for a page that customers follow the links of notices to: the token is the authority.
+ACT = "standing-orders:act"
 # What customers set of their own standing orders. Price protection, conditions, tax id and the times of
 # notices and payment are the merchant's terms.
 _OWN = (
@@ -47,6 +49,8 @@ ACCESS = {
     "ExplainOrder": Access(READ),
     "ImportStandingOrders": Access(WRITE),
     "ConfirmOrder": Access(WRITE, customer=by_row("name")),
+    "ResolveActionLink": Access(ACT),
+    "ActByLink": Access(ACT),
     "RecordPurchase": Access(WRITE),
     "EraseCustomer": Access(WRITE),
     "GetSchedulerSettings": Access(READ),

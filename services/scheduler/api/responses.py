@@ -12,8 +12,15 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import (
+    etag,
+    optional_timestamp,
+    to_date,
+    to_money,
+    to_timestamp,
+)
 from services.scheduler import names
+from services.scheduler.application.action_links import LinkView
 from services.scheduler.application.imports import Book, ShadowBill
 from services.scheduler.application.previews import CyclePreview
 from services.scheduler.domain.condition_outcomes import words
@@ -315,8 +322,38 @@ def settings_message(settings: SchedulerSettings) -> pb.SchedulerSettings:
         name=names.SETTINGS.format(settings.merchant),
         unpaid_policy=pb.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
         late_payment_days=settings.late_payment_days,
+        action_page_uri=settings.action_page_uri,
         etag=etag(settings.version),
     )
+
+
+def action_link_message(view: LinkView) -> pb.ActionLink:
+    """What a customer sees of a link."""
+    link, standing_order, order, offers = view
+    message = pb.ActionLink(
+        standing_order=standing_order_name(*standing_order.key),
+        title=standing_order.title,
+        time_zone=standing_order.schedule.time_zone,
+        standing_order_state=pb.StandingOrder.State.Value(standing_order.state),
+        offers=[
+            pb.ActionLink.Offer(
+                action=pb.ActionLink.Action.Value(offer.action),
+                next_due_time=optional_timestamp(offer.next_due_time),
+            )
+            for offer in offers
+        ],
+        expire_time=to_timestamp(link.expire_time),
+        use_time=optional_timestamp(link.use_time),
+    )
+    if link.used_action is not None:
+        message.used_action = pb.ActionLink.Action.Value(link.used_action)
+    if order is not None:
+        message.order = order_name(order.key)
+        message.order_state = pb.Order.State.Value(order.state)
+        message.due_time.CopyFrom(to_timestamp(order.due_time))
+        if order.notified_minor is not None:
+            message.amount.CopyFrom(to_money(order.notified_minor, order.currency))
+    return message
 
 
 def preview_message(preview: CyclePreview) -> pb.CyclePreview:

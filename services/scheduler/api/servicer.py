@@ -26,6 +26,7 @@ from services.scheduler.api.requests import imports as import_requests
 from services.scheduler.api.requests import standing_orders as standing_order_requests
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.application import (
+    action_links,
     coverage,
     customers,
     cycles,
@@ -38,6 +39,7 @@ from services.scheduler.application import (
     standing_orders,
 )
 from services.scheduler.clients import Clients
+from services.scheduler.domain.action_links import LinkAction
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders as order_store
@@ -338,6 +340,30 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
                 self._database,
                 self._clients,
                 read_name(names.ORDER, request.name),
+                self._clock.now(),
+            ),
+        )
+
+    async def ResolveActionLink(
+        self, request: pb.ResolveActionLinkRequest, _context: object
+    ) -> pb.ActionLink:
+        merchant, now = read_name(names.MERCHANT, request.parent), self._clock.now()
+        async with self._database.read() as connection:
+            view = await action_links.resolve(connection, merchant, request.link_token, now)
+        return responses.action_link_message(view)
+
+    async def ActByLink(self, request: pb.ActByLinkRequest, _context: object) -> pb.ActionLink:
+        return await run_checked_mutation(
+            self._database,
+            request,
+            pb.ActionLink,
+            responses.action_link_message,
+            lambda: action_links.act(
+                self._database,
+                self._clients,
+                read_name(names.MERCHANT, request.parent),
+                request.link_token,
+                LinkAction(pb.ActionLink.Action.Name(request.action)),
                 self._clock.now(),
             ),
         )

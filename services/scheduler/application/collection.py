@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
-from services.scheduler.application import settlement
+from services.scheduler.application import new_links, settlement
 from services.scheduler.application.evaluation import slots
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import prepare, with_present_mandates
@@ -146,13 +146,18 @@ async def store(
     """Store what was decided about orders in a state, publish it, and end what ends with it."""
     # An order that was skipped or cancelled meanwhile stays so, and by its end nothing is held for it.
     stored = await orders.update(tx, decided, state, context.now)
+    # What is held for the same reason as before is no news.
+    changed = [order for order in stored if order.decisions]
+    links = await new_links.of_orders(tx, changed, context.standing_orders, context.now)
     events = [
         event
-        for order in stored
-        # What is held for the same reason as before is no news.
-        if order.decisions
+        for order in changed
         for event in order_events(
-            order, context.standing_order(order), context.now, payment_begins=True
+            order,
+            context.standing_order(order),
+            context.now,
+            payment_begins=True,
+            link_uri=links.get(order.key, ""),
         )
     ]
     await outbox.put(tx, events)

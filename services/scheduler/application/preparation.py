@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
-from services.scheduler.application import settlement
+from services.scheduler.application import new_links, settlement
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import prepare
 from services.scheduler.domain.ids import StandingOrderKey
@@ -52,10 +52,13 @@ async def store(
     advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
     stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)
+    links = await new_links.of_orders(tx, stored, context.standing_orders, now)
     events = [
         event
         for order in stored
-        for event in order_events(order, context.standing_order(order), now)
+        for event in order_events(
+            order, context.standing_order(order), now, link_uri=links.get(order.key, "")
+        )
     ]
     await outbox.put(tx, events)
     await settlement.pause_discontinued(tx, stored, now)

@@ -10,10 +10,12 @@ from typing import NamedTuple
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
+from services.scheduler.application import new_links
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.pricing import cart_of
 from services.scheduler.clients import Clients
 from services.scheduler.clients.questions import PriceEffect, Version
+from services.scheduler.domain.action_links import OFFERED_WITH_PRICE
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.price_changes import (
@@ -212,10 +214,12 @@ async def store_decided(tx: Connection, context: Context, decided: Sequence[Asse
     impacts = {
         one.recipient: one.impact for one in present if one.impact and one.later_time is None
     }
+    concerned = [context.standing_orders[one.key] for one in impacts]
+    links = await new_links.of_standing_orders(tx, concerned, OFFERED_WITH_PRICE, now)
     events: dict[Recipient, OutboxEvent] = {}
     for group in by_customer(list(impacts)):
         changes = [(context.standing_orders[one.key], impacts[one]) for one in group]
-        event = price_change_scheduled(group[0], changes, now)
+        event = price_change_scheduled(group[0], changes, links, now)
         events.update(dict.fromkeys(group, event))
     made = [
         one._replace(

@@ -7,11 +7,13 @@ from datetime import datetime
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
+from services.scheduler.application import new_links
+from services.scheduler.domain.action_links import OFFERED_IN_PAUSE
 from services.scheduler.domain.cycles import ended as cancelled_at_once
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled, skipped
-from services.scheduler.domain.standing_order import LIVE_STATES, StandingOrder
+from services.scheduler.domain.standing_order import LIVE_STATES, StandingOrder, State
 from services.scheduler.publishers import order_events, payment_withdrawn, standing_order_changed
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
@@ -53,6 +55,12 @@ async def settle(
     following = (
         await order_rows.next_open_times(tx, [order.key for order in paid], now) if paid else {}
     )
+    active = [
+        order
+        for order in moved
+        if standing_orders[order.key.standing_order_key].state is State.ACTIVE
+    ]
+    links = await new_links.of_orders(tx, active, standing_orders, now)
     events = [
         event
         for order in moved
@@ -61,6 +69,7 @@ async def settle(
             standing_orders[order.key.standing_order_key],
             times[order.key],
             next_open_time=following.get(order.key),
+            link_uri=links.get(order.key, ""),
         )
     ]
     # What was never to be paid yet (a hold that ran out) is not unpaid.
@@ -142,8 +151,15 @@ async def _paused(
     now: datetime,
 ) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
+    links = await new_links.of_standing_orders(tx, paused, OFFERED_IN_PAUSE, now)
     events = [
-        standing_order_changed(standing_order, str(standing_order.state), now, reason=reason)
+        standing_order_changed(
+            standing_order,
+            str(standing_order.state),
+            now,
+            reason=reason,
+            link_uri=links.get(standing_order.key, ""),
+        )
         for standing_order in paused
     ]
     return events + await _orders_ended(tx, paused, OrderReason.PAUSED, now)

@@ -19,9 +19,10 @@ from services.runtime.mutations import Applied, Apply
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import check_etag, etag
 from services.scheduler import publishers
-from services.scheduler.application import settlement, sign_up
+from services.scheduler.application import new_links, settlement, sign_up
 from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.action_links import OFFERED_IN_PAUSE
 from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.cycles import ended, overdue_opened
 from services.scheduler.domain.ids import StandingOrderKey
@@ -392,7 +393,12 @@ async def _store(tx: Connection, opening: Opening, change: str, now: datetime) -
         if key in over:
             return over[key]
     following = await orders.next_open_time(tx, key, now)
-    await outbox.put(tx, [publishers.standing_order_changed(changed, change, now, following)])
+    paused = [changed] if change == State.PAUSED else []
+    links = await new_links.of_standing_orders(tx, paused, OFFERED_IN_PAUSE, now)
+    event = publishers.standing_order_changed(
+        changed, change, now, following, link_uri=links.get(key, "")
+    )
+    await outbox.put(tx, [event])
     return changed
 
 

@@ -25,4 +25,6 @@ class SchedulerSettings:
     unpaid_policy: UnpaidPolicy = UnpaidPolicy.GO_ON
     # For so many days an order that lapsed unpaid can still be paid; 0: never.
     late_payment_days: int = 0
+    # Where customers act on notices, with `{token}`; empty: nowhere.
+    action_page_uri: str = ""
     version: int = 0

@@ -122,6 +122,8 @@ class StandingOrder:
     waits_for_payment: bool = False
     # For how many days, by those settings, an order that lapsed unpaid can still be paid.
     late_payment_days: int = 0
+    # Where, by those settings, customers act on notices, with `{token}`; empty: nowhere.
+    action_page_uri: str = ""
     state: State = State.ACTIVE
     # The number of the schedule's first cycle. It is below 1 where a schedule began in the past. An end
     # of the schedule by count counts from it.

@@ -45,6 +45,13 @@ _ERASE_ORDERS = Command("""
         WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED'))
 """)
 
+_DELETE_LINKS = Command("""
+    DELETE FROM action_links
+    WHERE merchant = :merchant AND standing_order IN (
+        SELECT standing_order FROM standing_orders
+        WHERE merchant = :merchant AND customer = :customer)
+""")
+
 _ERASE_PURCHASES = Command(
     "DELETE FROM purchases WHERE customer = :customer AND merchant = :merchant"
 )
@@ -70,6 +77,7 @@ async def erase(tx: Connection, merchant: MerchantId, customer: CustomerId, now:
     """Erase the addresses and titles of what has ended, and what was bought elsewhere."""
     await _ERASE_STANDING_ORDERS.run(tx, merchant=merchant, customer=customer, now=now)
     await _ERASE_ORDERS.run(tx, merchant=merchant, customer=customer, now=now)
+    await _DELETE_LINKS.run(tx, merchant=merchant, customer=customer)
     await _ERASE_PURCHASES.run(tx, merchant=merchant, customer=customer)
 
 

@@ -18,6 +18,7 @@ class _SettingsRow(NamedTuple):
     merchant: MerchantId
     unpaid_policy: str
     late_payment_days: int
+    action_page_uri: str
     version: int
 
 
@@ -30,21 +31,22 @@ class _UnpaidRow(NamedTuple):
 
 _GET = Query(
     """
-    SELECT merchant, unpaid_policy, late_payment_days, version FROM scheduler_settings
+    SELECT merchant, unpaid_policy, late_payment_days, action_page_uri, version FROM scheduler_settings
     WHERE merchant = :merchant
     """,
     _SettingsRow,
 )
 
 _ENSURE = Command("""
-    INSERT INTO scheduler_settings (merchant, unpaid_policy, late_payment_days, version)
-    VALUES (:merchant, :unpaid_policy, :late_payment_days, :version)
+    INSERT INTO scheduler_settings (merchant, unpaid_policy, late_payment_days, action_page_uri,
+                                    version)
+    VALUES (:merchant, :unpaid_policy, :late_payment_days, :action_page_uri, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
 _GET_LOCKED = Query(
     """
-    SELECT merchant, unpaid_policy, late_payment_days, version FROM scheduler_settings
+    SELECT merchant, unpaid_policy, late_payment_days, action_page_uri, version FROM scheduler_settings
     WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -54,9 +56,9 @@ _CHANGE = Query(
     """
     UPDATE scheduler_settings
     SET unpaid_policy = :unpaid_policy, late_payment_days = :late_payment_days,
-        version = version + 1
+        action_page_uri = :action_page_uri, version = version + 1
     WHERE merchant = :merchant
-    RETURNING merchant, unpaid_policy, late_payment_days, version
+    RETURNING merchant, unpaid_policy, late_payment_days, action_page_uri, version
     """,
     _SettingsRow,
 )
@@ -110,10 +112,16 @@ def _columns(settings: SchedulerSettings) -> dict[str, Any]:
         "merchant": settings.merchant,
         "unpaid_policy": settings.unpaid_policy,
         "late_payment_days": settings.late_payment_days,
+        "action_page_uri": settings.action_page_uri,
         "version": settings.version,
     }
 
 
 def _settings(row: _SettingsRow) -> SchedulerSettings:
-    policy = UnpaidPolicy(row.unpaid_policy)
-    return SchedulerSettings(row.merchant, policy, row.late_payment_days, row.version)
+    return SchedulerSettings(
+        row.merchant,
+        UnpaidPolicy(row.unpaid_policy),
+        row.late_payment_days,
+        row.action_page_uri,
+        row.version,
+    )

@@ -67,6 +67,8 @@ class StandingOrderRow(NamedTuple):
     waits_for_payment: bool
     # For how many days an order that lapsed unpaid can still be paid, by the merchant's settings.
     late_payment_days: int
+    # The page of the merchant's settings on which customers act on notices; empty: none.
+    action_page_uri: str
 
 
 def standing_order_of(row: StandingOrderRow) -> StandingOrder:
@@ -112,6 +114,7 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         slot_days_after=row.slot_days_after,
         waits_for_payment=row.waits_for_payment,
         late_payment_days=row.late_payment_days,
+        action_page_uri=row.action_page_uri,
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
         changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},

@@ -31,6 +31,7 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.runtime.db.audit._PUT",
     "services.runtime.db.leases._JOIN",
     "services.runtime.messaging.outbox._PUT",
+    "services.scheduler.store.action_links._INSERT",
 }
 
 

@@ -12,6 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from cli import (
+    action_links,
     books,
     contacts,
     customers,
@@ -72,6 +73,7 @@ SHOWN: list[tuple[type[Message], Columns[Any]]] = [
     (scheduler_pb2.CyclePreview, preview.PREVIEW_COLUMNS),
     (scheduler_pb2.StandingPriceProtection, protections.PROTECTION_COLUMNS),
     (scheduler_pb2.SchedulerSettings, policies.SETTINGS_COLUMNS),
+    (scheduler_pb2.ActionLink, action_links.LINK_COLUMNS),
     (notify_pb2.NotifySettings, notices.SETTINGS_COLUMNS),
     (catalog_pb2.TaxRate, tax.RATE_COLUMNS),
     (catalog_pb2.CatalogSettings, tax.SETTINGS_COLUMNS),

@@ -249,6 +249,31 @@ def test_the_longest_order_fits_in_every_language(kind: NoticeKind, locale: str)
         assert "10" in render(facts, "Ann", locale).email
 
 
+# As long as a merchant's page can make it.
+LINK = "https://" + "shop.example/".ljust(67, "x") + "abcdefghijkmnpqrstuvwxyz23"
+WITH_LINK = [
+    upcoming("Coffee", COFFEE, Money(1000, "EUR"), DUE, pay_on_notice=False),
+    kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, DUE, ()),
+    kinds.OrderHeld("Coffee", BERLIN, DUE, ("OUT_OF_STOCK",)),
+    kinds.OrderHeld("Coffee", BERLIN, DUE, ("CONDITION_NOT_MET",), customer_asked=True),
+    kinds.StandingOrderChanged("Coffee", BERLIN, "PAUSED", None),
+    kinds.StandingOrderChanged("Coffee", BERLIN, "PAUSED", None, DUE),
+    kinds.PriceChange("Tea", "Coffee", BERLIN, COFFEE, Money(1000, "EUR"), DUE),
+]
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+@pytest.mark.parametrize("facts", WITH_LINK, ids=lambda facts: type(facts).__name__)
+def test_who_can_act_is_given_the_link_in_every_language(facts: Any, locale: str) -> None:  # noqa: ANN401
+    said = render(replace(facts, link_uri=LINK), "Ann", locale)
+
+    # As a word of its own, so that phones make it a link.
+    assert LINK in said.sms.split()
+    assert LINK in said.email.split()
+    assert segments(said.sms).segment_count <= SMS_SEGMENTS_MAX
+    assert LINK not in render(facts, "Ann", locale).sms
+
+
 def held(*reasons: str) -> str:
     return sms(kinds.OrderHeld("Coffee", BERLIN, DUE, reasons))
 

@@ -87,6 +87,9 @@ class OrderUpcoming(_message.Message):
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     MOVED_FROM_DATE_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
+    link_uri: _builtins.str
+    """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -128,10 +131,11 @@ class OrderUpcoming(_message.Message):
         notice_lead: _duration_pb2.Duration | None = ...,
         moved_from_date: _date_pb2.Date | None = ...,
         credit_amount: _money_pb2.Money | None = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "lines", b"lines", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "lines", b"lines", "link_uri", b"link_uri", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,10 +328,13 @@ class OrderConfirmed(_message.Message):
     STANDING_ORDER_STATE_FIELD_NUMBER: _builtins.int
     PAID_LATE_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
     standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType
     """ACTIVE, or why there is no next order."""
     paid_late: _builtins.bool
     """It had lapsed before (OrderLapsed): its units have to be held again."""
+    link_uri: _builtins.str
+    """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -357,10 +364,11 @@ class OrderConfirmed(_message.Message):
         standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType = ...,
         paid_late: _builtins.bool = ...,
         credit_amount: _money_pb2.Money | None = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "lines", b"lines", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "lines", b"lines", "link_uri", b"link_uri", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,8 +409,11 @@ class OrderHeld(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     CUSTOMER_ASKED_FIELD_NUMBER: _builtins.int
     MANDATE_REASONS_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
     customer_asked: _builtins.bool
     """The customer is asked whether it shall go on (ConfirmOrder)."""
+    link_uri: _builtins.str
+    """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -418,10 +429,11 @@ class OrderHeld(_message.Message):
         reasons: _abc.Iterable[_scheduler_pb2.OrderReason.ValueType] | None = ...,
         customer_asked: _builtins.bool = ...,
         mandate_reasons: _abc.Iterable[_payments_pb2.RefusalReason.ValueType] | None = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_asked", b"customer_asked", "mandate_reasons", b"mandate_reasons", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_asked", b"customer_asked", "link_uri", b"link_uri", "mandate_reasons", b"mandate_reasons", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,6 +589,7 @@ class StandingOrderChanged(_message.Message):
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`."""
     customer: _builtins.str
@@ -588,6 +601,8 @@ class StandingOrderChanged(_message.Message):
     time_zone: _builtins.str
     reason: _scheduler_pb2.OrderReason.ValueType
     """PAUSED or CANCELLED by itself: why, for example PRODUCT_UNAVAILABLE or PAYMENT_DECLINED."""
+    link_uri: _builtins.str
+    """PAUSED: where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When the next order is due that is not left out; absent when there is none."""
@@ -608,10 +623,11 @@ class StandingOrderChanged(_message.Message):
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _scheduler_pb2.OrderReason.ValueType = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_time", b"next_due_time", "resume_time", b"resume_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "next_due_time", b"next_due_time", "reason", b"reason", "resume_time", b"resume_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "link_uri", b"link_uri", "next_due_time", b"next_due_time", "reason", b"reason", "resume_time", b"resume_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -678,6 +694,7 @@ class SubscriberPriceChange(_message.Message):
     FIRST_DUE_TIME_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     PREVIOUS_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`."""
     title: _builtins.str
@@ -685,6 +702,8 @@ class SubscriberPriceChange(_message.Message):
     time_zone: _builtins.str
     first_cycle: _builtins.int
     """The first cycle at the new price, and when it is due."""
+    link_uri: _builtins.str
+    """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
     @_builtins.property
     def first_due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -705,10 +724,11 @@ class SubscriberPriceChange(_message.Message):
         first_due_time: _timestamp_pb2.Timestamp | None = ...,
         amount: _money_pb2.Money | None = ...,
         previous_amount: _money_pb2.Money | None = ...,
+        link_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "first_due_time", b"first_due_time", "previous_amount", b"previous_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "first_cycle", b"first_cycle", "first_due_time", b"first_due_time", "previous_amount", b"previous_amount", "standing_order", b"standing_order", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "first_cycle", b"first_cycle", "first_due_time", b"first_due_time", "link_uri", b"link_uri", "previous_amount", b"previous_amount", "standing_order", b"standing_order", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -694,6 +694,7 @@ class SchedulerSettings(_message.Message):
     UNPAID_POLICY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LATE_PAYMENT_DAYS_FIELD_NUMBER: _builtins.int
+    ACTION_PAGE_URI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/schedulerSettings`; each merchant has one."""
     unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType
@@ -705,6 +706,10 @@ class SchedulerSettings(_message.Message):
     PAID then, with the reason PAID_LATE. 0 to 60; 0, the default: never. An order keeps what held when it
     fell due. An order of services with slots never can, since its day is over.
     """
+    action_page_uri: _builtins.str
+    """The page that the links of notices lead to, with `{token}` in it, for example "https://shop.example/o/{token}". It
+    gives the token to ResolveActionLink and ActByLink. Default: there is none, and notices have no such links.
+    """
     def __init__(
         self,
         *,
@@ -712,10 +717,11 @@ class SchedulerSettings(_message.Message):
         unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType = ...,
         etag: _builtins.str = ...,
         late_payment_days: _builtins.int = ...,
+        action_page_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "late_payment_days", b"late_payment_days", "name", b"name", "unpaid_policy", b"unpaid_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_page_uri", b"action_page_uri", "etag", b"etag", "late_payment_days", b"late_payment_days", "name", b"name", "unpaid_policy", b"unpaid_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2902,6 +2908,187 @@ class ConfirmOrderRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmOrderRequest: _TypeAlias = ConfirmOrderRequest  # noqa: Y015
+
+@_typing.final
+class ResolveActionLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    LINK_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    link_token: _builtins.str
+    """What stands in the place of `{token}`."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        link_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_token", b"link_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveActionLinkRequest: _TypeAlias = ResolveActionLinkRequest  # noqa: Y015
+
+@_typing.final
+class ActByLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    LINK_TOKEN_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    link_token: _builtins.str
+    """What stands in the place of `{token}`."""
+    action: Global___ActionLink.Action.ValueType
+    """What the customer wants."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        link_token: _builtins.str = ...,
+        action: Global___ActionLink.Action.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "link_token", b"link_token", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActByLinkRequest: _TypeAlias = ActByLinkRequest  # noqa: Y015
+
+@_typing.final
+class ActionLink(_message.Message):
+    """A link in a notice, as the customer sees it who follows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ActionLink._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: ActionLink._Action.ValueType  # 0
+        SKIP: ActionLink._Action.ValueType  # 1
+        """Leave out the order of the notice (SkipCycle)."""
+        PAUSE: ActionLink._Action.ValueType  # 2
+        """Stop for the time being; an announced order is cancelled (PauseStandingOrder)."""
+        RESUME: ActionLink._Action.ValueType  # 3
+        """Go on after a pause (ResumeStandingOrder)."""
+        CANCEL: ActionLink._Action.ValueType  # 4
+        """End the standing order at once (CancelStandingOrder)."""
+        CONFIRM: ActionLink._Action.ValueType  # 5
+        """Let an order go on that waits for the customer's word (ConfirmOrder)."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """What a customer can do by the link of a notice."""
+
+    ACTION_UNSPECIFIED: ActionLink.Action.ValueType  # 0
+    SKIP: ActionLink.Action.ValueType  # 1
+    """Leave out the order of the notice (SkipCycle)."""
+    PAUSE: ActionLink.Action.ValueType  # 2
+    """Stop for the time being; an announced order is cancelled (PauseStandingOrder)."""
+    RESUME: ActionLink.Action.ValueType  # 3
+    """Go on after a pause (ResumeStandingOrder)."""
+    CANCEL: ActionLink.Action.ValueType  # 4
+    """End the standing order at once (CancelStandingOrder)."""
+    CONFIRM: ActionLink.Action.ValueType  # 5
+    """Let an order go on that waits for the customer's word (ConfirmOrder)."""
+
+    @_typing.final
+    class Offer(_message.Message):
+        """What can be done, and what comes of it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ACTION_FIELD_NUMBER: _builtins.int
+        NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
+        action: Global___ActionLink.Action.ValueType
+        @_builtins.property
+        def next_due_time(self) -> _timestamp_pb2.Timestamp:
+            """When the next order is due after it; absent: none comes, or not by itself."""
+
+        def __init__(
+            self,
+            *,
+            action: Global___ActionLink.Action.ValueType = ...,
+            next_due_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_time", b"next_due_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "next_due_time", b"next_due_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_STATE_FIELD_NUMBER: _builtins.int
+    ORDER_STATE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    USE_TIME_FIELD_NUMBER: _builtins.int
+    USED_ACTION_FIELD_NUMBER: _builtins.int
+    standing_order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}`."""
+    order: _builtins.str
+    """The order that the notice is about, `merchants/*/standingOrders/*/orders/*`; empty: about the standing order."""
+    title: _builtins.str
+    """The label of the standing order."""
+    time_zone: _builtins.str
+    """IANA zone for the dates that the customer reads."""
+    standing_order_state: Global___StandingOrder.State.ValueType
+    order_state: Global___Order.State.ValueType
+    """Of the order, if there is one: its state, when it is due, and what it costs at most."""
+    used_action: Global___ActionLink.Action.ValueType
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionLink.Offer]:
+        """What the customer can do by this link now; empty: nothing any more."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def use_time(self) -> _timestamp_pb2.Timestamp:
+        """When the link was used, and for what; absent: it was not."""
+
+    def __init__(
+        self,
+        *,
+        standing_order: _builtins.str = ...,
+        order: _builtins.str = ...,
+        title: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        standing_order_state: Global___StandingOrder.State.ValueType = ...,
+        order_state: Global___Order.State.ValueType = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        offers: _abc.Iterable[Global___ActionLink.Offer] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        use_time: _timestamp_pb2.Timestamp | None = ...,
+        used_action: Global___ActionLink.Action.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "due_time", b"due_time", "expire_time", b"expire_time", "use_time", b"use_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "due_time", b"due_time", "expire_time", b"expire_time", "offers", b"offers", "order", b"order", "order_state", b"order_state", "standing_order", b"standing_order", "standing_order_state", b"standing_order_state", "time_zone", b"time_zone", "title", b"title", "use_time", b"use_time", "used_action", b"used_action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActionLink: _TypeAlias = ActionLink  # noqa: Y015
 
 @_typing.final
 class RecordPurchaseRequest(_message.Message):

@@ -146,6 +146,16 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
                 _registered_method=True)
+        self.ResolveActionLink = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ResolveActionLink',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ResolveActionLinkRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.FromString,
+                _registered_method=True)
+        self.ActByLink = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ActByLink',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActByLinkRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.FromString,
+                _registered_method=True)
         self.RecordPurchase = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/RecordPurchase',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.SerializeToString,
@@ -478,6 +488,31 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveActionLink(self, request, context):
+        """Says what an action link is for, to the page that its customer has followed it to: what they can do by it
+        now, and what is next after that. The token is the authority: the scope `standing-orders:act`, which is enough,
+        opens nothing without one.
+
+        Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActByLink(self, request, context):
+        """The customer does what an action link of a notice offers, as by the method of that name, to its standing order or its
+        order and nothing else. A link acts once; looking at it does not use it up. Scope `standing-orders:act`, as
+        ResolveActionLink.
+
+        Field violations of action beside the syntactic ones: it must be one that the notice offered.
+
+        Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired); FAILED_PRECONDITION ACTION_LINK_USED,
+        ACTION_NOT_POSSIBLE (the payment has begun, or somebody else has done it meanwhile).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordPurchase(self, request, context):
         """Reports that a customer bought products elsewhere, once. A coming cycle of a standing order with a
         `repurchase_window` that covers the purchase is left out, or the customer is asked. Of each product
@@ -638,6 +673,16 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ConfirmOrder,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.SerializeToString,
+            ),
+            'ResolveActionLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveActionLink,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ResolveActionLinkRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.SerializeToString,
+            ),
+            'ActByLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActByLink,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActByLinkRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.SerializeToString,
             ),
             'RecordPurchase': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordPurchase,
@@ -1260,6 +1305,60 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ConfirmOrder',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveActionLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ResolveActionLink',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ResolveActionLinkRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActByLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ActByLink',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActByLinkRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ActionLink.FromString,
             options,
             channel_credentials,
             insecure,

@@ -251,6 +251,23 @@ class SchedulerServiceStub:
 
     Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
     """
+    ResolveActionLink: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ResolveActionLinkRequest, _scheduler_pb2.ActionLink]
+    """Says what an action link is for, to the page that its customer has followed it to: what they can do by it
+    now, and what is next after that. The token is the authority: the scope `standing-orders:act`, which is enough,
+    opens nothing without one.
+
+    Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired).
+    """
+    ActByLink: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ActByLinkRequest, _scheduler_pb2.ActionLink]
+    """The customer does what an action link of a notice offers, as by the method of that name, to its standing order or its
+    order and nothing else. A link acts once; looking at it does not use it up. Scope `standing-orders:act`, as
+    ResolveActionLink.
+
+    Field violations of action beside the syntactic ones: it must be one that the notice offered.
+
+    Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired); FAILED_PRECONDITION ACTION_LINK_USED,
+    ACTION_NOT_POSSIBLE (the payment has begun, or somebody else has done it meanwhile).
+    """
     RecordPurchase: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RecordPurchaseRequest, _scheduler_pb2.RecordPurchaseResponse]
     """Reports that a customer bought products elsewhere, once. A coming cycle of a standing order with a
     `repurchase_window` that covers the purchase is left out, or the customer is asked. Of each product
@@ -620,6 +637,35 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         something else is in the way, or another service is unavailable.
 
         Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveActionLink(
+        self,
+        request: _scheduler_pb2.ResolveActionLinkRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ResolveActionLinkRequest, _abc.Awaitable[_scheduler_pb2.ActionLink]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ActionLink]:
+        """Says what an action link is for, to the page that its customer has followed it to: what they can do by it
+        now, and what is next after that. The token is the authority: the scope `standing-orders:act`, which is enough,
+        opens nothing without one.
+
+        Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired).
+        """
+
+    @_abc_1.abstractmethod
+    def ActByLink(
+        self,
+        request: _scheduler_pb2.ActByLinkRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ActByLinkRequest, _abc.Awaitable[_scheduler_pb2.ActionLink]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ActionLink]:
+        """The customer does what an action link of a notice offers, as by the method of that name, to its standing order or its
+        order and nothing else. A link acts once; looking at it does not use it up. Scope `standing-orders:act`, as
+        ResolveActionLink.
+
+        Field violations of action beside the syntactic ones: it must be one that the notice offered.
+
+        Reasons: NOT_FOUND ACTION_LINK_NOT_FOUND (there is none, or it has expired); FAILED_PRECONDITION ACTION_LINK_USED,
+        ACTION_NOT_POSSIBLE (the payment has begun, or somebody else has done it meanwhile).
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,8 @@ class OrderUpcoming:
     moved_from: date | None = None
     # What of the amount the customer's credit pays, as things are; None: nothing.
     credit: Money | None = None
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
 
     @property
     def credit_pays_all(self) -> bool:
@@ -193,6 +195,8 @@ class Receipt:
     taxes: tuple[Tax, ...] = ()
     # What of the amount the customer's credit paid; None: nothing.
     credit: Money | None = None
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
 
     @property
     def credit_pays_all(self) -> bool:
@@ -246,6 +250,8 @@ class OrderHeld:
     reasons: tuple[str, ...]
     # Whether the customer says if it shall go on.
     customer_asked: bool = False
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
 
     @property
     def customer_decides(self) -> bool:
@@ -308,6 +314,8 @@ class StandingOrderChanged:
     resume_time: datetime | None = None
     # Why it was paused by itself; empty if somebody paused it.
     reasons: tuple[str, ...] = ()
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
 
     @property
     def goes_on(self) -> bool:
@@ -340,6 +348,8 @@ class PriceChange:
     first_due_time: datetime
     # Further standing orders that it concerns.
     others: int = 0
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
 
     @property
     def is_cheaper(self) -> bool:

@@ -370,4 +370,6 @@ def read_settings(message: pb.SchedulerSettings) -> SchedulerSettings:
     violations.check()
     policy = pb.SchedulerSettings.UnpaidPolicy.Name(message.unpaid_policy)
     merchant = read_name(names.SETTINGS, message.name)
-    return SchedulerSettings(merchant, UnpaidPolicy(policy), message.late_payment_days)
+    return SchedulerSettings(
+        merchant, UnpaidPolicy(policy), message.late_payment_days, message.action_page_uri
+    )

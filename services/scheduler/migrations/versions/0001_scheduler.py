@@ -299,12 +299,29 @@ CREATE TABLE scheduler_settings (
     unpaid_policy           text        NOT NULL
                             CHECK (unpaid_policy IN ('GO_ON', 'WAIT', 'PAUSE', 'CANCEL')),
     late_payment_days       integer     NOT NULL CHECK (late_payment_days BETWEEN 0 AND 60),
+    action_page_uri         text        NOT NULL,
     version                 integer     NOT NULL
 );
 
+-- Links in notices, by which customers act once. They are gone soon after they expire.
+CREATE TABLE action_links (
+    merchant                text        NOT NULL,
+    standing_order          text        NOT NULL,
+    -- The order that the notice is about; NULL: it is about the standing order.
+    cycle                   integer     CHECK (cycle > 0),
+    token_hash              bytea       NOT NULL,
+    actions                 text[]      NOT NULL,
+    expire_time             timestamptz NOT NULL,
+    use_time                timestamptz,
+    used_action             text        NOT NULL DEFAULT ''
+                            CHECK (used_action IN ('', 'SKIP', 'PAUSE', 'RESUME', 'CANCEL', 'CONFIRM')),
+    PRIMARY KEY (standing_order, merchant, token_hash)
+);
+CREATE INDEX action_links_of_merchant ON action_links (merchant, token_hash);
+
 SELECT enable_tenant_rls('merchant', 'standing_orders', 'standing_order_products',
     'discontinued_products', 'orders', 'order_decisions', 'purchases', 'scheduler_settings',
-    'price_changes', 'price_change_notices');
+    'price_changes', 'price_change_notices', 'action_links');
 SELECT revoke_privileges('UPDATE, DELETE', 'order_decisions');
 
 -- What statements read of an order (store/order_rows.py).
@@ -333,7 +350,9 @@ CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
            coalesce((SELECT unpaid_policy = 'WAIT' FROM scheduler_settings AS settings
                      WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment,
            coalesce((SELECT late_payment_days FROM scheduler_settings AS settings
-                     WHERE settings.merchant = standing_orders.merchant), 0) AS late_payment_days
+                     WHERE settings.merchant = standing_orders.merchant), 0) AS late_payment_days,
+           coalesce((SELECT action_page_uri FROM scheduler_settings AS settings
+                     WHERE settings.merchant = standing_orders.merchant), '') AS action_page_uri
     FROM standing_orders;
 
 CREATE FUNCTION keep_state_change_time() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -96,7 +96,8 @@ WORDS = Words(
                 "{% else %}سنخصم المبلغ في {{ charge_not_before }} أو بعده.{% endif %}",
                 "{% if credit %}يدفع رصيدكم {% if credit_pays_all %}المبلغ كله"
                 "{% else %}{{ credit }} منه{% endif %} ما لم تستخدموه قبل ذلك.{% endif %}",
-                "يمكنكم تخطيه أو تغييره في حسابكم قبل ذلك.",
+                "{% if link_uri %}للتخطي أو الإلغاء: {{ link_uri }}"
+                "{% else %}يمكنكم تخطيه أو تغييره في حسابكم قبل ذلك.{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -167,8 +168,9 @@ WORDS = Words(
                 "{% if credit_pays_all %}كله من رصيدكم."
                 "{% elif credit %}{{ credit }} من رصيدكم، وخصم {{ charged_amount }}.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}موعد الطلب التالي {{ next_due_time }}؛ "
-                "يمكنكم تغييره أو تخطيه أو إلغاؤه في حسابكم."
+                "{% if next_due_time %}موعد الطلب التالي {{ next_due_time }}"
+                "{% if link_uri %}. للإلغاء: {{ link_uri }}"
+                "{% else %}؛ يمكنكم تغييره أو تخطيه أو إلغاؤه في حسابكم.{% endif %}"
                 "{% elif paused %}الطلب المتكرر متوقف مؤقتا: لا طلبات حتى استئنافه."
                 "{% else %}كان هذا آخر طلب.{% endif %}",
             ),
@@ -188,9 +190,13 @@ WORDS = Words(
             "قيد الانتظار: {{ title }}",
             (
                 "طلبكم {{ title }} بتاريخ {{ due_time }} قيد الانتظار: {{ reasons }}.",
-                "{% if customer_decides %}هل تريدونه؟ أكدوا ذلك في حسابكم."
+                "{% if customer_decides %}هل تريدونه؟ "
+                "{% if link_uri %}أكدوه أو تخطوه: {{ link_uri }}"
+                "{% else %}أكدوا ذلك في حسابكم.{% endif %}"
                 "{% elif customer_acts %}يرجى معالجة الأمر في حسابكم."
                 "{% else %}سنراجعه مجددا من تلقاء أنفسنا.{% endif %} لا يخصم شيء في الأثناء.",
+                "{% if link_uri and not customer_decides %}للتخطي أو الإلغاء: "
+                "{{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -218,11 +224,13 @@ WORDS = Words(
                 "{% if resume_time %}لا يطلب شيء جديد حتى {{ resume_time }} إلا إذا استأنفتموه قبل ذلك."
                 '{% elif change == "CREATED" %}سنخبركم قبل كل طلب. '
                 "يمكنكم إيقافه مؤقتا أو إلغاؤه في حسابكم."
-                '{% elif change == "PAUSED" %}لا يطلب شيء جديد حتى تستأنفوه في حسابكم.'
+                '{% elif change == "PAUSED" %}لا يطلب شيء جديد حتى تستأنفوه'
+                "{% if not link_uri %} في حسابكم{% endif %}."
                 '{% elif change == "RESUMED" %}سنخبركم قبل كل طلب.'
                 '{% elif change == "CANCELLED" %}لن تكون هناك طلبات أخرى.'
                 '{% elif change == "COMPLETED" %}لن تكون هناك طلبات أخرى. شكرا لكم.'
                 "{% else %}يعرض حسابكم الجديد.{% endif %}",
+                "{% if link_uri %}للاستئناف أو الإلغاء: {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -242,6 +250,7 @@ WORDS = Words(
                 " {{ amount }} لكل طلب بدلا من {{ previous_amount }} ابتداء من "
                 "{{ first_due_time | date }}.",
                 "{% if is_cheaper %}لا حاجة إلى فعل شيء."
+                "{% elif link_uri %}إن لم يناسبكم: {{ link_uri }}"
                 "{% else %}إن لم يناسبكم فألغوه أو غيروه في حسابكم قبل ذلك.{% endif %}",
             ),
         ),

@@ -96,7 +96,8 @@ WORDS = Words(
                 "{% if credit %}Ihr Guthaben zahlt {% if credit_pays_all %}alles"
                 "{% else %}{{ credit }} davon{% endif %}, falls Sie es nicht vorher "
                 "verwenden.{% endif %}",
-                "Bis dahin können Sie sie in Ihrem Konto auslassen oder ändern.",
+                "{% if link_uri %}Auslassen, anhalten oder kündigen: {{ link_uri }}"
+                "{% else %}Bis dahin können Sie sie in Ihrem Konto auslassen oder ändern.{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -172,8 +173,9 @@ WORDS = Words(
                 "{% elif credit %}{{ credit }} aus Ihrem Guthaben, {{ charged_amount }} "
                 "abgebucht.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig; "
-                "ändern, auslassen oder kündigen können Sie in Ihrem Konto."
+                "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig"
+                "{% if link_uri %}. Anhalten oder kündigen: {{ link_uri }}"
+                "{% else %}; ändern, auslassen oder kündigen können Sie in Ihrem Konto.{% endif %}"
                 "{% elif paused %}Der Dauerauftrag ist angehalten: "
                 "Es folgt keine Bestellung, bis Sie ihn fortsetzen."
                 "{% else %}Das war die letzte Bestellung.{% endif %}",
@@ -194,10 +196,14 @@ WORDS = Words(
             "Zurückgestellt: {{ title }}",
             (
                 "Ihre Bestellung {{ title }} vom {{ due_time }} ist zurückgestellt: {{ reasons }}.",
-                "{% if customer_decides %}Möchten Sie sie? Sagen Sie in Ihrem Konto Ja."
+                "{% if customer_decides %}Möchten Sie sie? "
+                "{% if link_uri %}Ja sagen oder auslassen: {{ link_uri }}"
+                "{% else %}Sagen Sie in Ihrem Konto Ja.{% endif %}"
                 "{% elif customer_acts %}Bitte bringen Sie es in Ihrem Konto in Ordnung."
                 "{% else %}Wir prüfen es von selbst wieder.{% endif %} "
                 "Bis dahin wird nichts abgebucht.",
+                "{% if link_uri and not customer_decides %}Auslassen, anhalten oder kündigen: "
+                "{{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -228,11 +234,12 @@ WORDS = Words(
                 '{% elif change == "CREATED" %}Wir sagen Ihnen vor jeder Bestellung Bescheid. '
                 "Anhalten oder kündigen können Sie in Ihrem Konto."
                 '{% elif change == "PAUSED" %}Es wird nichts Neues bestellt, '
-                "bis Sie ihn in Ihrem Konto fortsetzen."
+                "bis Sie ihn {% if not link_uri %}in Ihrem Konto {% endif %}fortsetzen."
                 '{% elif change == "RESUMED" %}Wir sagen Ihnen vor jeder Bestellung Bescheid.'
                 '{% elif change == "CANCELLED" %}Es folgen keine Bestellungen mehr.'
                 '{% elif change == "COMPLETED" %}Es folgen keine Bestellungen mehr. Vielen Dank.'
                 "{% else %}In Ihrem Konto steht, was neu ist.{% endif %}",
+                "{% if link_uri %}Fortsetzen oder kündigen: {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -252,6 +259,7 @@ WORDS = Words(
                 " kostet ab {{ first_due_time | date }} {{ amount }} je Bestellung statt "
                 "{{ previous_amount }}.",
                 "{% if is_cheaper %}Sie brauchen nichts zu tun."
+                "{% elif link_uri %}Wenn Sie das nicht möchten, vorher anhalten oder kündigen: {{ link_uri }}"
                 "{% else %}Wenn Sie das nicht möchten, kündigen oder ändern Sie vorher "
                 "in Ihrem Konto.{% endif %}",
             ),

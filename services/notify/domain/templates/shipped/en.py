@@ -81,7 +81,8 @@ WORDS = Words(
                 "{% else %}We will charge you on {{ charge_not_before }} or later.{% endif %}",
                 "{% if credit %}Your credit pays {% if credit_pays_all %}all of it"
                 "{% else %}{{ credit }} of it{% endif %}, unless you use it before.{% endif %}",
-                "Skip or change it in your account before then.",
+                "{% if link_uri %}Skip, pause or cancel: {{ link_uri }}"
+                "{% else %}Skip or change it in your account before then.{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -165,7 +166,8 @@ WORDS = Words(
                 '{% if substitutes_more %} ({{ substitutes_more | plural(other="and # more") }})'
                 "{% endif %}.{% endif %}",
                 "{% if next_due_time %}"
-                "The next one is due on {{ next_due_time }}; change, skip or cancel it in your account."
+                "The next one is due on {{ next_due_time }}{% if link_uri %}. Pause or cancel: {{ link_uri }}"
+                "{% else %}; change, skip or cancel it in your account.{% endif %}"
                 "{% elif paused %}It is paused: no order follows until it is resumed."
                 "{% else %}This was the last order.{% endif %}",
             ),
@@ -185,9 +187,11 @@ WORDS = Words(
             "On hold: {{ title }}",
             (
                 "Your order {{ title }} of {{ due_time }} is on hold: {{ reasons }}.",
-                "{% if customer_decides %}Want it? Say yes in your account."
+                "{% if customer_decides %}{% if link_uri %}Want it? Say yes or skip it: {{ link_uri }}"
+                "{% else %}Want it? Say yes in your account.{% endif %}"
                 "{% elif customer_acts %}Please put it right in your account."
                 "{% else %}We look at it again by ourselves.{% endif %} Nothing is charged meanwhile.",
+                "{% if link_uri and not customer_decides %}Skip, pause or cancel: {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -224,11 +228,12 @@ WORDS = Words(
                 '{% elif change == "CREATED" %}'
                 "We will tell you before each one. Pause or cancel it in your account."
                 '{% elif change == "PAUSED" %}'
-                "Nothing new is ordered until you resume it in your account."
+                "Nothing new is ordered until you resume it{% if not link_uri %} in your account{% endif %}."
                 '{% elif change == "RESUMED" %}We will tell you before each order.'
                 '{% elif change == "CANCELLED" %}There will be no further orders.'
                 '{% elif change == "COMPLETED" %}There will be no further orders. Thank you.'
                 "{% else %}Your account shows what is new.{% endif %}",
+                "{% if link_uri %}Resume or cancel: {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -248,6 +253,7 @@ WORDS = Words(
                 " will cost {{ amount }} an order, not {{ previous_amount }}, "
                 "from {{ first_due_time | date }} on.",
                 "{% if is_cheaper %}There is nothing that you have to do."
+                "{% elif link_uri %}To leave, pause or cancel before then: {{ link_uri }}"
                 "{% else %}To leave, cancel or change it in your account before then.{% endif %}",
             ),
         ),

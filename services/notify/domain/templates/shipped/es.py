@@ -94,7 +94,8 @@ WORDS = Words(
                 "{% else %}Se lo cobraremos a partir del {{ charge_not_before }}.{% endif %}",
                 "{% if credit %}Su saldo paga {% if credit_pays_all %}todo"
                 "{% else %}{{ credit }} de ello{% endif %}, si no lo usa antes.{% endif %}",
-                "Hasta entonces puede omitirlo o cambiarlo en su cuenta.",
+                "{% if link_uri %}Omitir o cancelar: {{ link_uri }}"
+                "{% else %}Hasta entonces puede omitirlo o cambiarlo en su cuenta.{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -168,8 +169,9 @@ WORDS = Words(
                 "{% if credit_pays_all %}Todo de su saldo."
                 "{% elif credit %}{{ credit }} de su saldo, {{ charged_amount }} cobrados.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}El próximo será el {{ next_due_time }}; "
-                "cámbielo, omítalo o cancélelo en su cuenta."
+                "{% if next_due_time %}El próximo será el {{ next_due_time }}"
+                "{% if link_uri %}. Cancelar: {{ link_uri }}"
+                "{% else %}; cámbielo, omítalo o cancélelo en su cuenta.{% endif %}"
                 "{% elif paused %}Está en pausa: no habrá más pedidos hasta que lo reanude."
                 "{% else %}Este ha sido el último pedido.{% endif %}",
             ),
@@ -189,10 +191,14 @@ WORDS = Words(
             "En espera: {{ title }}",
             (
                 "Su pedido {{ title }} del {{ due_time }} está en espera: {{ reasons }}.",
-                "{% if customer_decides %}¿Lo quiere? Diga que sí en su cuenta."
+                "{% if customer_decides %}¿Lo quiere? "
+                "{% if link_uri %}Diga que sí u omítalo: {{ link_uri }}"
+                "{% else %}Diga que sí en su cuenta.{% endif %}"
                 "{% elif customer_acts %}Arréglelo en su cuenta."
                 "{% else %}Lo revisaremos de nuevo nosotros mismos.{% endif %} "
                 "Mientras tanto no se cobra nada.",
+                "{% if link_uri and not customer_decides %}Omitir o cancelar: "
+                "{{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -222,11 +228,13 @@ WORDS = Words(
                 "salvo que lo reanude antes."
                 '{% elif change == "CREATED" %}Le avisaremos antes de cada uno. '
                 "Puede pausarlo o cancelarlo en su cuenta."
-                '{% elif change == "PAUSED" %}No se pedirá nada nuevo hasta que lo reanude en su cuenta.'
+                '{% elif change == "PAUSED" %}No se pedirá nada nuevo hasta que lo reanude'
+                "{% if not link_uri %} en su cuenta{% endif %}."
                 '{% elif change == "RESUMED" %}Le avisaremos antes de cada pedido.'
                 '{% elif change == "CANCELLED" %}No habrá más pedidos.'
                 '{% elif change == "COMPLETED" %}No habrá más pedidos. Gracias.'
                 "{% else %}En su cuenta verá qué hay de nuevo.{% endif %}",
+                "{% if link_uri %}Reanudar o cancelar: {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -246,6 +254,7 @@ WORDS = Words(
                 " costará {{ amount }} por pedido, en lugar de {{ previous_amount }}, "
                 "a partir del {{ first_due_time | date }}.",
                 "{% if is_cheaper %}No tiene que hacer nada."
+                "{% elif link_uri %}Si no le conviene: {{ link_uri }}"
                 "{% else %}Si no le conviene, cancélelo o cámbielo antes en su cuenta.{% endif %}",
             ),
         ),

@@ -98,7 +98,8 @@ WORDS = Words(
                 "{% else %}Nous vous débiterons à partir du {{ charge_not_before }}.{% endif %}",
                 "{% if credit %}Votre avoir en paie {% if credit_pays_all %}la totalité"
                 "{% else %}{{ credit }}{% endif %}, sauf si vous l'utilisez avant.{% endif %}",
-                "D'ici là, vous pouvez la sauter ou la modifier dans votre compte.",
+                "{% if link_uri %}Sauter ou résilier : {{ link_uri }}"
+                "{% else %}D'ici là, vous pouvez la sauter ou la modifier dans votre compte.{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -173,8 +174,9 @@ WORDS = Words(
                 "{% elif credit %}{{ credit }} par votre avoir, {{ charged_amount }} "
                 "débités.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }} ; "
-                "modifiez, sautez ou résiliez dans votre compte."
+                "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }}"
+                "{% if link_uri %}. Résilier : {{ link_uri }}"
+                "{% else %} ; modifiez, sautez ou résiliez dans votre compte.{% endif %}"
                 "{% elif paused %}C'est en pause : aucune commande ne suit avant la reprise."
                 "{% else %}C'était la dernière commande.{% endif %}",
             ),
@@ -194,10 +196,14 @@ WORDS = Words(
             "En attente : {{ title }}",
             (
                 "Votre commande {{ title }} du {{ due_time }} est en attente : {{ reasons }}.",
-                "{% if customer_decides %}La voulez-vous ? Dites oui dans votre compte."
+                "{% if customer_decides %}La voulez-vous ? "
+                "{% if link_uri %}Dites oui ou sautez-la : {{ link_uri }}"
+                "{% else %}Dites oui dans votre compte.{% endif %}"
                 "{% elif customer_acts %}Réglez-le dans votre compte."
                 "{% else %}Nous vérifierons de nouveau nous-mêmes.{% endif %} "
                 "Rien n'est débité d'ici là.",
+                "{% if link_uri and not customer_decides %}Sauter ou résilier : "
+                "{{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -227,12 +233,13 @@ WORDS = Words(
                 "sauf si vous la reprenez plus tôt."
                 '{% elif change == "CREATED" %}Nous vous préviendrons avant chacune. '
                 "Mettez-la en pause ou résiliez-la dans votre compte."
-                '{% elif change == "PAUSED" %}Rien n\'est commandé tant que vous ne la reprenez pas '
-                "dans votre compte."
+                '{% elif change == "PAUSED" %}Rien n\'est commandé tant que vous ne la reprenez pas'
+                "{% if not link_uri %} dans votre compte{% endif %}."
                 '{% elif change == "RESUMED" %}Nous vous préviendrons avant chaque commande.'
                 '{% elif change == "CANCELLED" %}Il n\'y aura plus de commandes.'
                 '{% elif change == "COMPLETED" %}Il n\'y aura plus de commandes. Merci.'
                 "{% else %}Votre compte montre ce qui est nouveau.{% endif %}",
+                "{% if link_uri %}Reprendre ou résilier : {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -252,6 +259,7 @@ WORDS = Words(
                 " coûtera {{ amount }} par commande au lieu de {{ previous_amount }}, "
                 "à partir du {{ first_due_time | date }}.",
                 "{% if is_cheaper %}Vous n'avez rien à faire."
+                "{% elif link_uri %}Pour y renoncer : {{ link_uri }}"
                 "{% else %}Pour y renoncer, résiliez ou modifiez avant dans votre compte.{% endif %}",
             ),
         ),

@@ -89,7 +89,8 @@ WORDS = Words(
                 "{% else %}我们最早将于 {{ charge_not_before }} 扣款。{% endif %}",
                 "{% if credit %}您的余额将支付{% if credit_pays_all %}全部"
                 "{% else %}其中 {{ credit }}{% endif %}，除非您提前使用。{% endif %}",
-                "在此之前，您可以在账户中跳过或更改。",
+                "{% if link_uri %}跳过、暂停或取消： {{ link_uri }}"
+                "{% else %}在此之前，您可以在账户中跳过或更改。{% endif %}",
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
@@ -164,7 +165,9 @@ WORDS = Words(
                 "{% if credit_pays_all %}全部由您的余额支付。"
                 "{% elif credit %}余额支付 {{ credit }}，扣款 {{ charged_amount }}。{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}下一次为 {{ next_due_time }}，可在账户中更改、跳过或取消。"
+                "{% if next_due_time %}下一次为 {{ next_due_time }}"
+                "{% if link_uri %}。暂停或取消： {{ link_uri }}"
+                "{% else %}，可在账户中更改、跳过或取消。{% endif %}"
                 "{% elif paused %}定期订单已暂停：恢复之前不会有新订单。"
                 "{% else %}这是最后一次订单。{% endif %}",
             ),
@@ -183,9 +186,11 @@ WORDS = Words(
             "暂缓：{{ title }}",
             (
                 "您 {{ due_time }} 的订单{{ title }}暂缓处理：{{ reasons }}。",
-                "{% if customer_decides %}还需要吗？请在账户中确认。"
+                "{% if customer_decides %}还需要吗？"
+                "{% if link_uri %}确认或跳过： {{ link_uri }} {% else %}请在账户中确认。{% endif %}"
                 "{% elif customer_acts %}请在账户中处理。"
                 "{% else %}我们会自行再次检查。{% endif %}其间不会扣款。",
+                "{% if link_uri and not customer_decides %}跳过、暂停或取消： {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
@@ -212,11 +217,12 @@ WORDS = Words(
                 "{% if goes_on and next_due_time %}下一次订单为 {{ next_due_time }}。{% endif %}",
                 "{% if resume_time %}在 {{ resume_time }} 之前不会有新订单，除非您提前恢复。"
                 '{% elif change == "CREATED" %}每次下单前我们都会通知您。可在账户中暂停或取消。'
-                '{% elif change == "PAUSED" %}在您于账户中恢复之前不会有新订单。'
+                '{% elif change == "PAUSED" %}在您{% if not link_uri %}于账户中{% endif %}恢复之前不会有新订单。'
                 '{% elif change == "RESUMED" %}每次下单前我们都会通知您。'
                 '{% elif change == "CANCELLED" %}不会再有订单。'
                 '{% elif change == "COMPLETED" %}不会再有订单。谢谢。'
                 "{% else %}详情请见您的账户。{% endif %}",
+                "{% if link_uri %}恢复或取消： {{ link_uri }}{% endif %}",
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
@@ -235,6 +241,7 @@ WORDS = Words(
                 '{% if others %}（{{ others | plural(other="及另外 # 个") }}）{% endif %}'
                 "中的{{ product_title }}每次 {{ amount }}，不再是 {{ previous_amount }}。",
                 "{% if is_cheaper %}您无需任何操作。"
+                "{% elif link_uri %}如不同意，请在此之前暂停或取消： {{ link_uri }}"
                 "{% else %}如不同意，请在此之前在账户中取消或更改。{% endif %}",
             ),
         ),
