@@ -53,6 +53,9 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "the page for e-mail links": lambda it: it.email_page_uri,
     "e-mail before it is proved": lambda it: "nothing" if it.proved_email_only else "all notices",
     "time zone of contacts without one": lambda it: it.time_zone,
+    "a notice before a charge counts as": lambda it: pb.NotifySettings.Evidence.Name(
+        it.charge_notice_evidence
+    ),
     "messages call the merchant": lambda it: it.merchant_display_name,
     "customers complain to": lambda it: it.complaint_address,
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
@@ -125,6 +128,10 @@ async def set_notify_settings(
     complaints: Annotated[
         str | None, typer.Option(metavar="CONTACT", help="Where customers complain.")
     ] = None,
+    evidence: Annotated[
+        pb.NotifySettings.Evidence.ValueType,
+        one_of(pb.NotifySettings.Evidence, "When a notice before a charge counts as delivered."),
+    ] = pb.NotifySettings.EVIDENCE_UNSPECIFIED,
 ) -> None:
     """Set how customers are reached: their countries, zone and pages, and who writes to them."""
     changed = await _settings(session)
@@ -143,6 +150,7 @@ async def set_notify_settings(
         changed.merchant_display_name = name
     if complaints is not None:
         changed.complaint_address = complaints
+    changed.charge_notice_evidence = evidence or changed.charge_notice_evidence
     request = pb.UpdateNotifySettingsRequest(notify_settings=changed, request_id=new_request_id())
     session.output.one(await session.notify.UpdateNotifySettings(request), SETTINGS_COLUMNS)
 

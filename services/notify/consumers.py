@@ -71,6 +71,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             timedelta(seconds=message.notice_lead.seconds),
             BillingMode.PAY_ON_NOTICE if pay_on_notice else BillingMode.AUTOMATIC,
         ),
+        evidence_is_free=message.evidence_is_free,
     )
 
 

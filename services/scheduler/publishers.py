@@ -380,6 +380,7 @@ def _upcoming(
         moved_from_date=to_date(order.moved_from_date) if order.moved_from_date else None,
         credit_amount=_credit(order),
         link_uri=link_uri,
+        evidence_is_free=order.evidence_is_free,
     )
 
 

@@ -3,6 +3,7 @@
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.api.requests import require_time_zone
+from services.notify.domain.notices import Evidence
 from services.notify.domain.phone_changes import PHONE_PROOF_DAYS
 from services.notify.domain.phone_numbers import is_region
 from services.notify.domain.settings import NotifySettings
@@ -10,6 +11,8 @@ from services.notify.names import SETTINGS
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import etag, read_money, to_money
 from services.runtime.rpc.names import read_name
+
+_EVIDENCE = {notify_pb2.NotifySettings.EVIDENCE_ACCEPTED: Evidence.ACCEPTED}
 
 
 def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> NotifySettings:
@@ -47,6 +50,7 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
         message.time_zone,
         message.merchant_display_name,
         message.complaint_address,
+        _EVIDENCE.get(message.charge_notice_evidence, Evidence.DELIVERED),
     )
 
 
@@ -64,5 +68,8 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         time_zone=settings.time_zone,
         merchant_display_name=settings.merchant_display_name,
         complaint_address=settings.complaint_address,
+        charge_notice_evidence=notify_pb2.NotifySettings.Evidence.Value(
+            f"EVIDENCE_{settings.charge_notice_evidence}"
+        ),
         etag=etag(settings.version),
     )

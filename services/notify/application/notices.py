@@ -1,7 +1,7 @@
 """Notices in the making: whom they reach, by which channels, and what they say."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from services.notify.domain.notices import (
     Contact,
     CustomerKey,
     Delivery,
+    Evidence,
     Facts,
     Notice,
     NoticeId,
@@ -73,6 +74,8 @@ class Draft:
     # When the order was due that it is the last word about.
     due_time: datetime | None = None
     price_notice: PriceNotice | None = None
+    # Whether the merchant decides by what it counts as delivered.
+    evidence_is_free: bool = False
 
 
 async def create_notices(
@@ -93,6 +96,8 @@ async def create_notices(
         for (event, draft), key in zip(drafts, keys, strict=True)
         if draft.facts is not None and (not draft.takes_back or key in sent)
     ]
+    free = {key for (_, draft), key in zip(drafts, keys, strict=True) if draft.evidence_is_free}
+    made = await _with_evidence(tx, made, free)
     distinct = {notice.key: notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
     await superseding.supersede(
@@ -122,6 +127,24 @@ async def preview(
     rules = await settings.get(connection, key.merchant)
     given = Circumstances(contact, queued, until, make_time)
     return plan_of(kind, given, rules)
+
+
+async def _with_evidence(
+    tx: Connection, made: Sequence[Notice], free: Collection[NoticeKey]
+) -> list[Notice]:
+    """The notices; of those whose evidence is free, with what their merchants let count."""
+    lax = await settings.accepted_suffices(tx, {key.merchant for key in free})
+    return [
+        replace(
+            notice,
+            deliveries=tuple(
+                replace(delivery, evidence=Evidence.ACCEPTED) for delivery in notice.deliveries
+            ),
+        )
+        if notice.key in free and notice.merchant in lax
+        else notice
+        for notice in made
+    ]
 
 
 async def _sent(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.notify.domain.notices import MerchantId
+from services.notify.domain.notices import Evidence, MerchantId
 from services.notify.domain.phone_changes import PHONE_PROOF_DAYS
 from services.runtime.money import Money
 
@@ -30,6 +30,8 @@ class NotifySettings:
     merchant_display_name: str = ""
     # Where its customers complain; empty: messages name nothing.
     complaint_address: str = ""
+    # What counts as proof that the notice before a charge arrived, where no rule pack asks for it.
+    charge_notice_evidence: Evidence = Evidence.DELIVERED
     version: int = 0
 
     def email_link(self, customer: str, token: str) -> str:

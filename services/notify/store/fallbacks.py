@@ -12,9 +12,9 @@ from services.runtime.db.statements import Command
 # Of a notice that is neither over nor there, nor erased.
 _INSERT = Command("""
     INSERT INTO deliveries (merchant, customer, notice, channel, main, state, next_attempt_time,
-                            give_up_time, failure_code, expire_time)
+                            give_up_time, failure_code, expire_time, evidence)
     SELECT merchant, customer, notice, channel, false, :pending, wanted.next_attempt_time,
-           wanted.give_up_time, wanted.failure_code, main.expire_time
+           wanted.give_up_time, wanted.failure_code, main.expire_time, main.evidence
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:next_attempt_time AS timestamptz[]),
@@ -23,7 +23,7 @@ _INSERT = Command("""
                  failure_code)
     JOIN notices USING (merchant, customer, notice)
     CROSS JOIN LATERAL (
-        SELECT expire_time FROM deliveries
+        SELECT expire_time, evidence FROM deliveries
         WHERE deliveries.customer = wanted.customer AND deliveries.merchant = wanted.merchant
           AND deliveries.notice = wanted.notice AND deliveries.main OFFSET 0) AS main
     WHERE outcome IS NULL AND facts <> ''

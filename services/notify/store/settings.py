@@ -1,11 +1,12 @@
 """Rows of merchants' settings."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from services.notify.domain.notices import MerchantId
+from services.notify.domain.notices import Evidence, MerchantId
 from services.notify.domain.settings import NotifySettings
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from services.runtime.money import Money
 
 
@@ -21,6 +22,7 @@ class _SettingsRow(NamedTuple):
     time_zone: str
     merchant_display_name: str
     complaint_address: str
+    charge_notice_evidence: Evidence
     version: int
 
 
@@ -28,7 +30,7 @@ _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, version
+           complaint_address, charge_notice_evidence, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -42,7 +44,7 @@ _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, version
+           complaint_address, charge_notice_evidence, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -56,14 +58,29 @@ _CHANGE = Query(
         phone_proof_days = :phone_proof_days, email_page_uri = :email_page_uri,
         proved_email_only = :proved_email_only, time_zone = :time_zone,
         merchant_display_name = :merchant_display_name, complaint_address = :complaint_address,
+        charge_notice_evidence = :charge_notice_evidence,
         version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
               phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-              complaint_address, version
+              complaint_address, charge_notice_evidence, version
     """,
     _SettingsRow,
 )
+
+
+_ACCEPTED_SUFFICES = Query(
+    """
+    SELECT merchant FROM notify_settings
+    WHERE merchant = ANY(CAST(:merchants AS text[])) AND charge_notice_evidence = 'ACCEPTED'
+    """,
+    scalar,
+)
+
+
+async def accepted_suffices(tx: Connection, merchants: Collection[MerchantId]) -> set[MerchantId]:
+    """Those of the merchants for whom what a gateway took is proof enough."""
+    return set(await _ACCEPTED_SUFFICES.all(tx, merchants=merchants)) if merchants else set()
 
 
 async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> NotifySettings:
@@ -94,6 +111,7 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "time_zone": settings.time_zone,
         "merchant_display_name": settings.merchant_display_name,
         "complaint_address": settings.complaint_address,
+        "charge_notice_evidence": settings.charge_notice_evidence,
     }
 
 
@@ -112,5 +130,6 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         row.time_zone,
         row.merchant_display_name,
         row.complaint_address,
+        row.charge_notice_evidence,
         row.version,
     )

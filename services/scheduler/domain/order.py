@@ -280,6 +280,8 @@ class Order(NamedTuple):
     charge_rules: ChargeRules | None = None
     # Of what this change found out: what of the amount the customer's credit pays, or has paid.
     credit_minor: int = 0
+    # Of what this change found out: whether no rule pack asks for a notice before the charge.
+    evidence_is_free: bool = False
 
 
 def mandate_reasons(order: Order) -> Sequence[str]:

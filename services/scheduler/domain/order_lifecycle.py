@@ -6,7 +6,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.runtime.transitions import IllegalTransitionError
-from services.scheduler.domain.charge_rules import ChargeRule, asks_to_confirm, required_lead
+from services.scheduler.domain.charge_rules import (
+    NO_RULE_LEAD,
+    ChargeRule,
+    asks_to_confirm,
+    required_lead,
+    rule_lead,
+)
 from services.scheduler.domain.order import (
     CONFIRMABLE_REASONS,
     Decision,
@@ -77,7 +83,11 @@ def under_rules(order: Order, evaluation: Evaluation) -> Order:
     if evaluation.rules is None:
         return order
     lead = required_lead(evaluation.rules, evaluation.mandate_lead)
-    order = order._replace(notice_lead=max(order.notice_lead, lead.lead), rule_lead=lead)
+    order = order._replace(
+        notice_lead=max(order.notice_lead, lead.lead),
+        rule_lead=lead,
+        evidence_is_free=rule_lead(evaluation.rules) == NO_RULE_LEAD,
+    )
     quote = evaluation.quote
     if quote and asks_to_confirm(evaluation.rules, quote.amount_minor, quote.currency):
         terms = replace(order.terms, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="")

@@ -59,6 +59,29 @@ async def test_a_message_that_a_gateway_took_is_no_evidence_until_it_arrived(
     assert promised == notify.clock.now() + LEAD
 
 
+@pytest.mark.parametrize(("is_free", "announced"), [(True, 1), (False, 0)])
+async def test_what_a_gateway_took_is_evidence_where_the_merchant_and_rule_packs_let_it(
+    notify: Notify, *, is_free: bool, announced: int
+) -> None:
+    settings = notify_pb2.NotifySettings(
+        name="merchants/acme/notifySettings",
+        charge_notice_evidence=notify_pb2.NotifySettings.EVIDENCE_ACCEPTED,
+    )
+    request = notify_pb2.UpdateNotifySettingsRequest(notify_settings=settings)
+    await notify.call("UpdateNotifySettings", request)
+    await notify.contact()
+    await notify.bind()
+    await notify.replace_phone(SILENT)
+    message = order_upcoming()
+    message.evidence_is_free = is_free
+    await notify.receive(message)
+    await notify.deliver()
+
+    [accepted] = (await notify.notices())[-1].deliveries
+    assert accepted.state == Delivery.ACCEPTED
+    assert len(await notify.published(events_pb2.ChargeNoticeDelivered)) == announced
+
+
 async def test_a_message_of_which_nobody_says_anything_expires_after_a_day(notify: Notify) -> None:
     await _announce(notify, SILENT)
     posted = notify.clock.now()

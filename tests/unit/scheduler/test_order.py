@@ -2,9 +2,11 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scheduler.domain.charge_rules import ChargeRule
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import Item, Line, Order, OrderReason, OrderState, Quote, Stage
 from services.scheduler.domain.order_lifecycle import (
@@ -13,6 +15,7 @@ from services.scheduler.domain.order_lifecycle import (
     collected,
     held,
     opened,
+    under_rules,
 )
 from services.scheduler.domain.terms import BillingMode, Terms
 
@@ -149,3 +152,20 @@ def test_an_announced_order_that_is_wanted_at_once_is_announced_again_without_a_
     assert again.due_time == now
     assert again.charge_not_before_time == now
     assert again.announcement_count == 2
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_free"),
+    [
+        (None, False),
+        ((), True),
+        ((ChargeRule("own", "confirmation", "", None, 1000, "EUR"),), True),
+        ((ChargeRule("sepa-core", "lead", "", timedelta(days=14)),), False),
+    ],
+    ids=["nothing known", "no rule", "another rule", "a notice"],
+)
+def test_a_merchant_decides_what_counts_as_notified_where_no_rule_asks_for_a_notice(
+    rules: tuple[ChargeRule, ...] | None, *, is_free: bool
+) -> None:
+    promised_by_mandate = Evaluation(quote(1000), rules=rules, mandate_lead=timedelta(days=20))
+    assert under_rules(ORDER, promised_by_mandate).evidence_is_free is is_free

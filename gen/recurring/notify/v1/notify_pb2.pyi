@@ -352,6 +352,27 @@ class NotifySettings(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Evidence:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EvidenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[NotifySettings._Evidence.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EVIDENCE_UNSPECIFIED: NotifySettings._Evidence.ValueType  # 0
+        EVIDENCE_DELIVERED: NotifySettings._Evidence.ValueType  # 1
+        """A receipt says that it arrived."""
+        EVIDENCE_ACCEPTED: NotifySettings._Evidence.ValueType  # 2
+        """A gateway took it, though it may still fail: for gateways that send no receipts, or late ones."""
+
+    class Evidence(_Evidence, metaclass=_EvidenceEnumTypeWrapper):
+        """What a gateway says of a message."""
+
+    EVIDENCE_UNSPECIFIED: NotifySettings.Evidence.ValueType  # 0
+    EVIDENCE_DELIVERED: NotifySettings.Evidence.ValueType  # 1
+    """A receipt says that it arrived."""
+    EVIDENCE_ACCEPTED: NotifySettings.Evidence.ValueType  # 2
+    """A gateway took it, though it may still fail: for gateways that send no receipts, or late ones."""
+
     NAME_FIELD_NUMBER: _builtins.int
     PHONE_REGION_CODES_FIELD_NUMBER: _builtins.int
     CODE_SPEND_DAY_MAX_FIELD_NUMBER: _builtins.int
@@ -363,6 +384,7 @@ class NotifySettings(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     MERCHANT_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     COMPLAINT_ADDRESS_FIELD_NUMBER: _builtins.int
+    CHARGE_NOTICE_EVIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -397,6 +419,10 @@ class NotifySettings(_message.Message):
     the SMS of a receipt; the SMS before a charge and the receipt then name the reference of the order as well. Rule
     packs that ask for GRIEVANCE_CONTACT or REFERENCE want it set. Default: none is named.
     """
+    charge_notice_evidence: Global___NotifySettings.Evidence.ValueType
+    """What counts as proof that the notice before a charge reached the customer. Default: EVIDENCE_DELIVERED, which is
+    what holds all the same where a rule pack asks for the notice. It counts for notices that are made from then on.
+    """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
@@ -423,10 +449,11 @@ class NotifySettings(_message.Message):
         time_zone: _builtins.str = ...,
         merchant_display_name: _builtins.str = ...,
         complaint_address: _builtins.str = ...,
+        charge_notice_evidence: Global___NotifySettings.Evidence.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_notice_evidence", b"charge_notice_evidence", "code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -88,8 +88,11 @@ class OrderUpcoming(_message.Message):
     MOVED_FROM_DATE_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     LINK_URI_FIELD_NUMBER: _builtins.int
+    EVIDENCE_IS_FREE_FIELD_NUMBER: _builtins.int
     link_uri: _builtins.str
     """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
+    evidence_is_free: _builtins.bool
+    """Whether no rule pack asks for the notice, so that the merchant decides by what it counts as delivered."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -132,10 +135,11 @@ class OrderUpcoming(_message.Message):
         moved_from_date: _date_pb2.Date | None = ...,
         credit_amount: _money_pb2.Money | None = ...,
         link_uri: _builtins.str = ...,
+        evidence_is_free: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "lines", b"lines", "link_uri", b"link_uri", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "credit_amount", b"credit_amount", "evidence_is_free", b"evidence_is_free", "lines", b"lines", "link_uri", b"link_uri", "moved_from_date", b"moved_from_date", "notice_lead", b"notice_lead", "previous_amount", b"previous_amount", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -332,6 +332,9 @@ CREATE TABLE notify_settings (
     -- What messages call the merchant, and where its customers complain.
     merchant_display_name text        NOT NULL DEFAULT '',
     complaint_address     text        NOT NULL DEFAULT '',
+    -- What counts as proof that the notice before a charge arrived, where no rule pack asks for it.
+    charge_notice_evidence text       NOT NULL DEFAULT 'DELIVERED'
+                            CHECK (charge_notice_evidence IN ('ACCEPTED', 'DELIVERED')),
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
