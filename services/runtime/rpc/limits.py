@@ -4,13 +4,14 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import grpc
 
+from services.runtime.auth import call_context
 from services.runtime.errors import Problem
 
 # Batches between services, and every answer.
@@ -138,10 +139,37 @@ class ConcurrencyLimiter:
         self._of_tenant = of_tenant
         # Each queue is dropped with its last call.
         self._queues: WeakValueDictionary[str, _TenantQueue] = WeakValueDictionary()
+        # The customers who have a call in their tenant's queue: with one each, none of them fills it.
+        self._customers: set[tuple[str, str]] = set()
 
     @asynccontextmanager
     async def of(self, tenant: str) -> AsyncIterator[None]:
         """Wait for a turn of the tenant. Raises RESOURCE_EXHAUSTED if too many calls wait already."""
+        with self._one_of_customer(tenant):
+            async with self._turn(tenant):
+                yield
+
+    @contextmanager
+    def _one_of_customer(self, tenant: str) -> Iterator[None]:
+        """Count the call of a customer. Raises RESOURCE_EXHAUSTED if they have one already."""
+        customer = call_context.customer()
+        if not customer:
+            yield
+            return
+        if (tenant, customer) in self._customers:
+            raise exhausted(
+                "TOO_MANY_CALLS_AT_ONCE",
+                "such a call of the customer is running or waits",
+                BUSY_RETRY_SECONDS,
+            )
+        self._customers.add((tenant, customer))
+        try:
+            yield
+        finally:
+            self._customers.remove((tenant, customer))
+
+    @asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncIterator[None]:
         queue = self._queues.setdefault(tenant, _TenantQueue(self._of_tenant))
         if queue.calls >= self._of_tenant + QUEUE_MAX_CALLS:
             raise exhausted(

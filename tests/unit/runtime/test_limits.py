@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.errors import Problem
 from services.runtime.rpc import limits
 from services.runtime.rpc.limits import ConcurrencyLimiter, Limits, RateLimit
@@ -132,6 +133,26 @@ async def test_only_so_many_of_a_tenant_wait_for_room(monkeypatch: pytest.Monkey
     leave.set()
     await asyncio.gather(*calls, other)
     await enter("acme")
+
+
+async def test_a_customer_has_one_place_among_those_that_wait() -> None:
+    limiter = ConcurrencyLimiter(at_once=1, of_tenant=1)
+    leave = asyncio.Event()
+
+    async def enter(customer: str) -> None:
+        set_caller(Caller(customer, "acme", customer=customer))
+        async with limiter.of("acme"):
+            await leave.wait()
+
+    # Each of them is a task with a caller of its own.
+    calls = [asyncio.ensure_future(enter(customer)) for customer in ("ann", "bob", "")]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as refused:
+        await asyncio.create_task(enter("ann"))
+    assert refused.value.reason == "TOO_MANY_CALLS_AT_ONCE"
+    leave.set()
+    await asyncio.gather(*calls)
+    await asyncio.create_task(enter("ann"))
 
 
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
