@@ -21,9 +21,9 @@ from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.pool import Database, Pool
 from services.scheduler.domain import ids
+from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
-    NOTICE_HEADROOM,
     NOTICE_LEAD_DEFAULT,
     PAYMENT_WINDOW_DEFAULT,
     StandingOrder,

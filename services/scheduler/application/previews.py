@@ -12,8 +12,9 @@ from services.scheduler.application.evaluation.projection import Projection, pro
 from services.scheduler.clients import Clients
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
+from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import Order, OrderReason, OrderState
-from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12
@@ -100,5 +101,5 @@ def _preview(
         if order.state is OrderState.SKIPPED:
             (skip_reason,) = order.reasons
     # The order as it would be prepared knows what rule packs ask for.
-    notice_time = max(order.due_time - order.notice_lead - NOTICE_HEADROOM, now)
-    return CyclePreview(order, notice_time, skip_reason, projection)
+    notice_time = announce_time(order.due_time - order.notice_lead, order.terms.time_zone)
+    return CyclePreview(order, max(notice_time, now), skip_reason, projection)

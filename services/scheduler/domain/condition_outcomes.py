@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.conditions import Action, Outcome
+from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
     Decision,
@@ -25,7 +26,6 @@ from services.scheduler.domain.order_lifecycle import (
     under_rules,
 )
 from services.scheduler.domain.standing_order import (
-    NOTICE_HEADROOM,
     StandingOrder,
     following_due_time,
 )
@@ -122,7 +122,7 @@ def _deferred(
     later = deferred_to(order, outcome, standing_order, now)
     if later is None:
         return _left_out(order, outcome, now)
-    begins = later.due_time - order.notice_lead - NOTICE_HEADROOM
+    begins = announce_time(later.due_time - order.notice_lead, order.terms.time_zone)
     data = {
         **_data(outcome),
         "local_date": later.local_date.isoformat(),

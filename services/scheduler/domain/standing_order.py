@@ -11,6 +11,7 @@ from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
+from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import Item, Order
 from services.scheduler.domain.price_agreements import (
     ENDING_NOTICE_LEAD,
@@ -24,8 +25,6 @@ from services.scheduler.domain.terms import BillingMode, Terms
 NOTICE_LEAD_DEFAULT = timedelta(hours=72)
 PAYMENT_WINDOW_DEFAULT = timedelta(hours=72)
 CATCH_UP_WINDOW_DEFAULT = timedelta(days=30)
-# Preparation begins this much before the lead, so that the notice is delivered in time for it.
-NOTICE_HEADROOM = timedelta(minutes=15)
 NO_LEAD = timedelta()
 CHANGE_AHEAD_MAX_CYCLES = 100
 
@@ -221,7 +220,7 @@ class StandingOrder:
         """When a cycle that is due then is to be prepared."""
         # It may be moved to an earlier day, and the customer hears of that with the whole lead.
         earliest = due_time - timedelta(days=self.slot_days_before)
-        return earliest - self.lead(cycle) - NOTICE_HEADROOM
+        return announce_time(earliest - self.lead(cycle), self.schedule.time_zone)
 
     @property
     def last_due_time(self) -> datetime | None:

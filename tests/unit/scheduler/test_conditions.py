@@ -26,6 +26,7 @@ from services.scheduler.domain.conditions import (
     outcome_of,
 )
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.order import (
     Item,
     Line,
@@ -38,7 +39,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.order_lifecycle import Evaluation, confirmed
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
-from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle
+from services.scheduler.domain.standing_order import StandingOrder, at_cycle
 from services.scheduler.domain.substitution import (
     ItemAmount,
     Unpriced,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.scheduler.domain import calendar
 from services.scheduler.domain.cycles import new_order, open_cycles, paid_period, reason_against
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
+from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
@@ -22,7 +23,6 @@ from services.scheduler.domain.schedule import (
     Weekly,
 )
 from services.scheduler.domain.standing_order import (
-    NOTICE_HEADROOM,
     CatchUp,
     CatchUpMode,
     CycleChange,
