@@ -2,8 +2,8 @@
 
 A day (UTC) is closed in two steps. First it is said that it is closed: from then on what has a time of
 that day is booked on the next. When every statement is over that may not have heard of it, what each
-account was debited and credited with on that day is kept. So a balance at any instant is a sum over
-days, and over the transfers of days that are not kept yet.
+account was debited and credited with on that day is kept, and what was sold on it. So a balance at any
+instant is a sum over days, and over the transfers of days that are not kept yet; and so are reports.
 """
 
 import uuid
@@ -90,7 +90,8 @@ _OF_SOURCES = Query(
     Transfer,
 )
 
-# By account, less what came back. The names of a charge's refunds begin with its own.
+# By account, less what came back. The names of a charge's refunds begin with its own. The kind is
+# compared so that the planner reads by the names, and not all that a merchant has given back.
 _GIVEN_BACK = Query(
     """
     SELECT merchant, customer, charge, account, CAST(sum(minor) AS bigint) AS amount_minor
@@ -104,7 +105,7 @@ _GIVEN_BACK = Query(
         FROM ledger_transfers AS booked
         WHERE booked.customer = wanted.customer AND booked.merchant = wanted.merchant
           AND booked.source > wanted.refunds_from AND booked.source < wanted.refunds_until
-          AND kind LIKE 'CREDIT_NOTE%' AND 'receivable' IN (credit_account, debit_account)
+          AND kind || '' LIKE 'CREDIT_NOTE%' AND 'receivable' IN (credit_account, debit_account)
         OFFSET 0) AS part
     GROUP BY merchant, customer, charge, account
 """,
@@ -135,6 +136,22 @@ _KEEP_DAYS = Command("""
             VALUES (debit_account, amount_minor, 0), (credit_account, 0, amount_minor)
         ) AS entry (account, debit_minor, credit_minor)
         GROUP BY merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date
+    ), sold AS (
+        INSERT INTO sales_days (merchant, book_date, region_code, currency, lines_md5, lines,
+                                charge_count, amount_minor)
+        SELECT transfer.merchant, (book_time AT TIME ZONE 'UTC')::date AS book_date, region_code,
+               transfer.currency, CAST(md5(CAST(lines AS text)) AS uuid), lines, count(*),
+               sum(of_charge.amount_minor)
+        FROM closing
+        JOIN ledger_transfers AS transfer
+          ON book_time >= closing.from_time AND book_time < closing.open_from_time AND kind = 'SALE'
+        CROSS JOIN LATERAL (
+            SELECT region_code, lines, amount_minor FROM charges
+            WHERE charges.customer = transfer.customer AND charges.merchant = transfer.merchant
+              AND charges.charge = split_part(transfer.source, '/', 6)
+            OFFSET 0) AS of_charge
+        GROUP BY transfer.merchant, (book_time AT TIME ZONE 'UTC')::date, region_code,
+                 transfer.currency, lines
     )
     UPDATE ledger_closing SET kept_through_date = closing.closed_through_date FROM closing
 """)

@@ -62,38 +62,68 @@ class TaxSummary(NamedTuple):
         return TaxKey(*self[:5])
 
 
+# What was sold, by the lines of charges: days (UTC) that are kept, and what else is booked between the
+# two instants. And what was given back, by the account that it was sold on.
+_BOOKED = """
+    WITH span AS (
+        SELECT from_date, greatest(from_date, until_date) AS until_date
+        FROM (
+            SELECT CAST(CAST(:from_time AS timestamptz) AT TIME ZONE 'UTC'
+                        + interval '1 day' - interval '1 microsecond' AS date) AS from_date,
+                   least(kept_through_date + 1,
+                         CAST(CAST(:until_time AS timestamptz) AT TIME ZONE 'UTC' AS date))
+                     AS until_date
+            FROM ledger_closing) AS kept
+    ), sold AS (
+        SELECT region_code, lines, currency, sum(charge_count) AS charge_count,
+               sum(amount_minor) AS amount_minor
+        FROM (
+            SELECT sales_days.* FROM span CROSS JOIN LATERAL (
+                SELECT region_code, lines, currency, charge_count, amount_minor FROM sales_days
+                WHERE merchant = :merchant
+                  AND book_date >= span.from_date AND book_date < span.until_date
+                OFFSET 0) AS sales_days
+            UNION ALL
+            SELECT region_code, lines, currency, 1, of_charge.amount_minor
+            FROM span
+            CROSS JOIN LATERAL (
+                VALUES (:from_time, least(from_date::timestamp AT TIME ZONE 'UTC', :until_time)),
+                       (until_date::timestamp AT TIME ZONE 'UTC', :until_time)
+            ) AS part (from_time, until_time)
+            CROSS JOIN LATERAL (
+                SELECT customer, merchant, source, currency FROM ledger_transfers
+                WHERE merchant = :merchant
+                  AND book_time >= part.from_time AND book_time < part.until_time
+                  AND kind = 'SALE'
+                OFFSET 0) AS booked
+            CROSS JOIN LATERAL (
+                SELECT region_code, lines, amount_minor FROM charges
+                WHERE charges.customer = booked.customer AND charges.merchant = booked.merchant
+                  AND charges.charge = split_part(booked.source, '/', 6)
+                OFFSET 0) AS of_charge
+        ) AS part
+        GROUP BY region_code, lines, currency
+    ), note AS (
+        SELECT customer, merchant, source, currency,
+               CASE credit_account WHEN 'receivable' THEN debit_account ELSE credit_account END
+                 AS account,
+               CASE credit_account WHEN 'receivable' THEN amount_minor ELSE -amount_minor END AS minor
+        FROM ledger_transfers
+        WHERE merchant = :merchant AND book_time >= :from_time AND book_time < :until_time
+          AND kind LIKE 'CREDIT_NOTE%' AND 'receivable' IN (debit_account, credit_account)
+    )
+"""
 # A refund is split over the products that it names, else over all of its charge: what it was booked
 # with of the sale by what each product costs, and of taxes by what is due on each. It is cut at running
 # sums, so that the parts add up to it.
 _PRODUCT_SALES = Query(
-    """
-    WITH sold AS (
-        SELECT lines, currency, count(*) AS charge_count, sum(of_charge.amount_minor) AS amount_minor
-        FROM (
-            SELECT customer, merchant, source, currency FROM ledger_transfers
-            WHERE merchant = :merchant AND book_time >= :from_time AND book_time < :until_time
-              AND kind = 'SALE' OFFSET 0) AS booked
-        CROSS JOIN LATERAL (
-            SELECT lines, amount_minor FROM charges
-            WHERE charges.customer = booked.customer AND charges.merchant = booked.merchant
-              AND charges.charge = split_part(booked.source, '/', 6)
-            OFFSET 0) AS of_charge
-        GROUP BY lines, currency
-    ), given_back AS (
+    _BOOKED  # noqa: S608 - fixed words
+    + """
+    , given_back AS (
         SELECT customer, merchant, source, currency,
                sum(minor) FILTER (WHERE account NOT LIKE 'tax-payable-%') AS net_minor,
                sum(minor) FILTER (WHERE account LIKE 'tax-payable-%') AS tax_minor
-        FROM (
-            SELECT customer, merchant, source, currency,
-                   CASE credit_account WHEN 'receivable' THEN debit_account ELSE credit_account END
-                     AS account,
-                   CASE credit_account WHEN 'receivable' THEN amount_minor ELSE -amount_minor END
-                     AS minor
-            FROM ledger_transfers
-            WHERE merchant = :merchant AND book_time >= :from_time AND book_time < :until_time
-              AND kind LIKE 'CREDIT_NOTE%' AND 'receivable' IN (debit_account, credit_account)
-        ) AS note
-        GROUP BY customer, merchant, source, currency
+        FROM note GROUP BY customer, merchant, source, currency
     ), part AS (
         SELECT line.product, line.title, currency, charge_count * line.quantity AS quantity,
                charge_count, charge_count * line.net_minor AS net_minor,
@@ -169,38 +199,16 @@ _PRODUCT_SALES = Query(
 # A line with several taxes is in what each is due on; one without any is due nothing. Of an account
 # that several taxes of a charge have, what was given back is of the first.
 _TAX_SUMMARIES = Query(
-    """
-    WITH sold AS (
-        SELECT region_code, lines, currency, count(*) AS charge_count,
-               sum(of_charge.amount_minor) AS amount_minor
-        FROM (
-            SELECT customer, merchant, source, currency FROM ledger_transfers
-            WHERE merchant = :merchant AND book_time >= :from_time AND book_time < :until_time
-              AND kind = 'SALE' OFFSET 0) AS booked
-        CROSS JOIN LATERAL (
-            SELECT region_code, lines, amount_minor FROM charges
-            WHERE charges.customer = booked.customer AND charges.merchant = booked.merchant
-              AND charges.charge = split_part(booked.source, '/', 6)
-            OFFSET 0) AS of_charge
-        GROUP BY region_code, lines, currency
-    ), given_back AS (
+    _BOOKED  # noqa: S608 - fixed words
+    + """
+    , given_back AS (
         SELECT customer, merchant, source, currency,
                sum(minor) FILTER (WHERE account NOT LIKE 'tax-payable-%') AS net_minor,
                jsonb_object_agg(account, minor) FILTER (WHERE account LIKE 'tax-payable-%')
                  AS tax_minors
         FROM (
             SELECT customer, merchant, source, currency, account, sum(minor) AS minor
-            FROM (
-                SELECT customer, merchant, source, currency,
-                       CASE credit_account WHEN 'receivable' THEN debit_account
-                            ELSE credit_account END AS account,
-                       CASE credit_account WHEN 'receivable' THEN amount_minor
-                            ELSE -amount_minor END AS minor
-                FROM ledger_transfers
-                WHERE merchant = :merchant AND book_time >= :from_time AND book_time < :until_time
-                  AND kind LIKE 'CREDIT_NOTE%' AND 'receivable' IN (debit_account, credit_account)
-            ) AS note
-            GROUP BY customer, merchant, source, currency, account) AS note
+            FROM note GROUP BY customer, merchant, source, currency, account) AS note
         GROUP BY customer, merchant, source, currency
     ), refunded AS (
         SELECT of_charge.region_code, of_charge.lines, of_charge.amount_minor, currency,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,6 +36,7 @@ from services.payments.domain.disputes import Dispute, DisputeState
 from services.payments.domain.keys import (
     ChargeId,
     CreditTransactionId,
+    CustomerKey,
     DisputeId,
     MandateId,
     RefundId,
@@ -65,27 +66,36 @@ from services.payments.domain.reconciliation import Finding, FindingKind, mendin
 from services.payments.domain.refunds import Refund
 from services.payments.domain.revenue import Deferral, changed_by, defer, recognize
 from services.payments.domain.transfers import Transfer
-from services.payments.domain.transitions import RefundState
+from services.payments.domain.transitions import ChargeState, RefundState
 from tests.unit.payments.strategies import ANN, CHARGE
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 CURRENCIES = ("EUR", "USD")
+TAXES = st.builds(
+    LineTax,
+    st.sampled_from(["de-vat", ""]),
+    st.just(190_000),
+    st.integers(0, 500),
+    st.just("VAT"),
+    st.just(""),
+)
 LINES = st.lists(
     st.builds(
-        ChargeLine,
-        st.just("tea"),
-        st.just(1),
+        lambda net_minor, taxes: ChargeLine("tea", 1, net_minor, tuple(taxes), "Tea"),
         st.integers(1, 5000),
-        st.lists(
-            st.builds(
-                LineTax, st.sampled_from(["de-vat", ""]), st.just(190_000), st.integers(0, 500)
-            ),
-            max_size=2,
-        ).map(tuple),
+        st.lists(TAXES, max_size=2),
     ),
     min_size=1,
     max_size=3,
 )
+
+
+class Payout(NamedTuple):
+    """What a payout has paid out, and what it brought in each currency."""
+
+    name: str
+    transactions: list[BalanceTransaction]
+    shares: list[PayoutShare]
 
 
 class Books(RuleBasedStateMachine):
@@ -95,8 +105,12 @@ class Books(RuleBasedStateMachine):
     refunds = Bundle("refunds")
     disputes = Bundle("disputes")
 
-    def __init__(self) -> None:
+    def __init__(self, customer: CustomerKey = ANN, start_time: datetime = NOW) -> None:
         super().__init__()
+        self.customer = customer
+        self.now = start_time
+        self.charged: list[Charge] = []
+        self.refunded: list[Refund] = []
         self.booked: list[Transfer] = []
         # What the provider lists, and what of it was not paid out.
         self.listed: list[BalanceTransaction] = []
@@ -107,7 +121,7 @@ class Books(RuleBasedStateMachine):
         self.left: Counter[ChargeId] = Counter()
         self.left_of_method: Counter[ChargeId] = Counter()
         self.deferrals: dict[ChargeId, Deferral] = {}
-        self.now = NOW
+        self.payouts: list[Payout] = []
         self.number = 0
 
     def next(self) -> int:
@@ -117,12 +131,12 @@ class Books(RuleBasedStateMachine):
     def moves(self, type_: BalanceType, source: str, minor: int, fee: int, currency: str) -> None:
         """The provider moves money, and keeps a fee."""
         moved = BalanceTransaction(
-            *ANN, source, f"txn_{self.next()}", type_, minor, fee, currency, NOW
+            *self.customer, source, f"txn_{self.next()}", type_, minor, fee, currency, self.now
         )
         self.listed.append(moved)
         self.unpaid.append(moved)
         if fee:
-            self.booked.append(book_fee(moved, NOW))
+            self.booked.append(book_fee(moved, self.now))
 
     def books(self, charge: Charge, transfers: Iterable[Transfer]) -> None:
         """What refunds and disputes book, and make of what is deferred."""
@@ -132,9 +146,10 @@ class Books(RuleBasedStateMachine):
             deferral = self.deferrals[charge.charge]
             self.deferrals[charge.charge] = changed_by(deferral, booked, self.now)
 
-    def balances(self) -> Counter[tuple[str, str]]:
+    def balances(self, booked: Iterable[Transfer] | None = None) -> Counter[tuple[str, str]]:
+        """What all that was booked comes to, or a part of it."""
         balances: Counter[tuple[str, str]] = Counter()
-        for transfer in self.booked:
+        for transfer in self.booked if booked is None else booked:
             assert transfer.amount_minor > 0
             balances[transfer.debit_account, transfer.currency] += transfer.amount_minor
             balances[transfer.credit_account, transfer.currency] -= transfer.amount_minor
@@ -164,13 +179,17 @@ class Books(RuleBasedStateMachine):
     ) -> Charge:
         amount_minor = sum(line.gross_minor for line in lines)
         charge = CHARGE._replace(
+            **self.customer._asdict(),
             charge=ChargeId(f"tea-{self.next()}"),
             amount_minor=amount_minor,
             currency=currency,
             lines=dump_lines(tuple(lines)),
             region_code="DE",
             credit_minor=min(wanted_credit, self.credit[currency], amount_minor),
+            state=ChargeState.SUCCEEDED,
+            next_attempt_time=None,
         )
+        self.charged.append(charge)
         if days:
             day = self.now.date()
             end_date = day + timedelta(days=days - 1)
@@ -180,7 +199,7 @@ class Books(RuleBasedStateMachine):
             self.deferrals[charge.charge] = deferral
         self.booked += book_charge(charge, self.now, defers=deferral is not None)
         if charge.credit_minor:
-            self.booked.append(book_credit(use_credit(charge, NOW), NOW))
+            self.booked.append(book_credit(use_credit(charge, self.now), self.now))
             self.credit[currency] -= charge.credit_minor
         if charge.method_minor:
             self.moves(BalanceType.CHARGE, charge.key.name, charge.method_minor, fee, currency)
@@ -203,21 +222,24 @@ class Books(RuleBasedStateMachine):
             note=b"",
             state=RefundState.SUCCEEDED,
             idempotency_key="",
-            create_time=NOW,
-            update_time=NOW,
+            create_time=self.now,
+            update_time=self.now,
             credit_minor=amount_minor - method_minor,
         )
+        self.refunded.append(refund)
         self.left[charge.charge] -= amount_minor
         self.left_of_method[charge.charge] -= method_minor
         deferral = self.deferrals.get(charge.charge)
         if refund.credit_minor:
-            self.booked.append(book_credit(give_refund(refund, NOW), NOW))
+            self.booked.append(book_credit(give_refund(refund, self.now), self.now))
             given_back = self.given_back(charge)
-            self.books(charge, book_refund_to_credit(refund, charge, given_back, NOW, deferral))
+            self.books(
+                charge, book_refund_to_credit(refund, charge, given_back, self.now, deferral)
+            )
             self.credit[charge.currency] += refund.credit_minor
         if method_minor:
             given_back, deferral = self.given_back(charge), self.deferrals.get(charge.charge)
-            self.books(charge, book_refund(refund, charge, given_back, NOW, deferral))
+            self.books(charge, book_refund(refund, charge, given_back, self.now, deferral))
             self.moves(BalanceType.REFUND, refund.key.name, -method_minor, 0, charge.currency)
         return charge, refund
 
@@ -249,13 +271,13 @@ class Books(RuleBasedStateMachine):
             currency=charge.currency,
             reason="fraudulent",
             state=DisputeState.NEEDS_RESPONSE,
-            open_time=NOW,
-            update_time=NOW,
-            withdraw_time=NOW,
+            open_time=self.now,
+            update_time=self.now,
+            withdraw_time=self.now,
         )
         deferral = self.deferrals.get(charge.charge)
         given_back = self.given_back(charge)
-        self.books(charge, book_withdrawal(dispute, charge, given_back, NOW, deferral))
+        self.books(charge, book_withdrawal(dispute, charge, given_back, self.now, deferral))
         self.moves(BalanceType.DISPUTE, dispute.name, -dispute.amount_minor, fee, dispute.currency)
         return charge, dispute
 
@@ -287,8 +309,8 @@ class Books(RuleBasedStateMachine):
         if not signed_minor:
             return
         name = CreditTransactionId(f"c-{self.next()}")
-        change = CreditTransaction(*ANN, name, kind, signed_minor, currency, "", NOW)
-        self.booked.append(book_credit(change, NOW))
+        change = CreditTransaction(*self.customer, name, kind, signed_minor, currency, "", self.now)
+        self.booked.append(book_credit(change, self.now))
         self.credit[currency] += signed_minor
         if kind in {CreditType.OVERPAYMENT, CreditType.PAYOUT}:
             self.bank[currency] += signed_minor
@@ -297,7 +319,8 @@ class Books(RuleBasedStateMachine):
     @rule()
     def payout(self) -> None:
         """All that the provider holds in each currency is paid out, or taken from the bank."""
-        name = f"po_{self.next()}"
+        name = f"po_{self.customer.merchant}_{self.next()}"
+        shares = []
         for currency in CURRENCIES:
             of_currency = [it for it in self.unpaid if it.currency == currency]
             if not of_currency:
@@ -306,15 +329,18 @@ class Books(RuleBasedStateMachine):
             for it in of_currency:
                 sums[it.type.split("_")[0]] += it.amount_minor
             share = PayoutShare(
-                ANN.merchant, name, currency, sums["CHARGE"], sums["REFUND"], sums["DISPUTE"], 0,
+                self.customer.merchant, name, currency,
+                sums["CHARGE"], sums["REFUND"], sums["DISPUTE"], 0,
                 sum(it.fee_minor for it in of_currency), len(of_currency),
             )  # fmt: skip
             net_minor = sum(it.net_minor for it in of_currency)
             assert share.amount_minor == net_minor
+            shares.append(share)
             if net_minor:
-                self.booked.append(book_payout(share, NOW, NOW))
+                self.booked.append(book_payout(share, self.now, self.now))
                 self.bank[currency] += net_minor
-        self.unpaid.clear()
+        self.payouts.append(Payout(name, self.unpaid, shares))
+        self.unpaid = []
         balances = self.balances()
         assert all(balances[PROVIDER_CLEARING, currency] == 0 for currency in CURRENCIES)
 

@@ -522,6 +522,9 @@ CREATE TABLE ledger_transfers (
 CREATE INDEX ledger_transfers_of_merchant ON ledger_transfers (merchant, position);
 CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
     INCLUDE (debit_account, credit_account, currency, amount_minor);
+-- For reports: few, among what is sold.
+CREATE INDEX ledger_transfers_given_back ON ledger_transfers (merchant, book_time)
+    WHERE kind LIKE 'CREDIT_NOTE%';
 -- For proofs, as that of charges.
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
@@ -763,6 +766,18 @@ CREATE TABLE ledger_days (
     PRIMARY KEY (merchant, account, currency, book_date)
 );
 CREATE INDEX ledger_days_by_date ON ledger_days (book_date, merchant);
+-- What was sold on such a day, by the lines of charges, of which a merchant has few.
+CREATE TABLE sales_days (
+    merchant                text        NOT NULL,
+    book_date               date        NOT NULL,
+    region_code             text        NOT NULL,
+    currency                text        NOT NULL,
+    lines_md5               uuid        NOT NULL,
+    lines                   jsonb       NOT NULL,
+    charge_count            bigint      NOT NULL CHECK (charge_count > 0),
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    PRIMARY KEY (merchant, book_date, region_code, currency, lines_md5)
+);
 -- Through which day nothing is booked any more, and through which that is kept. One row.
 CREATE TABLE ledger_closing (
     closed_through_date     date        NOT NULL,
@@ -1056,7 +1071,8 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'dunning_policy_versions',
     'mandates', 'notices',
     'withdrawals', 'mandate_changes', 'charges', 'payment_links', 'attempts', 'refunds', 'disputes',
-    'dispute_policies', 'payment_routings', 'ledger_transfers', 'ledger_days', 'credit_balances',
+    'dispute_policies', 'payment_routings', 'ledger_transfers', 'ledger_days',
+    'sales_days', 'credit_balances',
     'credit_transactions',
     'balance_transactions', 'payouts', 'ledger_periods', 'ledger_settings', 'revenue_deferrals',
     'reconciliation_findings');
@@ -1066,8 +1082,8 @@ SELECT revoke_privileges('UPDATE, DELETE', 'dunning_policy_versions');
 SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_logos');
 SELECT revoke_privileges('UPDATE', 'document_files');
 SELECT revoke_privileges('DELETE', 'document_series', 'document_settings');
-SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'ledger_periods',
-    'credit_transactions');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transfers', 'ledger_days', 'sales_days',
+    'ledger_periods', 'credit_transactions');
 SELECT revoke_privileges('DELETE', 'credit_balances', 'ledger_settings', 'revenue_deferrals');
 SELECT revoke_privileges('UPDATE, DELETE', 'payouts');
 SELECT revoke_privileges('DELETE', 'balance_transactions', 'provider_payouts',
