@@ -58,6 +58,7 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     ),
     "messages call the merchant": lambda it: it.merchant_display_name,
     "customers complain to": lambda it: it.complaint_address,
+    "messages of a day": lambda it: str(it.daily_message_max or "any number"),
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 PLAN_COLUMNS: Columns[pb.ChannelPlan] = {
@@ -132,6 +133,12 @@ async def set_notify_settings(
         pb.NotifySettings.Evidence.ValueType,
         one_of(pb.NotifySettings.Evidence, "When a notice before a charge counts as delivered."),
     ] = pb.NotifySettings.EVIDENCE_UNSPECIFIED,
+    day_max: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=100, help="Messages of a day, of those that can wait; 0: any number."
+        ),
+    ] = None,
 ) -> None:
     """Set how customers are reached: their countries, zone and pages, and who writes to them."""
     changed = await _settings(session)
@@ -148,6 +155,8 @@ async def set_notify_settings(
     changed.time_zone = changed.time_zone if zone is None else zone
     if name is not None:
         changed.merchant_display_name = name
+    if day_max is not None:
+        changed.daily_message_max = day_max
     if complaints is not None:
         changed.complaint_address = complaints
     changed.charge_notice_evidence = evidence or changed.charge_notice_evidence

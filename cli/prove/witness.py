@@ -49,7 +49,8 @@ _REFUNDS = """
     FROM audit_v1.refunds WHERE amount_minor <> credit_minor
 """
 _DELIVERIES = """
-    SELECT merchant, customer, notice, kind, channel, state, bound_phone_count FROM audit_v1.deliveries
+    SELECT merchant, customer, notice, kind, channel, state, bound_phone_count, digest_notice
+    FROM audit_v1.deliveries
 """
 
 
@@ -95,11 +96,14 @@ class Delivery:
     state: str
     # How many phones the customer has bound so far, each with a key of its own; None: nobody knows.
     bound_phone_count: int | None
+    # The notice whose message says this one as well; empty: it has a message of its own.
+    digest_notice: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
         """The keys under which the gateway may know it, one a phone."""
-        parts = (self.merchant, self.customer, self.notice, self.channel)
+        said_by = self.digest_notice or self.notice
+        parts = (self.merchant, self.customer, said_by, self.channel)
         count = UNKNOWN_PHONE_COUNT if self.bound_phone_count is None else self.bound_phone_count
         return frozenset(
             str(uuid.uuid5(MESSAGE_KEY_NAMESPACE, "|".join((*parts, str(phone)))))

@@ -108,20 +108,18 @@ def notice_message(notice: Notice) -> notify_pb2.Notice:
         name=NOTICE.format(*notice.key),
         kind=notify_pb2.NoticeKind.Value(notice.kind),
         subject_resource=notice.subject_resource,
-        deliveries=[_delivery_message(delivery) for delivery in notice.deliveries],
+        deliveries=[_delivery_message(notice, delivery) for delivery in notice.deliveries],
         create_time=to_timestamp(notice.create_time),
-        original_notice=_original_name(notice),
+        original_notice=_sibling_name(notice, notice.original_notice),
     )
 
 
-def _original_name(notice: Notice) -> str:
-    """The name of the notice that one repeats; empty: it repeats none."""
-    if not notice.original_notice:
-        return ""
-    return NOTICE.format(*notice.customer_key, notice.original_notice)
+def _sibling_name(notice: Notice, other: str) -> str:
+    """The name of another notice to the same customer; empty: there is none."""
+    return NOTICE.format(*notice.customer_key, other) if other else ""
 
 
-def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
+def _delivery_message(notice: Notice, delivery: Delivery) -> notify_pb2.Notice.Delivery:
     return notify_pb2.Notice.Delivery(
         channel=notify_pb2.Channel.Value(delivery.channel),
         state=notify_pb2.Notice.Delivery.State.Value(delivery.state),
@@ -133,4 +131,5 @@ def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
         template_revision=delivery.template,
         accept_time=optional_timestamp(delivery.accept_time),
         gateway_message=delivery.gateway_message,
+        digest_notice=_sibling_name(notice, delivery.digest_notice),
     )

@@ -51,6 +51,7 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
         message.merchant_display_name,
         message.complaint_address,
         _EVIDENCE.get(message.charge_notice_evidence, Evidence.DELIVERED),
+        message.daily_message_max,
     )
 
 
@@ -71,5 +72,6 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
         charge_notice_evidence=notify_pb2.NotifySettings.Evidence.Value(
             f"EVIDENCE_{settings.charge_notice_evidence}"
         ),
+        daily_message_max=settings.daily_message_max,
         etag=etag(settings.version),
     )

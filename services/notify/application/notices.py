@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.notify.domain.frequency import CAP_WINDOW
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
     WAITING_QUIET_HOURS,
@@ -125,7 +126,10 @@ async def preview(
     waiting = await attempts.last(connection, [key])
     queued = {channel: time for (_, channel), time in waiting.items()}
     rules = await settings.get(connection, key.merchant)
-    given = Circumstances(contact, queued, until, make_time)
+    addresses = [(key, channel) for channel in Channel] if rules.daily_message_max else []
+    counted = await attempts.counted(connection, addresses, make_time - CAP_WINDOW)
+    sent = {channel: times for (_, channel), times in counted.items()}
+    given = Circumstances(contact, queued, until, make_time, sent)
     return plan_of(kind, given, rules)
 
 

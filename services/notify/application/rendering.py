@@ -23,6 +23,7 @@ from services.notify.domain.templates.rendering import (
     Text,
     rendered_as_shipped,
     rendered_by,
+    rendered_digest,
 )
 from services.notify.domain.templates.shipped import shipped_locale
 from services.notify.store.attempts import Outgoing
@@ -34,9 +35,32 @@ OwnTemplates = Mapping[MerchantId, Sequence[OwnTemplate]]
 
 def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
     """A delivery that is due, with its text: that of its first attempt, if there was one."""
+    if outgoing.members and not outgoing.delivery.text:
+        return _with_digest(outgoing)
     delivery = _rendered(outgoing.notice, outgoing.delivery, outgoing.addressee, own)
     is_new = delivery.text != outgoing.delivery.text
     return replace(outgoing, delivery=delivery, text_is_new=is_new)
+
+
+def _with_digest(outgoing: Outgoing) -> Outgoing:
+    """A message of several notices, each of which keeps its words."""
+    said = (outgoing, *outgoing.members)
+    facts = [it.notice.facts for it in said if it.notice.facts is not None]
+    if not facts:
+        return outgoing
+    addressee, locale = outgoing.addressee, shipped_locale(outgoing.addressee.locale)
+    sender = Sender(addressee.merchant_display_name, addressee.complaint_address)
+    name, channel = addressee.display_name, outgoing.delivery.channel
+    text = rendered_digest(facts, channel, addressee.locale, name, sender)
+    first, *others = (
+        replace(
+            it,
+            delivery=replace(it.delivery, subject=text.subject, text=text.text, locale=locale),
+            text_is_new=True,
+        )
+        for it in said
+    )
+    return replace(first, members=tuple(others))
 
 
 def text_to_send(outgoing: Outgoing) -> str:

@@ -29,6 +29,8 @@ FAILURE_CODE_VOID = "CODE_VOID"
 FAILURE_UNREADABLE = "UNREADABLE"
 # It waits for the morning of whoever gets it.
 WAITING_QUIET_HOURS = "QUIET_HOURS"
+# It waits for a message that says it with others, since the customer has had those of a day.
+WAITING_DIGEST = "DIGEST"
 # The phone did not take the last messages, and is left alone for now.
 FAILURE_PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
 VOID_SUPERSEDED = "SUPERSEDED"
@@ -311,6 +313,8 @@ class Delivery:
     gateway_message: str = ""
     # Whether a file goes with the text.
     has_attachment: bool = False
+    # The notice (id) whose message says this one as well; empty: it has a message of its own.
+    digest_notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

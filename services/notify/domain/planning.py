@@ -1,12 +1,13 @@
 """What a notice does on each channel, when, and why; for notices and for previews of them. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from services.notify.domain.fallbacks import fall_back_time, other_channel
+from services.notify.domain.frequency import is_mandatory, next_free
 from services.notify.domain.notices import (
     EMAIL_ONLY,
     FAILURE_NO_CHANNEL,
@@ -54,6 +55,7 @@ class Reason(StrEnum):
     DEADLINE = "DEADLINE"
     MANDATORY = "MANDATORY"
     QUEUED = "QUEUED"
+    DIGEST = "DIGEST"
     # Of what another channel falls back to.
     MAIN_CHANNEL_LATE = "MAIN_CHANNEL_LATE"
     MAIN_CHANNEL_FAILED = "MAIN_CHANNEL_FAILED"
@@ -99,6 +101,8 @@ class Circumstances:
     # Until when it must be out; None: nothing depends on it.
     until: datetime | None
     now: datetime
+    # When messages went out lately that count among those of a day.
+    sent: Mapping[Channel, Sequence[datetime]] = field(default_factory=dict)
 
 
 def contact_by(contact: Contact, settings: NotifySettings) -> Contact:
@@ -156,15 +160,7 @@ def plan_of(kind: NoticeKind, given: Circumstances, settings: NotifySettings) ->
     if given.contact is not None:
         given = replace(given, contact=contact_by(given.contact, settings))
     sends = planned_sends(kind, given)
-    plans = [
-        ChannelPlan(
-            send.channel,
-            Use.MAIN if send.main else Use.COPY,
-            _reason_of_send(send, given),
-            send.attempt_time,
-        )
-        for send in sends
-    ]
+    plans = [_plan_of_send(send, kind, given, settings) for send in sends]
     for channel in Channel:
         if channel not in {send.channel for send in sends}:
             is_usable = _has(channel, given.contact)
@@ -172,6 +168,20 @@ def plan_of(kind: NoticeKind, given: Circumstances, settings: NotifySettings) ->
             unused = ChannelPlan(channel, Use.UNUSED, reason)
             plans.append(_fall_back(kind, channel, sends, given) or unused)
     return Plan(tuple(plans), failure_code(kind, given.contact, given.now))
+
+
+def _plan_of_send(
+    send: PlannedSend, kind: NoticeKind, given: Circumstances, settings: NotifySettings
+) -> ChannelPlan:
+    use = Use.MAIN if send.main else Use.COPY
+    sent, most = given.sent.get(send.channel, ()), settings.daily_message_max
+    if most and not is_mandatory(kind, given.until):
+        free = next_free(sent, most, send.attempt_time)
+        if free > send.attempt_time:
+            time_zone = given.contact.time_zone if given.contact else ""
+            by_day = send_time(kind, send.channel, free, time_zone, None)
+            return ChannelPlan(send.channel, use, Reason.DIGEST, by_day)
+    return ChannelPlan(send.channel, use, _reason_of_send(send, given), send.attempt_time)
 
 
 def _reason_of_send(send: PlannedSend, given: Circumstances) -> Reason:

@@ -32,6 +32,8 @@ class NotifySettings:
     complaint_address: str = ""
     # What counts as proof that the notice before a charge arrived, where no rule pack asks for it.
     charge_notice_evidence: Evidence = Evidence.DELIVERED
+    # How many messages a customer gets by a channel in a day, of those that can wait; 0: any number.
+    daily_message_max: int = 0
     version: int = 0
 
     def email_link(self, customer: str, token: str) -> str:

@@ -1,5 +1,6 @@
 """Attempts at deliveries: which are due, where they go, and what they came to."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +9,10 @@ from typing import NamedTuple
 from services.notify.domain.attachments import Attachment, AttachmentProblem
 from services.notify.domain.fallbacks import next_channel
 from services.notify.domain.notices import (
+    DELIVERY_LIFETIME,
     FAILURE_GATEWAY_AWAY,
     FAILURE_UNREADABLE,
+    WAITING_DIGEST,
     WAITING_QUIET_HOURS,
     Addressee,
     Channel,
@@ -47,6 +50,8 @@ class _DueRow(DeliveryRow, NoticeRow):
     contact_locale: str | None
     merchant_display_name: str | None
     complaint_address: str | None
+    daily_message_max: int
+    time_zone: str
 
 
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
@@ -60,7 +65,7 @@ _DUE = Query(
            channel, main, deliveries.state, subject, text, secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
            deliveries.locale, deliveries.template, evidence, accept_time, gateway,
-           gateway_message, own_address,
+           gateway_message, digest_notice, own_address,
            CASE WHEN own_address IS NOT NULL THEN own_address
                 WHEN channel = 'EMAIL' THEN CASE
                     WHEN contacts.email_bind_time IS NOT NULL
@@ -72,7 +77,8 @@ _DUE = Query(
                 THEN contacts.bind_count
                 ELSE 0 END AS address_version,
            contacts.display_name, contacts.locale AS contact_locale, merchant_display_name,
-           complaint_address
+           complaint_address, coalesce(daily_message_max, 0) AS daily_message_max,
+           coalesce(nullif(contacts.time_zone, ''), notify_settings.time_zone, '') AS time_zone
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -105,12 +111,15 @@ class _BegunRow(NamedTuple):
 _BEGIN = Query(
     """
     UPDATE deliveries SET attempt_count = attempt_count + 1, locale = begun.locale,
-        template = begun.template, subject = begun.subject, text = begun.text
+        template = begun.template, subject = begun.subject, text = begun.text,
+        digest_notice = begun.digest_notice, counted_time = begun.counted_time
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
-        CAST(:subject AS bytea[]), CAST(:text AS bytea[]))
-      AS begun (merchant, customer, notice, channel, locale, template, subject, text)
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:digest_notice AS text[]),
+        CAST(:counted_time AS timestamptz[]))
+      AS begun (merchant, customer, notice, channel, locale, template, subject, text, digest_notice,
+                counted_time)
     WHERE deliveries.customer = begun.customer AND deliveries.merchant = begun.merchant
       AND deliveries.notice = begun.notice AND deliveries.channel = begun.channel
       AND deliveries.state = :pending
@@ -122,6 +131,43 @@ _BEGIN = Query(
     RETURNING deliveries.merchant, deliveries.customer, deliveries.notice, deliveries.channel
 """,
     _BegunRow,
+)
+
+# What is above the messages of a day waits; its time to be tried begins when it may be.
+_HOLD = Command("""
+    UPDATE deliveries SET next_attempt_time = held.until, failure_code = :waiting,
+        give_up_time = held.until + CAST(:lifetime AS interval)
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:until AS timestamptz[]))
+      AS held (merchant, customer, notice, channel, until)
+    WHERE deliveries.customer = held.customer AND deliveries.merchant = held.merchant
+      AND deliveries.notice = held.notice AND deliveries.channel = held.channel
+      AND deliveries.state = :pending AND deliveries.attempt_count = 0
+""")
+
+
+class _CountedRow(NamedTuple):
+    """When a message was sent that counts among those of a day."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    channel: Channel
+    counted_time: datetime
+
+
+_COUNTED = Query(
+    """
+    SELECT merchant, customer, channel, counted_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:channel AS text[]))
+      AS named (merchant, customer, channel)
+    CROSS JOIN LATERAL (
+        SELECT counted_time FROM deliveries
+        WHERE deliveries.customer = named.customer AND deliveries.merchant = named.merchant
+          AND deliveries.channel = named.channel AND counted_time > :since
+        OFFSET 0) AS sent
+""",
+    _CountedRow,
 )
 
 # A receipt comes for what a gateway has, for what is being sent, and for what was voided meanwhile.
@@ -268,6 +314,13 @@ class Outgoing:
     text_is_new: bool = False
     # The file that goes with it, or why there is none now.
     attachment: Attachment | AttachmentProblem | None = None
+    # How many messages the merchant allows in a day; 0: any number. Whether this one counts among them.
+    daily_message_max: int = 0
+    counts: bool = False
+    # Where the customer lives; empty: it is not known.
+    time_zone: str = ""
+    # What its message says as well.
+    members: tuple["Outgoing", ...] = ()
 
 
 async def due(
@@ -278,9 +331,15 @@ async def due(
     return [_outgoing(tx, row) for row in rows]
 
 
-async def begin(tx: Connection, sending: Sequence[Outgoing]) -> list[Outgoing]:
+async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> list[Outgoing]:
     """Store the words of first attempts before they are made; returns those that may be made."""
-    first = [outgoing for outgoing in sending if outgoing.text_is_new]
+    first = [
+        (it, now if it.counts else None)
+        for outgoing in sending
+        if outgoing.text_is_new
+        for it in (outgoing, *outgoing.members)
+    ]
+    of_first = [outgoing for outgoing, _ in first]
 
     def encrypted(column: str) -> list[bytes]:
         return [
@@ -289,25 +348,62 @@ async def begin(tx: Connection, sending: Sequence[Outgoing]) -> list[Outgoing]:
                 getattr(outgoing.delivery, column),
                 *deliveries.aad(outgoing.notice.key, outgoing.delivery.channel, column),
             )
-            for outgoing in first
+            for outgoing in of_first
         ]
 
     rows = await _BEGIN.all_for(
         tx,
-        [outgoing.delivery for outgoing in first],
-        merchant=[outgoing.notice.merchant for outgoing in first],
-        customer=[outgoing.notice.customer for outgoing in first],
-        notice=[outgoing.notice.notice for outgoing in first],
+        [outgoing.delivery for outgoing in of_first],
+        merchant=[outgoing.notice.merchant for outgoing in of_first],
+        customer=[outgoing.notice.customer for outgoing in of_first],
+        notice=[outgoing.notice.notice for outgoing in of_first],
         subject=encrypted("subject"),
         text=encrypted("text"),
+        counted_time=[time for _, time in first],
         pending=DeliveryState.PENDING,
     )
     begun = {(NoticeKey(*row[:3]), row.channel) for row in rows}
-    return [
-        outgoing
-        for outgoing in sending
-        if not outgoing.text_is_new or (outgoing.notice.key, outgoing.delivery.channel) in begun
-    ]
+
+    def may_begin(outgoing: Outgoing) -> bool:
+        """Whether all that its message says may still be said."""
+        said = (outgoing, *outgoing.members)
+        return all((it.notice.key, it.delivery.channel) in begun for it in said)
+
+    return [it for it in sending if not it.text_is_new or may_begin(it)]
+
+
+async def counted(
+    tx: Connection, addresses: Collection[tuple[CustomerKey, Channel]], since: datetime
+) -> dict[tuple[CustomerKey, Channel], list[datetime]]:
+    """When messages went to customers by channels that count among those of a day, after an instant."""
+    rows = await _COUNTED.all(
+        tx,
+        merchant=[key.merchant for key, _ in addresses],
+        customer=[key.customer for key, _ in addresses],
+        channel=[channel for _, channel in addresses],
+        since=since,
+    )
+    found: dict[tuple[CustomerKey, Channel], list[datetime]] = defaultdict(list)
+    for row in rows:
+        found[CustomerKey(row.merchant, row.customer), row.channel].append(row.counted_time)
+    return found
+
+
+async def hold(tx: Connection, waiting: Sequence[tuple[Outgoing, datetime]]) -> None:
+    """Have deliveries wait, each until an instant, for a message that says them together."""
+    if not waiting:
+        return
+    await _HOLD.run(
+        tx,
+        merchant=[it.notice.merchant for it, _ in waiting],
+        customer=[it.notice.customer for it, _ in waiting],
+        notice=[it.notice.notice for it, _ in waiting],
+        channel=[it.delivery.channel for it, _ in waiting],
+        until=[until for _, until in waiting],
+        waiting=WAITING_DIGEST,
+        lifetime=DELIVERY_LIFETIME,
+        pending=DeliveryState.PENDING,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +517,9 @@ async def last(
     tx: Connection, customers: Collection[CustomerKey]
 ) -> dict[tuple[CustomerKey, Channel], datetime]:
     """When the last of what waits for customers is tried next, by channel."""
-    rows = await _LAST.all_for(tx, customers, unordered=[FAILURE_UNREADABLE, WAITING_QUIET_HOURS])
+    rows = await _LAST.all_for(
+        tx, customers, unordered=[FAILURE_UNREADABLE, WAITING_QUIET_HOURS, WAITING_DIGEST]
+    )
     return {
         (CustomerKey(row.merchant, row.customer), row.channel): row.next_attempt_time
         for row in rows
@@ -446,7 +544,16 @@ def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
         row.merchant_display_name or "",
         row.complaint_address or "",
     )
-    return Outgoing(notice, delivery, address, row.address_version or 0, addressee, readable)
+    return Outgoing(
+        notice,
+        delivery,
+        address,
+        row.address_version or 0,
+        addressee,
+        readable,
+        daily_message_max=row.daily_message_max,
+        time_zone=row.time_zone,
+    )
 
 
 def _aad(row: _DueRow) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class DeliveryRow:
     accept_time: datetime | None
     gateway: str
     gateway_message: str
+    digest_notice: str
 
 
 _INSERT = Command("""
@@ -68,7 +69,7 @@ _OF_NOTICES = Query(
     """
     SELECT merchant, customer, notice, channel, main, state, subject, text, NULL AS secret_text,
            next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time,
-           locale, template, evidence, accept_time, gateway, gateway_message
+           locale, template, evidence, accept_time, gateway, gateway_message, digest_notice
     FROM deliveries
     JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
       AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
@@ -204,6 +205,7 @@ def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
         accept_time=row.accept_time,
         gateway=row.gateway,
         gateway_message=row.gateway_message,
+        digest_notice=row.digest_notice,
     )
 
 

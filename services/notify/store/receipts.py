@@ -73,7 +73,7 @@ _SENT = Query(
            channel, main, deliveries.state, subject, text, NULL AS secret_text, next_attempt_time,
            give_up_time, attempt_count, deliver_time, failure_code, deliveries.expire_time,
            deliveries.locale, deliveries.template, evidence, accept_time, gateway,
-           gateway_message,
+           gateway_message, digest_notice,
            CASE WHEN channel = 'SMS' AND notices.kind <> 'PHONE_CODE' AND own_address IS NULL
                      AND contacts.bind_time <= coalesce(accept_time, next_attempt_time)
                 THEN contacts.bind_count ELSE 0 END AS address_version

@@ -23,6 +23,7 @@ class _SettingsRow(NamedTuple):
     merchant_display_name: str
     complaint_address: str
     charge_notice_evidence: Evidence
+    daily_message_max: int
     version: int
 
 
@@ -30,7 +31,7 @@ _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, charge_notice_evidence, version
+           complaint_address, charge_notice_evidence, daily_message_max, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -44,7 +45,7 @@ _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, charge_notice_evidence, version
+           complaint_address, charge_notice_evidence, daily_message_max, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -59,11 +60,12 @@ _CHANGE = Query(
         proved_email_only = :proved_email_only, time_zone = :time_zone,
         merchant_display_name = :merchant_display_name, complaint_address = :complaint_address,
         charge_notice_evidence = :charge_notice_evidence,
+        daily_message_max = :daily_message_max,
         version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
               phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-              complaint_address, charge_notice_evidence, version
+              complaint_address, charge_notice_evidence, daily_message_max, version
     """,
     _SettingsRow,
 )
@@ -112,6 +114,7 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "merchant_display_name": settings.merchant_display_name,
         "complaint_address": settings.complaint_address,
         "charge_notice_evidence": settings.charge_notice_evidence,
+        "daily_message_max": settings.daily_message_max,
     }
 
 
@@ -131,5 +134,6 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         row.merchant_display_name,
         row.complaint_address,
         row.charge_notice_evidence,
+        row.daily_message_max,
         row.version,
     )

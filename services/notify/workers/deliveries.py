@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.notify.application import phone_outcomes
+from services.notify.application import digests, phone_outcomes
 from services.notify.application.attachments import attachment_key, attachment_keys, with_attachment
 from services.notify.application.outcomes import count
 from services.notify.application.rendering import OwnTemplates, outgoing_with_text, text_to_send
@@ -16,6 +16,7 @@ from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.attachments import Attachment, AttachmentProblem
 from services.notify.domain.circuit import Circuit
+from services.notify.domain.frequency import CAP_WINDOW
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_GATEWAY_AWAY,
@@ -137,17 +138,30 @@ class Deliveries:
         if not due:
             return
         parents = [outgoing.notice.traceparent for outgoing in due]
-        written = [outgoing_with_text(outgoing, own) for outgoing in sendable]
+        messages = await self._gathered(sendable)
+        written = [outgoing_with_text(outgoing, own) for outgoing in messages]
         with tracing.working("deliveries", len(due), parents):
             begun = await self._begin(written)
             await self._deliver(begun, batch.deadline - SEND_SECONDS)
+
+    async def _gathered(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
+        """What goes out now, by the message that says it; what is above those of a day waits."""
+        now = self._clock.now()
+        capped = {digests.address_of(it) for it in sendable if digests.is_capped(it)}
+        if not capped:
+            return digests.gathered(sendable, {}, now)[0]
+        async with self._database.begin(wake_workers=False) as tx:
+            sent = await attempts.counted(tx, capped, now - CAP_WINDOW)
+            messages, held = digests.gathered(sendable, sent, now)
+            await attempts.hold(tx, held)
+        return messages
 
     async def _begin(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
         """Store what is said for the first time; returns what is to be attempted, in its order."""
         now = self._clock.now()
         sending = [outgoing for outgoing in sendable if _obstacle(outgoing, now) is None]
         async with self._database.begin(wake_workers=False) as tx:
-            begun = {id(outgoing) for outgoing in await attempts.begin(tx, sending)}
+            begun = {id(outgoing) for outgoing in await attempts.begin(tx, sending, now)}
         _BEGUN.reached()
         held_up = {id(outgoing) for outgoing in sending} - begun
         return [outgoing for outgoing in sendable if id(outgoing) not in held_up]
@@ -183,9 +197,10 @@ class Deliveries:
         if not results:
             return
         _SENT.reached()
+        said = [each for sent, result in results for each in _said_by(sent, result)]
         async with self._database.begin() as tx:
             now = self._clock.now()
-            ended = await attempts.finish(tx, results, now)
+            ended = await attempts.finish(tx, said, now)
             await phone_outcomes.store(tx, results, now)
             await outbox.put(
                 tx,
@@ -272,7 +287,13 @@ def _message_key(outgoing: Outgoing) -> str:
 
     It has no text and no language: a proof knows neither, and finds the message by its key.
     """
-    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version))
+    said_by = outgoing.delivery.digest_notice or outgoing.notice.notice
+    parts = (
+        *outgoing.notice.customer_key,
+        said_by,
+        outgoing.delivery.channel,
+        str(outgoing.address_version),
+    )
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 
@@ -289,3 +310,9 @@ def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:
     """What becomes of a delivery that waits for the one ahead of it."""
     kept = progress(outgoing.delivery, Attempt(Verdict.NOT_TRIED), ahead.next_attempt_time)
     return replace(kept, next_attempt_time=ahead.next_attempt_time)
+
+
+def _said_by(sent: Outgoing, result: Progress) -> list[tuple[Outgoing, Progress]]:
+    """What an attempt came to for each notice that its message says; the first one's was paid for."""
+    usage = result.usage._replace(segment_count=0, cost_micros=0)
+    return [(sent, result), *((member, replace(result, usage=usage)) for member in sent.members)]

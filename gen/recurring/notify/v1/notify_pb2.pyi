@@ -385,6 +385,7 @@ class NotifySettings(_message.Message):
     MERCHANT_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     COMPLAINT_ADDRESS_FIELD_NUMBER: _builtins.int
     CHARGE_NOTICE_EVIDENCE_FIELD_NUMBER: _builtins.int
+    DAILY_MESSAGE_MAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -423,6 +424,12 @@ class NotifySettings(_message.Message):
     """What counts as proof that the notice before a charge reached the customer. Default: EVIDENCE_DELIVERED, which is
     what holds all the same where a rule pack asks for the notice. It counts for notices that are made from then on.
     """
+    daily_message_max: _builtins.int
+    """How many messages a customer gets by each channel in any 24 hours, of those on which nothing depends: not counted
+    and never held back are what cannot be muted, what has a deadline, codes and documents. The last message of a day
+    says all that is left, and what comes later waits for one message that says it together. 1 to 100; default: any
+    number.
+    """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
@@ -450,10 +457,11 @@ class NotifySettings(_message.Message):
         merchant_display_name: _builtins.str = ...,
         complaint_address: _builtins.str = ...,
         charge_notice_evidence: Global___NotifySettings.Evidence.ValueType = ...,
+        daily_message_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_notice_evidence", b"charge_notice_evidence", "code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_notice_evidence", b"charge_notice_evidence", "code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "daily_message_max", b"daily_message_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -560,6 +568,7 @@ class Notice(_message.Message):
         TEMPLATE_REVISION_FIELD_NUMBER: _builtins.int
         ACCEPT_TIME_FIELD_NUMBER: _builtins.int
         GATEWAY_MESSAGE_FIELD_NUMBER: _builtins.int
+        DIGEST_NOTICE_FIELD_NUMBER: _builtins.int
         channel: Global___Channel.ValueType
         state: Global___Notice.Delivery.State.ValueType
         text: _builtins.str
@@ -571,7 +580,7 @@ class Notice(_message.Message):
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
         GATEWAY_AWAY: it waits for a gateway that takes no messages; NO_RECEIPT: a gateway took it and never said what became of it; NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
         before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED. Why it waits:
-        QUIET_HOURS (it is night where the customer lives).
+        QUIET_HOURS (it is night where the customer lives), DIGEST (NotifySettings.daily_message_max is reached).
         """
         locale: _builtins.str
         """The language of the text (BCP 47)."""
@@ -579,6 +588,8 @@ class Notice(_message.Message):
         """The merchant's own template that the text was made by, as `{template}@{version}`; empty: the suite's."""
         gateway_message: _builtins.str
         """What that gateway calls it."""
+        digest_notice: _builtins.str
+        """The notice whose message says this one as well, the first of the digest; empty: it has a message of its own."""
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
@@ -598,10 +609,11 @@ class Notice(_message.Message):
             template_revision: _builtins.str = ...,
             accept_time: _timestamp_pb2.Timestamp | None = ...,
             gateway_message: _builtins.str = ...,
+            digest_notice: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "deliver_time", b"deliver_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "failure_code", b"failure_code", "gateway_message", b"gateway_message", "locale", b"locale", "state", b"state", "template_revision", b"template_revision", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "attempt_count", b"attempt_count", "channel", b"channel", "deliver_time", b"deliver_time", "digest_notice", b"digest_notice", "failure_code", b"failure_code", "gateway_message", b"gateway_message", "locale", b"locale", "state", b"state", "template_revision", b"template_revision", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1485,6 +1497,8 @@ class ChannelPlan(_message.Message):
         """This kind goes by e-mail alone."""
         ONE_CHANNEL: ChannelPlan._Reason.ValueType  # 15
         """Another channel has it, and this kind goes by one."""
+        DIGEST: ChannelPlan._Reason.ValueType  # 70
+        """NotifySettings.daily_message_max is reached: it waits, and one message says it with others."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: ChannelPlan.Reason.ValueType  # 0
@@ -1518,6 +1532,8 @@ class ChannelPlan(_message.Message):
     """This kind goes by e-mail alone."""
     ONE_CHANNEL: ChannelPlan.Reason.ValueType  # 15
     """Another channel has it, and this kind goes by one."""
+    DIGEST: ChannelPlan.Reason.ValueType  # 70
+    """NotifySettings.daily_message_max is reached: it waits, and one message says it with others."""
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     USE_FIELD_NUMBER: _builtins.int

@@ -3,7 +3,7 @@
 Compiled templates are kept, so that each version is compiled once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -40,6 +40,8 @@ SMS_SEGMENTS_WARNED = 3
 SMS_MAX_CHARACTERS = SMS_SEGMENTS_MAX * 160
 # The room for a title, the most first: as much as an SMS leaves for it.
 TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
+# Of each of several notices in one SMS.
+DIGEST_TITLE_CHARACTERS = 24
 UNNAMED = Sender()
 _BLANK_LINES = regex.compile(r"\n{3,}")
 
@@ -119,10 +121,47 @@ def rendered_as_shipped(
     nearest = shipped_locale(locale)
     shipped = SHIPPED[nearest]
     template = shipped.templates[facts.kind, channel]
-    # Facts are written as the reader's country does, if its language is the template's.
-    written = locale if locale and nearest in fallbacks(locale) else nearest
-    source = Source(written, template.subject, template.text)
+    source = Source(_written_locale(locale, nearest), template.subject, template.text)
     return render(source, shipped.words, channel, facts, display_name, sender)
+
+
+def _written_locale(locale: str, nearest: str) -> str:
+    """Facts are written as the reader's country does, if its language is the template's."""
+    return locale if locale and nearest in fallbacks(locale) else nearest
+
+
+def rendered_digest(
+    said: Sequence[Facts], channel: Channel, locale: str, display_name: str, sender: Sender
+) -> Text:
+    """Several notices as one message, in the suite's words.
+
+    An SMS has the first sentence of as many as fit, and how many more there are.
+    """
+    nearest = shipped_locale(locale)
+    shipped, written = SHIPPED[nearest], _written_locale(locale, nearest)
+    words = shipped.words
+    reader = Reader(language(written), words.reasons, words.reason_unknown, DIGEST_TITLE_CHARACTERS)
+
+    def part(template: str, facts: Facts) -> str:
+        values = reader.values(facts, display_name, sender, names_of(template))
+        return _rendered(template, values, EMAIL_MAX_CHARACTERS)
+
+    if channel is Channel.EMAIL:
+        bodies = [part(shipped.bodies[facts.kind], facts) for facts in said]
+        around = [part(text, said[0]) for text in (words.greeting_email, shipped.ending)]
+        text = _paragraphs("\n\n".join((around[0], *bodies, around[1])))
+        return Text(words.digest_subject, text[:EMAIL_MAX_CHARACTERS])
+    beginning = part(words.sender_sms + words.greeting_sms, said[0])
+    briefs = [part(words.kinds[facts.kind].sentences[0], facts) for facts in said]
+
+    def first(count: int) -> str:
+        more = Number(len(briefs) - count, reader.language)
+        ending = _rendered(words.digest_more, {"more": more}, SMS_MAX_CHARACTERS)
+        return plain(_one_line(" ".join((beginning, *briefs[:count], ending))))
+
+    texts = (first(count) for count in range(len(briefs), 0, -1))
+    fitting = (text for text in texts if segments(text).segment_count <= SMS_SEGMENTS_MAX)
+    return Text("", next(fitting, "") or first(1))
 
 
 def rendered_by(

@@ -163,6 +163,10 @@ CREATE TABLE deliveries (
     template              text        NOT NULL DEFAULT '',
     subject               bytea       NOT NULL DEFAULT '',
     text                  bytea       NOT NULL DEFAULT '',
+    -- The notice whose message says this one as well; empty: it has a message of its own.
+    digest_notice         text        NOT NULL DEFAULT '',
+    -- When its message was first sent, if that counts among those of a day.
+    counted_time          timestamptz,
     -- Its notice is there: it was stored just before, and is never deleted.
     -- From when on it counts as having arrived.
     evidence_time         timestamptz GENERATED ALWAYS AS (
@@ -187,6 +191,9 @@ CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
 -- What did not arrive, of all of a merchant's customers.
 CREATE INDEX deliveries_undelivered ON deliveries (merchant, state, next_attempt_time, customer, notice)
     WHERE state IN ('FAILED', 'EXPIRED');
+-- The messages of a day.
+CREATE INDEX deliveries_counted ON deliveries (customer, merchant, channel, counted_time)
+    WHERE counted_time IS NOT NULL;
 -- What waits for a customer. `state || ''` keeps the planner from the one in place of the other: it
 -- would read all that waits, for each customer or bucket, wherever the statistics say that little does.
 CREATE INDEX deliveries_waiting ON deliveries (customer, merchant, channel)
@@ -335,6 +342,8 @@ CREATE TABLE notify_settings (
     -- What counts as proof that the notice before a charge arrived, where no rule pack asks for it.
     charge_notice_evidence text       NOT NULL DEFAULT 'DELIVERED'
                             CHECK (charge_notice_evidence IN ('ACCEPTED', 'DELIVERED')),
+    -- Of those on which nothing depends, by customer and channel; 0: any number.
+    daily_message_max     integer     NOT NULL DEFAULT 0,
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
@@ -524,7 +533,7 @@ CREATE VIEW audit_v1.deliveries AS
            notice, kind, subject_resource, channel, main, deliveries.state, occur_time, deliver_time,
            accept_time, evidence AS evidence_state, evidence_time, billing_mode, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
-           charge_not_before AS charge_not_before_time, notice_lead,
+           charge_not_before AS charge_not_before_time, notice_lead, digest_notice,
            -- Unknown of a customer who was erased, and of one who came again since.
            contacts.bind_count AS bound_phone_count
     FROM deliveries

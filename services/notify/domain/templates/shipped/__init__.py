@@ -29,6 +29,9 @@ class Shipped:
 
     words: Words
     templates: Mapping[tuple[NoticeKind, Channel], ShippedTemplate]
+    # Of an e-mail: what each kind says between its greeting and its ending, and the latter.
+    bodies: Mapping[NoticeKind, str]
+    ending: str
 
 
 def shipped_locale(locale: str) -> str:
@@ -38,11 +41,13 @@ def shipped_locale(locale: str) -> str:
 
 def _shipped(words: Words) -> Shipped:
     templates: dict[tuple[NoticeKind, Channel], ShippedTemplate] = {}
+    bodies, ending = {}, _ending(words)
     for kind, of_kind in words.kinds.items():
         templates[kind, Channel.SMS] = ShippedTemplate("", _sms(words, kind, of_kind))
-        email = _email(words, of_kind, has_lines=kind in _WITH_LINES)
+        bodies[kind] = _body(words, of_kind, has_lines=kind in _WITH_LINES)
+        email = "\n\n".join((words.greeting_email, bodies[kind], ending))
         templates[kind, Channel.EMAIL] = ShippedTemplate(of_kind.subject, email)
-    return Shipped(words, MappingProxyType(templates))
+    return Shipped(words, MappingProxyType(templates), MappingProxyType(bodies), ending)
 
 
 def _sms(words: Words, kind: NoticeKind, of_kind: KindWords) -> str:
@@ -54,19 +59,20 @@ def _sms(words: Words, kind: NoticeKind, of_kind: KindWords) -> str:
     return words.sender_sms + "\n".join((*greeting, *of_kind.sentences, *ending))
 
 
-def _email(words: Words, of_kind: KindWords, *, has_lines: bool) -> str:
+def _body(words: Words, of_kind: KindWords, *, has_lines: bool) -> str:
     first, *others = of_kind.sentences
     lines = (
         f"{{% for line in lines %}}{words.line}\n{{% endfor %}}",
         f"{{% for tax in taxes %}}{words.tax}\n{{% endfor %}}",
     )
-    ending = (
+    return "\n\n".join((first, *(lines if has_lines else ()), *others))
+
+
+def _ending(words: Words) -> str:
+    return (
         f"{{% if reference %}}{words.reference}\n{{% endif %}}"
         f"{{% if complaint_address %}}{words.complaints}\n{{% endif %}}"
         "{{ merchant }}"
-    )
-    return "\n\n".join(
-        (words.greeting_email, first, *(lines if has_lines else ()), *others, ending)
     )
 
 

@@ -33,6 +33,8 @@ WORDS = Words(
         "{% elif tax.not_charged %}: غير محتسبة"
         "{% else %}، مشمولة: {{ tax.amount }}{% endif %}"
     ),
+    digest_subject="مستجدات طلباتكم",
+    digest_more='{% if more %}{{ more | plural(other="و# أخرى: انظروا حسابكم.") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "رمزكم",

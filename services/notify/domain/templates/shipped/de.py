@@ -33,6 +33,8 @@ WORDS = Words(
         "{% elif tax.not_charged %}: nicht berechnet"
         "{% else %} darin: {{ tax.amount }}{% endif %}"
     ),
+    digest_subject="Neues zu Ihren Bestellungen",
+    digest_more='{% if more %}{{ more | plural(other="Und # weitere: siehe Ihr Konto.") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Ihr Code",

@@ -21,6 +21,8 @@ WORDS = Words(
         "{% elif tax.not_charged %}: not charged"
         "{% else %} in it: {{ tax.amount }}{% endif %}"
     ),
+    digest_subject="News of your orders",
+    digest_more='{% if more %}{{ more | plural(other="And # more: see your account.") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Your code",

@@ -33,6 +33,8 @@ WORDS = Words(
         "{% elif tax.not_charged %}: no se cobra"
         "{% else %} incluido: {{ tax.amount }}{% endif %}"
     ),
+    digest_subject="Novedades de sus pedidos",
+    digest_more='{% if more %}{{ more | plural(other="Y # más: véalo en su cuenta.") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Su código",

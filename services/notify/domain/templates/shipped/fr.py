@@ -36,6 +36,8 @@ WORDS = Words(
         "{% elif tax.not_charged %} : non facturé"
         "{% else %} incluse : {{ tax.amount }}{% endif %}"
     ),
+    digest_subject="Du nouveau pour vos commandes",
+    digest_more='{% if more %}{{ more | plural(other="Et # de plus : voyez votre compte.") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Votre code",

@@ -30,6 +30,9 @@ class Words:
     # Of an e-mail: a line of an order, and a tax on it.
     line: str
     tax: str
+    # Several notices in one message: the subject of an e-mail, and of how many an SMS has no room for.
+    digest_subject: str
+    digest_more: str
     kinds: Mapping[NoticeKind, KindWords]
     # By the names of scheduler's OrderReason, and of payments' RefusalReason of a mandate.
     reasons: Mapping[str, str]

@@ -32,6 +32,8 @@ WORDS = Words(
         "{% elif tax.not_charged %}：不收取"
         "{% else %}，已含：{{ tax.amount }}{% endif %}"
     ),
+    digest_subject="您的订单动态",
+    digest_more='{% if more %}{{ more | plural(other="另有 # 条，请查看账户。") }}{% endif %}',
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "您的验证码",

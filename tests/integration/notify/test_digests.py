@@ -1,0 +1,101 @@
+"""More facts than messages of a day: they are said together, later, and hold up nothing that counts."""
+
+from datetime import timedelta
+
+from recurring.notify.v1 import notify_pb2
+
+from tests.integration.notify.suite import (
+    ANN,
+    MERCHANT,
+    NOW,
+    Notify,
+    order_skipped,
+    order_upcoming,
+)
+
+DAY = timedelta(days=1)
+
+
+async def allow(notify: Notify, day_max: int) -> None:
+    settings = notify_pb2.NotifySettings(
+        name=f"{MERCHANT}/notifySettings", daily_message_max=day_max
+    )
+    request = notify_pb2.UpdateNotifySettingsRequest(notify_settings=settings)
+    await notify.call("UpdateNotifySettings", request)
+
+
+async def skip(notify: Notify, cycle: int) -> None:
+    await notify.receive(order_skipped(cycle=cycle), event_key=f"skip-{cycle}")
+    await notify.deliver()
+
+
+async def preview(
+    notify: Notify, kind: "notify_pb2.NoticeKind.ValueType"
+) -> notify_pb2.ChannelPlan:
+    request = notify_pb2.PreviewNoticesRequest(parent=ANN, kind=kind)
+    plans: list[notify_pb2.ChannelPlan] = list(
+        (await notify.call("PreviewNotices", request)).channel_plans
+    )
+    return plans[0]
+
+
+async def test_what_is_above_the_messages_of_a_day_is_one_message_later(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await allow(notify, 1)
+    codes = len(await notify.inbox())
+    for cycle in (1, 2, 3):
+        await skip(notify, cycle)
+    assert len(await notify.inbox()) == codes + 1
+
+    held = (await notify.notices())[-1].deliveries[0]
+    assert (notify_pb2.Notice.Delivery.State.Name(held.state), held.failure_code) == (
+        "PENDING",
+        "DIGEST",
+    )
+    planned = await preview(notify, notify_pb2.ORDER_SKIPPED)
+    assert planned.reason == notify_pb2.ChannelPlan.DIGEST
+    assert planned.send_time.ToDatetime(NOW.tzinfo) == NOW + DAY
+
+    notify.clock.move(DAY)
+    await notify.deliver()
+    [text] = (await notify.inbox())[codes + 1 :]
+    assert text.count("Your order Coffee") == 2
+    second, third = (notice.deliveries[0] for notice in (await notify.notices())[-2:])
+    assert second.text == third.text == text
+    assert second.digest_notice == third.digest_notice == (await notify.notices())[-2].name
+    assert {second.state, third.state} == {notify_pb2.Notice.Delivery.DELIVERED}
+
+
+async def test_what_is_held_delays_no_notice_that_counts(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await allow(notify, 1)
+    for cycle in (1, 2):
+        await skip(notify, cycle)
+    await notify.receive(order_upcoming(cycle=3), event_key="upcoming")
+    await notify.deliver()
+
+    assert "comes to 12.50 EUR" in (await notify.inbox())[-1]
+
+
+async def test_a_message_of_several_that_fails_is_sent_again_as_it_was(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await allow(notify, 1)
+    for cycle in (1, 2, 3):
+        await skip(notify, cycle)
+    await notify.outage("sms", on=True)
+    notify.clock.move(DAY)
+    await notify.deliver()
+    await notify.rename("Anna")
+    await notify.outage("sms", on=False)
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    assert [notice.deliveries[0].state for notice in (await notify.notices())[-2:]] == [
+        notify_pb2.Notice.Delivery.DELIVERED
+    ] * 2
+    texts = await notify.inbox()
+    assert [text for text in texts if "Anna" in text] == []
+    assert len([text for text in texts if text.count("Your order Coffee") == 2]) == 1
