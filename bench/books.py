@@ -22,7 +22,7 @@ from bench.measure import Aim, Figure, WrongResultError, check
 from bench.stack import Stack
 from deploy.embedded.__main__ import DEFAULT_HOME, HOME_VARIABLE
 from deploy.embedded.process import PartError
-from services.payments.clients.provider import STRIPE
+from services.payments.clients.stripe import STRIPE
 from services.payments.domain.keys import CustomerId, MerchantId
 from services.payments.domain.transfers import Transfer
 from services.payments.store import ledger, reconciliation

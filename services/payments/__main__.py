@@ -13,15 +13,13 @@ from services.payments.api.webhooks import HTTP_LIMITS, WebhookReceiver
 from services.payments.application import disputes, ledger, provider_balance, reconciliation
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients import provider_clock
-from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
-from services.payments.clients.bank_debit_api import BankDebitApi
+from services.payments.clients.bank_debit import BankDebitProvider
+from services.payments.clients.bank_debit_api import BANK_DEBIT, bank_debit_api
 from services.payments.clients.bank_debit_balance import BankDebitBalance
 from services.payments.clients.provider import (
     CONNECTIONS_MAX,
     REQUEST_TIMEOUT_SECONDS,
-    STRIPE,
     Provider,
-    StripeProvider,
 )
 from services.payments.clients.provider_balance import ProviderBalance
 from services.payments.clients.provider_clock import ProviderClock, timed_client
@@ -30,6 +28,7 @@ from services.payments.clients.rendering.process import PROCESSES_MAX, DocumentR
 from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.clients.stock import Stock
+from services.payments.clients.stripe import STRIPE, StripeProvider
 from services.payments.clients.stripe_accounts import values_by_account
 from services.payments.clients.stripe_balance import StripeBalance
 from services.payments.domain.expiry import NOTICE_DAYS_MAX
@@ -283,7 +282,7 @@ async def _balances(runtime: Runtime[Settings]) -> list[ProviderBalance]:
     ]
     if settings.bank_debit_url:
         access_token = settings.bank_debit_access_token.get_secret_value()
-        api = BankDebitApi(await _connections(runtime), settings.bank_debit_url, access_token)
+        api = bank_debit_api(await _connections(runtime), settings.bank_debit_url, access_token)
         balances.append(BankDebitBalance(api))
     return balances
 

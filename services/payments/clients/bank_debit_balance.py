@@ -6,16 +6,14 @@ place among those of its payout, and counts from when that was created. Fees are
 unit, and a payout is the rounded sum of its items; so what is rounded off one fee goes to the next.
 """
 
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from services.payments.clients.bank_debit import BANK_DEBIT
-from services.payments.clients.bank_debit_api import LIST_PAGE_SIZE, OK, Answer, BankDebitApi
-from services.payments.clients.provider import ProviderUnreachable
+from services.payments.clients.bank_debit_api import BANK_DEBIT, object_in
+from services.payments.clients.provider import ProviderUnreachable, reached
+from services.payments.clients.provider_api import ProviderApi, Shown
 from services.payments.clients.provider_balance import Page
-from services.payments.domain.outcomes import Unknown
 from services.payments.domain.provider_balance import (
     NO_CUSTOMER,
     NOBODY,
@@ -61,13 +59,12 @@ class Place(NamedTuple):
 class BankDebitBalance:
     """Asks GoCardless, or what looks like it."""
 
+    name = BANK_DEBIT
     # A payment is listed with its payout, some working days after it was confirmed.
     listing_delay = timedelta(days=14)
 
-    def __init__(self, api: BankDebitApi, name: str = BANK_DEBIT) -> None:
-        """By the provider's name."""
+    def __init__(self, api: ProviderApi) -> None:
         self._api = api
-        self.name = name
 
     async def transactions(
         self, _since: datetime, _until: datetime, _after: str
@@ -78,89 +75,54 @@ class BankDebitBalance:
     async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
         """By the time of their creation."""
         query = {"created_at[gte]": since.isoformat(), "created_at[lt]": until.isoformat()}
-        listed, cursor = await self._list("payouts", query, after)
+        listed, cursor = reached(await self._api.page("/payouts", query, after))
         return Page([_payout(shown) for shown in listed], cursor)
 
     async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
         """By the payout's id."""
-        create_time, currency = await self._created(payout)
+        paid_out = reached(await self._api.get(f"/payouts/{payout}"))
+        if paid_out is None:
+            raise ProviderUnreachable("the provider does not know its payout")
         place = Place.read(after)
-        listed, cursor = await self._list("payout_items", {"payout": payout}, place.cursor)
+        listed, cursor = reached(
+            await self._api.page("/payout_items", {"payout": payout}, place.cursor)
+        )
         transactions = []
         for shown in listed:
-            moved, place = read_item(payout, currency, create_time, shown, place)
+            moved, place = read_item(paid_out, shown, place)
             transactions.append(moved)
         return Page(transactions, str(place._replace(cursor=cursor)))
 
-    async def _created(self, payout: str) -> tuple[datetime, str]:
-        answer = _answered(await self._api.ask("GET", f"/payouts/{payout}"))
-        shown = answer.shown("payouts")
-        return datetime.fromisoformat(str(shown["created_at"])), str(shown["currency"])
 
-    async def _list(
-        self, name: str, query: Mapping[str, str], after: str
-    ) -> tuple[list[Mapping[str, Any]], str]:
-        following = {"after": after} if after else {}
-        page = {**query, "limit": str(LIST_PAGE_SIZE), **following}
-        answer = _answered(await self._api.ask("GET", f"/{name}", query=page))
-        listed = answer.body.get(name)
-        if not isinstance(listed, list):
-            raise ProviderUnreachable(f"the list of {name} has none")
-        cursor = ((answer.body.get("meta") or {}).get("cursors") or {}).get("after")
-        return listed, str(cursor or "")
-
-
-def read_item(
-    payout: str,
-    currency: str,
-    create_time: datetime,
-    shown: Mapping[str, Any],
-    place: Place,
-) -> tuple[BalanceTransaction, Place]:
-    """What an item says, and the place after it."""
+def read_item(payout: Shown, shown: Shown, place: Place) -> tuple[BalanceTransaction, Place]:
+    """What an item of a payout says, and the place after it."""
     tenths = int(Decimal(str(shown["amount"])) * _TENTHS)
-    kind = str(shown.get("type"))
+    kind, links = str(shown.get("type")), object_in(shown, "links")
+    amount_minor, fee_minor = tenths // _TENTHS, 0
     if kind in _FEES:
         tenths += place.carry_tenths
         amount_minor, fee_minor = 0, -((tenths + _HALF_TENTHS) // _TENTHS)
         place = place._replace(carry_tenths=tenths + fee_minor * _TENTHS)
-    else:
-        amount_minor, fee_minor = tenths // _TENTHS, 0
     place = place._replace(item_count=place.item_count + 1)
     moved = BalanceTransaction(
         NOBODY,
         NO_CUSTOMER,
-        _source(shown),
-        f"{payout} {place.item_count}",
+        # The provider's id of the refund or payment that it is about; of others there is none.
+        str(links.get("refund") or links.get("payment") or ""),
+        f"{payout['id']} {place.item_count}",
         _TYPES.get(kind, BalanceType.OTHER),
         amount_minor,
         fee_minor,
-        currency,
-        create_time,
+        str(payout["currency"]),
+        datetime.fromisoformat(str(payout["created_at"])),
     )
     return moved, place
 
 
-def _answered(answer: Answer | Unknown) -> Answer:
-    if isinstance(answer, Unknown):
-        raise ProviderUnreachable(answer.why)
-    if answer.status != OK:
-        raise ProviderUnreachable(f"the provider answered {answer.status}")
-    return answer
-
-
-def _source(shown: Mapping[str, Any]) -> str:
-    """The provider's id of the refund or payment that an item is about; of others there is none."""
-    links = shown.get("links") or {}
-    return str(links.get("refund") or links.get("payment") or "")
-
-
-def _payout(shown: Mapping[str, Any]) -> ProviderPayout:
-    created = datetime.fromisoformat(str(shown["created_at"]))
-    arrival = shown.get("arrival_date")
-    arrive_time = (
-        datetime.combine(date.fromisoformat(str(arrival)), time(), UTC) if arrival else created
-    )
+def _payout(shown: Shown) -> ProviderPayout:
+    arrived = datetime.fromisoformat(str(shown.get("arrival_date") or shown["created_at"]))
+    # A date is one in UTC.
+    arrive_time = arrived if arrived.tzinfo else arrived.replace(tzinfo=UTC)
     return ProviderPayout(
         str(shown["id"]), int(shown["amount"]), str(shown["currency"]), arrive_time
     )

@@ -4,17 +4,16 @@ Source: https://developer.gocardless.com/api-reference#webhooks and #events, rea
 signs the bytes alone, without a time: one that is sent again is known by the ids of its events.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
-
-from services.payments.clients.bank_debit import BANK_DEBIT
+from services.payments.clients.bank_debit_api import BANK_DEBIT
 from services.payments.clients.webhook_forms import (
     WebhookRefusedError,
     check_signatures,
-    read_metadata,
+    read_event,
     read_name,
+    read_object,
 )
 from services.payments.domain.webhooks import WebhookEvent, WebhookSubject
 
@@ -34,31 +33,19 @@ def verify(body: bytes, header: str | None, secrets: Sequence[bytes], _now: date
 
 def read_events(body: bytes, provider: str = PROVIDER) -> list[WebhookEvent]:
     """What a verified webhook is about. Raises WebhookRefusedError if it has no events."""
-    try:
-        webhook = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise WebhookRefusedError("the body is not JSON") from None
-    events = webhook.get("events") if isinstance(webhook, dict) else None
+    events = read_object(body).get("events")
     if not isinstance(events, list) or len(events) > EVENTS_MAX:
         raise WebhookRefusedError("the body has no events")
-    return [*_read(events, provider)]
+    return [_read(event, provider) for event in events]
 
 
-def _read(events: Sequence[object], provider: str) -> Iterator[WebhookEvent]:
-    for event in events:
-        if not isinstance(event, dict):
-            raise WebhookRefusedError("an event is none")
-        kind, action = read_name(event.get("resource_type"), "type"), event.get("action")
-        subject = _SUBJECTS.get(kind, WebhookSubject.OTHER)
-        links = event.get("links")
-        about = (links if isinstance(links, dict) else {}).get(kind.removesuffix("s"), "")
-        yield WebhookEvent(
-            provider=provider,
-            event=read_name(event.get("id"), "id"),
-            type=read_name(f"{kind}.{action}", "type"),
-            subject=subject,
-            object=read_name(about, "object"),
-            object_state=read_name(action, "action"),
-            moved=action in _MOVED,
-            **read_metadata(subject, event.get("resource_metadata")),
-        )
+def _read(event: object, provider: str) -> WebhookEvent:
+    if not isinstance(event, dict):
+        raise WebhookRefusedError("an event is none")
+    kind, action = read_name(event.get("resource_type"), "type"), event.get("action")
+    links = event.get("links")
+    about = (links if isinstance(links, dict) else {}).get(kind.removesuffix("s"), "")
+    shown = {"id": event.get("id"), "type": f"{kind}.{action}", "object": about, "state": action}
+    subject = _SUBJECTS.get(kind, WebhookSubject.OTHER)
+    metadata = event.get("resource_metadata")
+    return read_event(provider, subject, shown, metadata, moved=action in _MOVED)

@@ -7,15 +7,12 @@ about, which is ours.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-from services.payments.clients.provider import STRIPE, ProviderUnreachable
+from services.payments.clients.provider import reached
 from services.payments.clients.provider_balance import Page
-from services.payments.clients.provider_requests import send
-from services.payments.clients.stripe_lists import Page as ListPage
-from services.payments.clients.stripe_lists import page_of
-from services.payments.domain.outcomes import Unknown
+from services.payments.clients.stripe import STRIPE
+from services.payments.clients.stripe_api import stripe_api
 from services.payments.domain.provider_amounts import from_provider
 from services.payments.domain.provider_balance import (
     NO_CUSTOMER,
@@ -46,9 +43,7 @@ class StripeBalance:
     def __init__(self, http: HttpClient, base_url: str, api_key: str, name: str = STRIPE) -> None:
         """By the provider's name."""
         self.name = name
-        self._http = http
-        self._base_url = f"{base_url.rstrip('/')}/v1"
-        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._api = stripe_api(http, base_url, api_key)
 
     async def transactions(
         self, since: datetime, until: datetime, after: str
@@ -62,26 +57,19 @@ class StripeBalance:
 
     async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
         """By the time of their creation."""
-        listed, next_after = await self._list("/payouts", _created(since, until), after)
+        listed, next_after = reached(
+            await self._api.page("/payouts", _created(since, until), after)
+        )
         return Page([_payout(shown) for shown in listed], next_after)
 
     async def _transactions(self, query: Mapping[str, str], after: str) -> Page[BalanceTransaction]:
         expand = {"expand[0]": "data.source", "expand[1]": "data.source.payment_intent"}
-        listed, next_after = await self._list("/balance_transactions", {**query, **expand}, after)
+        listed, next_after = reached(
+            await self._api.page("/balance_transactions", {**query, **expand}, after)
+        )
         return Page(
             [_transaction(shown) for shown in listed if shown.get("type") != _PAYOUT], next_after
         )
-
-    async def _list(self, path: str, query: Mapping[str, str], after: str) -> ListPage:
-        async def ask(query: Mapping[str, str]) -> tuple[int, Mapping[str, Any]] | Unknown:
-            url, headers = self._base_url + path, self._headers
-            request = partial(self._http.request, "GET", url, query=query, headers=headers)
-            return await send(request, None, holds_back=False)
-
-        page = await page_of(ask, query, after)
-        if isinstance(page, Unknown):
-            raise ProviderUnreachable(page.why)
-        return page
 
 
 def _created(since: datetime, until: datetime) -> dict[str, str]:

@@ -3,15 +3,12 @@
 Source: https://docs.stripe.com/api/disputes, read on 2026-11-30.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from services.payments.clients.provider_answers import REASON_MAX_CHARACTERS, charge_of
+from services.payments.clients.provider_api import Shown
 from services.payments.domain.disputes import DisputeReport, DisputeState
-from services.payments.domain.keys import ChargeKey
-from services.payments.domain.outcomes import Unknown
 from services.payments.domain.provider_amounts import from_provider
-from services.payments.names import CHARGE
 
 # The payment in full, since it says which charge it was made for.
 EXPAND = {"expand[]": "payment_intent"}
@@ -31,18 +28,10 @@ _STATES = {
 _LATE_FAILURES = frozenset({
     "bank_cannot_process", "check_returned", "incorrect_account_details", "insufficient_funds",
 })  # fmt: skip
-_REASON_CHARACTERS_MAX = 100
 
 
-def read_dispute(provider: str, body: Mapping[str, Any]) -> DisputeReport | Unknown:
-    """A dispute of a provider's answer; Unknown if it is none that can be understood."""
-    try:
-        return _read(provider, body)
-    except (KeyError, TypeError, ValueError) as error:
-        return Unknown(f"the answer is no dispute: {type(error).__name__}")
-
-
-def _read(provider: str, body: Mapping[str, Any]) -> DisputeReport:
+def read_dispute(provider: str, body: Shown) -> DisputeReport:
+    """A dispute of an answer. Raises KeyError, TypeError or ValueError if it is none."""
     payment = body["payment_intent"]
     is_expanded = isinstance(payment, dict)
     details = body.get("evidence_details") or {}
@@ -56,10 +45,10 @@ def _read(provider: str, body: Mapping[str, Any]) -> DisputeReport:
         provider=provider,
         provider_dispute=str(body["id"]),
         provider_payment=str(payment["id"] if is_expanded else payment),
-        charge=_charge(payment.get("metadata") or {}) if is_expanded else None,
+        charge=charge_of(payment),
         amount_minor=from_provider(int(body["amount"]), currency),
         currency=currency,
-        reason=str(body.get("reason") or "")[:_REASON_CHARACTERS_MAX],
+        reason=str(body.get("reason") or "")[:REASON_MAX_CHARACTERS],
         state=_STATES[body["status"]],
         open_time=_time(body["created"]),
         evidence_due_time=_time(details["due_by"]) if details.get("due_by") else None,
@@ -72,7 +61,7 @@ def _read(provider: str, body: Mapping[str, Any]) -> DisputeReport:
     )
 
 
-def _moved(body: Mapping[str, Any], *, taken: bool) -> datetime | None:
+def _moved(body: Shown, *, taken: bool) -> datetime | None:
     """When the money was taken, or given back."""
     times = [
         _time(moved["created"])
@@ -80,14 +69,6 @@ def _moved(body: Mapping[str, Any], *, taken: bool) -> datetime | None:
         if (moved["amount"] < 0) is taken
     ]
     return min(times, default=None)
-
-
-def _charge(metadata: Mapping[str, Any]) -> ChargeKey | None:
-    try:
-        key: ChargeKey = CHARGE.key(str(metadata.get("charge")))
-    except ValueError:
-        return None
-    return key
 
 
 def _time(unix: object) -> datetime:

@@ -9,13 +9,11 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import orjson
-
 from services.payments.clients.webhook_forms import (
     WebhookRefusedError,
     check_signatures,
-    read_metadata,
-    read_name,
+    read_event,
+    read_object,
 )
 from services.payments.domain.webhooks import WebhookEvent, WebhookSubject
 
@@ -63,25 +61,17 @@ def _parsed(header: str) -> tuple[int, list[str]]:
 
 def read_events(body: bytes, provider: str = PROVIDER) -> list[WebhookEvent]:
     """What a verified webhook is about. Raises WebhookRefusedError if it is no event."""
-    try:
-        event = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise WebhookRefusedError("the body is not JSON") from None
-    if not isinstance(event, dict):
-        raise WebhookRefusedError("the body is no event")
+    event = read_object(body)
     data = event.get("data")
-    shown = data.get("object") if isinstance(data, dict) else None
-    if not isinstance(shown, dict):
+    about = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(about, dict):
         raise WebhookRefusedError("the event is about nothing")
-    subject = _SUBJECTS.get(str(shown.get("object")), WebhookSubject.OTHER)
-    about = WebhookEvent(
-        provider=provider,
-        event=read_name(event.get("id"), "id"),
-        type=read_name(event.get("type"), "type"),
-        subject=subject,
-        object=read_name(shown.get("id", ""), "object"),
-        object_state=read_name(shown.get("status") or "", "status"),
-        moved=shown.get("status") == "succeeded",
-        **read_metadata(subject, shown.get("metadata")),
-    )
-    return [about]
+    subject = _SUBJECTS.get(str(about.get("object")), WebhookSubject.OTHER)
+    shown = {
+        "id": event.get("id"),
+        "type": event.get("type"),
+        "object": about.get("id", ""),
+        "state": about.get("status") or "",
+    }
+    moved = about.get("status") == "succeeded"
+    return [read_event(provider, subject, shown, about.get("metadata"), moved=moved)]

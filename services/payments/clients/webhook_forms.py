@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+import orjson
+
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.webhooks import (
     NO_CHARGE,
     NO_CUSTOMER,
     NO_MERCHANT,
+    WebhookEvent,
     WebhookSubject,
 )
 from services.payments.names import CHARGE, REFUND
@@ -28,6 +31,38 @@ def check_signatures(signed: bytes, given: Iterable[bytes], secrets: Sequence[by
     # Each in constant time.
     if not any(hmac.compare_digest(each, one) for one in given for each in expected):
         raise WebhookRefusedError("the signature is not of this body")
+
+
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """The object that a webhook is. Raises WebhookRefusedError."""
+    try:
+        webhook = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise WebhookRefusedError("the body is not JSON") from None
+    if not isinstance(webhook, dict):
+        raise WebhookRefusedError("the body is no event")
+    return webhook
+
+
+def read_event(
+    provider: str,
+    subject: WebhookSubject,
+    shown: Mapping[str, object],
+    metadata: object,
+    *,
+    moved: bool,
+) -> WebhookEvent:
+    """An event by its id, type, object and state at the provider. Raises WebhookRefusedError."""
+    return WebhookEvent(
+        provider=provider,
+        event=read_name(shown["id"], "id"),
+        type=read_name(shown["type"], "type"),
+        subject=subject,
+        object=read_name(shown["object"], "object"),
+        object_state=read_name(shown["state"], "state"),
+        moved=moved,
+        **read_metadata(subject, metadata),
+    )
 
 
 def read_name(value: object, what: str) -> str:

@@ -109,14 +109,14 @@ class DisputeReport:
     reason: str
     state: DisputeState
     open_time: datetime
-    evidence_due_time: datetime | None
-    withdraw_time: datetime | None
-    reinstate_time: datetime | None
+    evidence_due_time: datetime | None = None
+    withdraw_time: datetime | None = None
+    reinstate_time: datetime | None = None
     # What the provider takes for it.
-    fee_minor: int
-    fee_currency: str
+    fee_minor: int = 0
+    fee_currency: str = ""
     # Whether it has evidence that was submitted.
-    is_answered: bool
+    is_answered: bool = False
     # The bank sent the payment back by itself after it had counted as paid; the payer disputes nothing.
     late_failure: bool = False
 

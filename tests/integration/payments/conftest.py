@@ -4,7 +4,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.runtime.db.pool import Database, Pool
 from services.runtime.http_client import HttpClient
 from tests.conftest import KEYRING, ServiceDatabase

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.payments.application import ledger, provider_balance, reconciliation
-from services.payments.clients.bank_debit import BANK_DEBIT
-from services.payments.clients.bank_debit_api import BankDebitApi
+from services.payments.clients.bank_debit_api import BANK_DEBIT, bank_debit_api
 from services.payments.clients.bank_debit_balance import BankDebitBalance
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.statements import Command
@@ -25,7 +24,7 @@ FEE_MINOR = 32
 @pytest.fixture
 async def balance(payments: Payments) -> AsyncIterator[BankDebitBalance]:
     async with HttpClient(connections_max=2, timeout_seconds=10) as http:
-        yield BankDebitBalance(BankDebitApi(http, f"{payments.sandbox.url}/bank", TOKEN))
+        yield BankDebitBalance(bank_debit_api(http, f"{payments.sandbox.url}/bank", TOKEN))
 
 
 async def read(payments: Payments, balance: BankDebitBalance) -> None:

@@ -14,7 +14,8 @@ from deploy.embedded.ports import HOST
 from services.payments.api.webhooks import HTTP_LIMITS, PATHS, WebhookReceiver
 from services.payments.application import disputes
 from services.payments.application.webhooks import WebhookInbox
-from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
+from services.payments.clients.bank_debit import BankDebitProvider
+from services.payments.clients.bank_debit_api import BANK_DEBIT
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.payments import workers
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
 from tests.integration.payments.suite import (

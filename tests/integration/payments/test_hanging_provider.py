@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.clients.bank_debit import BANK_DEBIT, BankDebitProvider
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.bank_debit import BankDebitProvider
+from services.payments.clients.bank_debit_api import BANK_DEBIT
+from services.payments.clients.stripe import StripeProvider
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.due_work import DueWorkers
 from services.runtime.db.pool import Database, Pool

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import pytest
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.clients.provider import STRIPE, StripeProvider
+from services.payments.clients.stripe import STRIPE, StripeProvider
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
@@ -27,6 +27,7 @@ from tests.integration.payments.suite import (
     event_of,
     order,
 )
+from tests.integration.sandbox.process import PROVIDER_API_KEY
 
 HOUR = timedelta(hours=1)
 AttemptState = payments_pb2.Charge.Attempt.State
@@ -273,8 +274,7 @@ async def test_a_refund_whose_answer_was_lost_is_given_once_though_its_key_is_fo
     await payments.refund(amount_minor=100)
     real = payments.provider
     assert isinstance(real, StripeProvider)
-    losing = LosingAnswers(real._http, payments.sandbox.url, "")
-    losing._authorization = real._authorization
+    losing = LosingAnswers(real._api._http, payments.sandbox.url, PROVIDER_API_KEY)
     await payments.process(losing).refund()
     forget_keys(payments)
     await payments.pass_time(30 * HOUR)

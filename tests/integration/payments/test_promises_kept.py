@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.webhooks import WebhookInbox
-from services.payments.clients.provider import StripeProvider
 from services.payments.clients.providers import Providers
+from services.payments.clients.stripe import StripeProvider
 from services.payments.clients.stripe_webhooks import read_events
 from services.payments.workers import Workers
 from services.runtime.auth.call_context import act_for_all

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.keys import (
     ChargeId,

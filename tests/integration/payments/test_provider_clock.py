@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from services.payments.clients.provider import STRIPE, StripeProvider
 from services.payments.clients.provider_clock import ProviderClock, timed_client
 from services.payments.clients.providers import Providers
+from services.payments.clients.stripe import STRIPE, StripeProvider
 from services.payments.workers import Workers
 from services.runtime.auth.call_context import act_for_all
 from tests.integration.payments.suite import AMOUNT_MINOR, NOW, Payments, Process, State

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.runtime.http_client import HttpClient
 from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.payments.suite import (

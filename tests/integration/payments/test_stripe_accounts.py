@@ -10,7 +10,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.api.webhooks import WebhookReceiver
 from services.payments.application.webhooks import WebhookInbox
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.runtime.db.pool import Database, Pool
 from services.runtime.http_client import HttpClient
 from services.runtime.http_server import Request

@@ -9,8 +9,8 @@ import pytest
 
 from services.payments import workers
 from services.payments.clients import batches
-from services.payments.clients.provider import StripeProvider
 from services.payments.clients.request_limits import RequestLimits
+from services.payments.clients.stripe import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
 from services.payments.domain.refunds import Refund
@@ -25,6 +25,7 @@ from tests.integration.payments.suite import (
     charge_name,
     order,
 )
+from tests.integration.sandbox.process import PROVIDER_API_KEY
 
 MINUTE = timedelta(minutes=1)
 
@@ -140,12 +141,12 @@ class Slow(Hanging):
         return None
 
 
-def as_provider(payments: Payments, provider_type: type[StripeProvider]) -> StripeProvider:
+def as_provider(
+    payments: Payments, provider_type: type[StripeProvider], limits: RequestLimits | None = None
+) -> StripeProvider:
     real = payments.provider
     assert isinstance(real, StripeProvider)
-    other = provider_type(real._http, payments.sandbox.url, "")
-    other._authorization = real._authorization
-    return other
+    return provider_type(real._api._http, payments.sandbox.url, PROVIDER_API_KEY, limits)
 
 
 async def cut_off(step: Awaitable[object]) -> None:
@@ -212,9 +213,8 @@ async def test_a_step_leaves_due_what_the_rate_of_its_provider_does_not_allow(
     orders = [order(number) for number in range(1, 11)]
     await payments.announce(*(payments.notice(name) for name in orders))
     await payments.fall_due(*(payments.due(name) for name in orders))
-    provider = as_provider(payments, StripeProvider)
     # Two a second, and so eight in the four seconds that a step takes rows for.
-    provider._limits = RequestLimits(payments.clock, 2)
+    provider = as_provider(payments, StripeProvider, RequestLimits(payments.clock, 2))
     assert (await payments.process(provider).charge()).worked == 8
 
 

@@ -19,7 +19,7 @@ from recurring.payments.v1 import payments_pb2
 from deploy.embedded.ports import HOST
 from services.payments.api.webhooks import HTTP_LIMITS, PATH, WebhookReceiver
 from services.payments.application.webhooks import WebhookInbox
-from services.payments.clients.provider import StripeProvider
+from services.payments.clients.stripe import StripeProvider
 from services.payments.domain.webhooks import KEPT
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database, Pool

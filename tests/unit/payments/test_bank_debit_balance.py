@@ -16,6 +16,7 @@ from services.payments.domain.provider_balance import (
 )
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
+PAYOUT = {"id": "PO1", "currency": "EUR", "created_at": NOW.isoformat()}
 ITEMS = st.lists(
     st.one_of(
         st.tuples(
@@ -39,7 +40,7 @@ def read(items: list[tuple[str, int]], page_size: int) -> list[BalanceTransactio
     for start in range(0, len(items), page_size):
         place = Place.read(after)
         for item in items[start : start + page_size]:
-            moved, place = read_item("PO1", "EUR", NOW, shown(*item), place)
+            moved, place = read_item(PAYOUT, shown(*item), place)
             transactions.append(moved)
         after = str(place._replace(cursor="next"))
     return transactions
