@@ -127,6 +127,24 @@ async def show_inbox(
     session.output.say(f"live: {session.sandbox.page(to=phone)}")
 
 
+@command(sandbox, "reply")
+async def reply(
+    session: Session,
+    phone: Annotated[
+        str, typer.Argument(metavar="PHONE", parser=parse_text, help="For example +447700900123.")
+    ],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", parser=parse_text, help="For example SKIP.")
+    ],
+) -> None:
+    """Write back on a phone to whoever wrote to it last, and show the answer."""
+    before = {message["id"] for message in await session.sandbox.inbox(phone)}
+    await session.sandbox.reply(phone, text)
+    await session.sandbox.settle()
+    messages = await session.sandbox.inbox(phone)
+    _show_messages(session, [it for it in messages if it["id"] not in before], "body")
+
+
 @command(sandbox, "mail")
 async def show_mailbox(
     session: Session,

@@ -42,6 +42,7 @@ CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
     "bound from": lambda it: format_timestamp(it.pending_bind_time),
     "phone lapsed": _lapsed,
     "e-mail proved": lambda it: format_timestamp(it.email_bind_time),
+    "no SMS since": lambda it: format_timestamp(it.sms_stop_time),
 }
 
 

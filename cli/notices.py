@@ -232,7 +232,9 @@ def _subject(session: Session, about: str) -> str:
 
 
 # They go to the phone or the address that they are about.
-_OWN_WAY = ("PHONE_CODE", "PHONE_CHANGED", "PHONE_CHANGE_PENDING", "PHONE_LAPSED", "EMAIL_LINK")
+_OWN_WAY = (
+    "PHONE_CODE", "PHONE_CHANGED", "PHONE_CHANGE_PENDING", "PHONE_LAPSED", "EMAIL_LINK", "REPLY",
+)  # fmt: skip
 
 
 @command(notices, "preview")

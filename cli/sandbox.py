@@ -65,6 +65,11 @@ class Sandbox:
         """The messages that a mail address received, the oldest first."""
         return [message async for message in self.listed("/mail/v1/messages", {"to": address})]
 
+    async def reply(self, phone: str, text: str) -> str:
+        """Write back on a phone to whoever wrote to it last; returns what the message is called."""
+        answer = await self.post("/inbox/v1/replies", {"from": phone, "body": text})
+        return str(answer["id"])
+
     def page(self, **shown: str) -> str:
         """Where a browser shows the inbox of a phone or an address live, or with a key of all."""
         return f"{self._url}/inbox#{urlencode(shown)}"

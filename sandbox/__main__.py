@@ -18,7 +18,17 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from sandbox import bank, mail, provider, record, sms, sms_receipts, tax, twilio
+from sandbox import (
+    bank,
+    mail,
+    provider,
+    record,
+    sms,
+    sms_receipts,
+    sms_replies,
+    tax,
+    twilio,
+)
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
@@ -46,6 +56,8 @@ class Settings:
     sms_api_key: str
     # What the SMS gateway signs receipts with; empty: it sends none.
     sms_receipt_secret: str
+    # Where the SMS gateway brings what people reply; empty: they cannot.
+    sms_reply_url: str
     # Of the bank debit provider: its key, where it sends webhooks, and what it signs them with.
     bank_api_key: str
     bank_webhook_url: str
@@ -136,6 +148,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         provider_api_key=reader.text("PROVIDER_API_KEY"),
         sms_api_key=reader.text("SMS_API_KEY"),
         sms_receipt_secret=reader.optional("SMS_RECEIPT_SECRET"),
+        sms_reply_url=reader.optional("SMS_REPLY_URL"),
         bank_api_key=reader.optional("BANK_API_KEY"),
         bank_webhook_url=reader.optional("BANK_WEBHOOK_URL"),
         bank_webhook_secret=reader.optional("BANK_WEBHOOK_SECRET"),
@@ -152,6 +165,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         reader.errors.append(
             f"{PREFIX}BANK_WEBHOOK_SECRET: set both this and BANK_WEBHOOK_URL, or neither"
         )
+    if settings.sms_reply_url and not settings.sms_receipt_secret:
+        reader.errors.append(f"{PREFIX}SMS_REPLY_URL: set SMS_RECEIPT_SECRET as well")
     if reader.errors:
         raise SettingsError("\n".join(reader.errors))
     return settings
@@ -258,6 +273,8 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
             *inbox.routes(),
         ]
     )
+    phones = sms_replies.SmsReplies(book, clock, receipts, settings.sms_reply_url)
+    app.add_routes([*phones.routes()])
     app.add_routes([*receipts.routes(), *statuses.routes(), *Platform(clock).routes()])
     app.add_routes([*bank_webhooks.routes(), *debits.record_routes()])
     app.add_subapp("/v1", provider_app)

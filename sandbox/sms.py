@@ -19,6 +19,7 @@ from sandbox.sms_receipts import SmsReceipts
 
 BODY_CHARACTERS_MAX = 1600
 OPTIONAL_CHARACTERS_MAX = 1000
+NUMBER = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 INVALID_NUMBER = "+15005550001"
 UNDELIVERABLE_NUMBER = "+15005550002"
 UNAVAILABLE_TWICE_NUMBER = "+15005550003"
@@ -141,7 +142,7 @@ async def _read_message(request: web.Request) -> dict[str, str]:
     if not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in fields):
         raise _invalid("invalid_request", 'Give a JSON object of the strings "to", "from", "body".')
     message: dict[str, str] = {name: body[name] for name in fields}
-    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", message["to"]):
+    if not NUMBER.fullmatch(message["to"]):
         raise _invalid("invalid_number", "to: give a number in E.164 form.")
     if not 1 <= len(message["body"]) <= BODY_CHARACTERS_MAX:
         raise _invalid("invalid_body", f"body: give 1 to {BODY_CHARACTERS_MAX} characters.")

@@ -65,7 +65,11 @@ def suite_rows() -> list[Row]:
                  "{{kind}} {{outcome}}")]),
             Panel("Messages past their deadline", "short", [
                 ("max(recurring_notices_past_deadline)", "messages")], bad_from=1),
-            Panel("One-time codes", "ops", [
+            Panel("Replies of customers", "ops", [
+            (_rate("recurring_replies_total", "word"), "{{word}}")]),
+        Panel("Oldest reply that is not dealt with", "s", [
+            ("max(recurring_replies_oldest_age_seconds)", "age")], bad_from=600),
+        Panel("One-time codes", "ops", [
                 (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
         ]),
         Row("Between the services", [

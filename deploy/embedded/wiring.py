@@ -22,7 +22,7 @@ CALLS = {
     "scheduler": ("catalog", "payments", "notify"),
     "catalog": ("payments",),
     "payments": ("catalog",),
-    "notify": ("payments",),
+    "notify": ("payments", "scheduler"),
 }
 
 
@@ -81,6 +81,7 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
         "SANDBOX_PROVIDER_API_KEY": keys.password("provider"),
         "SANDBOX_SMS_API_KEY": keys.password("sms"),
         "SANDBOX_SMS_RECEIPT_SECRET": webhook_secret(keys),
+        "SANDBOX_SMS_REPLY_URL": f"http://{addresses.local('notify_callback')}/callbacks/sms/messages",
         "SANDBOX_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{WEBHOOK_PATH}",
         "SANDBOX_WEBHOOK_SECRET": webhook_secret(keys),
         "SANDBOX_BANK_API_KEY": keys.password("provider"),

@@ -41,7 +41,7 @@ function time(moment) {
 }
 
 function bubble(message) {
-  const made = element("li", "", "bubble");
+  const made = element("li", "", message.written ? "bubble written" : "bubble");
   made.append(words(message.body, "text"), time(message.created));
   return made;
 }
@@ -188,6 +188,20 @@ function follow() {
 byId("open").addEventListener("submit", (event) => {
   event.preventDefault();
   location.hash = new URLSearchParams({ to: event.target.elements.to.value.trim() });
+});
+byId("reply").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const body = JSON.stringify({ from: shown, body: form.elements.body.value });
+  const headers = { "Content-Type": "application/json" };
+  try {
+    const answer = await fetch("/inbox/v1/replies", { method: "POST", headers, body });
+    if (!answer.ok) throw new Error(await answer.text());
+    form.reset();
+    say("");
+  } catch (error) {
+    say(`The reply was not sent. ${error.message}`);
+  }
 });
 byId("unlock").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox import mail, sms
+from sandbox import mail, sms, sms_replies
 from sandbox.clock import Clock
 from sandbox.guard import Guard
 from sandbox.record import Record, bad_request
@@ -154,7 +154,11 @@ class Inbox:
             int(now.timestamp()),
             MESSAGES_MAX,
         )
-        return {"messages": [sms.describe(row, now) for row in reversed(rows)]}
+        received = [sms.describe(row, now) for row in reversed(rows)]
+        replied = reversed(sms_replies.written(self._record, to, MESSAGES_MAX))
+        # Stable: what came at the moment of a reply came before it.
+        both = sorted([*received, *replied], key=lambda message: str(message["created"]))
+        return {"messages": both[-MESSAGES_MAX:]}
 
 
 def _recipient(request: web.Request) -> str:

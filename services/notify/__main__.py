@@ -11,15 +11,20 @@ from recurring.notify.v1 import notify_pb2_grpc
 from services.notify import api, workers
 from services.notify.api.callbacks import (
     HTTP_LIMITS,
+    MESSAGES_PATH,
     RECEIPTS_PATH,
+    TWILIO_MESSAGES_PATH,
     TWILIO_STATUS_PATH,
     Callback,
     CallbackReceiver,
+    signed_messages,
     signed_receipts,
+    twilio_messages,
     twilio_statuses,
 )
-from services.notify.application import statistics, webhooks
+from services.notify.application import replies, statistics, webhooks
 from services.notify.application.receipt_inbox import ReceiptInbox
+from services.notify.clients.acts import Acts
 from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.gateway import Gateway
@@ -27,10 +32,11 @@ from services.notify.clients.sms import SmsGateway
 from services.notify.clients.twilio import TwilioGateway
 from services.notify.clients.webhooks import WebhookSender
 from services.notify.consumers import subscriptions
-from services.notify.domain.notices import Channel
+from services.notify.domain.notices import Channel, MerchantId
 from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
+from services.notify.domain.replies.inbound import SenderNumbers
 from services.notify.domain.sms_prices import AMOUNT, SMS_PRICES, parse_prices, to_micros
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
@@ -51,6 +57,8 @@ DEVELOPMENT_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
 _COUNTRIES = r"^([A-Z]{2}( [A-Z]{2})*)?$"
 _LISTED = rf"{ID_PATTERN.pattern}=[A-Z]{{2}}( [A-Z]{{2}})*"
+_SENDER = r"[A-Za-z0-9+ ]{1,16}"
+_MERCHANT_SENDERS = rf"^({ID_PATTERN.pattern}={_SENDER}(, ?{ID_PATTERN.pattern}={_SENDER})*)?$"
 _MERCHANT_COUNTRIES = rf"^({_LISTED}(, ?{_LISTED})*)?$"
 
 
@@ -75,14 +83,20 @@ class Settings(RuntimeSettings):
     sms_api_key: SecretStr = Field(min_length=1)
     # What phones show as the sender: at most 11 letters and digits, or a number.
     sms_sender: str = Field(default="Recurring", min_length=1, max_length=16)
+    # For merchants whose messages come from a number of their own, to which their customers reply:
+    # `merchant=+447700900001` by commas.
+    merchant_sms_senders: str = Field(default="", pattern=_MERCHANT_SENDERS)
     # The address for what gateways send by themselves; empty: they are asked alone.
     callback_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
     # That address as gateways reach it, without a path, such as https://hooks.example.com.
     callback_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     # What it signs receipts with: one secret or, while it is rotated, two, separated by a space.
     sms_callback_secrets: SecretStr = SecretStr("")
-    # gRPC target of payments, such as dns:///payments:7402: it has the documents that e-mails bring.
+    # gRPC target of payments, such as dns:///payments:7402: it has the documents that e-mails bring,
+    # and takes what customers confirm by reply.
     payments_target: str
+    # gRPC target of the scheduler: what customers skip and pause by a reply.
+    scheduler_target: str
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
     smtp_tls: MailTls = MailTls.STARTTLS
@@ -147,6 +161,13 @@ class Settings(RuntimeSettings):
         if self.webhook_test_hosts:
             yield "WEBHOOK_TEST_HOSTS", "a webhook without TLS or within the network"
 
+    def senders(self) -> SenderNumbers:
+        """The numbers of merchants that have one of their own."""
+        entries = (entry.strip().partition("=") for entry in self.merchant_sms_senders.split(","))
+        return SenderNumbers(
+            {MerchantId(merchant): number for merchant, _, number in entries if merchant}
+        )
+
     def numbers(self) -> NumberPolicies:
         """Which numbers are sent codes, by merchant."""
         prefixes = tuple(self.phone_test_prefixes.split())
@@ -181,7 +202,9 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
     receipts = workers.Receipts(runtime.database, runtime.clock, {sms.name: sms})
-    documents = Documents(runtime.channel(settings.payments_target))
+    payments = runtime.channel(settings.payments_target)
+    documents = Documents(payments)
+    acts = Acts(runtime.channel(settings.scheduler_target), payments)
     gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
     deliveries = workers.Deliveries(
         runtime.database,
@@ -189,6 +212,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         gateways,
         documents,
         parse_prices(settings.sms_prices),
+        settings.senders(),
     )
     test_hosts = frozenset(settings.webhook_test_hosts.split())
     sender = WebhookSender(test_hosts)
@@ -211,6 +235,8 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("delivery", deliveries.work),
             DueWork("attachment", deliveries.work_with_attachments),
             DueWork("receipt", receipts.work),
+            DueWork("reply", workers.Replies(runtime.database, settings.senders()).work),
+            DueWork("reply-act", workers.ReplyActs(runtime.database, runtime.clock, acts).work),
             DueWork("webhook", sending.work),
             DueWork("phone-change", workers.PhoneChanges(runtime.database).work),
             DueWork("phone-silence", workers.PhoneSilence(runtime.database).work),
@@ -227,6 +253,12 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
                 partial(statistics.merge, runtime.database),
                 statistics.MERGE_POLL_SECONDS,
                 statistics.MERGE_DEADLINE_SECONDS,
+            ),
+            PeriodicWork(
+                "reply-retention",
+                partial(replies.purge, runtime.database, runtime.clock),
+                replies.PURGE_POLL_SECONDS,
+                replies.PURGE_DEADLINE_SECONDS,
             ),
         ),
         http=_callback_address(runtime),
@@ -257,8 +289,15 @@ def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
     if settings.sms_provider is SmsProvider.TWILIO:
         url = f"{settings.callback_url}{TWILIO_STATUS_PATH}"
         callbacks[TWILIO_STATUS_PATH] = twilio_statuses(inbox, secrets, url)
+        messages_url = f"{settings.callback_url}{TWILIO_MESSAGES_PATH}"
+        callbacks[TWILIO_MESSAGES_PATH] = twilio_messages(
+            runtime.database, secrets, messages_url, clock, TwilioGateway.name
+        )
     else:
         callbacks[RECEIPTS_PATH] = signed_receipts(inbox, secrets, clock)
+        callbacks[MESSAGES_PATH] = signed_messages(
+            runtime.database, secrets, clock, SmsGateway.name
+        )
     receiver = CallbackReceiver(callbacks)
     return HttpAddress(settings.callback_address, HttpServer(receiver.answer, HTTP_LIMITS))
 

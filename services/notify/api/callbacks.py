@@ -4,9 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
+from services.notify.application import replies
 from services.notify.application.receipt_inbox import ReceiptInbox
-from services.notify.clients import callbacks, twilio
+from services.notify.clients import callbacks, inbound, twilio
 from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
+from services.runtime.db.pool import Database
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response
 from services.runtime.observability import metrics, outages
@@ -16,8 +18,10 @@ from services.runtime.workers.clock import Clock
 log = logging.getLogger(__name__)
 
 RECEIPTS_PATH = "/callbacks/sms/receipts"
+MESSAGES_PATH = "/callbacks/sms/messages"
 TWILIO_STATUS_PATH = "/callbacks/twilio/status"
-# A receipt has some hundred bytes.
+TWILIO_MESSAGES_PATH = "/callbacks/twilio/messages"
+# A receipt has some hundred bytes, and a message one or two thousand.
 HTTP_LIMITS = HttpLimits(body_max_bytes=64 * 1024, connections_max=200, request_seconds=5.0)
 # Of a process and a path; gateways repeat what is refused.
 RATE_LIMIT = RateLimit(calls_per_second=2000, burst_calls=4000, calls_at_once=200)
@@ -84,15 +88,31 @@ def signed_receipts(inbox: ReceiptInbox, secrets: Sequence[bytes], clock: Clock)
     """Receipts of the generic gateway, in the form of Standard Webhooks."""
 
     async def take(request: Request) -> bool:
-        headers = SignedHeaders(
-            request.header("webhook-id") or "",
-            request.header("webhook-timestamp") or "",
-            request.header("webhook-signature") or "",
-        )
-        callbacks.verify(request.body, headers, secrets, clock.now())
+        _verify(request, secrets, clock)
         return await inbox.apply(*callbacks.read(request.body))
 
     return take
+
+
+def signed_messages(
+    database: Database, secrets: Sequence[bytes], clock: Clock, gateway: str
+) -> Callback:
+    """Messages of customers that the generic gateway brings, in the form of Standard Webhooks."""
+
+    async def take(request: Request) -> bool:
+        _verify(request, secrets, clock)
+        return await replies.receive(database, inbound.read(request.body, gateway), clock.now())
+
+    return take
+
+
+def _verify(request: Request, secrets: Sequence[bytes], clock: Clock) -> None:
+    headers = SignedHeaders(
+        request.header("webhook-id") or "",
+        request.header("webhook-timestamp") or "",
+        request.header("webhook-signature") or "",
+    )
+    callbacks.verify(request.body, headers, secrets, clock.now())
 
 
 def twilio_statuses(inbox: ReceiptInbox, tokens: Sequence[bytes], url: str) -> Callback:
@@ -102,6 +122,20 @@ def twilio_statuses(inbox: ReceiptInbox, tokens: Sequence[bytes], url: str) -> C
         signature = request.header(twilio.SIGNATURE_HEADER)
         twilio.verify(f"{url}?{request.query}", request.body, signature, tokens)
         return await inbox.apply(*twilio.read(request.query, request.body))
+
+    return take
+
+
+def twilio_messages(
+    database: Database, tokens: Sequence[bytes], url: str, clock: Clock, gateway: str
+) -> Callback:
+    """Messages of customers that Twilio brings to a URL; its signature has no time, and each an id."""
+
+    async def take(request: Request) -> bool:
+        signed = f"{url}?{request.query}" if request.query else url
+        twilio.verify(signed, request.body, request.header(twilio.SIGNATURE_HEADER), tokens)
+        message = inbound.read_twilio(request.body, gateway)
+        return await replies.receive(database, message, clock.now())
 
     return take
 

@@ -35,6 +35,7 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         phone_lapse_time=optional_timestamp(contact.phone_lapse_time),
         phone_lapse_reason=unbind_reason(contact.phone_lapse_reason),
         email_bind_time=optional_timestamp(contact.email_bind_time),
+        sms_stop_time=optional_timestamp(contact.sms_stop_time),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from services.notify.domain.notices import Contact, CustomerKey, new_contact
 from services.notify.domain.phone_codes import CodePurpose
 from services.notify.names import CONTACT
-from services.notify.store import codes, contacts, deliveries, notices
+from services.notify.store import codes, contacts, deliveries, inbound, notices
 from services.runtime.db.idempotency import forget_answers
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, not_found
@@ -73,5 +73,6 @@ async def erase(tx: Connection, key: CustomerKey) -> Applied[None]:
     await codes.delete(tx, key)
     await notices.erase_facts(tx, key)
     await deliveries.erase_texts(tx, key)
+    await inbound.erase(tx, key)
     await forget_answers(tx, key.merchant, [CONTACT.format(*key)])
     return Applied(None)

@@ -34,6 +34,7 @@ from services.notify.domain.planning import (
 )
 from services.notify.domain.quiet_hours import deadline
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneCode
+from services.notify.domain.templates.replies import ReplyAnswer
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
@@ -252,13 +253,17 @@ def _undeliverable(now: datetime, failure_code: str) -> Delivery:
 
 
 def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: datetime) -> Notice:
-    """A notice to the phone of a contact before a change, and to the e-mail address if there is one."""
+    """A notice to the phone of a contact before a change, and to the e-mail address if there is one.
+
+    A phone that wants no messages gets none.
+    """
     until = now + DELIVERY_LIFETIME
-    deliveries = [
-        replace(pending_delivery(Channel.SMS, now, until, main=True), address=contact.phone)
-    ]
+    deliveries = []
+    if contact.messaged_phone:
+        sms = pending_delivery(Channel.SMS, now, until, main=True)
+        deliveries.append(replace(sms, address=contact.phone))
     if contact.email:
-        copy = pending_delivery(Channel.EMAIL, now, until, main=False)
+        copy = pending_delivery(Channel.EMAIL, now, until, main=not deliveries)
         deliveries.append(replace(copy, address=contact.email))
     return Notice(
         *key,
@@ -294,6 +299,24 @@ def email_notice(
         occur_time=now,
         create_time=now,
         deliveries=(delivery,),
+        facts=facts,
+    )
+
+
+def reply_notice(
+    facts: ReplyAnswer, phone: str, key: NoticeKey, subject_resource: str, now: datetime
+) -> Notice:
+    """The answer to a message: by SMS alone, at once, to the phone that it came from."""
+    pending = pending_delivery(Channel.SMS, now, now + DELIVERY_LIFETIME, main=True)
+    return Notice(
+        *key,
+        kind=facts.kind,
+        subject_resource=subject_resource,
+        promise=None,
+        traceparent=tracing.current_traceparent(),
+        occur_time=now,
+        create_time=now,
+        deliveries=(replace(pending, address=phone),),
         facts=facts,
     )
 

@@ -27,6 +27,8 @@ class Message:
     text: str
     # The delivery's resource name, by which a receipt finds it again.
     reference: str = ""
+    # From which number; empty: from that of the gateway.
+    sender: str = ""
     # Of an e-mail alone.
     attachment: Attachment | None = None
     # Whether an attempt may have been made before.

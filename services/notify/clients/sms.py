@@ -58,7 +58,7 @@ class SmsGateway:
 
     async def send(self, message: Message) -> Attempt:
         """Send an SMS."""
-        body = {"to": message.address, "from": self._sender, "body": message.text}
+        body = {"to": message.address, "from": message.sender or self._sender, "body": message.text}
         if self._receipt_url:
             body |= {"reference": message.reference, "receipt_url": self._receipt_url}
         try:

@@ -103,7 +103,7 @@ class TwilioGateway:
         return _receipt(gateway_message, said.get("status"), said.get("error_code"))
 
     async def _post(self, message: Message) -> Attempt:
-        form = {"To": message.address, "From": self._sender, "Body": message.text}
+        form = {"To": message.address, "From": message.sender or self._sender, "Body": message.text}
         if self._status_url:
             # A name has no character that would be written otherwise in an address, which is signed.
             form["StatusCallback"] = f"{self._status_url}?{REFERENCE}={message.reference}"
@@ -145,7 +145,7 @@ def verify(url: str, body: bytes, signature: str | None, tokens: Sequence[bytes]
 
     https://www.twilio.com/docs/usage/security#validating-requests
     """
-    fields = _fields(body)
+    fields = form_fields(body)
     signed = url + "".join(
         name + value for name in sorted(fields) for value in sorted(set(fields[name]))
     )
@@ -168,14 +168,15 @@ def read(query: str, body: bytes) -> tuple[DeliveryKey, Receipt]:
         key = DELIVERY.key(reference)
     except (ValueError, KeyError):
         raise CallbackRefusedError("the address has no reference of a message of ours") from None
-    fields = {name: values[0] for name, values in _fields(body).items()}
+    fields = {name: values[0] for name, values in form_fields(body).items()}
     if not fields.get("MessageSid"):
         raise CallbackRefusedError("MessageSid: is none")
     receipt = _receipt(fields["MessageSid"], fields.get("MessageStatus"), fields.get("ErrorCode"))
     return key, receipt
 
 
-def _fields(body: bytes) -> dict[str, list[str]]:
+def form_fields(body: bytes) -> dict[str, list[str]]:
+    """The fields of a form. Raises CallbackRefusedError."""
     fields: dict[str, list[str]] = {}
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)

@@ -23,7 +23,7 @@ FALL_BACK_PATIENCE = timedelta(minutes=10)
 # These are about one phone or address, and have their own ways.
 _WITHOUT = EMAIL_ONLY | {
     NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
-    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK,
+    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK, NoticeKind.REPLY,
 }  # fmt: skip
 _NEXT = {Channel.SMS: Channel.EMAIL, Channel.EMAIL: Channel.SMS}
 

@@ -105,6 +105,7 @@ class NoticeKind(StrEnum):
     DISPUTE_CLOSED = "DISPUTE_CLOSED"
     PAYMENT_OVERDUE = "PAYMENT_OVERDUE"
     DOCUMENT_ISSUED = "DOCUMENT_ISSUED"
+    REPLY = "REPLY"
 
 
 class UnbindReason(StrEnum):
@@ -201,11 +202,18 @@ class Contact:
     time_zone: str = ""
     # When the e-mail address was proved; None: it was not.
     email_bind_time: datetime | None = None
+    # Since when the customer wants no SMS; None: they take them.
+    sms_stop_time: datetime | None = None
 
     @property
     def proved_phone(self) -> str:
-        """The phone that notices go to; empty: there is none."""
+        """The phone that was proved and not lapsed since; empty: there is none."""
         return "" if self.phone_lapse_time is not None else self.phone
+
+    @property
+    def messaged_phone(self) -> str:
+        """The phone that notices go to; empty: there is none, or its owner wants none."""
+        return "" if self.sms_stop_time is not None else self.proved_phone
 
 
 def new_contact(key: CustomerKey, now: datetime) -> Contact:
@@ -358,7 +366,7 @@ class Notice:
 
 def can_be_reached(contact: Contact | None) -> bool:
     """Whether there is any way to the customer."""
-    return contact is not None and bool(contact.proved_phone or contact.email)
+    return contact is not None and bool(contact.messaged_phone or contact.email)
 
 
 def sms_rests(contact: Contact | None, now: datetime) -> bool:
@@ -376,7 +384,7 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
     if contact is None:
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
-    has_phone = bool(contact.proved_phone) and kind not in EMAIL_ONLY
+    has_phone = bool(contact.messaged_phone) and kind not in EMAIL_ONLY
     sms = has_phone and not sms_muted and not sms_rests(contact, now)
     email = bool(contact.email) and not contact.email_muted
     if sms:

@@ -203,7 +203,7 @@ def _has(channel: Channel, contact: Contact | None) -> bool:
     """Whether there is an address that messages go to."""
     if contact is None:
         return False
-    return bool(contact.proved_phone if channel is Channel.SMS else contact.email)
+    return bool(contact.messaged_phone if channel is Channel.SMS else contact.email)
 
 
 def _can_stand_in(kind: NoticeKind, channel: Channel, contact: Contact, now: datetime) -> bool:
@@ -220,7 +220,8 @@ def can_carry(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
 
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
     if channel is Channel.SMS:
-        return kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
+        is_receipt = kind is NoticeKind.RECEIPT
+        return contact.sms_stop_time is not None or (is_receipt and contact.sms_receipts_muted)
     return contact.email_muted and kind not in NEVER_MUTED
 
 
@@ -245,7 +246,7 @@ def _reason_of_unused(
         return Reason.NOT_BY_SMS
     if contact is None or not (contact.phone if channel is Channel.SMS else contact.email):
         return Reason.NO_ADDRESS
-    if not is_usable:
+    if not is_usable and not (channel is Channel.SMS and contact.proved_phone):
         return Reason.PHONE_LAPSED if channel is Channel.SMS else Reason.EMAIL_NOT_PROVED
     if _is_muted(kind, channel, contact):
         return Reason.MUTED

@@ -9,10 +9,10 @@ from services.notify.domain.notices import NEVER_MUTED, Channel, NoticeKind, Pro
 QUIET_START, QUIET_END = time(21), time(8)
 # Who has to do something until a time is given as long by day.
 RESPONSE_TIME = timedelta(hours=12)
-# Whoever asked for a code waits for it, and who did not change their phone has to know.
-_AT_ONCE = frozenset(
-    {NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING}
-)
+# Whoever asked for a code or has written waits, and who did not change their phone has to know.
+_AT_ONCE = frozenset({
+    NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING, NoticeKind.REPLY,
+})  # fmt: skip
 
 
 def quiet_until(now: datetime, time_zone: str) -> datetime:

@@ -13,10 +13,11 @@ RESENDS_DAY_MAX = 10
 RESENDS_PERIOD = timedelta(days=1)
 # Between a notice and its copy, or two copies: a gateway without keys could not tell them apart before.
 RESEND_PAUSE = timedelta(minutes=10)
-# They have a secret that is good for once, or go to an address that may not be the customer's any more.
+# They have a secret that is good for once, answer something, or go to an address that may not be the
+# customer's any more.
 _OF_ONE_ADDRESS = frozenset({
     NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK, NoticeKind.PHONE_CHANGED,
-    NoticeKind.PHONE_CHANGE_PENDING, NoticeKind.PHONE_LAPSED,
+    NoticeKind.PHONE_CHANGE_PENDING, NoticeKind.PHONE_LAPSED, NoticeKind.REPLY,
 })  # fmt: skip
 _UNDER_WAY = frozenset({DeliveryState.PENDING, DeliveryState.ACCEPTED})
 

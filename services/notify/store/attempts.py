@@ -72,7 +72,8 @@ _DUE = Query(
                         OR NOT coalesce(proved_email_only, false)
                     THEN contacts.email END
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
-                WHEN contacts.phone_lapse_time IS NULL THEN contacts.phone END AS address,
+                WHEN contacts.phone_lapse_time IS NULL AND contacts.sms_stop_time IS NULL
+                THEN contacts.phone END AS address,
            CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
                 THEN contacts.bind_count
                 ELSE 0 END AS address_version,

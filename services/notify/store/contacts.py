@@ -45,6 +45,7 @@ class _ContactRow(NamedTuple):
     locale: str
     time_zone: str
     email_bind_time: datetime | None
+    sms_stop_time: datetime | None
 
 
 class WhichPhone(NamedTuple):
@@ -84,7 +85,7 @@ _INSERT = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -99,14 +100,15 @@ _UPDATE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
 
 _BIND = Query(
     """
-    UPDATE contacts SET phone = bound.phone, phone_index = bound.phone_index, bind_time = :now,
+    UPDATE contacts SET phone = bound.phone, phone_index = bound.phone_index,
+        reply_index = bound.reply_index, sms_stop_time = NULL, bind_time = :now,
         bind_count = bind_count + 1, sms_failure_count = 0, sms_retry_time = NULL,
         pending_phone = '', pending_bind_time = NULL, phone_hold_until_time = NULL,
         phone_lapse_time = NULL, phone_lapse_reason = '',
@@ -116,15 +118,15 @@ _BIND = Query(
         version = contacts.version + 1
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:phone AS bytea[]),
-        CAST(:phone_index AS bytea[]), CAST(:version AS integer[]))
-      AS bound (merchant, customer, phone, phone_index, version)
+        CAST(:phone_index AS bytea[]), CAST(:reply_index AS bytea[]), CAST(:version AS integer[]))
+      AS bound (merchant, customer, phone, phone_index, reply_index, version)
     WHERE contacts.customer = bound.customer AND contacts.merchant = bound.merchant
       AND contacts.version = bound.version
     RETURNING contacts.merchant, contacts.customer, display_name, email, contacts.phone,
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, bind_count, sms_receipts_muted, email_muted,
               create_time, contacts.version, sms_retry_time, locale, time_zone,
-              email_bind_time
+              email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -137,7 +139,7 @@ _ANNOUNCE_PHONE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -149,7 +151,7 @@ _BIND_EMAIL = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -161,14 +163,15 @@ _CANCEL_CHANGE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
 
 _UNBIND = Query(
     """
-    UPDATE contacts SET phone = '', phone_index = '', bind_time = NULL, pending_phone = '',
+    UPDATE contacts SET phone = '', phone_index = '', reply_index = '', sms_stop_time = NULL,
+        bind_time = NULL, pending_phone = '',
         pending_bind_time = NULL, phone_hold_until_time = :hold_until, phone_lapse_time = NULL,
         phone_lapse_reason = '', phone_proof_end_time = NULL, sms_failure_count = 0,
         sms_retry_time = NULL, version = version + 1
@@ -176,7 +179,7 @@ _UNBIND = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time
+              time_zone, email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -199,7 +202,7 @@ _LAPSE = Query(
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, contacts.bind_count, sms_receipts_muted, email_muted,
               create_time, version, sms_retry_time, locale, time_zone,
-              email_bind_time
+              email_bind_time, sms_stop_time
 """,
     _ContactRow,
 )
@@ -223,7 +226,7 @@ _DUE_CHANGES = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           time_zone, email_bind_time, sms_stop_time
     FROM (
         SELECT due.customer, due.merchant
         FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -243,7 +246,7 @@ _OF_PHONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           time_zone, email_bind_time, sms_stop_time
     FROM contacts
     WHERE merchant = :merchant AND phone_index = ANY(CAST(:phone_indexes AS bytea[]))
       AND phone_index <> '' AND phone_lapse_time IS NULL AND customer > :after
@@ -284,7 +287,7 @@ _ONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           time_zone, email_bind_time, sms_stop_time
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     _ContactRow,
@@ -295,7 +298,7 @@ _ONE_LOCKED = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           time_zone, email_bind_time, sms_stop_time
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     _ContactRow,
@@ -316,7 +319,7 @@ _OF_MERCHANT = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time
+           time_zone, email_bind_time, sms_stop_time
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
@@ -332,7 +335,7 @@ _BY_KEY = Query(
            CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           zone AS time_zone, email_bind_time
+           zone AS time_zone, email_bind_time, sms_stop_time
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -355,7 +358,7 @@ _AS_REACHED = Query(
            CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           zone AS time_zone, email_bind_time
+           zone AS time_zone, email_bind_time, sms_stop_time
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -418,6 +421,7 @@ async def bind(tx: Connection, bound: Sequence[BoundPhone], now: datetime) -> li
             tx.keyring.keyed_hash(phone, *index_aad(contact.key.merchant))
             for contact, phone in bound
         ],
+        reply_index=[tx.keyring.keyed_hash(phone, *REPLY_INDEX_AAD) for _, phone in bound],
         version=[contact.version for contact, _ in bound],
         proof_days=PHONE_PROOF_DAYS,
         now=now,
@@ -591,6 +595,10 @@ def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
 def index_aad(merchant: MerchantId) -> tuple[str, ...]:
     """What the keyed hash of a phone is bound to: the same phone has another at another merchant."""
     return "contacts", "phone_index", merchant
+
+
+# The phone alone: a reply names nothing else, and many merchants can know a number.
+REPLY_INDEX_AAD = ("contacts", "reply_index")
 
 
 def _contact(tx: Connection, row: _ContactRow) -> Contact:

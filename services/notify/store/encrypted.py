@@ -1,12 +1,14 @@
 """Where notify's personal data are."""
 
 from services.notify.domain.notices import CustomerKey, NoticeKey
+from services.notify.domain.replies.inbound import InboundKey
 from services.notify.domain.webhooks import EndpointKey
 from services.notify.store import (
     codes,
     contacts,
     deliveries,
     facts,
+    inbound,
     webhook_endpoints,
     webhook_sending,
 )
@@ -31,6 +33,12 @@ def _of_delivery(column: str) -> EncryptedColumn:
     )
 
 
+def _of_inbound(column: str) -> EncryptedColumn:
+    return EncryptedColumn(
+        column, lambda row: inbound.aad(InboundKey(row.gateway, row.gateway_message), column)
+    )
+
+
 def _of_endpoint(column: str) -> EncryptedColumn:
     return EncryptedColumn(
         column,
@@ -46,7 +54,8 @@ ENCRYPTED_TABLES = (
         hashes=[
             HashedColumn(
                 "phone_index", _of_contact("phone"), lambda row: contacts.index_aad(row.merchant)
-            )
+            ),
+            HashedColumn("reply_index", _of_contact("phone"), lambda _: contacts.REPLY_INDEX_AAD),
         ],
     ),
     EncryptedTable(
@@ -71,6 +80,11 @@ ENCRYPTED_TABLES = (
         "deliveries",
         {**_NOTICE, "channel": "text"},
         [*map(_of_delivery, ("subject", "text", "secret_text", "own_address"))],
+    ),
+    EncryptedTable(
+        "inbound_messages",
+        {"gateway": "text", "gateway_message": "text"},
+        [*map(_of_inbound, inbound.ENCRYPTED_COLUMNS)],
     ),
     EncryptedTable(
         "webhook_endpoints",

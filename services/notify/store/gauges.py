@@ -44,6 +44,20 @@ GAUGE_QUERIES = (
     ),
     GaugeQuery(
         """
+            SELECT coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(receive_time) FROM inbound_messages WHERE state <> 'DONE'
+                   )), 0), 0) AS age
+        """,
+        {
+            "age": Gauge(
+                "recurring.replies.oldest.age",
+                "s",
+                "How long the oldest message of a customer has not been dealt with",
+            ),
+        },
+    ),
+    GaugeQuery(
+        """
             SELECT (SELECT count(*) FROM (
                        SELECT FROM webhook_deliveries
                        WHERE state = 'PENDING' AND next_attempt_time <= :now LIMIT :limit

@@ -3,5 +3,6 @@
 from services.notify.workers.deliveries import Deliveries
 from services.notify.workers.phones import PhoneChanges, PhoneSilence
 from services.notify.workers.receipts import Receipts
+from services.notify.workers.replies import Replies, ReplyActs
 
-__all__ = ["Deliveries", "PhoneChanges", "PhoneSilence", "Receipts"]
+__all__ = ["Deliveries", "PhoneChanges", "PhoneSilence", "Receipts", "Replies", "ReplyActs"]

@@ -34,6 +34,7 @@ from services.notify.domain.notices import (
     progress,
 )
 from services.notify.domain.phone_codes import DEFAULT_BUDGET
+from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
 from services.notify.domain.sms_prices import NO_SMS, SmsPrices, SmsUsage
 from services.notify.domain.templates.segments import segments
 from services.notify.domain.transitions import DeliveryState
@@ -85,6 +86,7 @@ class Deliveries:
         gateways: Mapping[Channel, Gateway],
         documents: Documents,
         prices: SmsPrices = DEFAULT_BUDGET.prices,
+        senders: SenderNumbers = ONE_SENDER_NUMBER,
     ) -> None:
         """`prices` are those of the SMS gateway."""
         self._database = database
@@ -93,6 +95,7 @@ class Deliveries:
         self._circuits = {channel: Circuit() for channel in Channel}
         self._documents = documents
         self._prices = prices
+        self._senders = senders
 
     async def work(self, batch: Batch) -> int:
         """Send a batch of what is due without a file."""
@@ -238,6 +241,7 @@ class Deliveries:
             delivery.subject,
             text_to_send(outgoing),
             DELIVERY.format(*outgoing.notice.key, delivery.channel.lower()),
+            self._senders.number_of(outgoing.notice.merchant),
             outgoing.attachment if isinstance(outgoing.attachment, Attachment) else None,
             # Its words are stored just before.
             may_have_been_sent=not outgoing.text_is_new,

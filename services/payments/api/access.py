@@ -39,7 +39,9 @@ ACCESS = {
     "GetCharge": Access(READ, services=("scheduler",), customer=by_name("name")),
     "ExplainCharge": Access(READ),
     "ListCharges": Access(READ, customer=by_name("parent", "state")),
-    "ConfirmPaymentRequest": Access(WRITE, customer=by_name("name", "payment_method", "amount")),
+    "ConfirmPaymentRequest": Access(
+        WRITE, services=("notify",), customer=by_name("name", "payment_method", "amount")
+    ),
     "ResolvePaymentLink": Access(PAY),
     "PayByLink": Access(PAY),
     "CreateRefund": Access(WRITE),

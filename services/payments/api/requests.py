@@ -127,11 +127,13 @@ def read_dunning_policy(wanted: payments_pb2.DunningPolicy) -> DunningPolicy:
 
 def read_confirmation(
     request: payments_pb2.ConfirmPaymentRequestRequest,
-) -> tuple[ChargeKey, PaymentMethodKey, Money | None]:
-    """What the customer confirms, what with, and how much if they say. Raises like `read_name`."""
+) -> tuple[ChargeKey, PaymentMethodKey | None, Money | None]:
+    """What the customer confirms, what with and how much, if they say. Raises like `read_name`."""
     key = read_name(CHARGE, request.name)
     violations = Violations()
-    method = read_method_of(violations, "payment_method", request.payment_method, key[:2])
+    method = None
+    if request.payment_method:
+        method = read_method_of(violations, "payment_method", request.payment_method, key[:2])
     amount = None
     if request.HasField("amount"):
         amount = read_money(violations, "amount", request.amount)

@@ -78,11 +78,13 @@ async def views_of(
 async def confirm(
     tx: Connection,
     key: ChargeKey,
-    method_key: PaymentMethodKey,
+    method_key: PaymentMethodKey | None,
     amount: Money | None,
     now: datetime,
 ) -> Applied[ChargeView]:
     """Take the customer's confirmation; the worker that makes all charges makes this one.
+
+    Without a payment method it is the customer's default.
 
     Raises NOT_FOUND CHARGE_NOT_FOUND or PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION
     PAYMENT_METHOD_BLOCKED, PAYMENT_METHOD_DETACHED, PAYMENT_REQUEST_STATE, PARTIAL_PAYMENT,
@@ -91,12 +93,12 @@ async def confirm(
     charge = await existing(tx, key, lock=True)
     if amount is not None:
         _check_amount(charge, amount)
-    method = await payment_methods.attached(tx, method_key)
+    method = await payment_methods.attached_or_default(tx, CustomerKey(*key[:2]), method_key)
     if method.block_time is not None:
         raise wrong_state(
             "PAYMENT_METHOD_BLOCKED", "it was declined for good; confirm with another"
         )
-    confirmed = confirm_request(charge, method_key.payment_method, now)
+    confirmed = confirm_request(charge, method.key.payment_method, now)
     if confirmed is None:
         raise wrong_state(
             "PAYMENT_REQUEST_STATE",

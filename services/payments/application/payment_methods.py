@@ -232,6 +232,21 @@ async def attached(connection: Connection, key: PaymentMethodKey) -> PaymentMeth
     return method
 
 
+async def attached_or_default(
+    connection: Connection, customer: CustomerKey, key: PaymentMethodKey | None
+) -> PaymentMethod:
+    """A payment method that was not detached or, if none is named, the customer's default.
+
+    Raises as `attached`.
+    """
+    if key is not None:
+        return await attached(connection, key)
+    method = await store.default_of(connection, customer)
+    if method is None:
+        raise not_found("PAYMENT_METHOD_NOT_FOUND", f"a default payment method of {customer.name}")
+    return method
+
+
 async def _locked(tx: Connection, key: PaymentMethodKey) -> PaymentMethod:
     """A payment method, locked with all others of its customer. Raises as `existing`."""
     await store.lock_of_customers(tx, [CustomerKey(*key[:2])])

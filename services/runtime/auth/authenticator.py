@@ -15,7 +15,12 @@ import jwt
 from google.protobuf.message import Message
 
 from services.runtime.auth import customer_access
-from services.runtime.auth.call_context import ANY_TENANT, SUBJECT_MAX_CHARACTERS, Caller
+from services.runtime.auth.call_context import (
+    ANY_TENANT,
+    SUBJECT_MAX_CHARACTERS,
+    TENANT_HEADER,
+    Caller,
+)
 from services.runtime.auth.customer_access import CustomerAccess
 from services.runtime.auth.key_sets import KeySet
 from services.runtime.auth.tls import SPIFFE_PREFIX
@@ -95,16 +100,24 @@ class Authenticator:
         customer_access.check_request(caller, self._methods.get(method, _DENIED).customer, request)
 
     def admit_service(
-        self, method: str, identities: Iterable[bytes], *, for_call: bool = False
+        self,
+        method: str,
+        identities: Iterable[bytes],
+        *,
+        tenant: str = ANY_TENANT,
+        for_call: bool = False,
     ) -> Caller:
         """The service, if its certificate names one that may call the method. Raises Problem.
 
-        The connection has verified the certificate.
+        The connection has verified the certificate. A service may call for all tenants, or confine
+        itself to one.
         """
+        if tenant != ANY_TENANT and not ID_PATTERN.fullmatch(tenant):
+            raise _unauthenticated("TENANT_INVALID", f"{TENANT_HEADER} is not an id")
         for identity in identities:
             named = _SERVICE_IDENTITY.fullmatch(identity.decode(errors="replace"))
             if named and named[1] in self._methods.get(method, _DENIED).services:
-                return Caller(named[1], ANY_TENANT, for_call=for_call)
+                return Caller(named[1], tenant, for_call=for_call)
         raise Problem(
             grpc.StatusCode.PERMISSION_DENIED,
             "SERVICE_FORBIDDEN",

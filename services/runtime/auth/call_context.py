@@ -13,6 +13,9 @@ SUBJECT_MAX_CHARACTERS = 300
 ANY_TENANT = "*"
 # Marks a call between services that answers another call: it uses the connections for calls.
 FOR_CALL_HEADER = "recurring-for-call"
+# Names the one tenant for which a service calls: it sees and changes nothing of others, and what it
+# changes is that tenant's in the audit and among its request ids.
+TENANT_HEADER = "recurring-tenant"
 
 
 @dataclass(frozen=True, slots=True)

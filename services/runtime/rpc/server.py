@@ -10,7 +10,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.runtime.auth.authenticator import Authenticator
-from services.runtime.auth.call_context import FOR_CALL_HEADER, Caller
+from services.runtime.auth.call_context import ANY_TENANT, FOR_CALL_HEADER, TENANT_HEADER, Caller
 from services.runtime.auth.tls import Identity
 from services.runtime.rpc.admission import (
     CONCURRENT_REFUSALS_MAX,
@@ -93,6 +93,7 @@ class Server:
             return authenticator.admit_service(
                 method,
                 context.auth_context().get(_IDENTITY_PROPERTY, ()),
+                tenant=headers.get(TENANT_HEADER, ANY_TENANT),
                 for_call=FOR_CALL_HEADER in headers,
             )
 

@@ -31,10 +31,12 @@ ACCESS = {
         WRITE, customer=by_row("standing_order.name", *_OWN, "allow_duplicate")
     ),
     "PreviewStandingOrderUpdate": Access(READ, customer=by_row("standing_order.name", *_OWN)),
-    "PauseStandingOrder": Access(WRITE, customer=by_row("name", "until_time", "cycle_count")),
+    "PauseStandingOrder": Access(
+        WRITE, services=("notify",), customer=by_row("name", "until_time", "cycle_count")
+    ),
     "ResumeStandingOrder": Access(WRITE, customer=by_row("name", "anchor_date")),
     "CancelStandingOrder": Access(WRITE, customer=by_row("name", "after_current_cycle")),
-    "SkipCycle": Access(WRITE, customer=by_row("name", "cycle")),
+    "SkipCycle": Access(WRITE, services=("notify",), customer=by_row("name", "cycle")),
     "RestoreCycle": Access(WRITE, customer=by_row("name", "cycle")),
     "ChangeCycle": Access(WRITE, customer=by_row("name", *_OWN_CHANGE)),
     "OrderNow": Access(WRITE, customer=by_row("name")),

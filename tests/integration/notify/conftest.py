@@ -46,6 +46,7 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
         deliveries,
         workers.Receipts(database, clock, {sms.name: sms}),
         documents,
+        gateways,
     )
     await sms.close()
     await email.close()

@@ -15,6 +15,7 @@ from services.notify import api, consumers, workers
 from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway
 from services.notify.domain.notices import Channel
+from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
 from services.notify.names import CUSTOMER
 from services.notify.store import contacts
 from services.notify.store.contacts import BoundPhone
@@ -75,6 +76,7 @@ class Notify:
     deliveries: workers.Deliveries
     receipts: workers.Receipts
     documents: Documents
+    gateways: Mapping[Channel, Gateway]
     wake_at: datetime | None = None
     sandbox_started: bool = False
 
@@ -164,9 +166,13 @@ class Notify:
         async with self.database.begin() as tx:
             await by_type[event_type].handler(tx, events)
 
-    def sender(self, gateways: Mapping[Channel, Gateway]) -> workers.Deliveries:
-        """What sends by other gateways."""
-        return workers.Deliveries(self.database, self.clock, gateways, self.documents)
+    def sender(
+        self, gateways: Mapping[Channel, Gateway], senders: SenderNumbers = ONE_SENDER_NUMBER
+    ) -> workers.Deliveries:
+        """What sends by other gateways, or from other numbers."""
+        return workers.Deliveries(
+            self.database, self.clock, gateways, self.documents, senders=senders
+        )
 
     async def start_sandbox(self) -> None:
         """Start the outside world with its first use, since many tests need none."""

@@ -33,6 +33,7 @@ EXEMPT = {
     "catalog.store.products._BUNDLES_WITH": "the bundles of one merchant, once when units arrive",
     "catalog.store.holds._WAKE_BACKORDERS": "what one merchant owes, once when units arrive",
     "notify.store.statistics._MERGE": "once a minute, in bounded batches: any rows will do",
+    "notify.store.inbound._PURGE": _PURGE,
     "notify.store.templates._FOR_NOTICES": "a merchant's of one kind: one a channel and language",
     "notify.store.webhooks._KEEP": "a merchant's endpoints: ten at most",
     "notify.store.webhooks._WANTING": "a merchant's endpoints: ten at most",

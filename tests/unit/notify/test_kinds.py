@@ -47,7 +47,7 @@ CHANNELS = {
 # They go to the phone or the address that they are about.
 OWN_WAYS = {
     NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
-    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK,
+    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK, NoticeKind.REPLY,
 }  # fmt: skip
 ISOLATES = dict.fromkeys(map(ord, "\u2068\u2069"))
 SPACES = re.compile(r"\s+")

@@ -4,7 +4,13 @@ import pytest
 
 from services.notify.domain.notices import Channel, MerchantId, NoticeKind
 from services.notify.domain.templates.examples import EXAMPLES
-from services.notify.domain.templates.own import OwnTemplate, TemplateId, chosen, purpose_of
+from services.notify.domain.templates.own import (
+    SUITE_ALONE,
+    OwnTemplate,
+    TemplateId,
+    chosen,
+    purpose_of,
+)
 from services.notify.domain.templates.rendering import Source, check, rendered_by
 
 RECEIPT, SMS, EMAIL = NoticeKind.RECEIPT, Channel.SMS, Channel.EMAIL
@@ -37,7 +43,7 @@ def test_the_nearest_language_is_taken_then_a_fallback(
 
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in NoticeKind if kind not in {NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK}],
+    [kind for kind in NoticeKind if kind not in SUITE_ALONE],
 )
 def test_an_id_says_what_a_template_is_for(kind: NoticeKind) -> None:
     template = f"{kind}-EMAIL-zh-hant-tw".lower().replace("_", "-")

@@ -50,7 +50,7 @@ MORNING = datetime(2026, 1, 28, 23, 0, tzinfo=UTC)
 LEAD = timedelta(hours=24)
 OWN_WAY = {
     NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
-    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK,
+    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK, NoticeKind.REPLY,
 }  # fmt: skip
 
 times = st.timedeltas(timedelta(), timedelta(3)).map(lambda after: NIGHT + after)
@@ -65,6 +65,7 @@ contacts = st.builds(
     phone_lapse_time=st.none() | st.just(NIGHT),
     sms_retry_time=st.none() | times,
     email_bind_time=st.none() | st.just(NIGHT),
+    sms_stop_time=st.none() | st.just(NIGHT),
     sms_receipts_muted=st.booleans(),
     email_muted=st.booleans(),
 )
@@ -185,6 +186,8 @@ RECEIPT, UPCOMING, SKIPPED = NoticeKind.RECEIPT, NoticeKind.ORDER_UPCOMING, Noti
         (RECEIPT, {"sms_receipts_muted": True}, None, "UNUSED MUTED", "MAIN AT_ONCE"),
         (RECEIPT, {"email_muted": True}, None, "MAIN QUIET_HOURS", "UNUSED MUTED"),
         (RECEIPT, {"phone_lapse_time": NIGHT}, None, "UNUSED PHONE_LAPSED", "MAIN AT_ONCE"),
+        (RECEIPT, {"sms_stop_time": NIGHT}, None, "UNUSED MUTED", "MAIN AT_ONCE"),
+        (UPCOMING, {"sms_stop_time": NIGHT}, MORNING, "UNUSED MUTED", "MAIN AT_ONCE"),
         (RECEIPT, {"phone": ""}, None, "UNUSED NO_ADDRESS", "MAIN AT_ONCE"),
         (RECEIPT, {"phone": "", "email_muted": True}, None, "UNUSED NO_ADDRESS", "UNUSED MUTED"),
         (UPCOMING, {}, MORNING, "MAIN QUIET_HOURS", "COPY AT_ONCE"),

@@ -14,6 +14,8 @@ from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.notify.domain.notices import Channel, Facts, NoticeKind, Sender
+from services.notify.domain.replies.decisions import OPTIONS_MAX
+from services.notify.domain.replies.words import Word
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.examples import EXAMPLES, LONGEST
 from services.notify.domain.templates.language import language
@@ -24,6 +26,7 @@ from services.notify.domain.templates.rendering import (
     UNNAMED,
     rendered_as_shipped,
 )
+from services.notify.domain.templates.replies import Answer, ReplyAnswer, ReplyOption
 from services.notify.domain.templates.segments import GSM_7_ALPHABET, segments
 from services.notify.domain.templates.shipped import SHIPPED
 from services.notify.domain.templates.variables import Moment
@@ -52,6 +55,9 @@ replaced = st.lists(titles, max_size=2).map(tuple)
 lines = st.lists(
     st.builds(Line, titles, st.integers(1, 10_000), amounts, replaced), max_size=3
 ).map(tuple)
+options = st.builds(
+    ReplyOption, st.integers(1, OPTIONS_MAX), titles, st.none() | st.dates(), st.just("")
+)
 templates: st.SearchStrategy[Facts] = st.one_of(
     st.builds(PhoneCode, st.from_regex("[0-9]{8}", fullmatch=True)),
     st.builds(
@@ -84,6 +90,10 @@ templates: st.SearchStrategy[Facts] = st.one_of(
     ),
     st.builds(kinds.PriceChangeWithdrawn, titles, titles, amounts, st.integers(0, 99)),
     st.builds(kinds.PriceProtectionEnding, titles, zones, moments),
+    st.builds(
+        ReplyAnswer, st.sampled_from(Answer), st.sampled_from(Word), titles, st.none() | st.dates(),
+        st.lists(options, max_size=OPTIONS_MAX).map(tuple),
+    ),
 )  # fmt: skip
 
 
@@ -150,6 +160,10 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
             for won in (True, False)
             for late in (True, False)
             for paused in (True, False)
+        ),
+        *(ReplyAnswer(answer, Word.SKIP, long, late.date()) for answer in Answer),
+        ReplyAnswer(
+            Answer.WHICH, Word.SKIP, options=(ReplyOption(1, long, late.date(), ""),) * OPTIONS_MAX
         ),
         kinds.ItemDiscontinued(long, long, long),
         kinds.PriceChange(long, long, BERLIN, most, nearly, late, 99),

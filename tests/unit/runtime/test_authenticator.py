@@ -299,6 +299,14 @@ def test_a_method_names_its_services(
     assert refused.value.reason == "SERVICE_FORBIDDEN"
 
 
+def test_a_service_can_confine_a_call_to_one_merchant(authenticator: Authenticator) -> None:
+    identity = b"spiffe://recurring/scheduler"
+    assert authenticator.admit_service(SUITE_METHOD, [identity], tenant="acme").tenant == "acme"
+    with pytest.raises(Problem) as refused:
+        authenticator.admit_service(SUITE_METHOD, [identity], tenant="Acme%")
+    assert refused.value.reason == "TENANT_INVALID"
+
+
 def test_a_certificate_without_a_name_opens_nothing(authenticator: Authenticator) -> None:
     with pytest.raises(Problem) as refused:
         authenticator.admit_service(SUITE_METHOD, [])

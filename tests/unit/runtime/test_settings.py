@@ -297,6 +297,7 @@ def gateways(production: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "SMS_URL": "https://sms.example",
         "SMS_API_KEY": "key",
         "PAYMENTS_TARGET": "dns:///payments:7402",
+        "SCHEDULER_TARGET": "dns:///scheduler:7402",
         "SMTP_HOST": "mail.example",
         "SMTP_PORT": "587",
     }.items():

@@ -147,6 +147,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """An order ended without payment, and can still be paid."""
     DOCUMENT_ISSUED: _NoticeKind.ValueType  # 60
     """An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
+    REPLY: _NoticeKind.ValueType  # 70
+    """The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -201,6 +203,8 @@ PAYMENT_OVERDUE: NoticeKind.ValueType  # 50
 """An order ended without payment, and can still be paid."""
 DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
 """An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
+REPLY: NoticeKind.ValueType  # 70
+"""The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 class _SmsEncoding:
@@ -274,6 +278,7 @@ class Contact(_message.Message):
     PHONE_LAPSE_TIME_FIELD_NUMBER: _builtins.int
     PHONE_LAPSE_REASON_FIELD_NUMBER: _builtins.int
     EMAIL_BIND_TIME_FIELD_NUMBER: _builtins.int
+    SMS_STOP_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/contact`; each customer has one."""
     display_name: _builtins.str
@@ -319,6 +324,12 @@ class Contact(_message.Message):
     def email_bind_time(self) -> _timestamp_pb2.Timestamp:
         """When the e-mail address was proved by a link; another address is not."""
 
+    @_builtins.property
+    def sms_stop_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the customer wants no SMS: they replied STOP. Notices go by e-mail alone, those that cannot be muted
+        too, until they reply START or a phone is bound anew; a charge whose notice then goes nowhere waits.
+        """
+
     def __init__(
         self,
         *,
@@ -337,10 +348,11 @@ class Contact(_message.Message):
         phone_lapse_time: _timestamp_pb2.Timestamp | None = ...,
         phone_lapse_reason: Global___UnbindReason.ValueType = ...,
         email_bind_time: _timestamp_pb2.Timestamp | None = ...,
+        sms_stop_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "email_bind_time", b"email_bind_time", "pending_bind_time", b"pending_bind_time", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "email_bind_time", b"email_bind_time", "pending_bind_time", b"pending_bind_time", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "sms_stop_time", b"sms_stop_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "email_bind_time", b"email_bind_time", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "phone_lapse_reason", b"phone_lapse_reason", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "email_bind_time", b"email_bind_time", "etag", b"etag", "locale", b"locale", "masked_phone", b"masked_phone", "name", b"name", "pending_bind_time", b"pending_bind_time", "pending_masked_phone", b"pending_masked_phone", "phone_lapse_reason", b"phone_lapse_reason", "phone_lapse_time", b"phone_lapse_time", "preferences", b"preferences", "sms_stop_time", b"sms_stop_time", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1359,7 +1371,7 @@ class PreviewNoticesRequest(_message.Message):
     """`merchants/{merchant}/customers/{customer}`. One without a contact is not reached."""
     kind: Global___NoticeKind.ValueType
     """Any but those about a phone or an address itself (PHONE_CODE, PHONE_CHANGED, PHONE_CHANGE_PENDING, PHONE_LAPSED,
-    EMAIL_LINK), which go there at once.
+    EMAIL_LINK, REPLY), which go there at once.
     """
     @_builtins.property
     def make_time(self) -> _timestamp_pb2.Timestamp:

@@ -3183,7 +3183,7 @@ class ConfirmPaymentRequestRequest(_message.Message):
     name: _builtins.str
     """The charge that is REQUESTED."""
     payment_method: _builtins.str
-    """What to pay with, of the same customer."""
+    """What to pay with, of the same customer. Empty: their default."""
     request_id: _builtins.str
     @_builtins.property
     def amount(self) -> _money_pb2.Money:

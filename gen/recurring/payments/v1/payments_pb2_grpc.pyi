@@ -161,8 +161,8 @@ class PaymentsServiceStub:
     payment was declined can be confirmed again, with another method, until it expires. One that is overdue
     is confirmed in the same way, while there is stock of what the order was for.
 
-    Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
-    PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+    Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND (none is named, and there is no default, too);
+    FAILED_PRECONDITION PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
     PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
     PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
     OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).
@@ -646,8 +646,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         payment was declined can be confirmed again, with another method, until it expires. One that is overdue
         is confirmed in the same way, while there is stock of what the order was for.
 
-        Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
-        PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+        Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND (none is named, and there is no default, too);
+        FAILED_PRECONDITION PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
         PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed), PAYMENT_METHOD_DETACHED,
         PARTIAL_PAYMENT, OVER_PAYMENT (`amount` is below or above the request's), CURRENCY_MISMATCH,
         OUT_OF_STOCK (it is overdue, and a product of its order is gone meanwhile).

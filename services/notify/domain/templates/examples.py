@@ -38,6 +38,7 @@ from services.notify.domain.templates.phones import (
     PhoneCode,
     PhoneLapsed,
 )
+from services.notify.domain.templates.replies import Answer, ReplyAnswer
 from services.runtime.money import Money
 
 _DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -85,6 +86,7 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
         DocumentIssued(_TITLE, "INVOICE", "INV-2026-000042", _AMOUNT),
         DisputeOpened(_TITLE, _AMOUNT, _AMOUNT, inquiry=False, paused=True),
         DisputeClosed(_TITLE, _AMOUNT, _AMOUNT, won=True, late_failure=False, paused=False),
+        ReplyAnswer(Answer.SKIPPED, "SKIP", _TITLE, _DUE.date()),
     )
 })  # fmt: skip
 

@@ -45,14 +45,17 @@ class OwnTemplate(NamedTuple):
         return TemplateKey(self.merchant, self.template)
 
 
+# Codes and links that prove something, and what answers a customer, are the suite's business.
+SUITE_ALONE = frozenset({NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK, NoticeKind.REPLY})
+
+
 def purpose_of(template: TemplateId) -> Purpose | None:
     """What `order-upcoming-sms-de-at` is for; None if the id names no kind, channel and language."""
     for kind in NoticeKind:
         for channel in Channel:
             prefix = f"{kind}-{channel}-".lower().replace("_", "-")
             tag = template.removeprefix(prefix)
-            # Codes and links that prove something are the suite's business alone.
-            if tag == template or kind in {NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK}:
+            if tag == template or kind in SUITE_ALONE:
                 continue
             locale = canonical_locale(tag)
             if locale and locale.lower() == tag:

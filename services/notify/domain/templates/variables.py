@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from services.notify.domain.notices import Facts, Sender
 from services.notify.domain.templates.language import Language
 from services.notify.domain.templates.lines import Line, Promotion, Tax
+from services.notify.domain.templates.replies import ReplyOption
 from services.runtime.money import Money
 from services.runtime.text import cut, one_line
 
@@ -23,13 +24,13 @@ from services.runtime.text import cut, one_line
 NAME = "name"
 # Of who writes; never cut.
 MERCHANT, COMPLAINT_ADDRESS, REFERENCE = "merchant", "complaint_address", "reference"
-# How times are written is of no interest to who reads them.
-_HIDDEN = frozenset({"kind", "time_zone"})
+# How times are written, and what a choice is called inside, is of no interest to who reads them.
+_HIDDEN = frozenset({"kind", "subject_resource", "time_zone"})
 _LINK_SUFFIX = "_uri"
 # A longer one would leave no room in an SMS for what it is for, and is empty.
 LINK_MAX_CHARACTERS = 180
 # Names to compare with, and what is read by machines: never cut, and with nothing around them.
-_CODES = frozenset({"change", "code", "document_type", "not_charged"})
+_CODES = frozenset({"answer", "change", "code", "document_type", "not_charged", "word"})
 _REASONS = "reasons"
 # What is no fact of a notice.
 _OUTSIDE = (NAME, MERCHANT, COMPLAINT_ADDRESS, REFERENCE)
@@ -68,7 +69,7 @@ _SIMPLE: Mapping[Any, Type] = {
     int: Type.NUMBER,
     bool: Type.FLAG,
 }
-_RECORDS = (Line, Tax, Promotion)
+_RECORDS = (Line, Tax, Promotion, ReplyOption)
 # Further ones are left to the account.
 REASONS_MAX = 2
 

@@ -26,6 +26,8 @@ CREATE TABLE contacts (
     phone                 bytea       NOT NULL DEFAULT '',
     -- A keyed hash, by which a merchant's customer is found by their phone.
     phone_index           bytea       NOT NULL DEFAULT '',
+    -- The same whosever customer it is: by it a reply finds who wrote.
+    reply_index           bytea       NOT NULL DEFAULT '',
     -- Proved, and to become the bound phone at a time, unless the owner of the present one objects.
     pending_phone         bytea       NOT NULL DEFAULT '',
     pending_bind_time     timestamptz,
@@ -42,6 +44,8 @@ CREATE TABLE contacts (
     -- Messages in a row that the bound phone did not take, and until when no more are tried.
     sms_failure_count     integer     NOT NULL DEFAULT 0,
     sms_retry_time        timestamptz,
+    -- Since when the customer wants no SMS.
+    sms_stop_time         timestamptz,
     sms_receipts_muted    boolean     NOT NULL,
     email_muted           boolean     NOT NULL,
     -- BCP 47 and IANA; empty: unknown.
@@ -60,6 +64,7 @@ CREATE TABLE contacts (
 );
 CREATE INDEX contacts_of_merchant ON contacts (merchant, customer);
 CREATE INDEX contacts_of_phone ON contacts (merchant, phone_index) WHERE phone_index <> '';
+CREATE INDEX contacts_of_reply ON contacts (reply_index) WHERE reply_index <> '';
 CREATE INDEX contacts_pending_phone ON contacts (bucket, pending_bind_time)
     WHERE pending_bind_time IS NOT NULL;
 CREATE INDEX contacts_phone_proof ON contacts (bucket, phone_proof_end_time)
@@ -377,6 +382,52 @@ CREATE TABLE notice_template_versions (
     PRIMARY KEY (merchant, template, version)
 );
 
+-- What customers write. Of no merchant until it is known who wrote. Their words are kept until
+-- they are read, and their number until they are answered.
+CREATE TABLE inbound_messages (
+    -- What brought it, and what that calls it.
+    gateway               text        NOT NULL,
+    gateway_message       text        NOT NULL,
+    merchant              text        NOT NULL DEFAULT '',
+    customer              text        NOT NULL DEFAULT '',
+    -- By it messages of one number are counted; changes with the key.
+    sender_blind_index    bytea       NOT NULL,
+    -- What one phone writes is read in its order, by one replica.
+    bucket                smallint    NOT NULL
+                            GENERATED ALWAYS AS (bucket_of(encode(sender_blind_index, 'hex'))) STORED,
+    -- Ours, that it was sent to.
+    recipient             text        NOT NULL,
+    phone                 bytea       NOT NULL,
+    text                  bytea       NOT NULL,
+    receive_time          timestamptz NOT NULL,
+    state                 text        NOT NULL DEFAULT 'PENDING'
+                            CHECK (state IN ('PENDING', 'ACTING', 'DONE')),
+    -- When it is read or, once it is known what it asks for, when that is tried next.
+    next_attempt_time     timestamptz NOT NULL,
+    attempt_count         integer     NOT NULL DEFAULT 0,
+    -- What it asks for; empty: nothing that is known.
+    word                  text        NOT NULL DEFAULT '',
+    -- The order that it is about, what its standing order is called, and its date.
+    subject_resource      text        NOT NULL DEFAULT '',
+    title                 text        NOT NULL DEFAULT '',
+    due_date              date,
+    -- Whether the customer gets no answer: too many came, or they want no messages.
+    is_silent             boolean     NOT NULL DEFAULT false,
+    -- What the customer was answered, or why nothing.
+    outcome               text        NOT NULL DEFAULT '',
+    PRIMARY KEY (gateway, gateway_message),
+    CHECK ((state = 'DONE') = (outcome <> '')),
+    CHECK (state <> 'DONE' OR phone = ''),
+    CHECK (state = 'PENDING' OR text = '')
+);
+CREATE INDEX inbound_messages_due ON inbound_messages (bucket, state, next_attempt_time)
+    WHERE state <> 'DONE';
+CREATE INDEX inbound_messages_of_sender ON inbound_messages (sender_blind_index, receive_time);
+CREATE INDEX inbound_messages_receive_time ON inbound_messages (receive_time);
+CREATE INDEX inbound_messages_open ON inbound_messages (receive_time) WHERE state <> 'DONE';
+CREATE INDEX inbound_messages_of_customer ON inbound_messages (customer, merchant, receive_time)
+    WHERE customer <> '';
+
 -- Where platforms get the events of a merchant.
 CREATE TABLE webhook_endpoints (
     merchant              text        NOT NULL,
@@ -494,6 +545,15 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'PENDING' AND webhook_deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
+    SELECT kind, '', buckets.bucket, due_time
+    FROM buckets
+    CROSS JOIN (VALUES ('reply', 'PENDING'), ('reply-act', 'ACTING')) AS work (kind, state)
+    CROSS JOIN LATERAL (
+        SELECT next_attempt_time AS due_time FROM inbound_messages
+        WHERE state <> 'DONE' AND inbound_messages.bucket = buckets.bucket
+          AND inbound_messages.state = work.state
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
     SELECT 'phone-change', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT pending_bind_time AS due_time FROM contacts
@@ -508,7 +568,8 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'notify_settings', 'notice_statistics', 'notice_statistics_changes',
-                  'superseded_kinds', 'notice_templates', 'notice_template_versions');
+                  'superseded_kinds', 'inbound_messages', 'notice_templates',
+                  'notice_template_versions');
 SELECT enable_tenant_rls('merchant', 'webhook_endpoints', 'webhook_events', 'webhook_deliveries',
                   'webhook_attempts');
 SELECT revoke_privileges('UPDATE', 'webhook_events');
@@ -516,6 +577,7 @@ SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
 SELECT revoke_privileges('DELETE', 'notice_templates');
 SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED', 'EXPIRED');
 SELECT keep_final_states('phone_codes', 'USED', 'VOID');
+SELECT keep_final_states('inbound_messages', 'DONE');
 
 CREATE VIEW audit_v1.notices AS
     SELECT merchant, customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
@@ -594,6 +656,9 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'receipt of notice', merchant, merchant || '/' || customer || '/' || notice,
            next_attempt_time, bucket
     FROM deliveries WHERE state = 'ACCEPTED'
+    UNION ALL
+    SELECT 'reply', merchant, gateway || '/' || gateway_message, next_attempt_time, bucket
+    FROM inbound_messages WHERE state <> 'DONE'
     UNION ALL
     SELECT 'change of phone', merchant, merchant || '/' || customer, pending_bind_time, bucket
     FROM contacts WHERE pending_bind_time IS NOT NULL

@@ -85,6 +85,50 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "رسالتكم",
+            (
+                '{% if answer == "HELP" %}'
+                "أرسلوا «تخطي» لتجاوز الطلب القادم، «توقف مؤقت» لتعليقه، «ادفع» لتأكيد دفعة، «إلغاء» "
+                "لعدم تلقي الرسائل. وما عدا ذلك في حسابكم."
+                '{% elif answer == "STOPPED" %}'
+                "لن تصلكم رسائل على هذا الهاتف بعد الآن. تستمر طلباتكم الدورية: يمكنكم تعليقها أو "
+                "إنهاؤها في حسابكم. أرسلوا «ابدأ» لتلقي الرسائل من جديد."
+                '{% elif answer == "STARTED" %}'
+                "تصل الرسائل عن طلباتكم إلى هذا الهاتف من جديد. أرسلوا «مساعدة» للمساعدة، «إلغاء» "
+                "لإيقافها."
+                '{% elif answer == "WHICH" %}'
+                "أي طلب؟ {% for option in options %}{{ option.number }}: {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% endif %}{% endfor %}. أرسلوا رقمه."
+                '{% elif answer == "SKIPPED" %}'
+                "تم تخطي طلبكم {{ title }}{% if due_date %} بتاريخ {{ due_date }}{% endif %}. لن "
+                "يُخصم شيء مقابله."
+                '{% elif answer == "PAUSED" %}'
+                "تم تعليق {{ title }}. لن يُطلب شيء جديد حتى تستأنفوه في حسابكم."
+                '{% elif answer == "PAYING" %}'
+                "شكرًا لكم. يجري الآن دفع {{ title }}، وسيصلكم إيصال."
+                '{% elif answer == "TOO_LATE" %}'
+                "لم يعد ممكنًا تخطي طلبكم {{ title }}{% if due_date %} بتاريخ {{ due_date }}"
+                "{% endif %}: لقد بدأ دفعه أو انتهى."
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} غير نشط: معلق بالفعل أو منتهٍ. لم يتغير شيء."
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "لم يعد هناك ما يُدفع مقابل {{ title }}: مدفوع أو منتهٍ أو قيد الخصم الآن."
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "لا يمكن دفع {{ title }} هكذا: يرجى اختيار وسيلة دفع في حسابكم."
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "لم يعد ممكنًا دفع {{ title }}: نفد المخزون."
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "لا توجد دفعة بانتظار تأكيدكم."
+                '{% elif answer == "NOTHING" %}'
+                "لا يوجد طلب قادم لكم."
+                "{% else %}"
+                "عذرًا، تعذر تنفيذ ذلك لطلب {{ title }}. يرجى استخدام حسابكم."
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "قريبا: {{ title }}",
             (

@@ -82,6 +82,54 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "Ihre Nachricht",
+            (
+                '{% if answer == "HELP" %}'
+                "Antworten Sie ÜBERSPRINGEN, um die nächste Bestellung auszulassen, PAUSE, um sie "
+                "anzuhalten, ZAHLEN, um eine Zahlung zu bestätigen, STOPP für keine Nachrichten mehr."
+                " Alles Weitere in Ihrem Konto."
+                '{% elif answer == "STOPPED" %}'
+                "Sie bekommen auf diesem Telefon keine Nachrichten mehr. Ihre Daueraufträge laufen "
+                "weiter: anhalten oder kündigen können Sie sie in Ihrem Konto. START schaltet die "
+                "Nachrichten wieder ein."
+                '{% elif answer == "STARTED" %}'
+                "Nachrichten zu Ihren Bestellungen kommen wieder auf dieses Telefon. HILFE gibt "
+                "Hilfe, STOPP beendet sie."
+                '{% elif answer == "WHICH" %}'
+                "Welche? {% for option in options %}{{ option.number }}: {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% endif %}{% endfor %}. Antworten Sie mit der Nummer."
+                '{% elif answer == "SKIPPED" %}'
+                "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} fällt "
+                "aus. Sie wird nicht abgebucht."
+                '{% elif answer == "PAUSED" %}'
+                "{{ title }} ist angehalten. Es wird nichts Neues bestellt, bis Sie den Dauerauftrag "
+                "in Ihrem Konto fortsetzen."
+                '{% elif answer == "PAYING" %}'
+                "Danke. Ihre Zahlung für {{ title }} wird ausgeführt; ein Beleg folgt."
+                '{% elif answer == "TOO_LATE" %}'
+                "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} kann "
+                "nicht mehr ausfallen: Ihre Zahlung läuft schon, oder sie ist vorbei."
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} läuft nicht: schon angehalten oder beendet. Es wurde nichts geändert."
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "Für {{ title }} ist nichts mehr zu zahlen: bezahlt, vorbei oder gerade in Arbeit."
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "{{ title }} kann so nicht bezahlt werden: Bitte wählen Sie in Ihrem Konto ein "
+                "Zahlungsmittel."
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "{{ title }} kann nicht mehr bezahlt werden: nicht mehr vorrätig."
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "Es wartet keine Zahlung auf Ihre Bestätigung."
+                '{% elif answer == "NOTHING" %}'
+                "Es steht keine Bestellung von Ihnen an."
+                "{% else %}"
+                "Das ging für {{ title }} leider nicht. Bitte nutzen Sie Ihr Konto."
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "Demnächst: {{ title }}",
             (

@@ -68,6 +68,51 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "Your message",
+            (
+                '{% if answer == "HELP" %}'
+                "Reply SKIP to leave out your next order, PAUSE to have it wait, PAY to confirm a "
+                "payment, STOP for no more messages. All else is in your account."
+                '{% elif answer == "STOPPED" %}'
+                "You get no more messages on this phone. Your standing orders go on: pause or end "
+                "them in your account. Reply START to get messages again."
+                '{% elif answer == "STARTED" %}'
+                "Messages about your orders come to this phone again. Reply HELP for help, STOP to "
+                "end them."
+                '{% elif answer == "WHICH" %}'
+                "Which one? {% for option in options %}{{ option.number }}: {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% endif %}{% endfor %}. Reply with its number."
+                '{% elif answer == "SKIPPED" %}'
+                "Your order {{ title }}{% if due_date %} of {{ due_date }}{% endif %} is skipped. "
+                "Nothing is charged for it."
+                '{% elif answer == "PAUSED" %}'
+                "{{ title }} is paused. Nothing new is ordered until you resume it in your account."
+                '{% elif answer == "PAYING" %}'
+                "Thank you. Your payment for {{ title }} is being made; a receipt follows."
+                '{% elif answer == "TOO_LATE" %}'
+                "Your order {{ title }}{% if due_date %} of {{ due_date }}{% endif %} cannot be "
+                "skipped any more: its payment has begun, or it is over."
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} is not active: it is paused already, or has ended. Nothing was changed."
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "Nothing is to be paid for {{ title }} any more: it is paid or over, or is being "
+                "charged now."
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "{{ title }} cannot be paid so: please choose a payment method in your account."
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "{{ title }} cannot be paid any more: it is out of stock."
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "No payment of yours waits to be confirmed."
+                '{% elif answer == "NOTHING" %}'
+                "No order of yours is coming up."
+                "{% else %}"
+                "Sorry, that could not be done for {{ title }}. Please use your account."
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "Coming up: {{ title }}",
             (

@@ -82,6 +82,52 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "Su mensaje",
+            (
+                '{% if answer == "HELP" %}'
+                "Responda SALTAR para omitir su próximo pedido, PAUSA para dejarlo en espera, PAGAR "
+                "para confirmar un pago, BAJA para no recibir más mensajes. Lo demás está en su "
+                "cuenta."
+                '{% elif answer == "STOPPED" %}'
+                "No recibirá más mensajes en este teléfono. Sus pedidos periódicos siguen: páuselos o"
+                " cancélelos en su cuenta. Responda ALTA para volver a recibir mensajes."
+                '{% elif answer == "STARTED" %}'
+                "Los mensajes sobre sus pedidos vuelven a llegar a este teléfono. AYUDA para ayuda, "
+                "BAJA para no recibirlos."
+                '{% elif answer == "WHICH" %}'
+                "¿Cuál? {% for option in options %}{{ option.number }}: {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% endif %}{% endfor %}. Responda con su número."
+                '{% elif answer == "SKIPPED" %}'
+                "Su pedido {{ title }}{% if due_date %} del {{ due_date }}{% endif %} se omite. No se"
+                " cobra nada por él."
+                '{% elif answer == "PAUSED" %}'
+                "{{ title }} está en pausa. No se pide nada nuevo hasta que lo reanude en su cuenta."
+                '{% elif answer == "PAYING" %}'
+                "Gracias. Su pago de {{ title }} está en curso; recibirá un recibo."
+                '{% elif answer == "TOO_LATE" %}'
+                "Su pedido {{ title }}{% if due_date %} del {{ due_date }}{% endif %} ya no se puede "
+                "omitir: su pago ha empezado, o ya ha terminado."
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} no está activo: ya está en pausa o ha terminado. No se ha cambiado nada."
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "Ya no hay nada que pagar por {{ title }}: está pagado o terminado, o se está "
+                "cobrando ahora."
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "{{ title }} no se puede pagar así: elija un medio de pago en su cuenta, por favor."
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "{{ title }} ya no se puede pagar: está agotado."
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "No hay ningún pago suyo por confirmar."
+                '{% elif answer == "NOTHING" %}'
+                "No hay ningún pedido suyo próximo."
+                "{% else %}"
+                "Lo sentimos, no se pudo hacer con {{ title }}. Use su cuenta, por favor."
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "Próximamente: {{ title }}",
             (

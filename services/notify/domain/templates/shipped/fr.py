@@ -85,6 +85,55 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "Votre message",
+            (
+                '{% if answer == "HELP" %}'
+                "Répondez SAUTER pour omettre votre prochaine commande, PAUSE pour la suspendre, "
+                "PAYER pour confirmer un paiement, ARRET pour ne plus recevoir de messages. Le reste "
+                "est dans votre compte."
+                '{% elif answer == "STOPPED" %}'
+                "Vous ne recevrez plus de messages sur ce téléphone. Vos commandes régulières "
+                "continuent : suspendez-les ou résiliez-les dans votre compte. Répondez START pour "
+                "recevoir à nouveau des messages."
+                '{% elif answer == "STARTED" %}'
+                "Les messages sur vos commandes arrivent à nouveau sur ce téléphone. AIDE pour de "
+                "l'aide, ARRET pour les arrêter."
+                '{% elif answer == "WHICH" %}'
+                "Laquelle ? {% for option in options %}{{ option.number }}: {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% endif %}{% endfor %}. Répondez par son numéro."
+                '{% elif answer == "SKIPPED" %}'
+                "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} est omise. "
+                "Rien n'est débité."
+                '{% elif answer == "PAUSED" %}'
+                "{{ title }} est en pause. Rien n'est commandé jusqu'à ce que vous repreniez dans "
+                "votre compte."
+                '{% elif answer == "PAYING" %}'
+                "Merci. Votre paiement pour {{ title }} est en cours ; un reçu suivra."
+                '{% elif answer == "TOO_LATE" %}'
+                "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} ne peut "
+                "plus être omise : son paiement a commencé, ou elle est terminée."
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} n'est pas active : déjà en pause ou terminée. Rien n'a été changé."
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "Il n'y a plus rien à payer pour {{ title }} : c'est payé ou terminé, ou en cours de "
+                "débit."
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "{{ title }} ne peut pas être payé ainsi : veuillez choisir un moyen de paiement dans"
+                " votre compte."
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "{{ title }} ne peut plus être payé : l'article est épuisé."
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "Aucun de vos paiements n'attend de confirmation."
+                '{% elif answer == "NOTHING" %}'
+                "Vous n'avez aucune commande à venir."
+                "{% else %}"
+                "Désolé, cela n'a pas pu être fait pour {{ title }}. Veuillez utiliser votre compte."
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "À venir : {{ title }}",
             (

@@ -79,6 +79,48 @@ WORDS = Words(
             ),
             greets=False,
         ),
+        NoticeKind.REPLY: KindWords(
+            "您的消息",
+            (
+                '{% if answer == "HELP" %}'
+                "回复“跳过”略过下一单，“暂停”暂停定期订单，“付款”确认付款，“退订”不再接收短信。其他请"
+                "到您的账户中操作。"
+                '{% elif answer == "STOPPED" %}'
+                "此手机将不再收到短信。您的定期订单仍然有效，可在您的账户中暂停或取消。回复“开始”可恢"
+                "复接收短信。"
+                '{% elif answer == "STARTED" %}'
+                "此手机将重新收到有关您订单的短信。回复“帮助”获取帮助，回复“退订”停止接收。"
+                '{% elif answer == "WHICH" %}'
+                "请问是哪一个？{% for option in options %}{{ option.number }}：{{ option.title }}"
+                "{% if option.due_date %}（{{ option.due_date }}）{% endif %}；{% endfor %}"
+                "请回复编号。"
+                '{% elif answer == "SKIPPED" %}'
+                "您的订单 {{ title }}{% if due_date %}（{{ due_date }}）{% endif %}已跳过，不会扣款。"
+                '{% elif answer == "PAUSED" %}'
+                "{{ title }} 已暂停。在您的账户中恢复之前，不会产生新订单。"
+                '{% elif answer == "PAYING" %}'
+                "谢谢。{{ title }} 的付款正在进行，稍后将发送收据。"
+                '{% elif answer == "TOO_LATE" %}'
+                "您的订单 {{ title }}{% if due_date %}（{{ due_date }}）{% endif %}"
+                "已无法跳过：付款已开始，或订单已结束。"
+                '{% elif answer == "NOT_ACTIVE" %}'
+                "{{ title }} 未在进行中：已暂停或已结束。未作任何更改。"
+                '{% elif answer == "NOT_PAYABLE" %}'
+                "{{ title }} 已无需付款：已付款、已结束或正在扣款。"
+                '{% elif answer == "METHOD_NEEDED" %}'
+                "{{ title }} 无法这样付款：请在您的账户中选择付款方式。"
+                '{% elif answer == "OUT_OF_STOCK" %}'
+                "{{ title }} 已无法付款：商品缺货。"
+                '{% elif answer == "NOTHING" and word == "PAY" %}'
+                "您没有待确认的付款。"
+                '{% elif answer == "NOTHING" %}'
+                "您没有即将到来的订单。"
+                "{% else %}"
+                "抱歉，{{ title }} 未能处理。请到您的账户中操作。"
+                "{% endif %}",
+            ),
+            greets=False,
+        ),
         NoticeKind.ORDER_UPCOMING: KindWords(
             "即将到来：{{ title }}",
             (

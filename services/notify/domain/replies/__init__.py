@@ -1,0 +1,1 @@
+"""What customers write back: which word it is, and what it acts on. Pure."""
