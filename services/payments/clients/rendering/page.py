@@ -19,6 +19,7 @@ from services.runtime.money import minor_digits
 
 PPM = 1_000_000
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+_LEFT_TO_RIGHT_MARK = "\u200e"
 _CREDITING = {DocumentType.CREDIT_NOTE}
 # What a fact is called, by the type of the document.
 _FACTS = {
@@ -119,9 +120,7 @@ class _Writer:
         )
 
     def _money(self, amount_minor: int) -> str:
-        currency = self._document.currency
-        amount = Decimal(amount_minor).scaleb(-minor_digits(currency))
-        return format_currency(amount, currency, locale=self._locale)
+        return money_text(amount_minor, self._document.currency, self._locale)
 
     def _date(self, day: date) -> str:
         return format_date(day, format="long", locale=self._locale)
@@ -238,6 +237,14 @@ def region_name(region_code: str, locale: Locale) -> str:
     country, _, part = region_code.partition("-")
     name = locale.territories.get(country, country)
     return f"{name} ({part})" if part else name
+
+
+def money_text(amount_minor: int, currency: str, locale: Locale) -> str:
+    """An amount in a language."""
+    amount = Decimal(amount_minor).scaleb(-minor_digits(currency))
+    text = format_currency(amount, currency, locale=locale)
+    # As CLDR writes the sign in Arabic, left of the number; Babel leaves the mark out.
+    return text.replace("-", f"{_LEFT_TO_RIGHT_MARK}-") if locale.text_direction == "rtl" else text
 
 
 def isolated(text: str) -> str:

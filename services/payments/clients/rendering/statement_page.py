@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_skeleton
-from babel.numbers import format_currency
+from babel.dates import format_date, format_interval, format_skeleton
 
-from services.payments.clients.rendering.page import Page, Row, buyer_lines, isolated
+from services.payments.clients.rendering.page import Page, Row, buyer_lines, isolated, money_text
 from services.payments.clients.rendering.statement_words import STATEMENT_WORDS
 from services.payments.clients.rendering.words import RIGHT_TO_LEFT, Words, phrase
 from services.payments.domain.documents import Seller
 from services.payments.domain.statements import Statement, StatementSums
-from services.runtime.money import minor_digits
 
 ONE_DAY = timedelta(days=1)
 
@@ -70,15 +67,14 @@ class _Writer:
 
     def _period(self) -> str:
         period = self._statement.period
-        days = period.start_date, period.until_date - ONE_DAY
-        return phrase(self._words, "of_days", *map(self._date, days))
+        end_date = period.until_date - ONE_DAY
+        return format_interval(period.start_date, end_date, "yMMMd", locale=self._locale)
 
-    def _date(self, day: date, length: str = "long") -> str:
-        return format_date(day, format=length, locale=self._locale)
+    def _date(self, day: date) -> str:
+        return format_date(day, format="medium", locale=self._locale)
 
     def _money(self, amount_minor: int, currency: str) -> str:
-        amount = Decimal(amount_minor).scaleb(-minor_digits(currency))
-        return format_currency(amount, currency, locale=self._locale)
+        return money_text(amount_minor, currency, self._locale)
 
     def _entries(self) -> Iterator[Row]:
         zone = ZoneInfo(self._statement.time_zone)
@@ -86,7 +82,7 @@ class _Writer:
             yield Row(
                 self._words[it.type],
                 (isolated(it.document or it.source.rpartition("/")[2]),),
-                self._date(it.book_time.astimezone(zone).date(), "medium"),
+                self._date(it.book_time.astimezone(zone).date()),
                 self._money(it.amount_minor, it.currency),
                 self._money(it.balance_minor, it.currency),
             )
