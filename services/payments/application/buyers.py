@@ -39,12 +39,15 @@ async def ciphers(connection: Connection, documents: Iterable[Document]) -> Ciph
     return await document_keys.of_years(connection, years)
 
 
+def cipher(document: Document, by_year: Ciphers) -> BuyerCipher | None:
+    """What a document's buyer is encrypted with; None: it names nobody, or its key is erased."""
+    return by_year.get(document.year_key) if document.encrypted_buyer else None
+
+
 def buyer(document: Document, by_year: Ciphers) -> Buyer | None:
     """Who a document names as its buyer; None: nobody, or its key is erased."""
-    cipher = by_year.get(document.year_key)
-    if cipher is None or not document.encrypted_buyer:
-        return None
-    return cipher.decrypt_buyer(document.key, document.encrypted_buyer)
+    found = cipher(document, by_year)
+    return None if found is None else found.decrypt_buyer(document.key, document.encrypted_buyer)
 
 
 async def buyers(connection: Connection, documents: Iterable[Document]) -> dict[DocumentKey, Buyer]:

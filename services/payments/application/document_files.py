@@ -7,13 +7,13 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from services.payments.application import buyers
-from services.payments.application.buyers import Ciphers
 from services.payments.clients.rendering.process import DocumentRenderer
 from services.payments.domain.buyers import Buyer
 from services.payments.domain.documents import Document
 from services.payments.domain.keys import DocumentKey
 from services.payments.store import document_settings as settings_store
 from services.payments.store import documents as store
+from services.payments.store.document_keys import BuyerCipher
 from services.payments.store.document_settings import LogoKey
 from services.payments.store.documents import DocumentFile, StoredDocument, WantedFile
 from services.runtime.db.pool import Database
@@ -53,8 +53,9 @@ async def download(
 
     # No transaction is open meanwhile.
     rendered = dict(zip(missing, await asyncio.gather(*map(render, missing)), strict=True))
+    ciphers = {key: buyers.cipher(document, by_year) for key, document in documents.items()}
     made = [
-        _encrypted(DocumentFile(*each, content, sha256(content).hexdigest()), documents, by_year)
+        _encrypted(DocumentFile(*each, content, sha256(content).hexdigest()), ciphers[each.key])
         for each, content in rendered.items()
         if isinstance(content, bytes)
     ]
@@ -66,7 +67,7 @@ async def download(
         if each.key not in documents:
             return not_found("DOCUMENT_NOT_FOUND", each.key.name)
         if each in kept:
-            return Download(documents[each.key], _decrypted(kept[each], documents, by_year))
+            return Download(documents[each.key], _decrypted(kept[each], ciphers[each.key]))
         problem = rendered[each]
         assert isinstance(problem, Problem)  # noqa: S101 - what was rendered is kept
         return problem
@@ -81,24 +82,16 @@ def _in_a_language(wanted: WantedFile, documents: Mapping[DocumentKey, Document]
     return wanted._replace(language_code=documents[wanted.key].language_code)
 
 
-def _encrypted(
-    file: DocumentFile, documents: Mapping[DocumentKey, Document], by_year: Ciphers
-) -> DocumentFile:
+def _encrypted(file: DocumentFile, cipher: BuyerCipher | None) -> DocumentFile:
     """A file as it is kept: encrypted, if it names a buyer."""
-    document = documents[file.wanted.key]
-    if buyers.buyer(document, by_year) is None:
+    if cipher is None:
         return file
-    cipher = by_year[document.year_key]
     return file._replace(content=cipher.encrypt_file(file.wanted, file.content))
 
 
-def _decrypted(
-    file: DocumentFile, documents: Mapping[DocumentKey, Document], by_year: Ciphers
-) -> DocumentFile:
-    document = documents[file.wanted.key]
-    if buyers.buyer(document, by_year) is None:
+def _decrypted(file: DocumentFile, cipher: BuyerCipher | None) -> DocumentFile:
+    if cipher is None:
         return file
-    cipher = by_year[document.year_key]
     return file._replace(content=cipher.decrypt_file(file.wanted, file.content))
 
 

@@ -14,6 +14,9 @@ import pytest
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
 
+from services.payments.domain import keys
+from services.payments.domain.buyers import BillingDetails, Buyer, YearKey
+from services.payments.store import billing_details, document_keys
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db import idempotency, key_rotation
@@ -60,7 +63,8 @@ NOT_ENCRYPTED = {
     ("payment_links", "token_hash"), ("action_links", "token_hash"),
     # As in the outbox.
     ("webhook_events", "body"),
-    # A document names its customer by id alone, and PostgreSQL itself hashes what it says.
+    # PostgreSQL itself hashes what a document says. Its buyer is encrypted in it by a key of its
+    # customer, as its files are; these keys are encrypted.
     ("documents", "content"), ("document_files", "content"), ("document_logos", "content"),
 }  # fmt: skip
 
@@ -241,6 +245,33 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
         with pytest.raises(Problem) as refused:
             await name_product(database, discontinue)
     assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_buyers_are_read_under_the_new_key_and_no_document_changes(
+    service_database: ServiceDatabase,
+) -> None:
+    url = service_database("payments")
+    buyer = Buyer("Ada Lovelace", ("12 St James's Square",), "GB", "GB123456789")
+    customer = keys.CustomerKey(keys.MerchantId("acme"), keys.CustomerId("ada"))
+    year = YearKey(*customer, 2027)
+    document = keys.DocumentKey(customer.merchant, keys.DocumentId("inv-2027-000001"))
+    async with opened(url, KEYRING) as database, database.begin() as tx:
+        await billing_details.locked(tx, customer)
+        await billing_details.change(tx, BillingDetails(*customer, buyer))
+        ciphers = await document_keys.ensured(tx, [year])
+        encrypted = ciphers[year].encrypt_buyer(document, buyer)
+
+    async with opened(url, BOTH) as database:
+        for table in encrypted_of("payments"):
+            tally = await key_rotation.reencrypt(database, table)
+            expected = int(table.name in {"billing_details", "document_keys"})
+            assert tally == Tally(rows=expected, reencrypted=expected)
+
+    async with opened(url, NEWER) as database, database.read() as connection:
+        found = await billing_details.by_customer(connection, [customer])
+        assert found[customer].buyer == buyer
+        ciphers = await document_keys.of_years(connection, [year])
+        assert ciphers[year].decrypt_buyer(document, encrypted) == buyer
 
 
 @pytest.mark.parametrize("service", ["catalog", "scheduler", "payments", "notify"])
