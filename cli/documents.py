@@ -149,16 +149,7 @@ async def download_document(
         language_code=language,
     )
     file = await session.payments.DownloadDocument(request)
-    target = output or Path(file.file_name)
-    try:
-        target.write_bytes(file.content)
-    except OSError as error:
-        raise CommandError(f"{target}: {error.strerror}") from error
-    saved = {"file": str(target), "bytes": len(file.content), "sha256": file.sha256}
-    if session.output.as_json:
-        session.output.data(saved)
-    else:
-        session.output.say(f"{target}: {len(file.content)} bytes, SHA-256 {file.sha256}")
+    session.output.save(file.content, output or Path(file.file_name), file.sha256)
 
 
 @command(documents, "settings")

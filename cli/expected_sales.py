@@ -19,7 +19,16 @@ from cli.connect import Session
 from cli.errors import CommandError
 from cli.forecast import FORECAST_TIMEOUT_SECONDS
 from cli.names import last_id
-from cli.reports import BAR_WIDTH, PAGE_SIZE, read_report, share, span
+from cli.reports import (
+    BAR_WIDTH,
+    PAGE_SIZE,
+    largest,
+    plain_amount,
+    print_csv_rows,
+    read_report,
+    share,
+    span,
+)
 from cli.values import format_minor, from_date, parse_date, to_date, to_minor
 
 FILE_MAX_BYTES = 64 * 1024**2
@@ -65,12 +74,13 @@ async def forecast_and_sales(
             help="Compare what `recurring forecast --json` said then with what was sold.",
         ),
     ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show what was sold and is expected yet, or how a forecast of then turned out."""
     if against is not None:
         if start or end:
             raise typer.BadParameter("a forecast has its own days", param_hint="'--against'")
-        await _compare(session, read_forecast(against))
+        await _compare(session, read_forecast(against), as_csv=as_csv)
         return
     report, sold = await _sold(session, start, None)
     today = from_date(report.end_date)
@@ -78,6 +88,9 @@ async def forecast_and_sales(
     request = scheduler_pb2.ForecastDemandRequest(parent=session.parent, end_date=last)
     response = await session.scheduler.ForecastDemand(request, timeout=FORECAST_TIMEOUT_SECONDS)
     expected = _sums_of(response.forecasts)
+    if as_csv:
+        _print_csv(sold, "expected", expected)
+        return
     _show_expected(session, sold, expected, f"{span(report)}, and until {from_date(last)}")
 
 
@@ -91,9 +104,7 @@ def _show_expected(session: Session, sold: Sums, expected: Sums, days: str) -> N
     for sums in (sold, expected):
         for key, it in sums.items():
             together[key] += it.gross_minor
-    widest: Counter[str] = Counter()
-    for (_, currency), minor in together.items():
-        widest[currency] = max(widest[currency], minor)
+    widest = largest([currency for _, currency in together], list(together.values()))
     rows = []
     for key in sorted(together):
         product, currency = key
@@ -132,7 +143,9 @@ def _bar(sold_minor: int, expected_minor: int, widest_minor: int) -> str:
     return SOLD * sold + EXPECTED * (both - sold)
 
 
-async def _compare(session: Session, forecasts: Sequence[scheduler_pb2.DemandForecast]) -> None:
+async def _compare(
+    session: Session, forecasts: Sequence[scheduler_pb2.DemandForecast], *, as_csv: bool
+) -> None:
     days = [from_date(forecast.date) for forecast in forecasts]
     report, sold = await _sold(session, to_date(min(days)), None)
     today = from_date(report.end_date)
@@ -140,8 +153,16 @@ async def _compare(session: Session, forecasts: Sequence[scheduler_pb2.DemandFor
         report, sold = await _sold(session, to_date(min(days)), to_date(max(days)))
     last = from_date(report.end_date)
     forecast = _sums_of(it for it in forecasts if from_date(it.date) <= last)
+    if as_csv:
+        _print_csv(sold, "forecast", forecast)
+        return
+    keys = sorted({*forecast, *sold})
+    widest = largest(
+        [currency for _, currency in keys],
+        [max(sums.get(key, Sum()).gross_minor for sums in (forecast, sold)) for key in keys],
+    )
     rows = []
-    for key in sorted({*forecast, *sold}):
+    for key in keys:
         product, currency = key
         said, was = forecast.get(key, Sum()), sold.get(key, Sum())
         difference_minor = was.gross_minor - said.gross_minor
@@ -152,11 +173,12 @@ async def _compare(session: Session, forecasts: Sequence[scheduler_pb2.DemandFor
                 *(format_minor(it.gross_minor, currency) for it in (said, was)),
                 format_minor(difference_minor, currency),
                 share(was.gross_minor, said.gross_minor),
+                _bar(was.gross_minor, max(0, -difference_minor), widest[currency]),
             ]
         )
     headers = [
-        "product", "units forecast", "units sold", "difference", "forecast", "sold", "difference",
-        "of the forecast",
+        "product", "units forecast", "units sold", "units more", "forecast", "sold", "difference",
+        "of the forecast", "",
     ]  # fmt: skip
     _print(session, headers, rows, f"nothing was forecast or sold {span(report)}", span(report))
 
@@ -170,6 +192,17 @@ def _print(
     session.output.rows(headers, rows, none)
     if rows:
         session.output.say(days)
+
+
+def _print_csv(sold: Sums, name: str, others: Sums) -> None:
+    """Print for a spreadsheet what was sold of each product beside what was said of it."""
+    rows = []
+    for key in sorted({*sold, *others}):
+        product, currency = key
+        was, said = sold.get(key, Sum()), others.get(key, Sum())
+        amounts = [plain_amount(it.gross_minor, currency) for it in (was, said)]
+        rows.append([currency, product, str(was.units), amounts[0], str(said.units), amounts[1]])
+    print_csv_rows(["currency", "product", "units_sold", "sold", f"units_{name}", name], rows)
 
 
 async def _sold(

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.errors import CommandError
 from cli.shown import ShownOnly, shown
 
 # A pipe has no width that a table would have to fit into; prose is folded at the other.
@@ -73,6 +75,17 @@ class Output:
         # What is not seen is written as an escape, which means the same in JSON.
         sys.stdout.write(shown(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
         sys.stdout.flush()
+
+    def save(self, content: bytes, target: Path, sha256: str) -> None:
+        """Save a file that was downloaded, and say what it is."""
+        try:
+            target.write_bytes(content)
+        except OSError as error:
+            raise CommandError(f"{target}: {error.strerror}") from error
+        if self.as_json:
+            self.data({"file": str(target), "bytes": len(content), "sha256": sha256})
+        else:
+            self.say(f"{target}: {len(content)} bytes, SHA-256 {sha256}")
 
     def say(self, text: str) -> None:
         """Print a message for people; programs get data only."""

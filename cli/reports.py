@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,7 @@ from cli.values import (
 BAR_WIDTH = 16
 PAGE_SIZE = 1000
 BLOCKS = " ▏▎▍▌▋▊▉█"
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 SALES_COLUMNS: Columns[pb.ProductSales] = {
     "product": lambda it: last_id(it.product) or "(no lines)",
@@ -137,16 +139,16 @@ async def product_sales(session: Session, days: Days) -> None:
     if _printed(session, rows, SALES_COLUMNS, as_csv=days.as_csv, kind=pb.ProductSales):
         return
     kept = [to_minor(it.net_amount) - to_minor(it.refunded_net_amount) for it in rows]
-    largest = _largest([it.net_amount.currency_code for it in rows], kept)
+    highest = largest([it.net_amount.currency_code for it in rows], kept)
     lines = [
         [
             *(show(it) for show in SALES_COLUMNS.values()),
             format_minor(minor, it.net_amount.currency_code),
-            bar(minor, largest[it.net_amount.currency_code]),
+            bar(minor, highest[it.net_amount.currency_code]),
         ]
         for it, minor in zip(rows, kept, strict=True)
     ]
-    for currency in sorted(largest):
+    for currency in sorted(highest):
         of_currency = [it for it in rows if it.net_amount.currency_code == currency]
         sums = [
             _sum(of_currency, field)
@@ -167,16 +169,16 @@ async def tax_summaries(session: Session, days: Days) -> None:
     if _printed(session, rows, TAX_COLUMNS, as_csv=days.as_csv, kind=pb.TaxSummary):
         return
     owed = [to_minor(it.tax_amount) - to_minor(it.refunded_tax_amount) for it in rows]
-    largest = _largest([it.tax_amount.currency_code for it in rows], owed)
+    highest = largest([it.tax_amount.currency_code for it in rows], owed)
     lines = [
         [
             *(show(it) for show in TAX_COLUMNS.values()),
             format_minor(minor, it.tax_amount.currency_code),
-            bar(minor, largest[it.tax_amount.currency_code]),
+            bar(minor, highest[it.tax_amount.currency_code]),
         ]
         for it, minor in zip(rows, owed, strict=True)
     ]
-    for currency in sorted(largest):
+    for currency in sorted(highest):
         of_currency = [it for it in rows if it.tax_amount.currency_code == currency]
         minor = _sum(of_currency, "tax_amount") - _sum(of_currency, "refunded_tax_amount")
         blank = [""] * (len(TAX_COLUMNS) - 1)
@@ -304,12 +306,12 @@ def _sum(rows: Iterable[Any], field: str) -> int:
     return sum(to_minor(getattr(it, field)) for it in rows)
 
 
-def _largest(currencies: Sequence[str], amounts_minor: Sequence[int]) -> Counter[str]:
+def largest(currencies: Sequence[str], amounts_minor: Sequence[int]) -> Counter[str]:
     """By currency, the largest amount."""
-    largest: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     for currency, minor in zip(currencies, amounts_minor, strict=True):
-        largest[currency] = max(largest[currency], minor)
-    return largest
+        found[currency] = max(found[currency], minor)
+    return found
 
 
 def share(part: int, whole: int) -> str:
@@ -352,26 +354,40 @@ def print_csv(kind: type[Message], messages: Iterable[Message]) -> None:
     Amounts are plain decimals; all of a row have one currency, which has a column.
     """
     fields: Any = list(kind.DESCRIPTOR.fields)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["currency", *(field.name for field in fields)])
+    rows = []
     for message in messages:
         values = [getattr(message, field.name) for field in fields]
         [currency] = {it.currency_code for it in values if isinstance(it, money_pb2.Money)}
-        writer.writerow([currency, *map(_cell, fields, values)])
+        rows.append([currency, *map(_cell, fields, values)])
+    print_csv_rows(["currency", *(field.name for field in fields)], rows)
+
+
+def print_csv_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows for a spreadsheet. What it would take for a formula is marked as text."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headers)
+    writer.writerows([_plain_text(cell) for cell in row] for row in rows)
     sys.stdout.write(text.getvalue())
     sys.stdout.flush()
 
 
+def plain_amount(minor: int, currency: str) -> str:
+    """An amount as a plain decimal."""
+    digits = minor_digits(currency)
+    return f"{Decimal(minor).scaleb(-digits):.{digits}f}"
+
+
 def _cell(field: Any, value: Any) -> str:  # noqa: ANN401 - of any field
     if isinstance(value, money_pb2.Money):
-        digits = minor_digits(value.currency_code)
-        return f"{Decimal(to_minor(value)).scaleb(-digits):.{digits}f}"
+        return plain_amount(to_minor(value), value.currency_code)
     if isinstance(value, timestamp_pb2.Timestamp):
         return value.ToJsonString()
     if field.enum_type is not None:
         return str(field.enum_type.values_by_number[value].name)
-    # A spreadsheet takes it for a formula.
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"
     return str(value)
+
+
+def _plain_text(cell: str) -> str:
+    is_formula = cell.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if is_formula else cell

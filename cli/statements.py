@@ -8,7 +8,6 @@ from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, one_of
 from cli.connect import Session
-from cli.errors import CommandError
 from cli.names import CUSTOMER, last_id, short_name
 from cli.output import Columns
 from cli.values import format_date, format_money, format_timestamp
@@ -57,7 +56,11 @@ async def show_statement(
     """Show what a customer was invoiced, paid and got back in a month or a year."""
     name = f"{session.name(CUSTOMER, customer)}/statements/{period}"
     if file_format:
-        await _save(session, name, file_format, language, output)
+        download = pb.DownloadStatementRequest(
+            name=name, format=file_format, language_code=language
+        )
+        file = await session.payments.DownloadStatement(download)
+        session.output.save(file.content, output or Path(file.file_name), file.sha256)
         return
     if language or output:
         raise typer.BadParameter("is of a file", param_hint="'--language', '--output'")
@@ -85,24 +88,3 @@ async def show_statement(
         ]
         session.output.rows(headers, rows, "")
     session.output.many(statement.sums, SUMS_COLUMNS, "nothing was booked")
-
-
-async def _save(
-    session: Session,
-    name: str,
-    file_format: pb.DownloadDocumentRequest.Format.ValueType,
-    language: str,
-    output: Path | None,
-) -> None:
-    request = pb.DownloadStatementRequest(name=name, format=file_format, language_code=language)
-    file = await session.payments.DownloadStatement(request)
-    target = output or Path(file.file_name)
-    try:
-        target.write_bytes(file.content)
-    except OSError as error:
-        raise CommandError(f"{target}: {error.strerror}") from error
-    saved = {"file": str(target), "bytes": len(file.content), "sha256": file.sha256}
-    if session.output.as_json:
-        session.output.data(saved)
-    else:
-        session.output.say(f"{target}: {len(file.content)} bytes, SHA-256 {file.sha256}")

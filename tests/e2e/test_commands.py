@@ -1,8 +1,10 @@
 """A newcomer's way from a product to a paid order, by the command alone."""
 
+import hashlib
 import json
 import re
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -35,7 +37,33 @@ def sign_up(recurring: Recurring, customer: str) -> None:
        "--ceiling", "50 EUR", "--text", "Charge me for tea.")  # fmt: skip
 
 
-def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -> None:
+def it_says_how_the_forecast_turned_out(recurring: Recurring, forecast: Path) -> None:
+    against = ("books", "forecast", "--against", str(forecast))
+    [tea] = [it for it in ok(recurring, *against) if it["product"] == "tea"]
+    assert int(tea["units more"]) == int(tea["units sold"]) - int(tea["units forecast"])
+    assert int(tea["units sold"]) >= 2
+    table = recurring.run(*against, "--csv").stdout
+    assert table.startswith("currency,product,units_sold,sold,units_forecast,forecast\nEUR,")
+
+
+def it_shows_and_saves_the_statement_of_its_month(
+    recurring: Recurring,
+    charge: dict[str, Any],
+    folder: Path,
+) -> None:
+    command = ("documents", "statement", "eve", charge["attempts"][0]["endTime"][:7])
+    entries = ok(recurring, *command)["entries"]
+    assert [it["type"] for it in entries][:2] == ["INVOICE", "PAYMENT"]
+    file = folder / "statement.html"
+    saved = ok(recurring, *command, "--format", "html", "--output", str(file))
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == saved["sha256"]
+    refused = recurring.run("documents", "statement", "eve", "never")
+    assert (refused.returncode, "name" in refused.stderr) == (1, True)
+
+
+def test_a_newcomer_comes_from_a_product_to_a_paid_order(
+    recurring: Recurring, tmp_path: Path
+) -> None:
     ok(recurring, "products", "create", "tea", "--title", "Green tea", "--stock-tracked")
     ok(recurring, "prices", "add", "tea", "4.20 EUR")
     ok(recurring, "stock", "adjust", "tea", "--by", "5")
@@ -46,6 +74,8 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     ok(recurring, "standing-orders", "create", "--id", "eve-tea", "--customer", "eve",
        "--title", "My tea", "--item", "tea=2", "--every", "10 days", "--start", tomorrow,
        "--at", "23:59", "--zone", "UTC", "--mandate", "consent", "--lead", "1h")  # fmt: skip
+    forecast = tmp_path / "then.json"
+    forecast.write_text(json.dumps(ok(recurring, "forecast")))
     [first, *_] = ok(recurring, "preview", "eve-tea", "--cycles", "2")
     assert first["amount"] == {"currencyCode": "EUR", "units": "8", "nanos": 400_000_000}
 
@@ -71,6 +101,8 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     assert "8.40 EUR" in recurring.run("books", "forecast", *since).stdout
     for report in ("tax", "receivables", "recovered"):
         assert recurring.run("books", report).returncode == 0
+    it_says_how_the_forecast_turned_out(recurring, forecast)
+    it_shows_and_saves_the_statement_of_its_month(recurring, charge, tmp_path)
     notices = [notice["kind"] for notice in ok(recurring, "notices", "list", "eve")]
     assert {"ORDER_UPCOMING", "RECEIPT", "REFUND"} <= set(notices)
     about = ("--about", "eve-tea", "--kind", "order-upcoming", "--state", "delivered")
