@@ -1,6 +1,9 @@
 """Documents, from the payment to the file, as a platform sees them."""
 
 import hashlib
+import random
+import struct
+import zlib
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.contract.every_call import Call, platform_calls
 from tests.suite import Suite, new_id, refused
 
 DUE = NOTICE_LEAD + timedelta(days=3)
+MAILED_MAX_BYTES = 512 * 1024
 Document = payments_pb2.Document
 
 
@@ -124,6 +128,47 @@ async def test_documents_come_by_e_mail_in_the_customers_language_unless_e_mail_
     assert len((await calls["ListDocuments"].make(ann.shop)).documents) == 2
     mails = await ann.suite.sandbox.mailbox(address)
     assert [it["subject"] for it in mails if it["attachments"]] == [mail["subject"]]
+    await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+def large_logo() -> bytes:
+    """A picture whose rows come again: small by itself, and large in a PDF file."""
+    side_pixels, rows = 2000, 100
+    lines = [b"\0" + random.Random(row).randbytes(side_pixels // 8) for row in range(rows)]  # noqa: S311
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", side_pixels, side_pixels, 1, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(lines) * (side_pixels // rows), 9)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+async def test_who_gets_a_document_that_is_too_large_for_an_e_mail_hears_where_it_is(
+    ann: Customer,
+) -> None:
+    calls, address = calls_of(ann), f"{new_id()}@customers.example"
+    change = calls["UpdateDocumentSettings"]
+    change.request.document_settings.email_documents = True
+    change.request.document_settings.seller.logo = large_logo()
+    await change.make(ann.shop, request_id=new_id())
+    contact = notify_pb2.Contact(name=f"{ann.name}/contact", email=address)
+    await ann.shop.notify.UpdateContact(
+        notify_pb2.UpdateContactRequest(contact=contact, request_id=new_id())
+    )
+    await ann.suite.advance(DUE)
+    [invoice] = (await calls["ListDocuments"].make(ann.shop)).documents
+    mails = await ann.suite.sandbox.mailbox(address)
+    [mail] = [mail for mail in mails if mail["subject"] == f"Invoice {invoice.number}"]
+    assert mail["attachments"] == []
+    assert "too large for an e-mail: you find it in your account" in mail["text"]
+    request = payments_pb2.DownloadDocumentRequest(
+        name=invoice.name, format=payments_pb2.DownloadDocumentRequest.PDF
+    )
+    file = await ann.shop.payments.DownloadDocument(request)
+    assert len(file.content) > MAILED_MAX_BYTES
     await calls["CancelStandingOrder"].make(ann.shop, request_id=new_id())
 
 
