@@ -8,7 +8,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.rpc.conversions import to_date
+from services.runtime.rpc.conversions import to_date, to_timestamp
 from tests.contract.scheduler.shop import Shop, day_of
 from tests.suite import new_id, refused
 
@@ -182,6 +182,40 @@ async def test_a_slot_that_was_released_by_hand_is_booked_again_or_the_cycle_is_
     moved = await shop.order(made.name)
     assert (moved.state, day_of(moved.moved_from_date)) == (pb.Order.UPCOMING, day)
     assert list(await days(shop)) == [day_of(moved.local_date)]
+
+
+async def test_a_slot_of_an_attempt_that_was_not_stored_is_free_if_its_order_takes_something_else(
+    shop: Shop,
+) -> None:
+    await serve(shop)
+    day = await due_day(shop)
+    name = f"{shop.name}/standingOrders/changed"
+    # As for a cycle that is due, when a change of it comes before its order is stored.
+    attempt = catalog_pb2.SlotRequest(
+        order=f"{name}/orders/1",
+        items=[catalog_pb2.Item(product=shop.product("visit"), quantity=1)],
+        dates=[
+            catalog_pb2.SlotDate(date=to_date(day), due_time=to_timestamp(await shop.now() + DUE))
+        ],
+        expire_time=to_timestamp(await shop.now() + 30 * DAY),
+    )
+    await shop.suite.suite_client().catalog.BatchBookSlots(
+        catalog_pb2.BatchBookSlotsRequest(entries=[attempt])
+    )
+    assert await days(shop) == {day: (1, 0)}
+    wanted = shop.wish(await shop.due_in(DUE))
+    wanted.notice_lead.FromTimedelta(DUE)
+    await shop.scheduler.CreateStandingOrder(
+        pb.CreateStandingOrderRequest(
+            parent=shop.name,
+            standing_order_id="changed",
+            standing_order=wanted,
+            request_id=new_id(),
+        )
+    )
+    await shop.suite.sandbox.settle()
+    assert await shop.outcomes(name) == [(1, "UPCOMING", [])]
+    assert await days(shop) == {}
 
 
 async def test_coverage_names_the_days_with_more_cycles_than_slots(shop: Shop) -> None:

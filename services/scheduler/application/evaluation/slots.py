@@ -11,6 +11,7 @@ from services.scheduler.domain.condition_outcomes import Evaluated
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.slots import SlotDate, on_date, slot_dates
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders as order_store
 
 # After the due time: far longer than any payment takes.
@@ -22,11 +23,16 @@ async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evalu
 
     Whoever has been a subscriber for longer is served first.
     """
-    # With those that had slots, and take something else instead of the service now.
+    # With those that had slots, or may have, and take something else instead of the service now.
     wanting = {
         entry.order.key: entry
         for entry in evaluated
-        if (_services(entry) or entry.order.services) and _goes_on(entry)
+        if _goes_on(entry)
+        and (
+            _services(entry)
+            or entry.order.services
+            or _was_changed_while_due(context.standing_order(entry.order))
+        )
     }
     if not wanting:
         return list(evaluated)
@@ -61,6 +67,15 @@ async def without_slot(context: Context, orders: Sequence[Order]) -> set[OrderKe
 def _services(entry: Evaluated) -> tuple[str, ...]:
     quote = entry.evaluation.quote
     return quote.services if quote else ()
+
+
+def _was_changed_while_due(standing_order: StandingOrder) -> bool:
+    """Whether slots may be booked by an attempt that came to nothing, for what was wanted before.
+
+    An attempt books first and stores the order then, unless the standing order was changed meanwhile.
+    """
+    due_since = standing_order.prepare_time
+    return due_since is not None and due_since <= standing_order.update_time
 
 
 def _goes_on(entry: Evaluated) -> bool:
