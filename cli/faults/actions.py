@@ -35,8 +35,11 @@ _METHODS = {
     "ask_confirm": "_confirm_held",
     "revoke": "_revoke",
     "refund": "_refund",
+    "refund_line": "_refund_line",
     "confirm": "_confirm",
     "rebind": "_rebind",
+    "cancel_phone_change": "_cancel_phone_change",
+    "webhooks": "_change_webhooks",
     "erase": "_erase",
     "price": "_price",
     "restock": "_restock",
@@ -209,6 +212,21 @@ class Actions:
             self.acknowledged.revocations.setdefault(name, revoked)
 
     async def _refund(self, step: Step) -> None:
+        amount = from_minor(100, CURRENCY)
+        # Of 1 to 5; else all of it.
+        refund = payments_pb2.Refund(amount=amount if step["number"] > 3 else None)  # noqa: PLR2004
+        await self._give_back(step, refund)
+
+    async def _refund_line(self, step: Step) -> None:
+        """Give back a product of an order, or some of it, to the card or as credit."""
+        product = self._shop.product(step["product"]).rpartition("/")[2]
+        amount = from_minor(100, CURRENCY) if step["number"] % 2 else None
+        line = payments_pb2.RefundLine(product_id=product, amount=amount)
+        # Of 1 to 5.
+        refund = payments_pb2.Refund(lines=[line], to_credit=step["number"] > 3)  # noqa: PLR2004
+        await self._give_back(step, refund)
+
+    async def _give_back(self, step: Step, refund: payments_pb2.Refund) -> None:
         paid = [
             charge
             for charge in await self._shop.charges(step["customer"])
@@ -218,10 +236,10 @@ class Actions:
             return
         charge = paid[step["number"] % len(paid)]
         refund_id = f"r{len(self.acknowledged.refunds)}-{step['number']}"
-        request = payments_pb2.CreateRefundRequest(parent=charge.name, refund_id=refund_id)
-        request.refund.note = "faults"
-        if step["number"] > 3:  # noqa: PLR2004 - of 1 to 5; else all of it
-            request.refund.amount.CopyFrom(from_minor(100, CURRENCY))
+        refund.note = "faults"
+        request = payments_pb2.CreateRefundRequest(
+            parent=charge.name, refund_id=refund_id, refund=refund
+        )
         if await self._call(self._session.payments.CreateRefund, request, step) is not None:
             self.acknowledged.refunds.add(f"{charge.name}/refunds/{refund_id}")
 
@@ -241,7 +259,18 @@ class Actions:
         await self._call(self._session.scheduler.RecordPurchase, request, step)
 
     async def _rebind(self, step: Step) -> None:
-        await self._shop.bind_phone(step["customer"])
+        # Now and then they do not have the phone before any more.
+        await self._shop.bind_phone(step["customer"], by_both=step["number"] > 2)  # noqa: PLR2004 - of 1 to 5
+
+    async def _cancel_phone_change(self, step: Step) -> None:
+        """As the owner of the phone before, who objects."""
+        request = notify_pb2.CancelPhoneChangeRequest(
+            name=f"{self._shop.customer(step['customer'])}/contact"
+        )
+        await self._call(self._session.notify.CancelPhoneChange, request, step)
+
+    async def _change_webhooks(self, step: Step) -> None:
+        await self._shop.platform.change(step)
 
     async def _erase(self, step: Step) -> None:
         """As the guide says: ask the scheduler first, then the others."""
@@ -285,6 +314,8 @@ class Actions:
         settings = scheduler_pb2.SchedulerSettings(
             name=f"{self._shop.parent}/schedulerSettings",
             unpaid_policy=scheduler_pb2.SchedulerSettings.UnpaidPolicy.Value(step["word"]),
+            # Of 1 to 5: orders that lapsed may still be paid, or not.
+            late_payment_days=max(0, step["number"] - 2),
         )
         request = scheduler_pb2.UpdateSchedulerSettingsRequest(scheduler_settings=settings)
         await self._call(self._session.scheduler.UpdateSchedulerSettings, request, step)

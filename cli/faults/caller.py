@@ -4,12 +4,14 @@ import asyncio
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from recurring.notify.v1 import notify_pb2
 
 from cli.errors import reason_of
 
@@ -51,6 +53,10 @@ class Caller:
     answered_count: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+    # Codes that were confirmed, and are not any more since a service has lost them.
+    lost_codes_count: int = 0
+    # Is told of every answer, those to repeated requests among them.
+    heard: Callable[[Message], None] | None = None
     _sent_count: int = 0
     # When each change was asked for (time.monotonic), and how.
     _changes: list[tuple[float, Any, Message]] = field(default_factory=list)
@@ -73,11 +79,13 @@ class Caller:
     async def repeat(self, service: str, since: float) -> None:
         """Send a service again what it was asked to change since (time.monotonic), in the same order.
 
-        Whatever the answer: what has happened since may forbid it.
+        Whatever the answer: what has happened since may forbid it. A code is void if it was lost.
         """
         for at, method, request in list(self._changes):
             if at >= since and request.DESCRIPTOR.full_name.split(".")[1] == service:
-                await self._until_answered(method, request)
+                answer = await self._until_answered(method, request)
+                is_code = isinstance(request, notify_pb2.ConfirmPhoneBindingRequest)
+                self.lost_codes_count += is_code and answer is None
 
     async def _until_answered(self, method: Any, request: Message) -> Message | None:  # noqa: ANN401
         patient_until = time.monotonic() + PATIENCE_SECONDS
@@ -94,6 +102,8 @@ class Caller:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 self.answered_count += 1
+                if self.heard is not None:
+                    self.heard(answer)
                 return answer
 
     def _refused(self, request: Message, error: grpc.aio.AioRpcError) -> None:

@@ -1,6 +1,6 @@
 """What must hold at the end of a history: what was answered, what the contracts show, and the proof."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC
 
 from recurring.payments.v1 import payments_pb2
@@ -8,18 +8,20 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session
 from cli.faults.actions import Acknowledged
-from cli.faults.caller import Violation
+from cli.faults.caller import Caller, Violation
 from cli.faults.shop import Shop
 from cli.prove.progress import NO_EVENT_UNDELIVERED
 from cli.prove.run import run
 from cli.prove.target import Target
+from cli.prove.webhooks import WEBHOOK_EVENTS_KEPT
+from cli.prove.witness import FOR_NO_NOTICE, SENT_ONCE
 
 # What the provider says of a refund that it found out late it could not make.
 SENT_BACK = "expired_or_canceled_card"
 
 
-async def proof_violations(session: Session) -> list[Violation]:
-    """What the proof finds, of all merchants."""
+async def proof_violations(session: Session, discarded: Collection[str]) -> list[Violation]:
+    """What the proof finds, of all merchants; `discarded` are ids of events that operators gave up."""
     stack = session.stack
     target = Target(stack.database_urls, stack.sandbox_url, stack.provider_api_key)
     report = await run(target, full=True)
@@ -35,6 +37,12 @@ async def proof_violations(session: Session) -> list[Violation]:
         for verdict in report.verdicts
         if verdict.clause is NO_EVENT_UNDELIVERED and verdict.in_motion
     ]
+    violations = [
+        violation
+        for violation in violations
+        if violation.clause != WEBHOOK_EVENTS_KEPT.id
+        or not any(event_id in violation.text for event_id in discarded)
+    ]
     return violations + (lost if session.stack.sandbox_url else [])
 
 
@@ -45,6 +53,7 @@ async def contract_violations(shop: Shop, acknowledged: Acknowledged) -> list[Vi
     charges = [c for n in range(len(history.customers)) for c in await shop.charges(n)]
     return [
         *[violation async for violation in _broken_promises(shop, acknowledged)],
+        *[violation async for violation in shop.platform.violations()],
         *_after_revocation(charges, acknowledged),
         *_unpaired(orders, charges),
         *_after_the_end(orders, acknowledged),
@@ -107,3 +116,17 @@ async def _broken_promises(shop: Shop, acknowledged: Acknowledged) -> AsyncItera
         refund = await call(session.payments.GetRefund, payments_pb2.GetRefundRequest(name=name))
         if refund is None or not _is_over(refund):
             yield Violation("refunds", f"{name}: was promised, and is not made")
+
+
+def without_lost_codes(violations: Sequence[Violation], caller: Caller) -> list[Violation]:
+    """Violations that are not due to a code that was confirmed and then lost with its database.
+
+    Nobody can give it again, so that the messages which it led to are those of no notice.
+    """
+    return [
+        violation
+        for violation in violations
+        if not caller.lost_codes_count
+        or violation.clause != SENT_ONCE.id
+        or FOR_NO_NOTICE not in violation.text
+    ]

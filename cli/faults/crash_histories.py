@@ -49,7 +49,7 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
         [
             {"card": "pm_sandbox_timeoutAfterCharge", **_NOBODY},
             {"card": "pm_sandbox_timeoutBeforeCharge", **_NOBODY},
-            {"card": "pm_card_visa", **_NOBODY},
+            {"card": "pm_card_visa", **_NOBODY, "phone": "receipt later"},
         ],
         [
             {"customer": 0, "mode": "AUTOMATIC", **_ORDER},
@@ -57,6 +57,7 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
             {"customer": 2, "mode": "PAY_ON_NOTICE", **_ORDER},
         ],
         (*made, *_days(pays)),
+        "some",
     )
 
 

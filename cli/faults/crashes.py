@@ -42,12 +42,15 @@ POINTS: Mapping[str, tuple[str, ...]] = {
         *("payments.attempt_committed", "payments.attempt_answered", "payments.attempt_settled"),
         *("payments.lookup_read", "payments.lookup_found", "payments.resend_committed"),
         *("payments.refund_read", "payments.refund_answered", "payments.request_expired"),
-        *("payments.request_reminded", "payments.documents_issued"),
+        *("payments.request_reminded", "payments.documents_read", "payments.documents_issued"),
+        *("payments.webhook_stored", "payments.webhooks_handled", "payments.revenue_recognized"),
     ),
     "notify": (
         *RUNTIME_POINTS,
         *("notify.delivery_read", "notify.delivery_begun"),
-        *("notify.delivery_sent", "notify.delivery_finished"),
+        *("notify.delivery_sent", "notify.delivery_finished", "notify.attachments_downloaded"),
+        *("notify.callback_committed", "notify.webhook_read", "notify.webhook_sent"),
+        "notify.webhook_finished",
     ),
 }
 

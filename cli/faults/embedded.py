@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -124,6 +124,11 @@ class EmbeddedTarget:
     def reached(self) -> Mapping[str, int]:
         """How often a process has come to the crash point of a fault, by the fault's name."""
         return self.crashes.reached
+
+    @property
+    def discarded_events(self) -> Collection[str]:
+        """The ids of poisoned events."""
+        return self._poison.event_ids
 
     @property
     def keys(self) -> Keys:

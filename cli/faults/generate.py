@@ -30,9 +30,15 @@ CARDS = (
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedLostCard"),
     *("pm_card_createDispute", "pm_card_createDisputeInquiry", "pm_card_visa"),
 )
+# Of some customers, whose mandates are for it: banks decide after days, and take back after more.
+ACCOUNTS = (
+    *("", "", "", "", "MD_sandbox_sepa", "MD_sandbox_sepa", "MD_sandbox_poorAtFirst"),
+    *("MD_sandbox_failsAfterConfirmation", "MD_sandbox_chargedBack"),
+    "MD_sandbox_chargebackCancelled",
+)
 PHONES = (
     *("ordinary", "ordinary", "ordinary", "ordinary"),
-    *("dropped answer", "unavailable twice", "falsely undelivered"),
+    *("dropped answer", "unavailable twice", "falsely undelivered", "receipt later"),
 )
 MODES = ("AUTOMATIC", "AUTOMATIC", "PAY_ON_NOTICE")
 ACTIONS = (
@@ -40,10 +46,13 @@ ACTIONS = (
     *("mode", "mandate", "revoke", "rebind", "refund", "refund", "confirm", "confirm", "confirm"),
     *("price", "price", "restock", "restore", "move", "order_now", "purchase", "unpaid_policy"),
     *("ask_confirm", "erase", "change_items", "discontinue", "hold_off"),
+    *("refund_line", "refund_line", "cancel_phone_change", "webhooks", "webhooks"),
 )
 # In real time the customers are the user's own, and stay as they are.
 REAL_TIME_ACTIONS = tuple(
-    act for act in ACTIONS if act not in {"rebind", "erase", "revoke", "unpaid_policy"}
+    act
+    for act in ACTIONS
+    if act not in {"rebind", "cancel_phone_change", "erase", "revoke", "unpaid_policy", "webhooks"}
 )
 STEP_COUNTS = (8, 14)
 # Of faults, by the first word of their names: how often, where others are made once.
@@ -73,12 +82,15 @@ def generate(seed: int, faults: Sequence[str], *, simulated: bool = True) -> His
     orders[0]["mode"], orders[1]["mode"] = "AUTOMATIC", "PAY_ON_NOTICE"
     start = rng.choice(STARTS) if simulated else {}
     steps = _steps(rng, len(customers), len(orders), faults, simulated=simulated)
-    return History(seed, start, products, customers, orders, tuple(steps))
+    # What events a platform wants costs time, so most want some.
+    platform = rng.choice(("", "some", "some", "all"))
+    return History(seed, start, products, customers, orders, tuple(steps), platform)
 
 
 def _customer(rng: random.Random) -> dict[str, Any]:
     return {
         "card": rng.choice(CARDS),
+        "account": rng.choice(ACCOUNTS),
         "phone": rng.choice(PHONES),
         "ceiling_minor": rng.choice((100_000, 100_000, 6_000)),
         "month_ceiling_minor": rng.choice((0, 0, 12_000)),
@@ -90,17 +102,19 @@ def _standing_order(rng: random.Random, customer: int) -> dict[str, Any]:
     items = {
         rng.choice(("tea", "coffee", "beans", "visit")): rng.choice((1, 2, 3)) for _ in range(2)
     }
+    otherwise = rng.choice(("SKIP", "HOLD_AND_ASK", "DEFER"))
     return {
         "customer": customer,
         "mode": rng.choice(MODES),
         "items": items,
         "schedule": _schedule(rng),
         "lead_hours": rng.choice((1, 24, 24, 72)),
-        "window_hours": rng.choice((24, 72, 240)),
+        # An order that is held is looked at every six hours.
+        "window_hours": rng.choice((24, 72) if otherwise == "HOLD_AND_ASK" else (24, 72, 240)),
         "catch_up": rng.choice(("", "LATEST_ONLY", "ALL_IN_ORDER", "NONE")),
         "protection": rng.choice(("", "", "lock", "cap")),
         "condition": rng.choice(("", "", "in_stock", "total_ceiling", "expression", "days_since")),
-        "otherwise": rng.choice(("SKIP", "HOLD_AND_ASK", "DEFER")),
+        "otherwise": otherwise,
         # Either way, where a day of a service is full.
         "slot_days": rng.choice((0, 1, 3)),
     }

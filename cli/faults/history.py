@@ -23,6 +23,8 @@ class History:
     customers: Sequence[Mapping[str, Any]]
     standing_orders: Sequence[Mapping[str, Any]]
     steps: Sequence[Step]
+    # Which events the merchant's platform wants: all, some or, if it is empty, none.
+    platform: str = ""
 
     def with_steps(self, steps: Sequence[Step]) -> "History":
         """The same book with other things happening to it."""

@@ -15,7 +15,7 @@ from cli.connect import SERVICES, Session
 from cli.errors import CommandError, describe_rpc_error
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import contract_violations, proof_violations
+from cli.faults.checks import contract_violations, proof_violations, without_lost_codes
 from cli.faults.history import History, Step
 from cli.faults.shop import Shop
 from cli.faults.target import Fault, Target
@@ -74,6 +74,7 @@ class Player:
                 await run.end_faults()
             new = [violation for violation in proof if violation not in self._known]
             self._known |= set(new)
+            new = without_lost_codes(new, caller)
             report.violations = [*caller.violations, *run.violations, *new]
             report.answers, report.refusals = caller.answered_count, caller.refusals
         report.reached = Counter(self._target.reached) - reached_before
@@ -89,7 +90,7 @@ class Player:
         """What the proof finds; nothing without the addresses of the databases."""
         if not all(session.stack.database_urls.get(service) for service in SERVICES):
             return []
-        return await proof_violations(session)
+        return await proof_violations(session, self._target.discarded_events)
 
 
 class _Run:
@@ -115,6 +116,7 @@ class _Run:
             await self._count_down()
         await self.end_faults()
         await self._target.restore()
+        await self._shop.platform.recover()
         if self._target.simulated:
             await self._advance(AFTERMATH)
             await self._shop.session.sandbox.settle()
@@ -164,6 +166,7 @@ class _Run:
             await fault.heal()
         if fault.forgets:
             await self._shop.caller.repeat(fault.forgets, begun)
+            await self._shop.platform.tell()
         if fault.settle:
             await fault.settle()
 

@@ -52,6 +52,8 @@ class PoisonedEvents:
         self._operate = operate
         # Event id -> who subscribes to its type.
         self._published: dict[str, tuple[str, ...]] = {}
+        # All that there have been.
+        self.event_ids: set[str] = set()
 
     def faults(self) -> dict[str, Fault]:
         """One for each service that others subscribe to."""
@@ -74,6 +76,7 @@ class PoisonedEvents:
             poison.id = str(uuid.uuid4())
             poison.proto_data.value = UNREADABLE
             self._published[poison.id] = tuple(SUBSCRIBERS[event_type])
+            self.event_ids.add(poison.id)
             batch = batch_id([*(event.id for event in events), poison.id])
             data = CloudEventBatch(events=[poison]).SerializeToString().hex()
             await self._ask(

@@ -18,6 +18,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli.connect import Session, all_pages
 from cli.faults.caller import Caller
 from cli.faults.history import History
+from cli.faults.platform import Platform
 from cli.values import from_minor, to_date, to_duration, to_timestamp
 
 CURRENCY = "EUR"
@@ -25,6 +26,7 @@ PHONE_OF = {
     "dropped answer": "+15005550004",
     "unavailable twice": "+15005550003",
     "falsely undelivered": "+15005550005",
+    "receipt later": "+15005550006",
 }
 _CODE = re.compile(r"\b\d{8}\b")
 TOTAL_CEILING_MINOR = 3_000
@@ -44,6 +46,12 @@ class Shop:
     customers: Sequence[Mapping[str, str]] = ()
     mandate_counts: dict[int, int] = field(default_factory=dict)
     phones: dict[int, str] = field(default_factory=dict)
+    # Proved, and to be bound once the owner of the phone before has had time to object.
+    waiting_phones: dict[int, str] = field(default_factory=dict)
+    platform: Platform = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.platform = Platform(self.session, self.caller, self.tag)
 
     @property
     def parent(self) -> str:
@@ -72,12 +80,19 @@ class Shop:
         method = there["payment_method"] if there else "card"
         return f"{self.customer(customer)}/paymentMethods/{method}"
 
+    def mandated_method(self, customer: int) -> str:
+        """The name of what a customer's mandates are for: an account if there is one, else the card."""
+        if self.customers or not self.history.customers[customer].get("account"):
+            return self.payment_method(customer)
+        return f"{self.customer(customer)}/paymentMethods/account"
+
     async def now(self) -> datetime:
         """The time of the deployment."""
         return (await self.session.now()).astimezone(UTC)
 
     async def open(self) -> None:
         """Make everything that the history begins with."""
+        await self.platform.register(self.history.platform)
         await self._have_documents_issued()
         await self._have_revenue_deferred()
         for product in self.history.products:
@@ -102,6 +117,7 @@ class Shop:
             name=f"{self.parent}/documentSettings",
             seller=payments_pb2.Seller(display_name="The shop of a history"),
             payment_documents=payments_pb2.DocumentSettings.INVOICES_AND_RECEIPTS,
+            email_documents=True,
         )
         await self.caller.call(
             self.session.payments.UpdateDocumentSettings,
@@ -182,31 +198,54 @@ class Shop:
                 payment_method=payments_pb2.PaymentMethod(provider_token=customer["card"]),
             ),
         )
+        if account := customer.get("account", ""):
+            await self.caller.call(
+                self.session.payments.CreatePaymentMethod,
+                payments_pb2.CreatePaymentMethodRequest(
+                    parent=name,
+                    payment_method_id="account",
+                    payment_method=payments_pb2.PaymentMethod(
+                        provider_token=account, kind=payments_pb2.PaymentMethod.BANK_DEBIT
+                    ),
+                ),
+            )
         await self.consent(number)
 
-    async def bind_phone(self, number: int, phone: str = "") -> None:
-        """Have a customer prove a phone, a new one unless it is given."""
+    async def bind_phone(self, number: int, phone: str = "", *, by_both: bool = True) -> None:
+        """Have a customer prove a phone, a new one unless it is given.
+
+        Without the code of the present one, the new one waits.
+        """
         # A number has to be its owner's alone; which one it is changes nothing in a history.
         phone = phone or f"+4917{random.randrange(10**9):09}"  # noqa: S311 - no secret
         contact = f"{self.customer(number)}/contact"
         present = self.phones.get(number, "")
-        known = await self._inbox_sizes(phone, present)
+        # It may have been bound meanwhile.
+        waiting = self.waiting_phones.get(number, "")
+        known = await self._inbox_sizes(phone, present, waiting)
         started = await self.caller.call(
             self.session.notify.StartPhoneBinding,
             notify_pb2.StartPhoneBindingRequest(
-                name=contact, phone=phone, with_present_phone_code=bool(present)
+                name=contact, phone=phone, with_present_phone_code=by_both and bool(present)
             ),
         )
         if started is None or not (code := await self._code(phone, known[phone])):
             return
-        present_code = await self._code(present, known[present]) if present else ""
+        codes = [
+            await self._code(each, known[each]) for each in (waiting, present) if by_both and each
+        ]
+        present_code = next(filter(None, codes), "")
         await self.caller.call(
             self.session.notify.ConfirmPhoneBinding,
             notify_pb2.ConfirmPhoneBindingRequest(
                 name=contact, code=code, present_phone_code=present_code
             ),
         )
+        if present and not present_code:
+            self.waiting_phones[number] = phone
+            return
         self.phones[number] = phone
+        self.waiting_phones.pop(number, None)
 
     async def _inbox_sizes(self, *phones: str) -> dict[str, int]:
         sandbox = self.session.sandbox
@@ -234,12 +273,15 @@ class Shop:
         self.mandate_counts[number] = count + 1
         now = await self.now()
         mandate = payments_pb2.Mandate(
-            payment_method=self.payment_method(number),
+            payment_method=self.mandated_method(number),
             charge_ceiling=from_minor(customer["ceiling_minor"], CURRENCY),
             evidence=payments_pb2.Mandate.Evidence(
                 text="Charge me.", accept_time=to_timestamp(now), source="faults"
             ),
         )
+        if customer.get("account"):
+            # As agreed, in place of the 14 days of its scheme.
+            mandate.lead.FromTimedelta(timedelta(days=1))
         if customer["month_ceiling_minor"]:
             month = from_minor(
                 max(customer["month_ceiling_minor"], customer["ceiling_minor"]), CURRENCY

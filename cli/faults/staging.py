@@ -26,7 +26,7 @@ lasting = false                           # true: it stays over some steps of a 
 
 import asyncio
 import tomllib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,11 @@ class StagingTarget:
     def reached(self) -> Mapping[str, int]:
         """Nobody sees what becomes of the pods of a fault."""
         return {}
+
+    @property
+    def discarded_events(self) -> Collection[str]:
+        """None: no fault makes such."""
+        return ()
 
     def session(self, tag: str) -> Session:  # noqa: ARG002 - the token is one merchant's
         """A session as the merchant of the file."""

@@ -1,6 +1,6 @@
 """Where histories are played, and which faults can be made there."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,6 +42,10 @@ class Target(Protocol):
     @property
     def reached(self) -> Mapping[str, int]:
         """How often a process has come to the crash point of a fault, by the fault's name."""
+
+    @property
+    def discarded_events(self) -> Collection[str]:
+        """The ids of events that nobody could read, and that operators have discarded."""
 
     async def restore(self) -> None:
         """See that everything is as it was before the first fault."""

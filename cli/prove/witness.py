@@ -31,6 +31,7 @@ SENT_ONCE = Clause(
     "customer bound another before it was known to be delivered; nothing else was sent.",
 )
 CLAUSES = (CAPTURED_AT_PROVIDER, REFUNDED_AT_PROVIDER, SENT_ONCE)
+FOR_NO_NOTICE = "was sent for no notice"
 # How the key of a message follows from the delivery that it carries out.
 MESSAGE_KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 # Tried as the phones that a message may have gone to, where nobody knows how many were bound.
@@ -201,7 +202,7 @@ def judge_messages(deliveries: Iterable[Delivery], messages: Iterable[Message]) 
         if (channel, key) in later:
             moving += 1
         else:
-            findings.append(Finding("", f"{channel} {key} was sent for no notice"))
+            findings.append(Finding("", f"{channel} {key} {FOR_NO_NOTICE}"))
     return Verdict(SENT_ONCE, checked, tuple(findings), moving)
 
 

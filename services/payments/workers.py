@@ -69,6 +69,15 @@ _REQUEST_REMINDED = CrashPoint(
 )
 _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent.")
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
+_WEBHOOKS_HANDLED = CrashPoint(
+    "payments.webhooks_handled", "It is committed what webhooks have looked up."
+)
+_DOCUMENTS_READ = CrashPoint(
+    "payments.documents_read", "It is read whose documents are owed, and none is numbered."
+)
+_REVENUE_RECOGNIZED = CrashPoint(
+    "payments.revenue_recognized", "What days have made revenue is committed."
+)
 _DOCUMENTS_ISSUED = CrashPoint("payments.documents_issued", "Documents are numbered and committed.")
 
 
@@ -276,7 +285,10 @@ class Workers:
     async def handle_webhooks(self, batch: Batch) -> int:
         """Have looked up what webhooks name."""
         async with self._database.begin() as tx:
-            return await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
+            handled = await webhooks.handle(tx, batch.buckets, batch.now, BATCH_ROWS)
+        if handled:
+            _WEBHOOKS_HANDLED.reached()
+        return handled
 
     async def issue_documents(self, batch: Batch) -> int:
         """Issue the documents of what was paid and given back; those that cannot be made wait alone."""
@@ -295,6 +307,7 @@ class Workers:
             failed.append(FailedDocuments(*key, reason))
 
         if due:
+            _DOCUMENTS_READ.reached()
             await bisect_set(due, issue, is_outage, fail)
         if failed:
             async with self._database.begin() as tx:
@@ -304,7 +317,10 @@ class Workers:
     async def recognize_revenue(self, batch: Batch) -> int:
         """Recognize what was sold of the days that have begun."""
         async with self._database.begin() as tx:
-            return await revenue.recognize_due(tx, batch.buckets, batch.now, BATCH_ROWS)
+            recognized = await revenue.recognize_due(tx, batch.buckets, batch.now, BATCH_ROWS)
+        if recognized:
+            _REVENUE_RECOGNIZED.reached()
+        return recognized
 
 
 async def _find(now: datetime, provider: Provider, attempt: Attempt) -> Outcome | None:

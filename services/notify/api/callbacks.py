@@ -8,6 +8,7 @@ from services.notify.application import replies
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients import callbacks, inbound, twilio
 from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response
@@ -34,6 +35,10 @@ _callbacks_counter = metrics.counter(
     "{callback}",
     "What gateways sent by themselves, by what became of it",
     [{"outcome": outcome} for outcome in (_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED)],
+)
+
+_COMMITTED = CrashPoint(
+    "notify.callback_committed", "What a gateway sent by itself is committed and not answered."
 )
 
 # Takes a request, and says whether it changed anything. Raises CallbackRefusedError.
@@ -79,6 +84,7 @@ class CallbackReceiver:
                 log.exception("a callback was not stored")
             _count(_FAILED)
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
+        _COMMITTED.reached()
         self._outage.works()
         _count(_STORED if changed else _REPEATED)
         return Response(HTTPStatus.OK)

@@ -60,6 +60,9 @@ SENDS_CONCURRENT_MAX = 50
 SEND_SECONDS = 12.0
 FAILURE_INTERNAL = "INTERNAL"
 _READ = CrashPoint("notify.delivery_read", "Deliveries are read and not sent.")
+_DOWNLOADED = CrashPoint(
+    "notify.attachments_downloaded", "Files of deliveries are there, and nothing is begun."
+)
 _BEGUN = CrashPoint(
     "notify.delivery_begun", "The words of deliveries are stored, and nothing is sent."
 )
@@ -111,6 +114,8 @@ class Deliveries:
         due, void, own = await self._read(batch, BATCH_ATTACHMENTS, has_attachment=True)
         sendable = [it for it in due if it.notice.key not in void]
         files = await self._documents.download(attachment_keys(sendable))
+        if sendable:
+            _DOWNLOADED.reached()
         attached = [with_attachment(it, files.get(attachment_key(it))) for it in sendable]
         await self._send(due, attached, own, batch)
         return len(due)

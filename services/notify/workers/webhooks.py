@@ -24,6 +24,7 @@ from services.notify.publishers import webhook_endpoint_disabled
 from services.notify.store import webhook_endpoints, webhook_sending, webhooks
 from services.notify.store.webhook_endpoints import Health
 from services.notify.store.webhook_sending import Sent
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
@@ -40,6 +41,13 @@ ENDPOINT_BATCH_EVENTS = 32
 # waits for.
 STEP_WAIT_SECONDS = 0.25
 STRAY_BATCH_ROWS = 1000
+_READ = CrashPoint("notify.webhook_read", "Events for endpoints are read and not sent.")
+_SENT = CrashPoint(
+    "notify.webhook_sent", "Events are sent to endpoints, and what came of it is not stored."
+)
+_FINISHED = CrashPoint(
+    "notify.webhook_finished", "What became of events sent to endpoints is committed."
+)
 
 _attempts_counter = metrics.counter(
     "recurring.webhook_attempts",
@@ -94,6 +102,8 @@ class Webhooks:
                 batch.now,
                 ENDPOINT_BATCH_EVENTS,
             )
+        if endpoints:
+            _READ.reached()
         for endpoint in endpoints:
             self._in_flight[endpoint.key] = asyncio.create_task(
                 self._send_all(endpoint, due[endpoint.key])
@@ -146,6 +156,7 @@ class Webhooks:
     async def _store(self, sent: Sequence[Sent]) -> None:
         if not sent:
             return
+        _SENT.reached()
         now = self._clock.now()
         async with self._database.begin() as tx:
             await webhook_sending.finish(tx, sent)
@@ -155,6 +166,7 @@ class Webhooks:
             for endpoint in disabled:
                 await webhooks.cancel(tx, endpoint.key, CANCELLED_DISABLED)
             await outbox.put(tx, [webhook_endpoint_disabled(one, now) for one in disabled])
+        _FINISHED.reached()
         for kind, count in Counter(map(_kind, sent)).items():
             _attempts_counter.add(count, {"outcome": kind})
 

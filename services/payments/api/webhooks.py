@@ -11,6 +11,7 @@ from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients import bank_debit_webhooks, stripe_webhooks
 from services.payments.clients.webhook_forms import WebhookRefusedError
 from services.payments.domain.webhooks import WebhookEvent
+from services.runtime.crash_points import CrashPoint
 from services.runtime.errors import Problem
 from services.runtime.http_server import HttpLimits, Request, Response
 from services.runtime.observability import metrics, outages
@@ -39,6 +40,9 @@ _webhooks_counter = metrics.counter(
     "{webhook}",
     "Webhooks of the provider, by what became of them",
     [{"outcome": outcome} for outcome in (_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED)],
+)
+_STORED_POINT = CrashPoint(
+    "payments.webhook_stored", "A webhook of a provider is stored and not answered."
 )
 
 
@@ -112,6 +116,7 @@ class WebhookReceiver:
                 log.exception("a webhook was not stored")
             _count(_FAILED)
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
+        _STORED_POINT.reached()
         self._outage.works()
         _count(_STORED if any(stored) else _REPEATED)
         return Response(HTTPStatus.OK)

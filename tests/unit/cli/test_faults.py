@@ -8,6 +8,8 @@ import pytest
 
 from cli.errors import CommandError
 from cli.faults.actions import Actions
+from cli.faults.caller import Caller, Violation
+from cli.faults.checks import without_lost_codes
 from cli.faults.crashes import POINTS
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, generate
@@ -75,6 +77,15 @@ async def test_shrinking_ends_after_so_many_plays() -> None:
     history = generate(7, FAULTS)
     assert await shrink(history, fails, plays_max=5) == history
     assert len(plays) == 5
+
+
+def test_what_was_sent_because_of_a_code_that_was_lost_is_no_violation() -> None:
+    sent = Violation("sent-once", "SMS 5 was sent for no notice")
+    twice = Violation("sent-once", "SMS of RECEIPT n1 was sent 2 times")
+    caller = Caller("a")
+    assert without_lost_codes([sent, twice], caller) == [sent, twice]
+    caller.lost_codes_count = 1
+    assert without_lost_codes([sent, twice], caller) == [twice]
 
 
 def test_every_action_of_a_history_can_be_played() -> None:
