@@ -170,7 +170,8 @@ END $$;
 
 -- Lets callers see only the rows of their tenant, by the column; and a caller who is one customer only
 -- theirs, where a table says whose its rows are. Without the setting nothing is seen. A CASE, since the
--- planner would take an OR of conditions for one that few rows meet.
+-- planner would take an OR of conditions for one that few rows meet; and subqueries, since a statement
+-- reads these once, and a function for each row.
 CREATE FUNCTION enable_tenant_rls(tenant_column name, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -185,8 +186,8 @@ BEGIN
                                   WHERE attrelid = relation AND attname = 'customer');
         EXECUTE format(
             'CREATE POLICY customer ON %s AS RESTRICTIVE USING ('
-            'CASE current_setting(''recurring.customer'', true) WHEN '''' THEN true'
-            ' ELSE customer = current_setting(''recurring.customer'', true) END)', relation);
+            'CASE (SELECT current_setting(''recurring.customer'', true)) WHEN '''' THEN true'
+            ' ELSE customer = (SELECT current_setting(''recurring.customer'', true)) END)', relation);
     END LOOP;
 END $$;
 SELECT enable_tenant_rls('tenant', 'requests', 'audit_entries');

@@ -38,10 +38,8 @@ SHOWN_TO_NOBODY = {
     "bucket_leases", "lease_holders",
     "proof_digests", "proof_digest_progress",
 }  # fmt: skip
-OF_ONE_CUSTOMER = (
-    " CASE current_setting('recurring.customer'::text, true) WHEN ''::text THEN true"
-    " ELSE (customer = current_setting('recurring.customer'::text, true)) END"
-)
+_CUSTOMER = "( SELECT current_setting('recurring.customer'::text, true) AS current_setting)"
+OF_ONE_CUSTOMER = f" CASE {_CUSTOMER} WHEN ''::text THEN true ELSE (customer = {_CUSTOMER}) END"
 
 
 def act_for(merchant: str, customer: str = "") -> None:
