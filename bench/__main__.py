@@ -21,6 +21,7 @@ from bench import (
     holds,
     imports,
     lateness,
+    notices,
     pgqueuer_jobs,
     prepare,
     preview,
@@ -91,6 +92,9 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     figures += _imports(running, chosen, console)
     with console.status("books"):
         figures += run_loop(books.measure(running))
+    database_url = stack.own_database(running, "notify")
+    with console.status("notices"):
+        figures += run_loop(notices.measure(running, database_url))
     with console.status("documents"):
         figures += run_loop(documents.measure())
     return Report(datetime.now(UTC), runs, figures, running.memory_megabytes())

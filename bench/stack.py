@@ -105,6 +105,16 @@ def migrate_scheduler(stack: Stack) -> None:
     migrations.upgrade("scheduler", migrator)
 
 
+def own_database(stack: Stack, service: str) -> str:
+    """A database as a service has it, for nobody else. Not from inside an event loop."""
+    name = f"{wiring.role(service)}_bench"
+    password = stack.keys.password(name)
+    databases = _postgres(stack.home, stack.addresses).databases
+    databases.ensure(name, Passwords(*[password] * 4))
+    migrations.upgrade(service, databases.address(f"{name}_migrator", password, name))
+    return databases.address(name, password, name)
+
+
 def _cpu_seconds(process: psutil.Process) -> float:
     """The time of a process and of those of its children that have ended."""
     try:
