@@ -6,6 +6,7 @@ customer confirms is requested again. Every change of state is one of `transitio
 
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from services.payments.domain.consent import (
@@ -43,6 +44,8 @@ NO_METHOD = PaymentMethodId("")
 ANOTHER_METHOD_WINDOW = timedelta(hours=24)
 # Whoever has tried so often is given no more time.
 ATTEMPTS_MAX_EXTENDING = 20
+# Of the batches that are decided at the same time.
+_CACHED_MANDATES = 4096
 
 
 class AbandonReason(StrEnum):
@@ -151,11 +154,16 @@ class Charge(NamedTuple):
     @property
     def mandate_key(self) -> MandateKey | None:
         """The mandate, if it is one of this customer's: another's mandate allows nothing."""
-        prefix = f"{self.customer_key.name}/mandates/"
-        if not self.mandate.startswith(prefix):
-            return None
-        mandate = MandateId(self.mandate.removeprefix(prefix))
-        return MandateKey(self.merchant, self.customer, mandate)
+        return _mandate_key(self.merchant, self.customer, self.mandate)
+
+
+# Each step of a decision asks for it.
+@lru_cache(maxsize=_CACHED_MANDATES)
+def _mandate_key(merchant: MerchantId, customer: CustomerId, mandate: str) -> MandateKey | None:
+    prefix = f"{CustomerKey(merchant, customer).name}/mandates/"
+    if not mandate.startswith(prefix):
+        return None
+    return MandateKey(merchant, customer, MandateId(mandate.removeprefix(prefix)))
 
 
 def present_mandate(charge: Charge, changed: str) -> str:

@@ -78,17 +78,15 @@ def decide(
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
-    charge = charge._replace(awaited_method=NO_METHOD)
-    paid = charge._replace(
-        credit_minor=credit_share(charge.amount_minor, credit_minor, charge.currency)
-    )
+    share_minor = credit_share(charge.amount_minor, credit_minor, charge.currency)
+    paid = _paid_by(charge, share_minor)
     if not paid.method_minor:
         # Whatever its method is doing.
         use = UNUSED
     reasons = guard(paid, notice, mandate, period_minor, now, use, last_charge_time)
     applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
-    charge = charge._replace(applied_rules=dump_applied(applied))
-    paid = paid._replace(applied_rules=charge.applied_rules)
+    charge = charge._replace(awaited_method=NO_METHOD, applied_rules=dump_applied(applied))
+    paid = _paid_by(charge, share_minor)
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:
         return waiting
@@ -97,6 +95,13 @@ def decide(
     if not reasons:
         return _pay(paid, notice, mandate, now)
     return refuse(charge, reasons, notice, now)
+
+
+def _paid_by(charge: Charge, credit_minor: int) -> Charge:
+    """The charge with what credit pays of it; a copy costs more than most of the guard does."""
+    if credit_minor == charge.credit_minor:
+        return charge
+    return charge._replace(credit_minor=credit_minor)
 
 
 def _pay(charge: Charge, notice: Notice | None, mandate: Mandate | None, now: datetime) -> Charge:
@@ -179,7 +184,8 @@ class Evidence:
 
     def mandate_of(self, charge: Charge) -> Mandate | None:
         """The mandate that a charge is made under, with the method that is charged now."""
-        mandate = self.mandates.get(charge.mandate_key) if charge.mandate_key else None
+        key = charge.mandate_key
+        mandate = self.mandates.get(key) if key else None
         if mandate is None or mandate.payment_method is not None:
             return mandate
         return replace(mandate, payment_method=self._method_of(charge))
@@ -285,7 +291,7 @@ def _verdict(
     if decided.state not in {ChargeState.IN_FLIGHT, ChargeState.REFUSED}:
         return None
     return verdict_on(
-        charge._replace(applied_rules=decided.applied_rules, credit_minor=decided.credit_minor),
+        decided,
         charge.attempt_count + 1,
         SENDING,
         decided.refusal_reasons,

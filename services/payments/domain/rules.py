@@ -165,8 +165,9 @@ def load_rules(text: str) -> ChargeRules:
     )
 
 
-def dump_applied(applied: Sequence[AppliedRule]) -> str:
-    """What rules said, as JSON."""
+@lru_cache(maxsize=_CACHED_RULES)
+def dump_applied(applied: tuple[AppliedRule, ...]) -> str:
+    """What rules said, as JSON: the same of most charges of a merchant."""
     return json.dumps(applied, separators=(",", ":"))
 
 

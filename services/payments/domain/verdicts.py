@@ -107,6 +107,7 @@ def verdict_on(
     now: datetime,
 ) -> Verdict:
     """What the guard said of a charge, with all that it was given."""
+    mandate_key = charge.mandate_key
     limited = mandate if mandate and mandate.period_ceiling_minor is not None else None
     return Verdict(
         *charge.key,
@@ -118,7 +119,7 @@ def verdict_on(
         amount_minor=charge.method_minor,
         currency=charge.currency,
         payment_method=present_method(charge, mandate),
-        mandate=charge.mandate_key.mandate if charge.mandate_key else None,
+        mandate=mandate_key.mandate if mandate_key else None,
         mandate_version=mandate.version if mandate else None,
         charge_ceiling_minor=mandate.charge_ceiling_minor if mandate else None,
         period_ceiling_minor=mandate.period_ceiling_minor if mandate else None,
