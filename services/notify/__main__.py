@@ -15,15 +15,18 @@ from services.notify.api.callbacks import (
     RECEIPTS_PATH,
     TWILIO_MESSAGES_PATH,
     TWILIO_STATUS_PATH,
+    UNSUBSCRIBE_PAGES,
     Callback,
     CallbackReceiver,
     signed_messages,
     signed_receipts,
     twilio_messages,
     twilio_statuses,
+    unsubscriptions,
 )
 from services.notify.application import replies, statistics, webhooks
 from services.notify.application.receipt_inbox import ReceiptInbox
+from services.notify.application.unsubscribing import UNSUBSCRIBE_PATH, UnsubscribeLinks
 from services.notify.clients.acts import Acts
 from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
@@ -213,6 +216,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         documents,
         parse_prices(settings.sms_prices),
         settings.senders(),
+        settings.callback_url,
     )
     test_hosts = frozenset(settings.webhook_test_hosts.split())
     sender = WebhookSender(test_hosts)
@@ -298,7 +302,9 @@ def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
         callbacks[MESSAGES_PATH] = signed_messages(
             runtime.database, secrets, clock, SmsGateway.name
         )
-    receiver = CallbackReceiver(callbacks)
+    links = UnsubscribeLinks(runtime.database.keyring, settings.callback_url)
+    callbacks[UNSUBSCRIBE_PATH] = unsubscriptions(links, runtime.database, clock)
+    receiver = CallbackReceiver(callbacks, UNSUBSCRIBE_PAGES)
     return HttpAddress(settings.callback_address, HttpServer(receiver.answer, HTTP_LIMITS))
 
 

@@ -136,11 +136,11 @@ class HttpServer:
             body = response.text.encode()
             # What is left of a request that was not read whole cannot be told from the next one.
             ends = self._stopping or connection.their_state is not h11.DONE
+            plain_text = {"content-type": "text/plain; charset=utf-8"}
             headers = [
-                ("content-type", "text/plain; charset=utf-8"),
+                *(plain_text | dict(response.headers)).items(),
                 ("content-length", str(len(body))),
                 *([("connection", "close")] if ends else []),
-                *response.headers.items(),
             ]
             for event in (
                 h11.Response(status_code=response.status, headers=headers),

@@ -1,11 +1,18 @@
-"""The HTTP address for what gateways send by themselves, and nothing else."""
+"""The HTTP address for what gateways and mail programs send by themselves, and nothing else."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
+from urllib.parse import parse_qs
 
 from services.notify.application import replies
 from services.notify.application.receipt_inbox import ReceiptInbox
+from services.notify.application.unsubscribing import (
+    UNSUBSCRIBE_PATH,
+    UnsubscribeLinks,
+    mute_email,
+)
 from services.notify.clients import callbacks, inbound, twilio
 from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
 from services.runtime.crash_points import CrashPoint
@@ -41,6 +48,24 @@ _COMMITTED = CrashPoint(
     "notify.callback_committed", "What a gateway sent by itself is committed and not answered."
 )
 
+_PAGE_HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'none'; form-action 'self'",
+    "referrer-policy": "no-referrer",
+}
+_PAGE = (
+    '<!doctype html><html><head><meta charset="utf-8"><title>E-mail</title>'
+    '<meta name="viewport" content="width=device-width"></head><body>{}</body></html>'
+)
+# Nothing is known of who looks, so it is said in each language of the suite.
+_UNSUBSCRIBE = (
+    '<form method="post"><button>Unsubscribe · 退订 · Abbestellen · Darse de baja · '
+    '<bdi>Se désabonner</bdi> · <bdi dir="rtl">إلغاء الاشتراك</bdi></button></form>'
+)
+
+UNSUBSCRIBE_PAGES: Mapping[str, str] = MappingProxyType({UNSUBSCRIBE_PATH: _UNSUBSCRIBE})
+_NO_PAGES: Mapping[str, str] = MappingProxyType({})
+
 # Takes a request, and says whether it changed anything. Raises CallbackRefusedError.
 Callback = Callable[[Request], Awaitable[bool]]
 
@@ -48,8 +73,12 @@ Callback = Callable[[Request], Awaitable[bool]]
 class CallbackReceiver:
     """Answers what gateways send, by its path, once its effect is committed."""
 
-    def __init__(self, callbacks_by_path: Mapping[str, Callback]) -> None:
+    def __init__(
+        self, callbacks_by_path: Mapping[str, Callback], pages: Mapping[str, str] = _NO_PAGES
+    ) -> None:
+        """`pages` are what browsers show of a path before they send anything."""
         self._callbacks = callbacks_by_path
+        self._pages = pages
         self._limits = Limits(RATE_LIMIT)
         self._outage = outages.Reporter()
 
@@ -58,6 +87,10 @@ class CallbackReceiver:
         callback = self._callbacks.get(request.path)
         if callback is None:
             return Response(HTTPStatus.NOT_FOUND, "there is nothing here")
+        if request.method == "GET" and request.path in self._pages:
+            # A look changes nothing: programs that check links look at each.
+            page = _PAGE.format(self._pages[request.path])
+            return Response(HTTPStatus.OK, page, _PAGE_HEADERS)
         if request.method != "POST":
             return Response(HTTPStatus.METHOD_NOT_ALLOWED, "POST alone", {"allow": "POST"})
         try:
@@ -87,6 +120,8 @@ class CallbackReceiver:
         _COMMITTED.reached()
         self._outage.works()
         _count(_STORED if changed else _REPEATED)
+        if request.path in self._pages:
+            return Response(HTTPStatus.OK, _PAGE.format("✓"), _PAGE_HEADERS)
         return Response(HTTPStatus.OK)
 
 
@@ -108,6 +143,19 @@ def signed_messages(
     async def take(request: Request) -> bool:
         _verify(request, secrets, clock)
         return await replies.receive(database, inbound.read(request.body, gateway), clock.now())
+
+    return take
+
+
+def unsubscriptions(links: UnsubscribeLinks, database: Database, clock: Clock) -> Callback:
+    """Mail programs and readers who use the link of an e-mail (RFC 8058)."""
+
+    async def take(request: Request) -> bool:
+        [token] = parse_qs(request.query).get("token", [""])[:1]
+        customer = links.customer(token)
+        if customer is None:
+            raise CallbackRefusedError("the link is not one of ours")
+        return await mute_email(database, clock, customer)
 
     return take
 

@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import ssl
 from dataclasses import dataclass, field
+from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
+from email.policy import Policy
+from email.policy import default as default_policy
 from email.utils import parseaddr
 from enum import StrEnum
 
@@ -16,6 +19,22 @@ from services.notify.domain.notices import Attempt, Verdict
 
 EMAIL_CONNECTIONS_MAX = 4
 _SMTP_REFUSED_FOR_GOOD = 500
+
+
+class _OneLine(UnstructuredHeader):
+    """A header with a long address, which is no address any more if it is folded or encoded."""
+
+    name: str
+    max_count = 1
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it travels."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _OneLine)  # type: ignore[arg-type]
+_POLICY = default_policy.clone(header_factory=_HEADERS)
 
 
 class MailTls(StrEnum):
@@ -103,14 +122,18 @@ class EmailGateway:
             self._idle.put_nowait(client if usable else self._new_client())
 
     def _email(self, message: Message) -> EmailMessage:
-        email = EmailMessage()
+        email = EmailMessage(_POLICY)
         email["From"] = self._sender
         email["To"] = message.address
         email["Subject"] = message.subject
         email["Message-ID"] = f"<{message.key}@{self._domain}>"
         email["Auto-Submitted"] = "auto-generated"
+        if message.unsubscribe_uri:
+            # With one click, and no page between (RFC 8058).
+            email["List-Unsubscribe"] = f"<{message.unsubscribe_uri}>"
+            email["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         email.set_content(message.text)
-        email.add_alternative(html_of(message.text), subtype="html")
+        email.add_alternative(html_of(message.text, message.locale), subtype="html")
         if message.attachment is not None:
             file_name, content = message.attachment
             email.add_attachment(content, maintype="application", subtype="pdf", filename=file_name)

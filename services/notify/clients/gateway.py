@@ -35,6 +35,10 @@ class Message:
     may_have_been_sent: bool = False
     # When its notice was made: it was not sent before.
     create_time: datetime = LONG_AGO
+    # The language of its words; empty: it is not known.
+    locale: str = ""
+    # Of an e-mail that can be muted: where its reader's mail program asks for no more of them.
+    unsubscribe_uri: str = ""
 
 
 class Gateway(Protocol):

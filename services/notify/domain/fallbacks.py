@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from services.notify.domain.notices import (
+    ABOUT_ADDRESS,
     DELIVERY_LIFETIME,
     EMAIL_ONLY,
     FAILURE_GATEWAY_AWAY,
@@ -21,10 +22,7 @@ FALL_BACK_MARGIN = timedelta(minutes=30)
 # So long each channel has at least, however near the deadline is.
 FALL_BACK_PATIENCE = timedelta(minutes=10)
 # These are about one phone or address, and have their own ways.
-_WITHOUT = EMAIL_ONLY | {
-    NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
-    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK, NoticeKind.REPLY,
-}  # fmt: skip
+_WITHOUT = EMAIL_ONLY | ABOUT_ADDRESS | {NoticeKind.REPLY}
 _NEXT = {Channel.SMS: Channel.EMAIL, Channel.EMAIL: Channel.SMS}
 
 

@@ -137,6 +137,13 @@ NEVER_MUTED = {
 }  # fmt: skip
 
 
+# These go to one phone or address, since they are about it.
+ABOUT_ADDRESS = frozenset({
+    NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING,
+    NoticeKind.PHONE_LAPSED, NoticeKind.EMAIL_LINK,
+})  # fmt: skip
+
+
 class CustomerKey(NamedTuple):
     """Which customer."""
 

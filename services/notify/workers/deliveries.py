@@ -12,6 +12,7 @@ from services.notify.application import digests, phone_outcomes
 from services.notify.application.attachments import attachment_key, attachment_keys, with_attachment
 from services.notify.application.outcomes import count
 from services.notify.application.rendering import OwnTemplates, outgoing_with_text, text_to_send
+from services.notify.application.unsubscribing import UnsubscribeLinks
 from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.attachments import Attachment, AttachmentProblem
@@ -90,13 +91,15 @@ class Deliveries:
         documents: Documents,
         prices: SmsPrices = DEFAULT_BUDGET.prices,
         senders: SenderNumbers = ONE_SENDER_NUMBER,
+        public_url: str = "",
     ) -> None:
-        """`prices` are those of the SMS gateway."""
+        """`prices` are those of the SMS gateway; `public_url` is where others reach notify."""
         self._database = database
         self._clock = clock
         self._gateways = gateways
         self._circuits = {channel: Circuit() for channel in Channel}
         self._documents = documents
+        self._unsubscribe_links = UnsubscribeLinks(database.keyring, public_url)
         self._prices = prices
         self._senders = senders
 
@@ -251,6 +254,8 @@ class Deliveries:
             # Its words are stored just before.
             may_have_been_sent=not outgoing.text_is_new,
             create_time=outgoing.notice.create_time,
+            locale=delivery.locale,
+            unsubscribe_uri=self._unsubscribe_links.uri(outgoing.notice, delivery.channel),
         )
         try:
             sent = await self._gateways[delivery.channel].send(message)

@@ -34,11 +34,11 @@ class Server:
     known: MailServer
     mails: Maildir
 
-    async def sent(self, **changes: object) -> Attempt:
-        """What becomes of a message where the client knows the server in another way."""
+    async def sent(self, message: Message = MESSAGE, **changes: object) -> Attempt:
+        """What becomes of a message, also where the client knows the server in another way."""
         gateway = EmailGateway(replace(self.known, **changes), "orders@acme.example")  # type: ignore[arg-type]
         try:
-            return await gateway.send(MESSAGE)
+            return await gateway.send(message)
         finally:
             await gateway.close()
 
@@ -76,6 +76,15 @@ async def test_mail_is_handed_in_over_tls_with_a_login(server: Server) -> None:
     assert await server.sent() == Attempt(Verdict.DELIVERED)
     [mail] = server.mails
     assert (mail["To"], mail["Subject"]) == ("ann@example.com", "Your order")
+
+
+async def test_the_way_to_end_mail_arrives_as_it_is(server: Server) -> None:
+    uri = "https://notify.example/unsubscribe?token=" + "aZ-_" * 50
+    await server.sent(replace(MESSAGE, unsubscribe_uri=uri))
+    await server.sent(replace(MESSAGE, key="key-2"))
+
+    headers = [(mail["List-Unsubscribe"], mail["List-Unsubscribe-Post"]) for mail in server.mails]
+    assert sorted(headers, key=str) == [(f"<{uri}>", "List-Unsubscribe=One-Click"), (None, None)]
 
 
 async def test_a_login_that_is_refused_is_tried_again_later(server: Server) -> None:

@@ -26,7 +26,18 @@ def test_a_link_leads_where_it_says() -> None:
     html = html_of("Pay here: https://pay.example.com/a?b=1&c=2.")
 
     link = "https://pay.example.com/a?b=1&amp;c=2"
-    assert f'Pay here: <a href="{link}">{link}</a>.' in html
+    assert f'Pay here: <a href="{link}" dir="ltr">{link}</a>.' in html
+
+
+def test_a_line_of_an_arabic_mail_that_begins_with_a_title_runs_from_right_to_left() -> None:
+    html = html_of("مرحبا\n\nEspresso: 12.50 EUR", "ar")
+
+    assert html.count('dir="rtl"') == 3
+    assert 'lang="ar"' in html
+
+
+def test_a_mail_of_an_unknown_language_has_the_direction_of_its_letters() -> None:
+    assert '<p dir="auto">' in html_of("Espresso")
 
 
 @given(st.text(LETTERS, max_size=50))

@@ -444,7 +444,7 @@ def test_a_mail_lists_the_lines_of_the_order() -> None:
         ("de-AT", "Ihre Zahlung über EUR 1.250,00 für Tee"),
         ("fr", "Bonjour Ann, Nous vous avons remboursé votre paiement de 1 250,00 EUR pour Tee."),
         ("es", "Hola, Ann: Le hemos devuelto su pago de 1.250,00 EUR de Tee."),
-        ("zh", "Ann，您好！ 我们已退还您为Tee支付的 EUR 1,250.00。"),
+        ("zh", "Ann，您好！我们已退还您为Tee支付的 EUR 1,250.00。"),
         # What is written from left to right is kept apart, so that nothing around it changes places.
         (
             "ar",

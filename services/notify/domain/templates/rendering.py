@@ -44,6 +44,8 @@ TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
 DIGEST_TITLE_CHARACTERS = 24
 UNNAMED = Sender()
 _BLANK_LINES = regex.compile(r"\n{3,}")
+# Punctuation of full width has its space within itself, except before what has none of its own.
+_AFTER_FULL_WIDTH = regex.compile(r"(?<=[。！？；：，、）]) (?=[^\x20-\x7e])")  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ def names_of(source: str) -> frozenset[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return _AFTER_FULL_WIDTH.sub("", " ".join(text.split()))
 
 
 def _paragraphs(text: str) -> str:
