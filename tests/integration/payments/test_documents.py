@@ -256,6 +256,34 @@ async def test_what_is_issued_stays_as_it_is(payments: Payments) -> None:
             await tx.execute("UPDATE documents SET amount_minor = 1, net_minor = 1, tax_minor = 0")
 
 
+async def test_postgresql_refuses_a_credit_note_that_corrects_the_invoice_of_another_order(
+    payments: Payments,
+) -> None:
+    await set_up(payments)
+    await payments.consent()
+    await pay(payments, 1, 2)
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with payments.database.begin() as tx:
+            await tx.execute(
+                """
+                    INSERT INTO documents (merchant, document, type, prefix, year, number, issue_time,
+                                           customer, charge, refund, cause, corrected, currency,
+                                           net_minor, tax_minor, amount_minor, content)
+                    SELECT merchant, 'cn', 'CREDIT_NOTE', 'CN-', year, 1, issue_time, customer,
+                           refunded.charge, 'spilt', 'REFUND', other.document, currency, net_minor,
+                           tax_minor, amount_minor, content
+                    FROM documents AS refunded
+                    JOIN (SELECT document, charge FROM documents) AS other
+                      ON other.charge <> refunded.charge
+                    LIMIT 1
+                """
+            )
+    await payments.refund("spilt", 100)
+    await payments.work()
+    [note] = [it for it in await listed(payments, charge=CHARGE) if it.corrected_document]
+    assert note.type == payments_pb2.Document.CREDIT_NOTE
+
+
 async def test_a_document_is_the_same_file_for_everybody_from_the_first_time_on(
     payments: Payments,
 ) -> None:

@@ -887,8 +887,9 @@ CREATE TABLE documents (
     cause                   text        NOT NULL
                             CHECK (cause IN ('PAYMENT', 'REFUND', 'REFUND_TO_CREDIT',
                                              'REFUND_FAILURE')),
-    -- The document that it corrects; empty: none.
+    -- The document that it corrects, which is of the same charge; empty: none.
     corrected               text        NOT NULL,
+    corrected_document      text        GENERATED ALWAYS AS (nullif(corrected, '')) STORED,
     currency                text        NOT NULL,
     net_minor               bigint      NOT NULL CHECK (net_minor >= 0),
     tax_minor               bigint      NOT NULL CHECK (tax_minor >= 0),
@@ -901,6 +902,9 @@ CREATE TABLE documents (
     UNIQUE (merchant, prefix, year, number),
     -- One fact has one document of a type.
     UNIQUE (merchant, customer, charge, refund, cause, type),
+    UNIQUE (merchant, document, customer, charge),
+    FOREIGN KEY (merchant, corrected_document, customer, charge)
+        REFERENCES documents (merchant, document, customer, charge),
     CHECK (amount_minor = net_minor + tax_minor),
     CHECK ((cause = 'PAYMENT') = (corrected = ''))
 );
