@@ -154,10 +154,18 @@ async def apply_entry(
     finding: Annotated[
         str, typer.Argument(metavar="FINDING", help="Id or resource name, as in lists.")
     ],
+    account: Annotated[
+        pb.ApplyReconciliationEntryRequest.Account.ValueType,
+        one_of(
+            pb.ApplyReconciliationEntryRequest.Account,
+            "Where the difference goes. Default: suspense.",
+            "--to",
+        ),
+    ] = pb.ApplyReconciliationEntryRequest.ACCOUNT_UNSPECIFIED,
 ) -> None:
     """Book the entry that a finding proposes, once."""
     pattern = "reconciliationFindings/{finding}"
     request = pb.ApplyReconciliationEntryRequest(
-        name=session.name(pattern, finding), request_id=new_request_id()
+        name=session.name(pattern, finding), account=account, request_id=new_request_id()
     )
     session.output.one(await session.payments.ApplyReconciliationEntry(request), RECORDED_COLUMNS)

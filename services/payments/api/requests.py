@@ -6,6 +6,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.application.payment_methods import WantedToken
 from services.payments.application.refunds import WantedLine
+from services.payments.domain.accounts import ROUNDING, SUSPENSE, WRITE_OFFS
 from services.payments.domain.credit import (
     GIVING_TYPES,
     TAKING_TYPES,
@@ -49,6 +50,15 @@ from services.runtime.rpc.conversions import (
 from services.runtime.rpc.names import read_name
 
 _KINDS = payments_pb2.PaymentMethod.Kind
+
+_Account = payments_pb2.ApplyReconciliationEntryRequest.Account
+# The accounts that the difference of a finding can go to.
+MENDED_AGAINST = {
+    _Account.ACCOUNT_UNSPECIFIED: SUSPENSE,
+    _Account.SUSPENSE: SUSPENSE,
+    _Account.WRITE_OFFS: WRITE_OFFS,
+    _Account.ROUNDING: ROUNDING,
+}
 
 
 def read_new_payment_method(

@@ -761,7 +761,10 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.ReconciliationFinding,
             responses.recorded_finding_message,
             lambda tx: reconciliation.apply_entry(
-                tx, read_name(RECONCILIATION_FINDING, request.name), self._clock.now()
+                tx,
+                read_name(RECONCILIATION_FINDING, request.name),
+                requests.MENDED_AGAINST[request.account],
+                self._clock.now(),
             ),
         )
 

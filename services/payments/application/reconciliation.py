@@ -86,8 +86,10 @@ async def _read_again(
             return
 
 
-async def apply_entry(tx: Connection, key: FindingName, now: datetime) -> Applied[RecordedFinding]:
-    """Book the entry that a finding proposes, once it was compared once more.
+async def apply_entry(
+    tx: Connection, key: FindingName, account: str, now: datetime
+) -> Applied[RecordedFinding]:
+    """Book the entry that a finding proposes, once it was compared once more; against an account.
 
     Raises NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND, FAILED_PRECONDITION RECONCILIATION_FINDING_STATE.
     """
@@ -96,7 +98,7 @@ async def apply_entry(tx: Connection, key: FindingName, now: datetime) -> Applie
         raise not_found("RECONCILIATION_FINDING_NOT_FOUND", key.name)
     await store.record(tx, [key.merchant], before.provider, before.compare_date, now)
     checked = await store.locked(tx, key)
-    entry = mending(checked.found, checked.finding, now) if checked else None
+    entry = mending(checked.found, checked.finding, now, account) if checked else None
     if checked is None or checked.resolve_time is not None or entry is None:
         raise wrong_state(
             "RECONCILIATION_FINDING_STATE",

@@ -82,8 +82,8 @@ class Reconciliation(NamedTuple):
     findings: list[Finding]
 
 
-def mending(found: Finding, number: str, now: datetime) -> Transfer | None:
-    """The entry by which the books have what the provider has; what it is for is to be explained.
+def mending(found: Finding, number: str, now: datetime, account: str = SUSPENSE) -> Transfer | None:
+    """The entry by which the books have what the provider has; the rest of it is on the account.
 
     None where they are not wrong, but late, or where the currencies differ.
     """
@@ -96,8 +96,8 @@ def mending(found: Finding, number: str, now: datetime) -> Transfer | None:
         found.customer,
         found.source,
         f"{MENDING} {found.type} {number}",
-        PROVIDER_CLEARING if came else SUSPENSE,
-        SUSPENSE if came else PROVIDER_CLEARING,
+        PROVIDER_CLEARING if came else account,
+        account if came else PROVIDER_CLEARING,
         abs(difference_minor),
         found.currency,
         now,

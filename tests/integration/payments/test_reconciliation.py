@@ -20,11 +20,12 @@ from tests.integration.sandbox.process import PROVIDER_API_KEY
 
 REFUND = f"{CHARGE}/refunds/part"
 # The provider has a row too many, too few, or another amount.
+Account = payments_pb2.ApplyReconciliationEntryRequest.Account
 FALSE_LISTS = [
-    ({"balance_list_drops": 1}, [("MISSING_AT_PROVIDER", CHARGE)], -AMOUNT_MINOR),
-    ({"balance_list_repeats": 1}, [("DUPLICATE", CHARGE)], AMOUNT_MINOR),
-    ({"balance_list_changes": 1}, [("DIFFERENT_AMOUNT", CHARGE)], 1),
-    ({"balance_list_ends_after": 1}, [("MISSING_AT_PROVIDER", CHARGE)], -AMOUNT_MINOR),
+    ({"balance_list_drops": 1}, [("MISSING_AT_PROVIDER", CHARGE)], -AMOUNT_MINOR, "WRITE_OFFS"),
+    ({"balance_list_repeats": 1}, [("DUPLICATE", CHARGE)], AMOUNT_MINOR, "SUSPENSE"),
+    ({"balance_list_changes": 1}, [("DIFFERENT_AMOUNT", CHARGE)], 1, "ROUNDING"),
+    ({"balance_list_ends_after": 1}, [("MISSING_AT_PROVIDER", CHARGE)], -AMOUNT_MINOR, "SUSPENSE"),
 ]
 
 
@@ -77,9 +78,11 @@ def kinds(found: list[payments_pb2.ReconciliationFinding]) -> list[tuple[str, st
     return [(name(each.kind), each.source) for each in found]
 
 
-async def mend(payments: Payments, name: str) -> payments_pb2.ReconciliationFinding:
+async def mend(
+    payments: Payments, name: str, account: str = "ACCOUNT_UNSPECIFIED"
+) -> payments_pb2.ReconciliationFinding:
     mended: payments_pb2.ReconciliationFinding = await payments.call(
-        payments_pb2.ApplyReconciliationEntryRequest(name=name)
+        payments_pb2.ApplyReconciliationEntryRequest(name=name, account=Account.Value(account))
     )
     return mended
 
@@ -91,13 +94,14 @@ async def test_a_true_list_leaves_nothing_open(paid: Payments, balance: StripeBa
     assert through == paid.clock.now().date() - timedelta(days=1)
 
 
-@pytest.mark.parametrize(("false", "expected", "difference_minor"), FALSE_LISTS, ids=str)
+@pytest.mark.parametrize(("false", "expected", "difference_minor", "account"), FALSE_LISTS, ids=str)
 async def test_a_false_list_is_found_once_and_mended_once_when_asked(
     paid: Payments,
     balance: StripeBalance,
     false: dict[str, int],
     expected: list[tuple[str, str]],
     difference_minor: int,
+    account: str,
 ) -> None:
     await behave(paid, **false)
     await compare(paid, balance)
@@ -109,11 +113,11 @@ async def test_a_false_list_is_found_once_and_mended_once_when_asked(
     assert [each.find_time for each in await findings(paid)] == [find_time]
 
     before = (await paid.balances())["provider-clearing"]
-    mended = await mend(paid, found[0].name)
+    mended = await mend(paid, found[0].name, account)
     assert mended.apply_time == mended.resolve_time
     balances = await paid.balances()
     assert balances["provider-clearing"] - before == difference_minor
-    assert balances["suspense"] == -difference_minor
+    assert balances[account.lower().replace("_", "-")] == -difference_minor
     with pytest.raises(Problem) as again:
         await mend(paid, found[0].name)
     assert again.value.reason == "RECONCILIATION_FINDING_STATE"

@@ -4595,20 +4595,49 @@ Global___ListReconciliationFindingsResponse: _TypeAlias = ListReconciliationFind
 class ApplyReconciliationEntryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Account:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AccountEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ApplyReconciliationEntryRequest._Account.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACCOUNT_UNSPECIFIED: ApplyReconciliationEntryRequest._Account.ValueType  # 0
+        SUSPENSE: ApplyReconciliationEntryRequest._Account.ValueType  # 1
+        """`suspense`, until it is explained."""
+        WRITE_OFFS: ApplyReconciliationEntryRequest._Account.ValueType  # 2
+        """`write-offs`: nobody is going to pay it."""
+        ROUNDING: ApplyReconciliationEntryRequest._Account.ValueType  # 3
+        """`rounding`: both sides are right, and round otherwise."""
+
+    class Account(_Account, metaclass=_AccountEnumTypeWrapper):
+        """An account of the ledger."""
+
+    ACCOUNT_UNSPECIFIED: ApplyReconciliationEntryRequest.Account.ValueType  # 0
+    SUSPENSE: ApplyReconciliationEntryRequest.Account.ValueType  # 1
+    """`suspense`, until it is explained."""
+    WRITE_OFFS: ApplyReconciliationEntryRequest.Account.ValueType  # 2
+    """`write-offs`: nobody is going to pay it."""
+    ROUNDING: ApplyReconciliationEntryRequest.Account.ValueType  # 3
+    """`rounding`: both sides are right, and round otherwise."""
+
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/reconciliationFindings/{finding}`."""
     request_id: _builtins.str
+    account: Global___ApplyReconciliationEntryRequest.Account.ValueType
+    """Where the difference goes. Default: SUSPENSE."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        account: Global___ApplyReconciliationEntryRequest.Account.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -838,7 +838,8 @@ class PaymentsServiceServicer:
 
     def ApplyReconciliationEntry(self, request, context):
         """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
-        is in the account `suspense` until it is explained. The day is compared once more before.
+        is in the account `suspense` until it is explained, or in another that is named. The day is compared once more
+        before.
 
         Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
         resolved, or proposes no entry).

@@ -302,7 +302,8 @@ class PaymentsServiceStub:
     """
     ApplyReconciliationEntry: _aio.UnaryUnaryMultiCallable[_payments_pb2.ApplyReconciliationEntryRequest, _payments_pb2.ReconciliationFinding]
     """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
-    is in the account `suspense` until it is explained. The day is compared once more before.
+    is in the account `suspense` until it is explained, or in another that is named. The day is compared once more
+    before.
 
     Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
     resolved, or proposes no entry).
@@ -955,7 +956,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.ApplyReconciliationEntryRequest, _abc.Awaitable[_payments_pb2.ReconciliationFinding]],
     ) -> _abc.Awaitable[_payments_pb2.ReconciliationFinding]:
         """Books the entry that a finding proposes, once: the books have then what the provider has, and the difference
-        is in the account `suspense` until it is explained. The day is compared once more before.
+        is in the account `suspense` until it is explained, or in another that is named. The day is compared once more
+        before.
 
         Reasons: NOT_FOUND RECONCILIATION_FINDING_NOT_FOUND; FAILED_PRECONDITION RECONCILIATION_FINDING_STATE (it is
         resolved, or proposes no entry).
