@@ -359,7 +359,7 @@ def with_change(standing_order: StandingOrder, cycle: int, change: CycleChange) 
 def following_due_time(standing_order: StandingOrder, cycle: int) -> datetime | None:
     """When the cycle after one is due, or would be if the standing order went on for ever."""
     endless = replace(standing_order.schedule, end=None)
-    following = standing_order.date(cycle + 1) or calendar.cycle(
-        endless, cycle + 1 - standing_order.base_cycle
-    )
+    # Of an order that the schedule before brought, the first of the present one follows.
+    index = max(0, cycle + 1 - standing_order.base_cycle)
+    following = standing_order.date(cycle + 1) or calendar.cycle(endless, index)
     return following.due_at if following else None

@@ -29,6 +29,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
+    following_due_time,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode
@@ -404,3 +405,11 @@ def test_an_order_of_the_schedule_before_pays_until_the_present_one_begins() -> 
         base_cycle=2,
     )
     assert paid_period(rescheduled_later, order) == (START, date(2027, 3, 30))
+
+
+def test_what_follows_an_order_of_the_schedule_before_is_the_first_of_the_present_one() -> None:
+    standing_order = replace(new_standing_order(), base_cycle=7)
+    first = calendar.cycle(standing_order.schedule, 0)
+    assert first is not None
+    assert following_due_time(standing_order, 2) == first.due_at
+    assert following_due_time(standing_order, 6) == first.due_at
