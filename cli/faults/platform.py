@@ -19,9 +19,11 @@ ENDPOINT = "platform"
 SOME_TYPES = (
     "recurring.scheduler.v1.OrderConfirmed",
     "recurring.payments.v1.PaymentSucceeded",
-    "recurring.notify.v1.NoticeDelivered",
+    "recurring.notify.v1.ContactBound",
 )
 REPLAYED = timedelta(days=2)
+# So long it refuses events: each of them comes again at instants of its own, each a step of the clock.
+REFUSING = timedelta(hours=1)
 # As the sandbox keeps of an endpoint.
 SHOWN_MAX = 1000
 
@@ -78,6 +80,16 @@ class Platform:
             case _:
                 self.status = HTTPStatus.NO_CONTENT
                 await self._replay(twice=step["twice"])
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it takes no events."""
+        return self.status != HTTPStatus.NO_CONTENT
+
+    async def accept(self) -> None:
+        """Take events again."""
+        self.status = HTTPStatus.NO_CONTENT
+        await self.tell()
 
     async def tell(self) -> None:
         """Let the sandbox know what events are signed with, and how to answer them."""

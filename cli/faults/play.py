@@ -17,6 +17,7 @@ from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
 from cli.faults.checks import contract_violations, proof_violations, without_lost_codes
 from cli.faults.history import History, Step
+from cli.faults.platform import REFUSING
 from cli.faults.shop import Shop
 from cli.faults.target import Fault, Target
 
@@ -145,7 +146,7 @@ class _Run:
             self._report.faults[step["fault"]] += 1
             await self._break(step["fault"], step)
         else:
-            await self._advance(timedelta(hours=step["advance_hours"]))
+            await self._pass_time(timedelta(hours=step["advance_hours"]))
 
     async def _break(self, name: str, step: Step) -> None:
         fault = self._target.faults[name]
@@ -189,6 +190,17 @@ class _Run:
         if start <= now:
             start = start.replace(year=start.year + 1)
         await self._advance(start - now)
+
+    async def _pass_time(self, by: timedelta) -> None:
+        """Let time pass; a platform that refuses events takes them again before it is over."""
+        platform = self._shop.platform
+        if platform.refuses and self._target.simulated:
+            refusing = min(by, REFUSING)
+            await self._advance(refusing)
+            await platform.accept()
+            by -= refusing
+        if by:
+            await self._advance(by)
 
     async def _advance(self, by: timedelta) -> None:
         """Let time pass. Raises CommandError if the suite does not come to rest meanwhile."""
