@@ -60,6 +60,7 @@ NONE_LEFT = {table.name: 0 for table in ENCRYPTED_TABLES}
 NOT_ENCRYPTED = {
     ("outbox", "data"), *((f"outbox_{number}", "data") for number in range(8)),
     ("failed_events", "event"), ("phone_codes", "code_hash"), ("code_limits", "subject_blind_index"),
+    ("inbound_messages", "sender_blind_index"),
     ("payment_links", "token_hash"), ("action_links", "token_hash"),
     # As in the outbox.
     ("webhook_events", "body"),
