@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
@@ -30,7 +31,6 @@ from services.notify.application.unsubscribing import UNSUBSCRIBE_PATH, Unsubscr
 from services.notify.clients.acts import Acts
 from services.notify.clients.documents import Documents
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
-from services.notify.clients.gateway import Gateway
 from services.notify.clients.sms import SmsGateway
 from services.notify.clients.twilio import TwilioGateway
 from services.notify.clients.webhooks import WebhookSender
@@ -40,9 +40,11 @@ from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.domain.replies.inbound import SenderNumbers
+from services.notify.domain.routes import Route
 from services.notify.domain.sms_prices import AMOUNT, SMS_PRICES, parse_prices, to_micros
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
+from services.notify.workers.pace import CONCURRENT_MAX, PaceLimit
 from services.notify.workers.webhooks import Webhooks
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, HttpAddress, PeriodicWork, Runtime
@@ -72,6 +74,19 @@ class SmsProvider(StrEnum):
     TWILIO = "twilio"
 
 
+class SmsAccess(NamedTuple):
+    """How an SMS gateway is reached, and by what name deliveries keep it."""
+
+    name: str
+    provider: SmsProvider
+    account: str
+    url: str
+    api_key: str
+    sender: str
+    # What it signs receipts with.
+    secrets: tuple[bytes, ...]
+
+
 class Settings(RuntimeSettings):
     """What notify needs to know beyond what every service does."""
 
@@ -89,6 +104,19 @@ class Settings(RuntimeSettings):
     # For merchants whose messages come from a number of their own, to which their customers reply:
     # `merchant=+447700900001` by commas.
     merchant_sms_senders: str = Field(default="", pattern=_MERCHANT_SENDERS)
+    # A second SMS gateway, for what the first does not take; without its address there is none.
+    sms_fallback_provider: SmsProvider = SmsProvider.GENERIC
+    sms_fallback_account: str = Field(default="", pattern=r"^(AC[0-9a-f]{32})?$")
+    sms_fallback_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    sms_fallback_api_key: SecretStr = SecretStr("")
+    sms_fallback_sender: str = Field(default="Recurring", min_length=1, max_length=16)
+    sms_fallback_callback_secrets: SecretStr = SecretStr("")
+    # What each gateway takes of one process: messages a second (0: no limit), and at once.
+    sms_messages_per_second: float = Field(default=0, ge=0, le=10_000)
+    sms_messages_at_once: int = Field(default=CONCURRENT_MAX, ge=1, le=CONCURRENT_MAX)
+    sms_fallback_messages_per_second: float = Field(default=0, ge=0, le=10_000)
+    email_messages_per_second: float = Field(default=0, ge=0, le=10_000)
+    email_messages_at_once: int = Field(default=CONCURRENT_MAX, ge=1, le=CONCURRENT_MAX)
     # The address for what gateways send by themselves; empty: they are asked alone.
     callback_address: str = Field(default="", pattern=r"^(.+:\d+)?$")
     # That address as gateways reach it, without a path, such as https://hooks.example.com.
@@ -145,14 +173,28 @@ class Settings(RuntimeSettings):
         secrets = self.sms_callback_secrets.get_secret_value().split()
         if bool(secrets) != bool(self.callback_address):
             yield "SMS_CALLBACK_SECRETS", "set both this and RECURRING_CALLBACK_ADDRESS, or neither"
-        if len(secrets) > CALLBACK_SECRETS_MAX:
-            yield "SMS_CALLBACK_SECRETS", "must be one secret, or two separated by a space"
+        fallback_secrets = self.sms_fallback_callback_secrets.get_secret_value().split()
+        has_fallback = bool(self.sms_fallback_url)
+        if bool(fallback_secrets) != (has_fallback and bool(self.callback_address)):
+            rule = "set it with both RECURRING_SMS_FALLBACK_URL and RECURRING_CALLBACK_ADDRESS"
+            yield "SMS_FALLBACK_CALLBACK_SECRETS", f"{rule}, and only then"
+        if bool(self.sms_fallback_api_key.get_secret_value()) != has_fallback:
+            yield "SMS_FALLBACK_API_KEY", "set both this and RECURRING_SMS_FALLBACK_URL, or neither"
+        is_twilio = has_fallback and self.sms_fallback_provider is SmsProvider.TWILIO
+        if bool(self.sms_fallback_account) != is_twilio:
+            rule = "set it with RECURRING_SMS_FALLBACK_PROVIDER=twilio, and only then"
+            yield "SMS_FALLBACK_ACCOUNT", rule
+        for name, given in (("SMS", secrets), ("SMS_FALLBACK", fallback_secrets)):
+            if len(given) > CALLBACK_SECRETS_MAX:
+                yield f"{name}_CALLBACK_SECRETS", "must be one secret, or two separated by a space"
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's gateway among it."""
         yield from super().production_violations()
         if is_for_development(self.sms_url):
             yield "SMS_URL", "a gateway of this machine or without TLS"
+        if self.sms_fallback_url and is_for_development(self.sms_fallback_url):
+            yield "SMS_FALLBACK_URL", "a gateway of this machine or without TLS"
         if self.callback_url.startswith("http://"):
             yield "CALLBACK_URL", "an address without TLS"
         if DEVELOPMENT_SECRET_PREFIX in self.sms_callback_secrets.get_secret_value():
@@ -186,6 +228,44 @@ class Settings(RuntimeSettings):
             {m: NumberPolicy(frozenset(c.split()), prefixes) for m, c in listed.items()},
         )
 
+    def sms_accesses(self) -> list[SmsAccess]:
+        """The SMS gateway, and the second one if there is one."""
+        first = SmsAccess(
+            self.sms_provider.value,
+            self.sms_provider,
+            self.sms_account,
+            self.sms_url,
+            self.sms_api_key.get_secret_value(),
+            self.sms_sender,
+            _secrets(self.sms_callback_secrets),
+        )
+        if not self.sms_fallback_url:
+            return [first]
+        second = SmsAccess(
+            f"{self.sms_fallback_provider.value}-fallback",
+            self.sms_fallback_provider,
+            self.sms_fallback_account,
+            self.sms_fallback_url,
+            self.sms_fallback_api_key.get_secret_value(),
+            self.sms_fallback_sender,
+            _secrets(self.sms_fallback_callback_secrets),
+        )
+        return [first, second]
+
+    def pace_limits(self) -> dict[tuple[Channel, Route], PaceLimit]:
+        """How fast messages go to each gateway."""
+        return {
+            (Channel.SMS, Route.PRIMARY): PaceLimit(
+                self.sms_messages_per_second, self.sms_messages_at_once
+            ),
+            (Channel.SMS, Route.SECONDARY): PaceLimit(
+                self.sms_fallback_messages_per_second, self.sms_messages_at_once
+            ),
+            (Channel.EMAIL, Route.PRIMARY): PaceLimit(
+                self.email_messages_per_second, self.email_messages_at_once
+            ),
+        }
+
     def code_budget(self) -> CodeBudget:
         """How many codes may be sent for a merchant's customers, and what they may cost."""
         return CodeBudget(
@@ -197,26 +277,33 @@ class Settings(RuntimeSettings):
         )
 
 
+def _secrets(setting: SecretStr) -> tuple[bytes, ...]:
+    return tuple(each.encode() for each in setting.get_secret_value().split())
+
+
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
     settings = runtime.settings
-    sms = _sms_gateway(settings)
-    runtime.resources.push_async_callback(sms.close)
+    sms = [sms_gateway(access, settings.callback_url) for access in settings.sms_accesses()]
+    for gateway in sms:
+        runtime.resources.push_async_callback(gateway.close)
     email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
-    receipts = workers.Receipts(runtime.database, runtime.clock, {sms.name: sms})
+    sources = {gateway.name: gateway for gateway in sms}
+    receipts = workers.Receipts(runtime.database, runtime.clock, sources)
     payments = runtime.channel(settings.payments_target)
     documents = Documents(payments)
     acts = Acts(runtime.channel(settings.scheduler_target), payments)
-    gateways: dict[Channel, Gateway] = {Channel.SMS: sms, Channel.EMAIL: email}
     deliveries = workers.Deliveries(
         runtime.database,
         runtime.clock,
-        gateways,
+        {Channel.SMS: sms[0], Channel.EMAIL: email},
         documents,
         parse_prices(settings.sms_prices),
         settings.senders(),
         settings.callback_url,
+        sms[1] if len(sms) > 1 else None,
+        settings.pace_limits(),
     )
     test_hosts = frozenset(settings.webhook_test_hosts.split())
     sender = WebhookSender(test_hosts)
@@ -272,15 +359,15 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
 
 
-def _sms_gateway(settings: Settings) -> SmsGateway | TwilioGateway:
-    key, url = settings.sms_api_key.get_secret_value(), settings.callback_url
-    if settings.sms_provider is SmsProvider.TWILIO:
-        status_url = f"{url}{TWILIO_STATUS_PATH}" if url else ""
+def sms_gateway(access: SmsAccess, callback_url: str) -> SmsGateway | TwilioGateway:
+    """What speaks to a gateway, which sends receipts to an address of ours; empty: it does not."""
+    if access.provider is SmsProvider.TWILIO:
+        status_url = f"{callback_url}{TWILIO_STATUS_PATH}" if callback_url else ""
         return TwilioGateway(
-            settings.sms_url, settings.sms_account, key, settings.sms_sender, status_url
+            access.url, access.account, access.api_key, access.sender, status_url, access.name
         )
-    receipt_url = f"{url}{RECEIPTS_PATH}" if url else ""
-    return SmsGateway(settings.sms_url, key, settings.sms_sender, receipt_url)
+    receipt_url = f"{callback_url}{RECEIPTS_PATH}" if callback_url else ""
+    return SmsGateway(access.url, access.api_key, access.sender, receipt_url, access.name)
 
 
 def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
@@ -288,20 +375,21 @@ def _callback_address(runtime: Runtime[Settings]) -> HttpAddress | None:
     if not settings.callback_address:
         return None
     inbox = ReceiptInbox(runtime.database, clock)
-    secrets = [each.encode() for each in settings.sms_callback_secrets.get_secret_value().split()]
+    # Two gateways of one shape use one address; either one's signature will do.
+    secrets: dict[SmsProvider, list[bytes]] = {}
+    for access in settings.sms_accesses():
+        secrets.setdefault(access.provider, []).extend(access.secrets)
     callbacks: dict[str, Callback] = {}
-    if settings.sms_provider is SmsProvider.TWILIO:
+    if (tokens := secrets.get(SmsProvider.TWILIO)) is not None:
         url = f"{settings.callback_url}{TWILIO_STATUS_PATH}"
-        callbacks[TWILIO_STATUS_PATH] = twilio_statuses(inbox, secrets, url)
+        callbacks[TWILIO_STATUS_PATH] = twilio_statuses(inbox, tokens, url)
         messages_url = f"{settings.callback_url}{TWILIO_MESSAGES_PATH}"
         callbacks[TWILIO_MESSAGES_PATH] = twilio_messages(
-            runtime.database, secrets, messages_url, clock, TwilioGateway.name
+            runtime.database, tokens, messages_url, clock, TwilioGateway.name
         )
-    else:
-        callbacks[RECEIPTS_PATH] = signed_receipts(inbox, secrets, clock)
-        callbacks[MESSAGES_PATH] = signed_messages(
-            runtime.database, secrets, clock, SmsGateway.name
-        )
+    if (keys := secrets.get(SmsProvider.GENERIC)) is not None:
+        callbacks[RECEIPTS_PATH] = signed_receipts(inbox, keys, clock)
+        callbacks[MESSAGES_PATH] = signed_messages(runtime.database, keys, clock, SmsGateway.name)
     links = UnsubscribeLinks(runtime.database.keyring, settings.callback_url)
     callbacks[UNSUBSCRIBE_PATH] = unsubscriptions(links, runtime.database, clock)
     receiver = CallbackReceiver(callbacks, UNSUBSCRIBE_PAGES)

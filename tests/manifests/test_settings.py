@@ -44,6 +44,18 @@ LEFT_OUT = {
     "RECURRING_CRASH_POINT": "no deployment ends its own processes",
     "RECURRING_PHONE_TEST_PREFIXES": "production has no numbers that nobody has",
     "RECURRING_WEBHOOK_TEST_HOSTS": "production sends webhooks to the public internet alone",
+    **dict.fromkeys(
+        (
+            "RECURRING_SMS_FALLBACK_URL",
+            "RECURRING_SMS_FALLBACK_API_KEY",
+            "RECURRING_SMS_FALLBACK_SENDER",
+            "RECURRING_SMS_FALLBACK_PROVIDER",
+            "RECURRING_SMS_FALLBACK_ACCOUNT",
+            "RECURRING_SMS_FALLBACK_CALLBACK_SECRETS",
+            "RECURRING_SMS_FALLBACK_MESSAGES_PER_SECOND",
+        ),
+        "a deployment has a second gateway only if its operator has an account there",
+    ),
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
     "RECURRING_SMTP_PASSWORD": "the sandbox's mail asks for no login",
 }

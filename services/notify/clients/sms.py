@@ -20,7 +20,14 @@ _REFUSED_FOR_GOOD = {
     HTTPStatus.GONE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-
+# The gateway did not take it: we may not, have not paid, or it has too much to do.
+_REFUSED_BY_ITSELF = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 # What a message that was taken can be. What is not named here is on its way.
 _RECEIPTS = {
@@ -87,7 +94,8 @@ class SmsGateway:
                 return Attempt(Verdict.ACCEPTED, gateway_message=message, gateway=self.name)
             return Attempt(Verdict.PERMANENT, failure_code(answer.get("status"), status))
         verdict = Verdict.PERMANENT if status in _REFUSED_FOR_GOOD else Verdict.TEMPORARY
-        return Attempt(verdict, failure_code(answer.get("code"), status))
+        code = failure_code(answer.get("code"), status)
+        return Attempt(verdict, code, is_refused=status in _REFUSED_BY_ITSELF)
 
 
 def read_receipt(said: Mapping[str, Any]) -> Receipt:

@@ -114,7 +114,8 @@ class TwilioGateway:
         code = _number(said.get("code"))
         if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and code:
             is_over = code in _REFUSED_FOR_GOOD
-            return Attempt(Verdict.PERMANENT if is_over else Verdict.TEMPORARY, str(code))
+            verdict = Verdict.PERMANENT if is_over else Verdict.TEMPORARY
+            return Attempt(verdict, str(code), is_refused=not is_over)
         # Whatever stands before it answered, and perhaps after it had taken the message.
         return Attempt(Verdict.UNKNOWN, str(code or answer.status))
 

@@ -430,6 +430,8 @@ class Attempt:
     gateway: str = ""
     # Of what was not tried: when it is.
     retry_time: datetime | None = None
+    # Whether the gateway said that it did not take it, for reasons of its own.
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

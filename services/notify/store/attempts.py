@@ -29,6 +29,7 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.planning import Circumstances, stand_in_send
 from services.notify.domain.quiet_hours import deadline
+from services.notify.domain.routes import Route
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
 from services.notify.store import codes, contacts, deliveries, fallbacks
 from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
@@ -113,14 +114,15 @@ _BEGIN = Query(
     """
     UPDATE deliveries SET attempt_count = attempt_count + 1, locale = begun.locale,
         template = begun.template, subject = begun.subject, text = begun.text,
-        digest_notice = begun.digest_notice, counted_time = begun.counted_time
+        digest_notice = begun.digest_notice, counted_time = begun.counted_time,
+        gateway = begun.gateway
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
         CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:digest_notice AS text[]),
-        CAST(:counted_time AS timestamptz[]))
+        CAST(:counted_time AS timestamptz[]), CAST(:gateway AS text[]))
       AS begun (merchant, customer, notice, channel, locale, template, subject, text, digest_notice,
-                counted_time)
+                counted_time, gateway)
     WHERE deliveries.customer = begun.customer AND deliveries.merchant = begun.merchant
       AND deliveries.notice = begun.notice AND deliveries.channel = begun.channel
       AND deliveries.state = :pending
@@ -322,6 +324,13 @@ class Outgoing:
     time_zone: str = ""
     # What its message says as well.
     members: tuple["Outgoing", ...] = ()
+    # The gateway that it goes by, where its channel has two.
+    route: Route | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether what is sent, or by which gateway, is to be stored before it is."""
+        return self.text_is_new or (self.route is not None and not self.delivery.gateway)
 
 
 async def due(
@@ -335,12 +344,12 @@ async def due(
 async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> list[Outgoing]:
     """Store the words of first attempts before they are made; returns those that may be made."""
     first = [
-        (it, now if it.counts else None)
+        (it, now if it.counts else None, outgoing.route or "")
         for outgoing in sending
-        if outgoing.text_is_new
+        if outgoing.is_new
         for it in (outgoing, *outgoing.members)
     ]
-    of_first = [outgoing for outgoing, _ in first]
+    of_first = [outgoing for outgoing, _, _ in first]
 
     def encrypted(column: str) -> list[bytes]:
         return [
@@ -360,7 +369,8 @@ async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> l
         notice=[outgoing.notice.notice for outgoing in of_first],
         subject=encrypted("subject"),
         text=encrypted("text"),
-        counted_time=[time for _, time in first],
+        counted_time=[time for _, time, _ in first],
+        gateway=[route for _, _, route in first],
         pending=DeliveryState.PENDING,
     )
     begun = {(NoticeKey(*row[:3]), row.channel) for row in rows}
@@ -370,7 +380,7 @@ async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> l
         said = (outgoing, *outgoing.members)
         return all((it.notice.key, it.delivery.channel) in begun for it in said)
 
-    return [it for it in sending if not it.text_is_new or may_begin(it)]
+    return [it for it in sending if not it.is_new or may_begin(it)]
 
 
 async def counted(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from services.notify.application import digests, phone_outcomes
 from services.notify.application.attachments import attachment_key, attachment_keys, with_attachment
@@ -36,6 +37,7 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.phone_codes import DEFAULT_BUDGET
 from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
+from services.notify.domain.routes import Route, route_of, routed
 from services.notify.domain.sms_prices import NO_SMS, SmsPrices, SmsUsage
 from services.notify.domain.templates.segments import segments
 from services.notify.domain.transitions import DeliveryState
@@ -44,6 +46,7 @@ from services.notify.publishers import notice_ended
 from services.notify.store import attempts, superseding, templates
 from services.notify.store.attempts import Outgoing
 from services.notify.store.templates import MerchantKind
+from services.notify.workers.pace import Pace, PaceLimit
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
@@ -56,7 +59,6 @@ log = logging.getLogger(__name__)
 BATCH_DELIVERIES = 500
 # Payments renders a file in hundredths of a second, and 42 of them in one or two.
 BATCH_ATTACHMENTS = 42
-SENDS_CONCURRENT_MAX = 50
 # No send begins later than this before the end of a step: a gateway's time-out, and to store what came.
 SEND_SECONDS = 12.0
 FAILURE_INTERNAL = "INTERNAL"
@@ -92,12 +94,20 @@ class Deliveries:
         prices: SmsPrices = DEFAULT_BUDGET.prices,
         senders: SenderNumbers = ONE_SENDER_NUMBER,
         public_url: str = "",
+        sms_fallback: Gateway | None = None,
+        limits: Mapping[tuple[Channel, Route], PaceLimit] = MappingProxyType({}),
     ) -> None:
-        """`prices` are those of the SMS gateway; `public_url` is where others reach notify."""
+        """`prices` are those of SMS; `public_url` is where others reach notify.
+
+        `sms_fallback` gets what the first SMS gateway does not take.
+        """
         self._database = database
         self._clock = clock
         self._gateways = gateways
-        self._circuits = {channel: Circuit() for channel in Channel}
+        self._sms_fallback = sms_fallback
+        keys = [(channel, route) for channel in Channel for route in Route]
+        self._circuits = {key: Circuit() for key in keys}
+        self._paces = {key: Pace(limits.get(key, PaceLimit())) for key in keys}
         self._documents = documents
         self._unsubscribe_links = UnsubscribeLinks(database.keyring, public_url)
         self._prices = prices
@@ -150,7 +160,7 @@ class Deliveries:
             return
         parents = [outgoing.notice.traceparent for outgoing in due]
         messages = await self._gathered(sendable)
-        written = [outgoing_with_text(outgoing, own) for outgoing in messages]
+        written = [self._with_route(outgoing_with_text(outgoing, own)) for outgoing in messages]
         with tracing.working("deliveries", len(due), parents):
             begun = await self._begin(written)
             await self._deliver(begun, batch.deadline - SEND_SECONDS)
@@ -167,6 +177,14 @@ class Deliveries:
             await attempts.hold(tx, held)
         return messages
 
+    def _with_route(self, outgoing: Outgoing) -> Outgoing:
+        """A delivery with the gateway that it goes by, if its channel has two."""
+        if outgoing.delivery.channel is not Channel.SMS or self._sms_fallback is None:
+            return outgoing
+        circuit = self._circuits[outgoing.delivery.channel, Route.PRIMARY]
+        is_away = circuit.open_until(self._clock.now()) is not None
+        return replace(outgoing, route=route_of(outgoing.delivery, primary_is_away=is_away))
+
     async def _begin(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
         """Store what is said for the first time; returns what is to be attempted, in its order."""
         now = self._clock.now()
@@ -179,14 +197,19 @@ class Deliveries:
 
     async def _deliver(self, due: Sequence[Outgoing], last_start: float) -> None:
         loop = asyncio.get_running_loop()
-        # Of each channel, so that a slow gateway holds up its own alone.
-        turns = {channel: asyncio.Semaphore(SENDS_CONCURRENT_MAX) for channel in Channel}
+        # Of each gateway, so that a slow one holds up its own alone.
+        turns = {key: asyncio.Semaphore(pace.at_once) for key, pace in self._paces.items()}
 
         async def attempt(outgoing: Outgoing) -> tuple[Outgoing, Progress]:
-            async with turns[outgoing.delivery.channel]:
-                in_time = loop.time() < last_start
-                result = await self._attempt(outgoing) if in_time else Attempt(Verdict.NOT_TRIED)
-            came_to = progress(outgoing.delivery, result, self._clock.now())
+            key = _gateway_key(outgoing)
+            result = Attempt(Verdict.NOT_TRIED)
+            async with turns[key]:
+                if loop.time() < last_start and await self._paces[key].turn(last_start):
+                    result = await self._attempt(outgoing)
+            now = self._clock.now()
+            came_to = progress(outgoing.delivery, result, now)
+            if outgoing.route is not None:
+                came_to = routed(outgoing.delivery, outgoing.route, result, came_to, now)
             return outgoing, replace(came_to, usage=self._usage(outgoing, came_to))
 
         async def attempt_in_order(queue: Sequence[Outgoing]) -> list[tuple[Outgoing, Progress]]:
@@ -226,6 +249,11 @@ class Deliveries:
         _FINISHED.reached()
         count(ended)
 
+    def _gateway(self, outgoing: Outgoing) -> Gateway:
+        if outgoing.route is Route.SECONDARY and self._sms_fallback is not None:
+            return self._sms_fallback
+        return self._gateways[outgoing.delivery.channel]
+
     def _usage(self, outgoing: Outgoing, came_to: Progress) -> SmsUsage:
         """Where an SMS went, once it is known what became of it, and what it cost."""
         delivery = outgoing.delivery
@@ -240,7 +268,7 @@ class Deliveries:
         delivery = outgoing.delivery
         if (obstacle := _obstacle(outgoing, self._clock.now())) is not None:
             return obstacle
-        circuit = self._circuits[delivery.channel]
+        circuit = self._circuits[_gateway_key(outgoing)]
         if (until := circuit.open_until(self._clock.now())) is not None:
             return Attempt(Verdict.NOT_TRIED, FAILURE_GATEWAY_AWAY, retry_time=until)
         message = Message(
@@ -258,7 +286,7 @@ class Deliveries:
             unsubscribe_uri=self._unsubscribe_links.uri(outgoing.notice, delivery.channel),
         )
         try:
-            sent = await self._gateways[delivery.channel].send(message)
+            sent = await self._gateway(outgoing).send(message)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
             # The error's own words may quote the address.
             log.error("sending failed: %s", type(error).__name__, extra={  # noqa: TRY400
@@ -269,6 +297,10 @@ class Deliveries:
         elif circuit.failed(self._clock.now()):
             _opened_counter.add(1, {"channel": delivery.channel})
         return sent
+
+
+def _gateway_key(outgoing: Outgoing) -> tuple[Channel, Route]:
+    return outgoing.delivery.channel, outgoing.route or Route.PRIMARY
 
 
 def _obstacle(outgoing: Outgoing, now: datetime) -> Attempt | None:
@@ -323,7 +355,9 @@ def _queues(due: Sequence[Outgoing]) -> list[list[Outgoing]]:
 def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:
     """What becomes of a delivery that waits for the one ahead of it."""
     kept = progress(outgoing.delivery, Attempt(Verdict.NOT_TRIED), ahead.next_attempt_time)
-    return replace(kept, next_attempt_time=ahead.next_attempt_time)
+    return replace(
+        kept, next_attempt_time=ahead.next_attempt_time, gateway=outgoing.delivery.gateway
+    )
 
 
 def _said_by(sent: Outgoing, result: Progress) -> list[tuple[Outgoing, Progress]]:
