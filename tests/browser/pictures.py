@@ -52,7 +52,7 @@ async def send_all(sandbox: Sandbox, locale: str) -> None:
     gateway = EmailGateway(
         MailServer(HOST, sandbox.smtp_port, MailTls.NONE), "Shop <shop@example.com>"
     )
-    message = Message(locale, f"{locale}.{ADDRESS}", mail.subject, mail.text)
+    message = Message(locale, f"{locale}.{ADDRESS}", mail.subject, mail.text, locale=locale)
     attempt = await gateway.send(replace(message, attachment=RECEIPT))
     await gateway.close()
     assert attempt.verdict is Verdict.DELIVERED, attempt
