@@ -114,13 +114,15 @@ class Notify:
                 await self._handler(tx, events)
 
     async def drain(self) -> int:
-        """Send all that is due, step by step; how many that was."""
+        """Send all that is due by each channel, beside the other as the service does; how many."""
+        return sum(await asyncio.gather(*(self._drain(channel) for channel in Channel)))
+
+    async def _drain(self, channel: Channel) -> int:
         done, loop = 0, asyncio.get_running_loop()
         while True:
             deadline = loop.time() + STEP_SECONDS
-            worked = await self._worker.work(
-                Batch(self.clock.now(), list(range(BUCKETS)), deadline)
-            )
+            batch = Batch(self.clock.now(), list(range(BUCKETS)), deadline, channel)
+            worked = await self._worker.work(batch)
             if not worked:
                 return done
             done += worked

@@ -323,7 +323,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
         due_work=(
-            DueWork("delivery", deliveries.work),
+            *(DueWork("delivery", deliveries.work, queue=channel) for channel in Channel),
             DueWork("attachment", deliveries.work_with_attachments),
             DueWork("receipt", receipts.work),
             DueWork("reply", workers.Replies(runtime.database, settings.senders()).work),

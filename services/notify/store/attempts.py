@@ -86,7 +86,8 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT customer, merchant, notice, channel FROM deliveries
             WHERE state = 'PENDING' AND bucket = leased.bucket
-              AND has_attachment = :has_attachment AND next_attempt_time <= :now
+              AND has_attachment = :has_attachment AND channel = :channel
+              AND next_attempt_time <= :now
             ORDER BY next_attempt_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN deliveries USING (customer, merchant, notice, channel)
@@ -334,10 +335,18 @@ class Outgoing:
 
 
 async def due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int, *, has_attachment: bool
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    *,
+    channel: Channel,
+    has_attachment: bool,
 ) -> list[Outgoing]:
-    """A batch of due deliveries with a file or without, the oldest notice first."""
-    rows = await _DUE.all(tx, buckets=buckets, now=now, limit=limit, has_attachment=has_attachment)
+    """A batch of due deliveries of a channel with a file or without, the oldest notice first."""
+    rows = await _DUE.all(
+        tx, buckets=buckets, now=now, limit=limit, channel=channel, has_attachment=has_attachment
+    )
     return [_outgoing(tx, row) for row in rows]
 
 

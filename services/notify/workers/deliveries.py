@@ -114,8 +114,9 @@ class Deliveries:
         self._senders = senders
 
     async def work(self, batch: Batch) -> int:
-        """Send a batch of what is due without a file."""
-        due, void, own = await self._read(batch, BATCH_DELIVERIES, has_attachment=False)
+        """Send a batch of what is due without a file, by the channel that is the batch's queue."""
+        channel = Channel(batch.queue)
+        due, void, own = await self._read(batch, BATCH_DELIVERIES, channel, has_attachment=False)
         await self._send(due, [it for it in due if it.notice.key not in void], own, batch)
         return len(due)
 
@@ -124,7 +125,9 @@ class Deliveries:
 
         What has none does not wait for it: another worker sends that.
         """
-        due, void, own = await self._read(batch, BATCH_ATTACHMENTS, has_attachment=True)
+        due, void, own = await self._read(
+            batch, BATCH_ATTACHMENTS, Channel.EMAIL, has_attachment=True
+        )
         sendable = [it for it in due if it.notice.key not in void]
         files = await self._documents.download(attachment_keys(sendable))
         if sendable:
@@ -134,12 +137,17 @@ class Deliveries:
         return len(due)
 
     async def _read(
-        self, batch: Batch, limit: int, *, has_attachment: bool
+        self, batch: Batch, limit: int, channel: Channel, *, has_attachment: bool
     ) -> tuple[list[Outgoing], set[NoticeKey], OwnTemplates]:
         """What is due, what of it is not true any more, and the merchants' templates for it."""
         async with self._database.begin(wake_workers=False) as tx:
             due = await attempts.due(
-                tx, batch.buckets, batch.now, limit, has_attachment=has_attachment
+                tx,
+                batch.buckets,
+                batch.now,
+                limit,
+                channel=channel,
+                has_attachment=has_attachment,
             )
             # An event of another stream may have been stored at this moment, neither seeing the other.
             void = await superseding.void_superseded(tx, [o.notice.key for o in due])

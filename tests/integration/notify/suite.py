@@ -209,10 +209,10 @@ class Notify:
         while (await due_work.step(DueTimes(self.database), self.clock, buckets, work)).worked:
             pass
 
-    async def step(self, buckets: BucketLeases | None = None) -> Step:
-        """One step of the worker, which has every bucket unless others are given."""
+    async def step(self, buckets: BucketLeases | None = None, queue: Channel | None = None) -> Step:
+        """One step of the worker, which has every bucket and channel unless others are given."""
         buckets = buckets or EveryBucket(self.database)
-        work = DueWork("delivery", self.deliveries.work)
+        work = DueWork("delivery", self.deliveries.work, queue=queue)
         due_times = DueTimes(self.database)
         return await due_work.step(due_times, self.clock, buckets, work)
 

@@ -450,3 +450,33 @@ async def test_no_log_line_holds_a_phone_number_an_address_or_a_code(
 
     for secret in (PHONE, PHONE[1:], "ann@example.com", "is your code"):
         assert secret not in caplog.text
+
+
+class Held:
+    """Takes a message, and answers once it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def send(self, _message: Message) -> Attempt:
+        self.asked.set()
+        await self.let_go.wait()
+        return Attempt(Verdict.DELIVERED)
+
+
+async def test_a_gateway_that_is_slow_delays_its_own_channel_alone(notify: Notify) -> None:
+    await notify.contact(email="ann@example.com")
+    await notify.bind()
+    await notify.receive(order_confirmed())
+    slow, quick = Held(), Held()
+    quick.let_go.set()
+    notify.deliveries = notify.sender({Channel.SMS: slow, Channel.EMAIL: quick})
+    sms = asyncio.create_task(notify.step(queue=Channel.SMS))
+    await slow.asked.wait()
+    await notify.step(queue=Channel.EMAIL)
+
+    by_channel = {it.channel: it for it in (await notify.notices())[-1].deliveries}
+    assert by_channel[notify_pb2.EMAIL].state == Delivery.DELIVERED
+    assert by_channel[notify_pb2.SMS].state == Delivery.PENDING
+    slow.let_go.set()
+    await sms

@@ -267,7 +267,8 @@ class Reader:
 
     def _whole(self, text: str) -> str:
         """A text that would be another one if it were cut."""
-        return self.language.inserted(one_line(text))
+        # Most messages lack one of these, and each notice asks for all.
+        return self.language.inserted(one_line(text)) if text else ""
 
     def in_words(self, reasons: tuple[str, ...]) -> str:
         """Reasons in words, at most two."""

@@ -188,7 +188,7 @@ CREATE TABLE deliveries (
 WITH (fillfactor = 25);
 CREATE INDEX deliveries_accepted ON deliveries (bucket, next_attempt_time)
     WHERE state = 'ACCEPTED';
-CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, next_attempt_time)
+CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, channel, next_attempt_time)
     WHERE state = 'PENDING';
 -- For proofs, which read all deliveries of a day.
 CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
@@ -524,13 +524,15 @@ CREATE TABLE webhook_attempts (
 
 -- By kind of work and bucket, when the first is due.
 CREATE VIEW first_due WITH (security_invoker = true) AS
-    SELECT kind, '' AS queue, buckets.bucket, due_time
+    -- A gateway that is slow delays its own channel alone: each is a queue.
+    SELECT kind, queue, buckets.bucket, due_time
     FROM buckets
-    CROSS JOIN (VALUES ('delivery', false), ('attachment', true)) AS work (kind, has_attachment)
+    CROSS JOIN (VALUES ('delivery', 'SMS', false, 'SMS'), ('delivery', 'EMAIL', false, 'EMAIL'),
+                       ('attachment', '', true, 'EMAIL')) AS work (kind, queue, has_attachment, channel)
     CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'PENDING' AND deliveries.bucket = buckets.bucket
-          AND deliveries.has_attachment = work.has_attachment
+          AND deliveries.has_attachment = work.has_attachment AND deliveries.channel = work.channel
         ORDER BY due_time LIMIT 1) AS first
     UNION ALL
     SELECT 'receipt', '', buckets.bucket, due_time
