@@ -67,6 +67,8 @@ async def test_settings_are_there_before_anybody_made_any(ann: Customer) -> None
         ({"web_otp_host": "localhost"}, "web_otp_host"),
         ({"web_otp_host": "shop.example #1234"}, "web_otp_host"),
         ({"phone_proof_days": 29}, "phone_proof_days"),
+        ({"daily_message_max": 101}, "daily_message_max"),
+        ({"merchant_display_name": "W" * 31}, "merchant_display_name"),
         ({"email_page_uri": "https://shop.example/email"}, "email_page_uri"),
     ],
 )
