@@ -187,7 +187,8 @@ async def test_on_which_channels_a_notice_would_go_is_previewed(ann: Customer) -
 async def test_messages_are_counted_by_kind_in_pages(ann: Customer) -> None:
     await ann.subscribe()
     await ann.suite.sandbox.settle()
-    rows, token = [], ""
+    rows: list[notify_pb2.NoticeStatistics] = []
+    token = ""
     while True:
         request = notify_pb2.ListNoticeStatisticsRequest(
             parent=ann.shop.name,

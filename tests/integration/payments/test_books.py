@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from services.payments.application.ledger import close_period
-from services.payments.clients.provider import STRIPE
+from services.payments.clients.stripe import STRIPE
 from services.payments.domain.accounts import PROVIDER_CLEARING
 from services.payments.domain.keys import CustomerKey, MerchantId
 from services.payments.domain.provider_balance import BalanceType, ProviderPayout
