@@ -16,6 +16,7 @@ from services.runtime.http_server import HEAD_MAX_BYTES, HttpLimits, HttpServer,
 from tests.integration.sandbox.process import held_port
 
 LIMITS = HttpLimits(body_max_bytes=1000, connections_max=3, request_seconds=0.5)
+CHUNKED = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 ASKED = b"POST /a?b HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -95,11 +96,44 @@ async def test_a_head_that_is_too_large_is_refused(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize(
+    "rest",
+    [b"2;" + b"x" * 100_000, b"2\r\nhi\r\n0\r\nX: " + b"x" * 100_000],
+    ids=["an extension of a chunk", "a header behind the body"],
+)
+async def test_what_comes_beside_a_body_in_chunks_is_bounded(serving: Serving, rest: bytes) -> None:
+    assert (await serving.ask(CHUNKED + rest)).startswith(b"HTTP/1.1 4")
+
+
+async def test_of_what_a_caller_asks_the_head_of_no_body_is_sent(serving: Serving) -> None:
+    answer = await serving.ask(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n" + ASKED)
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+    assert answer.count(b"HEAD / ") == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ],
+)
+async def test_a_caller_that_wants_no_more_is_answered_once(serving: Serving, asked: bytes) -> None:
+    answer = await serving.ask(asked + ASKED)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         b"\x16\x03\x01\r\n\r\n",
         b"POST / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
+        CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
 async def test_what_is_no_request_is_refused(serving: Serving, asked: bytes) -> None:

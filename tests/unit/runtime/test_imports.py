@@ -39,8 +39,8 @@ SERVING = {
 OF_ONE_SERVICE = {
     "catalog": set[str](),
     "scheduler": {"re2"},
-    "payments": {"h11"},
-    "notify": {"aiosmtplib", "babel", "h11", "jinja2", "markupsafe", "phonenumbers"},
+    "payments": {"httptools"},
+    "notify": {"aiosmtplib", "babel", "httptools", "jinja2", "markupsafe", "phonenumbers"},
 }
 # Small ones that others import if they are installed, as they are where tests run.
 IF_INSTALLED = {"_distutils_hack", "grpc_tools", "psutil"}
