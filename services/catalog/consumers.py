@@ -22,7 +22,9 @@ async def on_order_confirmed(clock: Clock, tx: Connection, events: Sequence[Even
     orders = [event.message.ref.order for event in events]
     late = {event.message.ref.order for event in events if event.message.paid_late}
     await stock.commit_holds(tx, orders, late, clock.now())
-    await bookings.commit(tx, orders)
+    without = {event.message.ref.order for event in events if not event.message.services}
+    await bookings.commit(tx, [order for order in orders if order not in without])
+    await bookings.give_up(tx, without, clock.now())
 
 
 async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:

@@ -425,6 +425,7 @@ def _confirmed(
         paid_late=OrderReason.PAID_LATE in order.reasons,
         credit_amount=_credit(order),
         link_uri=link_uri,
+        services=[product_name(order.key.merchant, service) for service in order.services],
     )
 
 

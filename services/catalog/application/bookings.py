@@ -204,6 +204,18 @@ async def commit(tx: Connection, orders: Sequence[str]) -> None:
     await booking_store.settle(tx, list(known), HoldEvent.COMMIT)
 
 
+async def give_up(tx: Connection, orders: Collection[str], now: datetime) -> None:
+    """Free what was booked for orders that were paid and take no service.
+
+    The preparation of an order books first and stores the order then, unless its products change in
+    between: then it takes something else, and nobody needs what was booked.
+    """
+    known = await booking_store.bookings_of(tx, sorted(orders))
+    await capacity_store.capacities(tx, _booked_keys(known), lock=True)
+    freed = await booking_store.settle(tx, list(known), HoldEvent.RELEASE)
+    await outbox.put(tx, await _freed(tx, freed, now))
+
+
 async def end(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:
     """Free the slots of orders that ended, and let none be booked for them.
 

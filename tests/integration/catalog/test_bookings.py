@@ -144,9 +144,20 @@ async def test_the_slot_of_a_paid_order_is_used_for_good(shop: Shop) -> None:
     await shop.serve()
     await shop.book(order(), 3)
     for _ in range(2):
-        await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+        await shop.order_event(
+            scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")]
+        )
     await shop.order_event(scheduler_events_pb2.OrderLapsed, order(), announcement=9)
     assert await shop.slots(3) == (1, 1, 1)
+
+
+async def test_a_paid_order_that_takes_no_service_frees_what_an_attempt_had_booked(
+    shop: Shop,
+) -> None:
+    await shop.serve()
+    await shop.book(order(), 3)
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    assert await shop.slots(3) == (1, 0, 0)
 
 
 async def test_a_booking_that_nobody_settles_runs_out(shop: Shop) -> None:
@@ -164,7 +175,7 @@ async def test_an_order_paid_after_its_booking_ran_out_takes_its_slot_if_it_is_f
     await shop.book(order(), 3, until=day(10))
     shop.clock.move_to(day(10))
     await shop.expire_bookings()
-    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")])
     assert await shop.slots(3) == (1, 1, 1)
 
 
@@ -182,7 +193,7 @@ async def test_a_booking_is_shown_and_can_be_released_by_hand(shop: Shop) -> Non
 async def test_the_slot_of_a_paid_order_cannot_be_released(shop: Shop) -> None:
     await shop.serve()
     await shop.book(order(), 3)
-    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")])
     with pytest.raises(Problem) as refused:
         await shop.release(order())
     assert refused.value.reason == "STOCK_HOLD_COMMITTED"

@@ -333,6 +333,7 @@ class OrderConfirmed(_message.Message):
     PAID_LATE_FIELD_NUMBER: _builtins.int
     CREDIT_AMOUNT_FIELD_NUMBER: _builtins.int
     LINK_URI_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
     standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType
     """ACTIVE, or why there is no next order."""
     paid_late: _builtins.bool
@@ -357,6 +358,10 @@ class OrderConfirmed(_message.Message):
     def credit_amount(self) -> _money_pb2.Money:
         """What of the amount the customer's credit paid; absent: nothing."""
 
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its products that have slots booked for its date, `merchants/*/products/*`; a bundle's are its parts."""
+
     def __init__(
         self,
         *,
@@ -369,10 +374,11 @@ class OrderConfirmed(_message.Message):
         paid_late: _builtins.bool = ...,
         credit_amount: _money_pb2.Money | None = ...,
         link_uri: _builtins.str = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "lines", b"lines", "link_uri", b"link_uri", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "credit_amount", b"credit_amount", "lines", b"lines", "link_uri", b"link_uri", "next_due_time", b"next_due_time", "paid_late", b"paid_late", "pay_time", b"pay_time", "ref", b"ref", "services", b"services", "standing_order_state", b"standing_order_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
