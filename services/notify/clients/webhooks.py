@@ -26,6 +26,7 @@ from services.notify.domain.webhooks import (
     FAILURE_TIMEOUT,
     FAILURE_UNREACHABLE,
     Answer,
+    failed,
 )
 
 TIMEOUT_SECONDS = 10.0
@@ -107,30 +108,27 @@ class WebhookSender:
         async with self._free:
             loop = asyncio.get_running_loop()
             started = loop.time()
-            status, text, failure_code = await self._post(url, body, headers)
-            took = timedelta(seconds=loop.time() - started)
-            return Answer(status, took, text, failure_code)
+            answer = await self._post(url, body, headers)
+            return answer._replace(duration=timedelta(seconds=loop.time() - started))
 
-    async def _post(
-        self, url: str, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[int, str, str]:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         parts = read_url(url, self._test_hosts)
         if parts is None or parts.hostname is None:
-            return 0, "", FAILURE_ADDRESS
+            return failed(FAILURE_ADDRESS)
         port = parts.port or _PORTS[parts.scheme]
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
                 addresses = await self._resolve(parts.hostname, port)
         except (OSError, UnicodeError):
             # A time-out is an OSError, too.
-            return 0, "", FAILURE_NOT_RESOLVED
+            return failed(FAILURE_NOT_RESOLVED)
         if not self._is_exempt(parts.hostname) and not all(map(self._is_allowed, addresses)):
-            return 0, "", FAILURE_ADDRESS
+            return failed(FAILURE_ADDRESS)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._perform(parts, port, addresses[:ADDRESSES_MAX], body, headers)
         except TimeoutError:
-            return 0, "", FAILURE_TIMEOUT
+            return failed(FAILURE_TIMEOUT)
 
     def _is_exempt(self, host: str) -> bool:
         return host in self._test_hosts
@@ -142,7 +140,7 @@ class WebhookSender:
         addresses: Sequence[Address],
         body: bytes,
         headers: Mapping[str, str],
-    ) -> tuple[int, str, str]:
+    ) -> Answer:
         answer = bytearray()
 
         def take(chunk: bytes) -> int | None:
@@ -162,7 +160,7 @@ class WebhookSender:
         curl.setopt(pycurl.WRITEFUNCTION, take)
         curl.setopt(pycurl.POSTFIELDSIZE, len(body))
         curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
-        status, failure_code = 0, ""
+        failure_code = ""
         try:
             await self._transfers.perform(curl)
         except pycurl.error:
@@ -170,12 +168,15 @@ class WebhookSender:
         finally:
             curl.unsetopt(pycurl.READFUNCTION)
             status = curl.getinfo(pycurl.RESPONSE_CODE)
+            # libcurl reads both forms, seconds and dates.
+            retry_after = timedelta(seconds=curl.getinfo(pycurl.RETRY_AFTER))
             if len(self._idle) < IDLE_MAX:
                 self._idle.append(curl)
         # What answered at length has answered.
         if failure_code and len(answer) <= ANSWER_READ_MAX_BYTES:
-            return 0, "", failure_code
-        return status, bytes(answer[:ANSWER_MAX_BYTES]).decode(errors="replace"), ""
+            return failed(failure_code)
+        text = bytes(answer[:ANSWER_MAX_BYTES]).decode(errors="replace")
+        return Answer(status, timedelta(), text, retry_after=retry_after)
 
 
 def _opening_only(addresses: Sequence[Address]) -> Callable[[int, Any], Any]:

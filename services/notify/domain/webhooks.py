@@ -44,6 +44,8 @@ RETRY_DELAYS = (
 )
 # Delays are shorter by up to so much, so that what failed together does not come again together.
 JITTER_PERCENT = 10
+# An endpoint that asks for more time is tried again after so much.
+RETRY_AFTER_MAX = timedelta(hours=6)
 
 
 class EndpointKey(NamedTuple):
@@ -164,6 +166,8 @@ class Answer(NamedTuple):
     text: str = ""
     # Without an answer: why.
     failure_code: str = ""
+    # How long it asks to be left alone (Retry-After, RFC 9110); zero: it says nothing of that.
+    retry_after: timedelta = timedelta()
 
     @property
     def is_taken(self) -> bool:
@@ -176,6 +180,11 @@ class Answer(NamedTuple):
         if self.failure_code or self.is_taken:
             return self.failure_code
         return FAILURE_GONE if self.status == HTTPStatus.GONE else FAILURE_STATUS
+
+
+def failed(failure_code: str) -> Answer:
+    """No answer, for this reason."""
+    return Answer(0, timedelta(), failure_code=failure_code)
 
 
 class Outcome(NamedTuple):
@@ -196,7 +205,8 @@ def outcome(delivery: WebhookDelivery, answer: Answer, now: datetime) -> Outcome
         state = WEBHOOK.to(delivery.state, WebhookEvent.FAIL)
         return Outcome(state, delivery.next_attempt_time, None, answer.why)
     state = WEBHOOK.to(delivery.state, WebhookEvent.POSTPONE)
-    return Outcome(state, now + retry_delay(delivery), None, answer.why)
+    asked = min(answer.retry_after, RETRY_AFTER_MAX)
+    return Outcome(state, now + max(retry_delay(delivery), asked), None, answer.why)
 
 
 def retry_delay(delivery: WebhookDelivery) -> timedelta:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 
 from services.notify.clients.webhooks import WebhookSender
 from services.notify.domain.webhooks import (
@@ -17,6 +16,7 @@ from services.notify.domain.webhooks import (
     EndpointKey,
     WebhookDelivery,
     WebhookEndpoint,
+    failed,
     outcome,
     signed_headers,
 )
@@ -137,7 +137,7 @@ class Webhooks:
     async def _send(self, endpoint: WebhookEndpoint, delivery: WebhookDelivery) -> Sent:
         start_time = self._clock.now()
         if not endpoint.secret or not delivery.body:
-            answer = Answer(0, timedelta(), "", FAILURE_UNREADABLE)
+            answer = failed(FAILURE_UNREADABLE)
         else:
             headers = signed_headers(endpoint, str(delivery.event_id), delivery.body, start_time)
             try:
@@ -146,7 +146,7 @@ class Webhooks:
                 # The error's own words may quote the address.
                 log.error("a webhook was not sent: %s", type(error).__name__, extra={  # noqa: TRY400
                     "endpoint": endpoint.endpoint, "merchant": endpoint.merchant})  # fmt: skip
-                answer = Answer(0, timedelta(), "", FAILURE_UNREACHABLE)
+                answer = failed(FAILURE_UNREACHABLE)
         return Sent(delivery, start_time, answer, outcome(delivery, answer, self._clock.now()))
 
     def _take_ended(self) -> list[Sent]:

@@ -183,6 +183,19 @@ async def test_what_is_refused_comes_again_with_the_same_id_and_a_new_signature(
     assert not (await platform.endpoint()).HasField("failing_since_time")
 
 
+async def test_an_endpoint_that_asks_for_time_is_left_alone_so_long(
+    platform: Platform, receiver: Receiver
+) -> None:
+    await platform.register(receiver.url)
+    receiver.status, receiver.headers = 503, {"Retry-After": "600"}
+    await platform.notify.receive(order_confirmed())
+    await platform.send()
+    await platform.send_after(timedelta(minutes=9))
+    assert len(receiver.requests) == 1
+    await platform.send_after(timedelta(minutes=1))
+    assert len(receiver.requests) == 2
+
+
 async def test_an_endpoint_that_takes_nothing_for_three_days_is_disabled_and_published(
     platform: Platform, receiver: Receiver
 ) -> None:

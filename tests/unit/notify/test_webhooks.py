@@ -85,6 +85,15 @@ def test_anything_else_is_tried_again(status: int) -> None:
     assert result.failure_code == ("GONE" if status == 410 else "STATUS")
 
 
+@given(st.integers(0, 8), st.timedeltas(timedelta(), timedelta(days=365)))
+def test_who_asks_for_time_gets_it_up_to_a_limit(tried_count: int, asked: timedelta) -> None:
+    tried = delivery(UUID(int=1), tried_count)
+    result = outcome(tried, Answer(429, timedelta(), retry_after=asked), NOW)
+    plain = outcome(tried, Answer(429, timedelta()), NOW)
+    least = NOW + min(asked, timedelta(hours=6))
+    assert result.next_attempt_time == max(plain.next_attempt_time, least)
+
+
 def test_a_request_is_signed_as_in_the_example_of_standard_webhooks() -> None:
     body = b'{"test": 2432232314}'
     signed = signature(
