@@ -40,8 +40,8 @@ from services.notify.domain.notices import (
     Verdict,
     new_contact,
 )
-from services.notify.store import contacts
-from services.notify.store.contacts import BoundPhone
+from services.notify.store import contacts, phones
+from services.notify.store.phones import BoundPhone
 from services.runtime.app.bootstrap import run_loop
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.due_work import Batch
@@ -261,7 +261,7 @@ async def _add_customers(database: Database) -> None:
             email = "" if has_phone else f"customer-{number}@shop.example"
             stored = await contacts.insert(tx, replace(contact, display_name="Ann", email=email))
             if has_phone and stored is not None:
-                await contacts.bind(tx, [BoundPhone(stored, f"+4917{number:08}")], now)
+                await phones.bind(tx, [BoundPhone(stored, f"+4917{number:08}")], now)
 
 
 def _customer(number: int) -> CustomerId:

@@ -7,9 +7,9 @@ from services.notify.application import phones
 from services.notify.domain.notices import Channel, Progress, UnbindReason
 from services.notify.domain.phone_changes import NUMBER_UNASSIGNED_CODES
 from services.notify.domain.transitions import DeliveryState
-from services.notify.store import contacts
+from services.notify.store import phones as phone_store
 from services.notify.store.attempts import Outgoing
-from services.notify.store.contacts import SmsEnded, WhichPhone
+from services.notify.store.phones import SmsEnded, WhichPhone
 from services.notify.store.receipts import Sent
 from services.runtime.db.pool import Connection
 
@@ -40,5 +40,5 @@ async def store(
         for phone, result in of_phones
         if result.is_permanent and result.failure_code in NUMBER_UNASSIGNED_CODES
     ]
-    await contacts.count_sms(tx, ended, now)
+    await phone_store.count_sms(tx, ended, now)
     await phones.lapse(tx, unassigned, UnbindReason.NUMBER_UNASSIGNED, now)

@@ -42,10 +42,10 @@ from services.notify.domain.templates.phones import PhoneCode as PhoneCodeFacts
 from services.notify.domain.templates.rendering import rendered_as_shipped, segments_of
 from services.notify.publishers import contact_bound, contact_unbound
 from services.notify.store import codes, notices
-from services.notify.store import contacts as contact_store
+from services.notify.store import phones as phone_store
 from services.notify.store import settings as settings_store
 from services.notify.store.codes import CallerLimit
-from services.notify.store.contacts import BoundPhone, WhichPhone
+from services.notify.store.phones import BoundPhone, WhichPhone
 from services.runtime.auth.call_context import caller
 from services.runtime.db.idempotency import derived_id
 from services.runtime.db.pool import Connection
@@ -176,7 +176,7 @@ async def confirm_binding(
     bind_time = bind_time_of(before, phone, now, wait, is_released=is_released)
     if bind_time > now:
         return Applied(await _announce(tx, proof, before, phone, bind_time, now), before)
-    [after] = await contact_store.bind(tx, [BoundPhone(before, phone)], now)
+    [after] = await phone_store.bind(tx, [BoundPhone(before, phone)], now)
     notice = notice_key("phone-changed", key, proof.request_id)
     await notices.insert(tx, _changed_notices(before, after, notice, now))
     return Applied(after, before, [contact_bound(after, now)])
@@ -212,7 +212,7 @@ async def _announce(
     now: datetime,
 ) -> Contact:
     """Store the phone that waits, and notify the owner of the one that is bound."""
-    after = await contact_store.announce_phone(tx, proof.key, phone, bind_time)
+    after = await phone_store.announce_phone(tx, proof.key, phone, bind_time)
     if before.proved_phone and before.pending_phone != phone:
         time_zone = before.time_zone or "UTC"
         facts = PhoneChangePending(shown_phone(phone), bind_time, time_zone)
@@ -243,7 +243,7 @@ async def cancel_change(tx: Connection, key: CustomerKey) -> Applied[Contact]:
     if not before.pending_phone:
         raise wrong_state("PHONE_CHANGE_NOT_PENDING", "no other phone is about to be bound")
     await codes.void(tx, key, OF_PHONES)
-    return Applied(await contact_store.cancel_change(tx, key), before)
+    return Applied(await phone_store.cancel_change(tx, key), before)
 
 
 async def unbind(
@@ -258,7 +258,7 @@ async def unbind(
         raise _not_bound()
     await codes.void(tx, key, OF_PHONES)
     was_proved = bool(before.proved_phone)
-    after = await contact_store.unbind(tx, key, now + wait if was_proved else now)
+    after = await phone_store.unbind(tx, key, now + wait if was_proved else now)
     notice = notice_key("phone-changed", key, request_id)
     await notices.insert(tx, _changed_notices(before, after, notice, now))
     # Of a phone that has lapsed it was published already.
@@ -270,7 +270,7 @@ async def lapse(
     tx: Connection, phones: Collection[WhichPhone], reason: UnbindReason, now: datetime
 ) -> None:
     """Take phones for proved no more: nothing is sent to them, charges wait, both sides hear of it."""
-    lapsed = await contact_store.lapse(tx, phones, reason, now)
+    lapsed = await phone_store.lapse(tx, phones, reason, now)
     made = [
         email_notice(
             PhoneLapsed(shown_phone(contact.phone)),
@@ -287,7 +287,7 @@ async def lapse(
 
 async def lapse_silent(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
     """Take a batch of phones for proved no more at which nothing arrived for long; returns how many."""
-    due = await contact_store.due_silence(tx, buckets, now, limit)
+    due = await phone_store.due_silence(tx, buckets, now, limit)
     await lapse(tx, due, UnbindReason.PHONE_SILENT, now)
     return len(due)
 
@@ -296,10 +296,10 @@ async def apply_due_changes(
     tx: Connection, buckets: Sequence[int], now: datetime, limit: int
 ) -> int:
     """Bind a batch of phones that have waited long enough; returns how many were due."""
-    due = await contact_store.due_changes(tx, buckets, now, limit)
+    due = await phone_store.due_changes(tx, buckets, now, limit)
     before = {contact.key: contact for contact in due}
     changes = [BoundPhone(contact, contact.pending_phone) for contact in due]
-    bound = await contact_store.bind(tx, changes, now)
+    bound = await phone_store.bind(tx, changes, now)
     made: list[Notice] = []
     for after in bound:
         key = notice_key("phone-changed", after.key, str(after.bind_count))

@@ -17,8 +17,8 @@ from services.notify.clients.gateway import Gateway
 from services.notify.domain.notices import Channel
 from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
 from services.notify.names import CUSTOMER
-from services.notify.store import contacts
-from services.notify.store.contacts import BoundPhone
+from services.notify.store import contacts, phones
+from services.notify.store.phones import BoundPhone
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db import due_work
 from services.runtime.db.due_work import DueTimes, DueWork
@@ -142,7 +142,7 @@ class Notify:
         async with self.database.begin() as tx:
             contact = await contacts.one(tx, key)
             assert contact is not None
-            await contacts.bind(tx, [BoundPhone(contact, phone)], self.clock.now())
+            await phones.bind(tx, [BoundPhone(contact, phone)], self.clock.now())
 
     async def receive(
         self, *messages: Message, event_key: str = "", occur_time: datetime | None = None

@@ -9,7 +9,7 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 
 from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.names import CUSTOMER
-from services.notify.store import contacts
+from services.notify.store import contacts, phones
 from services.runtime.errors import Problem
 from tests.integration.notify.suite import ANN, PHONE, Notify, order_upcoming
 
@@ -130,7 +130,7 @@ async def test_the_code_of_a_phone_that_is_not_bound_any_more_releases_nothing(a
     async with ann.database.begin() as tx:
         present = await contacts.one(tx, CUSTOMER.key(ANN))
         assert present is not None
-        await contacts.bind(tx, [contacts.BoundPhone(present, OTHER)], ann.clock.now())
+        await phones.bind(tx, [phones.BoundPhone(present, OTHER)], ann.clock.now())
     waiting = await ann.confirm(new, present=former)
     assert (waiting.masked_phone[-2:], waiting.pending_masked_phone[-2:]) == ("99", "88")
 

@@ -7,6 +7,7 @@ from services.notify.api.methods.base import Methods
 from services.notify.application import contacts
 from services.notify.names import CONTACT, CUSTOMER, MERCHANT
 from services.notify.store import contacts as contact_store
+from services.notify.store import phones as phone_store
 from services.runtime.mutations import run_mutation
 from services.runtime.rpc.names import read_name
 from services.runtime.rpc.paging import read_page
@@ -43,7 +44,7 @@ class ContactMethods(Methods):
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
             if request.phone:
-                listed = await contact_store.of_phone(
+                listed = await phone_store.of_phone(
                     connection, merchant, request.phone, after, page.limit
                 )
             else:

@@ -5,7 +5,7 @@ from recurring.notify.v1 import notify_pb2
 from services.notify.api import responses
 from services.notify.api.methods.base import Methods
 from services.notify.names import CUSTOMER
-from services.notify.store import contacts as contact_store
+from services.notify.store import phones as phone_store
 from services.runtime.rpc.names import read_name
 
 
@@ -17,7 +17,7 @@ class InternalMethods(Methods):
     ) -> notify_pb2.BatchCheckContactsResponse:
         keys = [read_name(CUSTOMER, name) for name in request.customers]
         async with self._database.read() as connection:
-            reasons = await contact_store.lapse_reasons(connection, keys)
+            reasons = await phone_store.lapse_reasons(connection, keys)
         return notify_pb2.BatchCheckContactsResponse(
             results=[
                 notify_pb2.ContactCheckResult(
