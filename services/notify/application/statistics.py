@@ -23,7 +23,7 @@ def period(start_date: date | None, end_date: date | None, now: datetime) -> Per
         rule = f"must be from the year {FIRST_YEAR} to the year {LAST_YEAR}"
         violations.require(field, rule, met=FIRST_YEAR <= day.year <= LAST_YEAR)
     rule = f"must be from start_date to {PERIOD_MAX.days} days after it"
-    violations.require("end_date", rule, met=first <= last <= first + PERIOD_MAX)
+    violations.require("end_date", rule, met=timedelta() <= last - first <= PERIOD_MAX)
     violations.check()
     return Period(first, last)
 
