@@ -24,11 +24,11 @@ def ok(recurring: Recurring, *arguments: str) -> Any:  # noqa: ANN401 - whatever
     return json.loads(done.stdout)
 
 
-def sign_up(recurring: Recurring, customer: str) -> None:
+def sign_up(recurring: Recurring, customer: str, phone: str = PHONE) -> None:
     ok(recurring, "contacts", "set", customer, "--name", "Eve", "--email", "eve@example.com")
-    ok(recurring, "phone", "bind", customer, PHONE)
+    ok(recurring, "phone", "bind", customer, phone)
     recurring.run("clock", "settle")
-    body = ok(recurring, "sandbox", "inbox", PHONE)[-1]["body"]
+    body = ok(recurring, "sandbox", "inbox", phone)[-1]["body"]
     code = re.search(r"\b\d{8}\b", body)
     assert code is not None
     ok(recurring, "phone", "confirm", customer, code[0])
