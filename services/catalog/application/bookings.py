@@ -211,9 +211,7 @@ async def give_up(tx: Connection, orders: Collection[str], now: datetime) -> Non
     between: then it takes something else, and nobody needs what was booked.
     """
     known = await booking_store.bookings_of(tx, sorted(orders))
-    await capacity_store.capacities(tx, _booked_keys(known), lock=True)
-    freed = await booking_store.settle(tx, list(known), HoldEvent.RELEASE)
-    await outbox.put(tx, await _freed(tx, freed, now))
+    await outbox.put(tx, await release(tx, known, now))
 
 
 async def end(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:
@@ -243,10 +241,10 @@ async def booking_of(connection: Connection, order: str) -> Booking | None:
     return booking if booking and booking.date else None
 
 
-async def release(tx: Connection, booking: Booking, now: datetime) -> list[OutboxEvent]:
-    """Free the slots of an order that nobody will settle; the events of it."""
-    await capacity_store.capacities(tx, _booked_keys({booking.order: booking}), lock=True)
-    freed = await booking_store.settle(tx, [booking.order], HoldEvent.RELEASE)
+async def release(tx: Connection, known: Mapping[str, Booking], now: datetime) -> list[OutboxEvent]:
+    """Free the slots of orders, by their names, that nobody will settle; the events of it."""
+    await capacity_store.capacities(tx, _booked_keys(known), lock=True)
+    freed = await booking_store.settle(tx, list(known), HoldEvent.RELEASE)
     return await _freed(tx, freed, now)
 
 

@@ -233,7 +233,7 @@ async def release(tx: Connection, order: str, now: datetime) -> Applied[OrderHol
     changed = await hold_store.settle_holds(tx, [order], HoldEvent.RELEASE)
     events = await _changed(tx, before, changed, now)
     if found.booking:
-        events += await bookings.release(tx, found.booking, now)
+        events += await bookings.release(tx, {found.booking.order: found.booking}, now)
     return Applied(await hold_of(tx, order), found, events, resource=order)
 
 
