@@ -1,12 +1,14 @@
 """The methods about phones."""
 
+from google.protobuf.message import Message
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.api import requests, responses
 from services.notify.api.methods.base import Methods
 from services.notify.application import emails, phones
+from services.notify.domain.notices import Contact
 from services.notify.names import CONTACT
-from services.runtime.mutations import run_mutation
+from services.runtime.mutations import Apply, run_mutation
 from services.runtime.rpc.names import read_name
 
 
@@ -32,11 +34,8 @@ class PhoneMethods(Methods):
     async def ConfirmPhoneBinding(
         self, request: notify_pb2.ConfirmPhoneBindingRequest, _context: object
     ) -> notify_pb2.Contact:
-        return await run_mutation(
-            self._database,
+        return await self._change(
             request,
-            notify_pb2.Contact,
-            responses.contact_message,
             lambda tx: phones.confirm_binding(
                 tx,
                 phones.Proof(
@@ -70,11 +69,8 @@ class PhoneMethods(Methods):
     async def ConfirmEmailBinding(
         self, request: notify_pb2.ConfirmEmailBindingRequest, _context: object
     ) -> notify_pb2.Contact:
-        return await run_mutation(
-            self._database,
+        return await self._change(
             request,
-            notify_pb2.Contact,
-            responses.contact_message,
             lambda tx: emails.confirm_binding(
                 tx, read_name(CONTACT, request.name), request.token, self._clock.now()
             ),
@@ -83,22 +79,16 @@ class PhoneMethods(Methods):
     async def CancelPhoneChange(
         self, request: notify_pb2.CancelPhoneChangeRequest, _context: object
     ) -> notify_pb2.Contact:
-        return await run_mutation(
-            self._database,
+        return await self._change(
             request,
-            notify_pb2.Contact,
-            responses.contact_message,
             lambda tx: phones.cancel_change(tx, read_name(CONTACT, request.name)),
         )
 
     async def UnbindPhone(
         self, request: notify_pb2.UnbindPhoneRequest, _context: object
     ) -> notify_pb2.Contact:
-        return await run_mutation(
-            self._database,
+        return await self._change(
             request,
-            notify_pb2.Contact,
-            responses.contact_message,
             lambda tx: phones.unbind(
                 tx,
                 read_name(CONTACT, request.name),
@@ -106,4 +96,9 @@ class PhoneMethods(Methods):
                 self._phone_change_wait,
                 self._clock.now(),
             ),
+        )
+
+    async def _change(self, request: Message, apply: Apply[Contact]) -> notify_pb2.Contact:
+        return await run_mutation(
+            self._database, request, notify_pb2.Contact, responses.contact_message, apply
         )
