@@ -55,8 +55,8 @@ class Caller:
     violations: list[Violation] = field(default_factory=list)
     # Codes that were confirmed, and are not any more since a service has lost them.
     lost_codes_count: int = 0
-    # Is told of every answer, those to repeated requests among them.
-    heard: Callable[[Message], None] | None = None
+    # Is called with every answer, those to repeated requests among them.
+    on_answer: Callable[[Message], None] | None = None
     _sent_count: int = 0
     # When each change was asked for (time.monotonic), and how.
     _changes: list[tuple[float, Any, Message]] = field(default_factory=list)
@@ -102,8 +102,8 @@ class Caller:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 self.answered_count += 1
-                if self.heard is not None:
-                    self.heard(answer)
+                if self.on_answer is not None:
+                    self.on_answer(answer)
                 return answer
 
     def _refused(self, request: Message, error: grpc.aio.AioRpcError) -> None:

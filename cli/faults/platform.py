@@ -37,7 +37,7 @@ class Platform:
     tag: str
     is_there: bool = False
     status: int = HTTPStatus.NO_CONTENT
-    # All that it has been told, those of answers that were lost and given again among them.
+    # All that answers had, those that were lost and given again among them.
     secrets: list[str] = field(default_factory=list)
 
     @property
@@ -51,7 +51,7 @@ class Platform:
         # A merchant has ten endpoints at most, and one that is shared has many histories.
         if not wanted or not stack.sandbox_url or stack.merchant != self.tag:
             return
-        self.caller.heard = self._hear
+        self.caller.on_answer = self._remember
         self.is_there = True
         endpoint = notify_pb2.WebhookEndpoint(
             url=f"{stack.sandbox_url}/webhooks/{self.tag}",
@@ -76,7 +76,7 @@ class Platform:
                 await self._call(self.session.notify.RotateWebhookSecret, request)
             case 4:
                 self.status = HTTPStatus.INTERNAL_SERVER_ERROR
-                await self.tell()
+                await self.configure()
             case _:
                 self.status = HTTPStatus.NO_CONTENT
                 await self._replay(twice=step["twice"])
@@ -89,13 +89,13 @@ class Platform:
     async def accept(self) -> None:
         """Take events again."""
         self.status = HTTPStatus.NO_CONTENT
-        await self.tell()
+        await self.configure()
 
-    async def tell(self) -> None:
+    async def configure(self) -> None:
         """Let the sandbox know what events are signed with, and how to answer them."""
         if self.is_there:
-            told = {"secrets": self.secrets, "status": int(self.status)}
-            await self.session.sandbox.put(f"/webhooks/{self.tag}", told)
+            receiver = {"secrets": self.secrets, "status": int(self.status)}
+            await self.session.sandbox.put(f"/webhooks/{self.tag}", receiver)
 
     async def recover(self) -> None:
         """Take events again, and have those sent that were refused or not sent meanwhile."""
@@ -123,7 +123,7 @@ class Platform:
             elif state == "DELIVERED" and event_id not in came and len(came) < SHOWN_MAX:
                 yield Violation("webhooks", f"{delivery.event_type} {event_id} did not come")
 
-    def _hear(self, answer: Message) -> None:
+    def _remember(self, answer: Message) -> None:
         """Keep a secret that an answer shows."""
         if isinstance(answer, notify_pb2.WebhookEndpoint) and answer.secret:
             self.secrets = [*self.secrets, answer.secret]
@@ -142,4 +142,4 @@ class Platform:
 
     async def _call(self, method: Any, request: Message, *, twice: bool = False) -> None:  # noqa: ANN401
         await self.caller.call(method, request, twice=twice)
-        await self.tell()
+        await self.configure()

@@ -167,7 +167,7 @@ class _Run:
             await fault.heal()
         if fault.forgets:
             await self._shop.caller.repeat(fault.forgets, begun)
-            await self._shop.platform.tell()
+            await self._shop.platform.configure()
         if fault.settle:
             await fault.settle()
 

@@ -144,7 +144,7 @@ class HttpServer:
                 requests.feed(data)
             received = requests.next()
             if isinstance(received, Response):
-                # What follows what is no request cannot be told from the next one.
+                # What follows what is no request cannot be separated from the next one.
                 writer.write(_written(received, ends=True))
                 return False
             request, keeps_alive = received

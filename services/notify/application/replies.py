@@ -244,7 +244,7 @@ def _answer(read: _Read) -> tuple[str, Answer | None]:
     if read.customer is None:
         return OUTCOME_NO_CUSTOMER if read.message.readable else OUTCOME_UNREADABLE, None
     if word in _SWITCHES:
-        # Who is told so twice did not have to be told once more.
+        # Who has this answer already gets no other.
         return (_SWITCHES[word],) * 2 if read.has_changed else (OUTCOME_NO_CHANGE, None)
     if word is Word.HELP:
         return Answer.HELP, Answer.HELP

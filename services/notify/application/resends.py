@@ -75,7 +75,7 @@ async def resend(tx: Connection, wanted: WantedCopy, now: datetime) -> Applied[N
     copy = replace(
         given,
         notice=key.notice,
-        # No charge depends on a copy: an order whose notice failed is announced anew.
+        # No charge depends on a copy: an order whose notice failed is announced again.
         promise=None,
         price_notice=None if asked.is_delivered else given.price_notice,
         due_time=None,

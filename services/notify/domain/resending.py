@@ -11,7 +11,7 @@ from services.notify.domain.transitions import DeliveryState
 # Copies to one customer in a day, whatever of.
 RESENDS_DAY_MAX = 10
 RESENDS_PERIOD = timedelta(days=1)
-# Between a notice and its copy, or two copies: a gateway without keys could not tell them apart before.
+# Between a notice and its copy, or two copies: sooner, a gateway without keys could confuse them.
 RESEND_PAUSE = timedelta(minutes=10)
 # They have a secret that is good for once, answer something, or go to an address that may not be the
 # customer's any more.

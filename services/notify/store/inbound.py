@@ -176,7 +176,7 @@ class Pending:
     receive_time: datetime
     # Earlier ones of the number within the hour.
     recent_count: int
-    # Whether the number was told the words lately, since it was not understood.
+    # Whether the number was sent the words lately, since it was not understood.
     was_helped: bool
     # Whether the number and the text could be opened; they are empty if not.
     readable: bool = True

@@ -1,4 +1,4 @@
-"""What says how early charges are announced: when it changes, the scheduler hears of it."""
+"""What says how early charges are announced: the scheduler is notified when it changes."""
 
 from collections.abc import Mapping
 from datetime import datetime

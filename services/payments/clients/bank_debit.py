@@ -66,7 +66,7 @@ _CAPABILITIES = Capabilities(
 )
 _LIVE_MANDATES = frozenset({"pending_submission", "submitted", "active"})
 _PENDING = frozenset({"pending_customer_approval", "pending_submission", "submitted"})
-# `charged_back`: the money came and went. It is settled as paid; the dispute tells the rest.
+# `charged_back`: the money came and went. It is settled as paid; the dispute has the rest.
 _PAID = frozenset({"confirmed", "paid_out", "charged_back"})
 _CANCELLED = "cancelled"
 _GIVEN_UP = frozenset({_CANCELLED, "customer_approval_denied"})

@@ -34,7 +34,7 @@ STOPPING_CODES = frozenset({
     "stolen_card", "stop_payment_order", "transaction_not_allowed",
 })  # fmt: skip
 NEVER_AGAIN_ADVICE = "do_not_try_again"
-# What only the merchant is told: it would warn a thief, or accuse an honest customer. Customers see
+# What only the merchant sees: it would warn a thief, or accuse an honest customer. Customers see
 # a decline without a reason (https://docs.stripe.com/declines/codes).
 _CONFIDENTIAL_CODES = frozenset({"fraudulent", "lost_card", "merchant_blacklist", "stolen_card"})
 _WITHOUT_REASON = "generic_decline"

@@ -2,7 +2,7 @@
 
 A token with the claim `customer` is a customer's. It is admitted only to methods whose `Access` has a
 `CustomerAccess`, and each request is checked against that before its method runs. Whose a standing
-order is, only its row can tell: row-level security shows a customer no row of another.
+order is, only its row says: row-level security shows a customer no row of another.
 
 Sources: the OpenID Connect practice of a token for one End-User beside those for a client; customer
 sessions of Stripe, the Customer Account API of Shopify.

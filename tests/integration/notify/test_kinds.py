@@ -1,4 +1,4 @@
-"""Every event that customers hear of: one notice a fact, however often it comes, and by whom."""
+"""Every event that customers are notified of: one notice a fact, however often it comes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -61,7 +61,7 @@ def fill_value(value: Any, name: str) -> None:  # noqa: ANN401 - of any type
         value.year, value.month, value.day = 2026, 2, 1
 
 
-def told() -> Iterator[tuple[str, Any]]:
+def notifying_events() -> Iterator[tuple[str, Any]]:
     for message_type in EVENTS:
         message = filled(message_type())
         if message_type.DESCRIPTOR.name == "OrderLapsed":
@@ -76,7 +76,7 @@ def told() -> Iterator[tuple[str, Any]]:
 async def test_an_event_that_comes_again_makes_no_second_notice(notify: Notify) -> None:
     await notify.contact(email=ADDRESS)
     await notify.bind()
-    for name, message in told():
+    for name, message in notifying_events():
         before = len(await notify.notices())
         if name == "SubscriberPriceChangeWithdrawn":
             # It is news to who got the notice of the change, which is the one before.

@@ -37,7 +37,7 @@ async def second(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 
 async def bound(notify: Notify, phone: str = PHONE) -> None:
-    """Ann has a phone, and is about to hear that an order is skipped."""
+    """Ann has a phone, and is about to be notified that an order is skipped."""
     await notify.contact()
     await notify.bind()
     await notify.replace_phone(phone)

@@ -327,7 +327,7 @@ class Contact(_message.Message):
     @_builtins.property
     def sms_stop_time(self) -> _timestamp_pb2.Timestamp:
         """Since when the customer wants no SMS: they replied STOP. Notices go by e-mail alone, those that cannot be muted
-        too, until they reply START or a phone is bound anew; a charge whose notice then goes nowhere waits.
+        too, until they reply START or a phone is bound again; a charge whose notice then goes nowhere waits.
         """
 
     def __init__(

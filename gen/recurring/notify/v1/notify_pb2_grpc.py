@@ -351,7 +351,7 @@ class NotifyServiceServicer:
         """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
         arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
         to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
-        anew by the scheduler. A notice of a price that never arrived is evidence once its copy does.
+        again by the scheduler. A notice of a price that never arrived is evidence once its copy does.
 
         At most 10 copies a day are sent to a customer, and a notice once in 10 minutes.
 

@@ -491,7 +491,7 @@ Global___PaymentMethodExpiring: _TypeAlias = PaymentMethodExpiring  # noqa: Y015
 class MandateTermsChanged(_message.Message):
     """Other rules bind the charges under a mandate: what it is charged by is of another payment scheme, or it promises
     its notices with another lead. Coming charges are announced as early as that asks for, and announced ones
-    anew where their notices came too late for it. There is one such event a change of a mandate.
+    again where their notices came too late for it. There is one such event a change of a mandate.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -2227,7 +2227,7 @@ class CyclePreview(_message.Message):
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def notice_time(self) -> _timestamp_pb2.Timestamp:
-        """When the customer would hear of it: its lead before the due time, or on the evening before that if it is in the night."""
+        """When the customer would be notified: its lead before the due time, or on the evening before that if it is in the night."""
 
     @_builtins.property
     def amount(self) -> _money_pb2.Money:

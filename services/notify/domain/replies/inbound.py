@@ -17,7 +17,7 @@ ACT_PAUSES = (
 ACT_LIFETIME = timedelta(hours=24)
 # Whoever writes more often is a machine that answers machines: it is obeyed, and not answered.
 ANSWERS_PER_HOUR_MAX = 10
-# Who is not understood is told the words once in so long.
+# Who is not understood is sent the words once in so long.
 HELP_PAUSE = timedelta(hours=24)
 # For so long a message that comes again is known.
 INBOUND_RETENTION = timedelta(days=90)
@@ -28,7 +28,7 @@ OUTCOME_NO_CUSTOMER = "NO_CUSTOMER"
 OUTCOME_NO_CHANGE = "NO_CHANGE"
 OUTCOME_UNREADABLE = "UNREADABLE"
 OUTCOME_ERASED = "ERASED"
-# The words were told to who was not understood.
+# The words were sent to who was not understood.
 OUTCOME_HELPED = "HELPED"
 
 
