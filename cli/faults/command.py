@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -110,8 +111,9 @@ async def _soak(minutes: float) -> None:
     from cli.faults.soak import soak  # noqa: PLC0415
 
     async with _own_stack() as target:
-        reports, peaks = await soak(target, minutes * 60)
-    outcome = Outcome(reports, seconds=minutes * 60)
+        started = time.monotonic()
+        reports, peaks = await soak(target, minutes * 60, _show_report)
+        outcome = Outcome(reports, seconds=time.monotonic() - started)
     outcome.violations = [*total(reports).violations, *peaks.violations()]
     for line in peaks.lines():
         typer.echo(line)
@@ -146,7 +148,7 @@ async def _run(choice: _Choice) -> None:
         _histories(choice, names, simulated=simulated),
         open_target,
         targets_at_once=choice.stacks,
-        tell=_tell,
+        on_report=_show_report,
         shrink_plays_max=0 if choice.points else choice.shrink_plays,
         keep_going=choice.points,
     )
@@ -234,7 +236,7 @@ async def _opened(folder: Path, processes: int) -> "EmbeddedTarget":
     raise AssertionError("the last try returns or raises")
 
 
-def _tell(report: Report) -> None:
+def _show_report(report: Report) -> None:
     what = "; ".join(report.faults) or "no fault"
     ends = ", ".join(f"{count} {state}" for state, count in sorted(report.orders.items()))
     how = f"{len(report.violations)} VIOLATIONS" if report.violations else "ok"

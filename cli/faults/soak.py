@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -93,8 +94,10 @@ class Peaks:
         return self.lateness_seconds[max(math.ceil(count * share) - 1, 0)] if count else 0.0
 
 
-async def soak(target: EmbeddedTarget, seconds: float) -> tuple[list[Report], Peaks]:
-    """Play histories on one stack for so long; returns what came of them, and the peaks."""
+async def soak(
+    target: EmbeddedTarget, seconds: float, on_report: Callable[[Report], None]
+) -> tuple[list[Report], Peaks]:
+    """Play histories on one stack for so long, or until one fails; returns reports and peaks."""
     reports: list[Report] = []
     peaks = Peaks()
     watch = asyncio.create_task(_watch(target, peaks))
@@ -106,6 +109,7 @@ async def soak(target: EmbeddedTarget, seconds: float) -> tuple[list[Report], Pe
             # The clock is not moved to a date: an hour would take it past the last year there is.
             history = replace(generate(len(reports) + 1, names), start={})
             reports.append(await player.play(history))
+            on_report(reports[-1])
         await _sample(target, peaks)
     finally:
         watch.cancel()

@@ -35,7 +35,7 @@ async def play_all(
     open_target: OpenTarget,
     *,
     targets_at_once: int,
-    tell: Callable[[Report], None],
+    on_report: Callable[[Report], None],
     shrink_plays_max: int,
     keep_going: bool = False,
 ) -> Outcome:
@@ -56,7 +56,7 @@ async def play_all(
                         return
                     report = await player.play(history)
                     outcome.reports.append(report)
-                    tell(report)
+                    on_report(report)
                     if report.violations:
                         failed.append((history, report))
                         # What a violation leaves behind is not to be taken for another.

@@ -71,7 +71,8 @@ OUTCOME_AS_DELIVERED = LocalClause(
     ("notices", "deliveries"),
 )
 # What a later notice of a kind about the same subject makes untrue. What is being sent at that moment
-# arrives all the same.
+# arrives all the same. A notice that was made before the other's fact is no later one: an order that is
+# held again for what it was held for before keeps its notice, with the time of the last hold.
 NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     "no-text-false-when-sent",
     "No text is sent after notify knew that it was not true any more.",
@@ -102,7 +103,7 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     FROM audit_v1.deliveries AS sent
     JOIN audit_v1.notices AS later
       ON later.merchant = sent.merchant AND later.subject_resource = sent.subject_resource
-      AND sent.occur_time < later.occur_time
+      AND sent.occur_time < later.occur_time AND sent.occur_time < later.create_time
       AND coalesce(sent.accept_time, sent.deliver_time) > later.create_time + interval '30 seconds'
       AND UNSETTLED_OR_LATER(later.occur_time)
     -- Before the pairs of kinds, which would multiply the rows: the times alone leave hardly any.
