@@ -35,7 +35,7 @@ ROUNDS = 3
 OUTSIDE = ("sandbox", "bench")
 AHEAD = timedelta(days=5)
 WARM_UP = 1_000
-# PostgreSQL tells what a connection did up to a second later, and only then.
+# PostgreSQL reports what a connection did up to a second later, and only then.
 STATISTICS_SECONDS = 2.0
 MICROSECONDS = 1_000_000
 RATE_AIM, COST_AIM = Aim(3.0), Aim(0.4, at_least=False)

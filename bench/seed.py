@@ -83,7 +83,7 @@ _COLUMNS = """
     WHERE attrelid = 'standing_orders'::regclass AND attnum > 0
       AND NOT attisdropped AND attgenerated = ''
 """
-# Each is to be told so long ahead that so many preparations begin each second, from an instant on.
+# Each is to be announced so long ahead that so many preparations begin each second, from an instant on.
 _SPREAD = """
     UPDATE standing_orders
     SET prepare_time = begin.time, notice_lead = next_due_time - begin.time - $4::interval

@@ -288,7 +288,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
 
 
 async def _tell_time(clock: Clock, _: web.Request, response: web.StreamResponse) -> None:
-    """Date answers by the sandbox's clock: those of providers tell their time."""
+    """Date answers by the sandbox's clock: those of providers give their time."""
     response.headers["Date"] = format_datetime(clock.now, usegmt=True)
 
 

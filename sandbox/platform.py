@@ -1,6 +1,6 @@
 """A platform that receives webhooks: it verifies them as Standard Webhooks says, and shows what came.
 
-Each name below `/webhooks/` is an endpoint. Whoever registered it at Recurring tells it the secret.
+Each name below `/webhooks/` is an endpoint. Whoever registered it at Recurring gives it the secret.
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 

@@ -1,7 +1,7 @@
 """The sandbox's record of requests and their effects, in one SQLite file.
 
 An audit compares the services' databases with this record, so it has to hold what the services
-were told: a change is answered only after it is on disk (`synchronous=FULL`), and a SIGKILL at any
+were answered: a change is answered only after it is on disk (`synchronous=FULL`), and a SIGKILL at any
 moment loses nothing that was answered.
 
 Changes of many requests share one commit. While a commit waits for the disk, in a thread of its

@@ -119,7 +119,7 @@ class Plan:
         return _monthly(self.date(START_DAY), ADA_MONTH_DAY)[:ADA_CYCLES]
 
     def ben_dues(self) -> list[datetime]:
-        """Every second week until he cancels, the cycle he has just been told of included."""
+        """Every second week until he cancels, the cycle that was just announced to him included."""
         last = self.noon(BEN_CANCEL_DAY) + NOTICE_LEAD
         return _every_days(self.date(BEN_FIRST_DAY), BEN_EVERY_WEEKS * 7, last)
 

@@ -130,7 +130,7 @@ class Scenario:
             Action(
                 dues[0] + plan.EVE_MENDS_AFTER,
                 "Eve",
-                "hears that her card was declined, and gives another",
+                "is notified that her card was declined, and gives another",
                 lambda: self._replace_method(FIRST_METHOD, "second-card", "pm_card_visa"),
             ),
             Action(
@@ -144,7 +144,7 @@ class Scenario:
             Action(
                 noon(plan.EVE_CARD_DAY),
                 "Eve",
-                "hears that her bank sent the debit back, and pays by card again",
+                "is notified that her bank sent the debit back, and pays by card again",
                 lambda: self._replace_method("account", "third-card", "pm_card_mastercard"),
             ),
             Action(

@@ -22,7 +22,7 @@ SOME_TYPES = (
     "recurring.notify.v1.ContactBound",
 )
 REPLAYED = timedelta(days=2)
-# So long it refuses events: each of them comes again at instants of its own, each a step of the clock.
+# So long it refuses events: each is sent again at instants of its own, each a step of the clock.
 REFUSING = timedelta(hours=1)
 # As the sandbox keeps of an endpoint.
 SHOWN_MAX = 1000

@@ -69,7 +69,7 @@ async def send(
         def sent(count: int) -> None:
             progress.update(task, completed=count)
             if count == len(rows):
-                # How far the service is with them, it tells at the end only.
+                # The service reports at the end only how far it is with them.
                 progress.add_task(
                     "checking" if config.dry_run else "checking and storing", total=None
                 )

@@ -164,7 +164,7 @@ def _expected_until(standing_order: StandingOrder, now: datetime) -> tuple[int, 
     """Up to which cycle, and up to when, each cycle must have its order.
 
     One that is paused gets the rows of what passes meanwhile when the pause ends. One that has ended
-    has a row for each cycle up to then; of an erased one nothing tells when that was.
+    has a row for each cycle up to then; of an erased one nothing says when that was.
     """
     opened = max(standing_order.cycles, default=0)
     last = CYCLE_MAX if standing_order.last_cycle is None else standing_order.last_cycle

@@ -32,7 +32,7 @@ STATEMENT_MAX_BYTES = 1024 * 1024
 def statement_of(report: Report) -> dict[str, Any]:
     """What is stated of one merchant.
 
-    How far a database has counted events and transactions tells how much the others do; it is left out.
+    How far a database has counted events and transactions shows how much the others do; it is left out.
     """
     return {
         "merchant": report.merchant,

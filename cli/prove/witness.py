@@ -57,7 +57,7 @@ _DELIVERIES = """
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """Money that moved, or may have, as one of the two tells it."""
+    """Money that moved, or may have, as one of the two says."""
 
     # What the provider knows it by: our key of an attempt, the provider's id of a refund.
     key: str

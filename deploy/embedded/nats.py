@@ -76,7 +76,7 @@ DEVELOPER = """\
 NO_USERS = 'mappings: {"$JS.events.API.>": "$JS.API.>"}'
 _EXPORTS = "    exports: [\n"
 _STREAMS_USER_ACCOUNT = "  streams {\n"
-# What each service publishes is heard live where its own account exports it, as it does by merchant.
+# What each service publishes is received live where its own account exports it, as it does by merchant.
 _LIVE = re.compile(r'\{stream: "merchants\.\*\.(recurring\.[a-z]+\.v1\.>)"\}')
 _PLATFORM = re.compile(r"  # merchant-demo \{\n(  #.*\n)+?  # \}\n")
 

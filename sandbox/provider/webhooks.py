@@ -1,6 +1,6 @@
 """Webhooks of the provider: signed events that it sends by itself, and again until they are taken.
 
-As with Stripe (https://docs.stripe.com/webhooks) each sending is signed anew over its bytes and the
+As with Stripe (https://docs.stripe.com/webhooks) each sending is signed again over its bytes and the
 time. A receiver that does not answer 2xx is sent to again later and later. Nothing promises an order.
 Later is by the simulated clock, which does not move while something is to be sent.
 """

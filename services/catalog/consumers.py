@@ -1,4 +1,4 @@
-"""What the catalog does with the events of others: it settles holds, notes who was told."""
+"""What the catalog does with the events of others: it settles holds, notes who was notified."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -38,7 +38,7 @@ async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[An
 async def on_price_notice_delivered(
     tx: Connection, events: Sequence[Event[notify_events_pb2.PriceNoticeDelivered]]
 ) -> None:
-    """Customers were told of a price: from then on the notice of an increase runs."""
+    """Customers were notified of a price: from then on the notice of an increase runs."""
     notices = [
         PriceNotice(
             merchant,

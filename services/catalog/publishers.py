@@ -57,7 +57,7 @@ def product_discontinued(product: Product, now: datetime) -> OutboxEvent:
 def stock_changed(
     product: Product, stock: Stock, change: StockChange, now: datetime
 ) -> OutboxEvent:
-    """The available units changed as somebody wants to hear, by this version of the stock."""
+    """The available units changed as somebody wants to be notified, by this version of the stock."""
     name, available_units = PRODUCT.format(*product.key), stock.available_units
     message: Message
     match change:

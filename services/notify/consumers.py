@@ -213,13 +213,13 @@ def price_change_scheduled(
 def price_change_withdrawn(
     message: scheduler_events_pb2.SubscriberPriceChangeWithdrawn,
 ) -> Draft:
-    """A price change that the customer was told of will not take place."""
+    """A price change that the customer was notified of will not take place."""
     first, *others = sorted(message.changes, key=_first_due_time)
     template = kinds.PriceChangeWithdrawn(
         message.product_title, first.title, from_money(first.previous_amount), len(others)
     )
-    _, _, told = NOTICE.key(message.notice)
-    return Draft(message.customer, message.product, template, takes_back=told)
+    _, _, announced = NOTICE.key(message.notice)
+    return Draft(message.customer, message.product, template, takes_back=announced)
 
 
 def price_protection_ending(message: scheduler_events_pb2.PriceProtectionEnding) -> Draft:
@@ -279,7 +279,7 @@ def payment_action_required(message: payments_events_pb2.PaymentActionRequired) 
 
 
 def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
-    """An attempt was declined; of a blocked card the customer hears otherwise, but not of a retry."""
+    """An attempt was declined; of a blocked card another notice is made, of a retry none."""
     over = not message.HasField("next_attempt_time") and not message.link_uri
     if message.payment_method_blocked and over:
         return None

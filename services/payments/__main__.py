@@ -65,7 +65,7 @@ class Settings(RuntimeSettings):
     provider_turns_per_second: float = Field(default=100, gt=0, le=100_000)
     # So often what the provider keeps and pays out is read; 0: it is not.
     balance_poll_seconds: float = Field(default=300, ge=0, le=86_400)
-    # So long before a payment method expires its customer is told.
+    # So long before a payment method expires its customer is notified.
     expiry_notice_days: int = Field(default=EXPIRY_NOTICE_DAYS, ge=1, le=NOTICE_DAYS_MAX)
     # How many documents are rendered at the same time, each in a process of 100 MB.
     document_processes: int = Field(default=1, ge=1, le=PROCESSES_MAX)

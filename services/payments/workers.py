@@ -225,7 +225,7 @@ class Workers:
         return reminded
 
     async def check_expiry(self, batch: Batch) -> int:
-        """Look at payment methods that are about to expire, and tell whose are."""
+        """Look at payment methods that are about to expire, and publish whose are."""
         async with self._database.read() as connection:
             methods = await expiry_store.due(
                 connection, batch.queue, batch.buckets, batch.now, self._rows_of(batch)

@@ -47,7 +47,7 @@ Events = Sequence[Event[Any]]
 # What an event makes of the order that it is about.
 Change = Callable[[Event[Any], Order], Order]
 
-# Payments has heard of no order in these.
+# Payments has no order in these.
 NOT_COLLECTED = frozenset({OrderState.UPCOMING, OrderState.HELD})
 _ABANDONED = {
     "DECLINED": OrderReason.PAYMENT_DECLINED,
@@ -171,7 +171,7 @@ async def _on_restocked(clock: Clock, tx: Connection, events: Events) -> None:
 
 
 async def _on_discontinued(tx: Connection, events: Events) -> None:
-    """Products went off sale for good: a worker tells the customers who have them."""
+    """Products went off sale for good: a worker notifies the customers who have them."""
     gone = [
         DiscontinuedProduct(
             MerchantId(event.tenant),
@@ -192,7 +192,7 @@ async def _on_price_changes(clock: Clock, tx: Connection, events: Events) -> Non
 
 
 async def _on_withdrawn_prices(clock: Clock, tx: Connection, events: Events) -> None:
-    """Remember that prices will not take effect; those who were told of them hear of it."""
+    """Remember that prices will not take effect; those who were notified of them get a notice."""
     changes = [_price_change(event.message) for event in events]
     await price_changes.withdraw(tx, changes, clock.now())
 

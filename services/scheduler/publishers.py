@@ -200,7 +200,7 @@ def price_change_scheduled(
     )
     first = standing_order_name(*recipient.key)
     return OutboxEvent(
-        # A correction announces it anew.
+        # A correction announces it again.
         key=f"{message.price}@{recipient.announce_time.isoformat()}|{first}",
         message=message,
         tenant=recipient.merchant,
@@ -216,7 +216,7 @@ def price_change_withdrawn(
     changes: Sequence[tuple[StandingOrder, Impact]],
     now: datetime,
 ) -> OutboxEvent:
-    """A price will not take effect that one customer was told of, by a notice (id)."""
+    """A price will not take effect that one customer was notified of, by a notice (id)."""
     (first, _), merchant = changes[0], change.merchant
     message = events_pb2.SubscriberPriceChangeWithdrawn(
         customer=customer_name(merchant, first.customer),

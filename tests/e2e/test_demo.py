@@ -22,11 +22,11 @@ LINES_BETWEEN_KILLS = 20
 # A mended card, a bank debit that fails late, a dispute, in the order in which they are printed.
 EVES_STEPS = [
     "insufficient_funds, again",
-    "hears that her card was declined, and gives another",
+    "is notified that her card was declined, and gives another",
     "29.90 EUR, attempt 2",
     "pays from her bank account",
     "29.90 EUR sent back by the bank, insufficient_funds",
-    "hears that her bank sent the debit back",
+    "is notified that her bank sent the debit back",
     "disputes it at her bank",
     "29.90 EUR disputed, unrecognized",
     "answers with her consent",

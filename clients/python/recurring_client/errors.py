@@ -21,7 +21,7 @@ class Refusal:
     fields: Mapping[str, str] = field(default_factory=dict)
     # The path of a field -> why, for programs, for example TIME_ZONE_UNKNOWN.
     field_reasons: Mapping[str, str] = field(default_factory=dict)
-    # When the same may work; 0 where it is not for time to tell.
+    # When the same may work; 0 where time alone does not help.
     retry_seconds: float = 0.0
     metadata: Mapping[str, str] = field(default_factory=dict)
 

@@ -178,7 +178,7 @@ async def correct(
     merge: Callable[[Price], Price],
     now: datetime,
 ) -> Applied[Price]:
-    """Correct a price that has not taken effect, and announce it anew.
+    """Correct a price that has not taken effect, and announce it again.
 
     Raises NOT_FOUND PRICE_NOT_FOUND, FAILED_PRECONDITION PRICE_IN_EFFECT or PRICE_WITHDRAWN,
     ALREADY_EXISTS PRICE_ALREADY_EXISTS, ABORTED if the etag is of another version, and what `merge`

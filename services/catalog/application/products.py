@@ -106,7 +106,7 @@ async def change(
 
 
 async def _refuse_announced(tx: Connection, product: Product, now: datetime) -> None:
-    """Refuse a shorter notice while customers may have been told of an increase by the present one."""
+    """Refuse a shorter notice while customers may have been notified of an increase by this one."""
     since = now - timedelta(days=product.increase_notice_days)
     versions = await price_store.prices_by_key(tx, [product.key], ALL_TIME)
     increase = increase_since(versions.get(product.key, ()), since)

@@ -277,7 +277,7 @@ async def _bundles(
     changes = []
     for bundle in found:
         units = bundle_stock(bundle.key, bundle.parts, stocks)
-        # Told apart by the version of the part, of which several can come at once.
+        # Distinguished by the version of the part, of which several can come at once.
         version = max(after[part.key].version for part in bundle.parts if part.key in restocked)
         if units.available_units:
             changes.append((bundle, replace(units, version=version), StockChange.RESTOCKED))

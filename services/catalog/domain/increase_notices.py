@@ -15,13 +15,13 @@ from services.catalog.domain.rule_packs import (
     charge_rules,
 )
 
-# Of what nobody was told: no notice period that begins then is ever over.
+# Of what nobody was notified: no notice period that begins then is ever over.
 NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 RULES_CACHED_MAX = 1000
 
 
 class Announcement(NamedTuple):
-    """A price version as it was announced: a correction announces it anew."""
+    """A price version as it was announced: a correction announces it again."""
 
     price: PriceId
     announce_time: datetime
@@ -42,7 +42,7 @@ class IncreaseNotice(NamedTuple):
 
     @property
     def period(self) -> timedelta:
-        """From when the customer was told until the increase applies."""
+        """From when the customer was notified until the increase applies."""
         return timedelta(days=self.min_days)
 
 
@@ -94,7 +94,7 @@ NO_RULES = MerchantRules(())
 def notified_times(
     prices: Sequence[Price], notified: Mapping[Announcement, datetime], sign_up_time: datetime
 ) -> list[datetime]:
-    """When a subscriber was told of each price version, if they were.
+    """When a subscriber was notified of each price version, if they were.
 
     What was in force at sign-up needs no notice: it counts from its announcement.
     """

@@ -36,7 +36,7 @@ class PriceChange(NamedTuple):
 
     cart: Cart
     price: PriceKey
-    # As if the customer were told of it then, if they were not before.
+    # As if the customer were notified of it then, if they were not before.
     notice_time: datetime
     # The version, if it is not stored; its id is DRAFT.
     draft: Price | None = None
@@ -111,7 +111,7 @@ def _with_notices(
     prices: Mapping[ProductKey, Sequence[Price]],
     protections: Mapping[ProtectionKey, Protection],
 ) -> dict[ProtectionKey, Protection]:
-    """What is known of the standing order if its customer has been told of the price."""
+    """What is known of the standing order if its customer has been notified of the price."""
     key = _protection_key(change)
     protection = protections.get(key)
     if protection is None:

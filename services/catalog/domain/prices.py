@@ -110,7 +110,7 @@ def subscriber_price(
     the subscriber's right, and a rise takes none of it away before its own notice is over.
 
     `prices` are those in force at `at`, the oldest first, and not empty. `announce_times` are when the
-    subscriber was told of each; without them, they count from their announcements.
+    subscriber was notified of each; without them, they count from their announcements.
     """
     last = len(prices) - 1
     settled = 0

@@ -142,7 +142,7 @@ class Facts(NamedTuple):
     amount_off_minor: int = 0
     # What asks for the notice of an increase; None: the product.
     notice_rule: RulePackKey | None = None
-    # When the subscriber was told of each price version; empty: when it was announced.
+    # When the subscriber was notified of each price version; empty: when it was announced.
     announce_times: Sequence[datetime] = ()
 
 

@@ -66,7 +66,7 @@ class Protection:
     terms: Lock | Cap | None = None
     # What promised them; empty: the merchant's own grant.
     offer: OfferId = NO_OFFER
-    # When the customer was told of price versions.
+    # When the customer was notified of price versions.
     notified: Mapping[Announcement, datetime] = field(default_factory=dict)
     # What else asks for a notice of increases.
     rules: MerchantRules = NO_RULES

@@ -74,7 +74,7 @@ class Hold(NamedTuple):
 
 
 class StockChange(StrEnum):
-    """What merchants and standing orders hear of a change of the available units."""
+    """What is published to merchants and standing orders of a change of the available units."""
 
     # They fell to the product's threshold or below it.
     LOW = "LOW"

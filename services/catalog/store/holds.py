@@ -170,7 +170,7 @@ _POSTPONE_BACKORDERS = Command("""
       AND stock_holds.merchant = short.merchant AND stock_holds.cycle = short.cycle
 """)
 
-# As `_SETTLE_HOLDS`, of holds that nobody has made anew since they were found to be over.
+# As `_SETTLE_HOLDS`, of holds that nobody has made again since they were found to be over.
 _EXPIRE_HOLDS = Query(
     """
     WITH released AS (

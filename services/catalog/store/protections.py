@@ -61,7 +61,7 @@ _INSERT_PROTECTIONS = Query(
 )
 
 # One statement for what was agreed at sign-up: a row a product with the promotion beside it, and a row
-# without a product where there is a promotion only. With what the customer was told of, and
+# without a product where there is a promotion only. With what the customer was notified of, and
 # what their merchant has added to rule packs.
 _SIGNED_UP = Query(
     """
@@ -117,19 +117,19 @@ _INSERT_NOTICES = Command("""
 
 
 class PriceNotice(NamedTuple):
-    """That the customer of a standing order was told of a price."""
+    """That the customer of a standing order was notified of a price."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
     product: ProductId
     price: PriceId
-    # When it was announced as the customer was told.
+    # When it was announced, as the customer's notice said.
     announce_time: datetime
     deliver_time: datetime
 
 
 async def insert_notices(tx: Connection, notices: Sequence[PriceNotice]) -> None:
-    """Remember who was told of prices; the first time counts."""
+    """Remember who was notified of prices; the first time counts."""
     await _INSERT_NOTICES.run_for(tx, notices)
 
 

@@ -269,7 +269,7 @@ async def unbind(
 async def lapse(
     tx: Connection, phones: Collection[WhichPhone], reason: UnbindReason, now: datetime
 ) -> None:
-    """Take phones for proved no more: nothing is sent to them, charges wait, both sides hear of it."""
+    """Take phones for proved no more: nothing is sent to them, charges wait, both are notified."""
     lapsed = await phone_store.lapse(tx, phones, reason, now)
     made = [
         email_notice(

@@ -108,7 +108,7 @@ def _rendered(
         try:
             text = rendered_by(source, channel, facts, addressee.display_name, sender)
         except RenderError as error:
-            # Whatever a template is, the customer hears of their money.
+            # Whatever a template is, the customer is notified of their money.
             log.warning("a template cannot be rendered: %s", error.problem.reason, extra={
                 "template": template.template, "version": template.version})  # fmt: skip
         else:

@@ -282,7 +282,7 @@ class PriceNotice(NamedTuple):
     """What a notice of a price change is evidence of: the price, and for which standing orders."""
 
     price: str
-    # A correction announces a price anew.
+    # A correction announces a price again.
     announce_time: datetime
     standing_orders: tuple[str, ...]
 

@@ -290,7 +290,7 @@ async def submit_evidence(
 
 
 async def accept(tx: Connection, name: DisputeName, now: datetime) -> Applied[Dispute]:
-    """Give a dispute up: it is lost as soon as the provider has heard.
+    """Give a dispute up: it is lost as soon as the provider knows.
 
     Raises NOT_FOUND DISPUTE_NOT_FOUND, FAILED_PRECONDITION DISPUTE_STATE.
     """

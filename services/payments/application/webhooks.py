@@ -128,7 +128,7 @@ def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookSta
 
 
 def _may_be_taken(event: WebhookEvent, attempt: AttemptState | None) -> bool:
-    """Whether it may tell of a payment that a bank has taken back: its look-up says."""
+    """Whether it may be about a payment that a bank has taken back: its look-up says."""
     failed_late = event.object_state == FAILED and attempt is AttemptState.SUCCEEDED
     return attempt is not None and (event.object_state in TAKEN_BACK or failed_late)
 

@@ -163,7 +163,7 @@ class BankDebitProvider(DecidedByBanks, HttpProvider):
         return not isinstance(answer, Unknown) and answer.ok
 
     async def refund(self, refund: Refund) -> Outcome:
-        """Create a refund of a payment; the provider wants to hear what all come to with it."""
+        """Create a refund of a payment; the provider asks what all come to with it."""
         paid = await self._api.get(f"{PAYMENTS}/{refund.provider_payment}")
         if isinstance(paid, Unknown):
             return paid

@@ -19,7 +19,7 @@ from services.payments.domain.webhooks import WebhookEvent, WebhookSubject
 
 PROVIDER = "stripe"
 SIGNATURE_HEADER = "stripe-signature"
-# A webhook that was signed longer ago is a replay: the provider signs each repetition anew.
+# A webhook that was signed longer ago is a replay: the provider signs each repetition again.
 TOLERANCE = timedelta(minutes=5)
 # One a secret while two are in use, and as many of other schemes.
 SIGNATURES_MAX = 8

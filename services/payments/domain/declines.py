@@ -44,7 +44,7 @@ _NEVER_CODES = frozenset({
     "merchant_blacklist", "not_permitted", "payment_stopped", "revocation_of_all_authorizations",
     "revocation_of_authorization", "security_violation", "service_not_allowed", "stop_payment_order",
 })  # fmt: skip
-# The card is good, but its issuer wants to hear from its holder.
+# The card is good, but its issuer waits for its holder.
 AUTHENTICATION_REQUIRED = "authentication_required"
 _ASK_CODES = frozenset({AUTHENTICATION_REQUIRED, "payment_intent_authentication_failure"})
 

@@ -73,7 +73,9 @@ def _activities(facts: ChargeFacts) -> Iterable[str]:
     if (notice := facts.notice) is not None:
         promised = format_minor(notice.amount_minor, notice.currency)
         earliest = _written(notice.charge_not_before_time)
-        line = f"The customer was told of a charge of at most {promised}, not before {earliest}."
+        line = (
+            f"The customer was notified of a charge of at most {promised}, not before {earliest}."
+        )
         dated.append((notice.deliver_time, line))
     amount = format_minor(charge.amount_minor, charge.currency)
     card = f" by {facts.brand} {facts.last4}".rstrip() if facts.last4 else ""

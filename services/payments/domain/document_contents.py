@@ -15,7 +15,7 @@ from services.payments.domain.lines import ChargeLine, LineTax, load_lines
 from services.payments.domain.refunds import RefundLine
 from services.payments.domain.transfers import shares
 
-# By what people tell taxes apart: title, rate and treatment.
+# By what people distinguish taxes: title, rate and treatment.
 TaxGroup = tuple[str, int, str]
 
 
@@ -83,7 +83,7 @@ def _bases(lines: Iterable[ChargeLine], net_minor: int) -> Counter[TaxGroup]:
 
 
 def _groups(charge: Charge, lines: Iterable[ChargeLine]) -> dict[str, TaxGroup]:
-    """By account, the tax that is booked there; the first, if people tell several apart."""
+    """By account, the tax that is booked there; the first, if people distinguish several."""
     groups: dict[str, TaxGroup] = {}
     for line in lines:
         for tax in line.taxes:

@@ -1,4 +1,4 @@
-"""Payment methods that expire: when customers are told, and what networks renew meanwhile. Pure."""
+"""Payment methods that expire: when customers are notified, and what networks renew. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

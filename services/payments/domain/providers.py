@@ -19,7 +19,7 @@ class Capabilities:
     refunds: bool
     # Whether a bank decides over days, so that attempts are PENDING at first.
     decides_later: bool
-    # Whether it tells by itself what came of a payment.
+    # Whether it reports by itself what came of a payment.
     webhooks: bool
 
     @property

@@ -1,4 +1,4 @@
-"""What a provider tells by itself: a hint at one of its objects, which is then looked up.
+"""What a provider reports by itself: a hint at one of its objects, which is then looked up.
 
 A webhook comes once, often, late, out of order or never. So none of them says what became of an attempt
 or a refund: it says which to look up now. Polling and webhooks take the same way to the same outcome.
@@ -49,7 +49,7 @@ class WebhookSubject(StrEnum):
 
     PAYMENT = "PAYMENT"
     REFUND = "REFUND"
-    # A dispute names neither its charge nor its merchant: its look-up tells.
+    # A dispute names neither its charge nor its merchant: its look-up says.
     DISPUTE = "DISPUTE"
     OTHER = "OTHER"
 

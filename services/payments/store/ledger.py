@@ -1,7 +1,7 @@
 """The double-entry ledger: rows are added and never changed, which PostgreSQL enforces.
 
 A day (UTC) is closed in two steps. First it is said that it is closed: from then on what has a time of
-that day is booked on the next. When every statement is over that may not have heard of it, what each
+that day is booked on the next. When every statement is over that may not have seen it, what each
 account was debited and credited with on that day is kept, and what was sold on it. So a balance at any
 instant is a sum over days, and over the transfers of days that are not kept yet; and so are reports.
 """

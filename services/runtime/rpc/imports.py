@@ -15,7 +15,7 @@ from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
 IMPORTS_AT_ONCE_MAX = 2
 # So that one tenant does not keep all others out.
 IMPORTS_OF_TENANT_MAX = 1
-# An import that broke off keeps its slot until the service has heard of it and undone what it began:
+# An import that broke off keeps its slot until the service has noticed that and undone what it began:
 # whoever sends the rows again at once waits for that slot rather than be sent away.
 IMPORTS_WAIT_SECONDS = 5.0
 # When a slot may be free again.

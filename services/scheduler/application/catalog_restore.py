@@ -59,7 +59,7 @@ async def ask_again(
             break
         last = found[-1].key
         problems = await _held(clients, found, now)
-        # Those that were paid meanwhile: the catalog may have heard of it before it held anything.
+        # Those that were paid meanwhile: the catalog may have had the event before it held anything.
         async with database.begin() as tx:
             present = await order_store.by_key(tx, [order.key for order in found])
         paid = [

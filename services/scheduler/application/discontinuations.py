@@ -1,4 +1,4 @@
-"""What becomes of standing orders whose product went off sale for good: told, replaced or paused."""
+"""What becomes of standing orders whose product went off sale for good."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -15,7 +15,7 @@ from services.scheduler.store import orders as order_rows
 
 
 class AheadOfOrderError(Exception):
-    """An event tells what follows from something that this database does not know.
+    """An event says what follows from something that this database does not know.
 
     It has lost its last seconds, and makes the order again; until then the event fails, and is retried.
     """

@@ -146,7 +146,7 @@ class _Page:
         waiting = [
             (order, charged_minor)
             for order, charged_minor in self._orders
-            # What repeats the product for a single cycle is not told of its price.
+            # What repeats the product for a single cycle is not notified of its price.
             if order.key.standing_order_key in timings
         ]
         self._orders.clear()

@@ -1,4 +1,4 @@
-"""Price changes: whom they concern, what each of them pays and from when, and who hears of it."""
+"""Price changes: whom they concern, what each of them pays and from when, and who is notified."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -59,7 +59,7 @@ async def walk_due(tx: Connection, buckets: Sequence[int], now: datetime) -> int
 
 
 async def _walk(tx: Connection, change: PriceChange, now: datetime) -> int:
-    """Go on with a walk: over the product's standing orders, or over those who were told."""
+    """Go on with a walk: over the product's standing orders, or over those who were notified."""
     if change.withdraw_time is not None:
         return await _walk_notified(tx, change, now)
     added = await store.add_recipients(tx, change, now, WALK_STANDING_ORDERS)
@@ -168,7 +168,7 @@ def _later(concern: Concern, order: Order, effect: PriceEffect, now: datetime) -
     return _first_order(concern, from_time, after_cycle, now)
 
 
-# --- who hears of it -------------------------------------------------------------------------------
+# --- who is notified ------------------------------------------------------------------------------
 
 
 async def decide(context: Context, recipients: Sequence[Recipient]) -> list[Assessed]:
@@ -206,7 +206,7 @@ async def decide(context: Context, recipients: Sequence[Recipient]) -> list[Asse
 async def store_decided(tx: Connection, context: Context, decided: Sequence[Assessed]) -> None:
     """Store what became of recipients, and publish one event for each customer who is concerned.
 
-    Who was told of a price before it was corrected, and is not concerned by it any more, hears that.
+    Who was notified of a price before its correction, and is not concerned any more, is notified.
     """
     now = context.now
     standing = await store.standing(tx, [one.recipient for one in decided])
@@ -249,7 +249,7 @@ async def store_decided(tx: Connection, context: Context, decided: Sequence[Asse
 async def _corrected_events(
     tx: Connection, context: Context, recipients: Sequence[Recipient]
 ) -> list[OutboxEvent]:
-    """That what was told of former announcements of one price is not true any more."""
+    """That what notices said of former announcements of one price is not true any more."""
     notified = [
         one
         for one in await store.notified_before(tx, recipients)

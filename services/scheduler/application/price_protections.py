@@ -1,4 +1,4 @@
-"""Customers hear once that the protection of their prices is about to end."""
+"""Customers are notified once that the protection of their prices is about to end."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -89,7 +89,7 @@ class Clients:
     ) -> list[PriceEffect | None]:
         """What price versions change for carts, in their order; None: that cannot be said.
 
-        Whoever was not told of a price yet is told at the instant that is given.
+        Whoever was not notified of a price yet is notified at the instant that is given.
         """
 
         async def ask(batch: Sequence[tuple[Cart, Version]]) -> list[PriceEffect | None]:

@@ -226,7 +226,7 @@ class Order(NamedTuple):
     customer: CustomerId
     local_date: date
     due_time: datetime
-    # How long before it is charged the customer must have heard of it.
+    # How long before it is charged the customer must have been notified.
     notice_lead: timedelta
     # It is never HELD for longer than this.
     hold_until_time: datetime

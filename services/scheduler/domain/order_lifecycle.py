@@ -245,7 +245,7 @@ def restored(order: Order, now: datetime) -> Order:
         reasons=(),
         recheck_time=now,
         held_stage=Stage.PREPARE,
-        # What was asked of others before it was left out is told from what is asked from now on.
+        # Distinguishes what was asked of others before it was left out from what is asked from now on.
         announcement_count=order.announcement_count + 1,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-# How long before the last protected cycle, or before the protection ends, its customer hears of it.
+# How long before the last protected cycle, or before the protection ends, its customer is notified.
 ENDING_NOTICE_LEAD = timedelta(days=14)
 # Orders of the cycles before may be open still.
 AGREEMENTS_MAX = 3
@@ -35,7 +35,7 @@ class PriceAgreement:
     until_time: datetime | None = None
     survives_schedule_changes: bool = True
     prices: Mapping[str, str] = field(default_factory=dict)
-    # Whether the customer was told that it is about to end.
+    # Whether the customer was notified that it is about to end.
     ending_notified: bool = False
 
     @property

@@ -23,7 +23,7 @@ from services.scheduler.domain.standing_order import StandingOrder, State
 LAST_WALK_DELAY = timedelta(hours=1)
 # A price that is further ahead concerns nobody yet: no rule asks for so early a notice.
 WALK_AHEAD_MAX = timedelta(days=366)
-# Who pays a new price only later is told when that is so near.
+# Who pays a new price only later is notified when that is so near.
 NOTICE_LEAD_MAX = timedelta(days=90)
 DELIVERY_ALLOWANCE = timedelta(days=1)
 # How far ahead the first cycle at a new price is looked for: a lock lasts at most 1000 cycles.
@@ -60,7 +60,7 @@ class PriceChange:
     # What customers call the product.
     title: str
     effective_time: datetime
-    # A correction announces it anew.
+    # A correction announces it again.
     announce_time: datetime
     # Set: it will not take effect.
     withdraw_time: datetime | None
@@ -84,7 +84,7 @@ class Impact(NamedTuple):
     amount_minor: int
     previous_minor: int
     currency: str
-    # So long before that cycle the customer is told.
+    # So long before that cycle the customer is notified.
     notice_lead: timedelta = NOTICE_LEAD_MAX
 
 
@@ -109,7 +109,7 @@ class Assessment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A standing order whose customer hears of a price change, if it concerns them."""
+    """A standing order whose customer is notified of a price change, if it concerns them."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -164,7 +164,7 @@ def next_walk_time(change: PriceChange, now: datetime) -> datetime | None:
 
 
 def notice_lead(min_days: int, max_days: int) -> timedelta:
-    """How long before the first cycle at a new price its customer is told, by what rules ask for.
+    """How long before the first cycle at a new price its customer is notified, by what rules ask for.
 
     There is a day for the delivery, even if a rule wants the notice no earlier than another one does.
     """
@@ -173,7 +173,7 @@ def notice_lead(min_days: int, max_days: int) -> timedelta:
 
 
 def notify_time(impact: Impact, now: datetime) -> datetime | None:
-    """When the customer is to hear of it, if that is not now."""
+    """When the customer is to be notified, if that is not now."""
     later = impact.first_due_time - impact.notice_lead
     return later if later > now else None
 

@@ -205,7 +205,7 @@ class StandingOrder:
         return replace(self.schedule, end=end)
 
     def lead(self, cycle: int) -> timedelta:
-        """How long before its due time the customer hears of a cycle.
+        """How long before its due time the customer is notified of a cycle.
 
         What is ordered at once is prepared at once, and charged when rule packs allow it.
         """
@@ -218,7 +218,7 @@ class StandingOrder:
 
     def prepare_at(self, cycle: int, due_time: datetime) -> datetime:
         """When a cycle that is due then is to be prepared."""
-        # It may be moved to an earlier day, and the customer hears of that with the whole lead.
+        # It may be moved to an earlier day, and the customer is notified of that with the whole lead.
         earliest = due_time - timedelta(days=self.slot_days_before)
         return announce_time(earliest - self.lead(cycle), self.schedule.time_zone)
 
@@ -259,7 +259,7 @@ class StandingOrder:
 
     @property
     def protection_notice_time(self) -> datetime | None:
-        """When its customer is told that the protection is about to end; None: is not, or was."""
+        """When its customer is notified that the protection is about to end; None: is not, or was."""
         agreement, end_time = self.price_agreement, self.protection_end_time
         if agreement is None or end_time is None or agreement.ending_notified:
             return None

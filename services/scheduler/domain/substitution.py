@@ -45,7 +45,7 @@ class DiscontinuedProduct(NamedTuple):
     product: str
     title: str
     discontinue_time: datetime
-    # The last standing order (its id) that was told.
+    # The last standing order (its id) whose customer was notified.
     after: str = ""
 
 

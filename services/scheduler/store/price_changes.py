@@ -1,4 +1,4 @@
-"""Rows of price changes, of the standing orders that they concern, and of who was told."""
+"""Rows of price changes, of the standing orders that they concern, and of who was notified."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ class Repeating(NamedTuple):
 
 
 class Notified(NamedTuple):
-    """What a customer was told of a standing order, by a notice."""
+    """What a notice said to a customer of a standing order."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -61,7 +61,7 @@ class Notified(NamedTuple):
 
 
 class Assessed(NamedTuple):
-    """What became of a recipient: told, to be looked at later, or not concerned."""
+    """What became of a recipient: notified, to be looked at later, or not concerned."""
 
     recipient: Recipient
     impact: Impact | None = None
@@ -84,7 +84,7 @@ _INSERT = Command("""
       AND price_changes.withdraw_time IS NULL
 """)
 
-# It may be the first that is heard of the price. A walk under way finds another version.
+# It may be the first that is known of the price. A walk under way finds another version.
 _WITHDRAW = Command("""
     INSERT INTO price_changes (merchant, product, price, title, effective_time, announce_time,
                                withdraw_time, due_time)
@@ -230,7 +230,7 @@ _NOTIFIED = Query(
     FROM price_change_notices AS notified
     WHERE merchant = :merchant AND product = :product AND price = :price AND customer > :after_key
       AND notified_time IS NOT NULL
-      -- Of a price that was corrected, what was told last.
+      -- Of a price that was corrected, what the last notice said.
       AND NOT EXISTS (
         SELECT FROM price_change_notices AS later
         WHERE later.merchant = notified.merchant AND later.standing_order = notified.standing_order
@@ -262,7 +262,7 @@ _OPEN = Query(
     OpenChange,
 )
 
-# What was told of former announcements: of each standing order the last one.
+# What notices said of former announcements: of each standing order the last one.
 _NOTIFIED_BEFORE = Query(
     """
     SELECT merchant, standing_order, customer, notice, first_cycle, first_due_time, amount_minor,
@@ -386,7 +386,7 @@ async def store(
 
 
 async def notified(tx: Connection, change: PriceChange, limit: int) -> list[Notified]:
-    """Who was told of a price change, by customer, those of a customer together."""
+    """Who was notified of a price change, by customer, those of a customer together."""
     return await _NOTIFIED.all(tx, **change.key._asdict(), after_key=change.after_key, limit=limit)
 
 
@@ -397,5 +397,5 @@ async def standing(tx: Connection, recipients: Collection[Recipient]) -> set[Ope
 
 
 async def notified_before(tx: Connection, recipients: Collection[Recipient]) -> list[Notified]:
-    """What recipients were told of former announcements of the same price."""
+    """What notices said to recipients of former announcements of the same price."""
     return await _NOTIFIED_BEFORE.all_for(tx, recipients)

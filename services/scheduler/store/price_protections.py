@@ -95,7 +95,7 @@ async def standing(
 async def ending(
     tx: Connection, buckets: Sequence[int], now: datetime, limit: int
 ) -> list[StandingOrder]:
-    """Standing orders whose customer is to be told that the protection is about to end."""
+    """Standing orders whose customer is to be notified that the protection is about to end."""
     rows = await _ENDING.all(tx, buckets=buckets, now=now, limit=limit)
     return [standing_order_of(row) for row in rows]
 

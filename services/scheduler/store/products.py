@@ -1,4 +1,4 @@
-"""Statements about products: which orders wait for one, and who hears that one is gone."""
+"""Statements about products: which orders wait for one, and who is notified that one is gone."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -71,7 +71,7 @@ async def insert_discontinued(tx: Connection, products: Collection[DiscontinuedP
 async def first_discontinued(
     tx: Connection, buckets: Sequence[int], now: datetime
 ) -> DiscontinuedProduct | None:
-    """The product in these buckets whose standing orders have been waiting longest to hear of it."""
+    """The product in these buckets whose standing orders have been waiting longest for a notice."""
     return await _FIRST_DISCONTINUED.one_or_none(tx, buckets=buckets, now=now)
 
 

@@ -1,4 +1,4 @@
-"""Discontinue: customers hear that a product is gone, page by page of the standing orders with it."""
+"""Discontinue: customers are notified that a product is gone, by pages of standing orders."""
 
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
@@ -12,7 +12,7 @@ PAGE_STANDING_ORDERS = 500
 
 
 class Discontinue:
-    """Tells the customers of a product that went off sale, and pauses what cannot go on."""
+    """Notifies the customers of a product that went off sale, and pauses what cannot go on."""
 
     def __init__(self, database: Database, clients: Clients) -> None:
         self._database = database

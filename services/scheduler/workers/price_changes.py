@@ -1,4 +1,4 @@
-"""Price changes: a walk finds whom each concerns, and then each customer is told once."""
+"""Price changes: a walk finds whom each concerns, and then each customer is notified once."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -31,7 +31,7 @@ class PriceChanges:
 
 
 class PriceNotices:
-    """Has customers told whose own price changes."""
+    """Has customers notified whose own price changes."""
 
     def __init__(self, database: Database, clients: Clients) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Price protections that are about to end: their customers hear of it."""
+"""Price protections that are about to end: their customers are notified."""
 
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
@@ -10,13 +10,13 @@ BATCH_STANDING_ORDERS = 500
 
 
 class ProtectionEnding:
-    """Has customers told whose protection is about to end."""
+    """Has customers notified whose protection is about to end."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def work(self, batch: Batch) -> int:
-        """Tell a batch; nobody has to be asked, so one transaction does it."""
+        """Publish a batch; nobody has to be asked, so one transaction does it."""
         async with self._database.begin() as tx:
             found = await store.ending(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
             with tracing.working("protection-ending", len(found)):

@@ -4312,7 +4312,7 @@ class PriceChangeCart(_message.Message):
 
     @_builtins.property
     def notice_time(self) -> _timestamp_pb2.Timestamp:
-        """As if the customer had been told of the price at this instant, if they were not before."""
+        """As if the customer had been notified of the price at this instant, if they were not before."""
 
     def __init__(
         self,

@@ -344,7 +344,7 @@ class CatalogServiceServicer:
         lines, their title and their tax until it is collected; then it is quoted again, and never costs more
         than was announced. What has been paid stays as it was. A longer notice counts for increases that were
         announced before, too. It can be made shorter only while no price is scheduled and no notice period of
-        one may be running, since customers were told when the increase reaches them. A threshold that is raised
+        one may be running, since customers were notified when the increase reaches them. A threshold that is raised
         to the available units or above them publishes StockLow. A change that changes nothing leaves the
         etag as it is.
 
@@ -379,7 +379,7 @@ class CatalogServiceServicer:
 
     def DiscontinueProduct(self, request, context):
         """Takes a product off sale for good. Cycles that would contain it are held and the merchant and the
-        customers hear of it (event ProductDiscontinued). Discontinuing it again changes nothing.
+        customers are notified (event ProductDiscontinued). Discontinuing it again changes nothing.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; ABORTED ETAG_MISMATCH.
         """

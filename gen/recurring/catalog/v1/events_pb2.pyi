@@ -51,7 +51,7 @@ class PriceChangeScheduled(_message.Message):
 
     @_builtins.property
     def announce_time(self) -> _timestamp_pb2.Timestamp:
-        """Later than before where a price is corrected, which announces it anew."""
+        """Later than before where a price is corrected, which announces it again."""
 
     def __init__(
         self,

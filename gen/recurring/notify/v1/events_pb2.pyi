@@ -160,7 +160,7 @@ class PriceNoticeDelivered(_message.Message):
     """The price version, `merchants/{merchant}/products/{product}/prices/{price}`."""
     @_builtins.property
     def standing_orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those that it told of, at least one."""
+        """Those that it was about, at least one."""
 
     @_builtins.property
     def deliver_time(self) -> _timestamp_pb2.Timestamp:
@@ -168,7 +168,7 @@ class PriceNoticeDelivered(_message.Message):
 
     @_builtins.property
     def announce_time(self) -> _timestamp_pb2.Timestamp:
-        """When the price version was announced that it told of: a correction announces it anew."""
+        """When the price version was announced that it was about: a correction announces it again."""
 
     def __init__(
         self,

@@ -124,7 +124,7 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     PRICE_CHANGE: _NoticeKind.ValueType  # 15
     """A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
     PRICE_CHANGE_WITHDRAWN: _NoticeKind.ValueType  # 16
-    """A price change that the customer was told of will not take place."""
+    """A price change that the customer was notified of will not take place."""
     PAYMENT_METHOD_EXPIRING: _NoticeKind.ValueType  # 17
     """A card is about to expire; once a card and month."""
     PRICE_PROTECTION_ENDING: _NoticeKind.ValueType  # 18
@@ -180,7 +180,7 @@ ITEM_DISCONTINUED: NoticeKind.ValueType  # 14
 PRICE_CHANGE: NoticeKind.ValueType  # 15
 """A price changes what orders cost from a cycle on: how much, from when, and how to leave."""
 PRICE_CHANGE_WITHDRAWN: NoticeKind.ValueType  # 16
-"""A price change that the customer was told of will not take place."""
+"""A price change that the customer was notified of will not take place."""
 PAYMENT_METHOD_EXPIRING: NoticeKind.ValueType  # 17
 """A card is about to expire; once a card and month."""
 PRICE_PROTECTION_ENDING: NoticeKind.ValueType  # 18
@@ -241,7 +241,7 @@ class Contact(_message.Message):
 
     @_typing.final
     class Preferences(_message.Message):
-        """What the customer wants to hear. Notices before money moves cannot be turned off."""
+        """What the customer wants to be notified of. Notices before money moves cannot be turned off."""
 
         DESCRIPTOR: _descriptor.Descriptor
 

@@ -237,7 +237,7 @@ class NotifyServiceServicer:
         whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
         requests about the contact are forgotten: repeated, they are answered with an empty message. A
         customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
-        have standing orders: notify knows of none, and without a contact nobody hears before a charge.
+        have standing orders: notify knows of none, and without a contact nobody is notified before a charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class NotifyServiceStub:
     whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
     requests about the contact are forgotten: repeated, they are answered with an empty message. A
     customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
-    have standing orders: notify knows of none, and without a contact nobody hears before a charge.
+    have standing orders: notify knows of none, and without a contact nobody is notified before a charge.
     """
     StartPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.StartPhoneBindingRequest, _notify_pb2.StartPhoneBindingResponse]
     """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved and it agrees,
@@ -273,7 +273,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
         requests about the contact are forgotten: repeated, they are answered with an empty message. A
         customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
-        have standing orders: notify knows of none, and without a contact nobody hears before a charge.
+        have standing orders: notify knows of none, and without a contact nobody is notified before a charge.
         """
 
     @_abc_1.abstractmethod

@@ -721,7 +721,7 @@ class Charge(_message.Message):
             """It never reached the provider, and never will; the charge goes on without it."""
             PENDING: Charge.Attempt._State.ValueType  # 5
             """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
-            daily, or when the provider tells.
+            daily, or when the provider reports it.
             """
             REQUIRES_ACTION: Charge.Attempt._State.ValueType  # 6
             """The bank wants the customer to confirm it (3-D Secure); the customer was sent the link. It is DECLINED
@@ -738,7 +738,7 @@ class Charge(_message.Message):
         """It never reached the provider, and never will; the charge goes on without it."""
         PENDING: Charge.Attempt.State.ValueType  # 5
         """The provider has it, and says over days what comes of it, as with bank debits. It is looked up
-        daily, or when the provider tells.
+        daily, or when the provider reports it.
         """
         REQUIRES_ACTION: Charge.Attempt.State.ValueType  # 6
         """The bank wants the customer to confirm it (3-D Secure); the customer was sent the link. It is DECLINED

@@ -75,7 +75,7 @@ Global___OrderRef: _TypeAlias = OrderRef  # noqa: Y015
 
 @_typing.final
 class OrderUpcoming(_message.Message):
-    """A cycle was prepared: the customer must now hear what will be charged and when."""
+    """A cycle was prepared: the customer must now be notified what will be charged and when."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -460,7 +460,7 @@ class OrderLapsed(_message.Message):
     PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
     LATE_PAYMENT_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     payment_method_blocked: _builtins.bool
-    """Its payment method was declined for good, which the customer hears once for all orders
+    """Its payment method was declined for good, of which there is one notice for all orders
     (recurring.payments.v1.PaymentMethodBlocked).
     """
     @_builtins.property
@@ -469,7 +469,7 @@ class OrderLapsed(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_scheduler_pb2.OrderReason.ValueType]: ...
     @_builtins.property
     def late_payment_until_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it can be paid all the same: the customer hears of it by
+        """Until when it can be paid all the same: the customer is notified by
         recurring.payments.v1.PaymentOverdue. Absent: it is over for good.
         """
 
@@ -645,7 +645,7 @@ Global___StandingOrderChanged: _TypeAlias = StandingOrderChanged  # noqa: Y015
 
 @_typing.final
 class SubscriberPriceChangeScheduled(_message.Message):
-    """A price changes what orders of a customer cost from a cycle on. The customer hears of it once for all
+    """A price changes what orders of a customer cost from a cycle on. The customer is notified once for all
     standing orders that are named. Partition key: the first of them.
     """
 
@@ -671,7 +671,7 @@ class SubscriberPriceChangeScheduled(_message.Message):
 
     @_builtins.property
     def announce_time(self) -> _timestamp_pb2.Timestamp:
-        """When the price version was announced as it is: a correction announces it anew."""
+        """When the price version was announced as it is: a correction announces it again."""
 
     def __init__(
         self,
@@ -746,7 +746,7 @@ Global___SubscriberPriceChange: _TypeAlias = SubscriberPriceChange  # noqa: Y015
 
 @_typing.final
 class SubscriberPriceChangeWithdrawn(_message.Message):
-    """A price that a customer was told of will not take effect, or was corrected and leaves the customer's own
+    """A price that a customer was notified of will not take effect, or was corrected and leaves the customer's own
     price as it is. Partition key: the first standing order.
     """
 

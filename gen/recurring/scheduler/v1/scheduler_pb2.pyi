@@ -316,13 +316,13 @@ class StandingOrder(_message.Message):
 
     @_builtins.property
     def notice_lead(self) -> _duration_pb2.Duration:
-        """How long before the due time the customer hears of it; 1 hour to 60 days, default 72 hours. Where a rule
+        """How long before the due time the customer is notified; 1 hour to 60 days, default 72 hours. Where a rule
         pack asks for longer (`effective_notice_lead`), that counts.
         """
 
     @_builtins.property
     def effective_notice_lead(self) -> _duration_pb2.Duration:
-        """How long before the due time the customer hears of it in fact: the longer of `notice_lead` and what the
+        """How long before the due time the customer is in fact notified: the longer of `notice_lead` and what the
         rule packs ask for that bind its charges, or its mandate promises. It is looked up
         when the standing order is made, when its items, mandate, billing mode or conditions change, and
         whenever a cycle is prepared; a cycle that is prepared too late for it is charged later.
@@ -1281,8 +1281,8 @@ class Order(_message.Message):
     tax_id: _builtins.str
     """The customer's when the order was made; empty: a consumer."""
     title: _builtins.str
-    """As the customer was told, whatever the standing order has become since; before it is announced, as it
-    would be told. An order that is announced again has what the standing order has then.
+    """As the notice said, whatever the standing order has become since; before it is announced, as it
+    would be said. An order that is announced again has what the standing order has then.
     """
     billing_mode: Global___BillingMode.ValueType
     mandate: _builtins.str

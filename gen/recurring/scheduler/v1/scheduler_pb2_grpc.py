@@ -425,10 +425,10 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewPriceChange(self, request, context):
-        """Whom a price version would touch, before its customers are told: who pays another amount from which
+        """Whom a price version would touch, before its customers are notified: who pays another amount from which
         cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
-        The version is one that there is, or a draft. It is worked out by the code that tells customers of price
-        changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+        The version is one that there is, or a draft. It is worked out by the code that notifies customers of price
+        changes and bills their cycles, as if they were notified now, for all standing orders that repeat the
         product. What a withdrawal would change is the same the other way round. Nothing is stored.
 
         Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both

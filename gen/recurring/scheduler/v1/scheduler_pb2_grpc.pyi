@@ -204,10 +204,10 @@ class SchedulerServiceStub:
     50 000 cycles, 50 000 items of them, or 1000 products; ask for fewer days).
     """
     PreviewPriceChange: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewPriceChangeRequest, _scheduler_pb2.PreviewPriceChangeResponse]
-    """Whom a price version would touch, before its customers are told: who pays another amount from which
+    """Whom a price version would touch, before its customers are notified: who pays another amount from which
     cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
-    The version is one that there is, or a draft. It is worked out by the code that tells customers of price
-    changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+    The version is one that there is, or a draft. It is worked out by the code that notifies customers of price
+    changes and bills their cycles, as if they were notified now, for all standing orders that repeat the
     product. What a withdrawal would change is the same the other way round. Nothing is stored.
 
     Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both
@@ -573,10 +573,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.PreviewPriceChangeRequest,
         context: _aio.ServicerContext[_scheduler_pb2.PreviewPriceChangeRequest, _abc.Awaitable[_scheduler_pb2.PreviewPriceChangeResponse]],
     ) -> _abc.Awaitable[_scheduler_pb2.PreviewPriceChangeResponse]:
-        """Whom a price version would touch, before its customers are told: who pays another amount from which
+        """Whom a price version would touch, before its customers are notified: who pays another amount from which
         cycle on, what keeps the others from it, and what all of them pay over a span with it and without it.
-        The version is one that there is, or a draft. It is worked out by the code that tells customers of price
-        changes and bills their cycles, as if they were told now, for all standing orders that repeat the
+        The version is one that there is, or a draft. It is worked out by the code that notifies customers of price
+        changes and bills their cycles, as if they were notified now, for all standing orders that repeat the
         product. What a withdrawal would change is the same the other way round. Nothing is stored.
 
         Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both

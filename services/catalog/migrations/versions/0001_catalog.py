@@ -132,13 +132,13 @@ CREATE TABLE price_protection_offers (
     CHECK (num_nonnulls(lock_cycle_count, lock_until_time, cap_bps) = 1)
 );
 
--- When customers were told of a price, by standing order: from then on the notice of an increase runs.
+-- When customers were notified of a price, by standing order: the notice of an increase runs from then.
 CREATE TABLE price_notices (
     merchant              text        NOT NULL,
     standing_order        text        NOT NULL,
     product               text        NOT NULL,
     price                 text        NOT NULL,
-    -- A correction announces a price anew, and what was told before counts no more.
+    -- A correction announces a price again, and what notices said before does not count.
     announce_time         timestamptz NOT NULL,
     deliver_time          timestamptz NOT NULL,
     PRIMARY KEY (standing_order, merchant, product, price, announce_time)

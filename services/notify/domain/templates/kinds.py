@@ -359,7 +359,7 @@ class PriceChange:
 
 @dataclass(frozen=True, slots=True)
 class PriceChangeWithdrawn:
-    """A price change that the customer was told of will not take place."""
+    """A price change that the customer was notified of will not take place."""
 
     kind: ClassVar[NoticeKind] = NoticeKind.PRICE_CHANGE_WITHDRAWN
     product_title: str

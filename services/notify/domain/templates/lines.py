@@ -1,4 +1,4 @@
-"""What orders are made of, as notices tell of it: lines, promotions and taxes. Pure."""
+"""What orders are made of, as notices show it: lines, promotions and taxes. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ CREATE TABLE notices (
     -- Of a receipt, and of the notice that an order was cancelled: when the order was due.
     due_time              timestamptz,
     create_time           timestamptz NOT NULL,
-    -- Of a notice of a price change: the price, and the standing orders that it told of.
+    -- Of a notice of a price change: the price, and the standing orders that it was about.
     price                 text,
     price_announce_time   timestamptz,
     standing_orders       text[],

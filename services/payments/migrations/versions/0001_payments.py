@@ -719,7 +719,7 @@ CREATE INDEX reconciliation_findings_open ON reconciliation_findings (compare_da
 CREATE INDEX reconciliation_findings_oldest ON reconciliation_findings (find_time)
     WHERE resolve_time IS NULL;
 
--- What providers tell by themselves: which of their objects to look up.
+-- What providers report by themselves: which of their objects to look up.
 CREATE TABLE webhook_events (
     provider                text        NOT NULL,
     -- The provider's id.

@@ -44,7 +44,7 @@ CREATE TABLE standing_orders (
     price_agreements        jsonb       NOT NULL DEFAULT '[]',
     -- When the last protected cycle is due, or before when cycles are.
     protection_end_time     timestamptz,
-    -- When the customer is told of that; NULL: was, or is not.
+    -- When the customer is notified of that; NULL: was, or is not.
     protection_notice_time  timestamptz,
     -- Since when it is to be asked how early its charges are announced; NULL: that is known.
     lead_check_time         timestamptz,
@@ -124,7 +124,7 @@ CREATE INDEX standing_order_products_added
 CREATE INDEX standing_order_products_of_customer
     ON standing_order_products (merchant, customer, product);
 
--- Products that went off sale for good, and how far their standing orders have been told.
+-- Products that went off sale for good, and how far the customers of theirs have been notified.
 CREATE TABLE discontinued_products (
     merchant                text        NOT NULL,
     product                 text        NOT NULL,
@@ -202,7 +202,7 @@ CREATE TABLE orders (
     CHECK (state = 'UPCOMING' OR collect_time IS NULL),
     CHECK (state = 'HELD' OR recheck_time IS NULL),
     CHECK (state = 'LAPSED' OR late_payment_until_time IS NULL),
-    -- Never more than the customer was told.
+    -- Never more than the notice said.
     CHECK (amount_minor <= notified_minor)
 )
 -- A set of orders changes at once: each page has room for all of its rows again.
@@ -244,9 +244,9 @@ CREATE TABLE price_changes (
     -- What customers call the product.
     title                   text        NOT NULL,
     effective_time          timestamptz NOT NULL,
-    -- A correction announces it anew, and the walk begins again.
+    -- A correction announces it again, and the walk begins again.
     announce_time           timestamptz NOT NULL,
-    -- Set: it will not take effect, and the walk is over those who were told.
+    -- Set: it will not take effect, and the walk is over those who were notified.
     withdraw_time           timestamptz,
     -- Behind what comes next: when it was added, and the standing order; of a withdrawn one the
     -- customer.
@@ -260,7 +260,7 @@ CREATE TABLE price_changes (
 );
 CREATE INDEX price_changes_due ON price_changes (bucket, due_time) WHERE due_time IS NOT NULL;
 
--- What a change of a price means to a standing order, and whether its customer was told.
+-- What a change of a price means to a standing order, and whether its customer was notified.
 CREATE TABLE price_change_notices (
     merchant                text        NOT NULL,
     standing_order          text        NOT NULL,
@@ -268,7 +268,7 @@ CREATE TABLE price_change_notices (
     price                   text        NOT NULL,
     announce_time           timestamptz NOT NULL,
     customer                text        NOT NULL,
-    -- When it is looked at; NULL: the customer was told, or is not concerned.
+    -- When it is looked at; NULL: the customer was notified, or is not concerned.
     notify_time             timestamptz,
     notified_time               timestamptz,
     -- The notice, by its id.
