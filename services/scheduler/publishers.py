@@ -79,10 +79,8 @@ def order_events(
                 mandate_reasons=map(payments_pb2.RefusalReason.Value, mandate_reasons(order)),
                 link_uri=link_uri,
             )
-            # It can be held again for something else; the same reason is published once.
-            suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
-            if OrderReason.CONDITION_NOT_MET in order.reasons:
-                suffix += f"@{order.local_date}{'?' if order.asks_condition else ''}"
+            # Each hold that was decided is one: for something else, or again after something else.
+            suffix = f"#{order.announcement_count}:{','.join(order.reasons)}@{order.version}"
         case OrderState.LAPSED:
             message = events_pb2.OrderLapsed(
                 ref=ref,

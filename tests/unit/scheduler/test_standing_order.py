@@ -11,7 +11,8 @@ from services.scheduler.domain import calendar
 from services.scheduler.domain.cycles import new_order, open_cycles, paid_period, reason_against
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.notice_times import NOTICE_HEADROOM
-from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
+from services.scheduler.domain.order import Item, Order, OrderReason, OrderState, Stage
+from services.scheduler.domain.order_lifecycle import held
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.schedule import (
@@ -33,6 +34,7 @@ from services.scheduler.domain.standing_order import (
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode
+from services.scheduler.publishers import order_events
 
 START = date(2027, 1, 31)
 NOON = time(12, 0)
@@ -413,3 +415,15 @@ def test_what_follows_an_order_of_the_schedule_before_is_the_first_of_the_presen
     assert first is not None
     assert following_due_time(standing_order, 2) == first.due_at
     assert following_due_time(standing_order, 6) == first.due_at
+
+
+def test_an_order_held_again_after_something_else_is_another_event_than_the_first_time() -> None:
+    standing_order = new_standing_order()
+    order = new_order(standing_order, 1, START, None, SIGN_UP)
+    published = []
+    for reason in (OrderReason.OUT_OF_STOCK, OrderReason.NO_SLOT, OrderReason.OUT_OF_STOCK):
+        order = held(order._replace(decisions=()), (reason,), Stage.COLLECT, SIGN_UP)
+        published += order_events(order, standing_order, SIGN_UP)
+        order = order._replace(version=order.version + 1)
+
+    assert len({event.event_id for event in published}) == 3
