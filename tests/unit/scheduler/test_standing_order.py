@@ -419,7 +419,9 @@ def test_what_follows_an_order_of_the_schedule_before_is_the_first_of_the_presen
 
 def test_an_order_held_again_after_something_else_is_another_event_than_the_first_time() -> None:
     standing_order = new_standing_order()
-    order = new_order(standing_order, 1, START, None, SIGN_UP)
+    date_ = standing_order.date(1)
+    assert date_ is not None
+    order = new_order(standing_order, 1, date_, None, SIGN_UP)
     published = []
     for reason in (OrderReason.OUT_OF_STOCK, OrderReason.NO_SLOT, OrderReason.OUT_OF_STOCK):
         order = held(order._replace(decisions=()), (reason,), Stage.COLLECT, SIGN_UP)
