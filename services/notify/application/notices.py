@@ -9,6 +9,7 @@ from typing import Any
 from services.notify.domain.frequency import CAP_WINDOW
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
+    VOID_ANSWERED,
     WAITING_QUIET_HOURS,
     WITH_ATTACHMENT,
     Channel,
@@ -39,6 +40,7 @@ from services.notify.domain.transitions import DeliveryState
 from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
 from services.notify.store import (
+    answering,
     attempts,
     contacts,
     deliveries,
@@ -87,7 +89,8 @@ async def create_notices(
 
     The notice has the event's id, so there is one notice of each event. Several changes
     at one instant that read the same are one notice. Earlier notices that the events make untrue are
-    voided; what later events have made untrue already is stored void.
+    voided; what later events have made untrue already is stored void, and so is what the answer to a
+    reply says.
     """
     keys = [_notice_key(event, draft) for event, draft in drafts]
     reached = await contacts.by_key(tx, [key.customer_key for key in keys])
@@ -102,6 +105,7 @@ async def create_notices(
     made = await _with_evidence(tx, made, free)
     distinct = {notice.key: notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
+    await superseding.void(tx, await answering.said_by_answers(tx, new), VOID_ANSWERED)
     await superseding.supersede(
         tx,
         [

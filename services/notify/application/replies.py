@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from services.notify.application.notices import reply_notice
 from services.notify.domain.notices import CustomerKey, Facts, Notice, NoticeId, NoticeKey
+from services.notify.domain.replies.answering import OUTCOME_PAUSE, OUTCOME_WAIT
 from services.notify.domain.replies.decisions import (
     QUESTION_WINDOW,
     Act,
@@ -37,7 +38,7 @@ from services.notify.domain.replies.inbound import (
 from services.notify.domain.replies.words import Reply, Word, read_reply
 from services.notify.domain.templates.kinds import OrderUpcoming
 from services.notify.domain.templates.replies import Answer, ReplyAnswer, ReplyOption
-from services.notify.store import inbound, notices, repliers
+from services.notify.store import answering, inbound, notices, repliers
 from services.notify.store.inbound import Acting, Decided, Pending
 from services.notify.store.repliers import Replier, SentNotice
 from services.runtime.auth.call_context import act_for_all
@@ -102,13 +103,27 @@ def act_id(key: InboundKey) -> str:
 async def finish(
     tx: Connection, asked: Sequence[tuple[Acting, Answer | None]], now: datetime
 ) -> None:
-    """Store what came of what messages ask for, and answer; None is tried again, for a day."""
+    """Store what came of what messages ask for, and answer; None is tried again, for a day.
+
+    A payment's outcome has a notice of its own, which is the answer if it goes out soon.
+    """
     acting = await inbound.lock(tx, [it.key for it, _ in asked], "ACTING")
     # A customer who was erased meanwhile is not answered.
     left = [(it, answer) for it, answer in asked if it.key in acting]
-    later = [it for it, answer in left if answer is None and not is_given_up(it.receive_time, now)]
-    done = [(it, answer or Answer.NOT_DONE) for it, answer in left if it not in later]
-    await inbound.postpone(tx, [(it.key, next_try(it.attempt_count + 1, now)) for it in later])
+    paying = [it for it, answer in left if answer is Answer.PAYING]
+    answered = await answering.said_by_notices(tx, paying)
+    later = [
+        (it.key, next_try(it.attempt_count + 1, now))
+        for it, answer in left
+        if answer is None and not is_given_up(it.receive_time, now)
+    ] + [
+        (it.key, now + OUTCOME_PAUSE)
+        for it in paying
+        if it.key not in answered and now - it.receive_time < OUTCOME_WAIT
+    ]
+    waiting = {key for key, _ in later}
+    done = [(it, answer or Answer.NOT_DONE) for it, answer in left if it.key not in waiting]
+    await inbound.postpone(tx, later)
     await notices.insert(
         tx,
         [
@@ -116,7 +131,7 @@ async def finish(
                 it.key, it.phone, it.act.customer, _facts(it.act, answer), it.act.order, now
             )
             for it, answer in done
-            if it.readable and not it.is_silent
+            if it.readable and not it.is_silent and it.key not in answered
         ],
     )
     await inbound.finish(tx, [(it.key, answer) for it, answer in done])

@@ -11,6 +11,7 @@ import grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
+from services.notify.domain.replies.answering import DONE
 from services.notify.domain.replies.decisions import Act, standing_order_of
 from services.notify.domain.replies.words import Word
 from services.notify.domain.templates.replies import Answer
@@ -63,15 +64,15 @@ class Acts:
             charge = standing_order_and_cycle.replace("/orders/", "-")
             name = f"{CUSTOMER.format(*act.customer)}/charges/{charge}"
             confirm = payments_pb2.ConfirmPaymentRequestRequest(name=name, request_id=request_id)
-            return self._payments.ConfirmPaymentRequest, confirm, Answer.PAYING
+            return self._payments.ConfirmPaymentRequest, confirm, DONE[act.word]
         standing_order = standing_order_of(act.order)
         if act.word is Word.PAUSE:
             pause = scheduler_pb2.PauseStandingOrderRequest(
                 name=standing_order, request_id=request_id
             )
-            return self._scheduler.PauseStandingOrder, pause, Answer.PAUSED
+            return self._scheduler.PauseStandingOrder, pause, DONE[act.word]
         cycle = int(act.order.rpartition("/")[2])
         skip = scheduler_pb2.SkipCycleRequest(
             name=standing_order, cycle=cycle, request_id=request_id
         )
-        return self._scheduler.SkipCycle, skip, Answer.SKIPPED
+        return self._scheduler.SkipCycle, skip, DONE[act.word]

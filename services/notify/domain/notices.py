@@ -35,6 +35,8 @@ WAITING_DIGEST = "DIGEST"
 FAILURE_PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
 VOID_SUPERSEDED = "SUPERSEDED"
 VOID_EXPIRED = "EXPIRED"
+# The answer to a reply of the customer says it.
+VOID_ANSWERED = "ANSWERED"
 # A gateway took the message and never said what became of it.
 FAILURE_NO_RECEIPT = "NO_RECEIPT"
 # It waits for a gateway that has taken no message for a while.

@@ -121,7 +121,7 @@ async def supersede(tx: Connection, events: Sequence[SubjectEvent]) -> None:
     own = [event for event, _ in voids]
     kinds = [kind for _, kind in voids]
     await _RECORD.run_for(tx, own, kind=kinds, is_final=[event.name in FINAL for event in own])
-    await _void(tx, await _OLDER.all_for(tx, own, kind=kinds))
+    await void(tx, await _OLDER.all_for(tx, own, kind=kinds), VOID_SUPERSEDED)
     await void_superseded(tx, events)
 
 
@@ -130,7 +130,7 @@ async def void_superseded(
 ) -> set[NoticeKey]:
     """Void those of the notices that a later event has made untrue; returns them."""
     untrue = await superseded(tx, notices)
-    await _void(tx, untrue)
+    await void(tx, untrue, VOID_SUPERSEDED)
     return untrue
 
 
@@ -141,7 +141,8 @@ async def superseded(
     return set(await _SUPERSEDED.all_for(tx, notices))
 
 
-async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:
+async def void(tx: Connection, notices: Collection[NoticeKey], reason: str) -> None:
+    """Void what has not gone out of notices, for a reason."""
     pending = DeliveryState.PENDING
     await _VOID.run_for(
         tx,
@@ -149,5 +150,5 @@ async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:
         pending=pending,
         accepted=DeliveryState.ACCEPTED,
         voided=DELIVERY.to(pending, DeliveryEvent.VOID),
-        reason=VOID_SUPERSEDED,
+        reason=reason,
     )

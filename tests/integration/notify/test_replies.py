@@ -47,6 +47,7 @@ from tests.integration.notify.suite import (
     order_upcoming,
 )
 
+State = notify_pb2.Notice.Delivery.State
 SECRET = b"whsec_test"
 # Nobody listens there.
 AWAY = "127.0.0.1:9"
@@ -293,6 +294,47 @@ async def test_stop_does_not_wait_for_a_service_that_is_away(replies: Replies) -
 
     assert len(await replies.answer("STOP")) == 1
     assert [state for state, _, _ in await replies.states()] == ["ACTING", "DONE"]
+
+
+async def outcomes_of_skips(notify: Notify) -> list[tuple[str, str]]:
+    """What became of the SMS of each ORDER_SKIPPED: its state and why."""
+    skips = [it for it in await notify.notices() if it.kind == notify_pb2.ORDER_SKIPPED]
+    deliveries = [it.deliveries[0] for it in skips]
+    return [(State.Name(it.state), it.failure_code) for it in deliveries]
+
+
+async def test_a_skip_by_reply_is_said_by_the_answer_and_not_by_a_notice(replies: Replies) -> None:
+    notify = replies.notify
+    await announce(notify, order_upcoming())
+    await replies.answer("SKIP")
+    await notify.receive(order_skipped())
+    await notify.deliver()
+
+    assert await outcomes_of_skips(notify) == [("VOIDED", "ANSWERED")]
+
+
+async def test_a_skip_of_another_order_than_the_reply_was_about_has_its_notice(
+    replies: Replies,
+) -> None:
+    notify = replies.notify
+    await announce(notify, tea())
+    await replies.answer("SKIP")
+    await notify.receive(order_skipped())
+    await notify.deliver()
+
+    assert await outcomes_of_skips(notify) == [("DELIVERED", "")]
+
+
+async def test_a_skip_in_the_account_after_one_by_reply_has_its_notice(replies: Replies) -> None:
+    notify = replies.notify
+    await announce(notify, order_upcoming())
+    await replies.answer("SKIP")
+    await notify.receive(order_skipped(), event_key="by-reply")
+    notify.clock.move(timedelta(hours=1))
+    await notify.receive(order_skipped(), event_key="in-the-account")
+    await notify.deliver()
+
+    assert await outcomes_of_skips(notify) == [("VOIDED", "ANSWERED"), ("DELIVERED", "")]
 
 
 async def test_a_customer_who_is_erased_is_forgotten_with_what_they_asked_for(

@@ -552,7 +552,7 @@ class Notice(_message.Message):
             DELIVERED: Notice.Delivery._State.ValueType  # 2
             FAILED: Notice.Delivery._State.ValueType  # 3
             VOIDED: Notice.Delivery._State.ValueType  # 4
-            """Not sent: it was not true any more."""
+            """Not sent: it was not true any more, or the answer to a reply says it."""
             ACCEPTED: Notice.Delivery._State.ValueType  # 5
             """A gateway has it, and has not said yet whether it arrived."""
             EXPIRED: Notice.Delivery._State.ValueType  # 6
@@ -564,7 +564,7 @@ class Notice(_message.Message):
         DELIVERED: Notice.Delivery.State.ValueType  # 2
         FAILED: Notice.Delivery.State.ValueType  # 3
         VOIDED: Notice.Delivery.State.ValueType  # 4
-        """Not sent: it was not true any more."""
+        """Not sent: it was not true any more, or the answer to a reply says it."""
         ACCEPTED: Notice.Delivery.State.ValueType  # 5
         """A gateway has it, and has not said yet whether it arrived."""
         EXPIRED: Notice.Delivery.State.ValueType  # 6
@@ -591,7 +591,7 @@ class Notice(_message.Message):
         failure_code: _builtins.str
         """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
         GATEWAY_AWAY: it waits for a gateway that takes no messages; NO_RECEIPT: a gateway took it and never said what became of it; NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
-        before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED. Why it waits:
+        before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation), EXPIRED or ANSWERED (the answer to a reply says it). Why it waits:
         QUIET_HOURS (it is night where the customer lives), DIGEST (NotifySettings.daily_message_max is reached).
         """
         locale: _builtins.str

@@ -104,8 +104,8 @@ WORDS = Words(
                 "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} fällt "
                 "aus. Sie wird nicht abgebucht."
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} ist angehalten. Es wird nichts Neues bestellt, bis Sie den Dauerauftrag "
-                "in Ihrem Konto fortsetzen."
+                "{{ title }} ist angehalten: Angekündigtes entfällt, und es wird nichts Neues bestellt, bis "
+                "Sie den Dauerauftrag in Ihrem Konto fortsetzen."
                 '{% elif answer == "PAYING" %}'
                 "Danke. Ihre Zahlung für {{ title }} wird ausgeführt; ein Beleg folgt."
                 '{% elif answer == "TOO_LATE" %}'

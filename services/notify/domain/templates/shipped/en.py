@@ -88,7 +88,8 @@ WORDS = Words(
                 "Your order {{ title }}{% if due_date %} of {{ due_date }}{% endif %} is skipped. "
                 "Nothing is charged for it."
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} is paused. Nothing new is ordered until you resume it in your account."
+                "{{ title }} is paused: what is announced is cancelled, and nothing new is ordered until you "
+                "resume it in your account."
                 '{% elif answer == "PAYING" %}'
                 "Thank you. Your payment for {{ title }} is being made; a receipt follows."
                 '{% elif answer == "TOO_LATE" %}'

@@ -103,7 +103,8 @@ WORDS = Words(
                 "Su pedido {{ title }}{% if due_date %} del {{ due_date }}{% endif %} se omite. No se"
                 " cobra nada por él."
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} está en pausa. No se pide nada nuevo hasta que lo reanude en su cuenta."
+                "{{ title }} está en pausa: lo anunciado se cancela y no se pide nada nuevo hasta que lo "
+                "reanude en su cuenta."
                 '{% elif answer == "PAYING" %}'
                 "Gracias. Su pago de {{ title }} está en curso; recibirá un recibo."
                 '{% elif answer == "TOO_LATE" %}'

@@ -107,8 +107,8 @@ WORDS = Words(
                 "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} est omise. "
                 "Rien n'est débité."
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} est en pause. Rien n'est commandé jusqu'à ce que vous repreniez dans "
-                "votre compte."
+                "{{ title }} est en pause : ce qui est annoncé est annulé, et rien n'est commandé jusqu'à ce "
+                "que vous repreniez dans votre compte."
                 '{% elif answer == "PAYING" %}'
                 "Merci. Votre paiement pour {{ title }} est en cours ; un reçu suivra."
                 '{% elif answer == "TOO_LATE" %}'

@@ -97,7 +97,7 @@ WORDS = Words(
                 '{% elif answer == "SKIPPED" %}'
                 "您的订单 {{ title }}{% if due_date %}（{{ due_date }}）{% endif %}已跳过，不会扣款。"
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} 已暂停。在您的账户中恢复之前，不会产生新订单。"
+                "{{ title }} 已暂停：已通知的订单将取消。在您的账户中恢复之前，不会产生新订单。"
                 '{% elif answer == "PAYING" %}'
                 "谢谢。{{ title }} 的付款正在进行，稍后将发送收据。"
                 '{% elif answer == "TOO_LATE" %}'
