@@ -17,16 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from deploy.embedded.addresses import SERVICES
 from deploy.embedded.certificates import Authority
 from deploy.image import api_server
 from deploy.image.build import REGISTRY, BuildError, Commit, build, python_image
 from deploy.image.entry_points import EntryPoint, pod_spec, wanted, workloads
-from deploy.manifests import render_overlay
+from deploy.manifests import Manifest, parse, render_overlay
 from deploy.pods.keys import ACCOUNT
 
 ENGINE = "podman"
@@ -54,8 +51,6 @@ HARMLESS = {
 }
 # How argparse lists a command.
 _COMMAND = re.compile(r"^    ([a-z][a-z-]*)(?: |$)", re.MULTILINE)
-
-Manifest = dict[str, Any]
 
 
 class NotRunError(Exception):
@@ -98,7 +93,7 @@ class Check:
     """One run of the stack, on a network and in a folder of its own."""
 
     def __init__(self) -> None:
-        self._manifests: list[Manifest] = list(yaml.safe_load_all(render_overlay("dev")))
+        self._manifests = parse(render_overlay("dev"))
         self._workloads = workloads(self._manifests)
         self._played: set[EntryPoint] = set()
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import yaml
 
 from deploy.image.build import IMAGES
-from deploy.manifests import components, overlays, render_component, render_overlay
+from deploy.manifests import (
+    Manifest,
+    components,
+    overlays,
+    parse,
+    render_component,
+    render_overlay,
+)
 
-Manifest = dict[str, Any]
 # The order in which kinds of workloads start; a Job ends before what comes after it.
 KINDS = ("StatefulSet", "DaemonSet", "Deployment", "Job", "CronJob")
 # Makes what all others mount.
@@ -38,7 +41,7 @@ def wanted() -> set[EntryPoint]:
     return {
         EntryPoint.of(container)
         for text in rendered
-        for workload in workloads(yaml.safe_load_all(text))
+        for workload in workloads(parse(text))
         for container in containers(workload)
         if _is_ours(container["image"])
     }

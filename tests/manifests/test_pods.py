@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.manifests import FOLDER, render
+from deploy.manifests import FOLDER, parse, render
 from services.runtime.app.service_process import STOP_AGAIN_SECONDS
 from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS
 from tests.manifests.cluster import SERVICES, Cluster, Pod
@@ -149,7 +149,7 @@ def test_a_trial_on_one_machine_has_room_for_all_of_them(tmp_path: Path) -> None
     up = os.path.relpath(FOLDER, tmp_path)
     trial = {"resources": [f"{up}/overlays/prod"], "components": [f"{up}/components/one-machine"]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(trial))
-    trial_cluster = Cluster("trial", list(yaml.safe_load_all(render(tmp_path))))
+    trial_cluster = Cluster("trial", parse(render(tmp_path)))
     for spread in trial_cluster.pod("nats").spec["topologySpreadConstraints"]:
         assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
         assert "minDomains" not in spread

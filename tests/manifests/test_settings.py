@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from deploy.manifests import render_component
+from deploy.manifests import parse, render_component
 from deploy.pods.keys import Secrets
 from sandbox.__main__ import read_settings
 from services.catalog.__main__ import CatalogSettings
@@ -171,7 +170,7 @@ def payments_settings_with(
     component: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> PaymentsSettings:
     rendered = render_component(component, on="overlays/prod")
-    cluster = Cluster("prod", list(yaml.safe_load_all(rendered)))
+    cluster = Cluster("prod", parse(rendered))
     pod = cluster.pod("payments")
     for name, value in cluster.environment(pod.main).items():
         monkeypatch.setenv(name, value)
