@@ -151,10 +151,15 @@ PERIOD_CEILING = LocalClause(
     # Each attempt with those before it, by what was agreed to then and from the instant that the guard
     # counted from, which its first verdict has. That must begin a month, or so many days, somewhere on
     # earth: PostgreSQL does not reckon with zones. A month is read whole while a day is not settled.
+    #
+    # An attempt whose period began within its month (UTC), or on the day before, took with those before
+    # it no more than its mandate took in all of that time. Where that is within the ceiling, nothing is
+    # added up for each attempt.
     """
-    , attempted AS (
-        SELECT attempts.merchant, attempts.customer, attempts.mandate, mandates.name, attempts.currency,
-               start_time, period_start_time,
+    , attempted AS MATERIALIZED (
+        SELECT attempts.merchant, attempts.customer, attempts.mandate, attempts.amount_minor,
+               attempts.currency, start_time, period_start_time,
+               date_trunc('month', start_time) AS month_time,
                CASE WHEN former.version IS NULL THEN mandates.period_days ELSE former.period_days
                     END AS period_days,
                CASE WHEN former.version IS NULL THEN mandates.period_ceiling_minor
@@ -163,17 +168,22 @@ PERIOD_CEILING = LocalClause(
         JOIN audit_v1.mandates
           ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
           AND mandates.mandate = attempts.mandate
-        LEFT JOIN audit_v1.mandate_amendments AS former
-          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
-          AND former.mandate = attempts.mandate AND former.from_version <= attempts.mandate_version
-          AND former.version > attempts.mandate_version
         LEFT JOIN audit_v1.verdicts AS guard
           ON guard.customer = attempts.customer AND guard.merchant = attempts.merchant
           AND guard.charge = attempts.charge AND guard.number = attempts.number AND guard.permit = 1
-        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND attempts.billing_mode = 'AUTOMATIC'
+        LEFT JOIN audit_v1.mandate_amendments AS former
+          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
+          AND former.mandate = attempts.mandate
+          -- Few mandates are amended: the version is looked up of their attempts alone.
+          AND (SELECT permitting.mandate_version FROM audit_v1.verdicts AS permitting
+               WHERE permitting.customer = attempts.customer
+                 AND permitting.merchant = attempts.merchant AND permitting.charge = attempts.charge
+                 AND permitting.number = attempts.number AND permitting.permit = attempts.permit)
+              BETWEEN former.from_version AND former.version - 1
+        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND attempts.mandate <> ''
           AND UNSETTLED_MONTH(start_time) AND $1 IN ('', attempts.merchant)),
     counted AS (
-        SELECT attempted.*, taken_minor,
+        SELECT attempted.*,
                CASE WHEN period_days IS NULL
                     THEN extract(day FROM (period_start_time AT TIME ZONE 'utc') + interval '14 hours')
                              IN (1, 2)
@@ -182,22 +192,42 @@ PERIOD_CEILING = LocalClause(
                                        - interval '2 hours'
                          AND start_time < period_start_time + period_days * interval '1 day'
                                           + interval '2 hours' END IS TRUE AS is_period
-        FROM attempted
-        CROSS JOIN LATERAL (
-            SELECT sum(earlier.amount_minor) AS taken_minor FROM audit_v1.attempts AS earlier
-            WHERE earlier.customer = attempted.customer AND earlier.merchant = attempted.merchant
-              AND earlier.mandate = attempted.mandate AND earlier.currency = attempted.currency
-              AND earlier.state NOT IN ('DECLINED', 'NOT_MADE')
-              AND earlier.start_time BETWEEN period_start_time AND attempted.start_time
-            OFFSET 0) AS taken
-        WHERE period_ceiling_minor IS NOT NULL)
-    SELECT merchant, CASE
-               WHEN is_period THEN format('%s paid %s %s from %s until %s, its ceiling is %s', name,
-                                          taken_minor, currency, period_start_time, start_time,
-                                          period_ceiling_minor)
-               ELSE format('%s was charged %s, counted from %s, which begins no period', name,
-                           start_time, coalesce(period_start_time::text, 'no instant')) END AS what
-    FROM counted WHERE NOT is_period OR taken_minor > period_ceiling_minor
+        FROM attempted WHERE period_ceiling_minor IS NOT NULL),
+    suspected AS MATERIALIZED (
+        SELECT merchant, customer, mandate, currency, month_time
+        FROM (
+            SELECT merchant, customer, mandate, currency, month_time, amount_minor,
+                   period_ceiling_minor, period_start_time
+            FROM attempted
+            UNION ALL
+            -- Those of the last day of a month count in the next one as well.
+            SELECT merchant, customer, mandate, currency, month_time + interval '1 month', amount_minor,
+                   NULL, NULL
+            FROM attempted WHERE start_time >= month_time + interval '1 month - 1 day'
+        ) AS counted_in
+        GROUP BY merchant, customer, mandate, currency, month_time
+        HAVING sum(amount_minor) > min(period_ceiling_minor)
+            OR min(period_start_time) < month_time - interval '1 day')
+    SELECT merchant, format('merchants/%s/customers/%s/mandates/%s was charged %s, counted from %s, '
+                            'which begins no period', merchant, customer, mandate, start_time,
+                            coalesce(period_start_time::text, 'no instant')) AS what
+    FROM counted WHERE NOT is_period
+    UNION ALL
+    SELECT merchant, format('merchants/%s/customers/%s/mandates/%s paid %s %s from %s until %s, '
+                            'its ceiling is %s', merchant, customer, mandate, taken_minor, currency,
+                            period_start_time, start_time, period_ceiling_minor)
+    FROM suspected JOIN counted USING (merchant, customer, mandate, currency, month_time)
+    CROSS JOIN LATERAL (
+        SELECT sum(amount_minor) AS taken_minor
+        FROM (
+            SELECT earlier.amount_minor, earlier.currency, earlier.start_time
+            FROM audit_v1.attempts AS earlier
+            WHERE earlier.customer = counted.customer AND earlier.merchant = counted.merchant
+              AND earlier.mandate = counted.mandate AND earlier.state NOT IN ('DECLINED', 'NOT_MADE')
+            OFFSET 0) AS of_mandate
+        WHERE of_mandate.currency = counted.currency
+          AND of_mandate.start_time BETWEEN period_start_time AND counted.start_time) AS taken
+    WHERE is_period AND taken_minor > period_ceiling_minor
     """,
     SETTLED_BY,
 )
