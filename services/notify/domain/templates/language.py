@@ -36,6 +36,7 @@ class Language:
         self._decimal, self._group = symbols["decimal"], symbols["group"]
         self._minus = symbols["minusSign"].translate(_OUTER_MARKS)
         self._group_sizes = self._locale.decimal_formats[None].grouping
+        self._moment = str(self._locale.datetime_formats["medium"])
         self._currency_first = locale != DEFAULT_LOCALE and self._locale.currency_formats[
             "standard"
         ].pattern.startswith("¤")
@@ -55,6 +56,8 @@ class Language:
     def _grouped(self, digits: str) -> str:
         """Digits in the groups of the locale, for example 1,250 or 12,34,567."""
         first, others = self._group_sizes
+        if len(digits) <= first:
+            return digits
         groups = [digits[-first:]]
         digits = digits[:-first]
         while digits:
@@ -65,9 +68,8 @@ class Language:
 
     def moment(self, local: dt.datetime) -> str:
         """A local time, for example Sat 31 Jan 2026, 09:00."""
-        pattern = str(self._locale.datetime_formats["medium"])
         day, hour = self.date(local.date()), self.time(local.time())
-        return pattern.replace("{1}", day).replace("{0}", hour)
+        return self._moment.replace("{1}", day).replace("{0}", hour)
 
     def time(self, hour: dt.time) -> str:
         """A time of day, for example 09:00."""

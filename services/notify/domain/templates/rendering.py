@@ -3,12 +3,12 @@
 Compiled templates are kept, so that each version is compiled once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import regex
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -43,9 +43,9 @@ TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
 # Of each of several notices in one SMS.
 DIGEST_TITLE_CHARACTERS = 24
 UNNAMED = Sender()
-_BLANK_LINES = regex.compile(r"\n{3,}")
+_BLANK_LINES = re.compile(r"\n{3,}")
 # Punctuation of full width has its space within itself, except before what has none of its own.
-_AFTER_FULL_WIDTH = regex.compile(r"(?<=[。！？；：，、）]) (?=[^\x20-\x7e])")  # noqa: RUF001
+_AFTER_FULL_WIDTH = re.compile(r"([。！？；：，、）]) (?=[^\x20-\x7e])")  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def render(
     Titles and names of an SMS are cut if it then takes few segments; else only as far as it must be.
     One that has no room for who writes goes without: what it is about comes first.
     """
-    named = names_of(source.subject) | names_of(source.text)
+    named = _names_of_both(source)
 
     def values(most: int, sender: Sender) -> dict[str, Any]:
         """What the template names, with titles of so many characters."""
@@ -121,10 +121,14 @@ def rendered_as_shipped(
 ) -> Text:
     """A notice in words of the suite's own, in its language that is nearest to a locale."""
     nearest = shipped_locale(locale)
-    shipped = SHIPPED[nearest]
-    template = shipped.templates[facts.kind, channel]
-    source = Source(_written_locale(locale, nearest), template.subject, template.text)
-    return render(source, shipped.words, channel, facts, display_name, sender)
+    source = _shipped_source(facts.kind, channel, _written_locale(locale, nearest), nearest)
+    return render(source, SHIPPED[nearest].words, channel, facts, display_name, sender)
+
+
+@lru_cache(COMPILED_MAX)
+def _shipped_source(kind: NoticeKind, channel: Channel, locale: str, nearest: str) -> Source:
+    template = SHIPPED[nearest].templates[kind, channel]
+    return Source(locale, template.subject, template.text)
 
 
 def _written_locale(locale: str, nearest: str) -> str:
@@ -219,11 +223,14 @@ def segments_of(text: str) -> Segments:
     return segments(text)
 
 
-def _rendered(source: str, values: Mapping[str, Any], most_characters: int) -> str:
+def _rendered(source: str, values: dict[str, Any], most_characters: int) -> str:
     chunks: list[str] = []
     left = most_characters
     try:
-        for chunk in compiled(source).generate(values):
+        template = compiled(source)
+        # Not by `generate`, which takes as long again for its own context and its own generator.
+        context = _ENVIRONMENT.context_class(_ENVIRONMENT, values, None, template.blocks)
+        for chunk in template.root_render_func(context):
             left -= len(chunk)
             if left < 0:
                 message = f"makes more than {most_characters} characters"
@@ -248,8 +255,14 @@ def names_of(source: str) -> frozenset[str]:
     return frozenset(find_undeclared_variables(_ENVIRONMENT.parse(source)))
 
 
+@lru_cache(COMPILED_MAX)
+def _names_of_both(source: Source) -> frozenset[str]:
+    return names_of(source.subject) | names_of(source.text)
+
+
 def _one_line(text: str) -> str:
-    return _AFTER_FULL_WIDTH.sub("", " ".join(text.split()))
+    line = " ".join(text.split())
+    return line if line.isascii() else _AFTER_FULL_WIDTH.sub(r"\1", line)
 
 
 def _paragraphs(text: str) -> str:

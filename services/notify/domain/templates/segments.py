@@ -23,8 +23,11 @@ _PLAIN = str.maketrans({
 })  # fmt: skip
 # Spaces of no width of their own take a message out of the alphabet for nothing, in any language.
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
+# Most texts have none of them, and to search for them takes a fraction of replacing them.
+_TYPOGRAPHIC = re.compile(f"[{''.join(map(chr, _PLAIN))}]")
 
 
+_NOT_GSM_7 = re.compile(f"[^{re.escape(''.join(sorted(_GSM_7)))}]")
 # What takes two units.
 _EXTENSION = re.compile(f"[{re.escape(''.join(sorted(GSM_7_EXTENSION)))}]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
@@ -57,15 +60,15 @@ class Segments(NamedTuple):
 
 def plain(text: str) -> str:
     """The text with plain quotes, dashes and spaces, if it then needs the 7-bit alphabet only."""
+    if not _TYPOGRAPHIC.search(text):
+        return text
     plainer = text.translate(_PLAIN)
     return plainer if encoding_of(plainer) is Encoding.GSM_7 else text.translate(_SPACES)
 
 
 def encoding_of(text: str) -> Encoding:
     """The shortest encoding that has all of a text's characters."""
-    if set(text) <= _GSM_7:
-        return Encoding.GSM_7
-    return Encoding.UCS_2
+    return Encoding.UCS_2 if _NOT_GSM_7.search(text) else Encoding.GSM_7
 
 
 def segments(text: str) -> Segments:

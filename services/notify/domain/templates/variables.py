@@ -4,11 +4,11 @@ A variable is a field or a property of the kind's facts; `name` is the customer'
 titles is shown on one line, and cut where a channel has no room for it. Links are never cut.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
@@ -22,8 +22,8 @@ from services.runtime.text import cut, one_line
 
 # Of the customer.
 NAME = "name"
-# Of who writes; never cut.
-MERCHANT, COMPLAINT_ADDRESS, REFERENCE = "merchant", "complaint_address", "reference"
+# Of who writes, in the order of Sender; never cut.
+_OF_SENDER = ("merchant", "complaint_address", "reference")
 # How times are written, and what a choice is called inside, is of no interest to who reads them.
 _HIDDEN = frozenset({"kind", "subject_resource", "time_zone"})
 _LINK_SUFFIX = "_uri"
@@ -33,7 +33,8 @@ LINK_MAX_CHARACTERS = 180
 _CODES = frozenset({"answer", "change", "code", "document_type", "not_charged", "word"})
 _REASONS = "reasons"
 # What is no fact of a notice.
-_OUTSIDE = (NAME, MERCHANT, COMPLAINT_ADDRESS, REFERENCE)
+_OUTSIDE = (NAME, *_OF_SENDER)
+_NAMED_CACHED_MAX = 2000
 
 
 class Type(StrEnum):
@@ -79,6 +80,16 @@ def variables(facts_type: type) -> Mapping[str, Variable]:
     """The variables of a kind, by their names."""
     outside = dict.fromkeys(_OUTSIDE, Variable(Type.TEXT, {}))
     return {**_members(facts_type), **outside}
+
+
+@lru_cache(_NAMED_CACHED_MAX)
+def _named_facts(facts_type: type, named: frozenset[str]) -> tuple[tuple[str, Variable], ...]:
+    """The variables of a kind that are named, without those that are no facts of it."""
+    return tuple(
+        (name, variable)
+        for name, variable in variables(facts_type).items()
+        if name in named and name not in _OUTSIDE
+    )
 
 
 def _members(owner: type) -> dict[str, Variable]:
@@ -227,22 +238,20 @@ class Reader:
     title_max_characters: int
 
     def values(
-        self, facts: Facts, display_name: str, sender: Sender, named: Collection[str]
+        self, facts: Facts, display_name: str, sender: Sender, named: frozenset[str]
     ) -> dict[str, Any]:
         """The values of those of a kind's variables that are named."""
         time_zone: str = getattr(facts, "time_zone", "UTC")
-        found = {
+        values = {
             name: self._value(variable, getattr(facts, name), time_zone)
-            for name, variable in variables(type(facts)).items()
-            if name in named and name not in _OUTSIDE
+            for name, variable in _named_facts(type(facts), named)
         }
-        return {
-            **found,
-            NAME: self.text(display_name),
-            MERCHANT: self._whole(sender.merchant_display_name),
-            COMPLAINT_ADDRESS: self._whole(sender.complaint_address),
-            REFERENCE: self._whole(sender.reference),
-        }
+        if NAME in named:
+            values[NAME] = self.text(display_name)
+        for name, text in zip(_OF_SENDER, sender, strict=True):
+            if name in named:
+                values[name] = self._whole(text)
+        return values
 
     def _value(self, variable: Variable, value: Any, time_zone: str) -> Any:  # noqa: ANN401
         if value is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from services.notify.domain.locales import DEFAULT_LOCALE, fallbacks
@@ -11,6 +12,7 @@ from services.notify.domain.templates.shipped.words import KindWords, Words
 
 # How much of the reference and the contact for complaints the SMS of a kind has.
 _ENDINGS = {NoticeKind.ORDER_UPCOMING: 1, NoticeKind.RECEIPT: 2}
+_LOCALES_CACHED_MAX = 1024
 _WITH_LINES = frozenset({NoticeKind.ORDER_UPCOMING, NoticeKind.RECEIPT})
 
 
@@ -34,6 +36,7 @@ class Shipped:
     ending: str
 
 
+@lru_cache(_LOCALES_CACHED_MAX)
 def shipped_locale(locale: str) -> str:
     """The locale of the suite that is nearest to one."""
     return next((each for each in fallbacks(locale) if each in SHIPPED), DEFAULT_LOCALE)
