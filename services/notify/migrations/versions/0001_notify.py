@@ -190,8 +190,8 @@ CREATE INDEX deliveries_accepted ON deliveries (bucket, next_attempt_time)
     WHERE state = 'ACCEPTED';
 CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, channel, next_attempt_time)
     WHERE state = 'PENDING';
--- For proofs, which read all deliveries of a day.
-CREATE INDEX deliveries_deliver_time ON deliveries USING brin (deliver_time)
+-- For proofs, which read all that arrived on a day.
+CREATE INDEX deliveries_evidence_time ON deliveries USING brin (evidence_time)
     WITH (pages_per_range = 32, autosummarize);
 -- What did not arrive, of all of a merchant's customers.
 CREATE INDEX deliveries_undelivered ON deliveries (merchant, state, next_attempt_time, customer, notice)
