@@ -41,7 +41,7 @@ class SmsReceipts(Webhooks):
                 f"receipt_{row['id']}",
                 f"sms.{row['outcome']}",
                 json.dumps({"url": url, "content": content}),
-                row["settles"],
+                row["settles"] + self._behavior.webhook_delay_seconds("sms"),
                 row["id"],
                 row["settles"],
             ),

@@ -12,9 +12,17 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.faults.history import Step
-from cli.faults.shop import CURRENCY, Shop
-from cli.values import from_minor, to_date
+from cli.faults.shop import CURRENCY, PHONE_OF, Shop
+from cli.values import from_minor, to_date, to_duration
 
+ANSWERABLE = {
+    payments_pb2.Dispute.NEEDS_RESPONSE,
+    payments_pb2.Dispute.INQUIRY_NEEDS_RESPONSE,
+}
+# What customers write on their phones, by the number of a step.
+WORDS = ("SKIP", "PAUSE", "PAY", "STOP", "What is this?")
+# As the sandbox's bank decides at once, or later.
+EVIDENCE = ("winning_evidence", "losing_evidence", "The goods were delivered.")
 # The word of a step -> the method that does it.
 _METHODS = {
     "skip": "_skip",
@@ -34,6 +42,9 @@ _METHODS = {
     "unpaid_policy": "_unpaid_policy",
     "ask_confirm": "_confirm_held",
     "revoke": "_revoke",
+    "amend": "_amend",
+    "reply": "_reply",
+    "answer_dispute": "_answer_dispute",
     "refund": "_refund",
     "refund_line": "_refund_line",
     "confirm": "_confirm",
@@ -210,6 +221,37 @@ class Actions:
         if answer is not None:
             revoked = answer.revoke_time.ToDatetime(tzinfo=UTC)
             self.acknowledged.revocations.setdefault(name, revoked)
+
+    async def _amend(self, step: Step) -> None:
+        """Promise to announce charges earlier, or later, than before."""
+        lead = to_duration(timedelta(days=step["number"]))
+        request = payments_pb2.AmendMandateRequest(
+            name=self._shop.mandate(step["customer"]),
+            terms=payments_pb2.MandateTerms(lead=lead),
+            update_mask=field_mask_pb2.FieldMask(paths=["lead"]),
+            # A shorter lead is wider.
+            evidence=await self._shop.evidence(),
+        )
+        await self._call(self._session.payments.AmendMandate, request, step)
+
+    async def _reply(self, step: Step) -> None:
+        """Write back on the phone what the last message asks for, or what it does not."""
+        phone = self._shop.phones.get(step["customer"])
+        # A number that customers of other histories have as well would act for them.
+        if phone and phone not in PHONE_OF.values():
+            await self._session.sandbox.reply(phone, WORDS[step["number"] - 1])
+            await self._session.sandbox.settle()
+
+    async def _answer_dispute(self, step: Step) -> None:
+        request = payments_pb2.ListDisputesRequest(parent=self._shop.parent)
+        listed = await self._shop.caller.call(self._session.payments.ListDisputes, request)
+        for dispute in listed.disputes if listed is not None else ():
+            if dispute.state not in ANSWERABLE:
+                continue
+            evidence = payments_pb2.SubmitDisputeEvidenceRequest(
+                name=dispute.name, text=EVIDENCE[step["number"] % len(EVIDENCE)]
+            )
+            await self._call(self._session.payments.SubmitDisputeEvidence, evidence, step)
 
     async def _refund(self, step: Step) -> None:
         amount = from_minor(100, CURRENCY)

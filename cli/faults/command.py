@@ -165,7 +165,9 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
         # Only stacks of one's own have crash points, and what these are made of.
         from cli.faults.crash_histories import crash_histories  # noqa: PLC0415
 
-        yield from (history for history in crash_histories() if history.seed >= choice.seeds.start)
+        yield from (
+            history for history in crash_histories(faults) if history.seed >= choice.seeds.start
+        )
         return
     for seed in choice.seeds:
         yield generate(seed, faults, simulated=simulated)

@@ -1,11 +1,13 @@
 """Histories that reach every crash point, one for each point and way to go on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from cli.faults.crashes import POINTS, After, fault_name
+from cli.faults.databases import HOLDS_RUN_OUT
 from cli.faults.history import History, Step
+from cli.faults.shop import EXPIRING_CARD
 
 _NOBODY = {
     "ceiling_minor": 100_000, "month_ceiling_minor": 0, "valid_days": 0, "phone": "ordinary",
@@ -22,25 +24,30 @@ _ACT = {
     "customer": 2, "order": 0, "product": "tea", "number": 3, "word": "GO_ON", "schedule": _DAILY,
     "twice": False,
 }  # fmt: skip
+_START = {"month": 6, "day": 1, "hour": 6}
 # As if for ever: a history is over before.
 _STEPS_MAX = 1000
+# What most cycles have none of.
+RARE_POINTS = frozenset({
+    *("catalog.holds_expired", "catalog.backorders_served", "catalog.bookings_expired"),
+    *("scheduler.pauses_ended", "scheduler.leads_found", "scheduler.leads_committed"),
+    *("scheduler.discontinuation_decided", "scheduler.discontinuation_committed"),
+    *("scheduler.protection_endings_committed", "scheduler.price_change_walked"),
+    *("scheduler.price_notices_decided", "scheduler.price_notices_committed"),
+    *("payments.expiry_answered", "payments.expiry_settled", "payments.disputes_found"),
+    *("payments.disputes_settled", "payments.dispute_responses_answered"),
+    *("payments.dispute_responses_settled", "notify.receipts_answered"),
+    *("notify.receipts_committed", "notify.replies_decided", "notify.replies_acted"),
+    *("notify.replies_finished", "notify.phones_changed", "notify.silent_phones_lapsed"),
+})  # fmt: skip
 
 
 def crash_history(number: int, faults: Sequence[str]) -> History:
     """A history in which these faults are made at its beginning, and stay."""
-    made: list[Step] = [
-        {
-            "fault": name,
-            "nth": 1,
-            "for_steps": _STEPS_MAX,
-            "must_come": True,
-        }
-        for name in faults
-    ]
     pays = {"act": "confirm", **_ACT}
     return History(
         number,
-        {"month": 6, "day": 1, "hour": 6},
+        _START,
         [
             {"id": "tea", "price_minor": 420},
             {"id": "coffee", "price_minor": 1290},
@@ -56,13 +63,50 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
             {"customer": 1, "mode": "AUTOMATIC", **_ORDER},
             {"customer": 2, "mode": "PAY_ON_NOTICE", **_ORDER},
         ],
-        (*made, *_days(pays)),
+        (*_made(faults), *_days(pays)),
         "some",
     )
 
 
+def rare_history(number: int, faults: Sequence[str]) -> History:
+    """A history of what most cycles have none of, in which these faults are made at its beginning."""
+    few = {**_DAILY, "count": 5}
+    once = {**_DAILY, "count": 1}
+    return History(
+        number,
+        _START,
+        [
+            {"id": "tea", "price_minor": 420},
+            {"id": "coffee", "price_minor": 1290},
+            # One unit, which is gone while an order waits to be paid.
+            {"id": "beans", "price_minor": 800, "stock_units": 1},
+            {"id": "visit", "price_minor": 700, "slots": 2},
+        ],
+        [
+            {"card": "pm_card_createDispute", **_NOBODY},
+            {"card": EXPIRING_CARD, **_NOBODY},
+            {"card": "pm_card_visa", **_NOBODY, "phone": "receipt later"},
+        ],
+        [
+            {"customer": 0, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1}, "schedule": few,
+             "protection": "lock"},
+            {"customer": 1, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1, "coffee": 1},
+             "schedule": few},
+            {"customer": 2, "mode": "PAY_ON_NOTICE", **_ORDER, "items": {"beans": 1, "visit": 1},
+             "schedule": once},
+        ],
+        (*_made(faults), *_rare_days(), *_silent_month(faults)),
+        "some",
+    )  # fmt: skip
+
+
+def _made(faults: Sequence[str]) -> Iterator[Step]:
+    for name in faults:
+        yield {"fault": name, "nth": 1, "for_steps": _STEPS_MAX, "must_come": True}
+
+
 def _days(pays: dict[str, Any]) -> Iterator[Step]:
-    """Each service is called, and each kind of due work falls due."""
+    """Each service is called, and each kind of due work falls due that all cycles have."""
     yield {"act": "restock", **_ACT}
     yield {"act": "price", **_ACT}
     yield {"act": "quantity", **_ACT, "product": "beans", "number": 1}
@@ -78,16 +122,64 @@ def _days(pays: dict[str, Any]) -> Iterator[Step]:
     yield pays
 
 
-def crash_histories() -> Iterator[History]:
-    """A history for every point and every way to go on."""
-    every = [row for after in After for row in rows(after)]
-    return (crash_history(number, row) for number, row in enumerate(every, 1))
+def _rare_days() -> Iterator[Step]:
+    """Each kind of due work falls due that few cycles have."""
+    # Receipts come after the gateway was asked.
+    late = {"fault": "provider: webhooks_late_seconds", "nth": 1}
+    yield {**late, "for_steps": _STEPS_MAX}
+    # Of 20 hours.
+    yield {"act": "hold_off", **_ACT, "number": 1}
+    yield {"act": "price", **_ACT}
+    # Without the code of the phone before, the new one waits.
+    yield {"act": "rebind", **_ACT, "customer": 1, "number": 1}
+    yield {"advance_hours": 32}
+    # Announced a day before.
+    yield {"act": "reply", **_ACT, "customer": 0, "number": 1}
+    yield {"act": "amend", **_ACT, "customer": 1, "number": 2}
+    yield {"advance_hours": 24}
+    # The order of beans and a visit is due since two hours.
+    yield {"fault": HOLDS_RUN_OUT, "nth": 1, "for_steps": 1}
+    yield {"advance_hours": 1}
+    yield {"act": "restock", **_ACT, "number": 1}
+    yield {"act": "confirm", **_ACT}
+    yield {"advance_hours": 1}
+    yield {"act": "restock", **_ACT, "number": 2}
+    # The second cycle of tea is charged, and disputed.
+    yield {"advance_hours": 52}
+    yield {"act": "answer_dispute", **_ACT}
+    yield {"act": "discontinue", **_ACT, "product": "coffee", "number": 1}
+    yield {"advance_hours": 24}
 
 
-def rows(after: After) -> list[tuple[str, ...]]:
-    """All points for one way to go on: one of each service at once, since most of a row is waiting."""
-    columns = [
-        [fault_name(after, service, point) for point in points]
-        for service, points in POINTS.items()
+def _silent_month(faults: Sequence[str]) -> Iterator[Step]:
+    """After the last cycle all phones are silent, where that is what is tried: it takes long."""
+    if any("silent_phones" in name for name in faults):
+        yield {"advance_hours": 41 * 24}
+
+
+def crash_histories(faults: Collection[str]) -> Iterator[History]:
+    """Histories of those of these faults that are a point and a way to go on, each fault in one."""
+    plans = [(row, rare) for after in After for row, rare in rows(after)]
+    for number, (row, is_rare) in enumerate(plans, 1):
+        if wanted := [name for name in row if name in faults]:
+            yield (rare_history if is_rare else crash_history)(number, wanted)
+
+
+def rows(after: After) -> list[tuple[tuple[str, ...], bool]]:
+    """All points for one way to go on, and whether they are rare ones.
+
+    One of each service is tried at once, since most of a history is waiting.
+    """
+    return [
+        (tuple(name for name in row if name), is_rare)
+        for is_rare in (False, True)
+        for row in zip_longest(*(_column(after, service, is_rare=is_rare) for service in POINTS))
     ]
-    return [tuple(name for name in row if name) for row in zip_longest(*columns)]
+
+
+def _column(after: After, service: str, *, is_rare: bool) -> list[str]:
+    return [
+        fault_name(after, service, point)
+        for point in POINTS[service]
+        if (point in RARE_POINTS) is is_rare
+    ]

@@ -31,11 +31,19 @@ RUNTIME_POINTS = (
     "mutation.committed", "outbox.read", "outbox.published", "inbox.received", "inbox.handled",
 )  # fmt: skip
 POINTS: Mapping[str, tuple[str, ...]] = {
-    "catalog": (*RUNTIME_POINTS, "catalog.stock_held"),
+    "catalog": (
+        *RUNTIME_POINTS,
+        *("catalog.stock_held", "catalog.holds_expired", "catalog.backorders_served"),
+        "catalog.bookings_expired",
+    ),
     "scheduler": (
         *RUNTIME_POINTS,
         *("scheduler.prepare_read", "scheduler.prepare_decided", "scheduler.prepare_committed"),
         *("scheduler.collect_read", "scheduler.collect_held", "scheduler.collect_committed"),
+        *("scheduler.pauses_ended", "scheduler.leads_found", "scheduler.leads_committed"),
+        *("scheduler.discontinuation_decided", "scheduler.discontinuation_committed"),
+        *("scheduler.protection_endings_committed", "scheduler.price_change_walked"),
+        *("scheduler.price_notices_decided", "scheduler.price_notices_committed"),
     ),
     "payments": (
         *RUNTIME_POINTS,
@@ -44,13 +52,18 @@ POINTS: Mapping[str, tuple[str, ...]] = {
         *("payments.refund_read", "payments.refund_answered", "payments.request_expired"),
         *("payments.request_reminded", "payments.documents_read", "payments.documents_issued"),
         *("payments.webhook_stored", "payments.webhooks_handled", "payments.revenue_recognized"),
+        *("payments.expiry_answered", "payments.expiry_settled", "payments.disputes_found"),
+        *("payments.disputes_settled", "payments.dispute_responses_answered"),
+        "payments.dispute_responses_settled",
     ),
     "notify": (
         *RUNTIME_POINTS,
         *("notify.delivery_read", "notify.delivery_begun"),
         *("notify.delivery_sent", "notify.delivery_finished", "notify.attachments_downloaded"),
         *("notify.callback_committed", "notify.webhook_read", "notify.webhook_sent"),
-        "notify.webhook_finished",
+        *("notify.webhook_finished", "notify.receipts_answered", "notify.receipts_committed"),
+        *("notify.replies_decided", "notify.replies_acted", "notify.replies_finished"),
+        *("notify.phones_changed", "notify.silent_phones_lapsed"),
     ),
 }
 

@@ -29,6 +29,13 @@ EMPTY_SCHEMAS = "DROP SCHEMA IF EXISTS public, audit_v1 CASCADE; CREATE SCHEMA p
 # No file may grow beyond: PostgreSQL and NATS take it for a full disk.
 FULL_DISK_BYTES = {"postgres": 1_000_000, "nats": 1}
 
+# What the catalog holds for orders has run out, as after 45 days.
+HOLDS_RUN_OUT = "holds run out in catalog"
+_RUN_OUT = """
+    UPDATE stock_holds SET expire_time = '{0}' WHERE state = 'HELD';
+    UPDATE slot_bookings SET expire_time = '{0}' WHERE state = 'HELD'
+"""
+
 # Streams, and the services that have a durable on each.
 DURABLES = sorted(
     {
@@ -91,6 +98,7 @@ class DatabaseFaults:
                 faults[f"lock {table} of {service}"] = Fault(
                     does(self._lock, service, table), nothing
                 )
+        faults[HOLDS_RUN_OUT] = Fault(does(self._run_holds_out), nothing, lasting=True)
         for service in SERVICES:
             faults[f"lose the last second of {service}"] = Fault(
                 does(self._back_up, service),
@@ -215,6 +223,10 @@ class DatabaseFaults:
             # Another fault may have taken the server away.
             await asyncio.sleep(EXECUTE_PAUSE_SECONDS)
         return await in_thread(databases.execute, sql)
+
+    async def _run_holds_out(self) -> None:
+        now = await self._customers_now()
+        await self.ask("catalog", _RUN_OUT.format(now.isoformat()))
 
     async def _terminate(self, service: str) -> None:
         for _ in range(TERMINATE_TIMES):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.faults.history import History, Step
+from cli.faults.shop import EXPIRING_CARD
 
 # The clock begins shortly before what calendars get wrong: ends of months, changes of the clocks.
 STARTS: Sequence[Mapping[str, int]] = (
@@ -29,6 +30,7 @@ CARDS = (
     *("pm_sandbox_timeoutAfterCharge", "pm_sandbox_timeoutBeforeCharge"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedLostCard"),
     *("pm_card_createDispute", "pm_card_createDisputeInquiry", "pm_card_visa"),
+    EXPIRING_CARD,
 )
 # Of some customers, whose mandates are for it: banks decide after days, and take back after more.
 ACCOUNTS = (
@@ -47,21 +49,29 @@ ACTIONS = (
     *("price", "price", "restock", "restore", "move", "order_now", "purchase", "unpaid_policy"),
     *("ask_confirm", "erase", "change_items", "discontinue", "hold_off"),
     *("refund_line", "refund_line", "cancel_phone_change", "webhooks", "webhooks"),
+    *("reply", "reply", "amend", "answer_dispute"),
 )
 # In real time the customers are the user's own, and stay as they are.
 REAL_TIME_ACTIONS = tuple(
     act
     for act in ACTIONS
-    if act not in {"rebind", "cancel_phone_change", "erase", "revoke", "unpaid_policy", "webhooks"}
+    if act
+    not in {
+        *("rebind", "cancel_phone_change", "erase", "revoke", "unpaid_policy", "webhooks"),
+        *("reply", "amend"),
+    }
 )
 STEP_COUNTS = (8, 14)
 # Of faults, by the first word of their names: how often, where others are made once.
 RARE_KINDS = {"crash": 3.0, "take": 0.5, "poison": 0.5, "outlive": 0.1}
+# No order waits to be paid for as long as its units are held.
+NOT_AT_RANDOM = frozenset({"holds run out in catalog"})
 ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72)
 
 
 def generate(seed: int, faults: Sequence[str], *, simulated: bool = True) -> History:
     """The history of a seed, with faults of these names; without a simulated clock no time passes."""
+    faults = [name for name in faults if name not in NOT_AT_RANDOM]
     rng = random.Random(seed)  # noqa: S311 - no secret; it must be the same everywhere
     products: list[dict[str, Any]] = [
         {"id": "tea", "price_minor": rng.choice((250, 420, 999))},

@@ -16,6 +16,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages
+from cli.faults import settings
 from cli.faults.caller import Caller
 from cli.faults.history import History
 from cli.faults.platform import Platform
@@ -28,6 +29,9 @@ PHONE_OF = {
     "falsely undelivered": "+15005550005",
     "receipt later": "+15005550006",
 }
+# One that is valid until the end of the month in which so many days have passed.
+EXPIRING_CARD = "pm_sandbox_expires"
+EXPIRY_DAYS = 20
 _CODE = re.compile(r"\b\d{8}\b")
 TOTAL_CEILING_MINOR = 3_000
 CODE_PATIENCE = timedelta(minutes=4)
@@ -93,8 +97,7 @@ class Shop:
     async def open(self) -> None:
         """Make everything that the history begins with."""
         await self.platform.register(self.history.platform)
-        await self._have_documents_issued()
-        await self._have_revenue_deferred()
+        await settings.choose(self.session, self.caller)
         for product in self.history.products:
             await self._sell(product)
         if not self.customers:
@@ -110,30 +113,6 @@ class Shop:
                     allow_duplicate=True,
                 ),
             )
-
-    async def _have_documents_issued(self) -> None:
-        """Have an invoice and a receipt issued for each payment, and credit notes for refunds."""
-        settings = payments_pb2.DocumentSettings(
-            name=f"{self.parent}/documentSettings",
-            seller=payments_pb2.Seller(display_name="The shop of a history"),
-            payment_documents=payments_pb2.DocumentSettings.INVOICES_AND_RECEIPTS,
-            email_documents=True,
-        )
-        await self.caller.call(
-            self.session.payments.UpdateDocumentSettings,
-            payments_pb2.UpdateDocumentSettingsRequest(document_settings=settings),
-        )
-
-    async def _have_revenue_deferred(self) -> None:
-        """Have what is sold become revenue day by day."""
-        settings = payments_pb2.LedgerSettings(
-            name=f"{self.parent}/ledgerSettings",
-            revenue_recognition=payments_pb2.LedgerSettings.OVER_PERIOD,
-        )
-        await self.caller.call(
-            self.session.payments.UpdateLedgerSettings,
-            payments_pb2.UpdateLedgerSettingsRequest(ledger_settings=settings),
-        )
 
     async def _sell(self, product: Mapping[str, Any]) -> None:
         name = self.product(product["id"])
@@ -195,7 +174,9 @@ class Shop:
             payments_pb2.CreatePaymentMethodRequest(
                 parent=name,
                 payment_method_id="card",
-                payment_method=payments_pb2.PaymentMethod(provider_token=customer["card"]),
+                payment_method=payments_pb2.PaymentMethod(
+                    provider_token=await self._token(customer["card"])
+                ),
             ),
         )
         if account := customer.get("account", ""):
@@ -210,6 +191,13 @@ class Shop:
                 ),
             )
         await self.consent(number)
+
+    async def _token(self, card: str) -> str:
+        """What the provider knows a card by."""
+        if card != EXPIRING_CARD:
+            return card
+        month = await self.now() + timedelta(days=EXPIRY_DAYS)
+        return f"{card}{month:%Y%m}"
 
     async def bind_phone(self, number: int, phone: str = "", *, by_both: bool = True) -> None:
         """Have a customer prove a phone, a new one unless it is given.
@@ -275,9 +263,7 @@ class Shop:
         mandate = payments_pb2.Mandate(
             payment_method=self.mandated_method(number),
             charge_ceiling=from_minor(customer["ceiling_minor"], CURRENCY),
-            evidence=payments_pb2.Mandate.Evidence(
-                text="Charge me.", accept_time=to_timestamp(now), source="faults"
-            ),
+            evidence=await self.evidence(),
         )
         if customer.get("account"):
             # As agreed, in place of the 14 days of its scheme.
@@ -299,6 +285,11 @@ class Shop:
             ),
         )
         return self.mandate(number)
+
+    async def evidence(self) -> payments_pb2.Mandate.Evidence:
+        """That a customer has consented now."""
+        now = to_timestamp(await self.now())
+        return payments_pb2.Mandate.Evidence(text="Charge me.", accept_time=now, source="faults")
 
     def mandate(self, number: int) -> str:
         """The name of a customer's newest mandate."""

@@ -72,6 +72,22 @@ _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered 
 _WEBHOOKS_HANDLED = CrashPoint(
     "payments.webhooks_handled", "It is committed what webhooks have looked up."
 )
+_EXPIRY_ANSWERED = CrashPoint(
+    "payments.expiry_answered", "Payment methods that expire are looked at, and nothing is stored."
+)
+_EXPIRY_SETTLED = CrashPoint(
+    "payments.expiry_settled", "It is committed which payment methods are about to expire."
+)
+_DISPUTES_FOUND = CrashPoint("payments.disputes_found", "Disputes are looked up and not settled.")
+_DISPUTES_SETTLED = CrashPoint(
+    "payments.disputes_settled", "What providers say of disputes is committed."
+)
+_RESPONSES_ANSWERED = CrashPoint(
+    "payments.dispute_responses_answered", "Responses to disputes are sent, and that is not stored."
+)
+_RESPONSES_SETTLED = CrashPoint(
+    "payments.dispute_responses_settled", "It is committed that responses to disputes are sent."
+)
 _DOCUMENTS_READ = CrashPoint(
     "payments.documents_read", "It is read whose documents are owed, and none is numbered."
 )
@@ -236,8 +252,10 @@ class Workers:
         ask = partial(expiry.ask, self._database)
         with tracing.working("method-expiry", len(methods)):
             answers = await ask_all(asked, ask, self._providers, batch.deadline)
+            _EXPIRY_ANSWERED.reached()
             async with self._database.begin() as tx:
                 await expiry.settle(tx, answers, waiting, batch.now)
+        _EXPIRY_SETTLED.reached()
         return len(methods)
 
     async def refund(self, batch: Batch) -> int:
@@ -264,8 +282,10 @@ class Workers:
         if not lookups:
             return 0
         reports = await ask_all(lookups, disputes.look_up, self._providers, batch.deadline)
+        _DISPUTES_FOUND.reached()
         async with self._database.begin() as tx:
             await disputes.settle(tx, reports, self._clock.now())
+        _DISPUTES_SETTLED.reached()
         return len(lookups)
 
     async def answer_disputes(self, batch: Batch) -> int:
@@ -278,8 +298,10 @@ class Workers:
             return 0
         send = partial(disputes.send, self._database)
         outcomes = await ask_all(answered, send, self._providers, batch.deadline)
+        _RESPONSES_ANSWERED.reached()
         async with self._database.begin() as tx:
             await disputes.settle_sent(tx, outcomes, self._clock.now())
+        _RESPONSES_SETTLED.reached()
         return len(answered)
 
     async def handle_webhooks(self, batch: Batch) -> int:

@@ -1,10 +1,18 @@
 """Phones that have waited long enough, and those that have been silent for too long."""
 
 from services.notify.application import phones
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 
 BATCH_CHANGES = 100
+
+_SILENT_LAPSED = CrashPoint(
+    "notify.silent_phones_lapsed", "It is committed which silent phones are not proved any more."
+)
+_CHANGED = CrashPoint(
+    "notify.phones_changed", "It is committed which phones have waited long enough."
+)
 
 
 class PhoneSilence:
@@ -16,7 +24,10 @@ class PhoneSilence:
     async def work(self, batch: Batch) -> int:
         """Work on a batch of what is due."""
         async with self._database.begin() as tx:
-            return await phones.lapse_silent(tx, batch.buckets, batch.now, BATCH_CHANGES)
+            lapsed = await phones.lapse_silent(tx, batch.buckets, batch.now, BATCH_CHANGES)
+        if lapsed:
+            _SILENT_LAPSED.reached()
+        return lapsed
 
 
 class PhoneChanges:
@@ -28,4 +39,7 @@ class PhoneChanges:
     async def work(self, batch: Batch) -> int:
         """Bind a batch of what is due."""
         async with self._database.begin() as tx:
-            return await phones.apply_due_changes(tx, batch.buckets, batch.now, BATCH_CHANGES)
+            changed = await phones.apply_due_changes(tx, batch.buckets, batch.now, BATCH_CHANGES)
+        if changed:
+            _CHANGED.reached()
+        return changed

@@ -11,6 +11,7 @@ from services.notify.domain.notices import DeliveryKey
 from services.notify.domain.receipts import Receipt, ReceiptStatus
 from services.notify.store import receipts
 from services.notify.store.receipts import Accepted
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -22,6 +23,11 @@ BATCH_RECEIPTS = 200
 QUESTIONS_CONCURRENT_MAX = 20
 # No question begins later than this before the end of a step: a time-out, and to store what came.
 QUESTION_SECONDS = 12.0
+
+_ANSWERED = CrashPoint(
+    "notify.receipts_answered", "Gateways are asked about messages, and nothing of it is stored."
+)
+_COMMITTED = CrashPoint("notify.receipts_committed", "What gateways said of messages is committed.")
 
 
 class Receipts:
@@ -42,9 +48,11 @@ class Receipts:
         if due:
             with tracing.working("receipts", len(due), [each.traceparent for each in due]):
                 said = await self._ask(due, batch.deadline - QUESTION_SECONDS)
+                _ANSWERED.reached()
                 now = self._clock.now()
                 async with self._database.begin() as tx:
                     ended, _ = await use_case.apply(tx, said, now)
+                _COMMITTED.reached()
                 count(ended)
         return len(due)
 

@@ -9,6 +9,7 @@ from services.notify.domain.replies.inbound import SenderNumbers
 from services.notify.domain.templates.replies import Answer
 from services.notify.store import inbound
 from services.notify.store.inbound import Acting
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
@@ -18,6 +19,17 @@ BATCH_ACTS = 100
 ACTS_CONCURRENT_MAX = 10
 # No call begins later than this before the end of a step: its deadline, and to store what came.
 ACT_SECONDS = 12.0
+
+_DECIDED = CrashPoint(
+    "notify.replies_decided",
+    "It is committed what customers' messages ask for, and nothing is done.",
+)
+_ACTED = CrashPoint(
+    "notify.replies_acted", "Others have done what customers' messages ask for; it is not stored."
+)
+_FINISHED = CrashPoint(
+    "notify.replies_finished", "It is committed what became of customers' messages."
+)
 
 
 class Replies:
@@ -30,9 +42,12 @@ class Replies:
     async def work(self, batch: Batch) -> int:
         """Read a batch of messages."""
         async with self._database.begin() as tx:
-            return await replies.decide_due(
+            decided = await replies.decide_due(
                 tx, self._senders, batch.buckets, batch.now, BATCH_MESSAGES
             )
+        if decided:
+            _DECIDED.reached()
+        return decided
 
 
 class ReplyActs:
@@ -49,8 +64,10 @@ class ReplyActs:
             due = await inbound.acting(connection, batch.buckets, batch.now, BATCH_ACTS)
         if due:
             answers = await self._ask(due, batch.deadline - ACT_SECONDS)
+            _ACTED.reached()
             async with self._database.begin() as tx:
                 await replies.finish(tx, list(zip(due, answers, strict=True)), self._clock.now())
+            _FINISHED.reached()
         return len(due)
 
     async def _ask(self, due: Sequence[Acting], last_start: float) -> list[Answer | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -15,6 +16,8 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import notice_leads as store
 
 BATCH_STANDING_ORDERS = 500
+_FOUND = CrashPoint("scheduler.leads_found", "Leads of notices are found and not stored.")
+_COMMITTED = CrashPoint("scheduler.leads_committed", "Leads of notices are committed.")
 
 
 class CheckLeads:
@@ -39,8 +42,10 @@ class CheckLeads:
             by_key = {standing_order.key: standing_order for standing_order in some}
             context = Context(self._database, self._clients, by_key, now)
             leads = await notice_leads.find(context, some)
+            _FOUND.reached()
             async with self._database.begin() as tx:
                 await notice_leads.apply(tx, context, leads)
+            _COMMITTED.reached()
 
         with tracing.working("lead-check", len(found)):
             await bisect_failures(found, work, is_transient, self._postponed, attrgetter("key"))

@@ -1,5 +1,6 @@
 """Discontinue: customers are notified that a product is gone, by pages of standing orders."""
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -9,6 +10,14 @@ from services.scheduler.clients import Clients
 from services.scheduler.store import products
 
 PAGE_STANDING_ORDERS = 500
+_DECIDED = CrashPoint(
+    "scheduler.discontinuation_decided",
+    "It is decided who is notified of a discontinued product, and not stored.",
+)
+_COMMITTED = CrashPoint(
+    "scheduler.discontinuation_committed",
+    "It is committed who is notified of a discontinued product.",
+)
 
 
 class Discontinue:
@@ -29,7 +38,9 @@ class Discontinue:
         context = Context(self._database, self._clients, by_key, batch.now)
         with tracing.working("discontinue", len(page)):
             decided = await discontinuations.decide(context, product, page)
+            _DECIDED.reached()
             is_done = len(page) < PAGE_STANDING_ORDERS
             async with self._database.begin() as tx:
                 await discontinuations.store(tx, product, page, decided, batch.now, is_done=is_done)
+            _COMMITTED.reached()
         return max(len(page), 1)

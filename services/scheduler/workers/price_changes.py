@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -16,6 +17,16 @@ from services.scheduler.store import price_changes as store
 from services.scheduler.store import standing_orders
 
 BATCH_RECIPIENTS = 500
+_WALKED = CrashPoint(
+    "scheduler.price_change_walked", "It is committed whom a price change may concern."
+)
+_DECIDED = CrashPoint(
+    "scheduler.price_notices_decided",
+    "It is decided who is notified of a price change, and not stored.",
+)
+_COMMITTED = CrashPoint(
+    "scheduler.price_notices_committed", "It is committed who is notified of a price change."
+)
 
 
 class PriceChanges:
@@ -27,7 +38,10 @@ class PriceChanges:
     async def work(self, batch: Batch) -> int:
         """Go on with walks; nobody has to be asked, so one transaction does it."""
         async with self._database.begin() as tx:
-            return await price_changes.walk_due(tx, batch.buckets, batch.now)
+            walked = await price_changes.walk_due(tx, batch.buckets, batch.now)
+        if walked:
+            _WALKED.reached()
+        return walked
 
 
 class PriceNotices:
@@ -52,8 +66,10 @@ class PriceNotices:
 
         async def work(groups: Sequence[Sequence[Recipient]]) -> None:
             decided = await price_changes.decide(context, list(chain.from_iterable(groups)))
+            _DECIDED.reached()
             async with self._database.begin() as tx:
                 await price_changes.store_decided(tx, context, decided)
+            _COMMITTED.reached()
 
         with tracing.working("price-notice", len(found)):
             await bisect_failures(

@@ -1,5 +1,6 @@
 """Price protections that are about to end: their customers are notified."""
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -7,6 +8,10 @@ from services.scheduler.application import price_protections
 from services.scheduler.store import price_protections as store
 
 BATCH_STANDING_ORDERS = 500
+_COMMITTED = CrashPoint(
+    "scheduler.protection_endings_committed",
+    "It is committed whose price protection is about to end.",
+)
 
 
 class ProtectionEnding:
@@ -21,4 +26,6 @@ class ProtectionEnding:
             found = await store.ending(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
             with tracing.working("protection-ending", len(found)):
                 await price_protections.notify_endings(tx, found, batch.now)
+        if found:
+            _COMMITTED.reached()
         return len(found)

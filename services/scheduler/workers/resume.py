@@ -1,5 +1,6 @@
 """Resume: a pause that had an end is over, or has swallowed the last cycle."""
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
@@ -7,6 +8,7 @@ from services.scheduler.application import pauses
 from services.scheduler.store import due
 
 BATCH_STANDING_ORDERS = 500
+_COMMITTED = CrashPoint("scheduler.pauses_ended", "Ends of pauses are committed.")
 
 
 class Resume:
@@ -21,4 +23,6 @@ class Resume:
             found = await due.to_resume(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
             with tracing.working("resume", len(found)):
                 await pauses.resume(tx, found, batch.now)
+        if found:
+            _COMMITTED.reached()
         return len(found)
