@@ -71,6 +71,8 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
 def rare_history(number: int, faults: Sequence[str]) -> History:
     """A history of what most cycles have none of, in which these faults are made at its beginning."""
     few = {**_DAILY, "count": 5}
+    # Protected for longer than its customer is notified ahead of the end.
+    every_8_days = {**_DAILY, "first_days": 3, "every": 8, "count": 5}
     once = {**_DAILY, "count": 1}
     return History(
         number,
@@ -88,12 +90,13 @@ def rare_history(number: int, faults: Sequence[str]) -> History:
             {"card": "pm_card_visa", **_NOBODY, "phone": "receipt later"},
         ],
         [
-            {"customer": 0, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1}, "schedule": few,
-             "protection": "lock"},
+            {"customer": 0, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1}, "schedule": few},
             {"customer": 1, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1, "coffee": 1},
              "schedule": few},
             {"customer": 2, "mode": "PAY_ON_NOTICE", **_ORDER, "items": {"beans": 1, "visit": 1},
              "schedule": once},
+            {"customer": 0, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1},
+             "schedule": every_8_days, "protection": "lock"},
         ],
         (*_made(faults), *_rare_days(), *_silent_month(faults)),
         "some",

@@ -10,9 +10,10 @@ from cli.errors import CommandError
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
 from cli.faults.checks import without_lost_codes
-from cli.faults.crashes import POINTS
+from cli.faults.crash_histories import crash_histories
+from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
-from cli.faults.generate import ACTIONS, generate
+from cli.faults.generate import ACTIONS, NOT_AT_RANDOM, generate
 from cli.faults.history import History, Step, read_history
 from cli.faults.poison import batch_id
 from cli.faults.shrink import shrink
@@ -97,6 +98,34 @@ def test_a_stack_of_ones_own_can_be_ended_at_each_crash_point(tmp_path: Path) ->
     faults = EmbeddedTarget(tmp_path / "stack").faults
     for service, points in POINTS.items():
         assert all(f"crash {service} at {point}" in faults for point in points)
+
+
+def test_every_crash_point_is_tried_in_one_history_for_each_way_to_go_on() -> None:
+    faults = {
+        fault_name(after, service, point)
+        for after in After
+        for service, points in POINTS.items()
+        for point in points
+    }
+    tried = [
+        step["fault"]
+        for history in crash_histories(faults)
+        for step in history.steps
+        if step.get("must_come")
+    ]
+    assert sorted(tried) == sorted(faults)
+
+
+def test_only_the_crash_points_that_are_asked_for_are_tried() -> None:
+    wanted = fault_name(After.CRASH, "notify", "notify.phones_changed")
+    [history] = crash_histories([wanted])
+    assert [step["fault"] for step in history.steps if step.get("must_come")] == [wanted]
+
+
+def test_a_fault_that_only_a_crash_history_may_have_is_in_no_seed() -> None:
+    faults = ("kill payments", *NOT_AT_RANDOM)
+    made = {step.get("fault") for seed in range(30) for step in generate(seed, faults).steps}
+    assert made & set(faults) == {"kill payments"}
 
 
 GOOD = """
