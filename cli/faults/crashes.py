@@ -22,7 +22,12 @@ SETTING = "RECURRING_CRASH_POINT"
 POLL_SECONDS = 0.02
 # The shortest lease that every service accepts, so that histories wait for it as little as they can.
 LEASE_SECONDS = 24
-SETTINGS = {"RECURRING_LEASE_SECONDS": str(LEASE_SECONDS)}
+# What an event that nobody can read is tried again after: it is a dead letter after seven of them.
+EVENT_RETRY_SECONDS = 0.2
+SETTINGS = {
+    "RECURRING_LEASE_SECONDS": str(LEASE_SECONDS),
+    "RECURRING_EVENT_RETRY_SECONDS": str(EVENT_RETRY_SECONDS),
+}
 # Longer than a lease, and for the other one to do the work.
 BEYOND_LEASE_SECONDS = LEASE_SECONDS + 7.0
 

@@ -12,9 +12,9 @@ from cli.prove.motion import SUBSCRIBERS
 
 # The first bytes of a field that never comes.
 UNREADABLE = b"\xff"
-# A subscriber tries an event eight times in some 15 s before it is a dead letter.
+# A subscriber tries an event eight times in some seconds before it is a dead letter.
 DEAD_LETTER_MAX_SECONDS = 60.0
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.1
 
 _LAST = """
     SELECT encode(data, 'hex') FROM outbox WHERE type = '{}' ORDER BY transaction_id DESC LIMIT 1

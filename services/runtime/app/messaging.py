@@ -51,13 +51,16 @@ async def start_messaging(
         make=make,
     )
     await retry_until_success("nats", relay.ensure_streams)
+    retry_seconds = settings.event_retry_seconds
     consumers = [
-        Consumer(runtime.database, broker, stream, service, handled, make=make)
+        Consumer(runtime.database, broker, stream, service, handled, make, retry_seconds)
         for stream, handled in subscriptions.items()
     ]
     for consumer in consumers:
         await retry_until_success("nats", consumer.check_durable)
-    failed_events = FailedEventRetry(runtime.database, runtime.clock, by_type(subscriptions))
+    failed_events = FailedEventRetry(
+        runtime.database, runtime.clock, by_type(subscriptions), retry_seconds=retry_seconds
+    )
     return Messaging(broker, relay, consumers, failed_events)
 
 

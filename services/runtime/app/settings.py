@@ -27,6 +27,7 @@ from services.runtime.auth.key_sets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.leases import LEASE_MAX_SECONDS, LEASE_MIN_SECONDS
 from services.runtime.errors import SettingsError
+from services.runtime.messaging.failed_events import RETRY_SECONDS
 from services.runtime.resource_names import ID_PATTERN
 
 ENVIRONMENT_PREFIX = "RECURRING_"
@@ -147,6 +148,8 @@ class RuntimeSettings(_StreamSettings, HealthSettings):
     lease_seconds: int | None = Field(default=None, ge=LEASE_MIN_SECONDS, le=LEASE_MAX_SECONDS)
     # At most as long as the partitions of the outbox last before their turn comes again.
     outbox_retention_days: int = Field(default=30, ge=1, le=42)
+    # How long an event that was not handled waits to be tried again.
+    event_retry_seconds: float = Field(default=RETRY_SECONDS, ge=0.1, le=60)
     # Where a fault suite ends this process.
     crash_point: str = Field(default="", pattern=crash_points.PATTERN)
     # How far a fault suite lets the clock of this process's machine step.

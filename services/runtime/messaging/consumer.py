@@ -14,6 +14,7 @@ from services.runtime.db.pool import Database
 from services.runtime.messaging import inbox, streams
 from services.runtime.messaging.broker import Broker, Pull
 from services.runtime.messaging.events import Subscription
+from services.runtime.messaging.failed_events import RETRY_SECONDS
 from services.runtime.messaging.inbox import ReceivedBatch
 from services.runtime.messaging.streams import Make
 from services.runtime.observability import metrics, outages
@@ -45,6 +46,7 @@ class Consumer:
         durable: str,
         subscriptions: Sequence[Subscription],
         make: Make | None = None,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """Without `make`, which creates durable consumers, a missing one is waited for."""
         self.activity = 0
@@ -54,6 +56,7 @@ class Consumer:
         self._durable = durable
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
         self._make = make
+        self._retry_seconds = retry_seconds
         self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
 
     def wake(self) -> None:
@@ -143,7 +146,9 @@ class Consumer:
     async def _transact(self, deliveries: Sequence[_Delivery], *, apart: bool = False) -> None:
         batches = [batch for _, batch in deliveries]
         async with self._database.begin() as tx:
-            handled = await inbox.handle_new(tx, self._subscriptions, batches, apart=apart)
+            handled = await inbox.handle_new(
+                tx, self._subscriptions, batches, apart=apart, retry_seconds=self._retry_seconds
+            )
         for event_type, count in handled.items():
             metrics.EVENTS_HANDLED.add(count, {metrics.DESTINATION: event_type})
         self.activity += sum(len(batch.events) + len(batch.failures) for batch in batches)

@@ -118,14 +118,20 @@ def unknown(event_type: str) -> LookupError:
 
 
 async def put(
-    tx: Connection, events: Sequence[FailedEvent], subscriptions: Mapping[str, Subscription]
+    tx: Connection,
+    events: Sequence[FailedEvent],
+    subscriptions: Mapping[str, Subscription],
+    retry_seconds: float = RETRY_SECONDS,
 ) -> None:
     """Keep events that failed, to be tried again; one that is kept already stays as it is."""
-    await _PUT.run_for(tx, events, seconds=[_retry_seconds(e.type, subscriptions) for e in events])
+    seconds = [_seconds(event.type, subscriptions, retry_seconds) for event in events]
+    await _PUT.run_for(tx, events, seconds=seconds)
 
 
-def _retry_seconds(event_type: str, subscriptions: Mapping[str, Subscription]) -> float:
-    return RETRY_SECONDS if event_type in subscriptions else UNKNOWN_TYPE_SECONDS
+def _seconds(
+    event_type: str, subscriptions: Mapping[str, Subscription], retry_seconds: float
+) -> float:
+    return retry_seconds if event_type in subscriptions else UNKNOWN_TYPE_SECONDS
 
 
 async def dead_letters(database: Database, event_id: uuid.UUID | None) -> Sequence[FailedEvent]:
@@ -141,7 +147,10 @@ async def discard(database: Database, event: FailedEvent) -> None:
 
 
 async def retry(
-    database: Database, subscriptions: Mapping[str, Subscription], event: FailedEvent
+    database: Database,
+    subscriptions: Mapping[str, Subscription],
+    event: FailedEvent,
+    retry_seconds: float = RETRY_SECONDS,
 ) -> str:
     """Handle a failed event as if it arrived now; returns why it failed, or an empty text.
 
@@ -163,7 +172,7 @@ async def retry(
                 event_id=event.event_id,
                 failure_count=event.failure_count,
                 error=reason,
-                seconds=_retry_seconds(event.type, subscriptions),
+                seconds=_seconds(event.type, subscriptions, retry_seconds),
                 failures_max=FAILURES_MAX,
             )
         if is_last:
@@ -202,9 +211,11 @@ class FailedEventRetry(PeriodicWorker):
         clock: Clock,
         subscriptions: Mapping[str, Subscription],
         poll_seconds: float = POLL_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        super().__init__("failed-events", clock, self.retry_due, poll_seconds)
+        super().__init__("failed-events", clock, self.retry_due, min(poll_seconds, retry_seconds))
         self._database = database
+        self._retry_seconds = retry_seconds
         self._subscriptions = subscriptions
 
     async def retry_due(self) -> Step:
@@ -212,7 +223,7 @@ class FailedEventRetry(PeriodicWorker):
         async with self._database.read() as connection:
             due = await _DUE.all(connection, limit=RETRY_BATCH_EVENTS)
         for event in due:
-            await retry(self._database, self._subscriptions, event)
+            await retry(self._database, self._subscriptions, event, self._retry_seconds)
         return Step(worked=len(due))
 
     async def settle(self) -> datetime | None:

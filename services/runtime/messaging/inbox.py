@@ -14,7 +14,7 @@ from services.runtime.db.statements import Command, Query, scalar
 from services.runtime.messaging import failed_events
 from services.runtime.messaging.batches import batch_id, partition_key, read_batch, read_event
 from services.runtime.messaging.events import EVENT_NAMESPACE, Event, Handler, Subscription
-from services.runtime.messaging.failed_events import FailedEvent
+from services.runtime.messaging.failed_events import RETRY_SECONDS, FailedEvent
 from services.runtime.observability import tracing
 from services.runtime.observability.outages import is_outage
 from services.runtime.workers.bisection import bisect_set
@@ -97,6 +97,7 @@ async def handle_new(
     batches: Sequence[ReceivedBatch],
     *,
     apart: bool = False,
+    retry_seconds: float = RETRY_SECONDS,
 ) -> Counter[str]:
     """Handle the batches that were not handled before; returns how many events of each type.
 
@@ -132,7 +133,7 @@ async def handle_new(
             for event, error in errors
         ]
         handled[event_type] = len(events) - len(errors)
-    await failed_events.put(tx, failures, subscriptions)
+    await failed_events.put(tx, failures, subscriptions, retry_seconds)
     return handled
 
 

@@ -51,7 +51,6 @@ async def publisher(open_database: OpenDatabase, broker: Broker) -> Publisher:
 async def subscriber(
     open_database: OpenDatabase, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> Subscriber:
-    monkeypatch.setattr(failed_events, "RETRY_SECONDS", RETRY_SECONDS)
     monkeypatch.setattr(failed_events, "UNKNOWN_TYPE_SECONDS", RETRY_SECONDS)
     subscriber = Subscriber(open_database(), broker)
     await subscriber.prepare()

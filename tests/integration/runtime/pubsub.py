@@ -99,6 +99,7 @@ class Subscriber:
     database: Database
     broker: Broker
     poison: set[str] = field(default_factory=set)
+    retry_seconds: float = RETRY_SECONDS
     # The handler waits here when it is set to be busy.
     free: asyncio.Event = field(default_factory=asyncio.Event)
     handling: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,12 +120,16 @@ class Subscriber:
         types: Sequence[type[Message]] = (events_pb2.ProductDiscontinued, *newer)
         subscriptions = [Subscription(each, self._receive) for each in types]
         return (
-            Consumer(self.database, self.broker, STREAM, DURABLE, subscriptions),
+            Consumer(
+                *(self.database, self.broker, STREAM, DURABLE, subscriptions),
+                retry_seconds=self.retry_seconds,
+            ),
             FailedEventRetry(
                 self.database,
                 SystemClock(),
                 {each.type: each for each in subscriptions},
                 poll_seconds=RETRY_SECONDS / 2,
+                retry_seconds=self.retry_seconds,
             ),
         )
 

@@ -375,9 +375,9 @@ async def test_one_bad_event_of_a_batch_holds_nobody_up_and_is_given_up(
 
 
 async def test_a_bad_event_is_given_up_after_so_many_tries_of_all_replicas_and_restarts(
-    publisher: Publisher, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher, subscriber: Subscriber
 ) -> None:
-    monkeypatch.setattr(failed_events, "RETRY_SECONDS", RESTART_SECONDS)
+    subscriber.retry_seconds = RESTART_SECONDS
     subscriber.poison = {"poison"}
     await publisher.publish("poison")
     for failures in range(1, FAILURES_MAX):
