@@ -29,13 +29,17 @@ STATEMENT_CACHE_SIZE = 200
 # Statements look for few rows by an index, and many take the first of them in its order. By a bitmap
 # all that match are gathered before the first: a step would read a whole backlog, of which the
 # planner's statistics know nothing yet. To plan a statement takes as long as to execute it for a few
-# rows, so a connection plans it once, and again after PLANS_MAX_SECONDS, since tables grow.
+# rows, so a connection plans it once, and again later, since tables grow: most while it and they are
+# young. PostgreSQL has a statement planned again by itself when autovacuum has analyzed its tables,
+# for which it looks once a minute (autovacuum_naptime).
 PLANNER_SETTINGS = {
     "enable_bitmapscan": "off",
     "enable_seqscan": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-PLANS_MAX_SECONDS = 10
+# The plans of a connection are used for so long at first, then for twice as long each time.
+PLANS_FIRST_SECONDS = 10
+PLANS_MAX_SECONDS = 60
 # The binary form of jsonb has this before its text.
 _JSONB_VERSION = b"\x01"
 
@@ -104,7 +108,7 @@ class _Shown(NamedTuple):
 class _Session:
     """A connection to the server, and whose rows it sees."""
 
-    __slots__ = ("driver", "generation", "planned_since", "shown")
+    __slots__ = ("driver", "generation", "planned_since", "plans_seconds", "shown")
 
     def __init__(self, driver: asyncpg.Connection, generation: int) -> None:
         self.driver = driver
@@ -112,13 +116,15 @@ class _Session:
         self.shown: _Shown | None = None
         # By the clock of the event loop.
         self.planned_since = asyncio.get_running_loop().time()
+        self.plans_seconds = PLANS_FIRST_SECONDS
 
     async def forget_old_plans(self) -> None:
         """Have statements planned again that were planned some time ago."""
         now = asyncio.get_running_loop().time()
-        if now - self.planned_since > PLANS_MAX_SECONDS:
+        if now - self.planned_since > self.plans_seconds:
             await self.driver.execute("DISCARD PLANS")
             self.planned_since = now
+            self.plans_seconds = min(2 * self.plans_seconds, PLANS_MAX_SECONDS)
 
     async def act_for(self, shown: _Shown) -> None:
         if self.shown == shown:
