@@ -62,6 +62,10 @@ async def set_contact(
         bool | None,
         typer.Option("--mute-email/--send-email", help="Whether copies come by e-mail."),
     ] = None,
+    mute_summaries: Annotated[
+        bool | None,
+        typer.Option("--mute-summaries/--summaries", help="Whether summaries of months come."),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(metavar="TAG", help="The language of messages, for example de-AT."),
@@ -76,6 +80,7 @@ async def set_contact(
         "email": email,
         "preferences.sms_receipts_muted": mute_sms_receipts,
         "preferences.email_muted": mute_email,
+        "preferences.summaries_muted": mute_summaries,
         "locale": language,
         "time_zone": zone,
     }
@@ -85,7 +90,9 @@ async def set_contact(
             display_name=name or "",
             email=email or "",
             preferences=pb.Contact.Preferences(
-                sms_receipts_muted=bool(mute_sms_receipts), email_muted=bool(mute_email)
+                sms_receipts_muted=bool(mute_sms_receipts),
+                email_muted=bool(mute_email),
+                summaries_muted=bool(mute_summaries),
             ),
             locale=language or "",
             time_zone=zone or "",
@@ -214,5 +221,9 @@ def _contact(customer: str) -> str:
 
 
 def _muted(preferences: pb.Contact.Preferences) -> str:
-    muted = {"SMS receipts": preferences.sms_receipts_muted, "e-mail": preferences.email_muted}
+    muted = {
+        "SMS receipts": preferences.sms_receipts_muted,
+        "e-mail": preferences.email_muted,
+        "summaries": preferences.summaries_muted,
+    }
     return ", ".join(name for name, is_muted in muted.items() if is_muted)

@@ -59,6 +59,7 @@ SETTINGS_COLUMNS: Columns[pb.NotifySettings] = {
     "messages call the merchant": lambda it: it.merchant_display_name,
     "customers complain to": lambda it: it.complaint_address,
     "messages of a day": lambda it: str(it.daily_message_max or "any number"),
+    "a summary of each month": lambda it: "sent" if it.monthly_summaries else "not sent",
     "phones are proved for": lambda it: f"{it.phone_proof_days} days after a message",
 }
 PLAN_COLUMNS: Columns[pb.ChannelPlan] = {
@@ -139,6 +140,13 @@ async def set_notify_settings(
             min=0, max=100, help="Messages of a day, of those that can wait; 0: any number."
         ),
     ] = None,
+    summaries: Annotated[
+        bool | None,
+        typer.Option(
+            "--monthly-summaries/--no-monthly-summaries",
+            help="Whether customers get a summary of each month.",
+        ),
+    ] = None,
 ) -> None:
     """Set how customers are reached: their countries, zone and pages, and who writes to them."""
     changed = await _settings(session)
@@ -157,6 +165,8 @@ async def set_notify_settings(
         changed.merchant_display_name = name
     if day_max is not None:
         changed.daily_message_max = day_max
+    if summaries is not None:
+        changed.monthly_summaries = summaries
     if complaints is not None:
         changed.complaint_address = complaints
     changed.charge_notice_evidence = evidence or changed.charge_notice_evidence

@@ -331,6 +331,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             DueWork("webhook", sending.work),
             DueWork("phone-change", workers.PhoneChanges(runtime.database).work),
             DueWork("phone-silence", workers.PhoneSilence(runtime.database).work),
+            DueWork("monthly-summary", workers.MonthlySummaries(runtime.database).work),
         ),
         periodic_work=(
             PeriodicWork(

@@ -92,6 +92,7 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
             paused=message.standing_order_state == scheduler_pb2.StandingOrder.PAUSED,
             credit=_credit(message),
             link_uri=message.link_uri,
+            saved_amount=_saved(message),
         ),
         due_time=from_timestamp(ref.due_time),
     )
@@ -104,6 +105,16 @@ def _credit(
 ) -> Money | None:
     """What of an amount the customer's credit pays, or what of it becomes credit; None: nothing."""
     return from_money(message.credit_amount) if message.HasField("credit_amount") else None
+
+
+def _saved(message: scheduler_events_pb2.OrderConfirmed) -> Money | None:
+    """How much less the lines cost than by their list prices; None: nothing."""
+    saved_minor = sum(
+        from_money(line.list_amount).amount_minor - from_money(line.amount).amount_minor
+        for line in message.lines
+        if line.HasField("list_amount") and line.HasField("amount")
+    )
+    return Money(saved_minor, message.amount.currency_code) if saved_minor > 0 else None
 
 
 def order_skipped(message: scheduler_events_pb2.OrderSkipped) -> Draft:

@@ -29,8 +29,8 @@ from services.runtime.rpc.names import read_name
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
-    "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted", "locale",
-    "time_zone",
+    "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted",
+    "preferences.summaries_muted", "locale", "time_zone",
 })  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpda
         "email": contact.email,
         "sms_receipts_muted": contact.preferences.sms_receipts_muted,
         "email_muted": contact.preferences.email_muted,
+        "summaries_muted": contact.preferences.summaries_muted,
         "locale": canonical_locale(contact.locale),
         "time_zone": contact.time_zone,
     }

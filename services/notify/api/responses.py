@@ -23,7 +23,9 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         email=contact.email,
         masked_phone=mask_phone(contact.phone),
         preferences=notify_pb2.Contact.Preferences(
-            sms_receipts_muted=contact.sms_receipts_muted, email_muted=contact.email_muted
+            sms_receipts_muted=contact.sms_receipts_muted,
+            email_muted=contact.email_muted,
+            summaries_muted=contact.summaries_muted,
         ),
         create_time=to_timestamp(contact.create_time),
         etag=etag(contact.version),

@@ -52,6 +52,7 @@ def read_settings(message: notify_pb2.NotifySettings, price_currency: str) -> No
         message.complaint_address,
         _EVIDENCE.get(message.charge_notice_evidence, Evidence.DELIVERED),
         message.daily_message_max,
+        message.monthly_summaries,
     )
 
 
@@ -73,5 +74,6 @@ def settings_message(settings: NotifySettings) -> notify_pb2.NotifySettings:
             f"EVIDENCE_{settings.charge_notice_evidence}"
         ),
         daily_message_max=settings.daily_message_max,
+        monthly_summaries=settings.monthly_summaries,
         etag=etag(settings.version),
     )

@@ -4,9 +4,10 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from services.notify.domain.frequency import CAP_WINDOW
+from services.notify.domain.monthly_summaries import SUMMED_UP, month_of
 from services.notify.domain.notices import (
     DELIVERY_LIFETIME,
     VOID_ANSWERED,
@@ -44,10 +45,12 @@ from services.notify.store import (
     attempts,
     contacts,
     deliveries,
+    monthly_summaries,
     notices,
     settings,
     superseding,
 )
+from services.notify.store.monthly_summaries import DueSummary
 from services.notify.store.superseding import SubjectEvent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
@@ -80,6 +83,18 @@ class Draft:
     price_notice: PriceNotice | None = None
     # Whether the merchant decides by what it counts as delivered.
     evidence_is_free: bool = False
+
+
+class Origin(Protocol):
+    """What a notice is made for: an event, or work that is due."""
+
+    @property
+    def occur_time(self) -> datetime:
+        """When it happened."""
+
+    @property
+    def traceparent(self) -> str:
+        """Its trace; empty: it has none."""
 
 
 async def create_notices(
@@ -115,8 +130,23 @@ async def create_notices(
             for (event, draft), key in zip(drafts, keys, strict=True)
         ],
     )
+    await _schedule_summaries(tx, new, reached, now)
     failed = [notice for notice in new if notice.is_failed]
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
+
+
+async def _schedule_summaries(
+    tx: Connection, new: Sequence[Notice], reached: Mapping[CustomerKey, Contact], now: datetime
+) -> None:
+    """Have the month of who got one of the notices summed up, where the merchant wants that."""
+    summed_up = {notice.customer_key for notice in new if notice.kind in SUMMED_UP} & set(reached)
+    wanted = await settings.with_summaries(tx, {key.merchant for key in summed_up})
+    due = [
+        DueSummary(*key, month_of(now, reached[key].time_zone).due_time)
+        for key in summed_up
+        if key.merchant in wanted
+    ]
+    await monthly_summaries.schedule(tx, due)
 
 
 async def preview(
@@ -181,7 +211,7 @@ def _notice_key(event: Event[Any], draft: Draft) -> NoticeKey:
 
 
 def notice_of_draft(
-    event: Event[Any],
+    event: Origin,
     draft: Draft,
     key: NoticeKey,
     facts: Facts,
@@ -189,7 +219,7 @@ def notice_of_draft(
     waiting: Mapping[tuple[CustomerKey, Channel], datetime],
     now: datetime,
 ) -> Notice:
-    """The notice of an event to a contact, with the deliveries that it starts with."""
+    """The notice of an event, or of due work, to a contact, with the deliveries that it starts with."""
     kind = facts.kind
     waits = {channel: waiting.get((key.customer_key, channel)) for channel in Channel}
     queued = {channel: time for channel, time in waits.items() if time is not None}

@@ -108,6 +108,7 @@ class NoticeKind(StrEnum):
     PAYMENT_OVERDUE = "PAYMENT_OVERDUE"
     DOCUMENT_ISSUED = "DOCUMENT_ISSUED"
     REPLY = "REPLY"
+    MONTHLY_SUMMARY = "MONTHLY_SUMMARY"
 
 
 class UnbindReason(StrEnum):
@@ -213,6 +214,7 @@ class Contact:
     email_bind_time: datetime | None = None
     # Since when the customer wants no SMS; None: they take them.
     sms_stop_time: datetime | None = None
+    summaries_muted: bool = False
 
     @property
     def proved_phone(self) -> str:
@@ -390,7 +392,7 @@ def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[
 
     None when the customer cannot be reached, or has muted what this is.
     """
-    if contact is None:
+    if contact is None or (kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted):
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
     has_phone = bool(contact.messaged_phone) and kind not in EMAIL_ONLY

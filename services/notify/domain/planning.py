@@ -219,6 +219,8 @@ def can_carry(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
 
 
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
+    if kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted:
+        return True
     if channel is Channel.SMS:
         is_receipt = kind is NoticeKind.RECEIPT
         return contact.sms_stop_time is not None or (is_receipt and contact.sms_receipts_muted)

@@ -34,6 +34,8 @@ class NotifySettings:
     charge_notice_evidence: Evidence = Evidence.DELIVERED
     # How many messages a customer gets by a channel in a day, of those that can wait; 0: any number.
     daily_message_max: int = 0
+    # Whether customers get a summary of each month.
+    monthly_summaries: bool = False
     version: int = 0
 
     def email_link(self, customer: str, token: str) -> str:

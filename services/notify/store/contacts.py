@@ -42,6 +42,7 @@ class ContactRow(NamedTuple):
     time_zone: str
     email_bind_time: datetime | None
     sms_stop_time: datetime | None
+    summaries_muted: bool
 
 
 class _AddresseeRow(NamedTuple):
@@ -58,14 +59,14 @@ class _AddresseeRow(NamedTuple):
 _INSERT = Query(
     """
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
-                          locale, time_zone, create_time)
+                          summaries_muted, locale, time_zone, create_time)
     VALUES (:merchant, :customer, :display_name, :email, :sms_receipts_muted, :email_muted,
-            :locale, :time_zone, :create_time)
+            :summaries_muted, :locale, :time_zone, :create_time)
     ON CONFLICT (customer, merchant) DO NOTHING
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -73,14 +74,15 @@ _INSERT = Query(
 _UPDATE = Query(
     """
     UPDATE contacts SET display_name = :display_name, email = :email,
-        sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, locale = :locale,
-        time_zone = :time_zone, version = version + 1,
+        sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted,
+        summaries_muted = :summaries_muted, locale = :locale, time_zone = :time_zone,
+        version = version + 1,
         email_bind_time = CASE WHEN NOT :email_changed THEN email_bind_time END
     WHERE customer = :customer AND merchant = :merchant
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -93,7 +95,7 @@ _BIND_EMAIL = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -106,7 +108,7 @@ _ONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time, sms_stop_time
+           time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts WHERE customer = :customer AND merchant = :merchant
 """,
     ContactRow,
@@ -117,7 +119,7 @@ _ONE_LOCKED = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time, sms_stop_time
+           time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
 """,
     ContactRow,
@@ -138,7 +140,7 @@ _OF_MERCHANT = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time, sms_stop_time
+           time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
 """,
@@ -154,7 +156,7 @@ _BY_KEY = Query(
            CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           zone AS time_zone, email_bind_time, sms_stop_time
+           zone AS time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -177,7 +179,7 @@ _AS_REACHED = Query(
            CASE WHEN usable THEN email ELSE '' END AS email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           zone AS time_zone, email_bind_time, sms_stop_time
+           zone AS time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
@@ -270,6 +272,7 @@ def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
         "email": encrypt(tx, contact.email, *aad(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
         "email_muted": contact.email_muted,
+        "summaries_muted": contact.summaries_muted,
         "locale": contact.locale,
         "time_zone": contact.time_zone,
     }

@@ -57,7 +57,7 @@ _BIND = Query(
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, bind_count, sms_receipts_muted, email_muted,
               create_time, contacts.version, sms_retry_time, locale, time_zone,
-              email_bind_time, sms_stop_time
+              email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -70,7 +70,7 @@ _ANNOUNCE_PHONE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -82,7 +82,7 @@ _CANCEL_CHANGE = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -98,7 +98,7 @@ _UNBIND = Query(
     RETURNING merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
               phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
               sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-              time_zone, email_bind_time, sms_stop_time
+              time_zone, email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -121,7 +121,7 @@ _LAPSE = Query(
               pending_phone, pending_bind_time, phone_hold_until_time, phone_lapse_time,
               phone_lapse_reason, bind_time, contacts.bind_count, sms_receipts_muted, email_muted,
               create_time, version, sms_retry_time, locale, time_zone,
-              email_bind_time, sms_stop_time
+              email_bind_time, sms_stop_time, summaries_muted
 """,
     ContactRow,
 )
@@ -145,7 +145,7 @@ _DUE_CHANGES = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time, sms_stop_time
+           time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM (
         SELECT due.customer, due.merchant
         FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
@@ -165,7 +165,7 @@ _OF_PHONE = Query(
     SELECT merchant, customer, display_name, email, phone, pending_phone, pending_bind_time,
            phone_hold_until_time, phone_lapse_time, phone_lapse_reason, bind_time, bind_count,
            sms_receipts_muted, email_muted, create_time, version, sms_retry_time, locale,
-           time_zone, email_bind_time, sms_stop_time
+           time_zone, email_bind_time, sms_stop_time, summaries_muted
     FROM contacts
     WHERE merchant = :merchant AND phone_index = ANY(CAST(:phone_indexes AS bytea[]))
       AND phone_index <> '' AND phone_lapse_time IS NULL AND customer > :after

@@ -24,6 +24,7 @@ class _SettingsRow(NamedTuple):
     complaint_address: str
     charge_notice_evidence: Evidence
     daily_message_max: int
+    monthly_summaries: bool
     version: int
 
 
@@ -31,7 +32,7 @@ _GET = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, charge_notice_evidence, daily_message_max, version
+           complaint_address, charge_notice_evidence, daily_message_max, monthly_summaries, version
     FROM notify_settings WHERE merchant = :merchant
     """,
     _SettingsRow,
@@ -45,7 +46,7 @@ _GET_LOCKED = Query(
     """
     SELECT merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
            phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-           complaint_address, charge_notice_evidence, daily_message_max, version
+           complaint_address, charge_notice_evidence, daily_message_max, monthly_summaries, version
     FROM notify_settings WHERE merchant = :merchant FOR UPDATE
     """,
     _SettingsRow,
@@ -60,12 +61,12 @@ _CHANGE = Query(
         proved_email_only = :proved_email_only, time_zone = :time_zone,
         merchant_display_name = :merchant_display_name, complaint_address = :complaint_address,
         charge_notice_evidence = :charge_notice_evidence,
-        daily_message_max = :daily_message_max,
+        daily_message_max = :daily_message_max, monthly_summaries = :monthly_summaries,
         version = version + 1
     WHERE merchant = :merchant
     RETURNING merchant, phone_region_codes, code_spend_max_minor, code_spend_currency, web_otp_host,
               phone_proof_days, email_page_uri, proved_email_only, time_zone, merchant_display_name,
-              complaint_address, charge_notice_evidence, daily_message_max, version
+              complaint_address, charge_notice_evidence, daily_message_max, monthly_summaries, version
     """,
     _SettingsRow,
 )
@@ -83,6 +84,20 @@ _ACCEPTED_SUFFICES = Query(
 async def accepted_suffices(tx: Connection, merchants: Collection[MerchantId]) -> set[MerchantId]:
     """Those of the merchants for whom what a gateway took is proof enough."""
     return set(await _ACCEPTED_SUFFICES.all(tx, merchants=merchants)) if merchants else set()
+
+
+_WITH_SUMMARIES = Query(
+    """
+    SELECT merchant FROM notify_settings
+    WHERE merchant = ANY(CAST(:merchants AS text[])) AND monthly_summaries
+    """,
+    scalar,
+)
+
+
+async def with_summaries(tx: Connection, merchants: Collection[MerchantId]) -> set[MerchantId]:
+    """Those of the merchants whose customers get a summary of each month."""
+    return set(await _WITH_SUMMARIES.all(tx, merchants=merchants)) if merchants else set()
 
 
 async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> NotifySettings:
@@ -115,6 +130,7 @@ def _columns(settings: NotifySettings) -> dict[str, Any]:
         "complaint_address": settings.complaint_address,
         "charge_notice_evidence": settings.charge_notice_evidence,
         "daily_message_max": settings.daily_message_max,
+        "monthly_summaries": settings.monthly_summaries,
     }
 
 
@@ -135,5 +151,6 @@ def _settings(row: _SettingsRow) -> NotifySettings:
         row.complaint_address,
         row.charge_notice_evidence,
         row.daily_message_max,
+        row.monthly_summaries,
         row.version,
     )

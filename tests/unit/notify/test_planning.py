@@ -68,6 +68,7 @@ contacts = st.builds(
     sms_stop_time=st.none() | st.just(NIGHT),
     sms_receipts_muted=st.booleans(),
     email_muted=st.booleans(),
+    summaries_muted=st.booleans(),
 )
 
 

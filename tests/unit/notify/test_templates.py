@@ -19,7 +19,7 @@ from services.notify.domain.replies.words import Word
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.examples import EXAMPLES, LONGEST
 from services.notify.domain.templates.language import language
-from services.notify.domain.templates.lines import Line, Tax
+from services.notify.domain.templates.lines import Line, MonthTotal, Tax
 from services.notify.domain.templates.phones import PhoneCode
 from services.notify.domain.templates.rendering import (
     SMS_SEGMENTS_MAX,
@@ -90,6 +90,14 @@ templates: st.SearchStrategy[Facts] = st.one_of(
     ),
     st.builds(kinds.PriceChangeWithdrawn, titles, titles, amounts, st.integers(0, 99)),
     st.builds(kinds.PriceProtectionEnding, titles, zones, moments),
+    st.builds(
+        kinds.MonthlySummary, st.dates(), zones,
+        st.lists(
+            st.builds(MonthTotal, st.integers(0, 999), amounts, amounts, amounts),
+            max_size=kinds.CURRENCIES_MAX,
+        ).map(tuple),
+        st.integers(0, 999), st.booleans(), moments, titles, st.integers(0, 99),
+    ),
     st.builds(
         ReplyAnswer, st.sampled_from(Answer), st.sampled_from(Word), titles, st.none() | st.dates(),
         st.lists(options, max_size=OPTIONS_MAX).map(tuple),

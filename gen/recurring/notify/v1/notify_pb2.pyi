@@ -149,6 +149,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
     REPLY: _NoticeKind.ValueType  # 70
     """The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
+    MONTHLY_SUMMARY: _NoticeKind.ValueType  # 90
+    """After a month in which something happened: what was paid, given back, saved and left out, and what comes next."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -205,6 +207,8 @@ DOCUMENT_ISSUED: NoticeKind.ValueType  # 60
 """An invoice, receipt or credit note was issued; by e-mail alone, with the document as a PDF file."""
 REPLY: NoticeKind.ValueType  # 70
 """The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
+MONTHLY_SUMMARY: NoticeKind.ValueType  # 90
+"""After a month in which something happened: what was paid, given back, saved and left out, and what comes next."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 class _SmsEncoding:
@@ -247,19 +251,23 @@ class Contact(_message.Message):
 
         SMS_RECEIPTS_MUTED_FIELD_NUMBER: _builtins.int
         EMAIL_MUTED_FIELD_NUMBER: _builtins.int
+        SUMMARIES_MUTED_FIELD_NUMBER: _builtins.int
         sms_receipts_muted: _builtins.bool
         """No receipts by SMS."""
         email_muted: _builtins.bool
         """No e-mail."""
+        summaries_muted: _builtins.bool
+        """No summary of each month (NotifySettings.monthly_summaries)."""
         def __init__(
             self,
             *,
             sms_receipts_muted: _builtins.bool = ...,
             email_muted: _builtins.bool = ...,
+            summaries_muted: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["email_muted", b"email_muted", "sms_receipts_muted", b"sms_receipts_muted"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["email_muted", b"email_muted", "sms_receipts_muted", b"sms_receipts_muted", "summaries_muted", b"summaries_muted"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +406,7 @@ class NotifySettings(_message.Message):
     COMPLAINT_ADDRESS_FIELD_NUMBER: _builtins.int
     CHARGE_NOTICE_EVIDENCE_FIELD_NUMBER: _builtins.int
     DAILY_MESSAGE_MAX_FIELD_NUMBER: _builtins.int
+    MONTHLY_SUMMARIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/notifySettings`; each merchant has one."""
     web_otp_host: _builtins.str
@@ -442,6 +451,11 @@ class NotifySettings(_message.Message):
     says all that is left, and what comes later waits for one message that says it together. 1 to 100; default: any
     number.
     """
+    monthly_summaries: _builtins.bool
+    """Whether customers get a summary of each month (MONTHLY_SUMMARY), on the day after its end at 9 o'clock where they
+    live, if something was paid, given back or left out in it. Default: they do not. Contact.preferences can turn it
+    off for a customer.
+    """
     @_builtins.property
     def phone_region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The countries (ISO 3166-1, for example "DE") whose phones are sent one-time codes, of those that the operator
@@ -470,10 +484,11 @@ class NotifySettings(_message.Message):
         complaint_address: _builtins.str = ...,
         charge_notice_evidence: Global___NotifySettings.Evidence.ValueType = ...,
         daily_message_max: _builtins.int = ...,
+        monthly_summaries: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code_spend_day_max", b"code_spend_day_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_notice_evidence", b"charge_notice_evidence", "code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "daily_message_max", b"daily_message_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_notice_evidence", b"charge_notice_evidence", "code_spend_day_max", b"code_spend_day_max", "complaint_address", b"complaint_address", "daily_message_max", b"daily_message_max", "email_page_uri", b"email_page_uri", "etag", b"etag", "merchant_display_name", b"merchant_display_name", "monthly_summaries", b"monthly_summaries", "name", b"name", "phone_proof_days", b"phone_proof_days", "phone_region_codes", b"phone_region_codes", "proved_email_only", b"proved_email_only", "time_zone", b"time_zone", "web_otp_host", b"web_otp_host"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

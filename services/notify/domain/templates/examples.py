@@ -10,6 +10,7 @@ from services.notify.domain.templates.kinds import (
     DisputeOpened,
     DocumentIssued,
     ItemDiscontinued,
+    MonthlySummary,
     OrderCancelled,
     OrderHeld,
     OrderLapsed,
@@ -29,7 +30,7 @@ from services.notify.domain.templates.kinds import (
     Refund,
     StandingOrderChanged,
 )
-from services.notify.domain.templates.lines import Line, Promotion, Tax
+from services.notify.domain.templates.lines import Line, MonthTotal, Promotion, Tax
 from services.notify.domain.templates.phones import (
     CODE_LEFT_OUT,
     EmailLink,
@@ -86,6 +87,9 @@ EXAMPLES: Mapping[NoticeKind, Facts] = MappingProxyType({
         DocumentIssued(_TITLE, "INVOICE", "INV-2026-000042", _AMOUNT),
         DisputeOpened(_TITLE, _AMOUNT, _AMOUNT, inquiry=False, paused=True),
         DisputeClosed(_TITLE, _AMOUNT, _AMOUNT, won=True, late_failure=False, paused=False),
+        MonthlySummary(date(2026, 1, 1), _ZONE,
+                       (MonthTotal(3, Money(3750, "EUR"), _AMOUNT, Money(450, "EUR")),),
+                       skip_count=1, next_due_time=_MONTH_LATER, next_title=_TITLE, next_more=1),
         ReplyAnswer(Answer.SKIPPED, "SKIP", _TITLE, _DUE.date()),
     )
 })  # fmt: skip
@@ -107,5 +111,12 @@ LONGEST: Mapping[NoticeKind, tuple[Facts, ...]] = MappingProxyType({
     ),
     NoticeKind.RECEIPT: (
         Receipt(_LONG, _ZONE, Money(10**14, "EUR"), _DUE, _MONTH_LATER, _MANY, taxes=_TAXES),
+    ),
+    NoticeKind.MONTHLY_SUMMARY: (
+        MonthlySummary(date(2026, 9, 1), _ZONE,
+                       tuple(MonthTotal(999, *(Money(10**13, currency),) * 3)
+                             for currency in ("EUR", "USD")),
+                       skip_count=999, has_more=True, next_due_time=_MONTH_LATER,
+                       next_title=_LONG, next_more=99),
     ),
 })  # fmt: skip

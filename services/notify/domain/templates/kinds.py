@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.lines import (
     Line,
+    MonthTotal,
     Tax,
     first_substitute,
     more_substitutes,
@@ -197,6 +198,8 @@ class Receipt:
     credit: Money | None = None
     # Where the customer acts on it; empty: in the account.
     link_uri: str = ""
+    # How much less the lines cost than by their list prices; None: nothing.
+    saved_amount: Money | None = None
 
     @property
     def credit_pays_all(self) -> bool:
@@ -454,3 +457,29 @@ class DisputeClosed:
     def is_part(self) -> bool:
         """Whether it is about less than what was paid."""
         return self.dispute_amount != self.paid_amount
+
+
+# A summary says no more of them, so that it fits an SMS.
+CURRENCIES_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlySummary:
+    """What happened in a month, and what comes next."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.MONTHLY_SUMMARY
+    # Its first day.
+    month: date
+    # That of the next order.
+    time_zone: str
+    # By currency.
+    totals: tuple[MonthTotal, ...]
+    # Orders that were left out.
+    skip_count: int = 0
+    # Whether there are further currencies.
+    has_more: bool = False
+    # When the next order is due, as far as messages have said, and its title; None: none is.
+    next_due_time: datetime | None = None
+    next_title: str = ""
+    # Standing orders whose next order is due after it.
+    next_more: int = 0

@@ -38,6 +38,17 @@ class Tax:
     not_charged: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MonthTotal:
+    """What a customer's money did in a month, in one currency; None: nothing."""
+
+    order_count: int
+    paid_amount: Money | None
+    refund_amount: Money | None
+    # Against list prices.
+    saved_amount: Money | None
+
+
 def first_substitute(lines: Sequence[Line]) -> Line | None:
     """The first product that comes instead of another; None if none does."""
     return next((line for line in lines if line.replaced), None)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from services.notify.domain.notices import Facts, Sender
 from services.notify.domain.templates.language import Language
-from services.notify.domain.templates.lines import Line, Promotion, Tax
+from services.notify.domain.templates.lines import Line, MonthTotal, Promotion, Tax
 from services.notify.domain.templates.replies import ReplyOption
 from services.runtime.money import Money
 from services.runtime.text import cut, one_line
@@ -70,7 +70,7 @@ _SIMPLE: Mapping[Any, Type] = {
     int: Type.NUMBER,
     bool: Type.FLAG,
 }
-_RECORDS = (Line, Tax, Promotion, ReplyOption)
+_RECORDS = (Line, Tax, Promotion, MonthTotal, ReplyOption)
 # Further ones are left to the account.
 REASONS_MAX = 2
 

@@ -48,6 +48,9 @@ CREATE TABLE contacts (
     sms_stop_time         timestamptz,
     sms_receipts_muted    boolean     NOT NULL,
     email_muted           boolean     NOT NULL,
+    summaries_muted       boolean     NOT NULL DEFAULT false,
+    -- When the summary of the month is made; none before something is paid, given back or left out.
+    summary_due_time      timestamptz,
     -- BCP 47 and IANA; empty: unknown.
     locale                text        NOT NULL DEFAULT '',
     time_zone             text        NOT NULL DEFAULT '',
@@ -69,6 +72,8 @@ CREATE INDEX contacts_pending_phone ON contacts (bucket, pending_bind_time)
     WHERE pending_bind_time IS NOT NULL;
 CREATE INDEX contacts_phone_proof ON contacts (bucket, phone_proof_end_time)
     WHERE phone_proof_end_time IS NOT NULL;
+CREATE INDEX contacts_summary_due ON contacts (bucket, summary_due_time)
+    WHERE summary_due_time IS NOT NULL;
 
 CREATE TABLE notices (
     merchant              text        NOT NULL,
@@ -349,6 +354,8 @@ CREATE TABLE notify_settings (
                             CHECK (charge_notice_evidence IN ('ACCEPTED', 'DELIVERED')),
     -- Of those on which nothing depends, by customer and channel; 0: any number.
     daily_message_max     integer     NOT NULL DEFAULT 0,
+    -- Whether customers get a summary of each month.
+    monthly_summaries     boolean     NOT NULL DEFAULT false,
     version               integer     NOT NULL DEFAULT 0,
     CHECK (num_nulls(code_spend_max_minor, code_spend_currency) IN (0, 2))
 );
@@ -566,6 +573,12 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     FROM buckets CROSS JOIN LATERAL (
         SELECT phone_proof_end_time AS due_time FROM contacts
         WHERE phone_proof_end_time IS NOT NULL AND contacts.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
+    UNION ALL
+    SELECT 'monthly-summary', '', buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT summary_due_time AS due_time FROM contacts
+        WHERE summary_due_time IS NOT NULL AND contacts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first;
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
@@ -667,6 +680,9 @@ CREATE VIEW audit_v1.due_work AS
     UNION ALL
     SELECT 'silence of phone', merchant, merchant || '/' || customer, phone_proof_end_time, bucket
     FROM contacts WHERE phone_proof_end_time IS NOT NULL
+    UNION ALL
+    SELECT 'monthly summary', merchant, merchant || '/' || customer, summary_due_time, bucket
+    FROM contacts WHERE summary_due_time IS NOT NULL
     UNION ALL
     -- What waits for an endpoint is sent in its order, as fast as the endpoint answers.
     SELECT 'events for a webhook endpoint', merchant, merchant || '/' || endpoint,

@@ -315,6 +315,26 @@ WORDS = Words(
                 "بعد ذلك تدفعون سعر اليوم. سنخبركم قبل كل طلب.",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "ملخص {{ month | month }}",
+            (
+                "ملخص {{ month | month }}: "
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                "دفعتم {{ total.paid_amount }} مقابل "
+                '{{ total.order_count | plural(one="طلب واحد", two="طلبين", few="# طلبات", '
+                'many="# طلبا", other="# طلب") }}'
+                "{% if total.saved_amount %} (وفرتم {{ total.saved_amount }}){% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %}؛ {% endif %}"
+                "أعيد إليكم {{ total.refund_amount }}{% endif %}{% if not loop.last %}؛ {% endif %}"
+                "{% endfor %}{% else %}لم يدفع شيء{% endif %}.",
+                "{% if skip_count %}تم تخطي "
+                '{{ skip_count | plural(one="طلب واحد", two="طلبين", few="# طلبات", '
+                'many="# طلبا", other="# طلب") }}.{% endif %}',
+                "{% if has_more %}الباقي في حسابكم.{% endif %}",
+                "{% if next_due_time %}التالي: {{ next_title }} في {{ next_due_time | date }}"
+                "{% if next_more %} (" + _MORE % "next_more" + "){% endif %}.{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "استرداد: {{ title }}",
             (

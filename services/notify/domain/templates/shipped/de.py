@@ -330,6 +330,24 @@ WORDS = Words(
                 "Danach zahlen Sie den Tagespreis. Wir sagen Ihnen vor jeder Bestellung Bescheid.",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "Überblick {{ month | month }}",
+            (
+                "Überblick {{ month | month }}: "
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                "{{ total.paid_amount }} für "
+                '{{ total.order_count | plural(one="# Bestellung", other="# Bestellungen") }} bezahlt'
+                "{% if total.saved_amount %} (gespart: {{ total.saved_amount }}){% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %}; {% endif %}"
+                "erstattet: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
+                "{% endfor %}{% else %}nichts wurde bezahlt{% endif %}.",
+                "{% if skip_count %}Ausgelassen: "
+                '{{ skip_count | plural(one="# Bestellung", other="# Bestellungen") }}.{% endif %}',
+                "{% if has_more %}Das Übrige zeigt Ihr Konto.{% endif %}",
+                "{% if next_due_time %}Als Nächstes: {{ next_title }} am {{ next_due_time | date }}"
+                "{% if next_more %} (" + _MORE % "next_more" + "){% endif %}.{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "Erstattung: {{ title }}",
             (

@@ -321,6 +321,26 @@ WORDS = Words(
                 "From then on you pay the price of the day. We tell you of each order before.",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "Summary of {{ month | month }}",
+            (
+                "Summary of {{ month | month }}: "
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                "you paid {{ total.paid_amount }} for "
+                '{{ total.order_count | plural(one="# order", other="# orders") }}'
+                "{% if total.saved_amount %} (saved: {{ total.saved_amount }}){% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %}; {% endif %}"
+                "given back: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
+                "{% endfor %}{% else %}nothing was paid{% endif %}.",
+                "{% if skip_count %}Left out: "
+                '{{ skip_count | plural(one="# order", other="# orders") }}.{% endif %}',
+                "{% if has_more %}Your account shows the rest.{% endif %}",
+                "{% if next_due_time %}Next: {{ next_title }} on {{ next_due_time | date }}"
+                "{% if next_more %} ("
+                '{{ next_more | plural(other="and # more") }}'
+                "){% endif %}.{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "Refund: {{ title }}",
             (

@@ -323,6 +323,24 @@ WORDS = Words(
                 "Después pagará el precio del día. Le avisaremos antes de cada pedido.",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "Resumen de {{ month | month }}",
+            (
+                "Resumen de {{ month | month }}: "
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                "pagó {{ total.paid_amount }} por "
+                '{{ total.order_count | plural(one="# pedido", other="# pedidos") }}'
+                "{% if total.saved_amount %} (ahorro: {{ total.saved_amount }}){% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %}; {% endif %}"
+                "devuelto: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
+                "{% endfor %}{% else %}no se ha pagado nada{% endif %}.",
+                "{% if skip_count %}Omitidos: "
+                '{{ skip_count | plural(one="# pedido", other="# pedidos") }}.{% endif %}',
+                "{% if has_more %}Lo demás está en su cuenta.{% endif %}",
+                "{% if next_due_time %}Próximo: {{ next_title }}, {{ next_due_time | date }}"
+                "{% if next_more %} (" + _MORE % "next_more" + "){% endif %}.{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "Reembolso: {{ title }}",
             (

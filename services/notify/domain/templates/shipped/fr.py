@@ -330,6 +330,24 @@ WORDS = Words(
                 "Ensuite vous payez le prix du jour. Nous vous préviendrons avant chaque commande.",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "Bilan de {{ month | month }}",
+            (
+                "Bilan de {{ month | month }} : "
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                "vous avez payé {{ total.paid_amount }} pour "
+                '{{ total.order_count | plural(one="# commande", other="# commandes") }}'
+                "{% if total.saved_amount %} (économisé : {{ total.saved_amount }}){% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %} ; {% endif %}"
+                "remboursé : {{ total.refund_amount }}{% endif %}{% if not loop.last %} ; {% endif %}"
+                "{% endfor %}{% else %}rien n'a été payé{% endif %}.",
+                "{% if skip_count %}Sautées : "
+                '{{ skip_count | plural(one="# commande", other="# commandes") }}.{% endif %}',
+                "{% if has_more %}Le reste est dans votre compte.{% endif %}",
+                "{% if next_due_time %}Prochaine : {{ next_title }}, le {{ next_due_time | date }}"
+                "{% if next_more %} (" + _MORE % "next_more" + "){% endif %}.{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "Remboursement : {{ title }}",
             (

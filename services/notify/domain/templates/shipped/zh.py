@@ -305,6 +305,25 @@ WORDS = Words(
                 "此后按当日价格付款。每次下单前我们都会通知您。",
             ),
         ),
+        NoticeKind.MONTHLY_SUMMARY: KindWords(
+            "{{ month | month }}小结",
+            (
+                "{{ month | month }}小结："
+                "{% if totals %}{% for total in totals %}{% if total.order_count %}"
+                '{{ total.order_count | plural(other="# 个订单") }}，共付款 {{ total.paid_amount }}'
+                "{% if total.saved_amount %}（节省 {{ total.saved_amount }}）{% endif %}{% endif %}"
+                "{% if total.refund_amount %}{% if total.order_count %}；{% endif %}"
+                "已退还 {{ total.refund_amount }}{% endif %}{% if not loop.last %}；{% endif %}"
+                "{% endfor %}{% else %}没有付款{% endif %}。",
+                "{% if skip_count %}已跳过 "
+                '{{ skip_count | plural(other="# 个订单") }}。{% endif %}',
+                "{% if has_more %}其余请查看账户。{% endif %}",
+                "{% if next_due_time %}下一个：{{ next_title }}，{{ next_due_time | date }}"
+                "{% if next_more %}（"
+                '{{ next_more | plural(other="另有 # 个") }}'
+                "）{% endif %}。{% endif %}",
+            ),
+        ),
         NoticeKind.REFUND: KindWords(
             "退款：{{ title }}",
             (
