@@ -321,25 +321,35 @@ CREATE TABLE catalog_settings (
     tax_source            text        NOT NULL CHECK (tax_source IN ('OWN_RATES', 'TAX_SERVICE'))
 );
 
--- By kind of work and bucket, when the first is due.
+-- By kind of work and bucket, when the first is due. Buckets are looked into from the first that has
+-- any of a kind on, so that a kind with nothing takes one look, not one a bucket.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'hold-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM stock_holds
         WHERE state = 'HELD' AND stock_holds.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM stock_holds WHERE state = 'HELD'
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'backorder' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM stock_holds
         WHERE state = 'BACKORDERED' AND expire_time IS NOT NULL AND stock_holds.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM stock_holds WHERE state = 'BACKORDERED' AND expire_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'booking-expiry' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT expire_time AS due_time FROM slot_bookings
         WHERE state = 'HELD' AND slot_bookings.bucket = buckets.bucket
-        ORDER BY due_time LIMIT 1) AS first;
+        ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM slot_bookings WHERE state = 'HELD'
+        ORDER BY bucket LIMIT 1);
 
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'price_notices', 'stock',
                          'stock_holds', 'deliveries', 'rule_packs', 'promotions', 'redemptions',

@@ -529,7 +529,8 @@ CREATE TABLE webhook_attempts (
     FOREIGN KEY (merchant, endpoint, event_id) REFERENCES webhook_deliveries ON DELETE CASCADE
 );
 
--- By kind of work and bucket, when the first is due.
+-- By kind of work and bucket, when the first is due. Buckets are looked into from the first that has
+-- any of a kind on, so that a kind with nothing takes one look, not one a bucket.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     -- A gateway that is slow delays its own channel alone: each is a queue.
     SELECT kind, queue, buckets.bucket, due_time
@@ -547,12 +548,18 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         SELECT next_attempt_time AS due_time FROM deliveries
         WHERE state = 'ACCEPTED' AND deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM deliveries WHERE state = 'ACCEPTED'
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'webhook', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_attempt_time AS due_time FROM webhook_deliveries
         WHERE state = 'PENDING' AND webhook_deliveries.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM webhook_deliveries WHERE state = 'PENDING'
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT kind, '', buckets.bucket, due_time
     FROM buckets
@@ -568,18 +575,27 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         SELECT pending_bind_time AS due_time FROM contacts
         WHERE pending_bind_time IS NOT NULL AND contacts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM contacts WHERE pending_bind_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'phone-silence', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT phone_proof_end_time AS due_time FROM contacts
         WHERE phone_proof_end_time IS NOT NULL AND contacts.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM contacts WHERE phone_proof_end_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'monthly-summary', '', buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT summary_due_time AS due_time FROM contacts
         WHERE summary_due_time IS NOT NULL AND contacts.bucket = buckets.bucket
-        ORDER BY due_time LIMIT 1) AS first;
+        ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM contacts WHERE summary_due_time IS NOT NULL
+        ORDER BY bucket LIMIT 1);
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'notify_settings', 'notice_statistics', 'notice_statistics_changes',

@@ -938,7 +938,8 @@ CREATE TABLE ledger_periods (
 );
 
 -- By kind of work, queue and bucket, when the first is due. What a provider is asked has a queue a
--- provider; the providers are found in the index, from one to the next.
+-- provider; the providers are found in the index, from one to the next. Buckets are looked into from
+-- the first that has any of a kind on, so that a kind with nothing takes one look, not one a bucket.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'charge' AS kind, queue, buckets.bucket, due_time
     FROM (
@@ -962,12 +963,18 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         SELECT request_expire_time AS due_time FROM charges
         WHERE request_expire_time IS NOT NULL AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM charges WHERE request_expire_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'request-reminder' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_reminder_time AS due_time FROM charges
         WHERE next_reminder_time IS NOT NULL AND charges.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM charges WHERE next_reminder_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'lookup' AS kind, queue, buckets.bucket, due_time
     FROM (
@@ -1059,18 +1066,27 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         SELECT receive_time AS due_time FROM webhook_events
         WHERE state = 'RECEIVED' AND webhook_events.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM webhook_events WHERE state = 'RECEIVED'
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'document' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_try_time AS due_time FROM owed_documents
         WHERE owed_documents.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM owed_documents
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'revenue' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT next_recognize_time AS due_time FROM revenue_deferrals
         WHERE next_recognize_time IS NOT NULL AND revenue_deferrals.bucket = buckets.bucket
-        ORDER BY due_time LIMIT 1) AS first;
+        ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM revenue_deferrals WHERE next_recognize_time IS NOT NULL
+        ORDER BY bucket LIMIT 1);
 
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'dunning_policy_versions',
     'mandates', 'notices',

@@ -388,25 +388,35 @@ END $$;
 CREATE TRIGGER standing_orders_items AFTER UPDATE OF items ON standing_orders FOR EACH ROW
     WHEN (NEW.items <> OLD.items) EXECUTE FUNCTION change_products();
 
--- By kind of work and bucket, when the first is due.
+-- By kind of work and bucket, when the first is due. Buckets are looked into from the first that has
+-- any of a kind on, so that a kind with nothing takes one look, not one a bucket.
 CREATE VIEW first_due WITH (security_invoker = true) AS
     SELECT 'prepare' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT prepare_time AS due_time FROM standing_orders
         WHERE state = 'ACTIVE' AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM standing_orders WHERE state = 'ACTIVE'
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'discontinue' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT discontinue_time AS due_time FROM discontinued_products
         WHERE NOT is_done AND discontinued_products.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM discontinued_products WHERE NOT is_done
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'resume' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT least(resume_time, last_due_time) AS due_time FROM standing_orders
         WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM standing_orders WHERE state = 'PAUSED' AND next_cycle IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'protection-ending' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
@@ -414,36 +424,54 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
           AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM standing_orders WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'lead-check' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT lead_check_time AS due_time FROM standing_orders
         WHERE lead_check_time IS NOT NULL AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM standing_orders WHERE lead_check_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'collect' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT collect_time AS due_time FROM orders
         WHERE collect_time IS NOT NULL AND orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM orders WHERE collect_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'held' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT recheck_time AS due_time FROM orders
         WHERE recheck_time IS NOT NULL AND orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM orders WHERE recheck_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'price-change' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT due_time FROM price_changes
         WHERE due_time IS NOT NULL AND price_changes.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM price_changes WHERE due_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'price-notice' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
         SELECT notify_time AS due_time FROM price_change_notices
         WHERE notify_time IS NOT NULL AND price_change_notices.bucket = buckets.bucket
-        ORDER BY due_time LIMIT 1) AS first;
+        ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM price_change_notices WHERE notify_time IS NOT NULL
+        ORDER BY bucket LIMIT 1);
 
 -- A final state stays, whatever arrives late, twice or out of order, with two ways out. A customer can
 -- take back their own skip: the order is then prepared and announced again. An order that lapsed can be
