@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import uvloop
@@ -289,7 +289,12 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
 
 async def _tell_time(clock: Clock, _: web.Request, response: web.StreamResponse) -> None:
     """Date answers by the sandbox's clock: those of providers give their time."""
-    response.headers["Date"] = format_datetime(clock.now, usegmt=True)
+    response.headers["Date"] = _date(clock.now)
+
+
+@lru_cache(maxsize=1)
+def _date(now: datetime) -> str:
+    return format_datetime(now, usegmt=True)
 
 
 async def serve(settings: Settings) -> None:

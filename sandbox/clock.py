@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import web
@@ -385,6 +386,8 @@ class Clock:
         )
 
 
+# Each request writes the present time twice, and that moves in jumps.
+@lru_cache(maxsize=16)
 def format_time(moment: datetime) -> str:
     """Write a moment as RFC 3339 in UTC."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
