@@ -162,27 +162,24 @@ def _silent_month(faults: Sequence[str]) -> Iterator[Step]:
 
 def crash_histories(faults: Collection[str]) -> Iterator[History]:
     """Histories of those of these faults that are a point and a way to go on, each fault in one."""
-    plans = [(row, rare) for after in After for row, rare in rows(after)]
-    for number, (row, is_rare) in enumerate(plans, 1):
-        if wanted := [name for name in row if name in faults]:
-            yield (rare_history if is_rare else crash_history)(number, wanted)
-
-
-def rows(after: After) -> list[tuple[tuple[str, ...], bool]]:
-    """All points for one way to go on, and whether they are rare ones.
-
-    One of each service is tried at once, since most of a history is waiting.
-    """
-    return [
-        (tuple(name for name in row if name), is_rare)
-        for is_rare in (False, True)
-        for row in zip_longest(*(_column(after, service, is_rare=is_rare) for service in POINTS))
+    plans = [
+        (make, row)
+        for after in After
+        for make, is_rare in ((crash_history, False), (rare_history, True))
+        for row in _rows(after, faults, is_rare=is_rare)
     ]
+    return (make(number, row) for number, (make, row) in enumerate(plans, 1))
 
 
-def _column(after: After, service: str, *, is_rare: bool) -> list[str]:
-    return [
-        fault_name(after, service, point)
-        for point in POINTS[service]
-        if (point in RARE_POINTS) is is_rare
+def _rows(after: After, faults: Collection[str], *, is_rare: bool) -> Iterator[list[str]]:
+    """Faults of one way to go on: one of each service at once, since most of a history is waiting."""
+    columns = [
+        [
+            name
+            for point in points
+            if (name := fault_name(after, service, point)) in faults
+            and (point in RARE_POINTS) is is_rare
+        ]
+        for service, points in POINTS.items()
     ]
+    return ([name for name in row if name] for row in zip_longest(*columns))

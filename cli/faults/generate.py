@@ -63,7 +63,7 @@ REAL_TIME_ACTIONS = tuple(
 )
 STEP_COUNTS = (8, 14)
 # Of faults, by the first word of their names: how often, where others are made once.
-RARE_KINDS = {"crash": 3.0, "take": 0.5, "poison": 0.5, "outlive": 0.1}
+RARE_KINDS = {"crash": 3.0, "take": 0.5, "poison": 0.5, "malform": 0.5, "outlive": 0.1}
 # No order waits to be paid for as long as its units are held.
 NOT_AT_RANDOM = frozenset({"holds run out in catalog"})
 ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72)

@@ -1,21 +1,27 @@
-"""An event that nobody can read, published by the owner of its stream beside one that everybody can."""
+"""Events that nobody can handle, each published by the owner of its stream beside one that all can.
+
+One cannot be read. Another is well-formed and says nothing: each of its fields is empty.
+"""
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from recurring.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 
 from cli.errors import CommandError
-from cli.faults.target import Fault, does, nothing
+from cli.faults.target import Fault, nothing
 from cli.prove.motion import SUBSCRIBERS
 
-# The first bytes of a field that never comes.
-UNREADABLE = b"\xff"
+# By the first word of a fault: the first bytes of a field that never comes, and no field at all.
+MESSAGES = {"poison": b"\xff", "malform": b""}
 # A subscriber tries an event eight times in some seconds before it is a dead letter.
 DEAD_LETTER_MAX_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
+_TYPES = "SELECT DISTINCT type FROM outbox"
 _LAST = """
     SELECT encode(data, 'hex') FROM outbox WHERE type = '{}' ORDER BY transaction_id DESC LIMIT 1
 """
@@ -42,9 +48,10 @@ def batch_id(event_ids: Sequence[str]) -> uuid.UUID:
 
 
 class PoisonedEvents:
-    """Each becomes a dead letter of each subscriber, which an operator discards in the end.
+    """Each becomes a dead letter of each subscriber that needs what it says.
 
-    What came in the same batch was published before, and changes nothing.
+    An operator discards these in the end. What came in the same batch was published before, and
+    changes nothing.
     """
 
     def __init__(self, ask: Ask, operate: Operate) -> None:
@@ -56,46 +63,50 @@ class PoisonedEvents:
         self.event_ids: set[str] = set()
 
     def faults(self) -> dict[str, Fault]:
-        """One for each service that others subscribe to."""
+        """One of each form for each service that others subscribe to."""
         publishers = sorted({event_type.split(".")[1] for event_type in SUBSCRIBERS})
         return {
-            f"poison an event of {publisher}": Fault(does(self._publish, publisher), nothing)
+            f"{word} an event of {publisher}": Fault(
+                partial(self._publish, publisher, message), nothing
+            )
+            for word, message in MESSAGES.items()
             for publisher in publishers
         }
 
-    async def _publish(self, publisher: str) -> None:
-        """Publish the last batch of the first type of which there is one again, with another event."""
-        types = [name for name in SUBSCRIBERS if name.split(".")[1] == publisher]
-        for event_type in types:
-            last = await self._ask(publisher, _LAST.format(event_type))
-            if not last:
-                continue
-            events = CloudEventBatch.FromString(bytes.fromhex(last)).events
-            poison = CloudEvent()
-            poison.CopyFrom(events[0])
-            poison.id = str(uuid.uuid4())
-            poison.proto_data.value = UNREADABLE
-            self._published[poison.id] = tuple(SUBSCRIBERS[event_type])
-            self.event_ids.add(poison.id)
-            batch = batch_id([*(event.id for event in events), poison.id])
-            data = CloudEventBatch(events=[poison]).SerializeToString().hex()
-            await self._ask(
-                publisher, _PUBLISH.format(event_type, batch, events[0].id, poison.id, data)
-            )
+    async def _publish(self, publisher: str, message: bytes, step: Mapping[str, Any]) -> None:
+        """Publish the last batch of a type again, with another event that has this message."""
+        there = (await self._ask(publisher, _TYPES)).split()
+        types = [event_type for event_type in sorted(there) if event_type in SUBSCRIBERS]
+        if not types:
             return
+        event_type = types[step["nth"] % len(types)]
+        last = await self._ask(publisher, _LAST.format(event_type))
+        events = CloudEventBatch.FromString(bytes.fromhex(last)).events
+        poison = CloudEvent()
+        poison.CopyFrom(events[0])
+        poison.id = str(uuid.uuid4())
+        poison.proto_data.value = message
+        self._published[poison.id] = tuple(SUBSCRIBERS[event_type])
+        self.event_ids.add(poison.id)
+        batch = batch_id([*(event.id for event in events), poison.id])
+        data = CloudEventBatch(events=[poison]).SerializeToString().hex()
+        await self._ask(
+            publisher, _PUBLISH.format(event_type, batch, events[0].id, poison.id, data)
+        )
 
     async def discard(self) -> None:
         """Do what an operator does about them.
 
         Raises CommandError if one is not a dead letter after a minute.
         """
-        for event_id, subscribers in self._published.items():
-            for subscriber in subscribers:
-                if await self._is_dead_letter(subscriber, event_id):
-                    await self._operate(
-                        subscriber, "dead-letters", "--event", event_id, "--discard"
-                    )
+        subscribers = {name for names in self._published.values() for name in names}
+        await asyncio.gather(*map(self._discard, subscribers))
         self._published.clear()
+
+    async def _discard(self, subscriber: str) -> None:
+        for event_id, names in self._published.items():
+            if subscriber in names and await self._is_dead_letter(subscriber, event_id):
+                await self._operate(subscriber, "dead-letters", "--event", event_id, "--discard")
 
     async def _is_dead_letter(self, subscriber: str, event_id: str) -> bool:
         """Whether it is one in the end, and was not lost with its stream or database."""
