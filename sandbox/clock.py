@@ -48,6 +48,9 @@ PRESENCE_CHECK_SECONDS = 0.5
 SETTLE_TIMEOUT_SECONDS = 90.0
 """Long enough for the restart of a process that was killed."""
 MAX_ROUNDS_PER_STEP = 500
+PAUSE_OF_ROUND, PAUSE_MAX_SECONDS, PAUSES_PER_STEP = 0.5, 0.1, 10
+"""After a round with work, the next begins later by this part of the round's duration: events that are
+in transit arrive meanwhile, and their work takes no round of its own."""
 
 Emit = Callable[[dict[str, object] | None], None]
 # The name and the instance of a process, and how much it has done.
@@ -291,7 +294,8 @@ class Clock:
         """
         deadline = time.monotonic() + self._settle_timeout_seconds
         restless: list[str] = []
-        for _ in range(MAX_ROUNDS_PER_STEP):
+        for number in range(MAX_ROUNDS_PER_STEP):
+            began = time.monotonic()
             self._begin_round()
             await self._round_answered(deadline)
             await self._messages.deliver()
@@ -310,6 +314,9 @@ class Clock:
                 restless.append("sandbox: it keeps sending")
             if not restless and activities.keys() == before.keys():
                 return activities
+            if before and restless and number < PAUSES_PER_STEP:
+                round_seconds = time.monotonic() - began
+                await asyncio.sleep(min(round_seconds * PAUSE_OF_ROUND, PAUSE_MAX_SECONDS))
             before = activities
         message = (
             f"still not settled at {format_time(self._now)} after {MAX_ROUNDS_PER_STEP} rounds"
