@@ -17,21 +17,33 @@ from typing import Any, Protocol
 from cli.prove.clauses import Agreement
 from cli.prove.moment import Moment
 
-_KEPT = """
+# Days of which digests were made: nothing was there of those that have none.
+_EMPTY_DAYS = """
+    , empty_day AS (
+        SELECT day FROM audit_v1.digest_progress,
+                        generate_series(from_date, through_date, interval '1 day') AS day)
+"""
+_KEPT = f"""
+    {_EMPTY_DAYS}
     SELECT day, currency, sum(row_count)::bigint AS row_count, sum(sum_minor) AS sum_minor,
            sum(hash) AS hash, bool_and(is_settled) AS is_settled
     FROM audit_v1.digests
     WHERE clause = $4 AND $1 IN ('', merchant)
       AND ($5::text[] IS NULL OR (merchant, product) IN (SELECT * FROM unnest($5::text[], $6::text[])))
     GROUP BY day, currency
-"""
+    UNION ALL
+    SELECT day::date, '', 0, 0, 0, true FROM empty_day
+"""  # noqa: S608 - a query of our own
 # A day is settled if all digests of it are that cover rows of a clause.
-_OWN = """
+_OWN = f"""
+    {_EMPTY_DAYS}
     SELECT day, '' AS currency, 0 AS row_count, 0 AS sum_minor, 0 AS hash,
            bool_and(is_settled) AS is_settled
     FROM audit_v1.digests WHERE clause = ANY($4::text[]) AND $1 IN ('', merchant)
     GROUP BY day
-"""
+    UNION ALL
+    SELECT day::date, '', 0, 0, 0, true FROM empty_day
+"""  # noqa: S608 - a query of our own
 _ONE_DAY = timedelta(days=1)
 _LEFT_OUT = re.compile(r"(UNSETTLED[A-Z_]*)\(([a-z_.]+)\)")
 
@@ -49,9 +61,17 @@ class Settled:
     days: Mapping[date, Kept] = field(default_factory=dict)
     # Days of which something was open when their digests were made.
     open_days: frozenset[date] = frozenset()
+    # The only other days that there are; None: that is not known.
+    others: frozenset[date] | None = None
 
     def other_time(self, column: str) -> str:
         """The condition that a column is in no such day."""
+        if self.others is not None:
+            of_days = [
+                f"{column} >= '{day}' AND {column} < '{day + _ONE_DAY}'"
+                for day in sorted(self.others)
+            ]
+            return " OR ".join(of_days) or "false"
         begins, ends = ["-infinity"], []
         for day in sorted(self.days):
             if begins[-1] == str(day):
@@ -147,8 +167,10 @@ def by_day(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[date, Kept], froz
     days: dict[date, dict[str, tuple[int, int, int]]] = defaultdict(dict)
     open_days = set()
     for row in rows:
-        digest = (int(row["row_count"]), int(row["sum_minor"]), int(row["hash"]))
-        days[row["day"]][row["currency"]] = digest
+        of_day = days[row["day"]]
+        if row["row_count"]:
+            digest = (int(row["row_count"]), int(row["sum_minor"]), int(row["hash"]))
+            of_day[row["currency"]] = digest
         if not row["is_settled"]:
             open_days.add(row["day"])
     return _without(days, frozenset(open_days)), frozenset(open_days)

@@ -75,7 +75,9 @@ class WholeDays:
     async def of_both(self, clause: Agreement, _products: Products) -> Settled:
         """The days of which both services say the same."""
         left, right = await self._read[clause.left], await self._read[clause.right]
-        return Settled(same(left.days[clause.id], right.days[clause.id]))
+        of_left, of_right = left.days[clause.id], right.days[clause.id]
+        agreed = same(of_left, of_right)
+        return Settled(agreed, others=frozenset((of_left.keys() | of_right.keys()) - agreed.keys()))
 
     async def judge_settled(self) -> list[Verdict]:
         """Whether what was kept of settled days is there still."""

@@ -304,11 +304,12 @@ CREATE TABLE proof_digests (
     digest_time    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (clause, day, merchant, product, currency)
 );
--- One row: the day by the customers' clock up to which digests were made.
+-- One row: the day by the customers' clock up to which digests were made, and the first that has any.
 CREATE TABLE proof_digest_progress (
-    day            date        NOT NULL
+    day            date        NOT NULL,
+    first_day      date
 );
-INSERT INTO proof_digest_progress VALUES ('-infinity');
+INSERT INTO proof_digest_progress (day) VALUES ('-infinity');
 ALTER TABLE proof_digests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE proof_digest_progress ENABLE ROW LEVEL SECURITY;
 -- Only the function below makes digests: who may change a row may not change what was kept of it.
@@ -372,13 +373,17 @@ BEGIN
     FOREACH age IN ARRAY '{4, 8, 32}'::integer[] LOOP
         PERFORM make_proof_digests(next_day - age);
     END LOOP;
-    UPDATE proof_digest_progress SET day = next_day;
+    UPDATE proof_digest_progress SET day = next_day, first_day = coalesce(first_day, next_day - 1);
     RETURN today - next_day;
 END $$;
 CREATE VIEW audit_v1.digests AS
     SELECT clause, merchant, day, product, currency, row_count, sum_minor, hash, is_settled,
            digest_time
     FROM proof_digests;
+-- The days of which digests were made. One without a digest of a clause had no rows of it.
+CREATE VIEW audit_v1.digest_progress AS
+    SELECT first_day AS from_date, day - 4 AS through_date FROM proof_digest_progress
+    WHERE first_day <= day - 4;
 """
 
 # A dump that was restored on another server has transactions that are ahead of this one's. They become

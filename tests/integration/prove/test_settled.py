@@ -148,6 +148,23 @@ async def test_a_clause_about_one_database_leaves_settled_days_to_a_full_proof(b
     assert (await book.prove()).broken == broken | {UNCHANGED}
 
 
+async def test_a_day_of_which_nothing_was_there_is_settled_as_well(book: Book) -> None:
+    await keep(book)
+    # Of 15 days ago, between the notices of 17 and of 13 days ago.
+    await book.change(
+        "notify",
+        """
+        INSERT INTO notices (merchant, customer, notice, kind, subject_resource, traceparent,
+                             occur_time, create_time)
+        SELECT merchant, customer, 'again', 'ORDER_LAPSED', subject_resource, '',
+               occur_time + interval '2 days', create_time
+        FROM notices WHERE notice = 'ended-tea-2-1'
+        """,
+    )
+    assert (await book.prove(full=False)).violations == []
+    assert (await book.prove(full=True)).broken == {"one-notice-a-fact"}
+
+
 async def test_a_day_that_is_open_for_one_merchant_is_read_beside_anothers_digest(
     book: Book,
 ) -> None:
@@ -228,6 +245,15 @@ def test_what_is_not_settled_is_read_by_spans() -> None:
         "t >= '-infinity' AND t < '2026-03-01'",
         "t >= '2026-03-03' AND t < '2026-03-04'",
         "t >= '2026-03-05' AND t < 'infinity'",
+    ]
+
+
+def test_of_days_that_are_all_known_those_that_differ_are_read() -> None:
+    days = [date(2026, 3, 1), date(2026, 3, 5)]
+    assert Settled(others=frozenset()).other_time("t") == "false"
+    assert Settled(others=frozenset(days)).other_time("t").split(" OR ") == [
+        "t >= '2026-03-01' AND t < '2026-03-02'",
+        "t >= '2026-03-05' AND t < '2026-03-06'",
     ]
 
 
