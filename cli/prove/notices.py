@@ -78,8 +78,8 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     "No text is sent after notify knew that it was not true any more.",
     ("notify",),
     """
-    SELECT count(*) FROM audit_v1.deliveries
-    WHERE state = 'DELIVERED' AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
+    SELECT count(*) FROM audit_v1.notices
+    WHERE outcome = 'DELIVERED' AND UNSETTLED(occur_time) AND $1 IN ('', merchant)
     """,
     """
     , supersedes (later_kind, kind) AS (VALUES

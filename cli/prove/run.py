@@ -1,7 +1,7 @@
 """A proof: every clause, judged at one moment."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from itertools import chain
 
 from cli.prove import (
@@ -44,20 +44,28 @@ OF_ROWS = (
 )  # fmt: skip
 
 
-async def run(target: Target, *, merchant: str = "", full: bool = False) -> Report:
+async def run(
+    target: Target,
+    *,
+    merchant: str = "",
+    full: bool = False,
+    on_judged: Callable[[int, int], None] | None = None,
+) -> Report:
     """Prove what can be proved of a deployment, of one merchant or of all.
 
     `full` adds what no statement can aggregate: the calendar, and the events of more than the last
-    hour. The sandbox's record is compared for all merchants together only. Raises CommandError if
+    hour. The sandbox's record is compared for all merchants together only. `on_judged` is
+    called with how many groups of clauses were judged, and of how many. Raises CommandError if
     something to be read is out of reach.
     """
     sandbox = Sandbox(target.sandbox_url) if target.sandbox_url else None
     try:
         # The clock is read first: what is due by it is done by the snapshots, or late.
         now = await sandbox.now() if sandbox else None
-        async with open_moment(target.database_urls, SERVICES, merchant, now) as moment:
+        opened = open_moment(target.database_urls, SERVICES, merchant, now, full=full)
+        async with opened as moment:
             motion = await read_motion(moment, full=full)
-            judged = await asyncio.gather(*_judged(moment, motion, full=full))
+            judged = await _gather(_judged(moment, motion, full=full), on_judged)
             verdicts = [*chain(*judged), motion.verdict]
             if sandbox and not merchant:
                 verdicts += await judge_witness(moment, sandbox, target.provider_api_key)
@@ -66,6 +74,22 @@ async def run(target: Target, *, merchant: str = "", full: bool = False) -> Repo
     finally:
         if sandbox:
             await sandbox.close()
+
+
+async def _gather(
+    judged: list[Awaitable[list[Verdict]]], on_judged: Callable[[int, int], None] | None
+) -> list[list[Verdict]]:
+    done = 0
+
+    async def count(one: Awaitable[list[Verdict]]) -> list[Verdict]:
+        nonlocal done
+        verdicts = await one
+        done += 1
+        if on_judged:
+            on_judged(done, len(judged))
+        return verdicts
+
+    return await asyncio.gather(*map(count, judged))
 
 
 def _judged(moment: Moment, motion: Motion, *, full: bool) -> list[Awaitable[list[Verdict]]]:

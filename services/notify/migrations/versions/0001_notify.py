@@ -654,12 +654,18 @@ CREATE VIEW audit_v1.compared AS
     FROM deliveries JOIN notices USING (customer, merchant, notice)
     WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED' AND promised_amount_minor IS NOT NULL
       AND deliveries.evidence_time IS NOT NULL
-      -- By the channel that it first arrived by.
+      -- By the channel that it first arrived by. Copies are fewer than what they are copies of: a proof
+      -- that reads all deliveries joins those alone.
       AND NOT EXISTS (
+          SELECT FROM deliveries AS copy
+          WHERE copy.customer = deliveries.customer AND copy.merchant = deliveries.merchant
+            AND copy.notice = deliveries.notice AND NOT copy.main
+            AND (copy.evidence_time, copy.channel) < (deliveries.evidence_time, deliveries.channel))
+      AND (main OR NOT EXISTS (
           SELECT FROM deliveries AS other
           WHERE other.customer = deliveries.customer AND other.merchant = deliveries.merchant
-            AND other.notice = deliveries.notice
-            AND (other.evidence_time, other.channel) < (deliveries.evidence_time, deliveries.channel));
+            AND other.notice = deliveries.notice AND other.main
+            AND (other.evidence_time, other.channel) < (deliveries.evidence_time, deliveries.channel)));
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final

@@ -525,6 +525,9 @@ CREATE INDEX ledger_transfers_by_time ON ledger_transfers (merchant, book_time)
 -- For reports: few, among what is sold.
 CREATE INDEX ledger_transfers_given_back ON ledger_transfers (merchant, book_time)
     WHERE kind LIKE 'CREDIT_NOTE%';
+-- For proofs, which read all of them: few.
+CREATE INDEX ledger_transfers_disputed ON ledger_transfers (merchant) WHERE kind LIKE 'DISPUTE%';
+CREATE INDEX ledger_transfers_paid_out ON ledger_transfers (merchant) WHERE kind LIKE 'PAYOUT %';
 -- For proofs, as that of charges.
 CREATE INDEX ledger_transfers_book_time ON ledger_transfers USING brin (book_time)
     WITH (pages_per_range = 32, autosummarize);
