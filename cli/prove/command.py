@@ -57,7 +57,16 @@ def prove_suite(
         raise typer.BadParameter("needs --merchant and --signing-key", param_hint="'--statement'")
 
     async def play() -> None:
-        found = await run(find_target(os.environ, target), merchant=merchant, full=full)
+        with report.new_progress() as progress:
+            judging = progress.add_task("judging clauses", total=None)
+            found = await run(
+                find_target(os.environ, target),
+                merchant=merchant,
+                full=full,
+                on_judged=lambda judged, total: progress.update(
+                    judging, completed=judged, total=total
+                ),
+            )
         report.show(Output(as_json=as_json), found)
         if statement and signing_key:
             statement.write_text(sign(statement_of(found), signing_key))
