@@ -1,5 +1,6 @@
 """The messages to customers, and the settings that they obey."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -30,6 +31,7 @@ notices.add_typer(templates, name="templates")
 notice_statistics.register(notices)
 
 ANY_CUSTOMER = "-"
+REDRIVE_PAGE_SIZE = 500
 State = pb.Notice.Delivery.State
 
 
@@ -229,10 +231,83 @@ async def resend_notice(
         one_of(pb.Channel, "By which way. Default: the one that it started with."),
     ] = pb.CHANNEL_UNSPECIFIED,
 ) -> None:
-    """Send a message once more in the words that it had."""
+    """Send a message again in the words that it had."""
     name = f"{session.name(CUSTOMER, customer)}/notices/{last_id(notice)}"
     request = pb.ResendNoticeRequest(name=name, channel=channel, request_id=new_request_id())
     session.output.one(await session.notify.ResendNotice(request), NOTICE_COLUMNS)
+
+
+@command(notices, "redrive")
+async def redrive_notices(
+    session: Session,
+    since: Annotated[
+        datetime,
+        typer.Option(parser=parse_moment, metavar="TIME", help="What was given up from then on."),
+    ],
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="And before then. Default: all."),
+    ] = None,
+    channel: Annotated[
+        pb.Channel.ValueType, one_of(pb.Channel, "Only what was given up on this channel.")
+    ] = pb.CHANNEL_UNSPECIFIED,
+    code: Annotated[
+        str,
+        typer.Option(help="Only what failed with this code, even what was refused for good."),
+    ] = "",
+    kind: Annotated[
+        pb.NoticeKind.ValueType, one_of(pb.NoticeKind, "Only messages of this kind.")
+    ] = pb.NOTICE_KIND_UNSPECIFIED,
+    limit: Annotated[
+        int, typer.Option(min=1, help="So many messages are dealt with at most.")
+    ] = 10_000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and send nothing.")] = False,
+) -> None:
+    """Send messages again that a gateway or the mail server, being away, did not take."""
+    request = pb.RedriveNoticesRequest(
+        parent=session.parent,
+        start_time=to_timestamp(since),
+        end_time=to_timestamp(until),
+        channel=channel,
+        failure_code=code,
+        kind=kind,
+        dry_run=dry_run,
+    )
+    summary = await _redrive_pages(session, request, limit)
+    would = "would be sent again" if dry_run else "sent again"
+    columns = {
+        would: lambda it: str(it.redrive_count),
+        "skipped": lambda it: "\n".join(map(describe_skip, it.skips)),
+        "left": lambda it: "more, above the limit" if it.next_page_token else "",
+    }
+    session.output.one(summary, columns)
+
+
+async def _redrive_pages(
+    session: Session, request: pb.RedriveNoticesRequest, limit: int
+) -> pb.RedriveNoticesResponse:
+    """Redrive page by page; returns what became of all."""
+    summary, skipped, left = pb.RedriveNoticesResponse(), Counter[int](), limit
+    while left > 0:
+        request.page_size = min(left, REDRIVE_PAGE_SIZE)
+        request.request_id = new_request_id()
+        answer = await session.notify.RedriveNotices(request)
+        skipped.update({skip.reason: skip.notice_count for skip in answer.skips})
+        summary.redrive_count += answer.redrive_count
+        summary.next_page_token = request.page_token = answer.next_page_token
+        left -= request.page_size
+        if not answer.next_page_token:
+            break
+    for reason, count in sorted(skipped.items()):
+        summary.skips.add(
+            reason=pb.RedriveNoticesResponse.Reason.ValueType(reason), notice_count=count
+        )
+    return summary
+
+
+def describe_skip(skip: pb.RedriveNoticesResponse.Skip) -> str:
+    """Why notices are not sent again, for example "3 UNTRUE"."""
+    return f"{skip.notice_count} {pb.RedriveNoticesResponse.Reason.Name(skip.reason)}"
 
 
 def _subject(session: Session, about: str) -> str:

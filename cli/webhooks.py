@@ -222,6 +222,7 @@ async def replay(
     undelivered: Annotated[
         bool, typer.Option("--undelivered", help="Only what the endpoint has not taken.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and send nothing.")] = False,
 ) -> None:
     """Send an event again, or those of a time."""
     request = pb.ReplayWebhookDeliveriesRequest(
@@ -230,10 +231,12 @@ async def replay(
         start_time=to_timestamp(since) if since else None,
         end_time=to_timestamp(until) if until else None,
         undelivered_only=undelivered,
+        dry_run=dry_run,
         request_id=new_request_id(),
     )
     answer = await session.notify.ReplayWebhookDeliveries(request)
-    session.output.one(answer, {"events sent again": lambda it: str(it.replay_count)})
+    would = "events that would be sent again" if dry_run else "events sent again"
+    session.output.one(answer, {would: lambda it: str(it.replay_count)})
 
 
 def _full_types(types: list[str] | None) -> list[str]:

@@ -737,6 +737,10 @@ def _notify(name: str) -> list[tuple[str, Message]]:
         ("ListNoticeStatistics", notify_pb2.ListNoticeStatisticsRequest(parent=name)),
         ("ResendNotice", notify_pb2.ResendNoticeRequest(name=f"{customer}/notices/n1")),
         (
+            "RedriveNotices",
+            notify_pb2.RedriveNoticesRequest(parent=name, start_time=to_timestamp(FAR)),
+        ),
+        (
             "PreviewNotice",
             notify_pb2.PreviewNoticeRequest(parent=name, kind=notify_pb2.ORDER_UPCOMING),
         ),

@@ -35,6 +35,7 @@ ACCESS = {
     ),
     "GetNotice": Access(READ, customer=by_name("name")),
     "ResendNotice": Access(WRITE),
+    "RedriveNotices": Access(WRITE),
     "ListNoticeStatistics": Access(READ),
     "PreviewNotice": Access(READ),
     "PreviewNotices": Access(READ),

@@ -1,5 +1,6 @@
-"""Notices that operators have sent once more."""
+"""Notices that operators have sent again."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from services.notify.domain.notices import (
     WITH_ATTACHMENT,
     Channel,
     Contact,
+    CustomerKey,
     Delivery,
     Notice,
     NoticeKey,
@@ -45,7 +47,7 @@ _MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class WantedCopy:
-    """A caller's wish to have a notice sent once more."""
+    """A caller's wish to have a notice sent again."""
 
     key: NoticeKey
     # None: the channel that it started with.
@@ -54,7 +56,7 @@ class WantedCopy:
 
 
 async def resend(tx: Connection, wanted: WantedCopy, now: datetime) -> Applied[Notice]:
-    """Send a notice once more, as a notice of its own in the words that it had on the channel.
+    """Send a notice again, as a notice of its own in the words that it had on the channel.
 
     Raises NOT_FOUND NOTICE_NOT_FOUND or CONTACT_NOT_FOUND, FAILED_PRECONDITION NOTICE_NOT_RESENDABLE,
     NOTICE_UNTRUE, NOTICE_UNDER_WAY or CHANNEL_UNAVAILABLE, RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
@@ -63,21 +65,57 @@ async def resend(tx: Connection, wanted: WantedCopy, now: datetime) -> Applied[N
     if given is None:
         raise not_found("NOTICE_NOT_FOUND", NOTICE.format(*wanted.key))
     # The contact's lock lets one copy at a time be made.
-    contact = await contacts.existing(tx, wanted.key.customer_key, lock=True)
-    rules = await settings.get(tx, wanted.key.merchant)
-    original = given.key._replace(notice=given.original_notice or given.notice)
-    copies = await resends.copies(tx, original, now - RESENDS_PERIOD)
-    is_superseded = bool(await superseding.superseded(tx, [original]))
-    asked = Resend(given, wanted.channel or _first_channel(given), copies, is_superseded)
-    _require(asked, contact_by(contact, rules), now)
-    key = notice_key("resend", original.customer_key, wanted.request_id)
-    delivery = await _delivery(tx, asked, contact_by(contact, rules), now)
-    copy = replace(
-        given,
+    found = await contacts.existing(tx, wanted.key.customer_key, lock=True)
+    contact = contact_by(found, await settings.get(tx, wanted.key.merchant))
+    [asked] = await wishes(tx, [(given, wanted.channel or _first_channel(given))], now)
+    _require(asked, contact, now)
+    reached = {contact.key: contact}
+    [copy] = await send_copies(tx, [asked], reached, wanted.request_id, now)
+    return Applied(copy)
+
+
+async def wishes(
+    tx: Connection, wanted: Sequence[tuple[Notice, Channel]], now: datetime
+) -> list[Resend]:
+    """Notices to be sent again by channels, with what decides whether they are."""
+    originals = [
+        notice.key._replace(notice=notice.original_notice or notice.notice) for notice, _ in wanted
+    ]
+    copies = await resends.copies(tx, originals, now - RESENDS_PERIOD)
+    untrue = await superseding.superseded(tx, originals)
+    return [
+        Resend(notice, channel, copies[original], original in untrue)
+        for (notice, channel), original in zip(wanted, originals, strict=True)
+    ]
+
+
+async def send_copies(
+    tx: Connection,
+    asked: Collection[Resend],
+    reached: Mapping[CustomerKey, Contact],
+    request_id: str,
+    now: datetime,
+) -> list[Notice]:
+    """Store copies of notices, to be sent to contacts as notices use them; one of each."""
+    waiting = await attempts.last(tx, {it.notice.customer_key for it in asked})
+    made = [
+        _copy(it, _delivery(it, reached[it.notice.customer_key], waiting, now), request_id, now)
+        for it in asked
+    ]
+    new = await notices.insert(tx, made)
+    await deliveries.store_words(tx, new)
+    return new
+
+
+def _copy(asked: Resend, delivery: Delivery, request_id: str, now: datetime) -> Notice:
+    notice, original = asked.notice, asked.original
+    key = notice_key("resend", original.customer_key, f"{request_id}/{original.notice}")
+    return replace(
+        notice,
         notice=key.notice,
         # No charge depends on a copy: an order whose notice failed is announced again.
         promise=None,
-        price_notice=None if asked.is_delivered else given.price_notice,
+        price_notice=None if asked.is_delivered else notice.price_notice,
         due_time=None,
         traceparent=tracing.current_traceparent(),
         occur_time=now,
@@ -85,9 +123,6 @@ async def resend(tx: Connection, wanted: WantedCopy, now: datetime) -> Applied[N
         deliveries=(delivery,),
         original_notice=original.notice,
     )
-    await notices.insert(tx, [copy])
-    await deliveries.store_words(tx, copy.key, delivery)
-    return Applied(copy)
 
 
 def _first_channel(notice: Notice) -> Channel:
@@ -109,13 +144,17 @@ def _require(asked: Resend, contact: Contact, now: datetime) -> None:
         raise exhausted("RESENDS_TOO_MANY", message, (until - now) / timedelta(seconds=1))
 
 
-async def _delivery(tx: Connection, asked: Resend, contact: Contact, now: datetime) -> Delivery:
+def _delivery(
+    asked: Resend,
+    contact: Contact,
+    waiting: Mapping[tuple[CustomerKey, Channel], datetime],
+    now: datetime,
+) -> Delivery:
     """The delivery of a copy: in its turn, not in the night, with the words that the channel had."""
     kind, channel, customer = asked.notice.kind, asked.channel, asked.notice.customer_key
     expire_time = next((it.expire_time for it in asked.notice.deliveries if it.main), None)
     until = None if expire_time is None else before_expiry(expire_time)
     send = send_time(kind, channel, now, contact.time_zone, until)
-    waiting = await attempts.last(tx, [customer])
     attempt = max(send, waiting.get((customer, channel), send))
     words = asked.delivery
     return replace(

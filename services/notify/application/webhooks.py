@@ -92,34 +92,40 @@ async def ping(
     return Applied(await webhooks.put(tx, key, event_id, PING_TYPE, body, now))
 
 
-async def replay_one(
-    tx: Connection, key: EndpointKey, event_id: UUID, now: datetime
+async def replay(
+    tx: Connection, key: EndpointKey, wanted: UUID | Span, now: datetime
 ) -> Applied[int]:
-    """Send an event again.
+    """Send an event, or those of a time, again. Raises what `to_replay` raises."""
+    event_ids = await to_replay(tx, key, wanted, now, lock=True)
+    return Applied(await webhooks.replay(tx, key, event_ids, now))
+
+
+async def to_replay(
+    connection: Connection,
+    key: EndpointKey,
+    wanted: UUID | Span,
+    now: datetime,
+    *,
+    lock: bool = False,
+) -> list[UUID]:
+    """The events to send again to an endpoint, which is locked if `lock` is set.
 
     Raises NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND, FAILED_PRECONDITION
-    WEBHOOK_ENDPOINT_DISABLED.
+    WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE.
     """
-    await webhook_endpoints.enabled(tx, key, lock=True)
-    if not await webhooks.is_kept(tx, key.merchant, event_id, now - RETENTION):
-        raise not_found("WEBHOOK_EVENT_NOT_FOUND", f"event {event_id}")
-    return Applied(await webhooks.replay(tx, key, [event_id], now))
-
-
-async def replay_span(tx: Connection, key: EndpointKey, span: Span, now: datetime) -> Applied[int]:
-    """Send the events of a time again.
-
-    Raises NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, FAILED_PRECONDITION WEBHOOK_ENDPOINT_DISABLED,
-    WEBHOOK_REPLAY_TOO_LARGE.
-    """
-    endpoint = await webhook_endpoints.enabled(tx, key, lock=True)
+    endpoint = await webhook_endpoints.enabled(connection, key, lock=lock)
+    if isinstance(wanted, UUID):
+        waiting = await webhooks.is_waiting(connection, key, wanted, now - RETENTION)
+        if waiting is None:
+            raise not_found("WEBHOOK_EVENT_NOT_FOUND", f"event {wanted}")
+        return [] if waiting else [wanted]
     event_ids = await webhooks.between(
-        tx, key, endpoint.event_types, span, PING_TYPE, now - RETENTION
+        connection, key, endpoint.event_types, wanted, PING_TYPE, now - RETENTION
     )
     if len(event_ids) > REPLAY_MAX_EVENTS:
         message = f"more than {REPLAY_MAX_EVENTS} events: choose less time"
         raise wrong_state("WEBHOOK_REPLAY_TOO_LARGE", message)
-    return Applied(await webhooks.replay(tx, key, event_ids, now))
+    return event_ids
 
 
 async def purge(database: Database, clock: Clock) -> None:

@@ -179,15 +179,17 @@ _SAVE_RECEIPTS = Command("""
     UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
         next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
         accept_time = done.accept_time, gateway_message = done.gateway_message,
-        failure_code = done.failure_code, secret_text = NULL
+        failure_code = done.failure_code,
+        given_up = done.state = ANY(CAST(:given_up_states AS text[])) AND NOT done.is_permanent,
+        secret_text = NULL
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
         CAST(:accept_time AS timestamptz[]), CAST(:gateway_message AS text[]),
-        CAST(:failure_code AS text[]))
+        CAST(:failure_code AS text[]), CAST(:is_permanent AS boolean[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
-               deliver_time, accept_time, gateway_message, failure_code)
+               deliver_time, accept_time, gateway_message, failure_code, is_permanent)
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
 """)
@@ -204,6 +206,7 @@ _SAVE = Command("""
         cost_micros = done.cost_micros, cost_currency = done.cost_currency,
         failure_code = CASE WHEN deliveries.state = :pending OR done.state = :delivered
                             THEN done.failure_code ELSE deliveries.failure_code END,
+        given_up = deliveries.state = :pending AND done.state = :failed AND NOT done.is_permanent,
         secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
@@ -212,10 +215,11 @@ _SAVE = Command("""
         CAST(:accept_time AS timestamptz[]), CAST(:gateway AS text[]),
         CAST(:gateway_message AS text[]), CAST(:failure_code AS text[]),
         CAST(:region_code AS text[]), CAST(:segment_count AS integer[]),
-        CAST(:cost_micros AS bigint[]), CAST(:cost_currency AS text[]))
+        CAST(:cost_micros AS bigint[]), CAST(:cost_currency AS text[]),
+        CAST(:is_permanent AS boolean[]))
       AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
                deliver_time, accept_time, gateway, gateway_message, failure_code, region_code,
-               segment_count, cost_micros, cost_currency)
+               segment_count, cost_micros, cost_currency, is_permanent)
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
       -- Another transaction, or a receipt, may have ended it meanwhile.
@@ -464,6 +468,7 @@ async def finish(
         accepted=DeliveryState.ACCEPTED,
         delivered=DeliveryState.DELIVERED,
         voided=DeliveryState.VOIDED,
+        failed=DeliveryState.FAILED,
         deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER) - {DeliveryState.ACCEPTED}),
     )
     await fall_back(tx, [(it.notice, it.delivery, progress) for it, progress in results], now)
@@ -507,6 +512,7 @@ async def save_receipts(
         customer=[notice.customer for notice in notices],
         notice=[notice.notice for notice in notices],
         channel=channels,
+        given_up_states=[DeliveryState.FAILED, DeliveryState.EXPIRED],
     )
 
 

@@ -194,6 +194,15 @@ _AS_REACHED = Query(
 )
 
 
+# Whoever makes a notice goes on meanwhile.
+_LOCK = Command("""
+    SELECT FROM contacts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
+      USING (customer, merchant)
+    ORDER BY customer, merchant FOR NO KEY UPDATE OF contacts
+""")
+
+
 async def insert(tx: Connection, contact: Contact) -> Contact | None:
     """Create a contact without a phone; None if the customer has one."""
     row = await _INSERT.one_or_none(tx, **_columns(tx, contact), create_time=contact.create_time)
@@ -258,6 +267,11 @@ async def as_reached(
     """Those of the contacts that exist, as notices use them, and not locked."""
     rows = await _AS_REACHED.all_for(tx, set(customers))
     return {contact.key: contact for contact in (from_row(tx, row) for row in rows)}
+
+
+async def lock(tx: Connection, customers: Collection[CustomerKey]) -> None:
+    """Keep others from changing or erasing these contacts until the transaction ends."""
+    await _LOCK.run_for(tx, set(customers))
 
 
 def aad(key: CustomerKey, column: str) -> tuple[str, ...]:

@@ -88,10 +88,17 @@ _ATTEMPTED = Query(
     NoticeKey,
 )
 
-# Of a copy, what it repeats.
+# Of copies, what they repeat.
 _STORE_WORDS = Command("""
-    UPDATE deliveries SET locale = :locale, template = :template, subject = :subject, text = :text
-    WHERE customer = :customer AND merchant = :merchant AND notice = :notice AND channel = :channel
+    UPDATE deliveries SET locale = copy.locale, template = copy.template, subject = copy.subject,
+        text = copy.text
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]))
+      AS copy (merchant, customer, notice, channel, locale, template, subject, text)
+    WHERE deliveries.customer = copy.customer AND deliveries.merchant = copy.merchant
+      AND deliveries.notice = copy.notice AND deliveries.channel = copy.channel
 """)
 
 # Whether a notice was delivered stays known; what it said does not.
@@ -127,18 +134,24 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> None:
     )
 
 
-async def store_words(tx: Connection, notice: NoticeKey, delivery: Delivery) -> None:
-    """Store the words of a delivery that has them before its first attempt."""
-    if not delivery.text:
-        return
-    await _STORE_WORDS.run(
+async def store_words(tx: Connection, notices: Sequence[Notice]) -> None:
+    """Store the words of deliveries that have them before their first attempt."""
+    pairs = [(it, delivery) for it in notices for delivery in it.deliveries if delivery.text]
+
+    def encrypted(column: str) -> list[bytes]:
+        return [
+            encrypt(tx, getattr(delivery, column), *aad(notice.key, delivery.channel, column))
+            for notice, delivery in pairs
+        ]
+
+    await _STORE_WORDS.run_for(
         tx,
-        **notice._asdict(),
-        channel=delivery.channel,
-        locale=delivery.locale,
-        template=delivery.template,
-        subject=encrypt(tx, delivery.subject, *aad(notice, delivery.channel, "subject")),
-        text=encrypt(tx, delivery.text, *aad(notice, delivery.channel, "text")),
+        [delivery for _, delivery in pairs],
+        merchant=[notice.merchant for notice, _ in pairs],
+        customer=[notice.customer for notice, _ in pairs],
+        notice=[notice.notice for notice, _ in pairs],
+        subject=encrypted("subject"),
+        text=encrypted("text"),
     )
 
 

@@ -1,7 +1,7 @@
 """Notices."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -114,13 +114,14 @@ _INSERT = Query(
     _InsertedRow,
 )
 
-_ONE = Query(
+_NAMED = Query(
     """
     SELECT merchant, customer, notice, position, kind, subject_resource, promised_amount_minor,
            promised_currency, charge_not_before, notice_lead, billing_mode, traceparent, occur_time,
            create_time, price, price_announce_time, standing_orders, facts, original_notice
     FROM notices
-    WHERE customer = :customer AND merchant = :merchant AND notice = :notice
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+      AS named (merchant, customer, notice) USING (merchant, customer, notice)
 """,
     NoticeRow,
 )
@@ -216,10 +217,14 @@ async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
 
 async def one(tx: Connection, key: NoticeKey) -> Notice | None:
     """A notice with its deliveries."""
-    row = await _ONE.one_or_none(tx, **key._asdict())
-    if row is None:
-        return None
-    return notice_of(tx, row, (await deliveries.of_notices(tx, [key]))[key])
+    return (await named(tx, [key])).get(key)
+
+
+async def named(tx: Connection, keys: Collection[NoticeKey]) -> dict[NoticeKey, Notice]:
+    """Those of the notices that exist, with their deliveries."""
+    rows = await _NAMED.all_for(tx, keys)
+    by_notice = await deliveries.of_notices(tx, [row.key for row in rows])
+    return {row.key: notice_of(tx, row, by_notice[row.key]) for row in rows}
 
 
 async def of_customer(

@@ -105,10 +105,15 @@ _PAGE = Query(
     WebhookDelivery,
 )
 
-_IS_KEPT: Query[bool] = Query(
+# Whether an event that is kept waits to be sent.
+_IS_WAITING: Query[bool] = Query(
     """
-    SELECT EXISTS (SELECT FROM webhook_events
-                   WHERE merchant = :merchant AND event_id = :event_id AND create_time >= :kept_since)
+    SELECT EXISTS (
+        SELECT FROM webhook_deliveries AS delivery
+        WHERE delivery.merchant = event.merchant AND delivery.endpoint = :endpoint
+          AND delivery.event_id = event.event_id AND delivery.state || '' = 'PENDING') AS is_waiting
+    FROM webhook_events AS event
+    WHERE merchant = :merchant AND event_id = :event_id AND create_time >= :kept_since
 """,
     scalar,
 )
@@ -217,11 +222,13 @@ async def page(
     return await _PAGE.all(tx, **key._asdict(), state=state or "", before=before, limit=limit)
 
 
-async def is_kept(
-    tx: Connection, merchant: MerchantId, event_id: UUID, kept_since: datetime
-) -> bool:
-    """Whether an event can be sent again."""
-    return await _IS_KEPT.one(tx, merchant=merchant, event_id=event_id, kept_since=kept_since)
+async def is_waiting(
+    tx: Connection, key: EndpointKey, event_id: UUID, kept_since: datetime
+) -> bool | None:
+    """Whether an event waits to be sent to an endpoint; None: it is not kept any more."""
+    return await _IS_WAITING.one_or_none(
+        tx, **key._asdict(), event_id=event_id, kept_since=kept_since
+    )
 
 
 async def between(

@@ -3,8 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from google.protobuf import field_mask_pb2
 from recurring.notify.v1 import notify_pb2
 
+from services.runtime.rpc.conversions import to_timestamp
 from tests.contract.scheduler.shop import Shop, daily
 from tests.suite import new_id, refused
 
@@ -77,3 +80,46 @@ async def test_a_code_and_what_reaches_nobody_are_not_sent_once_more(shop: Shop)
     erasure = notify_pb2.EraseCustomerRequest(name=shop.customer("ada"), request_id=new_id())
     await shop.client.notify.EraseCustomer(erasure)
     assert await why(shop, notice) == "CONTACT_NOT_FOUND"
+
+
+async def redrive(shop: Shop, **fields: Any) -> notify_pb2.RedriveNoticesResponse:  # noqa: ANN401
+    made: notify_pb2.RedriveNoticesResponse = await shop.client.notify.RedriveNotices(
+        notify_pb2.RedriveNoticesRequest(
+            parent=shop.name,
+            request_id=new_id(),
+            **{"start_time": to_timestamp(await shop.now() - PAUSE), **fields},
+        )
+    )
+    return made
+
+
+async def test_what_was_given_up_is_gone_through_in_pages(shop: Shop) -> None:
+    names = [(await shop.create(daily(await shop.today() + timedelta(days=9)))).name for _ in "ab"]
+    await shop.suite.sandbox.settle()
+    without_email = notify_pb2.UpdateContactRequest(
+        contact=notify_pb2.Contact(name=f"{shop.customer('ada')}/contact"),
+        update_mask=field_mask_pb2.FieldMask(paths=["email"]),
+        request_id=new_id(),
+    )
+    await shop.client.notify.UpdateContact(without_email)
+    await shop.client.notify.UnbindPhone(
+        notify_pb2.UnbindPhoneRequest(name=f"{shop.customer('ada')}/contact", request_id=new_id())
+    )
+    for name in names:
+        await shop.pause(name)
+    await shop.suite.sandbox.settle()
+    wanted = {"failure_code": "NO_CHANNEL", "start_time": to_timestamp(await shop.now() - PAUSE)}
+    first = await redrive(shop, page_size=1, **wanted)
+    last = await redrive(shop, page_size=1, page_token=first.next_page_token, **wanted)
+
+    unavailable = notify_pb2.RedriveNoticesResponse.CHANNEL_UNAVAILABLE
+    assert [[skip.reason for skip in it.skips] for it in (first, last)] == [[unavailable]] * 2
+    assert not last.next_page_token
+
+
+@pytest.mark.parametrize(
+    ("field", "days"), [("start_time", -31), ("end_time", -1)], ids=["too long ago", "no time"]
+)
+async def test_a_redrive_is_of_the_last_days(shop: Shop, field: str, days: int) -> None:
+    moment = to_timestamp(await shop.now() + timedelta(days=days))
+    assert list((await refused(redrive(shop, **{field: moment}))).fields) == [field]

@@ -1187,6 +1187,156 @@ class ResendNoticeRequest(_message.Message):
 Global___ResendNoticeRequest: _TypeAlias = ResendNoticeRequest  # noqa: Y015
 
 @_typing.final
+class RedriveNoticesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    channel: Global___Channel.ValueType
+    """Only what was given up on this channel."""
+    failure_code: _builtins.str
+    """Only what failed with this code (`Notice.Delivery.failure_code`), even if the gateway refused it for good. Default:
+    every code of what was given up.
+    """
+    kind: Global___NoticeKind.ValueType
+    """Only notices of this kind."""
+    page_size: _builtins.int
+    """So many notices are dealt with: at most 1000; default 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the call before, with the same request but for its request id."""
+    dry_run: _builtins.bool
+    """Say what would be sent again now, and store nothing, whatever the request id."""
+    request_id: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Of what was given up from then on: by when it would have been tried next, as ListNotices sorts what did not arrive."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """And before then. Default: all since."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        channel: Global___Channel.ValueType = ...,
+        failure_code: _builtins.str = ...,
+        kind: Global___NoticeKind.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "dry_run", b"dry_run", "end_time", b"end_time", "failure_code", b"failure_code", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveNoticesRequest: _TypeAlias = RedriveNoticesRequest  # noqa: Y015
+
+@_typing.final
+class RedriveNoticesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RedriveNoticesResponse._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: RedriveNoticesResponse._Reason.ValueType  # 0
+        NOT_RESENDABLE: RedriveNoticesResponse._Reason.ValueType  # 1
+        """A one-time code, a link, a notice about a phone, or the customer was erased."""
+        UNTRUE: RedriveNoticesResponse._Reason.ValueType  # 2
+        """A later fact, or time, has made untrue what it says."""
+        UNDER_WAY: RedriveNoticesResponse._Reason.ValueType  # 3
+        """It, or a copy of it, is still to arrive."""
+        DELIVERED: RedriveNoticesResponse._Reason.ValueType  # 4
+        """A copy of it has arrived."""
+        CHANNEL_UNAVAILABLE: RedriveNoticesResponse._Reason.ValueType  # 5
+        """There is no proved address, the phone is left alone for now, the channel is muted, or the kind does not go there."""
+        TOO_MANY: RedriveNoticesResponse._Reason.ValueType  # 6
+        """The customer got as many copies as a day allows, or the notice was sent less than ten minutes ago."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why a notice is not sent again."""
+
+    REASON_UNSPECIFIED: RedriveNoticesResponse.Reason.ValueType  # 0
+    NOT_RESENDABLE: RedriveNoticesResponse.Reason.ValueType  # 1
+    """A one-time code, a link, a notice about a phone, or the customer was erased."""
+    UNTRUE: RedriveNoticesResponse.Reason.ValueType  # 2
+    """A later fact, or time, has made untrue what it says."""
+    UNDER_WAY: RedriveNoticesResponse.Reason.ValueType  # 3
+    """It, or a copy of it, is still to arrive."""
+    DELIVERED: RedriveNoticesResponse.Reason.ValueType  # 4
+    """A copy of it has arrived."""
+    CHANNEL_UNAVAILABLE: RedriveNoticesResponse.Reason.ValueType  # 5
+    """There is no proved address, the phone is left alone for now, the channel is muted, or the kind does not go there."""
+    TOO_MANY: RedriveNoticesResponse.Reason.ValueType  # 6
+    """The customer got as many copies as a day allows, or the notice was sent less than ten minutes ago."""
+
+    @_typing.final
+    class Skip(_message.Message):
+        """Notices that are not sent again for one reason."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        NOTICE_COUNT_FIELD_NUMBER: _builtins.int
+        reason: Global___RedriveNoticesResponse.Reason.ValueType
+        notice_count: _builtins.int
+        def __init__(
+            self,
+            *,
+            reason: Global___RedriveNoticesResponse.Reason.ValueType = ...,
+            notice_count: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_count", b"notice_count", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REDRIVE_COUNT_FIELD_NUMBER: _builtins.int
+    SKIPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    redrive_count: _builtins.int
+    """How many notices are sent again."""
+    next_page_token: _builtins.str
+    """Empty: there are no more."""
+    @_builtins.property
+    def skips(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedriveNoticesResponse.Skip]:
+        """Those that are not, by reason."""
+
+    def __init__(
+        self,
+        *,
+        redrive_count: _builtins.int = ...,
+        skips: _abc.Iterable[Global___RedriveNoticesResponse.Skip] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "redrive_count", b"redrive_count", "skips", b"skips"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveNoticesResponse: _TypeAlias = RedriveNoticesResponse  # noqa: Y015
+
+@_typing.final
 class ListNoticeStatisticsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2371,12 +2521,15 @@ class ReplayWebhookDeliveriesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     UNDELIVERED_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     event_id: _builtins.str
     """The event to send again, of any type. Without it, those between two times are."""
     undelivered_only: _builtins.bool
     """Only what the endpoint has not taken."""
     request_id: _builtins.str
+    dry_run: _builtins.bool
+    """Say what would be sent again now, and store nothing, whatever the request id."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Of what happened from then on."""
@@ -2394,10 +2547,11 @@ class ReplayWebhookDeliveriesRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         undelivered_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "event_id", b"event_id", "parent", b"parent", "request_id", b"request_id", "start_time", b"start_time", "undelivered_only", b"undelivered_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "end_time", b"end_time", "event_id", b"event_id", "parent", b"parent", "request_id", b"request_id", "start_time", b"start_time", "undelivered_only", b"undelivered_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,6 +111,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
                 _registered_method=True)
+        self.RedriveNotices = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/RedriveNotices',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesResponse.FromString,
+                _registered_method=True)
         self.ListNoticeStatistics = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/ListNoticeStatistics',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListNoticeStatisticsRequest.SerializeToString,
@@ -348,7 +353,7 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResendNotice(self, request, context):
-        """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+        """Sends a notice again on a channel, in the words that it had there: what failed or expired, or a copy of what
         arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
         to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
         again by the scheduler. A notice of a price that never arrived is evidence once its copy does.
@@ -359,6 +364,21 @@ class NotifyServiceServicer:
         link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
         NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
         it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedriveNotices(self, request, context):
+        """Sends notices again that no channel brought, for a cause outside: a gateway or a mail server was away, refused the
+        operator's account, or never said what became of a message. Each is sent as ResendNotice does, by the channel that
+        failed, as a copy that names the first; the oldest goes first. What is not true any more, has a copy that is under way
+        or arrived, or cannot reach the customer now is skipped, and counted with the reason.
+
+        A page of the notices is dealt with in a call: `next_page_token` continues, with a request id of its own. With
+        `dry_run` nothing is sent, and the answer says what would be.
+
+        Field violations: end_time (not after start_time); start_time (over 30 days ago).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -521,7 +541,7 @@ class NotifyServiceServicer:
 
     def ReplayWebhookDeliveries(self, request, context):
         """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
-        What waits to be sent is not affected.
+        What waits to be sent is not affected. With `dry_run` nothing is sent, and the answer says how many would be.
 
         Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
         WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).
@@ -614,6 +634,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.ResendNotice,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.SerializeToString,
+            ),
+            'RedriveNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveNotices,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesResponse.SerializeToString,
             ),
             'ListNoticeStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNoticeStatistics,
@@ -1112,6 +1137,33 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/ResendNotice',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ResendNoticeRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.Notice.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/RedriveNotices',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.RedriveNoticesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -122,7 +122,7 @@ class NotifyServiceStub:
     GetNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.GetNoticeRequest, _notify_pb2.Notice]
     """Reasons: NOT_FOUND NOTICE_NOT_FOUND."""
     ResendNotice: _aio.UnaryUnaryMultiCallable[_notify_pb2.ResendNoticeRequest, _notify_pb2.Notice]
-    """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+    """Sends a notice again on a channel, in the words that it had there: what failed or expired, or a copy of what
     arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
     to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
     again by the scheduler. A notice of a price that never arrived is evidence once its copy does.
@@ -133,6 +133,17 @@ class NotifyServiceStub:
     link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
     NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
     it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+    """
+    RedriveNotices: _aio.UnaryUnaryMultiCallable[_notify_pb2.RedriveNoticesRequest, _notify_pb2.RedriveNoticesResponse]
+    """Sends notices again that no channel brought, for a cause outside: a gateway or a mail server was away, refused the
+    operator's account, or never said what became of a message. Each is sent as ResendNotice does, by the channel that
+    failed, as a copy that names the first; the oldest goes first. What is not true any more, has a copy that is under way
+    or arrived, or cannot reach the customer now is skipped, and counted with the reason.
+
+    A page of the notices is dealt with in a call: `next_page_token` continues, with a request id of its own. With
+    `dry_run` nothing is sent, and the answer says what would be.
+
+    Field violations: end_time (not after start_time); start_time (over 30 days ago).
     """
     ListNoticeStatistics: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListNoticeStatisticsRequest, _notify_pb2.ListNoticeStatisticsResponse]
     """Counts what was sent to the merchant's customers of the notices that were made on days of UTC: by day, channel,
@@ -223,7 +234,7 @@ class NotifyServiceStub:
     """
     ReplayWebhookDeliveries: _aio.UnaryUnaryMultiCallable[_notify_pb2.ReplayWebhookDeliveriesRequest, _notify_pb2.ReplayWebhookDeliveriesResponse]
     """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
-    What waits to be sent is not affected.
+    What waits to be sent is not affected. With `dry_run` nothing is sent, and the answer says how many would be.
 
     Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
     WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).
@@ -404,7 +415,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ResendNoticeRequest,
         context: _aio.ServicerContext[_notify_pb2.ResendNoticeRequest, _abc.Awaitable[_notify_pb2.Notice]],
     ) -> _abc.Awaitable[_notify_pb2.Notice]:
-        """Sends a notice once more on a channel, in the words that it had there: what failed or expired, or a copy of what
+        """Sends a notice again on a channel, in the words that it had there: what failed or expired, or a copy of what
         arrived. The copy is a notice of its own that names the first (`original_notice`). It keeps quiet hours, falls back
         to the other channel and is voided as others are. No charge depends on it: an order whose notice failed is announced
         again by the scheduler. A notice of a price that never arrived is evidence once its copy does.
@@ -415,6 +426,23 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         link or a notice about a phone, or the customer was erased), NOTICE_UNTRUE (a later fact or time has made it so),
         NOTICE_UNDER_WAY (it, or a copy, is still to arrive on the channel), CHANNEL_UNAVAILABLE (there is no proved address,
         it is muted, or the kind does not go there); RESOURCE_EXHAUSTED RESENDS_TOO_MANY.
+        """
+
+    @_abc_1.abstractmethod
+    def RedriveNotices(
+        self,
+        request: _notify_pb2.RedriveNoticesRequest,
+        context: _aio.ServicerContext[_notify_pb2.RedriveNoticesRequest, _abc.Awaitable[_notify_pb2.RedriveNoticesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.RedriveNoticesResponse]:
+        """Sends notices again that no channel brought, for a cause outside: a gateway or a mail server was away, refused the
+        operator's account, or never said what became of a message. Each is sent as ResendNotice does, by the channel that
+        failed, as a copy that names the first; the oldest goes first. What is not true any more, has a copy that is under way
+        or arrived, or cannot reach the customer now is skipped, and counted with the reason.
+
+        A page of the notices is dealt with in a call: `next_page_token` continues, with a request id of its own. With
+        `dry_run` nothing is sent, and the answer says what would be.
+
+        Field violations: end_time (not after start_time); start_time (over 30 days ago).
         """
 
     @_abc_1.abstractmethod
@@ -607,7 +635,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_notify_pb2.ReplayWebhookDeliveriesRequest, _abc.Awaitable[_notify_pb2.ReplayWebhookDeliveriesResponse]],
     ) -> _abc.Awaitable[_notify_pb2.ReplayWebhookDeliveriesResponse]:
         """Sends events again, with the ids that they have had: one, or those of a time that the endpoint asks for now.
-        What waits to be sent is not affected.
+        What waits to be sent is not affected. With `dry_run` nothing is sent, and the answer says how many would be.
 
         Reasons: NOT_FOUND WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_EVENT_NOT_FOUND; FAILED_PRECONDITION
         WEBHOOK_ENDPOINT_DISABLED, WEBHOOK_REPLAY_TOO_LARGE (more than 10000 events: choose less time).

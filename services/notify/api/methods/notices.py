@@ -4,7 +4,7 @@ from recurring.notify.v1 import notify_pb2
 
 from services.notify.api import requests, responses
 from services.notify.api.methods.base import Methods
-from services.notify.api.resends import resend_notice
+from services.notify.api.resends import redrive_notices, resend_notice
 from services.notify.api.statistics import list_notice_statistics
 from services.notify.application import notice_lists, notices, templates
 from services.notify.application.rendering import preview, with_texts
@@ -55,6 +55,11 @@ class NoticeMethods(Methods):
         self, request: notify_pb2.ResendNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
         return await resend_notice(self._database, request, self._clock)
+
+    async def RedriveNotices(
+        self, request: notify_pb2.RedriveNoticesRequest, _context: object
+    ) -> notify_pb2.RedriveNoticesResponse:
+        return await redrive_notices(self._database, request, self._clock)
 
     async def ListNoticeStatistics(
         self, request: notify_pb2.ListNoticeStatisticsRequest, _context: object

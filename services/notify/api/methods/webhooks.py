@@ -1,7 +1,5 @@
 """The methods about webhooks."""
 
-from uuid import UUID
-
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.api import webhook_requests, webhook_responses
@@ -153,14 +151,14 @@ class WebhookMethods(Methods):
         key = read_name(WEBHOOK_ENDPOINT, request.parent)
         now = self._clock.now()
         wanted = webhook_requests.read_replay(request, now)
+        if request.dry_run:
+            async with self._database.read() as connection:
+                events = await webhooks.to_replay(connection, key, wanted, now)
+            return webhook_responses.replay_response(len(events))
         return await run_mutation(
             self._database,
             request,
             notify_pb2.ReplayWebhookDeliveriesResponse,
             webhook_responses.replay_response,
-            lambda tx: (
-                webhooks.replay_one(tx, key, wanted, now)
-                if isinstance(wanted, UUID)
-                else webhooks.replay_span(tx, key, wanted, now)
-            ),
+            lambda tx: webhooks.replay(tx, key, wanted, now),
         )

@@ -160,6 +160,8 @@ CREATE TABLE deliveries (
     gateway               text        NOT NULL DEFAULT '',
     gateway_message       text        NOT NULL DEFAULT '',
     failure_code          text        NOT NULL,
+    -- Whether it failed or expired for a cause outside: neither its address nor its words were refused.
+    given_up              boolean     NOT NULL DEFAULT false,
     -- Of an SMS that was attempted: the country of its number and, if a gateway took it, its segments
     -- and what they cost in millionths of the unit of the operator's currency.
     region_code           text        NOT NULL DEFAULT '',
