@@ -411,12 +411,12 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("ConfirmOrder", scheduler_pb2.ConfirmOrderRequest(name=order)),
         (
             "ResolveActionLink",
-            scheduler_pb2.ResolveActionLinkRequest(parent=name, link_token="x" * 26),
+            scheduler_pb2.ResolveActionLinkRequest(parent=name, link_token="x" * 20),
         ),
         (
             "ActByLink",
             scheduler_pb2.ActByLinkRequest(
-                parent=name, link_token="x" * 26, action=scheduler_pb2.ActionLink.SKIP
+                parent=name, link_token="x" * 20, action=scheduler_pb2.ActionLink.SKIP
             ),
         ),
         (
@@ -532,7 +532,7 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
 
 def _links(name: str) -> list[tuple[str, Message]]:
     # Of no link: only the phone of a customer has one that is.
-    token = "x" * 32
+    token = "x" * 20
     return [
         (
             "ResolvePaymentLink",

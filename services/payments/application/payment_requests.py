@@ -1,6 +1,5 @@
 """Requests to pay: the links that are sent with them, and reminders before they end."""
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -12,10 +11,9 @@ from services.payments.domain.transitions import ChargeState
 from services.payments.store import charges as charge_store
 from services.payments.store import dunning as dunning_store
 from services.payments.store import payment_links as link_store
+from services.runtime.crypto.link_tokens import new_link_token
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
-
-TOKEN_BYTES = 24
 
 Policies = Mapping[MerchantId, DunningPolicy]
 
@@ -34,7 +32,7 @@ async def new_links(
         for charge in charges
         if charge.state is ChargeState.REQUESTED and charge.merchant in policies
     }
-    tokens = {key: secrets.token_urlsafe(TOKEN_BYTES) for key, page in pages.items() if page}
+    tokens = {key: new_link_token() for key, page in pages.items() if page}
     await link_store.insert(tx, tokens, now)
     return {key: f"{pages[key].rstrip('/')}/{token}" for key, token in tokens.items()}
 

@@ -1,13 +1,11 @@
 """Links for the notices of events, where the merchant has a page for them."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from services.runtime.crypto.link_tokens import new_link_token
 from services.runtime.db.pool import Connection
 from services.scheduler.domain.action_links import (
-    TOKEN_ALPHABET,
-    TOKEN_CHARACTERS,
     LinkAction,
     NewLink,
     link_of_order,
@@ -55,11 +53,7 @@ async def of_standing_orders(
 
 async def _issue(tx: Connection, made: Sequence[tuple[str, NewLink]], now: datetime) -> list[str]:
     """Store links under tokens of their own; returns where each leads."""
-    tokens = [_new_token() for _ in made]
+    tokens = [new_link_token() for _ in made]
     links = {token: link for token, (_, link) in zip(tokens, made, strict=True)}
     await action_links.insert(tx, links, now)
     return [link_uri(page, token) for token, (page, _) in zip(tokens, made, strict=True)]
-
-
-def _new_token() -> str:
-    return "".join(secrets.choice(TOKEN_ALPHABET) for _ in range(TOKEN_CHARACTERS))

@@ -15,9 +15,6 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.standing_order import LIVE_STATES, StandingOrder, State
 
-# Without letters and digits that are mistaken for each other, since a token may be typed: 5 bits each.
-TOKEN_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # noqa: S105 - no token
-TOKEN_CHARACTERS = 26
 # A notice is acted on within days; what it offers may be gone earlier.
 LINK_LIFETIME = timedelta(days=30)
 

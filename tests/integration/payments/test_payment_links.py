@@ -148,7 +148,7 @@ async def test_a_link_is_not_paid_with_the_card_of_another_customer(payments: Pa
 
 async def test_another_merchant_does_not_know_the_link(payments: Payments) -> None:
     token = await sent_link(payments)
-    for merchant, tried in (("other", token), ("acme", "x" * 32)):
+    for merchant, tried in (("other", token), ("acme", "x" * 20)):
         with pytest.raises(Problem) as refused:
             await resolve(payments, tried, merchant)
         assert refused.value.reason == "PAYMENT_LINK_NOT_FOUND"
