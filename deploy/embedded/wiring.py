@@ -138,6 +138,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     if service == "notify":
         settings["SMS_URL"] = f"{addresses.sandbox_url}/sms"
         settings["SMS_API_KEY"] = keys.password("sms")
+        settings["SMS_SENDER"] = SMS_SENDER
         settings["CALLBACK_ADDRESS"] = addresses.local("notify_callback")
         settings["CALLBACK_URL"] = f"http://{addresses.local('notify_callback')}"
         settings["SMS_CALLBACK_SECRETS"] = webhook_secret(keys)
@@ -151,6 +152,8 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
 
 # Of films (Ofcom: 07700 900000 to 900999), and those whose messages the sandbox's gateway loses.
 TEST_PHONE_PREFIXES = "+447700900 +1500555000"
+# A number, so that customers can reply. Nobody has it.
+SMS_SENDER = "+447700900000"
 
 
 def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:

@@ -207,10 +207,12 @@ class Settings(RuntimeSettings):
             yield "WEBHOOK_TEST_HOSTS", "a webhook without TLS or within the network"
 
     def senders(self) -> SenderNumbers:
-        """The numbers of merchants that have one of their own."""
+        """The numbers that messages come from, and whether customers can reply to them."""
         entries = (entry.strip().partition("=") for entry in self.merchant_sms_senders.split(","))
         return SenderNumbers(
-            {MerchantId(merchant): number for merchant, _, number in entries if merchant}
+            {MerchantId(merchant): number for merchant, _, number in entries if merchant},
+            self.sms_sender,
+            are_read=bool(self.callback_address),
         )
 
     def numbers(self) -> NumberPolicies:
@@ -318,6 +320,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             settings.code_budget(),
             test_hosts,
             timedelta(hours=settings.phone_change_wait_hours),
+            settings.senders(),
         ),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",

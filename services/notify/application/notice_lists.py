@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.notify.application.rendering import with_texts
 from services.notify.domain.notices import CustomerKey, MerchantId, Notice
+from services.notify.domain.replies.inbound import SenderNumbers
 from services.notify.names import ANY_CUSTOMER
 from services.notify.store import contacts, notices, templates
 from services.notify.store.notices import NoticeFilter
@@ -29,7 +30,11 @@ def sort_key_count(customer: CustomerKey) -> int:
 
 
 async def page_of(
-    connection: Connection, customer: CustomerKey, wanted: NoticeFilter, page: Page
+    connection: Connection,
+    customer: CustomerKey,
+    wanted: NoticeFilter,
+    page: Page,
+    senders: SenderNumbers,
 ) -> list[ListedNotice]:
     """A customer's notices by age; of all customers, what did not arrive, the newest first.
 
@@ -42,6 +47,7 @@ async def page_of(
             connection,
             customer.merchant,
             [ListedNotice(notice, (str(position),)) for position, notice in rows],
+            senders,
         )
     last_customer, last_notice = page.after[1:] or ("", "")
     before = (page.after_time() or _END_OF_TIME, last_customer, last_notice)
@@ -53,17 +59,21 @@ async def page_of(
             ListedNotice(notice, (due_time.isoformat(), notice.customer, notice.notice))
             for due_time, notice in failed
         ],
+        senders,
     )
 
 
 async def _with_texts(
-    connection: Connection, merchant: MerchantId, listed: Sequence[ListedNotice]
+    connection: Connection,
+    merchant: MerchantId,
+    listed: Sequence[ListedNotice],
+    senders: SenderNumbers,
 ) -> list[ListedNotice]:
     addressees = await contacts.addressees(connection, _customers(listed))
     kinds = [MerchantKind(merchant, kind) for kind in {row.notice.kind for row in listed}]
     own = await templates.for_notices(connection, kinds)
     return [
-        ListedNotice(with_texts(notice, addressees[notice.customer_key], own), keys)
+        ListedNotice(with_texts(notice, addressees[notice.customer_key], own, senders), keys)
         for notice, keys in listed
     ]
 

@@ -14,6 +14,7 @@ from services.notify.domain.notices import (
     Sender,
 )
 from services.notify.domain.references import reference_of
+from services.notify.domain.replies.inbound import SenderNumbers
 from services.notify.domain.templates.examples import EXAMPLE_REFERENCE
 from services.notify.domain.templates.own import OwnTemplate, chosen
 from services.notify.domain.templates.phones import EmailLink, PhoneCode
@@ -33,11 +34,11 @@ log = logging.getLogger(__name__)
 OwnTemplates = Mapping[MerchantId, Sequence[OwnTemplate]]
 
 
-def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates) -> Outgoing:
+def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates, senders: SenderNumbers) -> Outgoing:
     """A delivery that is due, with its text: that of its first attempt, if there was one."""
     if outgoing.members and not outgoing.delivery.text:
         return _with_digest(outgoing)
-    delivery = _rendered(outgoing.notice, outgoing.delivery, outgoing.addressee, own)
+    delivery = _rendered(outgoing.notice, outgoing.delivery, outgoing.addressee, own, senders)
     is_new = delivery.text != outgoing.delivery.text
     return replace(outgoing, delivery=delivery, text_is_new=is_new)
 
@@ -75,20 +76,27 @@ def text_to_send(outgoing: Outgoing) -> str:
     return outgoing.delivery.text
 
 
-def with_texts(notice: Notice, addressee: Addressee, own: OwnTemplates) -> Notice:
+def with_texts(
+    notice: Notice, addressee: Addressee, own: OwnTemplates, senders: SenderNumbers
+) -> Notice:
     """A notice with the texts that would be sent now of what has not been sent."""
     deliveries = tuple(
-        _rendered(notice, delivery, addressee, own) for delivery in notice.deliveries
+        _rendered(notice, delivery, addressee, own, senders) for delivery in notice.deliveries
     )
     return replace(notice, deliveries=deliveries)
 
 
 def preview(
-    facts: Facts, channel: Channel, addressee: Addressee, own: Sequence[OwnTemplate]
+    facts: Facts,
+    channel: Channel,
+    addressee: Addressee,
+    own: Sequence[OwnTemplate],
+    *,
+    takes_replies: bool,
 ) -> Text:
     """What a notice says on a channel. Raises RenderError."""
     template = chosen(own, facts.kind, channel, addressee.locale)
-    name, sender = addressee.display_name, Sender(*addressee[2:], EXAMPLE_REFERENCE)
+    name, sender = addressee.display_name, Sender(*addressee[2:], EXAMPLE_REFERENCE, takes_replies)
     if template is None:
         return rendered_as_shipped(facts, channel, addressee.locale, name, sender)
     source = Source(template.locale, template.subject, template.text)
@@ -96,13 +104,19 @@ def preview(
 
 
 def _rendered(
-    notice: Notice, delivery: Delivery, addressee: Addressee, own: OwnTemplates
+    notice: Notice,
+    delivery: Delivery,
+    addressee: Addressee,
+    own: OwnTemplates,
+    senders: SenderNumbers,
 ) -> Delivery:
     facts, channel = notice.facts, delivery.channel
     if delivery.text or facts is None:
         return delivery
     template = chosen(own.get(notice.merchant, ()), facts.kind, channel, addressee.locale)
-    sender = _sender(addressee, notice)
+    sender = _sender(addressee, notice)._replace(
+        takes_replies=senders.takes_replies(notice.merchant)
+    )
     if template is not None:
         source = Source(template.locale, template.subject, template.text)
         try:

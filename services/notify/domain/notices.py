@@ -265,6 +265,8 @@ class Sender(NamedTuple):
     complaint_address: str = ""
     # By what the customer and the merchant find the order that it is about.
     reference: str = ""
+    # Whether customers can reply to an SMS.
+    takes_replies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,10 @@ class Deliveries:
             return
         parents = [outgoing.notice.traceparent for outgoing in due]
         messages = await self._gathered(sendable)
-        written = [self._with_route(outgoing_with_text(outgoing, own)) for outgoing in messages]
+        written = [
+            self._with_route(outgoing_with_text(outgoing, own, self._senders))
+            for outgoing in messages
+        ]
         with tracing.working("deliveries", len(due), parents):
             begun = await self._begin(written)
             await self._deliver(begun, batch.deadline - SEND_SECONDS)

@@ -43,6 +43,28 @@ def test_a_text_of_another_script_keeps_its_typography() -> None:
     assert plain("茶 “好”…") == "茶 “好”…"
 
 
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        # One segment either way.
+        ("El próximo pedido está en camino.", "El próximo pedido está en camino."),
+        ("El próximo pedido está en camino. " * 3, "El proximo pedido esta en camino. " * 3),
+        ("Votre commande coûte ça, cœur. " * 3, "Votre commande coute ca, coeur. " * 3),
+        # Letters that the alphabet has keep what is on them.
+        ("Año, été, größer, así " * 5, "Año, été, größer, asi " * 5),
+        # Without accents it would take as many: other letters need another alphabet all the same.
+        ("Łukasz está aquí. " * 5, "Łukasz está aquí. " * 5),
+    ],
+)
+def test_accents_are_left_out_where_that_saves_a_segment(text: str, sent: str) -> None:
+    assert plain(text) == sent
+
+
+@given(st.text("aáéñçœ€“茶", max_size=200))
+def test_a_plain_text_never_takes_more_segments(text: str) -> None:
+    assert segments(plain(text)).segment_count <= segments(text).segment_count
+
+
 @given(st.text())
 def test_a_plainer_text_is_never_longer_to_send_by_its_encoding(text: str) -> None:
     assert encoding_of(text) is UCS_2 or plain(text) == text

@@ -5,6 +5,7 @@ from datetime import timedelta
 from services.notify.domain.phone_changes import PHONE_CHANGE_WAIT
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
+from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 
@@ -20,6 +21,7 @@ class Methods:
         budget: CodeBudget = DEFAULT_BUDGET,
         webhook_test_hosts: frozenset[str] = frozenset(),
         phone_change_wait: timedelta = PHONE_CHANGE_WAIT,
+        senders: SenderNumbers = ONE_SENDER_NUMBER,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -27,3 +29,4 @@ class Methods:
         self._budget = budget
         self._webhook_test_hosts = webhook_test_hosts
         self._phone_change_wait = phone_change_wait
+        self._senders = senders

@@ -31,7 +31,7 @@ class NoticeMethods(Methods):
         wanted = requests.read_notice_filter(request)
         page = read_page(request, keys=notice_lists.sort_key_count(key))
         async with self._database.read() as connection:
-            listed = await notice_lists.page_of(connection, key, wanted, page)
+            listed = await notice_lists.page_of(connection, key, wanted, page, self._senders)
         shown, token = page.cut(
             listed, lambda row: responses.notice_message(row.notice), lambda row: row.keys
         )
@@ -49,7 +49,8 @@ class NoticeMethods(Methods):
             own = await template_store.for_notices(
                 connection, [MerchantKind(key.merchant, notice.kind)]
             )
-        return responses.notice_message(with_texts(notice, addressees[key.customer_key], own))
+        addressee = addressees[key.customer_key]
+        return responses.notice_message(with_texts(notice, addressee, own, self._senders))
 
     async def ResendNotice(
         self, request: notify_pb2.ResendNoticeRequest, _context: object
@@ -84,8 +85,9 @@ class NoticeMethods(Methods):
         addressee = Addressee(
             EXAMPLE_DISPLAY_NAME, locale, rules.merchant_display_name, rules.complaint_address
         )
+        takes_replies = self._senders.takes_replies(merchant)
         sms, email = (
-            preview(EXAMPLES[kind], channel, addressee, own)
+            preview(EXAMPLES[kind], channel, addressee, own, takes_replies=takes_replies)
             for channel in (Channel.SMS, Channel.EMAIL)
         )
         return responses.preview_response(sms, email)

@@ -1,5 +1,6 @@
 """Messages of customers: who wrote, what was made of it, and how often it is tried. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ OUTCOME_UNREADABLE = "UNREADABLE"
 OUTCOME_ERASED = "ERASED"
 # The words were sent to who was not understood.
 OUTCOME_HELPED = "HELPED"
+# With a country, or the short code of one.
+_NUMBER = re.compile(r"\+?[0-9 ]+")
 
 
 class InboundKey(NamedTuple):
@@ -55,10 +58,19 @@ class SenderNumbers:
     """The numbers from which merchants' messages come, and to which their customers write."""
 
     of_merchants: Mapping[MerchantId, str] = field(default_factory=dict)
+    # That of all others, or the name that phones show.
+    shared: str = ""
+    # Whether the gateway brings what customers write.
+    are_read: bool = False
 
     def number_of(self, merchant: MerchantId) -> str:
         """The number that a merchant's messages come from; empty: that of all others."""
         return self.of_merchants.get(merchant, "")
+
+    def takes_replies(self, merchant: MerchantId) -> bool:
+        """Whether customers can reply to a merchant's messages: to a number, and not to a name."""
+        sender = self.of_merchants.get(merchant, self.shared)
+        return self.are_read and _NUMBER.fullmatch(sender) is not None
 
 
 ONE_SENDER_NUMBER = SenderNumbers()

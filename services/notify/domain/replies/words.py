@@ -41,12 +41,13 @@ class Word(StrEnum):
 # These ask something of another service; each acts on what a notice was about.
 ACTS = frozenset({Word.SKIP, Word.PAUSE, Word.PAY})
 
+# The first of each language is the one that messages name, so it is short and in the alphabet of SMS.
 _WORDS: Mapping[Word, Mapping[str, tuple[str, ...]]] = {
     Word.SKIP: {
         "en": ("skip",),
         "zh": ("跳过", "跳過", "略过", "略過"),
-        "de": ("überspringen", "ueberspringen", "auslassen"),
-        "es": ("saltar", "omitir"),
+        "de": ("auslassen", "überspringen", "ueberspringen"),
+        "es": ("omitir", "saltar"),
         "fr": ("sauter", "passer"),
         "ar": ("تخطي", "تخط", "تجاوز"),
     },
@@ -56,11 +57,11 @@ _WORDS: Mapping[Word, Mapping[str, tuple[str, ...]]] = {
         "de": ("pause", "pausieren", "anhalten"),
         "es": ("pausa", "pausar"),
         "fr": ("pause", "suspendre"),
-        "ar": ("إيقاف مؤقت", "توقف مؤقت", "تعليق"),
+        "ar": ("تعليق", "إيقاف مؤقت", "توقف مؤقت"),
     },
     Word.PAY: {
         "en": ("pay",),
-        "zh": ("支付", "付款"),
+        "zh": ("付款", "支付"),
         "de": ("zahlen", "bezahlen"),
         "es": ("pagar",),
         "fr": ("payer",),
@@ -71,18 +72,18 @@ _WORDS: Mapping[Word, Mapping[str, tuple[str, ...]]] = {
             "stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke",
             "optout", "opt out", "opt-out",
         ),
-        "zh": ("停止", "退订", "退訂", "td"),
+        "zh": ("退订", "退訂", "停止", "td"),
         "de": ("stopp", "abmelden", "abbestellen", "ende"),
-        "es": ("alto", "baja", "parar", "cancelar"),
-        "fr": ("arrêt", "arrêter", "désabonner", "fin"),
+        "es": ("baja", "alto", "parar", "cancelar"),
+        "fr": ("stop", "arrêt", "arrêter", "désabonner", "fin"),
         "ar": ("إيقاف", "أوقف", "توقف", "إلغاء"),
     },
     Word.START: {
         "en": ("start", "unstop"),
         "zh": ("开始", "開始", "订阅", "訂閱"),
-        "de": ("starten", "anmelden"),
-        "es": ("inicio", "iniciar", "alta"),
-        "fr": ("commencer", "démarrer"),
+        "de": ("start", "starten", "anmelden"),
+        "es": ("alta", "inicio", "iniciar"),
+        "fr": ("start", "commencer", "démarrer"),
         "ar": ("ابدأ", "بدء", "اشترك"),
     },
     Word.HELP: {
@@ -105,6 +106,11 @@ class Reply:
 
 
 UNKNOWN = Reply()
+
+
+def shown(word: Word, language: str) -> str:
+    """A word as messages in a language name it."""
+    return _WORDS[word][language][0].upper()
 
 
 def folded(text: str) -> str:

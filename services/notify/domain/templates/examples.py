@@ -50,7 +50,7 @@ _TITLE, _ZONE = "Coffee for the office", "Europe/Berlin"
 _LINES = (Line("Espresso, 1 kg", 1, _AMOUNT),)
 EXAMPLE_DISPLAY_NAME = "Ann"
 EXAMPLE_REFERENCE = "office-coffee/3"
-EXAMPLE_SENDER = Sender("Coffee Shop", "care@shop.example", EXAMPLE_REFERENCE)
+EXAMPLE_SENDER = Sender("Coffee Shop", "care@shop.example", EXAMPLE_REFERENCE, takes_replies=True)
 # Of an order.
 LINES_MAX = 100
 

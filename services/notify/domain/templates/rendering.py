@@ -25,9 +25,16 @@ from services.notify.domain.templates.examples import (
 from services.notify.domain.templates.language import language
 from services.notify.domain.templates.phones import last_line
 from services.notify.domain.templates.segments import Segments, plain, segments
-from services.notify.domain.templates.shipped import SHIPPED, shipped_locale
+from services.notify.domain.templates.shipped import SHIPPED, reply_hint, shipped_locale
 from services.notify.domain.templates.shipped.words import Words
-from services.notify.domain.templates.variables import Day, Moment, Number, Reader, variables
+from services.notify.domain.templates.variables import (
+    REPLY_HINT,
+    Day,
+    Moment,
+    Number,
+    Reader,
+    variables,
+)
 
 COMPILED_MAX = 2000
 # Of an e-mail; what is longer is a mistake.
@@ -40,6 +47,8 @@ SMS_SEGMENTS_WARNED = 3
 SMS_MAX_CHARACTERS = SMS_SEGMENTS_MAX * 160
 # The room for a title, the most first: as much as an SMS leaves for it.
 TITLE_MAX_CHARACTERS = (60, 36, 24, 16, 10)
+# Where shorter titles would have to make room for the words to reply with, the title is wanted more.
+TITLES_WITH_HINT = TITLE_MAX_CHARACTERS[:3]
 # Of each of several notices in one SMS.
 DIGEST_TITLE_CHARACTERS = 24
 UNNAMED = Sender()
@@ -56,6 +65,8 @@ class Source:
     # Of an e-mail.
     subject: str
     text: str
+    # Whether it begins with a greeting that it has no need of.
+    greeting_is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +95,50 @@ def render(
 ) -> Text:
     """A notice in words, on a channel. Raises RenderError.
 
-    Titles and names of an SMS are cut if it then takes few segments; else only as far as it must be.
-    One that has no room for who writes goes without: what it is about comes first.
+    An SMS that takes more than few segments has no greeting of the suite's, then shorter titles, then
+    no words to reply with; else titles are cut only as far as they must be. One that has no room for
+    who writes goes without: what it is about comes first.
     """
     named = _names_of_both(source)
 
-    def values(most: int, sender: Sender) -> dict[str, Any]:
+    def values(name: str, sender: Sender, most: int, hint: str = "") -> dict[str, Any]:
         """What the template names, with titles of so many characters."""
-        reader = Reader(language(source.locale), words.reasons, words.reason_unknown, most)
-        return reader.values(facts, display_name, sender, named)
+        reader = Reader(language(source.locale), words.reasons, words.reason_unknown, most, hint)
+        return reader.values(facts, name, sender, named)
 
     if channel is Channel.EMAIL:
-        written = values(TITLE_MAX_CHARACTERS[0], sender)
+        written = values(display_name, sender, TITLE_MAX_CHARACTERS[0])
         subject = _one_line(_rendered(source.subject, written, SUBJECT_MAX_CHARACTERS * 4))
         text = _paragraphs(_rendered(source.text, written, EMAIL_MAX_CHARACTERS))
         return Text(subject[:SUBJECT_MAX_CHARACTERS], text)
+    unnamed = "" if source.greeting_is_optional else display_name
+    has_hint = REPLY_HINT in named and sender.takes_replies
+    hint = reply_hint(shipped_locale(source.locale), facts.kind) if has_hint else ""
     for who in (sender, UNNAMED):
         fits = ""
-        for most in TITLE_MAX_CHARACTERS:
-            rendered = _rendered(source.text, values(most, who), SMS_MAX_CHARACTERS * 4)
+        for name, most, replies in _ways(display_name, unnamed, hint):
+            written = values(name, who, most, replies)
+            rendered = _rendered(source.text, written, SMS_MAX_CHARACTERS * 4)
             text = plain(_one_line(rendered)) + last_line(facts)
             count = segments(text).segment_count
             if count <= SMS_SEGMENTS_WARNED:
                 return Text("", text)
-            if count <= SMS_SEGMENTS_MAX and not fits:
+            is_shortest = name == unnamed and not replies
+            if count <= SMS_SEGMENTS_MAX and is_shortest and not fits:
                 fits = text
         if fits:
             return Text("", fits)
     raise RenderError(
         Problem(Reason.SEGMENTS_TOO_MANY, f"has more than {SMS_SEGMENTS_MAX} SMS segments")
     )
+
+
+def _ways(display_name: str, unnamed: str, hint: str) -> Iterator[tuple[str, int, str]]:
+    """With which name, characters of titles and reply hint an SMS is tried, the longest first."""
+    yield display_name, TITLE_MAX_CHARACTERS[0], hint
+    if hint:
+        yield from ((unnamed, most, hint) for most in TITLES_WITH_HINT)
+    yield from ((unnamed, most, "") for most in TITLE_MAX_CHARACTERS)
 
 
 def rendered_as_shipped(
@@ -128,7 +153,7 @@ def rendered_as_shipped(
 @lru_cache(COMPILED_MAX)
 def _shipped_source(kind: NoticeKind, channel: Channel, locale: str, nearest: str) -> Source:
     template = SHIPPED[nearest].templates[kind, channel]
-    return Source(locale, template.subject, template.text)
+    return Source(locale, template.subject, template.text, greeting_is_optional=True)
 
 
 def _written_locale(locale: str, nearest: str) -> str:

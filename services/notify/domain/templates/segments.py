@@ -21,10 +21,14 @@ _PLAIN = str.maketrans({
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "‘": "'", "“": '"', "”": '"', "„": '"',
     "«": '"', "»": '"', "–": "-", "—": "-", "‑": "-", "…": "...", "•": "-",
 })  # fmt: skip
+# Letters of Spanish, French and their neighbours that the alphabet has without their accents alone.
+_UNACCENTED = str.maketrans({
+    "á": "a", "â": "a", "ç": "c", "ê": "e", "ë": "e", "í": "i", "î": "i", "ï": "i", "ó": "o", "ô": "o",
+    "ú": "u", "û": "u", "œ": "oe", "Á": "A", "À": "A", "Â": "A", "È": "E", "Ê": "E", "Ë": "E", "Í": "I",
+    "Î": "I", "Ï": "I", "Ó": "O", "Ô": "O", "Ú": "U", "Ù": "U", "Û": "U", "Œ": "OE",
+})  # fmt: skip
 # Spaces of no width of their own take a message out of the alphabet for nothing, in any language.
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
-# Most texts have none of them, and to search for them takes a fraction of replacing them.
-_TYPOGRAPHIC = re.compile(f"[{''.join(map(chr, _PLAIN))}]")
 
 
 _NOT_GSM_7 = re.compile(f"[^{re.escape(''.join(sorted(_GSM_7)))}]")
@@ -59,11 +63,20 @@ class Segments(NamedTuple):
 
 
 def plain(text: str) -> str:
-    """The text with plain quotes, dashes and spaces, if it then needs the 7-bit alphabet only."""
-    if not _TYPOGRAPHIC.search(text):
+    """The text with plain quotes, dashes and spaces, if it then needs the 7-bit alphabet only.
+
+    Letters lose accents that the alphabet lacks if the text then takes fewer segments, as is usual for
+    SMS in Spanish and French.
+    """
+    if encoding_of(text) is Encoding.GSM_7:
         return text
-    plainer = text.translate(_PLAIN)
-    return plainer if encoding_of(plainer) is Encoding.GSM_7 else text.translate(_SPACES)
+    plainer, spaced = text.translate(_PLAIN), text.translate(_SPACES)
+    if encoding_of(plainer) is Encoding.GSM_7:
+        return plainer
+    bare = plainer.translate(_UNACCENTED)
+    if encoding_of(bare) is not Encoding.GSM_7:
+        return spaced
+    return min(spaced, bare, key=lambda it: segments(it).segment_count)
 
 
 def encoding_of(text: str) -> Encoding:

@@ -24,6 +24,8 @@ from services.runtime.text import cut, one_line
 NAME = "name"
 # Of who writes, in the order of Sender; never cut.
 _OF_SENDER = ("merchant", "complaint_address", "reference")
+# With which words an SMS is replied to.
+REPLY_HINT = "reply_hint"
 # How times are written, and what a choice is called inside, is of no interest to who reads them.
 _HIDDEN = frozenset({"kind", "subject_resource", "time_zone"})
 _LINK_SUFFIX = "_uri"
@@ -33,7 +35,7 @@ LINK_MAX_CHARACTERS = 180
 _CODES = frozenset({"answer", "change", "code", "document_type", "not_charged", "word"})
 _REASONS = "reasons"
 # What is no fact of a notice.
-_OUTSIDE = (NAME, *_OF_SENDER)
+_OUTSIDE = (NAME, *_OF_SENDER, REPLY_HINT)
 _NAMED_CACHED_MAX = 2000
 
 
@@ -236,6 +238,8 @@ class Reader:
     reasons: Mapping[str, str]
     reason_unknown: str
     title_max_characters: int
+    # Empty: the message cannot be replied to.
+    reply_hint: str = ""
 
     def values(
         self, facts: Facts, display_name: str, sender: Sender, named: frozenset[str]
@@ -248,7 +252,9 @@ class Reader:
         }
         if NAME in named:
             values[NAME] = self.text(display_name)
-        for name, text in zip(_OF_SENDER, sender, strict=True):
+        if REPLY_HINT in named:
+            values[REPLY_HINT] = self.reply_hint
+        for name, text in zip(_OF_SENDER, sender[:3], strict=True):
             if name in named:
                 values[name] = self._whole(text)
         return values

@@ -17,9 +17,9 @@ _SUBSTITUTE = (
 
 WORDS = Words(
     sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
-    greeting_sms="{% if name %}مرحبا {{ name }}!{% else %}مرحبا!{% endif %}",
+    greeting_sms="{% if name %}مرحبا {{ name }}!{% endif %}",
     greeting_email="{% if name %}مرحبا {{ name }}،{% else %}مرحبا،{% endif %}",
-    reference="المرجع {{ reference }}",
+    reference="رقم {{ reference }}",
     complaints="الشكاوى: {{ complaint_address }}",
     line=(
         "{{ line.quantity }} × {{ line.title }}"
@@ -35,6 +35,8 @@ WORDS = Words(
     ),
     digest_subject="مستجدات طلباتكم",
     digest_more='{% if more %}{{ more | plural(other="و# أخرى: انظروا حسابكم.") }}{% endif %}',
+    reply_hint="للرد: {acts} أو {stop} (لا رسائل).",
+    reply_separator="، ",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "رمزكم",
@@ -89,13 +91,13 @@ WORDS = Words(
             "رسالتكم",
             (
                 '{% if answer == "HELP" %}'
-                "أرسلوا «تخطي» لتجاوز الطلب القادم، «توقف مؤقت» لتعليقه، «ادفع» لتأكيد دفعة، «إلغاء» "
+                "أرسلوا «[[SKIP]]» لتجاوز الطلب القادم، «[[PAUSE]]» لتعليقه، «[[PAY]]» لتأكيد دفعة، «[[STOP]]» "
                 "لعدم تلقي الرسائل. وما عدا ذلك في حسابكم."
                 '{% elif answer == "STOPPED" %}'
                 "لن تصلكم رسائل على هذا الهاتف بعد الآن. تستمر طلباتكم الدورية: يمكنكم تعليقها أو "
-                "إنهاؤها في حسابكم. أرسلوا «ابدأ» لتلقي الرسائل من جديد."
+                "إنهاؤها في حسابكم. أرسلوا «[[START]]» لتلقي الرسائل من جديد."
                 '{% elif answer == "STARTED" %}'
-                "تصل الرسائل عن طلباتكم إلى هذا الهاتف من جديد. أرسلوا «مساعدة» للمساعدة، «إلغاء» "
+                "تصل الرسائل عن طلباتكم إلى هذا الهاتف من جديد. أرسلوا «[[HELP]]» للمساعدة، «[[STOP]]» "
                 "لإيقافها."
                 '{% elif answer == "WHICH" %}'
                 "أي طلب؟ {% for option in options %}{{ option.number }}: {{ option.title }}"
@@ -145,6 +147,19 @@ WORDS = Words(
                 "{% if link_uri %}للتخطي أو الإلغاء: {{ link_uri }}"
                 "{% else %}يمكنكم تخطيه أو تغييره في حسابكم قبل ذلك.{% endif %}",
             ),
+            sms_sentences=(
+                "طلبكم {{ title }}"
+                "{% if is_late or moved_from %} بتاريخ {{ order_time | day }}{% endif %}: {{ amount }}"
+                "{% if amount_changed %} (سابقا {{ previous_amount }}){% endif %}.",
+                "{% if moved_from %}نقل من {{ moved_from | day }} لأنه ممتلئ.{% endif %}",
+                _SUBSTITUTE,
+                "{% if pay_on_notice %}سنطلب تأكيدكم {% else %}موعد الخصم {% endif %}"
+                "{{ charge_not_before }} أو بعده.",
+                "{% if credit %}يدفع رصيدكم {% if credit_pays_all %}المبلغ كله"
+                "{% else %}{{ credit }} منه{% endif %} ما لم تستخدموه قبل ذلك.{% endif %}",
+                "{% if link_uri %}{% if reply_hint %}الخيارات{% else %}للتخطي أو الإلغاء{% endif %}: "
+                "{{ link_uri }}{% else %}للتخطي أو التغيير: حسابكم.{% endif %}",
+            ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
             "يرجى تأكيد الدفع: {{ title }}",
@@ -152,6 +167,11 @@ WORDS = Words(
                 "يرجى تأكيد دفع {{ amount }} مقابل {{ title }} قبل {{ expire_time }}"
                 "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
                 "وإلا ينتهي هذا الطلب ولا يخصم شيء.",
+            ),
+            sms_sentences=(
+                "يرجى تأكيد دفع {{ amount }} مقابل {{ title }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا فلا خصم.",
             ),
         ),
         NoticeKind.PAYMENT_REMINDER: KindWords(
@@ -161,6 +181,11 @@ WORDS = Words(
                 "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
                 "وإلا ينتهي هذا الطلب ولا يخصم شيء.",
             ),
+            sms_sentences=(
+                "تذكير: أكدوا دفع {{ amount }} مقابل {{ title }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا فلا خصم.",
+            ),
         ),
         NoticeKind.PAYMENT_OVERDUE: KindWords(
             "لم يدفع: {{ title }}",
@@ -169,6 +194,12 @@ WORDS = Words(
                 "إن كنتم ما زلتم تريدونه فادفعوا {{ amount }} قبل {{ expire_time }}"
                 "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
                 "وإلا فلا يخصم شيء.",
+            ),
+            sms_sentences=(
+                "لم يدفع طلبكم {{ title }}.",
+                "إن أردتموه فادفعوا {{ amount }} قبل {{ expire_time }}"
+                "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
+                "وإلا فلا خصم.",
             ),
         ),
         NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
@@ -220,6 +251,18 @@ WORDS = Words(
                 "{% elif paused %}الطلب المتكرر متوقف مؤقتا: لا طلبات حتى استئنافه."
                 "{% else %}كان هذا آخر طلب.{% endif %}",
             ),
+            sms_sentences=(
+                "دفعتم {{ amount }}{% if tax_amount %} (منها ضريبة {{ tax_amount }}){% endif %}"
+                " عن {{ title }} {{ pay_time | day }}. شكرا.",
+                "{% if credit_pays_all %}كله من رصيدكم."
+                "{% elif credit %}{{ credit }} من رصيدكم، وخصم {{ charged_amount }}.{% endif %}",
+                _SUBSTITUTE,
+                "{% if next_due_time %}التالي: {{ next_due_time | day }}"
+                "{% if link_uri %}. للإلغاء: {{ link_uri }}"
+                "{% else %}؛ لتغييره أو تخطيه أو إلغائه: حسابكم.{% endif %}"
+                "{% elif paused %}الطلب المتكرر متوقف مؤقتا: لا طلبات حتى استئنافه."
+                "{% else %}كان هذا آخر طلب.{% endif %}",
+            ),
         ),
         NoticeKind.ORDER_SKIPPED: KindWords(
             "تم التخطي: {{ title }}",
@@ -241,6 +284,16 @@ WORDS = Words(
                 "{% else %}أكدوا ذلك في حسابكم.{% endif %}"
                 "{% elif customer_acts %}يرجى معالجة الأمر في حسابكم."
                 "{% else %}سنراجعه مجددا من تلقاء أنفسنا.{% endif %} لا يخصم شيء في الأثناء.",
+                "{% if link_uri and not customer_decides %}للتخطي أو الإلغاء: "
+                "{{ link_uri }}{% endif %}",
+            ),
+            sms_sentences=(
+                "طلبكم {{ title }} بتاريخ {{ due_time | day }} قيد الانتظار: {{ reasons }}.",
+                "{% if customer_decides %}هل تريدونه؟ "
+                "{% if link_uri %}أكدوه أو تخطوه: {{ link_uri }}"
+                "{% else %}أكدوا ذلك في حسابكم.{% endif %}"
+                "{% elif customer_acts %}يرجى معالجة الأمر في حسابكم."
+                "{% else %}سنراجعه مجددا.{% endif %} لا خصم في الأثناء.",
                 "{% if link_uri and not customer_decides %}للتخطي أو الإلغاء: "
                 "{{ link_uri }}{% endif %}",
             ),

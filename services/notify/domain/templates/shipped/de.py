@@ -17,7 +17,7 @@ _SUBSTITUTE = (
 
 WORDS = Words(
     sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
-    greeting_sms="{% if name %}Hallo {{ name }}!{% else %}Guten Tag!{% endif %}",
+    greeting_sms="{% if name %}Hallo {{ name }}!{% endif %}",
     greeting_email="{% if name %}Hallo {{ name }},{% else %}Guten Tag,{% endif %}",
     reference="Ref. {{ reference }}",
     complaints="Beschwerden: {{ complaint_address }}",
@@ -35,6 +35,8 @@ WORDS = Words(
     ),
     digest_subject="Neues zu Ihren Bestellungen",
     digest_more='{% if more %}{{ more | plural(other="Und # weitere: siehe Ihr Konto.") }}{% endif %}',
+    reply_hint="Antwort: {acts} oder {stop} (keine SMS mehr).",
+    reply_separator=", ",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Ihr Code",
@@ -86,16 +88,16 @@ WORDS = Words(
             "Ihre Nachricht",
             (
                 '{% if answer == "HELP" %}'
-                "Antworten Sie ÜBERSPRINGEN, um die nächste Bestellung auszulassen, PAUSE, um sie "
-                "anzuhalten, ZAHLEN, um eine Zahlung zu bestätigen, STOPP für keine Nachrichten mehr."
+                "Antworten Sie [[SKIP]], um die nächste Bestellung auszulassen, [[PAUSE]], um sie "
+                "anzuhalten, [[PAY]], um eine Zahlung zu bestätigen, [[STOP]] für keine Nachrichten mehr."
                 " Alles Weitere in Ihrem Konto."
                 '{% elif answer == "STOPPED" %}'
                 "Sie bekommen auf diesem Telefon keine Nachrichten mehr. Ihre Daueraufträge laufen "
-                "weiter: anhalten oder kündigen können Sie sie in Ihrem Konto. START schaltet die "
+                "weiter: anhalten oder kündigen können Sie sie in Ihrem Konto. [[START]] schaltet die "
                 "Nachrichten wieder ein."
                 '{% elif answer == "STARTED" %}'
-                "Nachrichten zu Ihren Bestellungen kommen wieder auf dieses Telefon. HILFE gibt "
-                "Hilfe, STOPP beendet sie."
+                "Nachrichten zu Ihren Bestellungen kommen wieder auf dieses Telefon. [[HELP]] gibt "
+                "Hilfe, [[STOP]] beendet sie."
                 '{% elif answer == "WHICH" %}'
                 "Welche? {% for option in options %}{{ option.number }}: {{ option.title }}"
                 "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "

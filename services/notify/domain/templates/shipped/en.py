@@ -5,7 +5,7 @@ from services.notify.domain.templates.shipped.words import KindWords, Words
 
 WORDS = Words(
     sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
-    greeting_sms="{% if name %}Hi {{ name }}!{% else %}Hello!{% endif %}",
+    greeting_sms="{% if name %}Hi {{ name }}!{% endif %}",
     greeting_email="{% if name %}Hi {{ name }},{% else %}Hello,{% endif %}",
     reference="Ref. {{ reference }}",
     complaints="Complaints: {{ complaint_address }}",
@@ -23,6 +23,8 @@ WORDS = Words(
     ),
     digest_subject="News of your orders",
     digest_more='{% if more %}{{ more | plural(other="And # more: see your account.") }}{% endif %}',
+    reply_hint="Reply {acts} or {stop} (no more SMS).",
+    reply_separator=", ",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Your code",
@@ -72,13 +74,13 @@ WORDS = Words(
             "Your message",
             (
                 '{% if answer == "HELP" %}'
-                "Reply SKIP to leave out your next order, PAUSE to have it wait, PAY to confirm a "
-                "payment, STOP for no more messages. All else is in your account."
+                "Reply [[SKIP]] to leave out your next order, [[PAUSE]] to have it wait, [[PAY]] to confirm "
+                "a payment, [[STOP]] for no more messages. All else is in your account."
                 '{% elif answer == "STOPPED" %}'
                 "You get no more messages on this phone. Your standing orders go on: pause or end "
-                "them in your account. Reply START to get messages again."
+                "them in your account. Reply [[START]] to get messages again."
                 '{% elif answer == "STARTED" %}'
-                "Messages about your orders come to this phone again. Reply HELP for help, STOP to "
+                "Messages about your orders come to this phone again. Reply [[HELP]] for help, [[STOP]] to "
                 "end them."
                 '{% elif answer == "WHICH" %}'
                 "Which one? {% for option in options %}{{ option.number }}: {{ option.title }}"

@@ -17,7 +17,7 @@ _SUBSTITUTE = (
 
 WORDS = Words(
     sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
-    greeting_sms="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
+    greeting_sms="{% if name %}Hola, {{ name }}.{% endif %}",
     greeting_email="{% if name %}Hola, {{ name }}:{% else %}Hola:{% endif %}",
     reference="Ref. {{ reference }}",
     complaints="Reclamaciones: {{ complaint_address }}",
@@ -35,6 +35,8 @@ WORDS = Words(
     ),
     digest_subject="Novedades de sus pedidos",
     digest_more='{% if more %}{{ more | plural(other="Y # más: véalo en su cuenta.") }}{% endif %}',
+    reply_hint="Responda {acts} o {stop} (no más SMS).",
+    reply_separator=", ",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Su código",
@@ -86,15 +88,15 @@ WORDS = Words(
             "Su mensaje",
             (
                 '{% if answer == "HELP" %}'
-                "Responda SALTAR para omitir su próximo pedido, PAUSA para dejarlo en espera, PAGAR "
-                "para confirmar un pago, BAJA para no recibir más mensajes. Lo demás está en su "
+                "Responda [[SKIP]] para omitir su próximo pedido, [[PAUSE]] para dejarlo en espera, [[PAY]] "
+                "para confirmar un pago, [[STOP]] para no recibir más mensajes. Lo demás está en su "
                 "cuenta."
                 '{% elif answer == "STOPPED" %}'
                 "No recibirá más mensajes en este teléfono. Sus pedidos periódicos siguen: páuselos o"
-                " cancélelos en su cuenta. Responda ALTA para volver a recibir mensajes."
+                " cancélelos en su cuenta. Responda [[START]] para volver a recibir mensajes."
                 '{% elif answer == "STARTED" %}'
-                "Los mensajes sobre sus pedidos vuelven a llegar a este teléfono. AYUDA para ayuda, "
-                "BAJA para no recibirlos."
+                "Los mensajes sobre sus pedidos vuelven a llegar a este teléfono. [[HELP]] para ayuda, "
+                "[[STOP]] para no recibirlos."
                 '{% elif answer == "WHICH" %}'
                 "¿Cuál? {% for option in options %}{{ option.number }}: {{ option.title }}"
                 "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "

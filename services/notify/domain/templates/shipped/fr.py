@@ -20,7 +20,7 @@ _SUBSTITUTE = (
 
 WORDS = Words(
     sender_sms="{% if merchant %}{{ merchant }} : {% endif %}",
-    greeting_sms="Bonjour{% if name %} {{ name }}{% endif %},",
+    greeting_sms="{% if name %}Bonjour {{ name }}.{% endif %}",
     greeting_email="Bonjour{% if name %} {{ name }}{% endif %},",
     reference="Réf. {{ reference }}",
     complaints="Réclamations : {{ complaint_address }}",
@@ -38,6 +38,8 @@ WORDS = Words(
     ),
     digest_subject="Du nouveau pour vos commandes",
     digest_more='{% if more %}{{ more | plural(other="Et # de plus : voyez votre compte.") }}{% endif %}',
+    reply_hint="Répondez {acts} ou {stop} (fin des SMS).",
+    reply_separator=", ",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "Votre code",
@@ -89,16 +91,16 @@ WORDS = Words(
             "Votre message",
             (
                 '{% if answer == "HELP" %}'
-                "Répondez SAUTER pour omettre votre prochaine commande, PAUSE pour la suspendre, "
-                "PAYER pour confirmer un paiement, ARRET pour ne plus recevoir de messages. Le reste "
+                "Répondez [[SKIP]] pour omettre votre prochaine commande, [[PAUSE]] pour la suspendre, "
+                "[[PAY]] pour confirmer un paiement, [[STOP]] pour ne plus recevoir de messages. Le reste "
                 "est dans votre compte."
                 '{% elif answer == "STOPPED" %}'
                 "Vous ne recevrez plus de messages sur ce téléphone. Vos commandes régulières "
-                "continuent : suspendez-les ou résiliez-les dans votre compte. Répondez START pour "
+                "continuent : suspendez-les ou résiliez-les dans votre compte. Répondez [[START]] pour "
                 "recevoir à nouveau des messages."
                 '{% elif answer == "STARTED" %}'
-                "Les messages sur vos commandes arrivent à nouveau sur ce téléphone. AIDE pour de "
-                "l'aide, ARRET pour les arrêter."
+                "Les messages sur vos commandes arrivent à nouveau sur ce téléphone. [[HELP]] pour de "
+                "l'aide, [[STOP]] pour les arrêter."
                 '{% elif answer == "WHICH" %}'
                 "Laquelle ? {% for option in options %}{{ option.number }}: {{ option.title }}"
                 "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "

@@ -14,6 +14,8 @@ class KindWords:
     sentences: tuple[str, ...]
     # Whether the customer is addressed by name.
     greets: bool = True
+    # What an SMS says instead, where the sentences take too many segments; empty: the same.
+    sms_sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Words:
     # Several notices in one message: the subject of an e-mail, and of how many an SMS has no room for.
     digest_subject: str
     digest_more: str
+    # Of an SMS that can be replied to: the words that do something, and the one that stops messages.
+    reply_hint: str
+    reply_separator: str
     kinds: Mapping[NoticeKind, KindWords]
     # By the names of scheduler's OrderReason, and of payments' RefusalReason of a mandate.
     reasons: Mapping[str, str]

@@ -16,7 +16,7 @@ _SUBSTITUTE = (
 
 WORDS = Words(
     sender_sms="{% if merchant %}【{{ merchant }}】{% endif %}",
-    greeting_sms="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
+    greeting_sms="{% if name %}{{ name }}，您好！{% endif %}",
     greeting_email="{% if name %}{{ name }}，您好！{% else %}您好！{% endif %}",
     reference="编号 {{ reference }}",
     complaints="投诉：{{ complaint_address }}",
@@ -34,6 +34,8 @@ WORDS = Words(
     ),
     digest_subject="您的订单动态",
     digest_more='{% if more %}{{ more | plural(other="另有 # 条，请查看账户。") }}{% endif %}',
+    reply_hint="回复{acts}或{stop}（不再收短信）。",
+    reply_separator="、",
     kinds={
         NoticeKind.PHONE_CODE: KindWords(
             "您的验证码",
@@ -83,13 +85,13 @@ WORDS = Words(
             "您的消息",
             (
                 '{% if answer == "HELP" %}'
-                "回复“跳过”略过下一单，“暂停”暂停定期订单，“付款”确认付款，“退订”不再接收短信。其他请"
+                "回复“[[SKIP]]”略过下一单，“[[PAUSE]]”暂停定期订单，“[[PAY]]”确认付款，“[[STOP]]”不再接收短信。其他请"
                 "到您的账户中操作。"
                 '{% elif answer == "STOPPED" %}'
-                "此手机将不再收到短信。您的定期订单仍然有效，可在您的账户中暂停或取消。回复“开始”可恢"
+                "此手机将不再收到短信。您的定期订单仍然有效，可在您的账户中暂停或取消。回复“[[START]]”可恢"
                 "复接收短信。"
                 '{% elif answer == "STARTED" %}'
-                "此手机将重新收到有关您订单的短信。回复“帮助”获取帮助，回复“退订”停止接收。"
+                "此手机将重新收到有关您订单的短信。回复“[[HELP]]”获取帮助，回复“[[STOP]]”停止接收。"
                 '{% elif answer == "WHICH" %}'
                 "请问是哪一个？{% for option in options %}{{ option.number }}：{{ option.title }}"
                 "{% if option.due_date %}（{{ option.due_date }}）{% endif %}；{% endfor %}"
