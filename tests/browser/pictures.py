@@ -18,12 +18,14 @@ from deploy.embedded.ports import HOST
 from services.notify.clients.email import EmailGateway, MailServer, MailTls
 from services.notify.clients.gateway import Message
 from services.notify.domain.attachments import Attachment
-from services.notify.domain.notices import Channel, NoticeKind, Verdict
+from services.notify.domain.notices import Channel, NoticeKind, Sender, Verdict
+from services.notify.domain.replies.words import Word, shown
 from services.notify.domain.templates.examples import EXAMPLES
+from services.notify.domain.templates.kinds import OrderUpcoming
 from services.notify.domain.templates.phones import PhoneCode
 from services.notify.domain.templates.rendering import rendered_as_shipped
 from tests.browser.chromium import Chromium, Page
-from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
+from tests.integration.sandbox.process import SMS_API_KEY, Sandbox, advance
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 ADDRESS = "ann@example.com"
@@ -36,19 +38,38 @@ CUSTOMERS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "zh": ("+8613812345678", "安娜"),
     "ar": ("+971501234567", "آنا"),
 })  # fmt: skip
-BY_SMS = (NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_DECLINED, NoticeKind.RECEIPT)
+BY_SMS = (NoticeKind.ORDER_UPCOMING,)
+SHOP = Sender("Coffee Shop", takes_replies=True)
+LINK = "https://shop.example/o/mq7w3xk9rtc2v5hzpd4j"
+MESSAGES = len(BY_SMS) + 3
+# Time passes without services, and what is replied goes to nobody.
+ENVIRONMENT = {
+    "SANDBOX_EXPECTED_SERVICES": ",",
+    "SANDBOX_SMS_REPLY_URL": "http://127.0.0.1:9/",
+    "SANDBOX_SMS_RECEIPT_SECRET": "whsec_pictures",
+}
 RECEIPT = Attachment("R-2026-000042.pdf", b"%PDF-1.7")
-PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 480), (1000, 700)
+PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 480), (1000, 830)
 
 
 async def send_all(sandbox: Sandbox, locale: str) -> None:
-    """What a customer of a language gets by SMS, and one mail."""
+    """What a customer of a language gets by SMS, a reply with its answer, and one mail."""
     phone, name = CUSTOMERS[locale]
-    for facts in (PhoneCode("12345678"), *(EXAMPLES[kind] for kind in BY_SMS)):
-        text = rendered_as_shipped(facts, Channel.SMS, locale, name).text
+    upcoming = EXAMPLES[NoticeKind.ORDER_UPCOMING]
+    assert isinstance(upcoming, OrderUpcoming)
+    linked = {NoticeKind.ORDER_UPCOMING: replace(upcoming, link_uri=LINK)}
+    for facts in (PhoneCode("12345678"), *(linked.get(kind, EXAMPLES[kind]) for kind in BY_SMS)):
+        text = rendered_as_shipped(facts, Channel.SMS, locale, name, SHOP).text
         sent = await sandbox.sms(phone, text, key=f"{locale} {facts.kind}")
         assert sent.status == 201, sent.body
-    mail = rendered_as_shipped(EXAMPLES[NoticeKind.RECEIPT], Channel.EMAIL, locale, name)
+    await advance(sandbox, 60)
+    written = {"from": phone, "body": shown(Word.SKIP, locale)}
+    async with sandbox.http.post(f"{sandbox.url}/inbox/v1/replies", json=written) as answer:
+        assert answer.ok, await answer.text()
+    await advance(sandbox, 60)
+    text = rendered_as_shipped(EXAMPLES[NoticeKind.REPLY], Channel.SMS, locale, "", SHOP).text
+    await sandbox.sms(phone, text, key=f"{locale} answer")
+    mail = rendered_as_shipped(EXAMPLES[NoticeKind.RECEIPT], Channel.EMAIL, locale, name, SHOP)
     gateway = EmailGateway(
         MailServer(HOST, sandbox.smtp_port, MailTls.NONE), "Shop <shop@example.com>"
     )
@@ -61,7 +82,7 @@ async def send_all(sandbox: Sandbox, locale: str) -> None:
 async def take(page: Page, sandbox: Sandbox, locale: str) -> None:
     """The phone, then the mail."""
     shown = {
-        "phone": (CUSTOMERS[locale][0], ".bubble:nth-child(4)", PHONE_SIZE),
+        "phone": (CUSTOMERS[locale][0], f".bubble:nth-child({MESSAGES})", PHONE_SIZE),
         "mail": (f"{locale}.{ADDRESS}", ".letter iframe", MAIL_SIZE),
     }
     for name, (to, selector, (width, height)) in shown.items():
@@ -89,7 +110,7 @@ async def main() -> None:
     """Take a picture of the phone and of the mail in each language."""
     with tempfile.TemporaryDirectory() as folder:
         async with aiohttp.ClientSession() as http:
-            sandbox = Sandbox(Path(folder) / "record.sqlite3", http)
+            sandbox = Sandbox(Path(folder) / "record.sqlite3", http, environment=ENVIRONMENT)
             browser = Chromium(Path(folder), http)
             try:
                 await sandbox.start()

@@ -16,7 +16,8 @@ _SUBSTITUTE = (
 )
 
 WORDS = Words(
-    sender_sms="{% if merchant %}{{ merchant }}: {% endif %}",
+    # The mark has phones write the whole from right to left that take a Latin name for the first word.
+    sender_sms="{% if merchant %}\u200f{{ merchant }}: {% endif %}",
     greeting_sms="{% if name %}مرحبا {{ name }}!{% endif %}",
     greeting_email="{% if name %}مرحبا {{ name }}،{% else %}مرحبا،{% endif %}",
     reference="رقم {{ reference }}",
@@ -149,7 +150,7 @@ WORDS = Words(
             ),
             sms_sentences=(
                 "طلبكم {{ title }}"
-                "{% if is_late or moved_from %} بتاريخ {{ order_time | day }}{% endif %}: {{ amount }}"
+                "{% if is_late or moved_from %} ليوم {{ order_time | day }}{% endif %}: {{ amount }}"
                 "{% if amount_changed %} (سابقا {{ previous_amount }}){% endif %}.",
                 "{% if moved_from %}نقل من {{ moved_from | day }} لأنه ممتلئ.{% endif %}",
                 _SUBSTITUTE,
