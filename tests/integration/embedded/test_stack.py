@@ -33,8 +33,25 @@ def home(servers_folder: Path, request: pytest.FixtureRequest) -> Path:
     return servers_folder / str(request.node.name)
 
 
+@pytest.fixture(scope="module")
+def kept_home(servers_folder: Path) -> Iterator[Path]:
+    """A home that is used again by one test after the other: its data folder is made once."""
+    home = servers_folder / "kept"
+    yield home
+    EmbeddedStack(home, Addresses.free(), OUTSIDE).destroy()
+
+
 @pytest.fixture
-def stack(home: Path) -> Iterator[EmbeddedStack]:
+def stack(kept_home: Path) -> Iterator[EmbeddedStack]:
+    """A stack that is down, with what the tests before have left."""
+    stack = EmbeddedStack(kept_home, Addresses.free(), OUTSIDE)
+    yield stack
+    stack.down()
+
+
+@pytest.fixture
+def fresh_stack(home: Path) -> Iterator[EmbeddedStack]:
+    """A stack that has never been up."""
     stack = EmbeddedStack(home, Addresses.free(), OUTSIDE)
     yield stack
     stack.destroy()
@@ -48,20 +65,20 @@ def pids(stack: EmbeddedStack) -> dict[str, int | None]:
     return {part.part: part.pid for part in stack.status()}
 
 
-def test_up_starts_everything_and_up_again_nothing(stack: EmbeddedStack) -> None:
-    assert stack.up() == list(OUTSIDE)
-    assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
-    assert stack.up() == []
+def test_up_starts_everything_and_up_again_nothing(fresh_stack: EmbeddedStack) -> None:
+    assert fresh_stack.up() == list(OUTSIDE)
+    assert states(fresh_stack) == dict.fromkeys(OUTSIDE, "ready")
+    assert fresh_stack.up() == []
 
 
-def test_nobody_else_reads_anything_that_the_stack_keeps(stack: EmbeddedStack) -> None:
-    stack.home.mkdir(mode=0o755)
-    log = stack.home / "log" / "sandbox.log"
+def test_nobody_else_reads_anything_that_the_stack_keeps(fresh_stack: EmbeddedStack) -> None:
+    fresh_stack.home.mkdir(mode=0o755)
+    log = fresh_stack.home / "log" / "sandbox.log"
     log.parent.mkdir(mode=0o755)
     log.touch(mode=0o644)
-    stack.up()
-    stack.restart("sandbox")
-    kept = [stack.home, *stack.home.rglob("*")]
+    fresh_stack.up()
+    fresh_stack.restart("sandbox")
+    kept = [fresh_stack.home, *fresh_stack.home.rglob("*")]
     names = {file.name for file in kept}
     assert {"record.sqlite", "sandbox.log", "nats.conf", "stack.json", "jwks.json"} <= names
     open_to_others = [
@@ -72,13 +89,13 @@ def test_nobody_else_reads_anything_that_the_stack_keeps(stack: EmbeddedStack) -
     assert open_to_others == []
 
 
-def test_down_leaves_no_process_and_keeps_the_data(stack: EmbeddedStack) -> None:
-    stack.up()
-    numbers = [part.pid for part in stack.status()]
-    assert stack.down() == list(OUTSIDE)
+def test_down_leaves_no_process_and_keeps_the_data(fresh_stack: EmbeddedStack) -> None:
+    fresh_stack.up()
+    numbers = [part.pid for part in fresh_stack.status()]
+    assert fresh_stack.down() == list(OUTSIDE)
     assert not [number for number in numbers if number and psutil.pid_exists(number)]
-    assert states(stack) == dict.fromkeys(OUTSIDE, "stopped")
-    assert stack.home.joinpath("postgres", "data", "PG_VERSION").exists()
+    assert states(fresh_stack) == dict.fromkeys(OUTSIDE, "stopped")
+    assert fresh_stack.home.joinpath("postgres", "data", "PG_VERSION").exists()
 
 
 @pytest.mark.parametrize("part", OUTSIDE)
@@ -117,17 +134,17 @@ def test_up_starts_nothing_when_a_port_is_taken(stack: EmbeddedStack) -> None:
 
 
 def test_what_is_up_stays_up_when_a_part_fails_and_up_goes_on_from_there(
-    stack: EmbeddedStack,
+    fresh_stack: EmbeddedStack,
 ) -> None:
-    record = stack.home / "sandbox" / "record.sqlite"
+    record = fresh_stack.home / "sandbox" / "record.sqlite"
     record.mkdir(parents=True)
     with pytest.raises(PartError, match="sandbox ended while it started") as failure:
-        stack.up()
-    assert f"{stack.home}/log/sandbox.log ends with" in str(failure.value)
+        fresh_stack.up()
+    assert f"{fresh_stack.home}/log/sandbox.log ends with" in str(failure.value)
     assert "missing: sandbox; up, and stays so: postgres, nats" in str(failure.value)
-    assert states(stack) == {"postgres": "ready", "nats": "ready", "sandbox": "stopped"}
+    assert states(fresh_stack) == {"postgres": "ready", "nats": "ready", "sandbox": "stopped"}
     record.rmdir()
-    assert stack.up() == ["sandbox"]
+    assert fresh_stack.up() == ["sandbox"]
 
 
 def test_a_part_that_is_slow_is_left_to_become_ready(
@@ -155,13 +172,15 @@ def test_how_long_to_wait_is_a_number_of_seconds(
         stack.up()
 
 
-def test_two_ups_at_once_start_one_stack(stack: EmbeddedStack) -> None:
-    twin = EmbeddedStack(stack.home, stack.addresses, OUTSIDE)
+def test_two_ups_at_once_start_one_stack(fresh_stack: EmbeddedStack) -> None:
+    twin = EmbeddedStack(fresh_stack.home, fresh_stack.addresses, OUTSIDE)
     with ThreadPoolExecutor() as threads:
-        started = [future.result() for future in [threads.submit(s.up) for s in (stack, twin)]]
+        started = [
+            future.result() for future in [threads.submit(s.up) for s in (fresh_stack, twin)]
+        ]
     assert sorted(started, key=len) == [[], list(OUTSIDE)]
     twin.down()
-    stack.down()
+    fresh_stack.down()
 
 
 def test_secrets_are_for_their_owner_only(stack: EmbeddedStack) -> None:
