@@ -173,7 +173,9 @@ async def open_charges(tx: Connection, wanted: Iterable[Charge], now: datetime) 
     policies = await dunning_store.of_merchants(tx, merchants) if merchants else {}
     charges = {it.key: it for it in payment_requests.reminded(opened, policies, now)}
     new = await charge_store.insert(tx, list(charges.values()))
-    live = new - await _end_withdrawn(tx, new, now)
+    # What was just written is not read back, but for those few that are withdrawn already.
+    withdrawn = await instruction_store.withdrawn(tx, new)
+    live = new - await _end_withdrawn(tx, withdrawn, now)
     requested = [
         charges[key] for key in sorted(live) if charges[key].state is ChargeState.REQUESTED
     ]

@@ -1,6 +1,6 @@
 """What others said of charges, before or after they came: withdrawals and other mandates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -38,6 +38,20 @@ _INSTRUCTIONS = Query(
     _InstructionRow,
 )
 
+_WITHDRAWN = Query(
+    """
+    SELECT wanted.merchant, wanted.customer, wanted.charge
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS wanted (customer, merchant, charge)
+    CROSS JOIN LATERAL (
+        SELECT FROM withdrawals
+        WHERE withdrawals.customer = wanted.customer AND withdrawals.merchant = wanted.merchant
+          AND withdrawals.charge = wanted.charge
+        OFFSET 0) AS withdrawal
+""",
+    ChargeKey,
+)
+
 # Events may come late: the latest change is what counts.
 _INSERT_MANDATE_CHANGES = Command("""
     INSERT INTO mandate_changes (merchant, customer, charge, mandate, change_time)
@@ -53,6 +67,11 @@ _INSERT_MANDATE_CHANGES = Command("""
 async def insert_withdrawals(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None:
     """Remember that charges are not wanted any more, whether or not they are there yet."""
     await _INSERT_WITHDRAWALS.run_for(tx, sorted(set(keys)), now=now)
+
+
+async def withdrawn(tx: Connection, keys: Collection[ChargeKey]) -> set[ChargeKey]:
+    """Those of the charges that are not wanted any more."""
+    return set(await _WITHDRAWN.all_for(tx, keys))
 
 
 async def insert_mandate_changes(
