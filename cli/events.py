@@ -199,6 +199,9 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     ),
     scheduler.SubscriberPriceChangeScheduled: lambda it: f"{it.product_title}: {_changes(it)}",
     scheduler.SubscriberPriceChangeWithdrawn: lambda it: f"{it.product_title}: not {_changes(it)}",
+    scheduler.PromotionEnding: lambda it: (
+        f"{it.title}: {it.promotion_title} ends before {format_timestamp(it.first_due_time)}"
+    ),
     scheduler.PriceProtectionEnding: lambda it: (
         f"{it.title}: not protected from {format_timestamp(it.first_unprotected_time)}"
     ),

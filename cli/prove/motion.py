@@ -36,6 +36,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.scheduler.v1.SubscriberPriceChangeScheduled": ("notify",),
     "recurring.scheduler.v1.SubscriberPriceChangeWithdrawn": ("notify",),
     "recurring.scheduler.v1.PriceProtectionEnding": ("notify",),
+    "recurring.scheduler.v1.PromotionEnding": ("notify",),
     "recurring.scheduler.v1.PaymentDue": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentWithdrawn": ("payments", "notify"),
     "recurring.scheduler.v1.PaymentMandateChanged": ("payments", "notify"),

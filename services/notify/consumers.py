@@ -241,6 +241,20 @@ def price_protection_ending(message: scheduler_events_pb2.PriceProtectionEnding)
     return Draft(message.customer, message.standing_order, template)
 
 
+def promotion_ending(message: scheduler_events_pb2.PromotionEnding) -> Draft:
+    """The promotion of a standing order is about to end."""
+    facts = kinds.PromotionEnding(
+        message.title,
+        message.time_zone,
+        message.promotion_title,
+        from_timestamp(message.first_due_time),
+        from_money(message.amount) if message.HasField("amount") else None,
+        from_money(message.previous_amount) if message.HasField("previous_amount") else None,
+        message.link_uri,
+    )
+    return Draft(message.customer, message.standing_order, facts)
+
+
 def _first_due_time(change: scheduler_events_pb2.SubscriberPriceChange) -> datetime:
     return from_timestamp(change.first_due_time)
 
@@ -391,6 +405,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (scheduler_events_pb2.SubscriberPriceChangeScheduled, price_change_scheduled),
         (scheduler_events_pb2.SubscriberPriceChangeWithdrawn, price_change_withdrawn),
         (scheduler_events_pb2.PriceProtectionEnding, price_protection_ending),
+        (scheduler_events_pb2.PromotionEnding, promotion_ending),
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),

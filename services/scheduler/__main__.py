@@ -18,6 +18,7 @@ from services.scheduler.workers.discontinue import Discontinue
 from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 from services.scheduler.workers.price_changes import PriceChanges, PriceNotices
 from services.scheduler.workers.price_protections import ProtectionEnding
+from services.scheduler.workers.promotion_endings import PromotionEndings
 from services.scheduler.workers.resume import Resume
 
 
@@ -51,6 +52,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
             DueWork("resume", Resume(database).work),
             DueWork("discontinue", Discontinue(database, clients).work),
             DueWork("protection-ending", ProtectionEnding(database).work),
+            DueWork("promotion-ending", PromotionEndings(database, clients).work),
             DueWork("lead-check", CheckLeads(database, clients).work),
             DueWork("price-change", PriceChanges(database).work),
             DueWork("price-notice", PriceNotices(database, clients).work),

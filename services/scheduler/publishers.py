@@ -12,6 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.messaging.events import OutboxEvent
+from services.runtime.money import Money
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import optional_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.domain.cycles import next_due_time, paid_period
@@ -26,6 +27,7 @@ from services.scheduler.domain.order import (
     mandate_reasons,
 )
 from services.scheduler.domain.price_changes import Impact, PriceChange, Recipient
+from services.scheduler.domain.promotion_ends import PromotionEnd
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import DiscontinuedProduct
 from services.scheduler.domain.terms import BillingMode
@@ -259,6 +261,38 @@ def price_protection_ending(
         occur_time=now,
         traceparent=tracing.new_traceparent("notify of price protection"),
     )
+
+
+def promotion_ending(ending: PromotionEnd, link_uri: str, now: datetime) -> OutboxEvent:
+    """The promotion of a standing order is about to end."""
+    standing_order, promotion = ending.standing_order, ending.promotion
+    name = standing_order_name(*standing_order.key)
+    message = events_pb2.PromotionEnding(
+        standing_order=name,
+        customer=customer_name(standing_order.merchant, standing_order.customer),
+        title=standing_order.title,
+        time_zone=standing_order.schedule.time_zone,
+        promotion=promotion.promotion,
+        promotion_title=promotion.title,
+        first_cycle=ending.first_cycle,
+        first_due_time=to_timestamp(ending.first_due_time),
+        amount=_optional_money(ending.amount),
+        previous_amount=_optional_money(ending.previous_amount),
+        link_uri=link_uri,
+    )
+    return OutboxEvent(
+        # A standing order redeems one promotion, once.
+        key=name,
+        message=message,
+        tenant=standing_order.merchant,
+        partition_key=name,
+        occur_time=now,
+        traceparent=tracing.new_traceparent("notify of the end of a promotion"),
+    )
+
+
+def _optional_money(amount: Money | None) -> money_pb2.Money | None:
+    return to_money(amount.amount_minor, amount.currency) if amount else None
 
 
 def _price_change(

@@ -6,15 +6,17 @@ from datetime import datetime
 from recurring.catalog.v1 import catalog_pb2 as pb
 
 from services.catalog.domain.pricing import Line
-from services.catalog.domain.products import Fault, ProductId, StandingOrderKey
+from services.catalog.domain.products import Fault, MerchantId, ProductId, StandingOrderKey
 from services.catalog.domain.promotions import (
     Discount,
+    EndingPromotion,
     Promotion,
     PromotionFault,
     PromotionId,
     SignUp,
 )
 from services.catalog.names import MERCHANT, PRODUCT, PROMOTION, STANDING_ORDER
+from services.catalog.store.tax_rates import MerchantTerms
 from services.runtime.errors import Violations
 from services.runtime.money import Money
 from services.runtime.rpc.conversions import (
@@ -107,6 +109,25 @@ def promotion_problem(
     """Why the promotion of an entry cannot be redeemed; unspecified if it was, or there is none."""
     fault = faults.get(STANDING_ORDER.key(entry.standing_order))
     return pb.PromotionProblem.Value(fault) if fault else pb.PROMOTION_PROBLEM_UNSPECIFIED
+
+
+def ending_message(
+    entry: pb.ProtectPrices,
+    endings: Mapping[StandingOrderKey, EndingPromotion],
+    terms: Mapping[MerchantId, MerchantTerms],
+) -> pb.EndingPromotion | None:
+    """The promotion that a new standing order has redeemed, if it ends."""
+    ending = endings.get(STANDING_ORDER.key(entry.standing_order))
+    if ending is None:
+        return None
+    day = from_timestamp(entry.sign_up_time).date()
+    return pb.EndingPromotion(
+        promotion=PROMOTION.format(ending.merchant, ending.promotion),
+        title=ending.title,
+        last_cycle=ending.last_cycle,
+        until_time=optional_timestamp(ending.discount_until_time),
+        notice_days=terms[ending.merchant].rules.offer_end_notice_days(day),
+    )
 
 
 def promotion_message(promotion: Promotion) -> pb.Promotion:

@@ -113,6 +113,7 @@ def protection_response(
     promotion_problems: Sequence[catalog_pb2.PromotionProblem.ValueType],
     offer_problems: Sequence[catalog_pb2.OfferProblem.ValueType],
     agreed: Sequence[catalog_pb2.AgreedProtection | None],
+    endings: Sequence[catalog_pb2.EndingPromotion | None],
 ) -> catalog_pb2.BatchProtectPricesResponse:
     """What is wrong with each entry, or else what is protected."""
     return catalog_pb2.BatchProtectPricesResponse(
@@ -122,9 +123,10 @@ def protection_response(
                 promotion_problem=promotion_problem,
                 offer_problem=offer_problem,
                 agreed=protected,
+                promotion=ending,
             )
-            for result, promotion_problem, offer_problem, protected in zip(
-                results, promotion_problems, offer_problems, agreed, strict=True
+            for result, promotion_problem, offer_problem, protected, ending in zip(
+                results, promotion_problems, offer_problems, agreed, endings, strict=True
             )
         ]
     )

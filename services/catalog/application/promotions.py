@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from services.catalog.domain.products import StandingOrderKey
 from services.catalog.domain.promotions import (
     Promotion,
-    PromotionFault,
     PromotionKey,
+    Redeeming,
     SignUp,
     redeem,
 )
@@ -57,22 +57,21 @@ async def end(tx: Connection, key: PromotionKey, wanted_etag: str) -> Applied[Pr
     return Applied(await promotions.update_state(tx, key, state), before=promotion)
 
 
-async def redeem_all(
-    tx: Connection, sign_ups: Sequence[SignUp]
-) -> dict[StandingOrderKey, PromotionFault]:
-    """Let new standing orders redeem promotions, each once; returns why some cannot."""
+async def redeem_all(tx: Connection, sign_ups: Sequence[SignUp]) -> Redeeming:
+    """Let new standing orders redeem promotions, each once; returns why some cannot, and which end."""
     if not sign_ups:
-        return {}
+        return Redeeming({}, {})
     wanted = [(sign_up.key.merchant, sign_up.code) for sign_up in sign_ups]
     now = min(sign_up.redeem_time for sign_up in sign_ups)
     redeemable = await promotions.redeemable(tx, wanted, now)
     if not redeemable and not any(code for _, code in wanted):
-        return {}
+        return Redeeming({}, {})
     # Read after they are locked: what another call has redeemed by then counts.
     redeemed = await promotions.redeemed(tx, [sign_up.key for sign_up in sign_ups])
     redemptions, faults = redeem(sign_ups, redeemable, redeemed)
     await promotions.insert_redemptions(tx, redemptions)
-    return faults
+    endings = await promotions.endings(tx, [sign_up.key for sign_up in sign_ups])
+    return Redeeming(faults, endings)
 
 
 async def release(

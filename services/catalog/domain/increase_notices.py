@@ -9,6 +9,7 @@ from services.catalog.domain.products import PriceId, Product
 from services.catalog.domain.rule_packs import (
     ChargeRules,
     MerchantRulePack,
+    OfferEndNotice,
     PriceIncreaseNotice,
     RulePackKey,
     binding,
@@ -71,6 +72,22 @@ class MerchantRules:
                 self._charge_rules.clear()
             self._charge_rules[region, day] = charge_rules(self._packs, region, day)
         return self._charge_rules[region, day]
+
+    def offer_end_notice_days(self, day: date) -> int:
+        """How many days before an offer ends its customer is notified, by the strictest rule.
+
+        It is that of all regions and schemes, since a standing order can move to another: 0 if no rule
+        asks for it.
+        """
+        return max(
+            (
+                rule.requirement.min_days
+                for pack in self._packs
+                for rule in pack.pack.rules
+                if isinstance(rule.requirement, OfferEndNotice) and rule.in_force(day)
+            ),
+            default=0,
+        )
 
     def _bound(self, region: str, day: date) -> tuple[PriceIncreaseNotice, RulePackKey] | None:
         if (region, day) not in self._binding:

@@ -6,7 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from services.catalog.domain.products import MerchantId, ProductId, StandingOrderKey
+from services.catalog.domain.products import (
+    MerchantId,
+    ProductId,
+    StandingOrderId,
+    StandingOrderKey,
+)
 
 PromotionId = NewType("PromotionId", str)
 
@@ -93,6 +98,32 @@ class Redeemed(NamedTuple):
         in_time = terms.discount_until_time is None or at < terms.discount_until_time
         in_count = not terms.cycle_count or cycle < self.first_cycle + terms.cycle_count
         return in_time and in_count
+
+
+class EndingPromotion(NamedTuple):
+    """A promotion that a standing order has redeemed, and that ends."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    promotion: PromotionId
+    title: str
+    # The first cycle of the standing order, and of how many it takes something off; 0: of all.
+    first_cycle: int
+    cycle_count: int
+    discount_until_time: datetime | None
+
+    @property
+    def last_cycle(self) -> int:
+        """The last cycle that it takes something off; 0: it does not end by number."""
+        return self.first_cycle + self.cycle_count - 1 if self.cycle_count else 0
+
+
+class Redeeming(NamedTuple):
+    """What came of promotions that new standing orders wanted to redeem."""
+
+    # Why some cannot.
+    faults: Mapping[StandingOrderKey, PromotionFault]
+    endings: Mapping[StandingOrderKey, EndingPromotion]
 
 
 class SignUp(NamedTuple):

@@ -13,6 +13,7 @@ from services.catalog.domain.products import (
 )
 from services.catalog.domain.promotions import (
     Discount,
+    EndingPromotion,
     Promotion,
     PromotionId,
     PromotionKey,
@@ -162,6 +163,18 @@ _REDEEMED = Query(
     StandingOrderKey,
 )
 
+_ENDINGS = Query(
+    """
+    SELECT merchant, standing_order, promotion, title, first_cycle, cycle_count, discount_until_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS wanted (merchant, standing_order)
+    JOIN redemptions USING (standing_order, merchant)
+    JOIN promotions USING (merchant, promotion)
+    WHERE cycle_count > 0 OR discount_until_time IS NOT NULL
+    """,
+    EndingPromotion,
+)
+
 _REDEEM = Query(
     """
     INSERT INTO redemptions (merchant, standing_order, promotion, first_cycle, redeem_time)
@@ -260,6 +273,14 @@ async def redeemed(
 ) -> set[StandingOrderKey]:
     """Those of the standing orders that have redeemed a promotion."""
     return set(await _REDEEMED.all_for(tx, set(standing_orders)))
+
+
+async def endings(
+    tx: Connection, standing_orders: Iterable[StandingOrderKey]
+) -> dict[StandingOrderKey, EndingPromotion]:
+    """The promotions that standing orders have redeemed, of those that end."""
+    rows = await _ENDINGS.all_for(tx, set(standing_orders))
+    return {StandingOrderKey(row.merchant, row.standing_order): row for row in rows}
 
 
 async def insert_redemptions(tx: Connection, redemptions: Sequence[Redemption]) -> None:

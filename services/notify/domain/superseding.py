@@ -49,6 +49,7 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     }),
     "SubscriberPriceChangeWithdrawn": frozenset({NoticeKind.PRICE_CHANGE}),
     "PriceProtectionEnding": frozenset({NoticeKind.PRICE_PROTECTION_ENDING}),
+    "PromotionEnding": frozenset({NoticeKind.PROMOTION_ENDING}),
 })  # fmt: skip
 
 # After these nothing that they void is ever true again, whatever its time: clocks of services differ.

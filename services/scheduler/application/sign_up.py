@@ -116,6 +116,8 @@ async def protected(
             replace(
                 standing_order,
                 price_agreements=accepted(standing_order.price_agreements, answer.agreed),
+                # An old one has redeemed its promotion before.
+                ending_promotion=answer.ending_promotion or standing_order.ending_promotion,
             ),
             answer,
         )

@@ -165,6 +165,9 @@ class Clients:
                     if result.offer_problem
                     else "",
                     messages.agreed_of(result.agreed) if result.HasField("agreed") else None,
+                    messages.ending_promotion_of(result.promotion)
+                    if result.HasField("promotion")
+                    else None,
                 )
                 for result in response.results
             ]

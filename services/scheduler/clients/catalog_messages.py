@@ -30,6 +30,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.price_agreements import Agreed, PriceAgreement
 from services.scheduler.domain.price_changes import Holding
+from services.scheduler.domain.promotions import EndingPromotion
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import ItemAmount, Unpriced
 from services.scheduler.names import PRICE, order_name, product_name, standing_order_name
@@ -140,6 +141,17 @@ def agreed_of(message: catalog_pb2.AgreedProtection) -> Agreed:
         from_timestamp(message.until_time) if message.HasField("until_time") else None,
         message.survives_schedule_changes,
         {PRICE.key(name).product: name for name in message.prices},
+    )
+
+
+def ending_promotion_of(message: catalog_pb2.EndingPromotion) -> EndingPromotion:
+    """A promotion that a standing order has redeemed, and that ends."""
+    return EndingPromotion(
+        message.promotion,
+        message.title,
+        message.last_cycle,
+        from_timestamp(message.until_time) if message.HasField("until_time") else None,
+        message.notice_days,
     )
 
 

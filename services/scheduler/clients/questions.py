@@ -19,6 +19,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.price_agreements import Agreed, PriceAgreement
 from services.scheduler.domain.price_changes import Holding
+from services.scheduler.domain.promotions import EndingPromotion
 from services.scheduler.domain.slots import SlotDate
 from services.scheduler.domain.substitution import Unpriced
 
@@ -135,6 +136,8 @@ class ProtectionAnswer(NamedTuple):
     offer: str
     # What is protected; None: nothing.
     agreed: Agreed | None
+    # What it has redeemed and ends; None: nothing.
+    ending_promotion: EndingPromotion | None = None
 
 
 class PlannedCharge(NamedTuple):

@@ -18,6 +18,7 @@ from services.scheduler.domain.price_agreements import (
     PriceAgreement,
     agreement_of,
 )
+from services.scheduler.domain.promotions import EndingPromotion
 from services.scheduler.domain.purchases import RepurchaseRule
 from services.scheduler.domain.schedule import EndAfter, Schedule
 from services.scheduler.domain.terms import BillingMode, Terms
@@ -158,6 +159,8 @@ class StandingOrder:
     price_agreements: tuple[PriceAgreement, ...] = ()
     # What protections have saved in all, in orders that were paid.
     protection_saved_minor: int = 0
+    # The promotion that it has redeemed and that ends; None: none, or the customer was notified of it.
+    ending_promotion: EndingPromotion | None = None
     version: int = 1
 
     @property
@@ -268,6 +271,17 @@ class StandingOrder:
         if not agreement.last_cycle and (self.last_due_time or end_time) < end_time:
             return None
         return end_time - ENDING_NOTICE_LEAD
+
+    @property
+    def promotion_notice_time(self) -> datetime | None:
+        """When its customer is notified that its promotion is about to end; None: is not, or was."""
+        promotion = self.ending_promotion
+        if promotion is None:
+            return None
+        ends = [promotion.until_time] if promotion.until_time else []
+        if promotion.last_cycle and (following := self.date(promotion.last_cycle + 1)) is not None:
+            ends.append(following.due_at)
+        return min(ends) - promotion.notice_lead if ends else None
 
     @property
     def skipped_cycles(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderI
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import CatchUp, CatchUpMode, StandingOrder, State
 from services.scheduler.domain.terms import BillingMode
-from services.scheduler.store import conditions, price_agreements, schedules
+from services.scheduler.store import conditions, ending_promotions, price_agreements, schedules
 from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 
@@ -38,6 +38,8 @@ class StandingOrderRow(NamedTuple):
     protection_end_time: datetime | None
     protection_notice_time: datetime | None
     protection_saved_minor: int
+    ending_promotion: dict[str, Any] | None
+    promotion_notice_time: datetime | None
     create_time: datetime
     update_time: datetime
     state: str
@@ -94,6 +96,7 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
         notice_rule_pack=row.notice_rule_pack,
         price_agreements=price_agreements.load(row.price_agreements),
         protection_saved_minor=row.protection_saved_minor,
+        ending_promotion=ending_promotions.load(row.ending_promotion),
         create_time=row.create_time,
         update_time=row.update_time,
         state=State[row.state],
@@ -165,6 +168,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "price_agreements": price_agreements.dump(standing_order.price_agreements),
         "protection_end_time": standing_order.protection_end_time,
         "protection_notice_time": standing_order.protection_notice_time,
+        "ending_promotion": ending_promotions.dump(standing_order.ending_promotion),
+        "promotion_notice_time": standing_order.promotion_notice_time,
     }
 
 

@@ -100,6 +100,8 @@ _CHANGE = Query(
         price_agreements = CAST(:price_agreements AS jsonb),
         protection_end_time = :protection_end_time,
         protection_notice_time = :protection_notice_time,
+        ending_promotion = CAST(:ending_promotion AS jsonb),
+        promotion_notice_time = :promotion_notice_time,
         notice_lead = :notice_lead, rule_lead = :rule_lead,
         notice_rule_pack = :notice_rule_pack, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,

@@ -10,6 +10,13 @@ from unicodedata import combining, normalize
 
 import pytest
 
+from services.catalog.domain.rule_pack_data import RULE_PACKS
+from services.catalog.domain.rule_packs import (
+    DebitNoticeContent,
+    Element,
+    ReceiptContent,
+    Requirement,
+)
 from services.notify.domain.notices import (
     Channel,
     CustomerId,
@@ -116,15 +123,51 @@ def test_a_kind_says_who_writes_in_each_language(kind: NoticeKind, locale: str) 
     assert reference in email
 
 
-@pytest.mark.parametrize("locale", sorted(SHIPPED))
-def test_what_rule_packs_want_on_an_sms_is_on_it(locale: str) -> None:
-    _, contact, reference, _ = EXAMPLE_SENDER
-    before = said(EXAMPLES[NoticeKind.ORDER_UPCOMING], Channel.SMS, locale)
-    after = said(EXAMPLES[NoticeKind.RECEIPT], Channel.SMS, locale)
+def wanted_by(requirement: Requirement) -> Iterator[tuple[NoticeKind, Element]]:
+    """What a rule has the notices of kinds say."""
+    match requirement:
+        case DebitNoticeContent(elements):
+            yield from ((NoticeKind.ORDER_UPCOMING, element) for element in elements)
+        case ReceiptContent(elements):
+            yield from ((NoticeKind.RECEIPT, element) for element in elements)
 
-    assert reference in before
-    assert reference in after
-    assert contact in after
+
+WANTED = sorted(
+    (pack.id, kind, element)
+    for pack in RULE_PACKS.values()
+    for rule in pack.rules
+    for kind, element in wanted_by(rule.requirement)
+)
+# By which fact a kind says when it is about.
+DATES = {NoticeKind.ORDER_UPCOMING: "charge_not_before", NoticeKind.RECEIPT: "pay_time"}
+LINK = "https://shop.example/o/abcdefgh"
+
+
+@pytest.mark.parametrize("channel", BOTH)
+@pytest.mark.parametrize("locale", sorted(SHIPPED))
+@pytest.mark.parametrize(("pack", "kind", "element"), WANTED)
+def test_a_notice_says_what_rule_packs_want_on_it(
+    pack: str, kind: NoticeKind, element: Element, locale: str, channel: Channel
+) -> None:
+    facts: Any = replace(EXAMPLES[kind], link_uri=LINK)  # type: ignore[type-var]
+    merchant, contact, reference, _ = EXAMPLE_SENDER
+    values: dict[Element, Any] = {
+        Element.MERCHANT_NAME: merchant,
+        Element.REFERENCE: reference,
+        Element.GRIEVANCE_CONTACT: contact,
+        Element.OPT_OUT: LINK,
+        Element.HOW_TO_CANCEL: LINK,
+        Element.AMOUNT: facts.amount,
+        # What it is for.
+        Element.REASON: facts.title,
+        Element.DATE: getattr(facts, DATES[kind]),
+    }
+    value = values[element]
+    of_sender = {merchant, reference, contact, LINK}
+    forms = {value} if value in of_sender else set(forms_of(value, facts, locale))
+    text = said(facts, channel, locale)
+
+    assert any(folded(form) in text for form in forms), (pack, text)
 
 
 @pytest.mark.parametrize("locale", sorted(SHIPPED))

@@ -91,6 +91,10 @@ templates: st.SearchStrategy[Facts] = st.one_of(
     st.builds(kinds.PriceChangeWithdrawn, titles, titles, amounts, st.integers(0, 99)),
     st.builds(kinds.PriceProtectionEnding, titles, zones, moments),
     st.builds(
+        kinds.PromotionEnding, titles, zones, titles, moments, st.none() | amounts,
+        st.none() | amounts,
+    ),
+    st.builds(
         kinds.MonthlySummary, st.dates(), zones,
         st.lists(
             st.builds(MonthTotal, st.integers(0, 999), amounts, amounts, amounts),
@@ -177,6 +181,7 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         kinds.PriceChange(long, long, BERLIN, most, nearly, late, 99),
         kinds.PriceChangeWithdrawn(long, long, most, 99),
         kinds.PriceProtectionEnding(long, BERLIN, late),
+        kinds.PromotionEnding(long, BERLIN, long, late, most, nearly),
         *(
             kinds.StandingOrderChanged(long, BERLIN, change, late, resume)
             for change, _ in events_pb2.StandingOrderChanged.Change.items()
@@ -281,6 +286,7 @@ WITH_LINK = [
     kinds.StandingOrderChanged("Coffee", BERLIN, "PAUSED", None),
     kinds.StandingOrderChanged("Coffee", BERLIN, "PAUSED", None, DUE),
     kinds.PriceChange("Tea", "Coffee", BERLIN, COFFEE, Money(1000, "EUR"), DUE),
+    kinds.PromotionEnding("Coffee", BERLIN, "Spring", DUE, COFFEE, Money(1000, "EUR")),
 ]
 
 

@@ -3452,6 +3452,7 @@ class ProtectPricesResult(_message.Message):
     PROMOTION_PROBLEM_FIELD_NUMBER: _builtins.int
     OFFER_PROBLEM_FIELD_NUMBER: _builtins.int
     AGREED_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
     promotion_problem: Global___PromotionProblem.ValueType
     """Why the promotion could not be redeemed; then nothing was stored."""
     offer_problem: Global___OfferProblem.ValueType
@@ -3464,6 +3465,10 @@ class ProtectPricesResult(_message.Message):
     def agreed(self) -> Global___AgreedProtection:
         """What is protected; absent: nothing."""
 
+    @_builtins.property
+    def promotion(self) -> Global___EndingPromotion:
+        """The promotion that a new standing order has redeemed, if it ends; absent: it has none that does."""
+
     def __init__(
         self,
         *,
@@ -3471,14 +3476,55 @@ class ProtectPricesResult(_message.Message):
         promotion_problem: Global___PromotionProblem.ValueType = ...,
         offer_problem: Global___OfferProblem.ValueType = ...,
         agreed: Global___AgreedProtection | None = ...,
+        promotion: Global___EndingPromotion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "promotion", b"promotion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "offer_problem", b"offer_problem", "problems", b"problems", "promotion_problem", b"promotion_problem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "offer_problem", b"offer_problem", "problems", b"problems", "promotion", b"promotion", "promotion_problem", b"promotion_problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProtectPricesResult: _TypeAlias = ProtectPricesResult  # noqa: Y015
+
+@_typing.final
+class EndingPromotion(_message.Message):
+    """A promotion that takes something off the first cycles of a standing order alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    LAST_CYCLE_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    NOTICE_DAYS_FIELD_NUMBER: _builtins.int
+    promotion: _builtins.str
+    """`merchants/{merchant}/promotions/{promotion}`."""
+    title: _builtins.str
+    """What customers read."""
+    last_cycle: _builtins.int
+    """The last cycle that it takes something off (0: by its number, any), and the instant before which cycles are due
+    that it does. One of them at least is given.
+    """
+    notice_days: _builtins.int
+    """How many days before its end the customer is to be notified, by the strictest of the merchant's rule packs."""
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        promotion: _builtins.str = ...,
+        title: _builtins.str = ...,
+        last_cycle: _builtins.int = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        notice_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_cycle", b"last_cycle", "notice_days", b"notice_days", "promotion", b"promotion", "title", b"title", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndingPromotion: _TypeAlias = EndingPromotion  # noqa: Y015
 
 @_typing.final
 class AgreedProtection(_message.Message):

@@ -151,6 +151,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     """The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
     MONTHLY_SUMMARY: _NoticeKind.ValueType  # 90
     """After a month in which something happened: what was paid, given back, saved and left out, and what comes next."""
+    PROMOTION_ENDING: _NoticeKind.ValueType  # 91
+    """The promotion of a standing order is about to end: from when on it costs more, how much, and how to leave."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -209,6 +211,8 @@ REPLY: NoticeKind.ValueType  # 70
 """The answer to an SMS of the customer; by SMS alone, to the phone that it came from."""
 MONTHLY_SUMMARY: NoticeKind.ValueType  # 90
 """After a month in which something happened: what was paid, given back, saved and left out, and what comes next."""
+PROMOTION_ENDING: NoticeKind.ValueType  # 91
+"""The promotion of a standing order is about to end: from when on it costs more, how much, and how to leave."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 class _SmsEncoding:

@@ -791,6 +791,70 @@ class SubscriberPriceChangeWithdrawn(_message.Message):
 Global___SubscriberPriceChangeWithdrawn: _TypeAlias = SubscriberPriceChangeWithdrawn  # noqa: Y015
 
 @_typing.final
+class PromotionEnding(_message.Message):
+    """The promotion of a standing order is about to end: as long before as rule packs ask for, 14 days at least. Once a
+    promotion; not where no cycle comes after it, nor where the price does not rise. Partition key: the standing order.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    PROMOTION_TITLE_FIELD_NUMBER: _builtins.int
+    FIRST_CYCLE_FIELD_NUMBER: _builtins.int
+    FIRST_DUE_TIME_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_AMOUNT_FIELD_NUMBER: _builtins.int
+    LINK_URI_FIELD_NUMBER: _builtins.int
+    standing_order: _builtins.str
+    """`merchants/{merchant}/standingOrders/{standing_order}`."""
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    title: _builtins.str
+    """The label of the standing order; it must hold no personal data."""
+    time_zone: _builtins.str
+    promotion: _builtins.str
+    """`merchants/{merchant}/promotions/{promotion}`, and what customers read of it."""
+    promotion_title: _builtins.str
+    first_cycle: _builtins.int
+    """The first cycle that it takes nothing off, and when it is due."""
+    link_uri: _builtins.str
+    """Where the customer acts on it, once (ResolveActionLink); empty: the merchant has no page for that."""
+    @_builtins.property
+    def first_due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What that cycle costs as things are, and what the one before it does; absent: that has no price now."""
+
+    @_builtins.property
+    def previous_amount(self) -> _money_pb2.Money: ...
+    def __init__(
+        self,
+        *,
+        standing_order: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        title: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        promotion: _builtins.str = ...,
+        promotion_title: _builtins.str = ...,
+        first_cycle: _builtins.int = ...,
+        first_due_time: _timestamp_pb2.Timestamp | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        previous_amount: _money_pb2.Money | None = ...,
+        link_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "first_due_time", b"first_due_time", "previous_amount", b"previous_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "customer", b"customer", "first_cycle", b"first_cycle", "first_due_time", b"first_due_time", "link_uri", b"link_uri", "previous_amount", b"previous_amount", "promotion", b"promotion", "promotion_title", b"promotion_title", "standing_order", b"standing_order", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromotionEnding: _TypeAlias = PromotionEnding  # noqa: Y015
+
+@_typing.final
 class PriceProtectionEnding(_message.Message):
     """The protection of a standing order's prices is about to end: 14 days before its last cycle is due, or before
     its instant. Once a protection; not where no cycle comes after it. Partition key: the standing order.

@@ -26,6 +26,7 @@ from services.catalog.application import (
 from services.catalog.domain.pricing import Line
 from services.catalog.names import PRODUCT, STANDING_ORDER
 from services.catalog.store import offers as offer_store
+from services.catalog.store import tax_rates as tax_rate_store
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.messaging import outbox
@@ -45,9 +46,10 @@ class InternalMethods(Methods):
             known = await offer_store.offers_by_key(tx, offer_messages.accepted(request.entries))
             offer_faults = offer_messages.offer_faults(request.entries, known)
             sign_ups = promotion_messages.read_sign_ups(request.entries, results, offer_faults)
-            faults = await promotions.redeem_all(tx, sign_ups)
+            redeeming = await promotions.redeem_all(tx, sign_ups)
             problems = [
-                promotion_messages.promotion_problem(entry, faults) for entry in request.entries
+                promotion_messages.promotion_problem(entry, redeeming.faults)
+                for entry in request.entries
             ]
             wanted = [
                 requests.read_protection(entry, line)
@@ -57,6 +59,12 @@ class InternalMethods(Methods):
                 if STANDING_ORDER.key(entry.standing_order) not in offer_faults
             ]
             new = await prices.protect(tx, wanted)
+            ending = [
+                cart
+                for entry, cart in zip(request.entries, carts, strict=True)
+                if STANDING_ORDER.key(entry.standing_order) in redeeming.endings
+            ]
+            terms = await tax_rate_store.terms(tx, ending) if ending else {}
             await audit.put_all(tx, request, responses.protection_changes(request.entries, new))
         return responses.protection_response(
             results,
@@ -65,6 +73,10 @@ class InternalMethods(Methods):
             [
                 offer_messages.agreed_message(entry, cart.agreement, known, result)
                 for entry, cart, result in zip(request.entries, carts, results, strict=True)
+            ],
+            [
+                promotion_messages.ending_message(entry, redeeming.endings, terms)
+                for entry in request.entries
             ],
         )
 

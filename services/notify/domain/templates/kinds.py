@@ -384,6 +384,23 @@ class PriceProtectionEnding:
 
 
 @dataclass(frozen=True, slots=True)
+class PromotionEnding:
+    """The promotion of a standing order is about to end."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PROMOTION_ENDING
+    title: str
+    time_zone: str
+    promotion_title: str
+    # When the first order is due that it takes nothing off.
+    first_due_time: datetime
+    # What that one costs as things are, and the one before; None: it is not known.
+    amount: Money | None
+    previous_amount: Money | None
+    # Where the customer acts on it; empty: in the account.
+    link_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refund:
     """Money was given back."""
 

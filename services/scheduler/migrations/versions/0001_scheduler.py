@@ -46,6 +46,10 @@ CREATE TABLE standing_orders (
     protection_end_time     timestamptz,
     -- When the customer is notified of that; NULL: was, or is not.
     protection_notice_time  timestamptz,
+    -- The promotion that it has redeemed and that ends; NULL: none, or its customer was notified of the
+    -- end. And when they are.
+    ending_promotion        jsonb,
+    promotion_notice_time   timestamptz,
     -- Since when it is to be asked how early its charges are announced; NULL: that is known.
     lead_check_time         timestamptz,
     base_cycle              integer     NOT NULL,
@@ -105,6 +109,8 @@ CREATE INDEX standing_orders_protected ON standing_orders (merchant, standing_or
     WHERE price_protection IS NOT NULL;
 CREATE INDEX standing_orders_protection_ending ON standing_orders (bucket, protection_notice_time)
     WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL;
+CREATE INDEX standing_orders_promotion_ending ON standing_orders (bucket, promotion_notice_time)
+    WHERE state = 'ACTIVE' AND promotion_notice_time IS NOT NULL;
 CREATE INDEX standing_orders_lead_checks ON standing_orders (bucket, lead_check_time)
     WHERE lead_check_time IS NOT NULL;
 
@@ -339,7 +345,8 @@ CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
     SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
            region_code, tax_id, price_protection, notice_lead, payment_window, currency,
            promotion_code, rule_lead, notice_rule_pack, price_agreements, protection_end_time,
-           protection_notice_time, protection_saved_minor, create_time, update_time, state,
+           protection_notice_time, protection_saved_minor, ending_promotion,
+           promotion_notice_time, create_time, update_time, state,
            base_cycle, plan_first_cycle,
            last_nominal_date, next_cycle,
            next_due_time, prepare_time,
@@ -427,6 +434,13 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
     WHERE buckets.bucket >= (
         SELECT bucket FROM standing_orders WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
         ORDER BY bucket LIMIT 1)
+    UNION ALL
+    SELECT 'promotion-ending' AS kind, '' AS queue, buckets.bucket, due_time
+    FROM buckets CROSS JOIN LATERAL (
+        SELECT promotion_notice_time AS due_time FROM standing_orders
+        WHERE state = 'ACTIVE' AND promotion_notice_time IS NOT NULL
+          AND standing_orders.bucket = buckets.bucket
+        ORDER BY due_time LIMIT 1) AS first
     UNION ALL
     SELECT 'lead-check' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
@@ -581,6 +595,10 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'notice of price protection of', merchant, merchant || '/' || standing_order,
            protection_notice_time, bucket
     FROM standing_orders WHERE state = 'ACTIVE' AND protection_notice_time IS NOT NULL
+    UNION ALL
+    SELECT 'notice of the end of a promotion of', merchant, merchant || '/' || standing_order,
+           promotion_notice_time, bucket
+    FROM standing_orders WHERE state = 'ACTIVE' AND promotion_notice_time IS NOT NULL
     UNION ALL
     SELECT 'notice lead of', merchant, merchant || '/' || standing_order, lead_check_time, bucket
     FROM standing_orders WHERE lead_check_time IS NOT NULL

@@ -369,6 +369,17 @@ WORDS = Words(
                 "بعد ذلك تدفعون سعر اليوم. سنخبركم قبل كل طلب.",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "ينتهي العرض على {{ title }}",
+            (
+                "ينتهي العرض {{ promotion_title }} على {{ title }} قبل طلبكم بتاريخ {{ first_due_time | date }}.",
+                "{% if amount %}هذا الطلب وما بعده بسعر {{ amount }}{% if previous_amount %}"
+                " بدلا من {{ previous_amount }}{% endif %} حسب أسعار اليوم.{% else %}"
+                "ابتداء منه لا يخصم شيء من السعر.{% endif %}",
+                "{% if link_uri %}للإيقاف أو الإلغاء قبل ذلك: {{ link_uri }}{% else %}"
+                "يمكنكم إلغاؤه أو تغييره قبل ذلك في حسابكم.{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "ملخص {{ month | month }}",
             (

@@ -332,6 +332,18 @@ WORDS = Words(
                 "Danach zahlen Sie den Tagespreis. Wir sagen Ihnen vor jeder Bestellung Bescheid.",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "Ihre Aktion für {{ title }} endet",
+            (
+                "{{ promotion_title }} für {{ title }} endet vor Ihrer Bestellung vom {{ first_due_time | date }}.",
+                "{% if amount %}"
+                "Diese und die folgenden kosten nach heutigem Stand {{ amount }}{% if previous_amount %}"
+                " statt {{ previous_amount }}{% endif %}.{% else %}"
+                "Ab dieser wird nichts mehr abgezogen.{% endif %}",
+                "{% if link_uri %}Vorher pausieren oder kündigen: {{ link_uri }}{% else %}"
+                "Vorher kündigen oder ändern Sie sie in Ihrem Konto.{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "Überblick {{ month | month }}",
             (

@@ -323,6 +323,17 @@ WORDS = Words(
                 "From then on you pay the price of the day. We tell you of each order before.",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "Your promotion for {{ title }} ends",
+            (
+                "{{ promotion_title }} for {{ title }} ends before your order of {{ first_due_time | date }}.",
+                "{% if amount %}That one and those after it cost {{ amount }}{% if previous_amount %}"
+                ", not {{ previous_amount }}{% endif %}, as things are.{% else %}"
+                "From that one on it takes nothing off.{% endif %}",
+                "{% if link_uri %}To leave, pause or cancel before then: {{ link_uri }}{% else %}"
+                "To leave, cancel or change it in your account before then.{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "Summary of {{ month | month }}",
             (

@@ -325,6 +325,17 @@ WORDS = Words(
                 "Después pagará el precio del día. Le avisaremos antes de cada pedido.",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "Su promoción de {{ title }} termina",
+            (
+                "{{ promotion_title }} de {{ title }} termina antes de su pedido del {{ first_due_time | date }}.",
+                "{% if amount %}Ese y los siguientes costarán {{ amount }}{% if previous_amount %}"
+                " en lugar de {{ previous_amount }}{% endif %}, según los precios de hoy.{% else %}"
+                "Desde ese pedido no se descuenta nada.{% endif %}",
+                "{% if link_uri %}Para pausar o cancelar antes: {{ link_uri }}{% else %}"
+                "Puede cancelarlo o cambiarlo antes en su cuenta.{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "Resumen de {{ month | month }}",
             (

@@ -332,6 +332,17 @@ WORDS = Words(
                 "Ensuite vous payez le prix du jour. Nous vous préviendrons avant chaque commande.",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "Votre promotion pour {{ title }} se termine",
+            (
+                "{{ promotion_title }} pour {{ title }} se termine avant votre commande du {{ first_due_time | date }}.",
+                "{% if amount %}Celle-ci et les suivantes coûteront {{ amount }}{% if previous_amount %}"
+                " au lieu de {{ previous_amount }}{% endif %}, aux prix d'aujourd'hui.{% else %}"
+                "À partir d'elle, rien n'est plus déduit.{% endif %}",
+                "{% if link_uri %}Pour suspendre ou résilier avant : {{ link_uri }}{% else %}"
+                "Vous pouvez la résilier ou la modifier avant dans votre compte.{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "Bilan de {{ month | month }}",
             (

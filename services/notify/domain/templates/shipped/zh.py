@@ -307,6 +307,15 @@ WORDS = Words(
                 "此后按当日价格付款。每次下单前我们都会通知您。",
             ),
         ),
+        NoticeKind.PROMOTION_ENDING: KindWords(
+            "{{ title }}的优惠即将结束",
+            (
+                "{{ title }}的优惠{{ promotion_title }}在 {{ first_due_time | date }} 的订单之前结束。",
+                "{% if amount %}按目前价格，该订单及之后每次为 {{ amount }}{% if previous_amount %}"
+                "，而不是 {{ previous_amount }}{% endif %}。{% else %}从该订单起不再优惠。{% endif %}",
+                "{% if link_uri %}如需在此之前暂停或取消： {{ link_uri }}{% else %}您可以在此之前在账户中取消或更改。{% endif %}",
+            ),
+        ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "{{ month | month }}小结",
             (
