@@ -259,7 +259,7 @@ async def _add_customers(database: Database) -> None:
             has_phone = number in WITH_PHONE
             contact = new_contact(CustomerKey(MERCHANT, _customer(number)), now)
             email = "" if has_phone else f"customer-{number}@shop.example"
-            stored = await contacts.insert(tx, replace(contact, display_name="Ann", email=email))
+            stored = await contacts.insert(tx, contact._replace(display_name="Ann", email=email))
             if has_phone and stored is not None:
                 await phones.bind(tx, [BoundPhone(stored, f"+4917{number:08}")], now)
 

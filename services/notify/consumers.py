@@ -471,9 +471,9 @@ def _missed_together(
         key = f"{standing_order}|MISSED|{event.occur_time.isoformat()}"
         index = missed.setdefault(key, len(result))
         if index == len(result):
-            result.append((event, replace(draft, shared_key=key)))
+            result.append((event, draft._replace(shared_key=key)))
             continue
-        result.append((event, replace(draft, facts=None)))
+        result.append((event, draft._replace(facts=None)))
         first = result[index][1].facts
         assert isinstance(first, kinds.OrderSkipped)  # noqa: S101 - it was put there as one
         together = replace(
@@ -482,7 +482,7 @@ def _missed_together(
             last_due_time=max(first.last_due_time or first.due_time, facts.due_time),
             order_count=first.order_count + 1,
         )
-        result[index] = result[index][0], replace(result[index][1], facts=together)
+        result[index] = result[index][0], result[index][1]._replace(facts=together)
     return result
 
 

@@ -74,7 +74,7 @@ async def send_all(sandbox: Sandbox, locale: str) -> None:
         MailServer(HOST, sandbox.smtp_port, MailTls.NONE), "Shop <shop@example.com>"
     )
     message = Message(locale, f"{locale}.{ADDRESS}", mail.subject, mail.text, locale=locale)
-    attempt = await gateway.send(replace(message, attachment=RECEIPT))
+    attempt = await gateway.send(message._replace(attachment=RECEIPT))
     await gateway.close()
     assert attempt.verdict is Verdict.DELIVERED, attempt
 

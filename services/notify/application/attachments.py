@@ -24,5 +24,5 @@ def with_attachment(outgoing: Outgoing, file: Attachment | AttachmentProblem | N
     """A delivery with its file; its text does not speak of one that it has no room for."""
     notice = outgoing.notice
     if file is AttachmentProblem.TOO_LARGE and isinstance(notice.facts, DocumentIssued):
-        notice = replace(notice, facts=replace(notice.facts, attached=False))
-    return replace(outgoing, notice=notice, attachment=file)
+        notice = notice._replace(facts=replace(notice.facts, attached=False))
+    return outgoing._replace(notice=notice, attachment=file)

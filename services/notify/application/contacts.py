@@ -1,7 +1,7 @@
 """Contacts: how customers are reached, and the end of all that is known of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.notify.domain.notices import Contact, CustomerKey, new_contact
@@ -48,7 +48,7 @@ async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applie
     )
     violations.check()
     changes = {name: value for name, value in wanted.fields.items() if name in mask}
-    changed = replace(present or new_contact(wanted.key, now), **changes)  # type: ignore[arg-type]
+    changed = (present or new_contact(wanted.key, now))._replace(**changes)  # type: ignore[arg-type]
     if present is None and (created := await contacts.insert(tx, changed)) is not None:
         return Applied(created)
     # Another caller may have created the contact at this instant: then it is changed.

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -64,7 +63,7 @@ def gathered(
         most = group[0].daily_message_max
         is_digest = any(it.delivery.failure_code == WAITING_DIGEST for it in group)
         now_sent, later = allot(group, before, most, now, is_digest=is_digest)
-        messages += [[replace(first, counts=True), *rest] for first, *rest in now_sent]
+        messages += [[first._replace(counts=True), *rest] for first, *rest in now_sent]
         free = next_free([*before, *(now for _ in now_sent)], most, now)
         held += [Held(it, _by_day(it, free)) for it in later]
     order = {id(outgoing.notice): index for index, outgoing in enumerate(due)}
@@ -79,8 +78,8 @@ def _together(message: Sequence[Outgoing]) -> Outgoing:
     if not others:
         return first
     digest = first.delivery.digest_notice or first.notice.notice
-    marked = [replace(it, delivery=replace(it.delivery, digest_notice=digest)) for it in message]
-    return replace(marked[0], members=tuple(marked[1:]))
+    marked = [it._replace(delivery=it.delivery._replace(digest_notice=digest)) for it in message]
+    return marked[0]._replace(members=tuple(marked[1:]))
 
 
 def _by_day(outgoing: Outgoing, free: datetime) -> datetime:

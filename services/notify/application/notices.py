@@ -2,9 +2,9 @@
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from services.notify.domain.frequency import CAP_WINDOW
 from services.notify.domain.monthly_summaries import SUMMED_UP, month_of
@@ -61,8 +61,7 @@ MERGE_SECONDS = 60
 _MERGED = uuid.UUID("5b0f0d0e-6c7d-4b8e-9c55-2d6b4a1f3e90")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A notice before it is known how the customer is reached."""
 
     customer: str
@@ -174,10 +173,9 @@ async def _with_evidence(
     """The notices; of those whose evidence is free, with what their merchants let count."""
     lax = await settings.accepted_suffices(tx, {key.merchant for key in free})
     return [
-        replace(
-            notice,
+        notice._replace(
             deliveries=tuple(
-                replace(delivery, evidence=Evidence.ACCEPTED) for delivery in notice.deliveries
+                delivery._replace(evidence=Evidence.ACCEPTED) for delivery in notice.deliveries
             ),
         )
         if notice.key in free and notice.merchant in lax
@@ -225,13 +223,12 @@ def notice_of_draft(
     queued = {channel: time for channel, time in waits.items() if time is not None}
     given = Circumstances(contact, queued, deadline(draft.promise, draft.expire_time), now)
     deliveries = [
-        replace(
-            pending_delivery(
-                send.channel,
-                send.attempt_time,
-                send.send_time + DELIVERY_LIFETIME,
-                main=send.main,
-            ),
+        pending_delivery(
+            send.channel,
+            send.attempt_time,
+            send.send_time + DELIVERY_LIFETIME,
+            main=send.main,
+        )._replace(
             expire_time=draft.expire_time,
             failure_code=WAITING_QUIET_HOURS if send.send_time > now else "",
             has_attachment=kind in WITH_ATTACHMENT,
@@ -295,10 +292,10 @@ def old_phone_notice(contact: Contact, facts: Facts, key: NoticeKey, now: dateti
     deliveries = []
     if contact.messaged_phone:
         sms = pending_delivery(Channel.SMS, now, until, main=True)
-        deliveries.append(replace(sms, address=contact.phone))
+        deliveries.append(sms._replace(address=contact.phone))
     if contact.email:
         copy = pending_delivery(Channel.EMAIL, now, until, main=not deliveries)
-        deliveries.append(replace(copy, address=contact.email))
+        deliveries.append(copy._replace(address=contact.email))
     return Notice(
         *key,
         kind=facts.kind,
@@ -323,7 +320,7 @@ def email_notice(
 ) -> Notice:
     """A notice about how a customer is reached, that goes to an e-mail address alone, proved or not."""
     pending = pending_delivery(Channel.EMAIL, now, now + lifetime, main=True)
-    delivery = replace(pending, address=email, secret_text=secret_text)
+    delivery = pending._replace(address=email, secret_text=secret_text)
     return Notice(
         *key,
         kind=facts.kind,
@@ -350,7 +347,7 @@ def reply_notice(
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
-        deliveries=(replace(pending, address=phone),),
+        deliveries=(pending._replace(address=phone),),
         facts=facts,
     )
 
@@ -371,6 +368,6 @@ def phone_code_notice(key: NoticeKey, facts: PhoneCode, now: datetime) -> Notice
         traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
-        deliveries=(replace(delivery, secret_text=facts.code),),
+        deliveries=(delivery._replace(secret_text=facts.code),),
         facts=replace(facts, code=CODE_LEFT_OUT),
     )

@@ -40,7 +40,7 @@ def outgoing_with_text(outgoing: Outgoing, own: OwnTemplates, senders: SenderNum
         return _with_digest(outgoing)
     delivery = _rendered(outgoing.notice, outgoing.delivery, outgoing.addressee, own, senders)
     is_new = delivery.text != outgoing.delivery.text
-    return replace(outgoing, delivery=delivery, text_is_new=is_new)
+    return outgoing._replace(delivery=delivery, text_is_new=is_new)
 
 
 def _with_digest(outgoing: Outgoing) -> Outgoing:
@@ -54,14 +54,13 @@ def _with_digest(outgoing: Outgoing) -> Outgoing:
     name, channel = addressee.display_name, outgoing.delivery.channel
     text = rendered_digest(facts, channel, addressee.locale, name, sender)
     first, *others = (
-        replace(
-            it,
-            delivery=replace(it.delivery, subject=text.subject, text=text.text, locale=locale),
+        it._replace(
+            delivery=it.delivery._replace(subject=text.subject, text=text.text, locale=locale),
             text_is_new=True,
         )
         for it in said
     )
-    return replace(first, members=tuple(others))
+    return first._replace(members=tuple(others))
 
 
 def text_to_send(outgoing: Outgoing) -> str:
@@ -83,7 +82,7 @@ def with_texts(
     deliveries = tuple(
         _rendered(notice, delivery, addressee, own, senders) for delivery in notice.deliveries
     )
-    return replace(notice, deliveries=deliveries)
+    return notice._replace(deliveries=deliveries)
 
 
 def preview(
@@ -126,8 +125,7 @@ def _rendered(
             log.warning("a template cannot be rendered: %s", error.problem.reason, extra={
                 "template": template.template, "version": template.version})  # fmt: skip
         else:
-            return replace(
-                delivery,
+            return delivery._replace(
                 subject=text.subject,
                 text=text.text,
                 locale=template.locale,
@@ -135,7 +133,7 @@ def _rendered(
             )
     text = rendered_as_shipped(facts, channel, addressee.locale, addressee.display_name, sender)
     locale = shipped_locale(addressee.locale)
-    return replace(delivery, subject=text.subject, text=text.text, locale=locale)
+    return delivery._replace(subject=text.subject, text=text.text, locale=locale)
 
 
 def _sender(addressee: Addressee, notice: Notice) -> Sender:

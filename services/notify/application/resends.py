@@ -1,7 +1,7 @@
 """Notices that operators have sent again."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.notify.application import contacts
@@ -110,8 +110,7 @@ async def send_copies(
 def _copy(asked: Resend, delivery: Delivery, request_id: str, now: datetime) -> Notice:
     notice, original = asked.notice, asked.original
     key = notice_key("resend", original.customer_key, f"{request_id}/{original.notice}")
-    return replace(
-        notice,
+    return notice._replace(
         notice=key.notice,
         # No charge depends on a copy: an order whose notice failed is announced again.
         promise=None,
@@ -157,8 +156,7 @@ def _delivery(
     send = send_time(kind, channel, now, contact.time_zone, until)
     attempt = max(send, waiting.get((customer, channel), send))
     words = asked.delivery
-    return replace(
-        pending_delivery(channel, attempt, send + DELIVERY_LIFETIME, main=True),
+    return pending_delivery(channel, attempt, send + DELIVERY_LIFETIME, main=True)._replace(
         subject=words.subject if words else "",
         text=words.text if words else "",
         locale=words.locale if words else "",

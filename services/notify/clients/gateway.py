@@ -4,9 +4,8 @@ What it makes of a message is a result, never an exception: outages are part of 
 may log an address or a text.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.notify.domain.attachments import Attachment
 from services.notify.domain.notices import Attempt
@@ -17,8 +16,7 @@ FAILURE_UNREACHABLE = "UNREACHABLE"
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is sent where. The same key means the same message to the same address."""
 
     key: str

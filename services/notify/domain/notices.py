@@ -1,6 +1,6 @@
 """Whom a notice reaches, by what channel, and how often it is tried. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType, Protocol
@@ -184,8 +184,7 @@ class DeliveryKey(NamedTuple):
         return NoticeKey(self.merchant, self.customer, self.notice)
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(NamedTuple):
     """How to reach a customer. An empty e-mail or phone is none."""
 
     key: CustomerKey
@@ -304,8 +303,7 @@ class Facts(Protocol):
         """What the notice is for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A notice on its way through one channel."""
 
     channel: Channel
@@ -341,8 +339,7 @@ class Delivery:
     digest_notice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """One message to a customer about one event."""
 
     merchant: MerchantId
@@ -428,8 +425,7 @@ class Verdict(StrEnum):
     VOID = "VOID"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt to send, and why it failed, as the gateway names it."""
 
     verdict: Verdict
@@ -443,8 +439,7 @@ class Attempt:
     is_refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What an attempt makes of a delivery."""
 
     state: DeliveryState
@@ -480,15 +475,14 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     count, present = delivery.attempt_count, delivery.next_attempt_time
     if attempt.verdict is Verdict.NOT_TRIED:
         kept = after(DeliveryEvent.POSTPONE, count, attempt.retry_time or present)
-        return replace(kept, failure_code=attempt.failure_code or delivery.failure_code)
+        return kept._replace(failure_code=attempt.failure_code or delivery.failure_code)
     if attempt.verdict is Verdict.VOID:
         return after(DeliveryEvent.VOID, count, present)
     count += 1
     if attempt.verdict is Verdict.DELIVERED:
-        return replace(after(DeliveryEvent.DELIVER, count, present), deliver_time=now)
+        return after(DeliveryEvent.DELIVER, count, present)._replace(deliver_time=now)
     if attempt.verdict is Verdict.ACCEPTED:
-        return replace(
-            after(DeliveryEvent.ACCEPT, count, now + RECEIPT_POLL_MIN),
+        return after(DeliveryEvent.ACCEPT, count, now + RECEIPT_POLL_MIN)._replace(
             accept_time=now,
             gateway=attempt.gateway,
             gateway_message=attempt.gateway_message,
@@ -498,4 +492,4 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     is_permanent = attempt.verdict is Verdict.PERMANENT
     is_over = is_permanent or again > delivery.give_up_time
     event = DeliveryEvent.FAIL if is_over else DeliveryEvent.POSTPONE
-    return replace(after(event, count, again), is_permanent=is_permanent)
+    return after(event, count, again)._replace(is_permanent=is_permanent)

@@ -112,8 +112,7 @@ def contact_by(contact: Contact, settings: NotifySettings) -> Contact:
     merchant's settings if it names none.
     """
     is_usable = contact.email_bind_time is not None or not settings.proved_email_only
-    return replace(
-        contact,
+    return contact._replace(
         email=contact.email if is_usable else "",
         time_zone=contact.time_zone or settings.time_zone,
     )

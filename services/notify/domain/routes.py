@@ -4,7 +4,6 @@ What the first may have, waits for its answer. The second gets what the first ha
 new while the first is left alone.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -36,9 +35,9 @@ def routed(
     if came_to.state is not DeliveryState.PENDING:
         return came_to
     if attempt.verdict is Verdict.NOT_TRIED:
-        return replace(came_to, gateway=delivery.gateway)
+        return came_to._replace(gateway=delivery.gateway)
     if not attempt.is_refused:
-        return replace(came_to, gateway=route)
+        return came_to._replace(gateway=route)
     if route is Route.PRIMARY:
-        return replace(came_to, gateway=Route.SECONDARY, next_attempt_time=now)
-    return replace(came_to, gateway=Route.PRIMARY)
+        return came_to._replace(gateway=Route.SECONDARY, next_attempt_time=now)
+    return came_to._replace(gateway=Route.PRIMARY)

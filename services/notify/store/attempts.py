@@ -40,7 +40,7 @@ from services.runtime.db.statements import Command, Query
 
 
 # The fields of NoticeRow come first, then the others of DeliveryRow, then its own.
-@dataclass(frozen=True)
+@dataclass
 class _DueRow(DeliveryRow, NoticeRow):
     """A delivery with its notice, and where it goes."""
 
@@ -306,8 +306,7 @@ _LAST = Query(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A delivery that is to be attempted now, and where to."""
 
     notice: Notice
@@ -430,8 +429,7 @@ async def hold(tx: Connection, waiting: Sequence[tuple[Outgoing, datetime]]) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a notice ended."""
 
     notice: Notice

@@ -23,7 +23,7 @@ from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
-@dataclass(frozen=True)
+@dataclass
 class DeliveryRow:
     """A delivery; its texts are encrypted."""
 

@@ -26,7 +26,7 @@ from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
-@dataclass(frozen=True)
+@dataclass
 class NoticeRow:
     """A notice without its deliveries."""
 
@@ -56,7 +56,7 @@ class NoticeRow:
         return NoticeKey(self.merchant, self.customer, self.notice)
 
 
-@dataclass(frozen=True)
+@dataclass
 class UndeliveredRow(NoticeRow):
     """A notice that did not arrive, and when its delivery was last due."""
 

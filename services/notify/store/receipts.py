@@ -55,7 +55,7 @@ _DUE = Query(
 
 
 # The fields of NoticeRow come first, then the others of DeliveryRow, then its own.
-@dataclass(frozen=True)
+@dataclass
 class _SentRow(DeliveryRow, NoticeRow):
     """A delivery with its notice, and to which of the customer's phones it went."""
 

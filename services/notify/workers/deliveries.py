@@ -5,7 +5,6 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -194,7 +193,7 @@ class Deliveries:
             return outgoing
         circuit = self._circuits[outgoing.delivery.channel, Route.PRIMARY]
         is_away = circuit.open_until(self._clock.now()) is not None
-        return replace(outgoing, route=route_of(outgoing.delivery, primary_is_away=is_away))
+        return outgoing._replace(route=route_of(outgoing.delivery, primary_is_away=is_away))
 
     async def _begin(self, sendable: Sequence[Outgoing]) -> list[Outgoing]:
         """Store what is said for the first time; returns what is to be attempted, in its order."""
@@ -221,7 +220,7 @@ class Deliveries:
             came_to = progress(outgoing.delivery, result, now)
             if outgoing.route is not None:
                 came_to = routed(outgoing.delivery, outgoing.route, result, came_to, now)
-            return outgoing, replace(came_to, usage=self._usage(outgoing, came_to))
+            return outgoing, came_to._replace(usage=self._usage(outgoing, came_to))
 
         async def attempt_in_order(queue: Sequence[Outgoing]) -> list[tuple[Outgoing, Progress]]:
             """Attempt the deliveries of one address; those after one that has to wait, wait as long."""
@@ -366,12 +365,12 @@ def _queues(due: Sequence[Outgoing]) -> list[list[Outgoing]]:
 def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:
     """What becomes of a delivery that waits for the one ahead of it."""
     kept = progress(outgoing.delivery, Attempt(Verdict.NOT_TRIED), ahead.next_attempt_time)
-    return replace(
-        kept, next_attempt_time=ahead.next_attempt_time, gateway=outgoing.delivery.gateway
+    return kept._replace(
+        next_attempt_time=ahead.next_attempt_time, gateway=outgoing.delivery.gateway
     )
 
 
 def _said_by(sent: Outgoing, result: Progress) -> list[tuple[Outgoing, Progress]]:
     """What an attempt came to for each notice that its message says; the first one's was paid for."""
     usage = result.usage._replace(segment_count=0, cost_micros=0)
-    return [(sent, result), *((member, replace(result, usage=usage)) for member in sent.members)]
+    return [(sent, result), *((member, result._replace(usage=usage)) for member in sent.members)]

@@ -80,8 +80,8 @@ async def test_mail_is_handed_in_over_tls_with_a_login(server: Server) -> None:
 
 async def test_the_way_to_end_mail_arrives_as_it_is(server: Server) -> None:
     uri = "https://notify.example/unsubscribe?token=" + "aZ-_" * 50
-    await server.sent(replace(MESSAGE, unsubscribe_uri=uri))
-    await server.sent(replace(MESSAGE, key="key-2"))
+    await server.sent(MESSAGE._replace(unsubscribe_uri=uri))
+    await server.sent(MESSAGE._replace(key="key-2"))
 
     headers = [(mail["List-Unsubscribe"], mail["List-Unsubscribe-Post"]) for mail in server.mails]
     assert sorted(headers, key=str) == [(f"<{uri}>", "List-Unsubscribe=One-Click"), (None, None)]

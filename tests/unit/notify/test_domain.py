@@ -39,8 +39,7 @@ from services.notify.domain.phone_codes import (
 from services.notify.domain.transitions import CodeState, DeliveryState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
-BOTH = replace(
-    new_contact(CustomerKey(MerchantId("acme"), CustomerId("ann")), NOW),
+BOTH = new_contact(CustomerKey(MerchantId("acme"), CustomerId("ann")), NOW)._replace(
     display_name="Ann",
     email="ann@example.com",
     phone="+491701234567",
@@ -50,8 +49,8 @@ BOTH = replace(
     phone_lapse_time=None,
     phone_lapse_reason="",
 )
-PHONE_ONLY = replace(BOTH, email="")
-EMAIL_ONLY = replace(BOTH, phone="")
+PHONE_ONLY = BOTH._replace(email="")
+EMAIL_ONLY = BOTH._replace(phone="")
 SMS, EMAIL = Channel.SMS, Channel.EMAIL
 COPIED = {
     NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT, NoticeKind.PRICE_CHANGE,
@@ -79,35 +78,35 @@ def test_without_a_mail_address_all_but_files_comes_by_phone(kind: NoticeKind) -
     assert channels(kind, PHONE_ONLY, NOW) == (() if kind in WITH_ATTACHMENT else (SMS,))
 
 
-@pytest.mark.parametrize("contact", [None, replace(BOTH, phone="", email="")])
+@pytest.mark.parametrize("contact", [None, BOTH._replace(phone="", email="")])
 def test_without_any_way_there_is_no_channel(contact: Contact | None) -> None:
     assert channels(NoticeKind.ORDER_UPCOMING, contact, NOW) == ()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind is not NoticeKind.RECEIPT])
 def test_muting_receipts_mutes_nothing_else(kind: NoticeKind) -> None:
-    assert channels(kind, replace(BOTH, sms_receipts_muted=True), NOW) == channels(kind, BOTH, NOW)
+    assert channels(kind, BOTH._replace(sms_receipts_muted=True), NOW) == channels(kind, BOTH, NOW)
 
 
 def test_a_receipt_that_is_muted_on_the_phone_still_comes_by_mail() -> None:
-    assert channels(NoticeKind.RECEIPT, replace(BOTH, sms_receipts_muted=True), NOW) == (EMAIL,)
+    assert channels(NoticeKind.RECEIPT, BOTH._replace(sms_receipts_muted=True), NOW) == (EMAIL,)
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
 def test_muted_mail_leaves_the_phone(kind: NoticeKind) -> None:
-    reached = channels(kind, replace(BOTH, email_muted=True), NOW)
+    reached = channels(kind, BOTH._replace(email_muted=True), NOW)
     assert reached == (() if kind in WITH_ATTACHMENT else (SMS,))
 
 
 @pytest.mark.parametrize("kind", [NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST])
 def test_before_money_moves_the_customer_is_notified_whatever_is_muted(kind: NoticeKind) -> None:
-    muted = replace(EMAIL_ONLY, email_muted=True, sms_receipts_muted=True)
+    muted = EMAIL_ONLY._replace(email_muted=True, sms_receipts_muted=True)
 
     assert channels(kind, muted, NOW) == (EMAIL,)
 
 
 def test_what_is_muted_everywhere_has_no_channel() -> None:
-    muted = replace(BOTH, email_muted=True, sms_receipts_muted=True)
+    muted = BOTH._replace(email_muted=True, sms_receipts_muted=True)
 
     assert channels(NoticeKind.RECEIPT, muted, NOW) == ()
 
@@ -135,8 +134,8 @@ def test_attempts_come_later_and_later_for_a_day() -> None:
         if made.state is not DeliveryState.PENDING:
             break
         pauses.append(made.next_attempt_time - now)
-        delivery = replace(
-            delivery, attempt_count=made.attempt_count, next_attempt_time=made.next_attempt_time
+        delivery = delivery._replace(
+            attempt_count=made.attempt_count, next_attempt_time=made.next_attempt_time
         )
 
     seconds, minutes, hours = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours"))
@@ -152,7 +151,7 @@ def test_a_message_that_is_refused_for_good_is_not_tried_again() -> None:
 
 
 def test_a_delivery_forgets_why_it_had_failed_before() -> None:
-    failed_once = replace(PENDING, attempt_count=1, failure_code="503")
+    failed_once = PENDING._replace(attempt_count=1, failure_code="503")
     made = progress(failed_once, Attempt(Verdict.DELIVERED), NOW)
 
     assert (made.state, made.deliver_time, made.failure_code) == (
@@ -176,7 +175,7 @@ def test_a_notice_is_sent_however_late_and_a_code_only_while_it_is_valid() -> No
     late = PENDING.give_up_time
 
     assert is_sendable(PENDING, late)
-    assert not is_sendable(replace(PENDING, secret_text="123456"), late)
+    assert not is_sendable(PENDING._replace(secret_text="123456"), late)
 
 
 @given(

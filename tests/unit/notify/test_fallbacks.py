@@ -1,6 +1,5 @@
 """When a notice goes through another channel as well."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,14 +75,14 @@ def test_what_a_phone_does_not_take_goes_by_mail(kind: NoticeKind) -> None:
 
 
 def test_what_a_mailbox_does_not_take_goes_to_the_phone() -> None:
-    mail = replace(SMS, channel=Channel.EMAIL)
+    mail = SMS._replace(channel=Channel.EMAIL)
     failed = progress(mail, Attempt(Verdict.PERMANENT, "550"), NOW)
 
     assert next_channel(notice(NoticeKind.ORDER_SKIPPED), mail, failed, NOW) is Channel.SMS
 
 
 def test_a_copy_that_fails_has_the_main_channel_beside_it() -> None:
-    copy = replace(SMS, channel=Channel.EMAIL, main=False)
+    copy = SMS._replace(channel=Channel.EMAIL, main=False)
     failed = progress(copy, Attempt(Verdict.PERMANENT, "550"), NOW)
 
     assert next_channel(notice(NoticeKind.ORDER_UPCOMING), copy, failed, NOW) is None
@@ -100,7 +99,7 @@ def test_what_is_for_one_phone_goes_nowhere_else(kind: NoticeKind) -> None:
 
 @given(st.integers(0, 20))
 def test_what_has_no_deadline_stays_on_its_channel_while_that_is_tried(count: int) -> None:
-    tried = replace(SMS, attempt_count=count)
+    tried = SMS._replace(attempt_count=count)
     later = progress(tried, TEMPORARY, NOW)
 
     assert next_channel(notice(NoticeKind.ORDER_SKIPPED), tried, later, NOW) is None
@@ -116,7 +115,7 @@ def test_what_has_a_deadline_takes_the_next_channel_before_it_is_too_late(
         made = progress(delivery, attempt, now)
         if next_channel(announced, delivery, made, now) is not None:
             break
-        delivery = replace(delivery, attempt_count=made.attempt_count)
+        delivery = delivery._replace(attempt_count=made.attempt_count)
         now = made.next_attempt_time
 
     # In time or, where the deadline is near from the start, once the channel had its minutes.
@@ -152,7 +151,7 @@ def test_what_waits_for_a_gateway_that_is_away_takes_the_next_channel_in_time() 
 
 
 def test_what_a_gateway_took_is_enough_where_that_counts() -> None:
-    enough = replace(SMS, evidence=Evidence.ACCEPTED)
+    enough = SMS._replace(evidence=Evidence.ACCEPTED)
     taken = progress(enough, ACCEPTED, NOW)
     late = notice(NoticeKind.ORDER_UPCOMING, NOW - timedelta(hours=1))
 

@@ -1,6 +1,5 @@
 """When a phone that was proved takes the place of the one that is bound."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -21,11 +20,11 @@ def contacts(draw: st.DrawFn) -> Contact:
     """A contact that any calls may have led to."""
     contact = new_contact(KEY, NOW)
     if draw(st.booleans()):
-        contact = replace(contact, phone=draw(PHONES), bind_time=NOW)
+        contact = contact._replace(phone=draw(PHONES), bind_time=NOW)
     elif draw(st.booleans()):
-        contact = replace(contact, phone_hold_until_time=draw(MOMENTS))
+        contact = contact._replace(phone_hold_until_time=draw(MOMENTS))
     if draw(st.booleans()):
-        contact = replace(contact, pending_phone=draw(PHONES), pending_bind_time=draw(MOMENTS))
+        contact = contact._replace(pending_phone=draw(PHONES), pending_bind_time=draw(MOMENTS))
     return contact
 
 
@@ -41,7 +40,7 @@ def test_a_bound_phone_is_replaced_at_once_only_if_it_agrees(contact: Contact, p
 def test_a_first_phone_is_bound_at_once_unless_one_was_just_unbound(
     contact: Contact, phone: str
 ) -> None:
-    contact = replace(contact, phone="", pending_phone="", pending_bind_time=None)
+    contact = contact._replace(phone="", pending_phone="", pending_bind_time=None)
     time = bind_time_of(contact, phone, NOW, WAIT, is_released=False)
     assert time == max(NOW, contact.phone_hold_until_time or NOW)
 
@@ -52,7 +51,7 @@ def test_whoever_proves_a_phone_again_and_again_gets_it_no_later(
 ) -> None:
     now = NOW
     first = bind_time_of(contact, phone, now, WAIT, is_released=False)
-    contact = replace(contact, pending_phone=phone, pending_bind_time=first)
+    contact = contact._replace(pending_phone=phone, pending_bind_time=first)
     for hours in pauses:
         now += timedelta(hours=hours)
         again = bind_time_of(contact, phone, now, WAIT, is_released=False)

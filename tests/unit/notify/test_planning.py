@@ -57,8 +57,7 @@ times = st.timedeltas(timedelta(), timedelta(3)).map(lambda after: NIGHT + after
 kinds = st.sampled_from([kind for kind in NoticeKind if kind not in OWN_WAY])
 promises = times.map(lambda time: Promise(1250, "EUR", time, LEAD, BillingMode.AUTOMATIC))
 contacts = st.builds(
-    replace,
-    st.just(new_contact(KEY, NIGHT)),
+    new_contact(KEY, NIGHT)._replace,
     phone=st.sampled_from(["", "+491701234567"]),
     email=st.sampled_from(["", "ann@example.com"]),
     time_zone=st.sampled_from(["", TOKYO]),
@@ -126,7 +125,7 @@ def test_the_other_channel_takes_over_from_when_the_preview_says(
     kind: NoticeKind, now: datetime, promise: Promise
 ) -> None:
     until = deadline(promise, None)
-    contact = replace(REACHED, email_muted=False)
+    contact = REACHED._replace(email_muted=False)
     plan = plan_of(kind, Circumstances(contact, {}, until, now), SETTINGS)
     draft, facts = Draft("", "", EXAMPLES[kind], promise), EXAMPLES[kind]
     event = Event(uuid.uuid4(), "acme", "x", now, "", events_pb2.OrderSkipped())
@@ -156,8 +155,7 @@ def test_a_channel_stands_in_where_it_brings_something_and_at_a_decent_hour(
     until: datetime | None,
 ) -> None:
     send = stand_in_send(kind, channel, Circumstances(contact, {}, until, now))
-    only = contact and replace(
-        contact,
+    only = contact and contact._replace(
         phone=contact.phone if channel is Channel.SMS else "",
         email=contact.email if channel is Channel.EMAIL else "",
     )
@@ -173,8 +171,8 @@ def test_a_channel_stands_in_where_it_brings_something_and_at_a_decent_hour(
         assert kind in EMAIL_ONLY or send.attempt_time == alone[0].attempt_time
 
 
-REACHED = replace(
-    new_contact(KEY, NIGHT), phone="+491701234567", email="ann@example.com", time_zone=TOKYO
+REACHED = new_contact(KEY, NIGHT)._replace(
+    phone="+491701234567", email="ann@example.com", time_zone=TOKYO
 )
 RECEIPT, UPCOMING, SKIPPED = NoticeKind.RECEIPT, NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_SKIPPED
 
@@ -215,7 +213,7 @@ RECEIPT, UPCOMING, SKIPPED = NoticeKind.RECEIPT, NoticeKind.ORDER_UPCOMING, Noti
 def test_a_preview_says_why(
     kind: NoticeKind, changed: dict[str, object], until: datetime | None, sms: str, email: str
 ) -> None:
-    contact = replace(REACHED, **changed)  # type: ignore[arg-type]
+    contact = REACHED._replace(**changed)  # type: ignore[arg-type]
     plan = plan_of(kind, Circumstances(contact, {}, until, NIGHT), SETTINGS)
 
     shown = {it.channel: f"{it.use} {it.reason}" for it in plan.channels}
@@ -223,7 +221,7 @@ def test_a_preview_says_why(
 
 
 def test_an_address_that_has_to_be_proved_is_not_used_before() -> None:
-    circumstances = Circumstances(replace(REACHED, phone=""), {}, None, NIGHT)
+    circumstances = Circumstances(REACHED._replace(phone=""), {}, None, NIGHT)
     plan = plan_of(RECEIPT, circumstances, replace(SETTINGS, proved_email_only=True))
 
     assert plan.channels[1] == ChannelPlan(Channel.EMAIL, Use.UNUSED, Reason.EMAIL_NOT_PROVED)

@@ -1,7 +1,6 @@
 """By which of two gateways a message goes."""
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -40,7 +39,7 @@ def test_no_gateway_tries_what_another_may_have(steps: list[tuple[Attempt, bool]
             holder = route
         elif attempt is REFUSED:
             holder = None
-        delivery = replace(delivery, gateway=came_to.gateway, attempt_count=came_to.attempt_count)
+        delivery = delivery._replace(gateway=came_to.gateway, attempt_count=came_to.attempt_count)
 
 
 def test_what_is_new_goes_by_the_second_while_the_first_is_away() -> None:
@@ -49,7 +48,7 @@ def test_what_is_new_goes_by_the_second_while_the_first_is_away() -> None:
 
 
 def test_what_was_tried_when_there_was_one_gateway_stays_with_it() -> None:
-    tried = replace(NEW, attempt_count=1)
+    tried = NEW._replace(attempt_count=1)
     assert route_of(tried, primary_is_away=True) is Route.PRIMARY
 
 
