@@ -1,5 +1,6 @@
 """Which notices are not true any more, and the voiding of what has not gone out of them."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -31,14 +32,13 @@ class SubjectEvent(NamedTuple):
 
 _RECORD = Command("""
     INSERT INTO superseded_kinds AS known (merchant, customer, subject_resource, before_time, kinds)
-    SELECT merchant, customer, subject_resource, before_time, array_agg(DISTINCT kind)
+    SELECT DISTINCT merchant, customer, subject_resource,
+           CASE WHEN CAST(:is_final AS boolean) THEN 'infinity' ELSE occur_time END AS before_time,
+           CAST(:kinds AS text[])
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:subject_resource AS text[]),
-        CAST(:kind AS text[]), CAST(:occur_time AS timestamptz[]), CAST(:is_final AS boolean[]))
-      AS event (merchant, customer, subject_resource, kind, occur_time, is_final)
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN is_final THEN 'infinity' ELSE occur_time END AS before_time) AS until
-    GROUP BY merchant, customer, subject_resource, before_time
+        CAST(:occur_time AS timestamptz[]))
+      AS event (merchant, customer, subject_resource, occur_time)
     ORDER BY merchant, customer, subject_resource, before_time
     ON CONFLICT (customer, merchant, subject_resource, before_time) DO UPDATE
         SET kinds = known.kinds || EXCLUDED.kinds
@@ -51,12 +51,12 @@ _OLDER = Query(
     SELECT DISTINCT notices.merchant, notices.customer, notices.notice
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:subject_resource AS text[]),
-        CAST(:kind AS text[]), CAST(:occur_time AS timestamptz[]), CAST(:notice AS text[]))
-      AS event (merchant, customer, subject_resource, kind, occur_time, notice)
-    JOIN notices USING (merchant, customer, subject_resource, kind)
+        CAST(:occur_time AS timestamptz[]), CAST(:notice AS text[]))
+      AS event (merchant, customer, subject_resource, occur_time, notice)
+    JOIN notices USING (merchant, customer, subject_resource)
     LEFT JOIN notices AS own ON own.customer = event.customer AND own.merchant = event.merchant
         AND own.notice = event.notice
-    WHERE notices.notice <> event.notice
+    WHERE notices.kind = ANY (CAST(:kinds AS text[])) AND notices.notice <> event.notice
       AND (notices.occur_time < event.occur_time
            OR (notices.occur_time = event.occur_time
                AND (own.position IS NULL OR notices.position < own.position)))
@@ -117,11 +117,14 @@ async def supersede(tx: Connection, events: Sequence[SubjectEvent]) -> None:
 
     Comes after the events' own notices are stored, in their transaction.
     """
-    voids = [(event, kind) for event in events for kind in sorted(SUPERSEDES.get(event.name, ()))]
-    own = [event for event, _ in voids]
-    kinds = [kind for _, kind in voids]
-    await _RECORD.run_for(tx, own, kind=kinds, is_final=[event.name in FINAL for event in own])
-    await void(tx, await _OLDER.all_for(tx, own, kind=kinds), VOID_SUPERSEDED)
+    by_name: dict[str, list[SubjectEvent]] = defaultdict(list)
+    for event in events:
+        by_name[event.name].append(event)
+    # Whoever handles events has those of one name: what they void is then given once.
+    for name, named in by_name.items():
+        if kinds := sorted(SUPERSEDES.get(name, ())):
+            await _RECORD.run_for(tx, named, kinds=kinds, is_final=name in FINAL)
+            await void(tx, await _OLDER.all_for(tx, named, kinds=kinds), VOID_SUPERSEDED)
     await void_superseded(tx, events)
 
 
