@@ -23,7 +23,8 @@ POLL_SECONDS = 0.1
 
 _TYPES = "SELECT DISTINCT type FROM outbox"
 _LAST = """
-    SELECT encode(data, 'hex') FROM outbox WHERE type = '{}' ORDER BY transaction_id DESC LIMIT 1
+    SELECT batch_id || ' ' || encode(data, 'hex')
+    FROM outbox WHERE type = '{}' ORDER BY transaction_id DESC LIMIT 1
 """
 # Batches are messages that may follow each other: together they are one.
 _PUBLISH = """
@@ -31,7 +32,7 @@ _PUBLISH = """
         batch_id, type, event_count, tenants, event_ids, partition_keys, occur_time, data)
     SELECT uuid '{1}', type, event_count + 1, tenants, event_ids || uuid '{3}',
            partition_keys || partition_keys[1], occur_time, data || decode('{4}', 'hex')
-    FROM outbox WHERE type = '{0}' AND event_ids[1] = '{2}' LIMIT 1
+    FROM outbox WHERE type = '{0}' AND batch_id = '{2}' LIMIT 1
 """
 # As services derive the id of a batch from those of its events.
 EVENT_NAMESPACE = uuid.UUID("5f0e64a6-0d1c-5b53-9c2a-6a2b7d5a1e10")
@@ -80,8 +81,8 @@ class PoisonedEvents:
         if not types:
             return
         event_type = types[step["nth"] % len(types)]
-        last = await self._ask(publisher, _LAST.format(event_type))
-        events = CloudEventBatch.FromString(bytes.fromhex(last)).events
+        last_id, data = (await self._ask(publisher, _LAST.format(event_type))).split()
+        events = CloudEventBatch.FromString(bytes.fromhex(data)).events
         poison = CloudEvent()
         poison.CopyFrom(events[0])
         poison.id = str(uuid.uuid4())
@@ -89,10 +90,8 @@ class PoisonedEvents:
         self._published[poison.id] = tuple(SUBSCRIBERS[event_type])
         self.event_ids.add(poison.id)
         batch = batch_id([*(event.id for event in events), poison.id])
-        data = CloudEventBatch(events=[poison]).SerializeToString().hex()
-        await self._ask(
-            publisher, _PUBLISH.format(event_type, batch, events[0].id, poison.id, data)
-        )
+        added = CloudEventBatch(events=[poison]).SerializeToString().hex()
+        await self._ask(publisher, _PUBLISH.format(event_type, batch, last_id, poison.id, added))
 
     async def discard(self) -> None:
         """Do what an operator does about them.
