@@ -74,7 +74,7 @@ class EmbeddedTarget:
         self._databases = databases = DatabaseFaults(
             self.stack, self._locks, self._publish_again, self._operate, self._sandbox.now
         )
-        self._poison = PoisonedEvents(databases.ask, self._operate)
+        self._poison = PoisonedEvents(databases.ask)
         self.faults = {
             **self._all_faults(),
             **databases.faults(),

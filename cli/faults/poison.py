@@ -34,13 +34,13 @@ _PUBLISH = """
            partition_keys || partition_keys[1], occur_time, data || decode('{4}', 'hex')
     FROM outbox WHERE type = '{0}' AND batch_id = '{2}' LIMIT 1
 """
+# What the operator's command does, which takes seconds to start.
+_DISCARD = "DELETE FROM failed_events WHERE event_id = '{}'"
 # As services derive the id of a batch from those of its events.
 EVENT_NAMESPACE = uuid.UUID("5f0e64a6-0d1c-5b53-9c2a-6a2b7d5a1e10")
 
 # Runs a statement on the database of a service and returns what it prints.
 Ask = Callable[[str, str], Awaitable[str]]
-# Runs an operator's command of a service.
-Operate = Callable[..., Awaitable[None]]
 
 
 def batch_id(event_ids: Sequence[str]) -> uuid.UUID:
@@ -55,9 +55,8 @@ class PoisonedEvents:
     changes nothing.
     """
 
-    def __init__(self, ask: Ask, operate: Operate) -> None:
+    def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._operate = operate
         # Event id -> who subscribes to its type.
         self._published: dict[str, tuple[str, ...]] = {}
         # All that there have been.
@@ -105,7 +104,7 @@ class PoisonedEvents:
     async def _discard(self, subscriber: str) -> None:
         for event_id, names in self._published.items():
             if subscriber in names and await self._is_dead_letter(subscriber, event_id):
-                await self._operate(subscriber, "dead-letters", "--event", event_id, "--discard")
+                await self._ask(subscriber, _DISCARD.format(event_id))
 
     async def _is_dead_letter(self, subscriber: str, event_id: str) -> bool:
         """Whether it is one in the end, and was not lost with its stream or database."""
