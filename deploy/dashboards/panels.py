@@ -179,6 +179,10 @@ _OWN = {
         Panel("Oldest due cycle", "s", [
             ("max by (stage) (recurring_cycles_oldest_lateness_seconds)", "{{stage}}")],
             bad_from=60),
+        Panel("Leads to be found again", "short", [
+            ("max(recurring_lead_checks_due)", "standing orders")]),
+        Panel("Oldest lead to be found again", "s", [
+            ("max(recurring_lead_checks_oldest_lateness_seconds)", "lateness")], bad_from=900),
         Panel("Lateness, 99th percentile", "s", [
             (_percentile("recurring_cycle_lateness_seconds_bucket", "stage"), "{{stage}}")],
             bad_from=60),
@@ -228,5 +232,17 @@ _OWN = {
             ("max(recurring_attachments_oldest_lateness_seconds)", "lateness")], bad_from=14_400),
         Panel("One-time codes", "ops", [
             (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
+        Panel("Gateways that take nothing", "short", [
+            ("sum by (channel) (increase(recurring_deliveries_circuit_opened_total[10m]))",
+             "{{channel}}")], "How often a gateway was left alone for half a minute.", 5),
+        Panel("Receipts and replies from gateways", "ops", [
+            (_rate("recurring_callbacks_total", "outcome"), "{{outcome}}")]),
+        Panel("Phones that wait to replace another", "short", [
+            ("max(recurring_phone_changes_waiting)", "phones")]),
+        Panel("Phones that lapsed", "ops", [
+            (_rate("recurring_phones_lapsed_total", "reason"), "{{reason}}")]),
+        Panel("Oldest phone to be bound or lapsed", "s", [
+            ("max by (work) (recurring_phones_oldest_lateness_seconds)", "{{work}}")],
+            bad_from=900),
     ],
 }  # fmt: skip

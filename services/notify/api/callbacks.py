@@ -15,6 +15,7 @@ from services.notify.application.unsubscribing import (
 )
 from services.notify.clients import callbacks, inbound, twilio
 from services.notify.clients.callbacks import CallbackRefusedError, SignedHeaders
+from services.notify.domain.receipts import ReceiptEffect
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.errors import Problem
@@ -34,14 +35,12 @@ HTTP_LIMITS = HttpLimits(body_max_bytes=64 * 1024, connections_max=200, request_
 # Of a process and a path; gateways repeat what is refused.
 RATE_LIMIT = RateLimit(calls_per_second=2000, burst_calls=4000, calls_at_once=200)
 
-_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED = (
-    "STORED", "REPEATED", "REFUSED", "TOO_MANY", "FAILED",
-)  # fmt: skip
+_REFUSED, _TOO_MANY, _FAILED = "REFUSED", "TOO_MANY", "FAILED"
 _callbacks_counter = metrics.counter(
     "recurring.callbacks",
     "{callback}",
     "What gateways sent by themselves, by what became of it",
-    [{"outcome": outcome} for outcome in (_STORED, _REPEATED, _REFUSED, _TOO_MANY, _FAILED)],
+    [{"outcome": outcome} for outcome in (*ReceiptEffect, _REFUSED, _TOO_MANY, _FAILED)],
 )
 
 _COMMITTED = CrashPoint(
@@ -66,8 +65,8 @@ _UNSUBSCRIBE = (
 UNSUBSCRIBE_PAGES: Mapping[str, str] = MappingProxyType({UNSUBSCRIBE_PATH: _UNSUBSCRIBE})
 _NO_PAGES: Mapping[str, str] = MappingProxyType({})
 
-# Takes a request, and says whether it changed anything. Raises CallbackRefusedError.
-Callback = Callable[[Request], Awaitable[bool]]
+# Takes a request, and says what it came to. Raises CallbackRefusedError.
+Callback = Callable[[Request], Awaitable[ReceiptEffect]]
 
 
 class CallbackReceiver:
@@ -106,7 +105,7 @@ class CallbackReceiver:
 
     async def _take(self, callback: Callback, request: Request) -> Response:
         try:
-            changed = await callback(request)
+            effect = await callback(request)
         except CallbackRefusedError as refused:
             _count(_REFUSED)
             return Response(HTTPStatus.BAD_REQUEST, str(refused))
@@ -119,7 +118,7 @@ class CallbackReceiver:
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be stored; send it again")
         _COMMITTED.reached()
         self._outage.works()
-        _count(_STORED if changed else _REPEATED)
+        _count(effect)
         if request.path in self._pages:
             return Response(HTTPStatus.OK, _PAGE.format("✓"), _PAGE_HEADERS)
         return Response(HTTPStatus.OK)
@@ -128,7 +127,7 @@ class CallbackReceiver:
 def signed_receipts(inbox: ReceiptInbox, secrets: Sequence[bytes], clock: Clock) -> Callback:
     """Receipts of the generic gateway, in the form of Standard Webhooks."""
 
-    async def take(request: Request) -> bool:
+    async def take(request: Request) -> ReceiptEffect:
         _verify(request, secrets, clock)
         return await inbox.apply(*callbacks.read(request.body))
 
@@ -140,9 +139,11 @@ def signed_messages(
 ) -> Callback:
     """Messages of customers that the generic gateway brings, in the form of Standard Webhooks."""
 
-    async def take(request: Request) -> bool:
+    async def take(request: Request) -> ReceiptEffect:
         _verify(request, secrets, clock)
-        return await replies.receive(database, inbound.read(request.body, gateway), clock.now())
+        return _effect(
+            await replies.receive(database, inbound.read(request.body, gateway), clock.now())
+        )
 
     return take
 
@@ -150,12 +151,12 @@ def signed_messages(
 def unsubscriptions(links: UnsubscribeLinks, database: Database, clock: Clock) -> Callback:
     """Mail programs and readers who use the link of an e-mail (RFC 8058)."""
 
-    async def take(request: Request) -> bool:
+    async def take(request: Request) -> ReceiptEffect:
         [token] = parse_qs(request.query).get("token", [""])[:1]
         customer = links.customer(token)
         if customer is None:
             raise CallbackRefusedError("the link is not one of ours")
-        return await mute_email(database, clock, customer)
+        return _effect(await mute_email(database, clock, customer))
 
     return take
 
@@ -172,7 +173,7 @@ def _verify(request: Request, secrets: Sequence[bytes], clock: Clock) -> None:
 def twilio_statuses(inbox: ReceiptInbox, tokens: Sequence[bytes], url: str) -> Callback:
     """Status callbacks of Twilio, as they are sent to a URL."""
 
-    async def take(request: Request) -> bool:
+    async def take(request: Request) -> ReceiptEffect:
         signature = request.header(twilio.SIGNATURE_HEADER)
         twilio.verify(f"{url}?{request.query}", request.body, signature, tokens)
         return await inbox.apply(*twilio.read(request.query, request.body))
@@ -185,13 +186,17 @@ def twilio_messages(
 ) -> Callback:
     """Messages of customers that Twilio brings to a URL; its signature has no time, and each an id."""
 
-    async def take(request: Request) -> bool:
+    async def take(request: Request) -> ReceiptEffect:
         signed = f"{url}?{request.query}" if request.query else url
         twilio.verify(signed, request.body, request.header(twilio.SIGNATURE_HEADER), tokens)
         message = inbound.read_twilio(request.body, gateway)
-        return await replies.receive(database, message, clock.now())
+        return _effect(await replies.receive(database, message, clock.now()))
 
     return take
+
+
+def _effect(changed: bool) -> ReceiptEffect:  # noqa: FBT001 - what a use case answers
+    return ReceiptEffect.STORED if changed else ReceiptEffect.REPEATED
 
 
 def _count(outcome: str) -> None:

@@ -62,6 +62,13 @@ _codes_counter = metrics.counter(
     [{"outcome": outcome} for outcome in ("SENT", "VERIFIED", CodeCheck.CODE_WRONG, "REFUSED")],
 )
 
+_lapsed_counter = metrics.counter(
+    "recurring.phones.lapsed",
+    "{phone}",
+    "Bound phones that are not proved any more, by why",
+    [{"reason": reason} for reason in (UnbindReason.PHONE_SILENT, UnbindReason.NUMBER_UNASSIGNED)],
+)
+
 _CODE_PROBLEMS = {
     CodeCheck.CODE_NOT_PENDING: "no such code is waiting to be confirmed; start the binding again",
     CodeCheck.CODE_EXPIRED: "the code has expired; start the binding again",
@@ -283,6 +290,7 @@ async def lapse(
     ]
     await notices.insert(tx, made)
     await outbox.put(tx, [contact_unbound(contact, reason, now) for contact in lapsed])
+    _lapsed_counter.add(len(lapsed), {"reason": reason})
 
 
 async def lapse_silent(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:

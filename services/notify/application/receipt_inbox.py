@@ -5,7 +5,7 @@ import asyncio
 from services.notify.application import receipts
 from services.notify.application.outcomes import count
 from services.notify.domain.notices import DeliveryKey
-from services.notify.domain.receipts import Receipt
+from services.notify.domain.receipts import Receipt, ReceiptEffect
 from services.notify.store.attempts import Ended
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database
@@ -13,7 +13,7 @@ from services.runtime.workers.clock import Clock
 
 APPLIED_AT_ONCE_MAX = 500
 
-_Waiting = tuple[DeliveryKey, Receipt, "asyncio.Future[bool]"]
+_Waiting = tuple[DeliveryKey, Receipt, "asyncio.Future[ReceiptEffect]"]
 
 
 class ReceiptInbox:
@@ -25,12 +25,12 @@ class ReceiptInbox:
         self._waiting: list[_Waiting] = []
         self._applying: asyncio.Task[None] | None = None
 
-    async def apply(self, key: DeliveryKey, receipt: Receipt) -> bool:
-        """Return once a receipt is applied; False if it changed nothing.
+    async def apply(self, key: DeliveryKey, receipt: Receipt) -> ReceiptEffect:
+        """Return once a receipt is applied, with what it came to.
 
         Raises what the database raises.
         """
-        applied: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        applied: asyncio.Future[ReceiptEffect] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, receipt, applied))
         if self._applying is None:
             self._applying = asyncio.create_task(self._apply_waiting())
@@ -60,7 +60,7 @@ class ReceiptInbox:
 
     async def _apply_batch(self, batch: list[_Waiting]) -> None:
         try:
-            changed = await self._applied({key: receipt for key, receipt, _ in batch})
+            effects = await self._applied({key: receipt for key, receipt, _ in batch})
         except Exception as error:  # noqa: BLE001 - raised to each that waits
             for _, _, applied in batch:
                 if not applied.done():
@@ -68,11 +68,11 @@ class ReceiptInbox:
             return
         for key, _, applied in batch:
             if not applied.done():
-                applied.set_result(key in changed)
+                applied.set_result(effects[key])
 
-    async def _applied(self, said: dict[DeliveryKey, Receipt]) -> set[DeliveryKey]:
+    async def _applied(self, said: dict[DeliveryKey, Receipt]) -> dict[DeliveryKey, ReceiptEffect]:
         ended: list[Ended]
         async with self._database.begin() as tx:
-            ended, changed = await receipts.apply(tx, said, self._clock.now())
+            ended, effects = await receipts.apply(tx, said, self._clock.now())
         count(ended)
-        return changed
+        return effects

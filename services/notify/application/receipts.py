@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.notify.application import phone_outcomes
 from services.notify.domain.notices import DeliveryKey, Progress
-from services.notify.domain.receipts import Receipt, receipt_progress
+from services.notify.domain.receipts import Receipt, ReceiptEffect, is_about, receipt_progress
 from services.notify.publishers import notice_ended
 from services.notify.store import attempts, receipts
 from services.notify.store.attempts import Ended
@@ -16,18 +16,22 @@ from services.runtime.messaging import outbox
 
 async def apply(
     tx: Connection, said: Mapping[DeliveryKey, Receipt], now: datetime
-) -> tuple[list[Ended], set[DeliveryKey]]:
-    """Store what gateways say of deliveries; returns the notices that end by it, and what it changed.
+) -> tuple[list[Ended], dict[DeliveryKey, ReceiptEffect]]:
+    """Store what gateways say of deliveries; returns the notices that end by it, and what each came to.
 
     What a receipt says of a delivery that is over, or of another message, changes nothing.
     """
     await attempts.lock(tx, {key.notice_key for key in said})
+    known = [it for it in await receipts.sent(tx, said) if is_about(it.delivery, said[it.key])]
     changed = [
         (sent, progress)
-        for sent in await receipts.sent(tx, said)
+        for sent in known
         if (progress := receipt_progress(sent.delivery, said[sent.key], now)) is not None
     ]
-    return await store(tx, changed, now), {sent.key for sent, _ in changed}
+    effects = dict.fromkeys(said, ReceiptEffect.UNMATCHED)
+    effects |= dict.fromkeys((sent.key for sent in known), ReceiptEffect.REPEATED)
+    effects |= dict.fromkeys((sent.key for sent, _ in changed), ReceiptEffect.STORED)
+    return await store(tx, changed, now), effects
 
 
 async def store(

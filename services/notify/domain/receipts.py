@@ -25,6 +25,16 @@ class ReceiptStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class ReceiptEffect(StrEnum):
+    """What a receipt has come to."""
+
+    STORED = "STORED"
+    # What it says was known, or comes too late.
+    REPEATED = "REPEATED"
+    # It is about no message of ours.
+    UNMATCHED = "UNMATCHED"
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a gateway says of a message."""
@@ -44,10 +54,14 @@ _EVENTS = {
 }
 
 
+def is_about(delivery: Delivery, receipt: Receipt) -> bool:
+    """Whether a receipt is about the message of a delivery, as far as its id is known."""
+    return delivery.gateway_message in {"", receipt.gateway_message}
+
+
 def receipt_progress(delivery: Delivery, receipt: Receipt, now: datetime) -> Progress | None:
     """What a receipt makes of a delivery; None: nothing, since it is over, or about another message."""
-    known = delivery.gateway_message
-    if known and receipt.gateway_message != known:
+    if not is_about(delivery, receipt):
         return None
     event = _EVENTS.get(receipt.status)
     failure_code = receipt.failure_code

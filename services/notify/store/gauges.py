@@ -2,6 +2,8 @@
 
 from services.runtime.observability.gauges import Gauge, GaugeQuery
 
+_PHONE_LATENESS = "How late the oldest phone is that is to be bound, or to be proved again"
+
 GAUGE_QUERIES = (
     GaugeQuery(
         """
@@ -39,6 +41,30 @@ GAUGE_QUERIES = (
                 "recurring.notices.past_deadline",
                 "{delivery}",
                 "Messages not delivered by the time until which they are of use",
+            ),
+        },
+    ),
+    GaugeQuery(
+        """
+            SELECT (SELECT count(*) FROM (
+                       SELECT FROM contacts WHERE pending_bind_time IS NOT NULL LIMIT :limit
+                   ) AS counted) AS changes_waiting,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'phone-change'
+                   )), 0), 0) AS change_lateness,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'phone-silence'
+                   )), 0), 0) AS silence_lateness
+        """,
+        {
+            "changes_waiting": Gauge(
+                "recurring.phone_changes.waiting", "{phone}", "Phones that wait to replace another"
+            ),
+            "change_lateness": Gauge(
+                "recurring.phones.oldest.lateness", "s", _PHONE_LATENESS, {"work": "change"}
+            ),
+            "silence_lateness": Gauge(
+                "recurring.phones.oldest.lateness", "s", _PHONE_LATENESS, {"work": "silence"}
             ),
         },
     ),

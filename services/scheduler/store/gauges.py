@@ -44,4 +44,28 @@ GAUGE_QUERIES = (
             "held": Gauge("recurring.orders.held", "{order}", "Orders held for what is in the way"),
         },
     ),
+    GaugeQuery(
+        """
+            SELECT (SELECT count(*) FROM (
+                       SELECT FROM buckets CROSS JOIN LATERAL (
+                           SELECT FROM standing_orders
+                           WHERE lead_check_time <= :now AND standing_orders.bucket = buckets.bucket
+                           LIMIT :limit) AS due
+                       LIMIT :limit
+                   ) AS counted) AS due,
+                   coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(due_time) FROM first_due WHERE kind = 'lead-check'
+                   )), 0), 0) AS lateness
+        """,
+        {
+            "due": Gauge(
+                "recurring.lead_checks.due",
+                "{standing_order}",
+                "Standing orders of which the lead of the notice is to be found again",
+            ),
+            "lateness": Gauge(
+                "recurring.lead_checks.oldest.lateness", "s", "How late the oldest of them is"
+            ),
+        },
+    ),
 )

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
@@ -20,7 +21,9 @@ from services.notify.api.callbacks import (
 )
 from services.notify.application.receipt_inbox import ReceiptInbox
 from services.notify.clients.gateway import Message
-from services.notify.domain.notices import Attempt, Channel, Verdict
+from services.notify.domain.notices import Attempt, Channel, NoticeId, Verdict
+from services.notify.domain.receipts import Receipt, ReceiptStatus
+from services.notify.names import DELIVERY
 from services.runtime.http_server import HttpServer
 from tests.integration.notify.suite import (
     LEAD,
@@ -187,6 +190,27 @@ async def test_a_notice_that_is_superseded_is_no_evidence_even_if_it_arrives(
     assert await notify.published(events_pb2.ChargeNoticeDelivered) == []
     [delivery] = (await notify.notices())[-2].deliveries
     assert delivery.state == Delivery.DELIVERED
+
+
+async def test_a_receipt_of_no_message_of_ours_is_unmatched(notify: Notify) -> None:
+    await _announce(notify, SILENT)
+    inbox = ReceiptInbox(notify.database, notify.clock)
+    [accepted] = (await notify.notices())[-1].deliveries
+    key = DELIVERY.key(f"{(await notify.notices())[-1].name}/deliveries/sms")
+    ours = Receipt(ReceiptStatus.DELIVERED, accepted.gateway_message)
+    said = [
+        (key._replace(notice=NoticeId("unknown")), ours),
+        (key, replace(ours, gateway_message="sms_of_another")),
+        (key, ours),
+        (key, ours),
+    ]
+
+    assert [await inbox.apply(*it) for it in said] == [
+        "UNMATCHED",
+        "UNMATCHED",
+        "STORED",
+        "REPEATED",
+    ]
 
 
 @pytest.fixture
