@@ -94,11 +94,11 @@ def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
 
 
 @contextmanager
-def whole_stack(folder: Path, *users: str) -> Iterator[EmbeddedStack]:
+def whole_stack(folder: Path, *users: str, durable: bool = True) -> Iterator[EmbeddedStack]:
     """A suite of its own with its sandbox, on free ports, for the tests of some folders."""
     # Nothing is booked at a time that no test decides.
     unasked = {"RECURRING_BALANCE_POLL_SECONDS": "0"}
-    stack = EmbeddedStack(folder, Addresses.free(), settings=unasked)
+    stack = EmbeddedStack(folder, Addresses.free(), settings=unasked, durable=durable)
     _stacks_in_use.append((stack, frozenset(users)))
     try:
         stack.up()
@@ -134,7 +134,7 @@ def _folder(item: pytest.Item) -> str:
 def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
     """The whole suite with its sandbox, on free ports, for the whole session."""
     users = ("clients", "contract", "fuzz", "integration")
-    with whole_stack(servers_folder / "suite", *users) as stack:
+    with whole_stack(servers_folder / "suite", *users, durable=False) as stack:
         yield stack
 
 

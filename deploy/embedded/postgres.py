@@ -42,8 +42,8 @@ SETTINGS = {
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
 }
-# For tests only: they may lose what a machine loses with its power.
-VOLATILE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For tests only: they may lose what a machine loses with its power. A killed server loses nothing.
+VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
 class EmbeddedPostgres:

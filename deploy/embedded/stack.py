@@ -79,11 +79,17 @@ class EmbeddedStack:
         addresses: Addresses,
         parts: Sequence[str] = PARTS,
         settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        durable: bool = True,
     ) -> None:
-        """`settings`: of every service, beside those that the stack gives it."""
+        """`settings`: of every service, beside those that the stack gives it.
+
+        `durable=False`: PostgreSQL is not safe against a loss of power; only for tests.
+        """
         self.home = home.resolve()
         self.addresses = addresses
         self._settings = settings
+        self._durable = durable
         self._names = [name for name in parts if name not in addresses.replaced]
         # Services that were started with settings of their own.
         self._special: dict[str, Program] = {}
@@ -210,7 +216,8 @@ class EmbeddedStack:
     @cached_property
     def _postgres(self) -> EmbeddedPostgres:
         port = self.addresses.ports["postgres"]
-        return EmbeddedPostgres(self.home / "postgres", port, self.home / "log" / "postgres.log")
+        log_file = self.home / "log" / "postgres.log"
+        return EmbeddedPostgres(self.home / "postgres", port, log_file, durable=self._durable)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:

@@ -67,7 +67,7 @@ class Recurring:
 
 @pytest.fixture(scope="session")
 def stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
-    with whole_stack(servers_folder / "e2e", "e2e") as stack:
+    with whole_stack(servers_folder / "e2e", "e2e", durable=False) as stack:
         yield stack
 
 
@@ -97,6 +97,7 @@ def played(servers_folder: Path) -> Iterator[Played]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
             patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-            stack = resources.enter_context(whole_stack(servers_folder / "watched", "e2e"))
+            watched = whole_stack(servers_folder / "watched", "e2e", durable=False)
+            stack = resources.enter_context(watched)
         server.start()
         yield asyncio.run(play(stack, collector))
