@@ -132,7 +132,7 @@ SERVER_TESTS := tests/clients \
 test: setup ## Run every test
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-suite test-servers test-parts
 
-test-suite: $(SETUP)
+test-suite: $(SETUP) $(BROWSER_SETUP)
 	@$(BIN)/pytest $(SUITE_TESTS)
 
 test-servers: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
@@ -157,7 +157,7 @@ endif
 soak: $(SETUP) ## Play histories on one stack for an hour (MINUTES=60), and watch what it takes
 	@$(BIN)/recurring soak --minutes $(or $(MINUTES),60)
 
-contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET=host:port TOKEN=… (docs/guide.md)
+contract: $(SETUP) $(if $(TARGET)$(KEYS),,$(BROWSER_SETUP)) ## Try the contracts, on the stack's own or on TARGET=host:port TOKEN=… (docs/guide.md)
 ifdef KEYS
 	@$(foreach each,TARGET CA_FILE GRPC_PLAINTEXT KEYS PEERS SANDBOX NATS,RECURRING_CONTRACT_$(each)='$($(each))') \
 		$(BIN)/pytest tests/contract

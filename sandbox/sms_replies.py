@@ -55,7 +55,7 @@ class SmsReplies:
 
     def _enter(self, db: sqlite3.Connection, *, reply_id: str, sender: str, text: str) -> None:
         last = db.execute(
-            "SELECT sender FROM sms WHERE recipient = ? ORDER BY seq DESC LIMIT 1", (sender,)
+            "SELECT sender, seq FROM sms WHERE recipient = ? ORDER BY seq DESC LIMIT 1", (sender,)
         ).fetchone()
         to = last["sender"] if last else RECIPIENT
         content = {"id": reply_id, "from": sender, "to": to, "body": text}
@@ -66,7 +66,9 @@ class SmsReplies:
             (
                 reply_id,
                 TYPE,
-                json.dumps({"url": self._url, "content": content}),
+                json.dumps(
+                    {"url": self._url, "content": content, "after": last["seq"] if last else 0}
+                ),
                 now,
                 sender,
                 now,
@@ -74,8 +76,8 @@ class SmsReplies:
         )
 
 
-def written(record: Record, phone: str, limit: int) -> list[dict[str, object]]:
-    """What a phone has written, the newest first."""
+def written(record: Record, phone: str, limit: int) -> list[tuple[int, dict[str, object]]]:
+    """What a phone has written, the newest first, each with the number of the SMS that came before."""
     rows = record.read(
         "SELECT event, body, created FROM webhooks WHERE object = ? AND type = ?"
         " ORDER BY seq DESC LIMIT ?",
@@ -83,13 +85,15 @@ def written(record: Record, phone: str, limit: int) -> list[dict[str, object]]:
         TYPE,
         limit,
     )
-    return [
-        {
-            "id": row["event"],
-            "from": phone,
-            "body": json.loads(row["body"])["content"]["body"],
-            "created": format_time(datetime.fromtimestamp(row["created"], UTC)),
-            "written": True,
-        }
-        for row in rows
-    ]
+    return [_described(row, phone) for row in rows]
+
+
+def _described(row: sqlite3.Row, phone: str) -> tuple[int, dict[str, object]]:
+    body = json.loads(row["body"])
+    return body["after"], {
+        "id": row["event"],
+        "from": phone,
+        "body": body["content"]["body"],
+        "created": format_time(datetime.fromtimestamp(row["created"], UTC)),
+        "written": True,
+    }

@@ -154,11 +154,11 @@ class Inbox:
             int(now.timestamp()),
             MESSAGES_MAX,
         )
-        received = [sms.describe(row, now) for row in reversed(rows)]
+        received = [(row["seq"], sms.describe(row, now)) for row in reversed(rows)]
         replied = reversed(sms_replies.written(self._record, to, MESSAGES_MAX))
-        # Stable: what came at the moment of a reply came before it.
-        both = sorted([*received, *replied], key=lambda message: str(message["created"]))
-        return {"messages": both[-MESSAGES_MAX:]}
+        # By what had come when a reply was written: the clock may stand still. Stable.
+        both = sorted([*received, *replied], key=lambda numbered: numbered[0])
+        return {"messages": [message for _, message in both[-MESSAGES_MAX:]]}
 
 
 def _recipient(request: web.Request) -> str:

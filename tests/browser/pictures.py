@@ -21,9 +21,10 @@ from services.notify.domain.attachments import Attachment
 from services.notify.domain.notices import Channel, NoticeKind, Sender, Verdict
 from services.notify.domain.replies.words import Word, shown
 from services.notify.domain.templates.examples import EXAMPLES
-from services.notify.domain.templates.kinds import OrderUpcoming
+from services.notify.domain.templates.kinds import OrderUpcoming, Receipt
 from services.notify.domain.templates.phones import PhoneCode
 from services.notify.domain.templates.rendering import rendered_as_shipped
+from services.notify.domain.templates.replies import ReplyAnswer
 from tests.browser.chromium import Chromium, Page
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox, advance
 
@@ -38,10 +39,13 @@ CUSTOMERS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "zh": ("+8613812345678", "安娜"),
     "ar": ("+971501234567", "آنا"),
 })  # fmt: skip
-BY_SMS = (NoticeKind.ORDER_UPCOMING,)
+TITLES: Mapping[str, str] = MappingProxyType({
+    "en": "Coffee for the office", "de": "Kaffee fürs Büro", "es": "Café de la oficina",
+    "fr": "Café du bureau", "zh": "办公室咖啡", "ar": "قهوة المكتب",
+})  # fmt: skip
 SHOP = Sender("Coffee Shop", takes_replies=True)
 LINK = "https://shop.example/o/mq7w3xk9rtc2v5hzpd4j"
-MESSAGES = len(BY_SMS) + 3
+MESSAGES = 4
 # Time passes without services, and what is replied goes to nobody.
 ENVIRONMENT = {
     "SANDBOX_EXPECTED_SERVICES": ",",
@@ -55,10 +59,15 @@ PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 480), (1000, 830)
 async def send_all(sandbox: Sandbox, locale: str) -> None:
     """What a customer of a language gets by SMS, a reply with its answer, and one mail."""
     phone, name = CUSTOMERS[locale]
-    upcoming = EXAMPLES[NoticeKind.ORDER_UPCOMING]
+    title = TITLES[locale]
+    upcoming, receipt, skipped = (
+        EXAMPLES[kind] for kind in (NoticeKind.ORDER_UPCOMING, NoticeKind.RECEIPT, NoticeKind.REPLY)
+    )
     assert isinstance(upcoming, OrderUpcoming)
-    linked = {NoticeKind.ORDER_UPCOMING: replace(upcoming, link_uri=LINK)}
-    for facts in (PhoneCode("12345678"), *(linked.get(kind, EXAMPLES[kind]) for kind in BY_SMS)):
+    assert isinstance(receipt, Receipt)
+    assert isinstance(skipped, ReplyAnswer)
+    announced = replace(upcoming, title=title, previous_amount=None, link_uri=LINK)
+    for facts in (PhoneCode("12345678"), announced):
         text = rendered_as_shipped(facts, Channel.SMS, locale, name, SHOP).text
         sent = await sandbox.sms(phone, text, key=f"{locale} {facts.kind}")
         assert sent.status == 201, sent.body
@@ -67,9 +76,9 @@ async def send_all(sandbox: Sandbox, locale: str) -> None:
     async with sandbox.http.post(f"{sandbox.url}/inbox/v1/replies", json=written) as answer:
         assert answer.ok, await answer.text()
     await advance(sandbox, 60)
-    text = rendered_as_shipped(EXAMPLES[NoticeKind.REPLY], Channel.SMS, locale, "", SHOP).text
+    text = rendered_as_shipped(replace(skipped, title=title), Channel.SMS, locale, "", SHOP).text
     await sandbox.sms(phone, text, key=f"{locale} answer")
-    mail = rendered_as_shipped(EXAMPLES[NoticeKind.RECEIPT], Channel.EMAIL, locale, name, SHOP)
+    mail = rendered_as_shipped(replace(receipt, title=title), Channel.EMAIL, locale, name, SHOP)
     gateway = EmailGateway(
         MailServer(HOST, sandbox.smtp_port, MailTls.NONE), "Shop <shop@example.com>"
     )

@@ -40,9 +40,9 @@ WORDS = Words(
         NoticeKind.PHONE_CODE: KindWords(
             "您的验证码",
             (
-                "{% if masked_phone %}{{ code }} 是您将消息改为发送到 {{ masked_phone }} 的验证码，"
-                "{% else %}{{ code }} 是您验证此手机的验证码，{% endif %}",
-                '{{ minutes | plural(other="# 分钟") }}内有效。',
+                "{% if masked_phone %}{{ code }} 是您将消息改为发送到 {{ masked_phone }} 的验证码。"
+                "{% else %}{{ code }} 是您验证此手机的验证码。{% endif %}",
+                '有效期 {{ minutes | plural(other="# 分钟") }}。',
                 "请勿告诉任何人。如非您本人操作，请忽略。",
             ),
             greets=False,
