@@ -189,6 +189,7 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     scheduler.PaymentWithdrawn: lambda it: _order(it.ref),
     scheduler.PaymentMandateChanged: lambda it: f"{_order(it.ref)}: {short_name(it.mandate)}",
     scheduler.OrderConfirmed: _confirmed,
+    scheduler.OrderSlotsBooked: lambda it: _order(it.ref),
     scheduler.OrderSkipped: lambda it: f"{_order(it.ref)}: {_reasons([it.reason])}",
     scheduler.OrderHeld: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
     scheduler.OrderLapsed: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",

@@ -27,6 +27,7 @@ SUBSCRIBERS: Mapping[str, Sequence[str]] = {
     "recurring.catalog.v1.StockOut": ("notify",),
     "recurring.scheduler.v1.OrderUpcoming": ("notify",),
     "recurring.scheduler.v1.OrderConfirmed": ("catalog", "notify"),
+    "recurring.scheduler.v1.OrderSlotsBooked": ("catalog", "notify"),
     "recurring.scheduler.v1.OrderSkipped": ("catalog", "notify"),
     "recurring.scheduler.v1.OrderHeld": ("notify",),
     "recurring.scheduler.v1.OrderLapsed": ("catalog", "notify"),

@@ -22,9 +22,16 @@ async def on_order_confirmed(clock: Clock, tx: Connection, events: Sequence[Even
     orders = [event.message.ref.order for event in events]
     late = {event.message.ref.order for event in events if event.message.paid_late}
     await stock.commit_holds(tx, orders, late, clock.now())
-    without = {event.message.ref.order for event in events if not event.message.services}
-    await bookings.commit(tx, [order for order in orders if order not in without])
-    await bookings.give_up(tx, without, clock.now())
+    # What an attempt had booked that came to nothing is not used by an order without services.
+    await bookings.commit(tx, [e.message.ref.order for e in events if e.message.services])
+
+
+async def on_order_slots_booked(tx: Connection, events: Sequence[Event[Any]]) -> None:
+    """The orders are stored that slots were booked for, which are kept until they are settled."""
+    expire_times = {
+        event.message.ref.order: from_timestamp(event.message.expire_time) for event in events
+    }
+    await bookings.keep(tx, expire_times)
 
 
 async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
@@ -61,6 +68,7 @@ def subscriptions(clock: Clock) -> Subscriptions:
     return {
         "SCHEDULER": (
             Subscription(events_pb2.OrderConfirmed, partial(on_order_confirmed, clock)),
+            Subscription(events_pb2.OrderSlotsBooked, on_order_slots_booked),
             Subscription(events_pb2.OrderLapsed, ended),
             Subscription(events_pb2.OrderCancelled, ended),
             Subscription(events_pb2.OrderSkipped, ended),

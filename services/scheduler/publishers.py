@@ -28,6 +28,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.price_changes import Impact, PriceChange, Recipient
 from services.scheduler.domain.promotion_ends import PromotionEnd
+from services.scheduler.domain.slots import booking_expire_time
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import DiscontinuedProduct
 from services.scheduler.domain.terms import BillingMode
@@ -41,6 +42,7 @@ from services.scheduler.names import (
 )
 
 _CACHED_LINES = 16_384
+_WITH_SLOTS = frozenset({OrderState.UPCOMING, OrderState.HELD, OrderState.AWAITING_PAYMENT})
 
 
 def order_events(
@@ -96,7 +98,10 @@ def order_events(
             message = events_pb2.OrderCancelled(ref=ref, reason=reasons[0])
         case _:
             return []
-    return [_order_event(order, message, suffix, now)]
+    events = [_order_event(order, message, suffix, now)]
+    if order.services and order.state in _WITH_SLOTS:
+        events.append(_slots_booked(order, ref, now))
+    return events
 
 
 def announcement_id(order: Order) -> str:
@@ -459,6 +464,12 @@ def _confirmed(
         link_uri=link_uri,
         services=[product_name(order.key.merchant, service) for service in order.services],
     )
+
+
+def _slots_booked(order: Order, ref: events_pb2.OrderRef, now: datetime) -> OutboxEvent:
+    expire_time = to_timestamp(booking_expire_time(order.due_time, now))
+    message = events_pb2.OrderSlotsBooked(ref=ref, expire_time=expire_time)
+    return _order_event(order, message, f"#{order.announcement_count}@{order.version}", now)
 
 
 def _credit(order: Order) -> money_pb2.Money | None:

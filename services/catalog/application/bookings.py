@@ -191,27 +191,26 @@ async def _booked(tx: Connection, requests: Sequence[BookingRequest]) -> dict[Sl
     return {day.key: day.booked_slots for day in found}
 
 
-async def commit(tx: Connection, orders: Sequence[str]) -> None:
-    """Count the slots of orders as used.
+async def keep(tx: Connection, expire_times: Mapping[str, datetime]) -> None:
+    """Keep the slots of orders, by their names, until these instants."""
+    await _book_again(tx, expire_times)
+    await booking_store.keep(tx, expire_times)
 
-    An order that is paid after its booking ran out takes its slots all the same, if they are free.
-    """
-    known = await booking_store.bookings_of(tx, orders)
+
+async def commit(tx: Connection, orders: Sequence[str]) -> None:
+    """Count the slots of orders as used."""
+    known = await _book_again(tx, orders)
+    await booking_store.settle(tx, list(known), HoldEvent.COMMIT)
+
+
+async def _book_again(tx: Connection, orders: Collection[str]) -> Mapping[str, Booking]:
+    """Book slots of orders whose bookings ran out, if they are free; the bookings of all orders."""
+    known = await booking_store.bookings_of(tx, list(orders))
     services = await capacity_store.capacities(tx, _booked_keys(known), lock=True)
     late = booked_again(known.values())
     granted, _ = allocate(late, services, await _booked(tx, late))
     await booking_store.insert(tx, granted, services)
-    await booking_store.settle(tx, list(known), HoldEvent.COMMIT)
-
-
-async def give_up(tx: Connection, orders: Collection[str], now: datetime) -> None:
-    """Free what was booked for orders that were paid and take no service.
-
-    The preparation of an order books first and stores the order then, unless its products change in
-    between: then it takes something else, and nobody needs what was booked.
-    """
-    known = await booking_store.bookings_of(tx, sorted(orders))
-    await outbox.put(tx, await release(tx, known, now))
+    return known
 
 
 async def end(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:

@@ -119,6 +119,17 @@ _SETTLE = Query(
     _SlotRow,
 )
 
+# An event may come late: what an operator or an earlier one has set for longer stays.
+_KEEP = Command("""
+    UPDATE slot_bookings SET expire_time = kept.until
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
+                CAST(:expire_time AS timestamptz[]))
+      AS kept (merchant, standing_order, cycle, until)
+    WHERE slot_bookings.standing_order = kept.standing_order
+      AND slot_bookings.merchant = kept.merchant
+      AND slot_bookings.cycle = kept.cycle AND state || '' = 'HELD' AND expire_time < kept.until
+""")
+
 _EXPIRE = Query(
     """
     WITH released AS (
@@ -225,6 +236,12 @@ async def settle(tx: Connection, orders: Sequence[str], event: HoldEvent) -> set
     state = HOLD.to(HoldState.HELD, event)
     settled = await _SETTLE.all_for(tx, [ORDER.key(order) for order in orders], state=state)
     return await _take(tx, settled, is_paid=state is HoldState.COMMITTED)
+
+
+async def keep(tx: Connection, expire_times: Mapping[str, datetime]) -> None:
+    """Let the bookings of orders, by their names, run out at these instants, if that is later."""
+    orders = [ORDER.key(order) for order in expire_times]
+    await _KEEP.run_for(tx, orders, expire_time=list(expire_times.values()))
 
 
 async def end(tx: Connection, announcement_counts: Mapping[str, int]) -> set[ProductKey]:

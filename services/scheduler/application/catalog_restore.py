@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from services.runtime.db.pool import Database
 from services.scheduler.application.collection import STOCK_HOLD
-from services.scheduler.application.evaluation.slots import expire_time_of
 from services.scheduler.clients import Clients
 from services.scheduler.clients.questions import ProtectionAnswer, SlotWish
 from services.scheduler.domain.ids import (
@@ -20,7 +19,7 @@ from services.scheduler.domain.ids import (
     StandingOrderKey,
 )
 from services.scheduler.domain.order import Order, OrderState
-from services.scheduler.domain.slots import SlotDate
+from services.scheduler.domain.slots import SlotDate, booking_expire_time
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders as order_store
 from services.scheduler.store import standing_orders as standing_order_store
@@ -116,7 +115,7 @@ async def _held(
         days = [SlotDate(order.local_date, order.due_time) for order in booking]
         booked = await clients.book_slots(
             [
-                SlotWish(order, [day], expire_time_of(day, now))
+                SlotWish(order, [day], booking_expire_time(day.due_time, now))
                 for order, day in zip(booking, days, strict=True)
             ]
         )

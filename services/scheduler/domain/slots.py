@@ -9,12 +9,20 @@ from services.scheduler.domain.order import HOLD_WINDOW, Decision, Order
 from services.scheduler.domain.schedule import EndOn
 from services.scheduler.domain.standing_order import StandingOrder, following_due_time
 
+# After the due time: far longer than any payment takes.
+BOOKING = timedelta(days=45)
+
 
 class SlotDate(NamedTuple):
     """A day on which a cycle may take place, and when it is due then."""
 
     day: date
     due_time: datetime
+
+
+def booking_expire_time(due_time: datetime, now: datetime) -> datetime:
+    """When the slots of a stored order become free again if nobody settles it."""
+    return max(due_time, now) + BOOKING
 
 
 def slot_dates(

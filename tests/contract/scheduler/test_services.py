@@ -8,7 +8,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.rpc.conversions import to_date, to_timestamp
+from services.runtime.rpc.conversions import to_date
 from tests.contract.scheduler.shop import Shop, day_of
 from tests.suite import new_id, refused
 
@@ -184,37 +184,28 @@ async def test_a_slot_that_was_released_by_hand_is_booked_again_or_the_cycle_is_
     assert list(await days(shop)) == [day_of(moved.local_date)]
 
 
-async def test_a_slot_of_an_attempt_that_was_not_stored_is_free_if_its_order_takes_something_else(
+async def test_a_standing_order_that_is_cancelled_while_its_cycle_is_prepared_keeps_no_slot(
     shop: Shop,
 ) -> None:
     await serve(shop)
-    day = await due_day(shop)
-    name = f"{shop.name}/standingOrders/changed"
-    # As for a cycle that is due, when a change of it comes before its order is stored.
-    attempt = catalog_pb2.SlotRequest(
-        order=f"{name}/orders/1",
-        items=[catalog_pb2.Item(product=shop.product("visit"), quantity=1)],
-        dates=[
-            catalog_pb2.SlotDate(date=to_date(day), due_time=to_timestamp(await shop.now() + DUE))
-        ],
-        expire_time=to_timestamp(await shop.now() + 30 * DAY),
-    )
-    await shop.suite.suite_client().catalog.BatchBookSlots(
-        catalog_pb2.BatchBookSlotsRequest(entries=[attempt])
-    )
-    assert await days(shop) == {day: (1, 0)}
     wanted = shop.wish(await shop.due_in(DUE))
     wanted.notice_lead.FromTimedelta(DUE)
-    await shop.scheduler.CreateStandingOrder(
-        pb.CreateStandingOrderRequest(
-            parent=shop.name,
-            standing_order_id="changed",
-            standing_order=wanted,
-            request_id=new_id(),
+    names = [f"{shop.name}/standingOrders/changed-{number}" for number in range(4)]
+    for name in names:
+        # Its cycle is due to be prepared at once, so slots may be booked before it is cancelled.
+        await shop.scheduler.CreateStandingOrder(
+            pb.CreateStandingOrderRequest(
+                parent=shop.name,
+                standing_order_id=name.rpartition("/")[2],
+                standing_order=wanted,
+                request_id=new_id(),
+            )
         )
-    )
+        await shop.scheduler.CancelStandingOrder(
+            pb.CancelStandingOrderRequest(name=name, request_id=new_id())
+        )
     await shop.suite.sandbox.settle()
-    assert await shop.outcomes(name) == [(1, "UPCOMING", [])]
+    await shop.suite.advance(timedelta(hours=1))
     assert await days(shop) == {}
 
 

@@ -9,6 +9,7 @@ from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.runtime.errors import Problem
+from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.catalog.shop import Shop, day, item, name, order
 from tests.integration.catalog.test_stock import ENDED, ENDED_IDS
 
@@ -151,13 +152,43 @@ async def test_the_slot_of_a_paid_order_is_used_for_good(shop: Shop) -> None:
     assert await shop.slots(3) == (1, 1, 1)
 
 
-async def test_a_paid_order_that_takes_no_service_frees_what_an_attempt_had_booked(
+async def test_a_paid_order_without_services_uses_nothing_of_what_an_attempt_had_booked(
     shop: Shop,
 ) -> None:
     await shop.serve()
-    await shop.book(order(), 3)
+    await shop.book(order(), 3, until=day(1))
     await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    assert await shop.slots(3) == (1, 1, 0)
+    shop.clock.move_to(day(1))
+    await shop.expire_bookings()
     assert await shop.slots(3) == (1, 0, 0)
+
+
+async def test_what_is_booked_for_an_order_is_kept_once_the_order_is_stored(shop: Shop) -> None:
+    await shop.serve()
+    await shop.book(order(), 3, until=day(1))
+    await shop.order_event(
+        scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+    )
+    shop.clock.move_to(day(1))
+    await shop.expire_bookings()
+    assert await shop.slots(3) == (1, 1, 0)
+
+
+async def test_a_stored_order_whose_booking_ran_out_meanwhile_gets_its_slot_if_it_is_free(
+    shop: Shop,
+) -> None:
+    await shop.serve()
+    await shop.book(order(), 3, until=day(1))
+    shop.clock.move_to(day(1))
+    await shop.expire_bookings()
+    for _ in range(2):
+        await shop.order_event(
+            scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+        )
+    shop.clock.move_to(day(2))
+    await shop.expire_bookings()
+    assert await shop.slots(3) == (1, 1, 0)
 
 
 async def test_a_booking_that_nobody_settles_runs_out(shop: Shop) -> None:

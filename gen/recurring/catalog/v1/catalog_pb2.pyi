@@ -4670,7 +4670,9 @@ class SlotRequest(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the booking ends if nobody settles the order."""
+        """When the booking ends if nobody settles the order. An order that is not stored yet has a short one,
+        which OrderSlotsBooked makes longer.
+        """
 
     def __init__(
         self,

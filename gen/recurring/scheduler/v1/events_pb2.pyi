@@ -385,6 +385,36 @@ class OrderConfirmed(_message.Message):
 Global___OrderConfirmed: _TypeAlias = OrderConfirmed  # noqa: Y015
 
 @_typing.final
+class OrderSlotsBooked(_message.Message):
+    """An order is stored that has slots booked for its services. Catalog keeps them from now on: those that
+    were booked for an order which was not stored become free again soon.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ref(self) -> Global___OrderRef: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When they become free again if nobody settles the order."""
+
+    def __init__(
+        self,
+        *,
+        ref: Global___OrderRef | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderSlotsBooked: _TypeAlias = OrderSlotsBooked  # noqa: Y015
+
+@_typing.final
 class OrderSkipped(_message.Message):
     """A cycle brings no order."""
 

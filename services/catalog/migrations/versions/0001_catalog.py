@@ -402,7 +402,8 @@ CREATE VIEW audit_v1.compared AS
            ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order], '', 0::bigint,
            state || ' ' || quantity || ' ' || day, due_time, state = 'COMMITTED'
     FROM slot_bookings CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
-    WHERE state IN ('HELD', 'COMMITTED');
+    -- Until its order is stored, a booking runs out in minutes.
+    WHERE state = 'COMMITTED' OR (state = 'HELD' AND expire_time > due_time);
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients.questions import SlotWish
@@ -10,12 +10,12 @@ from services.scheduler.domain.charge_rules import required_lead
 from services.scheduler.domain.condition_outcomes import Evaluated
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason
-from services.scheduler.domain.slots import SlotDate, on_date, slot_dates
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.slots import SlotDate, booking_expire_time, on_date, slot_dates
 from services.scheduler.store import orders as order_store
 
-# After the due time: far longer than any payment takes.
-BOOKING = timedelta(days=45)
+# Of what is booked for an order before it is stored: far longer than that takes. The event of the
+# stored order makes it longer, and what is booked in vain becomes free again.
+UNSTORED_BOOKING = timedelta(minutes=15)
 
 
 async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -23,16 +23,11 @@ async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evalu
 
     Whoever has been a subscriber for longer is served first.
     """
-    # With those that had slots, or may have, and take something else instead of the service now.
+    # With those that had slots, and take something else instead of the service now.
     wanting = {
         entry.order.key: entry
         for entry in evaluated
-        if _goes_on(entry)
-        and (
-            _services(entry)
-            or entry.order.services
-            or _was_changed_while_due(context.standing_order(entry.order))
-        )
+        if _goes_on(entry) and (_services(entry) or entry.order.services)
     }
     if not wanting:
         return list(evaluated)
@@ -40,7 +35,7 @@ async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evalu
     dates = await _dates(context, [_with_lead(wanting[key]) for key in keys])
     days = await context.clients.book_slots(
         [
-            SlotWish(wanting[key].order, dates[key], expire_time_of(dates[key][-1], context.now))
+            SlotWish(wanting[key].order, dates[key], context.now + UNSTORED_BOOKING)
             for key in keys
             if dates[key]
         ]
@@ -56,9 +51,12 @@ async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evalu
 async def without_slot(context: Context, orders: Sequence[Order]) -> set[OrderKey]:
     """Announced orders whose slots are gone, released by hand or run out, and can't be had again."""
     wishes = [
-        SlotWish(order, [own], expire_time_of(own, context.now))
+        SlotWish(
+            order,
+            [SlotDate(order.local_date, order.due_time)],
+            booking_expire_time(order.due_time, context.now),
+        )
         for order in orders
-        for own in [SlotDate(order.local_date, order.due_time)]
     ]
     days = await context.clients.book_slots(wishes)
     return {order.key for order in orders if days[order.key] is None}
@@ -67,15 +65,6 @@ async def without_slot(context: Context, orders: Sequence[Order]) -> set[OrderKe
 def _services(entry: Evaluated) -> tuple[str, ...]:
     quote = entry.evaluation.quote
     return quote.services if quote else ()
-
-
-def _was_changed_while_due(standing_order: StandingOrder) -> bool:
-    """Whether slots may be booked by an attempt that came to nothing, for what was wanted before.
-
-    An attempt books first and stores the order then, unless the standing order was changed meanwhile.
-    """
-    due_since = standing_order.prepare_time
-    return due_since is not None and due_since <= standing_order.update_time
 
 
 def _goes_on(entry: Evaluated) -> bool:
@@ -92,11 +81,6 @@ def _with_lead(entry: Evaluated) -> Order:
 def _seniority(context: Context, order: Order) -> tuple[object, ...]:
     standing_order = context.standing_order(order)
     return standing_order.create_time, standing_order.standing_order, order.key.cycle
-
-
-def expire_time_of(last: SlotDate, now: datetime) -> datetime:
-    """When a booking ends if nobody settles the order, whose last date that is."""
-    return max(last.due_time, now) + BOOKING
 
 
 async def _dates(context: Context, orders: Sequence[Order]) -> dict[OrderKey, list[SlotDate]]:
