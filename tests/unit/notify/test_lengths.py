@@ -39,10 +39,10 @@ def facts_as_they_are(title: str) -> Iterator[Facts]:
     for kind, facts in EXAMPLES.items():
         if kind in NOT_BY_SMS:
             continue
-        named = replace(facts, title=title) if hasattr(facts, "title") else facts
+        named = replace(facts, title=title) if hasattr(facts, "title") else facts  # type: ignore[type-var]
         yield named
         if hasattr(facts, "link_uri") and kind is not NoticeKind.STANDING_ORDER_CHANGED:
-            yield replace(named, link_uri=LINK)
+            yield replace(named, link_uri=LINK)  # type: ignore[type-var]
     yield PhoneCode("12345678", masked_phone="+49*******89")
     yield replace(upcoming, title=title, pay_on_notice=True, link_uri=LINK)
     yield replace(upcoming, title=title, due_time=later, previous_amount=None, link_uri=LINK)
