@@ -329,7 +329,11 @@ async def preview_notices(
     kind: Annotated[int, one_of(pb.NoticeKind, "What it is for.", "--kind", but=_OWN_WAY)],
     at: Annotated[
         datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When it is made. Default: now."),
+        typer.Option(
+            parser=parse_moment,
+            metavar="TIME",
+            help="When it is made. Default: now; of ORDER_UPCOMING, when the scheduler makes it.",
+        ),
     ] = None,
     charge_at: Annotated[
         datetime | None,
@@ -341,6 +345,12 @@ async def preview_notices(
             parser=parse_duration, metavar="TIME", help='And how long before it: "72h", "5d".'
         ),
     ] = None,
+    schedule_zone: Annotated[
+        str,
+        typer.Option(
+            metavar="ZONE", help='ORDER_UPCOMING: of the schedule, such as "Europe/Berlin".'
+        ),
+    ] = "",
     expires_at: Annotated[
         datetime | None,
         typer.Option(
@@ -356,6 +366,7 @@ async def preview_notices(
         charge_not_before_time=to_timestamp(charge_at),
         notice_lead=to_duration(lead),
         expire_time=to_timestamp(expires_at),
+        schedule_time_zone=schedule_zone,
     )
     response = await session.notify.PreviewNotices(request)
     session.output.many(response.channel_plans, PLAN_COLUMNS, "no channels")

@@ -1,10 +1,13 @@
 """Notices as platforms shape them: in whose language, and where it is what time."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from google.protobuf import duration_pb2
 from recurring.notify.v1 import notify_pb2
 
+from services.runtime.rpc.conversions import to_timestamp
 from tests.contract.customer import Customer, new_customer
 from tests.suite import Suite, new_id, refused
 
@@ -170,6 +173,18 @@ async def test_a_preview_is_in_a_language(ann: Customer) -> None:
     assert (await preview(ann, "de")).sms_encoding == notify_pb2.GSM_7
     refusal = await refused(preview(ann, "qq"))
     assert refusal.fields == {"locale": "LOCALE_UNKNOWN"}
+
+
+async def test_an_announcement_is_previewed_in_a_time_zone_that_there_is(ann: Customer) -> None:
+    request = notify_pb2.PreviewNoticesRequest(
+        parent=ann.name,
+        kind=notify_pb2.ORDER_UPCOMING,
+        charge_not_before_time=to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
+        notice_lead=duration_pb2.Duration(seconds=3600),
+        schedule_time_zone="Europe/Atlantis",
+    )
+    refusal = await refused(ann.shop.notify.PreviewNotices(request))
+    assert refusal.fields == {"schedule_time_zone": "TIME_ZONE_UNKNOWN"}
 
 
 async def test_on_which_channels_a_notice_would_go_is_previewed(ann: Customer) -> None:

@@ -23,6 +23,7 @@ from services.notify.names import (
 from services.notify.store.notices import NoticeFilter
 from services.notify.store.templates import Content
 from services.runtime.errors import Violations
+from services.runtime.quiet_hours import announce_time
 from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.names import read_name
@@ -87,6 +88,10 @@ _EXPIRING = frozenset({
 _MAY_EXPIRE = _EXPIRING | {NoticeKind.PAYMENT_DECLINED}
 
 
+# A schedule in it has no night.
+_NO_NIGHT = "UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedNotice:
     """A notice that could be made."""
@@ -118,13 +123,19 @@ def read_planned_notice(request: notify_pb2.PreviewNoticesRequest, now: datetime
             violations.require(field, f"has no meaning for {kind}", met=allowed[field])
         else:
             violations.require(field, f"must be given for {kind}", met=not is_needed)
+    if "schedule_time_zone" in given:
+        is_free = is_charge and "make_time" not in given
+        rule = "has no meaning but for ORDER_UPCOMING without make_time"
+        violations.require("schedule_time_zone", rule, met=is_free)
+        require_time_zone(violations, "schedule_time_zone", request.schedule_time_zone)
     violations.check()
-    until = None
+    until, made = None, now
     if is_charge:
         until = before_charge(times["charge_not_before_time"], request.notice_lead.ToTimedelta())
+        made = max(now, announce_time(until, request.schedule_time_zone or _NO_NIGHT))
     elif "expire_time" in times:
         until = before_expiry(times["expire_time"])
-    return PlannedNotice(key, kind, times.get("make_time", now), until)
+    return PlannedNotice(key, kind, times.get("make_time", made), until)
 
 
 def read_binding_start(

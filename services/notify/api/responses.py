@@ -86,7 +86,7 @@ def preview_response(sms: Text, email: Text) -> notify_pb2.PreviewNoticeResponse
 
 
 def plan_response(
-    plans: Iterable[ChannelPlan], until: datetime | None, failure_code: str
+    plans: Iterable[ChannelPlan], until: datetime | None, failure_code: str, make_time: datetime
 ) -> notify_pb2.PreviewNoticesResponse:
     """What a notice does on each channel."""
     return notify_pb2.PreviewNoticesResponse(
@@ -102,6 +102,7 @@ def plan_response(
         ],
         deadline_time=optional_timestamp(until),
         failure_code=failure_code,
+        make_time=to_timestamp(make_time),
     )
 
 

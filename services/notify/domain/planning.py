@@ -20,8 +20,9 @@ from services.notify.domain.notices import (
     channels,
     sms_rests,
 )
-from services.notify.domain.quiet_hours import quiet_until, send_time
+from services.notify.domain.quiet_hours import send_time
 from services.notify.domain.settings import NotifySettings
+from services.runtime.quiet_hours import quiet_until
 
 
 class PlannedSend(NamedTuple):

@@ -1,28 +1,16 @@
 """At which hour a notice goes out: not in the night of its reader, unless it would be late. Pure."""
 
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 from services.notify.domain.notices import NEVER_MUTED, Channel, NoticeKind, Promise
+from services.runtime.quiet_hours import quiet_until
 
-# By the clock of the customer. Most laws that name hours allow messages from 8 to 21 o'clock.
-QUIET_START, QUIET_END = time(21), time(8)
 # Who has to do something until a time is given as long by day.
 RESPONSE_TIME = timedelta(hours=12)
 # Whoever asked for a code or has written waits, and who did not change their phone has to know.
 _AT_ONCE = frozenset({
     NoticeKind.PHONE_CODE, NoticeKind.PHONE_CHANGED, NoticeKind.PHONE_CHANGE_PENDING, NoticeKind.REPLY,
 })  # fmt: skip
-
-
-def quiet_until(now: datetime, time_zone: str) -> datetime:
-    """When the quiet hours end in which an instant is; the instant itself if it is in none."""
-    local = now.astimezone(ZoneInfo(time_zone))
-    if QUIET_END <= local.time() < QUIET_START:
-        return now
-    day = local.date() if local.time() < QUIET_END else local.date() + timedelta(days=1)
-    end = datetime.combine(day, QUIET_END, ZoneInfo(time_zone))
-    return max(now, end.astimezone(UTC))
 
 
 def before_charge(charge_not_before: datetime, notice_lead: timedelta) -> datetime:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.db.pool import Database
+from services.runtime.quiet_hours import announce_time
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
@@ -12,7 +13,6 @@ from services.scheduler.application.evaluation.projection import Projection, pro
 from services.scheduler.clients import Clients
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
-from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import Order, OrderReason, OrderState
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from services.runtime.quiet_hours import announce_time
 from services.scheduler.domain import calendar
 from services.scheduler.domain.conditions import Action, Outcome
-from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
     Decision,

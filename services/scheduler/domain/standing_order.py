@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.runtime.quiet_hours import announce_time
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.charge_rules import RuleLead
 from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
-from services.scheduler.domain.notice_times import announce_time
 from services.scheduler.domain.order import Item, Order
 from services.scheduler.domain.price_agreements import (
     ENDING_NOTICE_LEAD,

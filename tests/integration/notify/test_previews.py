@@ -82,7 +82,7 @@ async def test_a_notice_goes_as_its_preview_says(
     )
     await notify.contact(email=MAIL, time_zone=time_zone)
     await notify.bind()
-    previewed = await preview(notify, kind)
+    previewed = await preview(notify, kind, notify.clock.now())
     await notify.receive(MESSAGES[kind]())
 
     starts = {
@@ -112,6 +112,21 @@ async def test_a_preview_stores_nothing(notify: Notify) -> None:
     await preview(notify, notify_pb2.RECEIPT)
 
     assert await notify.notices() == []
+
+
+async def test_an_announcement_is_previewed_when_the_scheduler_makes_it(notify: Notify) -> None:
+    await notify.contact(time_zone="Europe/Berlin")
+    await notify.bind()
+    request = preview_request(notify_pb2.ORDER_UPCOMING)
+    # Its last moment is at two in the morning.
+    request.charge_not_before_time.CopyFrom(to_timestamp(datetime(2026, 2, 4, 1, tzinfo=UTC)))
+    request.schedule_time_zone = "Europe/Berlin"
+    answer: notify_pb2.PreviewNoticesResponse = await notify.call("PreviewNotices", request)
+
+    evening = datetime(2026, 1, 31, 19, 45, tzinfo=UTC)
+    assert answer.make_time.ToDatetime(UTC) == evening
+    sms = answer.channel_plans[0]
+    assert (sms.send_time.ToDatetime(UTC), sms.reason) == (evening, Plan.AT_ONCE)
 
 
 async def test_nobody_reaches_a_customer_without_a_contact(notify: Notify) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.notify.domain.frequency import CAP_WINDOW, allot, is_mandatory, next_free
 from services.notify.domain.notices import NEVER_MUTED, Channel, NoticeKind
-from services.notify.domain.quiet_hours import quiet_until, send_time
+from services.notify.domain.quiet_hours import send_time
 from services.notify.domain.templates.examples import EXAMPLES
 from services.notify.domain.templates.rendering import (
     SMS_SEGMENTS_MAX,
@@ -17,6 +17,7 @@ from services.notify.domain.templates.rendering import (
 )
 from services.notify.domain.templates.segments import segments
 from services.notify.domain.templates.shipped import SHIPPED
+from services.runtime.quiet_hours import quiet_until
 
 START = datetime(2026, 1, 28, 8, 0, tzinfo=UTC)
 BERLIN = "Europe/Berlin"

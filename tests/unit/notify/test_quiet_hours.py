@@ -8,13 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notify.domain.notices import NEVER_MUTED, BillingMode, Channel, NoticeKind, Promise
-from services.notify.domain.quiet_hours import (
-    QUIET_END,
-    QUIET_START,
-    deadline,
-    quiet_until,
-    send_time,
-)
+from services.notify.domain.quiet_hours import deadline, send_time
+from services.runtime.quiet_hours import QUIET_END, QUIET_START, quiet_until
 
 TOKYO = "Asia/Tokyo"
 NIGHT = datetime(2026, 1, 28, 15, 0, tzinfo=UTC)  # Midnight in Tokyo.

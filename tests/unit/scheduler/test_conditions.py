@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.runtime.quiet_hours import NOTICE_HEADROOM
 from services.scheduler.domain.condition_outcomes import as_charged, prepared, stopped
 from services.scheduler.domain.conditions import (
     NO_OUTCOME,
@@ -26,7 +27,6 @@ from services.scheduler.domain.conditions import (
     outcome_of,
 )
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
-from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.order import (
     Item,
     Line,

@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.runtime.quiet_hours import NOTICE_HEADROOM
 from services.scheduler.domain import calendar
 from services.scheduler.domain.cycles import new_order, open_cycles, paid_period, reason_against
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
-from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState, Stage
 from services.scheduler.domain.order_lifecycle import held
 from services.scheduler.domain.pauses import paused, resumed

@@ -1536,15 +1536,20 @@ class PreviewNoticesRequest(_message.Message):
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_ZONE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}/customers/{customer}`. One without a contact is not reached."""
     kind: Global___NoticeKind.ValueType
     """Any but those about a phone or an address itself (PHONE_CODE, PHONE_CHANGED, PHONE_CHANGE_PENDING, PHONE_LAPSED,
     EMAIL_LINK, REPLY), which go there at once.
     """
+    schedule_time_zone: _builtins.str
+    """Of ORDER_UPCOMING without `make_time`: the time zone of the schedule, in whose night the scheduler makes no notice that
+    has to go out at once. An IANA name. Default: no night.
+    """
     @_builtins.property
     def make_time(self) -> _timestamp_pb2.Timestamp:
-        """When the notice is made. Default: now."""
+        """When the notice is made. Default: of ORDER_UPCOMING, when the scheduler makes it, but not before now; else now."""
 
     @_builtins.property
     def charge_not_before_time(self) -> _timestamp_pb2.Timestamp:
@@ -1569,10 +1574,11 @@ class PreviewNoticesRequest(_message.Message):
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
         notice_lead: _duration_pb2.Duration | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        schedule_time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["charge_not_before_time", b"charge_not_before_time", "expire_time", b"expire_time", "make_time", b"make_time", "notice_lead", b"notice_lead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_not_before_time", b"charge_not_before_time", "expire_time", b"expire_time", "kind", b"kind", "make_time", b"make_time", "notice_lead", b"notice_lead", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_not_before_time", b"charge_not_before_time", "expire_time", b"expire_time", "kind", b"kind", "make_time", b"make_time", "notice_lead", b"notice_lead", "parent", b"parent", "schedule_time_zone", b"schedule_time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1585,6 +1591,7 @@ class PreviewNoticesResponse(_message.Message):
     CHANNEL_PLANS_FIELD_NUMBER: _builtins.int
     DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    MAKE_TIME_FIELD_NUMBER: _builtins.int
     failure_code: _builtins.str
     """Why it fails as soon as it is made, as `Notice.Delivery.failure_code`; empty if it does not."""
     @_builtins.property
@@ -1595,16 +1602,21 @@ class PreviewNoticesResponse(_message.Message):
     def deadline_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it must be out; unset if nothing depends on it."""
 
+    @_builtins.property
+    def make_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is made."""
+
     def __init__(
         self,
         *,
         channel_plans: _abc.Iterable[Global___ChannelPlan] | None = ...,
         deadline_time: _timestamp_pb2.Timestamp | None = ...,
         failure_code: _builtins.str = ...,
+        make_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time", "make_time", b"make_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_plans", b"channel_plans", "deadline_time", b"deadline_time", "failure_code", b"failure_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_plans", b"channel_plans", "deadline_time", b"deadline_time", "failure_code", b"failure_code", "make_time", b"make_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -410,6 +410,8 @@ class NotifyServiceServicer:
         """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
         rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
         that changes, a gateway that fails, an event that makes the notice untrue.
+
+        Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN (IANA has no such time zone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -163,6 +163,8 @@ class NotifyServiceStub:
     """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
     rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
     that changes, a gateway that fails, an event that makes the notice untrue.
+
+    Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN (IANA has no such time zone).
     """
     UpdateNoticeTemplate: _aio.UnaryUnaryMultiCallable[_notify_pb2.UpdateNoticeTemplateRequest, _notify_pb2.NoticeTemplate]
     """Stores a merchant's own template, which takes the place of the suite's from the next message on. Every
@@ -480,6 +482,8 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """What a notice to a customer would do on each channel, at which time and why, if it were made at a time: by the
         rules by which notices are made. Nothing is stored or sent. What happens until then is not foreseen: a contact
         that changes, a gateway that fails, an event that makes the notice untrue.
+
+        Reasons: INVALID_ARGUMENT TIME_ZONE_UNKNOWN (IANA has no such time zone).
         """
 
     @_abc_1.abstractmethod

@@ -100,4 +100,6 @@ class NoticeMethods(Methods):
             plan = await notices.preview(
                 connection, wanted.key, wanted.kind, wanted.until, wanted.make_time
             )
-        return responses.plan_response(plan.channels, wanted.until, plan.failure_code)
+        return responses.plan_response(
+            plan.channels, wanted.until, plan.failure_code, wanted.make_time
+        )

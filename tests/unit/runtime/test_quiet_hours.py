@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.notify.domain import quiet_hours
 from services.notify.domain.notices import Channel, NoticeKind
-from services.scheduler.domain.notice_times import (
+from services.runtime.quiet_hours import (
     NOTICE_HEADROOM,
     QUIET_END,
     QUIET_START,
