@@ -379,6 +379,14 @@ WORDS = Words(
                 "{% if link_uri %}للإيقاف أو الإلغاء قبل ذلك: {{ link_uri }}{% else %}"
                 "يمكنكم إلغاؤه أو تغييره قبل ذلك في حسابكم.{% endif %}",
             ),
+            sms_sentences=(
+                "ينتهي العرض {{ promotion_title }} على {{ title }} قبل طلب {{ first_due_time | date }}.",
+                "{% if amount %}سعره {{ amount }}{% if previous_amount %}"
+                " بدلا من {{ previous_amount }}{% endif %} حسب أسعار اليوم.{% else %}"
+                "ابتداء منه لا يخصم شيء من السعر.{% endif %}",
+                "{% if link_uri %}للإيقاف أو الإلغاء: {{ link_uri }}{% else %}"
+                "يمكنكم إلغاؤه أو تغييره قبل ذلك في حسابكم.{% endif %}",
+            ),
         ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(
             "ملخص {{ month | month }}",

@@ -413,7 +413,7 @@ WORDS = Words(
     reasons={
         "SKIPPED_BY_CUSTOMER": "you asked to leave it out",
         "PAUSED": "the standing order is paused",
-        "MISSED": "its date passed while we could not act",
+        "MISSED": "the date passed while we could not act",
         "DATE_EXCLUDED": "its date is one that you left out",
         "PRODUCT_UNAVAILABLE": "a product is not sold any more",
         "PRICE_UNAVAILABLE": "a product has no price",

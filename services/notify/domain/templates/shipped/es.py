@@ -199,7 +199,7 @@ WORDS = Words(
             "Cambie su medio de pago",
             (
                 _CARD + " se ha rechazado de forma definitiva y no lo intentaremos más.",
-                "No se puede pagar ningún pedido que lo use.",
+                "No se puede pagar ningún pedido con este medio de pago.",
                 "Añada otro en su cuenta para sus pedidos periódicos o pregunte a su banco.",
             ),
         ),

@@ -83,7 +83,7 @@ WORDS = Words(
             (
                 "À partir du {{ bind_time | date }}, {{ bind_time | time }}, les messages sur vos commandes vont "
                 "au {{ masked_phone }}, plus à ce téléphone.",
-                "Si vous ne l'avez pas demandé, prévenez avant la boutique : elle peut arrêter le changement.",
+                "Si vous ne l'avez pas demandé, prévenez la boutique avant : elle peut arrêter le changement.",
             ),
             greets=False,
         ),
@@ -206,7 +206,7 @@ WORDS = Words(
             "Remplacez votre moyen de paiement",
             (
                 _CARD + " : refus définitif. Nous n'essaierons plus.",
-                "Aucune commande qui l'utilise ne peut être payée.",
+                "Aucune commande ne peut être payée avec ce moyen.",
                 "Ajoutez-en un autre dans votre compte, ou interrogez votre banque.",
             ),
         ),
