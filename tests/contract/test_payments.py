@@ -40,6 +40,8 @@ ELSEWHERE = {
     "notify.ListNoticeTemplates",
     "notify.ListWebhookEndpoints",
     "notify.ListWebhookDeliveries",
+    # No list, though it works page by page: tests/integration/notify/test_redrives.py.
+    "notify.RedriveNotices",
     "payments.ListDocuments",
     "payments.ListProductSales",
     "payments.ListTaxSummaries",
