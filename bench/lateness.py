@@ -13,9 +13,9 @@ from bench import prepare, seed
 from bench.measure import Aim, Figure, percentile
 from bench.seed import Book
 from bench.stack import Stack
+from services.runtime.quiet_hours import NOTICE_HEADROOM
 from services.runtime.workers.clock import SystemClock
 from services.runtime.workers.loop import Step, WorkerLoop
-from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 
 DUE_PER_SECOND = 500
 AIM = Aim(1000.0, at_least=False)

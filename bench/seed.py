@@ -20,8 +20,8 @@ from services.payments.store.encrypted import token_aad
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.pool import Database, Pool
+from services.runtime.quiet_hours import NOTICE_HEADROOM
 from services.scheduler.domain import ids
-from services.scheduler.domain.notice_times import NOTICE_HEADROOM
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
     NOTICE_LEAD_DEFAULT,
