@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.money import Money
+from services.scheduler.domain import calendar
 from services.scheduler.domain.promotions import EndingPromotion
 from services.scheduler.domain.standing_order import StandingOrder
 
@@ -40,8 +41,18 @@ def first_cycle_after(standing_order: StandingOrder) -> int | None:
         if date_ is None:
             return None
         if promotion.is_over(following, date_.due_at):
-            before = standing_order.date(following - 1)
-            # Its first cycle had no promotion, or one without it was announced already.
-            is_late = before is None or promotion.is_over(following - 1, before.due_at)
+            is_late = following == cycle and not _last_order_had(standing_order, promotion)
             return None if is_late else following
     return None
+
+
+def _last_order_had(standing_order: StandingOrder, promotion: EndingPromotion) -> bool:
+    """Whether the promotion takes something off the last cycle that has an order; False: none has.
+
+    Its date is the one that it had: the present schedule may have that cycle on another date, or not.
+    """
+    last, schedule = standing_order.last_nominal_date, standing_order.schedule
+    if last is None or standing_order.next_cycle is None:
+        return False
+    due_time = calendar.local_to_utc(last, schedule.local_time, schedule.time_zone)
+    return not promotion.is_over(standing_order.next_cycle - 1, due_time)

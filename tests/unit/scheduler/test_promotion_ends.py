@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from services.runtime.money import Money
 from services.scheduler.domain.promotion_ends import PromotionEnd, first_cycle_after
 from services.scheduler.domain.promotions import PROMOTION_NOTICE_DAYS, EndingPromotion
-from services.scheduler.domain.standing_order import StandingOrder, at_cycle
+from services.scheduler.domain.rescheduling import LastOrder, rescheduled
+from services.scheduler.domain.standing_order import StandingOrder, advanced
 from services.scheduler.store import ending_promotions
 from tests.unit.scheduler.test_standing_order import SIGN_UP, new_standing_order
 
@@ -23,7 +24,9 @@ def promoted(
 ) -> StandingOrder:
     until_time = SIGN_UP + timedelta(days=until_days) if until_days else None
     promotion = EndingPromotion(SPRING, "Spring", last_cycle, until_time, notice_days)
-    return replace(at_cycle(new_standing_order(), next_cycle), ending_promotion=promotion)
+    signed_up = new_standing_order()
+    opened, following = signed_up.date(next_cycle - 1), signed_up.date(next_cycle)
+    return replace(advanced(signed_up, next_cycle, following, opened), ending_promotion=promotion)
 
 
 @given(last_cycle=st.integers(0, 12), until_days=st.integers(0, 400), next_cycle=st.integers(1, 12))
@@ -46,6 +49,26 @@ def test_the_order_before_the_first_one_without_it_had_the_promotion(
 def test_an_order_without_it_that_was_announced_is_no_news() -> None:
     assert first_cycle_after(promoted(last_cycle=2, next_cycle=3)) == 3
     assert first_cycle_after(promoted(last_cycle=2, next_cycle=4)) is None
+
+
+@pytest.mark.parametrize(("last_cycle", "until_days"), [(1, 0), (0, 20), (1, 20)])
+def test_a_new_schedule_after_the_last_order_with_it_hides_no_end(
+    last_cycle: int, until_days: int
+) -> None:
+    """The first date of the new one may be that of the first order without it."""
+    standing_order = promoted(last_cycle, until_days, next_cycle=2)
+    first = standing_order.date(1)
+    assert first is not None
+    now = first.due_at + timedelta(days=1)
+    later = replace(standing_order.schedule, start_date=(now + timedelta(days=40)).date())
+    changed = rescheduled(standing_order, later, LastOrder(1, first.nominal_date), now)
+    assert changed.date(1) is None
+    assert first_cycle_after(changed) == 2
+
+
+def test_an_order_that_never_had_it_is_no_news_whenever_its_schedule_began() -> None:
+    standing_order = promoted(until_days=1)
+    assert first_cycle_after(replace(standing_order, base_cycle=-2)) is None
 
 
 @pytest.mark.parametrize("notice_days", [0, 7, 30])

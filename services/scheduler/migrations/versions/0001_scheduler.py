@@ -441,6 +441,9 @@ CREATE VIEW first_due WITH (security_invoker = true) AS
         WHERE state = 'ACTIVE' AND promotion_notice_time IS NOT NULL
           AND standing_orders.bucket = buckets.bucket
         ORDER BY due_time LIMIT 1) AS first
+    WHERE buckets.bucket >= (
+        SELECT bucket FROM standing_orders WHERE state = 'ACTIVE' AND promotion_notice_time IS NOT NULL
+        ORDER BY bucket LIMIT 1)
     UNION ALL
     SELECT 'lead-check' AS kind, '' AS queue, buckets.bucket, due_time
     FROM buckets CROSS JOIN LATERAL (
