@@ -4,7 +4,7 @@ import secrets
 
 # Without letters and digits that are mistaken for each other, since a token may be typed: 5 bits each.
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-# 100 bits: of a billion open links, a million tries a second find one in 40 000 years.
+# 100 bits: of a billion open links, a million tries a second find one in 40 million years.
 CHARACTERS = 20
 
 
