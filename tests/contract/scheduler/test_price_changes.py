@@ -35,7 +35,7 @@ async def test_a_customer_hears_of_a_rise_how_much_it_is_and_from_when(shop: Sho
     # The product's notice is of 30 days; the fifth order is due 31 days from now.
     first = (await shop.now() + 31 * DAY).strftime("%a %-d %b %Y")
     assert f"Tea in Tea will cost 5.00 EUR an order, not 4.20 EUR, from {first} on" in text
-    assert "To leave, cancel or change it in your account before then." in text
+    assert "To opt out, cancel or change it in your account before then." in text
 
 
 async def test_a_drop_is_told_with_the_first_cycle_that_has_it(shop: Shop) -> None:

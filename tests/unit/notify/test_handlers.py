@@ -83,7 +83,7 @@ def text_of(made: Draft) -> str:
                 product_title="Beans", substitute_title="Decaf",
             ),
             ("Hi Ann! Beans in your standing order Coffee is not sold any more. From now on you get "
-            "Decaf instead, as you agreed. We tell you its price before."),
+            "Decaf instead, as you agreed. We will tell you its price first."),
         ),
         (
             scheduler.OrderHeld(ref=REF, reasons=[scheduler_pb2.MANDATE_NOT_COVERING]),

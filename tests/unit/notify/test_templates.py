@@ -425,7 +425,7 @@ def test_a_receipt_says_which_taxes_are_in_it() -> None:
     receipt = render(kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, None, (), taxes=taxes), "Ann")
     assert "You paid 12.50 EUR (tax 2.11 EUR) for Coffee on" in receipt.sms
     assert (
-        "VAT 19 % in it: 2.00 EUR\nCity tax 0.875 % in it: 0.11 EUR\nEco tax 0 %: exempt\n"
+        "VAT 19 % included: 2.00 EUR\nCity tax 0.875 % included: 0.11 EUR\nEco tax 0 %: exempt\n"
     ) in receipt.email
 
 
@@ -460,7 +460,7 @@ def test_a_mail_lists_the_lines_of_the_order() -> None:
         ("de", "Hallo Ann! Wir haben Ihnen Ihre Zahlung über 1.250,00 EUR für Tee erstattet."),
         ("de-AT", "Ihre Zahlung über EUR 1.250,00 für Tee"),
         ("fr", "Bonjour Ann. Nous vous avons remboursé votre paiement de 1 250,00 EUR pour Tee."),
-        ("es", "Hola, Ann. Le hemos devuelto su pago de 1.250,00 EUR de Tee."),
+        ("es", "Hola, Ann. Le hemos devuelto su pago de 1.250,00 EUR por Tee."),
         ("zh", "Ann，您好！我们已退还您为Tee支付的 EUR 1,250.00。"),
         # What is written from left to right is kept apart, so that nothing around it changes places.
         (
@@ -478,7 +478,7 @@ def test_a_customer_reads_their_own_language_or_english(locale: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(2, "طلباكم"), (3, "طلباتكم الـ3"), (11, "طلباتكم الـ11")]
+    ("count", "text"), [(2, "طلبيكم"), (3, "طلباتكم الـ3"), (11, "طلباتكم الـ11")]
 )
 def test_a_number_has_the_form_that_its_language_has_for_it(count: int, text: str) -> None:
     skipped = kinds.OrderSkipped("Tee", BERLIN, DUE, ("MISSED",), DUE, count)

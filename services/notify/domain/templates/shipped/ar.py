@@ -92,42 +92,42 @@ WORDS = Words(
             "رسالتكم",
             (
                 '{% if answer == "HELP" %}'
-                "أرسلوا «[[SKIP]]» لتجاوز الطلب القادم، «[[PAUSE]]» لتعليقه، «[[PAY]]» لتأكيد دفعة، «[[STOP]]» "
+                "أرسلوا «[[SKIP]]» لتخطي الطلب القادم، «[[PAUSE]]» لتعليقه، «[[PAY]]» لتأكيد دفعة، «[[STOP]]» "
                 "لعدم تلقي الرسائل. وما عدا ذلك في حسابكم."
                 '{% elif answer == "STOPPED" %}'
-                "لن تصلكم رسائل على هذا الهاتف بعد الآن. تستمر طلباتكم الدورية: يمكنكم تعليقها أو "
-                "إنهاؤها في حسابكم. أرسلوا «[[START]]» لتلقي الرسائل من جديد."
+                "لن تصلكم رسائل على هذا الهاتف بعد الآن. تستمر طلباتكم المتكررة: يمكنكم تعليقها أو "
+                "إلغاؤها في حسابكم. أرسلوا «[[START]]» لتلقي الرسائل من جديد."
                 '{% elif answer == "STARTED" %}'
                 "تصل الرسائل عن طلباتكم إلى هذا الهاتف من جديد. أرسلوا «[[HELP]]» للمساعدة، «[[STOP]]» "
                 "لإيقافها."
                 '{% elif answer == "WHICH" %}'
                 "أي طلب؟ {% for option in options %}{{ option.number }}: {{ option.title }}"
-                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}؛ "
                 "{% endif %}{% endfor %}. أرسلوا رقمه."
                 '{% elif answer == "SKIPPED" %}'
                 "تم تخطي طلبكم {{ title }}{% if due_date %} بتاريخ {{ due_date }}{% endif %}. لن "
-                "يُخصم شيء مقابله."
+                "يخصم شيء مقابله."
                 '{% elif answer == "PAUSED" %}'
-                "تم تعليق {{ title }}: أُلغي ما أُعلن عنه، ولن يُطلب شيء جديد حتى تستأنفوه في حسابكم."
+                "تم تعليق {{ title }}: ألغي ما أعلن عنه، ولن يطلب شيء جديد حتى تستأنفوه في حسابكم."
                 '{% elif answer == "PAYING" %}'
-                "شكرًا لكم. يجري الآن دفع {{ title }}، وسيصلكم إيصال."
+                "شكرا لكم. يجري الآن دفع {{ title }}، وسيصلكم إيصال."
                 '{% elif answer == "TOO_LATE" %}'
-                "لم يعد ممكنًا تخطي طلبكم {{ title }}{% if due_date %} بتاريخ {{ due_date }}"
+                "لم يعد ممكنا تخطي طلبكم {{ title }}{% if due_date %} بتاريخ {{ due_date }}"
                 "{% endif %}: لقد بدأ دفعه أو انتهى."
                 '{% elif answer == "NOT_ACTIVE" %}'
-                "{{ title }} غير نشط: معلق بالفعل أو منتهٍ. لم يتغير شيء."
+                "{{ title }} غير نشط: معلق بالفعل أو منته. لم يتغير شيء."
                 '{% elif answer == "NOT_PAYABLE" %}'
-                "لم يعد هناك ما يُدفع مقابل {{ title }}: مدفوع أو منتهٍ أو قيد الخصم الآن."
+                "لم يعد هناك ما يدفع مقابل {{ title }}: مدفوع أو منته أو قيد الخصم الآن."
                 '{% elif answer == "METHOD_NEEDED" %}'
                 "لا يمكن دفع {{ title }} هكذا: يرجى اختيار وسيلة دفع في حسابكم."
                 '{% elif answer == "OUT_OF_STOCK" %}'
-                "لم يعد ممكنًا دفع {{ title }}: نفد المخزون."
+                "لم يعد ممكنا دفع {{ title }}: نفد المخزون."
                 '{% elif answer == "NOTHING" and word == "PAY" %}'
                 "لا توجد دفعة بانتظار تأكيدكم."
                 '{% elif answer == "NOTHING" %}'
                 "لا يوجد طلب قادم لكم."
                 "{% else %}"
-                "عذرًا، تعذر تنفيذ ذلك لطلب {{ title }}. يرجى استخدام حسابكم."
+                "عذرا، تعذر تنفيذ ذلك لطلب {{ title }}. يرجى استخدام حسابكم."
                 "{% endif %}",
             ),
             greets=False,
@@ -189,7 +189,7 @@ WORDS = Words(
             ),
         ),
         NoticeKind.PAYMENT_OVERDUE: KindWords(
-            "لم يدفع: {{ title }}",
+            "غير مدفوع: {{ title }}",
             (
                 "انتهى طلبكم {{ title }} دون دفع.",
                 "إن كنتم ما زلتم تريدونه فادفعوا {{ amount }} قبل {{ expire_time }}"
@@ -197,7 +197,7 @@ WORDS = Words(
                 "وإلا فلا يخصم شيء.",
             ),
             sms_sentences=(
-                "لم يدفع طلبكم {{ title }}.",
+                "طلبكم {{ title }} غير مدفوع.",
                 "إن أردتموه فادفعوا {{ amount }} قبل {{ expire_time }}"
                 "{% if link_uri %}: {{ link_uri }}{% else %} في حسابكم.{% endif %}",
                 "وإلا فلا خصم.",
@@ -214,7 +214,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "رفض الدفع: {{ title }}",
             (
-                "رفض دفع {{ amount }} مقابل {{ title }}{% if reasons %}: {{ reasons }}{% endif %}.",
+                "تم رفض دفع {{ amount }} مقابل {{ title }}{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}يمكنكم الدفع ببطاقة أخرى: {{ link_uri }}"
                 "{% elif next_attempt_time %}سنحاول مرة أخرى في {{ next_attempt_time }}. "
                 "إن لزم تغيير شيء فغيروه قبل ذلك."
@@ -225,7 +225,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
             "يرجى استبدال وسيلة الدفع",
             (
-                "رفضت نهائيا " + _CARD + "، ولن نحاول بها مجددا.",
+                "تم رفض " + _CARD + " نهائيا، ولن نحاول بها مجددا.",
                 "لا يمكن دفع أي طلب يستخدمها.",
                 "يرجى إضافة وسيلة أخرى في حسابكم لطلباتكم المتكررة أو سؤال بنككم.",
             ),
@@ -269,11 +269,11 @@ WORDS = Words(
             "تم التخطي: {{ title }}",
             (
                 "{% if last_due_time %}"
-                '{{ order_count | plural(two="طلباكم", few="طلباتكم الـ#", many="طلباتكم الـ#", '
-                'other="طلباتكم الـ#") }} {{ title }} من {{ due_time }} إلى {{ last_due_time }} لن تنفذ'
-                "{% else %}طلبكم {{ title }} بتاريخ {{ due_time }} لن ينفذ{% endif %}"
+                'تم تخطي {{ order_count | plural(two="طلبيكم", few="طلباتكم الـ#", many="طلباتكم الـ#", '
+                'other="طلباتكم الـ#") }} {{ title }} من {{ due_time }} إلى {{ last_due_time }}'
+                "{% else %}تم تخطي طلبكم {{ title }} بتاريخ {{ due_time }}{% endif %}"
                 ": {{ reasons }}.",
-                "لا يخصم شيء مقابله.",
+                "لا يخصم شيء مقابل ذلك.",
             ),
         ),
         NoticeKind.ORDER_HELD: KindWords(
@@ -300,7 +300,7 @@ WORDS = Words(
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
-            "لم يطلب: {{ title }}",
+            "لم يتم الطلب: {{ title }}",
             (
                 "انتهى طلبكم {{ title }} بتاريخ {{ due_time }} دون دفع: {{ reasons }}.",
                 "لم يخصم شيء مقابله.",
@@ -475,18 +475,18 @@ WORDS = Words(
         "MANDATE_NOT_COVERING": "تفويض الخصم لا يغطيه",
         "NOTICE_UNDELIVERABLE": "لم نتمكن من إبلاغكم به مسبقا",
         "PAYMENT_REFUSED": "الدفع غير مسموح به",
-        "PAYMENT_DECLINED": "رفض الدفع",
+        "PAYMENT_DECLINED": "تم رفض الدفع",
         "PAYMENT_REQUEST_EXPIRED": "لم يؤكد الدفع في الوقت المحدد",
         "STANDING_ORDER_CANCELLED": "الطلب المتكرر ملغى",
         "CONDITION_NOT_MET": "شرط وضعتموه غير متحقق",
         "HOLD_EXPIRED": "لم يعالج سبب الانتظار في الوقت المحدد",
         "PURCHASED_ELSEWHERE": "اشتريتم أحد منتجاته من مكان آخر",
-        "PREVIOUS_UNPAID": "الطلب السابق لم يدفع",
+        "PREVIOUS_UNPAID": "الطلب السابق غير مدفوع",
         "PAYMENT_NOT_MADE": "تعذر الدفع في الوقت المحدد",
-        "PAYMENT_METHOD_BLOCKED": "رفضت بطاقته نهائيا",
+        "PAYMENT_METHOD_BLOCKED": "تم رفض بطاقته نهائيا",
         "TAX_UNAVAILABLE": "ضرائبه غير معروفة بعد",
-        "NO_SLOT": "لا موعد متاحا في يومه",
-        "PAID_LATE": "دفع بعد انتهائه",
+        "NO_SLOT": "لا موعد متاح في يومه",
+        "PAID_LATE": "تم دفعه بعد انتهائه",
         "MANDATE_NOT_FOUND": "تفويض الخصم غير معروف",
         "MANDATE_REVOKED": "تفويض الخصم مسحوب",
         "MANDATE_NOT_YET_VALID": "تفويض الخصم لم يسر بعد",
@@ -497,7 +497,7 @@ WORDS = Words(
         "MANDATE_LAPSED": "لم يستخدم تفويض الخصم منذ مدة طويلة",
         "MANDATE_WITHOUT_END": "تفويض الخصم يحتاج إلى تاريخ انتهاء",
         "MANDATE_PENDING": "تفويض الخصم لم يؤكد بعد",
-        "MANDATE_DISPUTED": "اعترض على دفعة لدى بنككم",
+        "MANDATE_DISPUTED": "تم الاعتراض على دفعة لدى بنككم",
         "MANDATE_PAUSED": "تفويض الخصم متوقف مؤقتا",
         "INSUFFICIENT_FUNDS": "الرصيد لم يكن كافيا",
         "CARD_LIMIT_REACHED": "بلغت البطاقة حدها",

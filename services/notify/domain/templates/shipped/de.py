@@ -31,7 +31,7 @@ WORDS = Words(
         '{% if tax.not_charged == "REVERSE_CHARGE" %}: Steuerschuldnerschaft des Leistungsempfängers'
         '{% elif tax.not_charged == "EXEMPT" %}: steuerfrei'
         "{% elif tax.not_charged %}: nicht berechnet"
-        "{% else %} darin: {{ tax.amount }}{% endif %}"
+        "{% else %} enthalten: {{ tax.amount }}{% endif %}"
     ),
     digest_subject="Neues zu Ihren Bestellungen",
     digest_more='{% if more %}{{ more | plural(other="Und # weitere: siehe Ihr Konto.") }}{% endif %}',
@@ -45,7 +45,7 @@ WORDS = Words(
                 "dieses Telefon zu bekommen."
                 "{% else %}{{ code }} ist Ihr Code, um dieses Telefon zu bestätigen.{% endif %}",
                 'Er gilt {{ minutes | plural(one="# Minute", other="# Minuten") }}.',
-                "Geben Sie ihn niemandem. Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun.",
+                "Geben Sie ihn nicht weiter. Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun.",
             ),
             greets=False,
         ),
@@ -72,7 +72,7 @@ WORDS = Words(
             "Bitte bestätigen Sie Ihr Telefon",
             (
                 "Nachrichten an {{ masked_phone }} erreichen Sie wohl nicht mehr.",
-                "Bitte bestätigen Sie Ihr Telefon im Geschäft noch einmal. So lange warten Ihre Bestellungen.",
+                "Bitte bestätigen Sie Ihr Telefon beim Geschäft noch einmal. Bis dahin warten Ihre Bestellungen.",
             ),
         ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
@@ -89,22 +89,22 @@ WORDS = Words(
             (
                 '{% if answer == "HELP" %}'
                 "Antworten Sie [[SKIP]], um die nächste Bestellung auszulassen, [[PAUSE]], um sie "
-                "anzuhalten, [[PAY]], um eine Zahlung zu bestätigen, [[STOP]] für keine Nachrichten mehr."
-                " Alles Weitere in Ihrem Konto."
+                "anzuhalten, [[PAY]], um eine Zahlung zu bestätigen, [[STOP]], um Nachrichten "
+                "abzubestellen. Alles Weitere in Ihrem Konto."
                 '{% elif answer == "STOPPED" %}'
                 "Sie bekommen auf diesem Telefon keine Nachrichten mehr. Ihre Daueraufträge laufen "
-                "weiter: anhalten oder kündigen können Sie sie in Ihrem Konto. [[START]] schaltet die "
+                "weiter: Anhalten oder kündigen können Sie sie in Ihrem Konto. [[START]] schaltet die "
                 "Nachrichten wieder ein."
                 '{% elif answer == "STARTED" %}'
-                "Nachrichten zu Ihren Bestellungen kommen wieder auf dieses Telefon. [[HELP]] gibt "
-                "Hilfe, [[STOP]] beendet sie."
+                "Nachrichten zu Ihren Bestellungen kommen wieder auf dieses Telefon. [[HELP]] zeigt "
+                "Hilfe, [[STOP]] beendet die Nachrichten."
                 '{% elif answer == "WHICH" %}'
                 "Welche? {% for option in options %}{{ option.number }}: {{ option.title }}"
                 "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
                 "{% endif %}{% endfor %}. Antworten Sie mit der Nummer."
                 '{% elif answer == "SKIPPED" %}'
                 "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} fällt "
-                "aus. Sie wird nicht abgebucht."
+                "aus. Dafür wird nichts abgebucht."
                 '{% elif answer == "PAUSED" %}'
                 "{{ title }} ist angehalten: Angekündigtes entfällt, und es wird nichts Neues bestellt, bis "
                 "Sie den Dauerauftrag in Ihrem Konto fortsetzen."
@@ -112,11 +112,11 @@ WORDS = Words(
                 "Danke. Ihre Zahlung für {{ title }} wird ausgeführt; ein Beleg folgt."
                 '{% elif answer == "TOO_LATE" %}'
                 "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} kann "
-                "nicht mehr ausfallen: Ihre Zahlung läuft schon, oder sie ist vorbei."
+                "nicht mehr ausfallen: Die Zahlung läuft schon, oder die Bestellung ist beendet."
                 '{% elif answer == "NOT_ACTIVE" %}'
                 "{{ title }} läuft nicht: schon angehalten oder beendet. Es wurde nichts geändert."
                 '{% elif answer == "NOT_PAYABLE" %}'
-                "Für {{ title }} ist nichts mehr zu zahlen: bezahlt, vorbei oder gerade in Arbeit."
+                "Für {{ title }} ist nichts mehr zu zahlen: bezahlt, beendet oder gerade in Bearbeitung."
                 '{% elif answer == "METHOD_NEEDED" %}'
                 "{{ title }} kann so nicht bezahlt werden: Bitte wählen Sie in Ihrem Konto ein "
                 "Zahlungsmittel."
@@ -127,7 +127,7 @@ WORDS = Words(
                 '{% elif answer == "NOTHING" %}'
                 "Es steht keine Bestellung von Ihnen an."
                 "{% else %}"
-                "Das ging für {{ title }} leider nicht. Bitte nutzen Sie Ihr Konto."
+                "Das ging bei {{ title }} leider nicht. Bitte nutzen Sie Ihr Konto."
                 "{% endif %}",
             ),
             greets=False,
@@ -139,13 +139,13 @@ WORDS = Words(
                 "{% if is_late or moved_from %} vom {{ order_time | date }}{% endif %}"
                 " kostet {{ amount }}"
                 "{% if amount_changed %} (zuletzt {{ previous_amount }}){% endif %}.",
-                "{% if moved_from %}Sie ist verschoben vom {{ moved_from | day }}, "
-                "der ausgebucht ist.{% endif %}",
+                "{% if moved_from %}Sie wurde verschoben: Der {{ moved_from | day }} "
+                "ist ausgebucht.{% endif %}",
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}Wir bitten Sie frühestens am {{ charge_not_before }} "
                 "um Ihre Bestätigung."
                 "{% else %}Wir buchen frühestens am {{ charge_not_before }} ab.{% endif %}",
-                "{% if credit %}Ihr Guthaben zahlt {% if credit_pays_all %}alles"
+                "{% if credit %}Ihr Guthaben deckt {% if credit_pays_all %}alles"
                 "{% else %}{{ credit }} davon{% endif %}, falls Sie es nicht vorher "
                 "verwenden.{% endif %}",
                 "{% if link_uri %}Auslassen, anhalten oder kündigen: {{ link_uri }}"
@@ -204,8 +204,9 @@ WORDS = Words(
             "Bitte ersetzen Sie Ihr Zahlungsmittel",
             (
                 _CARD + " wurde endgültig abgelehnt; wir versuchen es damit nicht mehr.",
-                "Keine Bestellung, die es verwendet, kann bezahlt werden.",
-                "Bitte fügen Sie in Ihrem Konto ein anderes hinzu, oder fragen Sie Ihre Bank.",
+                "Damit kann keine Bestellung bezahlt werden.",
+                "Bitte hinterlegen Sie in Ihrem Konto ein anderes Zahlungsmittel für Ihre "
+                "Daueraufträge oder fragen Sie Ihre Bank.",
             ),
         ),
         NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
@@ -225,7 +226,7 @@ WORDS = Words(
                 "{% elif credit %}{{ credit }} aus Ihrem Guthaben, {{ charged_amount }} "
                 "abgebucht.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}Die nächste ist am {{ next_due_time }} fällig"
+                "{% if next_due_time %}Die nächste Bestellung ist am {{ next_due_time }} fällig"
                 "{% if link_uri %}. Anhalten oder kündigen: {{ link_uri }}"
                 "{% else %}; ändern, auslassen oder kündigen können Sie in Ihrem Konto.{% endif %}"
                 "{% elif paused %}Der Dauerauftrag ist angehalten: "
@@ -340,8 +341,8 @@ WORDS = Words(
                 "Diese und die folgenden kosten nach heutigem Stand {{ amount }}{% if previous_amount %}"
                 " statt {{ previous_amount }}{% endif %}.{% else %}"
                 "Ab dieser wird nichts mehr abgezogen.{% endif %}",
-                "{% if link_uri %}Vorher pausieren oder kündigen: {{ link_uri }}{% else %}"
-                "Vorher kündigen oder ändern Sie sie in Ihrem Konto.{% endif %}",
+                "{% if link_uri %}Vorher anhalten oder kündigen: {{ link_uri }}{% else %}"
+                "Kündigen oder ändern können Sie vorher in Ihrem Konto.{% endif %}",
             ),
         ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(

@@ -19,7 +19,7 @@ WORDS = Words(
         '{% if tax.not_charged == "REVERSE_CHARGE" %}: reverse charge, the customer owes it'
         '{% elif tax.not_charged == "EXEMPT" %}: exempt'
         "{% elif tax.not_charged %}: not charged"
-        "{% else %} in it: {{ tax.amount }}{% endif %}"
+        "{% else %} included: {{ tax.amount }}{% endif %}"
     ),
     digest_subject="News of your orders",
     digest_more='{% if more %}{{ more | plural(other="And # more: see your account.") }}{% endif %}',
@@ -32,7 +32,7 @@ WORDS = Words(
                 "{% if masked_phone %}{{ code }} is your code to have messages sent to {{ masked_phone }} "
                 "in place of this phone.{% else %}{{ code }} is your code to confirm this phone.{% endif %}",
                 'It is valid for {{ minutes | plural(one="# minute", other="# minutes") }}.',
-                "Tell it to nobody. If you did not ask for it, you need not do anything.",
+                "Do not share it. If you did not ask for it, you need not do anything.",
             ),
             greets=False,
         ),
@@ -103,7 +103,7 @@ WORDS = Words(
                 "Nothing is to be paid for {{ title }} any more: it is paid or over, or is being "
                 "charged now."
                 '{% elif answer == "METHOD_NEEDED" %}'
-                "{{ title }} cannot be paid so: please choose a payment method in your account."
+                "{{ title }} cannot be paid like this: please choose a payment method in your account."
                 '{% elif answer == "OUT_OF_STOCK" %}'
                 "{{ title }} cannot be paid any more: it is out of stock."
                 '{% elif answer == "NOTHING" and word == "PAY" %}'
@@ -230,7 +230,7 @@ WORDS = Words(
                 "{{ last_due_time }} are"
                 "{% else %}Your order {{ title }} of {{ due_time }} is{% endif %}"
                 " left out: {{ reasons }}.",
-                "Nothing is charged for it.",
+                "Nothing is charged for {% if last_due_time %}them{% else %}it{% endif %}.",
             ),
         ),
         NoticeKind.ORDER_HELD: KindWords(
@@ -291,7 +291,7 @@ WORDS = Words(
             (
                 "{{ product_title }} in your standing order {{ title }} is not sold any more.",
                 "{% if substitute_title %}From now on you get {{ substitute_title }} instead, "
-                "as you agreed. We tell you its price before."
+                "as you agreed. We will tell you its price first."
                 "{% else %}Please choose something else in your account.{% endif %}",
             ),
         ),
@@ -303,14 +303,14 @@ WORDS = Words(
                 " will cost {{ amount }} an order, not {{ previous_amount }}, "
                 "from {{ first_due_time | date }} on.",
                 "{% if is_cheaper %}There is nothing that you have to do."
-                "{% elif link_uri %}To leave, pause or cancel before then: {{ link_uri }}"
-                "{% else %}To leave, cancel or change it in your account before then.{% endif %}",
+                "{% elif link_uri %}To opt out, pause or cancel before then: {{ link_uri }}"
+                "{% else %}To opt out, cancel or change it in your account before then.{% endif %}",
             ),
         ),
         NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
             "No new price: {{ product_title }}",
             (
-                "We told you of a new price of {{ product_title }} in {{ title }}"
+                "We announced a new price for {{ product_title }} in {{ title }}"
                 '{% if others %} ({{ others | plural(other="and # more") }}){% endif %}.',
                 "That is taken back: it stays at {{ previous_amount }} an order.",
             ),
@@ -318,9 +318,9 @@ WORDS = Words(
         NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
             "Your price for {{ title }} is kept until {{ first_due_time | date }}",
             (
-                "The prices that we keep for you in {{ title }} are kept for the orders before "
+                "The prices that we keep for you in {{ title }} apply to the orders before "
                 "{{ first_due_time | date }}.",
-                "From then on you pay the price of the day. We tell you of each order before.",
+                "From then on you pay the price of the day. We will tell you before each order.",
             ),
         ),
         NoticeKind.PROMOTION_ENDING: KindWords(
@@ -329,9 +329,9 @@ WORDS = Words(
                 "{{ promotion_title }} for {{ title }} ends before your order of {{ first_due_time | date }}.",
                 "{% if amount %}That one and those after it cost {{ amount }}{% if previous_amount %}"
                 ", not {{ previous_amount }}{% endif %}, as things are.{% else %}"
-                "From that one on it takes nothing off.{% endif %}",
-                "{% if link_uri %}To leave, pause or cancel before then: {{ link_uri }}{% else %}"
-                "To leave, cancel or change it in your account before then.{% endif %}",
+                "From that one on, nothing is taken off.{% endif %}",
+                "{% if link_uri %}To opt out, pause or cancel before then: {{ link_uri }}{% else %}"
+                "To opt out, cancel or change it in your account before then.{% endif %}",
             ),
         ),
         NoticeKind.MONTHLY_SUMMARY: KindWords(

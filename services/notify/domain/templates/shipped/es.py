@@ -108,10 +108,10 @@ WORDS = Words(
                 "{{ title }} está en pausa: lo anunciado se cancela y no se pide nada nuevo hasta que lo "
                 "reanude en su cuenta."
                 '{% elif answer == "PAYING" %}'
-                "Gracias. Su pago de {{ title }} está en curso; recibirá un recibo."
+                "Gracias. Su pago por {{ title }} está en curso; recibirá un recibo."
                 '{% elif answer == "TOO_LATE" %}'
                 "Su pedido {{ title }}{% if due_date %} del {{ due_date }}{% endif %} ya no se puede "
-                "omitir: su pago ha empezado, o ya ha terminado."
+                "omitir: el pago ya ha empezado o el pedido ha terminado."
                 '{% elif answer == "NOT_ACTIVE" %}'
                 "{{ title }} no está activo: ya está en pausa o ha terminado. No se ha cambiado nada."
                 '{% elif answer == "NOT_PAYABLE" %}'
@@ -122,9 +122,9 @@ WORDS = Words(
                 '{% elif answer == "OUT_OF_STOCK" %}'
                 "{{ title }} ya no se puede pagar: está agotado."
                 '{% elif answer == "NOTHING" and word == "PAY" %}'
-                "No hay ningún pago suyo por confirmar."
+                "No tiene ningún pago por confirmar."
                 '{% elif answer == "NOTHING" %}'
-                "No hay ningún pedido suyo próximo."
+                "No tiene ningún pedido próximo."
                 "{% else %}"
                 "Lo sentimos, no se pudo hacer con {{ title }}. Use su cuenta, por favor."
                 "{% endif %}",
@@ -138,8 +138,8 @@ WORDS = Words(
                 "{% if is_late or moved_from %} del {{ order_time | date }}{% endif %}"
                 " cuesta {{ amount }}"
                 "{% if amount_changed %} (la última vez, {{ previous_amount }}){% endif %}.",
-                "{% if moved_from %}Se ha movido desde el {{ moved_from | day }}, "
-                "que está completo.{% endif %}",
+                "{% if moved_from %}Se ha cambiado de fecha: el {{ moved_from | day }} "
+                "está completo.{% endif %}",
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}Le pediremos que lo confirme a partir del {{ charge_not_before }}."
                 "{% else %}Se lo cobraremos a partir del {{ charge_not_before }}.{% endif %}",
@@ -150,17 +150,17 @@ WORDS = Words(
             ),
         ),
         NoticeKind.PAYMENT_REQUEST: KindWords(
-            "Confirme su pago de {{ title }}",
+            "Confirme su pago por {{ title }}",
             (
-                "Confirme su pago de {{ amount }} de {{ title }} antes del {{ expire_time }}"
+                "Confirme su pago de {{ amount }} por {{ title }} antes del {{ expire_time }}"
                 "{% if link_uri %}: {{ link_uri }}{% else %} en su cuenta.{% endif %}",
                 "Si no, este pedido termina y no se cobra nada.",
             ),
         ),
         NoticeKind.PAYMENT_REMINDER: KindWords(
-            "Recordatorio: su pago de {{ title }}",
+            "Recordatorio: su pago por {{ title }}",
             (
-                "Recordatorio: confirme su pago de {{ amount }} de {{ title }} "
+                "Recordatorio: confirme su pago de {{ amount }} por {{ title }} "
                 "antes del {{ expire_time }}"
                 "{% if link_uri %}: {{ link_uri }}{% else %} en su cuenta.{% endif %}",
                 "Si no, este pedido termina y no se cobra nada.",
@@ -178,7 +178,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
             "Su banco le pide que confirme: {{ title }}",
             (
-                "Su banco le pide que confirme {{ amount }} de {{ title }} antes del {{ expire_time }}: "
+                "Su banco le pide que confirme {{ amount }} por {{ title }} antes del {{ expire_time }}: "
                 "{% if action_uri %}{{ action_uri }}{% else %}en su cuenta{% endif %}",
             ),
             greets=False,
@@ -186,7 +186,7 @@ WORDS = Words(
         NoticeKind.PAYMENT_DECLINED: KindWords(
             "Pago rechazado: {{ title }}",
             (
-                "Su pago de {{ amount }} de {{ title }} ha sido rechazado{% if reasons %}: {{ reasons }}{% endif %}.",
+                "Su pago de {{ amount }} por {{ title }} ha sido rechazado{% if reasons %}: {{ reasons }}{% endif %}.",
                 "{% if link_uri %}Puede pagar con otra tarjeta: {{ link_uri }}"
                 "{% elif next_attempt_time %}Lo intentaremos de nuevo el {{ next_attempt_time }}. "
                 "Si hay que cambiar algo, hágalo antes."
@@ -216,12 +216,12 @@ WORDS = Words(
             "Recibo: {{ title }}",
             (
                 "Ha pagado {{ amount }}{% if tax_amount %} (impuestos: {{ tax_amount }}){% endif %}"
-                " de {{ title }} el {{ pay_time }}. Gracias.",
-                "{% if credit_pays_all %}Todo de su saldo."
-                "{% elif credit %}{{ credit }} de su saldo, {{ charged_amount }} cobrados.{% endif %}",
+                " por {{ title }} el {{ pay_time }}. Gracias.",
+                "{% if credit_pays_all %}Todo con su saldo."
+                "{% elif credit %}{{ credit }} con su saldo, {{ charged_amount }} cobrados.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}El próximo será el {{ next_due_time }}"
-                "{% if link_uri %}. Cancelar: {{ link_uri }}"
+                "{% if next_due_time %}El próximo pedido será el {{ next_due_time }}"
+                "{% if link_uri %}. Pausar o cancelar: {{ link_uri }}"
                 "{% else %}; cámbielo, omítalo o cancélelo en su cuenta.{% endif %}"
                 "{% elif paused %}Está en pausa: no habrá más pedidos hasta que lo reanude."
                 "{% else %}Este ha sido el último pedido.{% endif %}",
@@ -245,7 +245,7 @@ WORDS = Words(
                 "{% if customer_decides %}¿Lo quiere? "
                 "{% if link_uri %}Diga que sí u omítalo: {{ link_uri }}"
                 "{% else %}Diga que sí en su cuenta.{% endif %}"
-                "{% elif customer_acts %}Arréglelo en su cuenta."
+                "{% elif customer_acts %}Resuélvalo en su cuenta."
                 "{% else %}Lo revisaremos de nuevo nosotros mismos.{% endif %} "
                 "Mientras tanto no se cobra nada.",
                 "{% if link_uri and not customer_decides %}Omitir o cancelar: "
@@ -253,7 +253,7 @@ WORDS = Words(
             ),
         ),
         NoticeKind.ORDER_LAPSED: KindWords(
-            "No pedido: {{ title }}",
+            "Pedido no realizado: {{ title }}",
             (
                 "Su pedido {{ title }} del {{ due_time }} ha terminado sin pago: {{ reasons }}.",
                 "No se ha cobrado nada por él.",
@@ -305,14 +305,14 @@ WORDS = Words(
                 " costará {{ amount }} por pedido, en lugar de {{ previous_amount }}, "
                 "a partir del {{ first_due_time | date }}.",
                 "{% if is_cheaper %}No tiene que hacer nada."
-                "{% elif link_uri %}Si no le conviene: {{ link_uri }}"
+                "{% elif link_uri %}Si no le conviene, páuselo o cancélelo antes: {{ link_uri }}"
                 "{% else %}Si no le conviene, cancélelo o cámbielo antes en su cuenta.{% endif %}",
             ),
         ),
         NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
             "Sin nuevo precio: {{ product_title }}",
             (
-                "Le anunciamos un nuevo precio de {{ product_title }} en {{ title }}"
+                "Le habíamos anunciado un nuevo precio para {{ product_title }} en {{ title }}"
                 "{% if others %} (" + _MORE % "others" + "){% endif %}.",
                 "Queda anulado: sigue en {{ previous_amount }} por pedido.",
             ),
@@ -331,7 +331,7 @@ WORDS = Words(
                 "{{ promotion_title }} de {{ title }} termina antes de su pedido del {{ first_due_time | date }}.",
                 "{% if amount %}Ese y los siguientes costarán {{ amount }}{% if previous_amount %}"
                 " en lugar de {{ previous_amount }}{% endif %}, según los precios de hoy.{% else %}"
-                "Desde ese pedido no se descuenta nada.{% endif %}",
+                "A partir de ese pedido no se descuenta nada.{% endif %}",
                 "{% if link_uri %}Para pausar o cancelar antes: {{ link_uri }}{% else %}"
                 "Puede cancelarlo o cambiarlo antes en su cuenta.{% endif %}",
             ),
@@ -358,7 +358,7 @@ WORDS = Words(
             "Reembolso: {{ title }}",
             (
                 "Le hemos devuelto {% if is_part %}{{ refund_amount }} de {% endif %}"
-                "su pago de {{ paid_amount }} de {{ title }}.",
+                "su pago de {{ paid_amount }} por {{ title }}.",
                 "{% if credit_is_all %}Ahora es saldo suyo para los próximos pedidos."
                 "{% else %}{% if credit %}{{ credit }} de ello es ahora saldo suyo. {% endif %}"
                 "Puede tardar unos días en aparecer en su cuenta.{% endif %}",
@@ -384,23 +384,24 @@ WORDS = Words(
             ),
         ),
         NoticeKind.DISPUTE_OPENED: KindWords(
-            "Usted reclama un pago: {{ title }}",
+            "Usted impugna un pago: {{ title }}",
             (
-                "{% if inquiry %}Su banco nos pregunta por {% else %}Su banco nos comunica que usted reclama "
+                "{% if inquiry %}Su banco nos pregunta por {% else %}Su banco nos comunica que usted impugna "
                 "{% endif %}{% if is_part %}{{ dispute_amount }} de {% endif %}"
-                "su pago de {{ paid_amount }} de {{ title }}.",
+                "su pago de {{ paid_amount }} por {{ title }}.",
                 "{% if paused %}Hasta que se resuelva no cobraremos nada más con su autorización."
                 "{% else %}Mientras tanto, sus pedidos continúan.{% endif %}",
                 "Si es un error, avise a su banco.",
             ),
         ),
         NoticeKind.DISPUTE_CLOSED: KindWords(
-            "{% if won %}Su pago se mantiene{% elif late_failure %}Rechazado por su banco"
-            "{% else %}Devuelto por su banco{% endif %}: {{ title }}",
+            "{% if won %}Su pago se mantiene{% elif late_failure %}Devuelto por su banco"
+            "{% else %}Reembolsado por su banco{% endif %}: {{ title }}",
             (
-                "{% if won %}Usted reclamó {% else %}Su banco le ha devuelto {% endif %}"
+                "{% if won %}Usted impugnó {% elif late_failure %}Su banco le ha devuelto "
+                "{% else %}Su banco le ha reembolsado {% endif %}"
                 "{% if is_part %}{{ dispute_amount }} de {% endif %}"
-                "su pago de {{ paid_amount }} de {{ title }}"
+                "su pago de {{ paid_amount }} por {{ title }}"
                 "{% if won %}. Ya está resuelto y el pago se mantiene."
                 "{% elif late_failure %}: no está pagado. Póngase en contacto con nosotros."
                 "{% else %}.{% endif %}",
@@ -425,7 +426,7 @@ WORDS = Words(
         "PAYMENT_REQUEST_EXPIRED": "el pago no se confirmó a tiempo",
         "STANDING_ORDER_CANCELLED": "el pedido periódico está cancelado",
         "CONDITION_NOT_MET": "no se cumple una condición que usted puso",
-        "HOLD_EXPIRED": "lo que faltaba no se arregló a tiempo",
+        "HOLD_EXPIRED": "lo que faltaba no se resolvió a tiempo",
         "PURCHASED_ELSEWHERE": "compró uno de sus productos en otro lugar",
         "PREVIOUS_UNPAID": "el pedido anterior no está pagado",
         "PAYMENT_NOT_MADE": "el pago no se pudo hacer a tiempo",
@@ -443,7 +444,7 @@ WORDS = Words(
         "MANDATE_LAPSED": "su autorización de cobro lleva demasiado tiempo sin usarse",
         "MANDATE_WITHOUT_END": "su autorización de cobro no tiene último día y lo necesita",
         "MANDATE_PENDING": "su autorización de cobro aún no está confirmada",
-        "MANDATE_DISPUTED": "un pago fue impugnado en su banco",
+        "MANDATE_DISPUTED": "un pago fue impugnado ante su banco",
         "MANDATE_PAUSED": "su autorización de cobro está en pausa",
         "INSUFFICIENT_FUNDS": "no había saldo suficiente",
         "CARD_LIMIT_REACHED": "la tarjeta ha llegado a su límite",

@@ -32,8 +32,8 @@ WORDS = Words(
     tax=(
         "{{ tax.title }} {{ tax.rate_ppm | percent }} %"
         '{% if tax.not_charged == "REVERSE_CHARGE" %} : autoliquidation par le client'
-        '{% elif tax.not_charged == "EXEMPT" %} : exonéré'
-        "{% elif tax.not_charged %} : non facturé"
+        '{% elif tax.not_charged == "EXEMPT" %} : exonération'
+        "{% elif tax.not_charged %} : non facturée"
         "{% else %} incluse : {{ tax.amount }}{% endif %}"
     ),
     digest_subject="Du nouveau pour vos commandes",
@@ -45,7 +45,7 @@ WORDS = Words(
             "Votre code",
             (
                 "{% if masked_phone %}{{ code }} est votre code pour recevoir les messages au "
-                "{{ masked_phone }} et non à ce téléphone."
+                "{{ masked_phone }} et non sur ce téléphone."
                 "{% else %}{{ code }} est votre code pour confirmer ce téléphone.{% endif %}",
                 'Il est valable {{ minutes | plural(one="# minute", other="# minutes") }}.',
                 "Ne le donnez à personne. Si vous ne l'avez pas demandé, vous n'avez rien à faire.",
@@ -55,10 +55,10 @@ WORDS = Words(
         NoticeKind.PHONE_CHANGED: KindWords(
             "Votre téléphone a changé",
             (
-                "{% if masked_phone %}Les messages sur vos commandes vont désormais au {{ masked_phone }}, "
-                "plus à ce téléphone."
-                "{% else %}Les messages sur vos commandes ne viennent plus à ce téléphone.{% endif %}",
-                "Si vous n'en êtes pas à l'origine, prévenez tout de suite la boutique.",
+                "{% if masked_phone %}Les messages sur vos commandes arrivent désormais au {{ masked_phone }}, "
+                "plus sur ce téléphone."
+                "{% else %}Les messages sur vos commandes n'arrivent plus sur ce téléphone.{% endif %}",
+                "Si vous ne l'avez pas changé, prévenez tout de suite la boutique.",
             ),
             greets=False,
         ),
@@ -75,15 +75,15 @@ WORDS = Words(
             "Veuillez confirmer votre téléphone",
             (
                 "Les messages au {{ masked_phone }} ne semblent plus vous parvenir.",
-                "Veuillez confirmer à nouveau votre téléphone à la boutique. Vos commandes attendent jusque-là.",
+                "Veuillez confirmer à nouveau votre téléphone auprès de la boutique. Vos commandes attendront jusque-là.",
             ),
         ),
         NoticeKind.PHONE_CHANGE_PENDING: KindWords(
             "Votre téléphone va changer",
             (
-                "À partir du {{ bind_time | date }}, {{ bind_time | time }}, les messages sur vos commandes vont "
-                "au {{ masked_phone }}, plus à ce téléphone.",
-                "Si vous ne l'avez pas demandé, prévenez la boutique avant : elle peut arrêter le changement.",
+                "Dès le {{ bind_time | date }}, {{ bind_time | time }}, les messages sur vos commandes "
+                "arriveront au {{ masked_phone }}, plus sur ce téléphone.",
+                "Si vous ne l'avez pas demandé, prévenez la boutique avant : elle peut annuler le changement.",
             ),
             greets=False,
         ),
@@ -91,7 +91,7 @@ WORDS = Words(
             "Votre message",
             (
                 '{% if answer == "HELP" %}'
-                "Répondez [[SKIP]] pour omettre votre prochaine commande, [[PAUSE]] pour la suspendre, "
+                "Répondez [[SKIP]] pour sauter votre prochaine commande, [[PAUSE]] pour la suspendre, "
                 "[[PAY]] pour confirmer un paiement, [[STOP]] pour ne plus recevoir de messages. Le reste "
                 "est dans votre compte."
                 '{% elif answer == "STOPPED" %}'
@@ -102,30 +102,30 @@ WORDS = Words(
                 "Les messages sur vos commandes arrivent à nouveau sur ce téléphone. [[HELP]] pour de "
                 "l'aide, [[STOP]] pour les arrêter."
                 '{% elif answer == "WHICH" %}'
-                "Laquelle ? {% for option in options %}{{ option.number }}: {{ option.title }}"
-                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %}; "
+                "Laquelle ? {% for option in options %}{{ option.number }} : {{ option.title }}"
+                "{% if option.due_date %} ({{ option.due_date }}){% endif %}{% if not loop.last %} ; "
                 "{% endif %}{% endfor %}. Répondez par son numéro."
                 '{% elif answer == "SKIPPED" %}'
-                "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} est omise. "
+                "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} est sautée. "
                 "Rien n'est débité."
                 '{% elif answer == "PAUSED" %}'
-                "{{ title }} est en pause : ce qui est annoncé est annulé, et rien n'est commandé jusqu'à ce "
-                "que vous repreniez dans votre compte."
+                "{{ title }} est en pause : ce qui est annoncé est annulé, et rien n'est commandé tant que "
+                "vous ne la reprenez pas dans votre compte."
                 '{% elif answer == "PAYING" %}'
                 "Merci. Votre paiement pour {{ title }} est en cours ; un reçu suivra."
                 '{% elif answer == "TOO_LATE" %}'
-                "Votre commande {{ title }}{% if due_date %} du {{ due_date }}{% endif %} ne peut "
-                "plus être omise : son paiement a commencé, ou elle est terminée."
+                "Il n'est plus possible de sauter votre commande {{ title }}{% if due_date %} du {{ due_date }}"
+                "{% endif %} : son paiement a commencé, ou elle est terminée."
                 '{% elif answer == "NOT_ACTIVE" %}'
                 "{{ title }} n'est pas active : déjà en pause ou terminée. Rien n'a été changé."
                 '{% elif answer == "NOT_PAYABLE" %}'
                 "Il n'y a plus rien à payer pour {{ title }} : c'est payé ou terminé, ou en cours de "
                 "débit."
                 '{% elif answer == "METHOD_NEEDED" %}'
-                "{{ title }} ne peut pas être payé ainsi : veuillez choisir un moyen de paiement dans"
+                "Impossible de payer {{ title }} ainsi : veuillez choisir un moyen de paiement dans"
                 " votre compte."
                 '{% elif answer == "OUT_OF_STOCK" %}'
-                "{{ title }} ne peut plus être payé : l'article est épuisé."
+                "Impossible désormais de payer {{ title }} : l'article est épuisé."
                 '{% elif answer == "NOTHING" and word == "PAY" %}'
                 "Aucun de vos paiements n'attend de confirmation."
                 '{% elif answer == "NOTHING" %}'
@@ -141,10 +141,10 @@ WORDS = Words(
             (
                 "Votre commande {{ title }}"
                 "{% if is_late or moved_from %} du {{ order_time | date }}{% endif %}"
-                " coûte {{ amount }}"
+                " s'élève à {{ amount }}"
                 "{% if amount_changed %} ({{ previous_amount }} la dernière fois){% endif %}.",
-                "{% if moved_from %}Elle est déplacée du {{ moved_from | day }}, "
-                "qui est complet.{% endif %}",
+                "{% if moved_from %}Elle est déplacée : le {{ moved_from | day }} "
+                "est complet.{% endif %}",
                 _SUBSTITUTE,
                 "{% if pay_on_notice %}Nous vous demanderons de la confirmer "
                 "à partir du {{ charge_not_before }}."
@@ -160,7 +160,7 @@ WORDS = Words(
             (
                 "Confirmez votre paiement de {{ amount }} pour {{ title }} avant le {{ expire_time }}"
                 "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
-                "Sinon cette commande prend fin et rien n'est débité.",
+                "Sinon, cette commande prend fin et rien n'est débité.",
             ),
         ),
         NoticeKind.PAYMENT_REMINDER: KindWords(
@@ -169,7 +169,7 @@ WORDS = Words(
                 "Rappel : confirmez votre paiement de {{ amount }} pour {{ title }} "
                 "avant le {{ expire_time }}"
                 "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
-                "Sinon cette commande prend fin et rien n'est débité.",
+                "Sinon, cette commande prend fin et rien n'est débité.",
             ),
         ),
         NoticeKind.PAYMENT_OVERDUE: KindWords(
@@ -178,7 +178,7 @@ WORDS = Words(
                 "Votre commande {{ title }} a pris fin sans paiement.",
                 "Si vous la voulez encore, payez {{ amount }} avant le {{ expire_time }}"
                 "{% if link_uri %} : {{ link_uri }}{% else %} dans votre compte.{% endif %}",
-                "Sinon rien n'est débité.",
+                "Sinon, rien n'est débité.",
             ),
         ),
         NoticeKind.PAYMENT_ACTION_REQUIRED: KindWords(
@@ -205,16 +205,18 @@ WORDS = Words(
         NoticeKind.PAYMENT_METHOD_BLOCKED: KindWords(
             "Remplacez votre moyen de paiement",
             (
-                _CARD + " : refus définitif. Nous n'essaierons plus.",
-                "Aucune commande ne peut être payée avec ce moyen.",
-                "Ajoutez-en un autre dans votre compte, ou interrogez votre banque.",
+                _CARD
+                + " a été {% if last4 %}refusée{% else %}refusé{% endif %} définitivement. Nous n'essaierons plus.",
+                "Aucune commande ne peut se payer avec {% if last4 %}cette carte{% else %}ce moyen de paiement{% endif %}.",
+                "Ajoutez-en {% if last4 %}une{% else %}un{% endif %} autre dans votre compte "
+                "pour vos commandes régulières, ou contactez votre banque.",
             ),
         ),
         NoticeKind.PAYMENT_METHOD_EXPIRING: KindWords(
             "Votre moyen de paiement expire bientôt",
             (
                 _CARD + " est valable jusqu'à fin {{ month | month }}.",
-                "Enregistrez avant un autre moyen dans votre compte.",
+                "Enregistrez avant cela un autre moyen de paiement dans votre compte.",
                 "Vos commandes régulières continueront avec le nouveau.",
             ),
         ),
@@ -223,14 +225,14 @@ WORDS = Words(
             (
                 "Vous avez payé {{ amount }}{% if tax_amount %} (dont {{ tax_amount }} de taxes){% endif %}"
                 " pour {{ title }} le {{ pay_time }}. Merci.",
-                "{% if credit_pays_all %}Le tout par votre avoir."
-                "{% elif credit %}{{ credit }} par votre avoir, {{ charged_amount }} "
+                "{% if credit_pays_all %}Le tout sur votre avoir."
+                "{% elif credit %}{{ credit }} sur votre avoir, {{ charged_amount }} "
                 "débités.{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}La prochaine est prévue le {{ next_due_time }}"
-                "{% if link_uri %}. Résilier : {{ link_uri }}"
-                "{% else %} ; modifiez, sautez ou résiliez dans votre compte.{% endif %}"
-                "{% elif paused %}C'est en pause : aucune commande ne suit avant la reprise."
+                "{% if next_due_time %}La prochaine commande est prévue le {{ next_due_time }}"
+                "{% if link_uri %}. Suspendre ou résilier : {{ link_uri }}"
+                "{% else %} ; modifiez-la, sautez-la ou résiliez dans votre compte.{% endif %}"
+                "{% elif paused %}La commande régulière est en pause : aucune ne suit avant sa reprise."
                 "{% else %}C'était la dernière commande.{% endif %}",
             ),
         ),
@@ -252,7 +254,7 @@ WORDS = Words(
                 "{% if customer_decides %}La voulez-vous ? "
                 "{% if link_uri %}Dites oui ou sautez-la : {{ link_uri }}"
                 "{% else %}Dites oui dans votre compte.{% endif %}"
-                "{% elif customer_acts %}Réglez-le dans votre compte."
+                "{% elif customer_acts %}Réglez cela dans votre compte."
                 "{% else %}Nous vérifierons de nouveau nous-mêmes.{% endif %} "
                 "Rien n'est débité d'ici là.",
                 "{% if link_uri and not customer_decides %}Sauter ou résilier : "
@@ -296,9 +298,9 @@ WORDS = Words(
             ),
         ),
         NoticeKind.ITEM_DISCONTINUED: KindWords(
-            "N'est plus vendu : {{ product_title }}",
+            "Plus en vente : {{ product_title }}",
             (
-                "{{ product_title }}, de votre commande régulière {{ title }}, n'est plus vendu.",
+                "{{ product_title }}, de votre commande régulière {{ title }}, n'est plus en vente.",
                 "{% if substitute_title %}Vous recevrez désormais {{ substitute_title }} à la place, "
                 "comme convenu. Nous vous dirons son prix avant."
                 "{% else %}Choisissez autre chose dans votre compte.{% endif %}",
@@ -309,17 +311,17 @@ WORDS = Words(
             (
                 "{{ product_title }} dans {{ title }}"
                 "{% if others %} (" + _MORE % "others" + "){% endif %}"
-                " coûtera {{ amount }} par commande au lieu de {{ previous_amount }}, "
+                " passera à {{ amount }} par commande au lieu de {{ previous_amount }}, "
                 "à partir du {{ first_due_time | date }}.",
                 "{% if is_cheaper %}Vous n'avez rien à faire."
-                "{% elif link_uri %}Pour y renoncer : {{ link_uri }}"
+                "{% elif link_uri %}Pour suspendre ou résilier avant : {{ link_uri }}"
                 "{% else %}Pour y renoncer, résiliez ou modifiez avant dans votre compte.{% endif %}",
             ),
         ),
         NoticeKind.PRICE_CHANGE_WITHDRAWN: KindWords(
             "Pas de nouveau prix : {{ product_title }}",
             (
-                "Nous vous avions annoncé un nouveau prix de {{ product_title }} dans {{ title }}"
+                "Nous vous avions annoncé un nouveau prix pour {{ product_title }} dans {{ title }}"
                 "{% if others %} (" + _MORE % "others" + "){% endif %}.",
                 "C'est annulé : il reste à {{ previous_amount }} par commande.",
             ),
@@ -327,7 +329,7 @@ WORDS = Words(
         NoticeKind.PRICE_PROTECTION_ENDING: KindWords(
             "Votre prix pour {{ title }} est garanti jusqu'au {{ first_due_time | date }}",
             (
-                "Les prix que nous vous gardons dans {{ title }} valent pour les commandes d'avant le "
+                "Les prix que nous vous garantissons dans {{ title }} valent pour les commandes avant le "
                 "{{ first_due_time | date }}.",
                 "Ensuite vous payez le prix du jour. Nous vous préviendrons avant chaque commande.",
             ),
@@ -338,7 +340,7 @@ WORDS = Words(
                 "{{ promotion_title }} pour {{ title }} se termine avant votre commande du {{ first_due_time | date }}.",
                 "{% if amount %}Celle-ci et les suivantes coûteront {{ amount }}{% if previous_amount %}"
                 " au lieu de {{ previous_amount }}{% endif %}, aux prix d'aujourd'hui.{% else %}"
-                "À partir d'elle, rien n'est plus déduit.{% endif %}",
+                "Dès celle-ci, plus rien n'est déduit.{% endif %}",
                 "{% if link_uri %}Pour suspendre ou résilier avant : {{ link_uri }}{% else %}"
                 "Vous pouvez la résilier ou la modifier avant dans votre compte.{% endif %}",
             ),
@@ -364,10 +366,10 @@ WORDS = Words(
         NoticeKind.REFUND: KindWords(
             "Remboursement : {{ title }}",
             (
-                "Nous vous avons remboursé {% if is_part %}{{ refund_amount }} de {% endif %}"
+                "Nous vous avons remboursé {% if is_part %}{{ refund_amount }} sur {% endif %}"
                 "votre paiement de {{ paid_amount }} pour {{ title }}.",
-                "{% if credit_is_all %}C'est désormais votre avoir pour les prochaines commandes."
-                "{% else %}{% if credit %}{{ credit }} en sont désormais votre avoir. {% endif %}"
+                "{% if credit_is_all %}C'est désormais un avoir pour vos prochaines commandes."
+                "{% else %}{% if credit %}Dont {{ credit }} sous forme d'avoir. {% endif %}"
                 "Cela peut prendre quelques jours avant d'apparaître sur votre compte.{% endif %}",
             ),
         ),
@@ -403,10 +405,10 @@ WORDS = Words(
             ),
         ),
         NoticeKind.DISPUTE_CLOSED: KindWords(
-            "{% if won %}Votre paiement est maintenu{% elif late_failure %}Renvoyé par votre banque"
+            "{% if won %}Votre paiement est maintenu{% elif late_failure %}Retourné par votre banque"
             "{% else %}Remboursé par votre banque{% endif %} : {{ title }}",
             (
-                "{% if won %}Vous aviez contesté {% elif late_failure %}Votre banque vous a renvoyé "
+                "{% if won %}Vous aviez contesté {% elif late_failure %}Votre banque vous a retourné "
                 "{% else %}Votre banque vous a remboursé {% endif %}"
                 "{% if is_part %}{{ dispute_amount }} de {% endif %}"
                 "votre paiement de {{ paid_amount }} pour {{ title }}"
@@ -420,7 +422,7 @@ WORDS = Words(
         ),
     },
     reasons={
-        "SKIPPED_BY_CUSTOMER": "vous avez demandé de la sauter",
+        "SKIPPED_BY_CUSTOMER": "vous avez demandé à la sauter",
         "PAUSED": "la commande régulière est en pause",
         "MISSED": "sa date est passée sans que nous puissions agir",
         "DATE_EXCLUDED": "vous avez exclu cette date",

@@ -59,7 +59,7 @@ WORDS = Words(
         NoticeKind.EMAIL_LINK: KindWords(
             "请验证您的邮箱",
             (
-                "请确认这是您的邮箱：{{ link_uri }}",
+                "请确认这是您的邮箱： {{ link_uri }}",
                 '链接在 {{ hours | plural(other="# 小时") }}内有效。',
                 "如非您本人操作，请忽略。",
             ),
@@ -85,7 +85,7 @@ WORDS = Words(
             "您的消息",
             (
                 '{% if answer == "HELP" %}'
-                "回复“[[SKIP]]”略过下一单，“[[PAUSE]]”暂停定期订单，“[[PAY]]”确认付款，“[[STOP]]”不再接收短信。其他请"
+                "回复“[[SKIP]]”跳过下一单，“[[PAUSE]]”暂停定期订单，“[[PAY]]”确认付款，“[[STOP]]”不再接收短信。其他请"
                 "到您的账户中操作。"
                 '{% elif answer == "STOPPED" %}'
                 "此手机将不再收到短信。您的定期订单仍然有效，可在您的账户中暂停或取消。回复“[[START]]”可恢"
@@ -145,7 +145,7 @@ WORDS = Words(
                 "请于 {{ expire_time }} 前"
                 "{% if link_uri %}{% else %}在账户中{% endif %}"
                 "确认{{ title }}的付款 {{ amount }}"
-                "{% if link_uri %}: {{ link_uri }} {% else %}。{% endif %}",
+                "{% if link_uri %}： {{ link_uri }} {% else %}。{% endif %}",
                 "否则此订单将结束，不会扣款。",
             ),
         ),
@@ -155,7 +155,7 @@ WORDS = Words(
                 "提醒：请于 {{ expire_time }} 前"
                 "{% if link_uri %}{% else %}在账户中{% endif %}"
                 "确认{{ title }}的付款 {{ amount }}"
-                "{% if link_uri %}: {{ link_uri }} {% else %}。{% endif %}",
+                "{% if link_uri %}： {{ link_uri }} {% else %}。{% endif %}",
                 "否则此订单将结束，不会扣款。",
             ),
         ),
@@ -211,7 +211,7 @@ WORDS = Words(
                 "{% if credit_pays_all %}全部由您的余额支付。"
                 "{% elif credit %}余额支付 {{ credit }}，扣款 {{ charged_amount }}。{% endif %}",
                 _SUBSTITUTE,
-                "{% if next_due_time %}下一次为 {{ next_due_time }}"
+                "{% if next_due_time %}下一次订单为 {{ next_due_time }}"
                 "{% if link_uri %}。暂停或取消： {{ link_uri }}"
                 "{% else %}，可在账户中更改、跳过或取消。{% endif %}"
                 "{% elif paused %}定期订单已暂停：恢复之前不会有新订单。"
@@ -235,7 +235,7 @@ WORDS = Words(
                 "{% if customer_decides %}还需要吗？"
                 "{% if link_uri %}确认或跳过： {{ link_uri }} {% else %}请在账户中确认。{% endif %}"
                 "{% elif customer_acts %}请在账户中处理。"
-                "{% else %}我们会自行再次检查。{% endif %}其间不会扣款。",
+                "{% else %}我们会自行再次检查。{% endif %}期间不会扣款。",
                 "{% if link_uri and not customer_decides %}跳过、暂停或取消： {{ link_uri }}{% endif %}",
             ),
         ),
@@ -367,7 +367,7 @@ WORDS = Words(
                 "{% endif %}您为{{ title }}支付的 {{ paid_amount }}"
                 "{% if is_part %}中的 {{ dispute_amount }}{% endif %}。",
                 "{% if paused %}结案之前，我们不会再凭您的授权扣款。"
-                "{% else %}其间您的订单照常进行。{% endif %}",
+                "{% else %}期间您的订单照常进行。{% endif %}",
                 "如有误会，请告知您的银行。",
             ),
         ),
@@ -409,7 +409,7 @@ WORDS = Words(
         "PAYMENT_METHOD_BLOCKED": "银行卡已被永久拒绝",
         "TAX_UNAVAILABLE": "税额尚未确定",
         "NO_SLOT": "当天没有空位",
-        "PAID_LATE": "在结束后付款",
+        "PAID_LATE": "订单结束后才付款",
         "MANDATE_NOT_FOUND": "找不到您的扣款授权",
         "MANDATE_REVOKED": "您的扣款授权已撤回",
         "MANDATE_NOT_YET_VALID": "您的扣款授权尚未生效",
@@ -420,7 +420,7 @@ WORDS = Words(
         "MANDATE_LAPSED": "您的扣款授权太久未使用",
         "MANDATE_WITHOUT_END": "您的扣款授权需要设定截止日期",
         "MANDATE_PENDING": "您的扣款授权尚未确认",
-        "MANDATE_DISPUTED": "有付款在您的银行被拒付",
+        "MANDATE_DISPUTED": "有付款在您的银行被提出异议",
         "MANDATE_PAUSED": "您的扣款授权已暂停",
         "INSUFFICIENT_FUNDS": "余额不足",
         "CARD_LIMIT_REACHED": "该卡已达到限额",
