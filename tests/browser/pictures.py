@@ -53,7 +53,7 @@ ENVIRONMENT = {
     "SANDBOX_SMS_RECEIPT_SECRET": "whsec_pictures",
 }
 RECEIPT = Attachment("R-2026-000042.pdf", b"%PDF-1.7")
-PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 480), (1000, 830)
+PHONE_SIZE, MAIL_SIZE, PAGE_SIZE = (480, 830), (720, 530), (1000, 830)
 
 
 async def send_all(sandbox: Sandbox, locale: str) -> None:
