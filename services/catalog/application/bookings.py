@@ -191,26 +191,31 @@ async def _booked(tx: Connection, requests: Sequence[BookingRequest]) -> dict[Sl
     return {day.key: day.booked_slots for day in found}
 
 
-async def keep(tx: Connection, expire_times: Mapping[str, datetime]) -> None:
-    """Keep the slots of orders, by their names, until these instants."""
-    await _book_again(tx, expire_times)
+async def keep(tx: Connection, expire_times: Mapping[str, datetime], now: datetime) -> None:
+    """Keep the slots of orders, by their names, until these instants.
+
+    Slots that an order has given up since, or that were released by hand, stay free.
+    """
+    known = await booking_store.bookings_of(tx, list(expire_times))
+    late = [it for it in booked_again(known.values()) if it.expire_time <= now]
+    await _book_again(tx, known, late)
     await booking_store.keep(tx, expire_times)
 
 
 async def commit(tx: Connection, orders: Sequence[str]) -> None:
     """Count the slots of orders as used."""
-    known = await _book_again(tx, orders)
+    known = await booking_store.bookings_of(tx, orders)
+    await _book_again(tx, known, booked_again(known.values()))
     await booking_store.settle(tx, list(known), HoldEvent.COMMIT)
 
 
-async def _book_again(tx: Connection, orders: Collection[str]) -> Mapping[str, Booking]:
-    """Book slots of orders whose bookings ran out, if they are free; the bookings of all orders."""
-    known = await booking_store.bookings_of(tx, list(orders))
+async def _book_again(
+    tx: Connection, known: Mapping[str, Booking], late: Sequence[BookingRequest]
+) -> None:
+    """Book slots whose bookings ran out, if they are free; locks the services of all that are known."""
     services = await capacity_store.capacities(tx, _booked_keys(known), lock=True)
-    late = booked_again(known.values())
     granted, _ = allocate(late, services, await _booked(tx, late))
     await booking_store.insert(tx, granted, services)
-    return known
 
 
 async def end(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -> None:

@@ -191,6 +191,17 @@ async def test_a_stored_order_whose_booking_ran_out_meanwhile_gets_its_slot_if_i
     assert await shop.slots(3) == (1, 1, 0)
 
 
+async def test_a_slot_that_was_given_up_is_not_booked_again_by_a_late_event(shop: Shop) -> None:
+    await shop.sell("tea", 100)
+    await shop.serve()
+    await shop.book(order(), 3)
+    await shop.book(order(), 3, items=[item("tea")])
+    await shop.order_event(
+        scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+    )
+    assert await shop.slots(3) == (1, 0, 0)
+
+
 async def test_a_booking_that_nobody_settles_runs_out(shop: Shop) -> None:
     await shop.serve()
     await shop.book(order(), 3, until=day(10))
