@@ -27,7 +27,7 @@ from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, SandboxClock
 from services.runtime.workers.loop import Step
 from services.scheduler.clients import Clients
-from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
+from services.scheduler.workers.prepare import PREPARE_WORKERS, prepare
 
 POOL_CONNECTIONS = 8
 PREPARED = """
@@ -104,7 +104,7 @@ async def wired(
         buckets = BucketLeases(database, leases.SUITE, "bench")
         await buckets.renew()
         renewing = asyncio.create_task(_renew(buckets))
-        work = Prepare(database, Clients(*channels)).work
+        work = prepare(database, Clients(*channels)).work
         parts = [DueWork("prepare", work, n, PREPARE_WORKERS) for n in range(PREPARE_WORKERS)]
         due_times = DueTimes(database)
         yield [partial(step, due_times, clock, buckets, part) for part in parts], database

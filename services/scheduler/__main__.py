@@ -12,13 +12,13 @@ from services.scheduler.clients import Clients
 from services.scheduler.domain.order import OrderState
 from services.scheduler.store import gauges
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
-from services.scheduler.workers.check_leads import CheckLeads
+from services.scheduler.workers.check_leads import check_leads
 from services.scheduler.workers.collect import Collect
 from services.scheduler.workers.discontinue import Discontinue
-from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
+from services.scheduler.workers.prepare import PREPARE_WORKERS, prepare
 from services.scheduler.workers.price_changes import PriceChanges, PriceNotices
 from services.scheduler.workers.price_protections import ProtectionEnding
-from services.scheduler.workers.promotion_endings import PromotionEndings
+from services.scheduler.workers.promotion_endings import promotions_ending
 from services.scheduler.workers.resume import Resume
 
 
@@ -39,21 +39,24 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
         runtime.channel(settings.notify_target),
     )
     database, clock = runtime.database, runtime.clock
-    prepare = Prepare(database, clients)
+    preparing = prepare(database, clients)
     return Components(
         servicer=api.Servicer(database, clock, clients),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
         access=api.ACCESS,
         due_work=(
-            *(DueWork("prepare", prepare.work, n, PREPARE_WORKERS) for n in range(PREPARE_WORKERS)),
+            *(
+                DueWork("prepare", preparing.work, n, PREPARE_WORKERS)
+                for n in range(PREPARE_WORKERS)
+            ),
             DueWork("collect", Collect(database, clients, OrderState.UPCOMING).work),
             DueWork("held", Collect(database, clients, OrderState.HELD).work),
             DueWork("resume", Resume(database).work),
             DueWork("discontinue", Discontinue(database, clients).work),
             DueWork("protection-ending", ProtectionEnding(database).work),
-            DueWork("promotion-ending", PromotionEndings(database, clients).work),
-            DueWork("lead-check", CheckLeads(database, clients).work),
+            DueWork("promotion-ending", promotions_ending(database, clients).work),
+            DueWork("lead-check", check_leads(database, clients).work),
             DueWork("price-change", PriceChanges(database).work),
             DueWork("price-notice", PriceNotices(database, clients).work),
         ),

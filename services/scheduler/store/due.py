@@ -29,6 +29,36 @@ _TO_PREPARE = Query(
     StandingOrderRow,
 )
 
+_LEADS_TO_CHECK = Query(
+    """
+    SELECT standing_order_rows.* FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT merchant, standing_order FROM standing_orders
+            WHERE bucket = leased.bucket AND lead_check_time <= :now
+              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
+            ORDER BY lead_check_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN standing_order_rows USING (merchant, standing_order)
+    """,
+    StandingOrderRow,
+)
+
+_PROMOTIONS_ENDING = Query(
+    """
+    SELECT standing_order_rows.* FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT merchant, standing_order FROM standing_orders
+            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND promotion_notice_time <= :now
+              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
+            ORDER BY promotion_notice_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN standing_order_rows USING (merchant, standing_order)
+    """,
+    StandingOrderRow,
+)
+
 # The earlier of two times, either of which may be missing: a pause is over when it ends by itself, or
 # when the last cycle has fallen due in it.
 _TO_RESUME = Query(
@@ -89,10 +119,29 @@ async def to_prepare(
     left_out: Sequence[StandingOrderKey],
 ) -> list[StandingOrder]:
     """Standing orders with a cycle to prepare."""
-    rows = await _TO_PREPARE.all(
-        tx, buckets=buckets, now=now, limit=limit, left_out=["/".join(key) for key in left_out]
-    )
-    return [standing_order_of(row) for row in rows]
+    return await _standing_orders(_TO_PREPARE, tx, buckets, now, limit, left_out)
+
+
+async def leads_to_check(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[StandingOrderKey],
+) -> list[StandingOrder]:
+    """Standing orders of which it is to be asked how early their charges are announced."""
+    return await _standing_orders(_LEADS_TO_CHECK, tx, buckets, now, limit, left_out)
+
+
+async def promotions_ending(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[StandingOrderKey],
+) -> list[StandingOrder]:
+    """Standing orders whose customer is to be notified that the promotion is about to end."""
+    return await _standing_orders(_PROMOTIONS_ENDING, tx, buckets, now, limit, left_out)
 
 
 async def to_resume(
@@ -115,3 +164,16 @@ async def orders(
     names = [f"{key.merchant}/{key.standing_order}/{key.cycle}" for key in left_out]
     rows = await _ORDERS[state].all(tx, buckets=buckets, now=now, limit=limit, left_out=names)
     return [order_of(row) for row in rows]
+
+
+async def _standing_orders(
+    query: Query[StandingOrderRow],
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[StandingOrderKey],
+) -> list[StandingOrder]:
+    names = ["/".join(key) for key in left_out]
+    rows = await query.all(tx, buckets=buckets, now=now, limit=limit, left_out=names)
+    return [standing_order_of(row) for row in rows]

@@ -8,11 +8,7 @@ from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.names import MANDATE
-from services.scheduler.store.standing_order_rows import (
-    StandingOrderRow,
-    arrays_of,
-    standing_order_of,
-)
+from services.scheduler.store.standing_order_rows import arrays_of
 
 # What is decided meanwhile by the lead before is not stored, since the version changes.
 _REQUEST = Command("""
@@ -22,21 +18,6 @@ _REQUEST = Command("""
     WHERE merchant = of_merchant AND customer = of_customer AND mandate = of_mandate
       AND state || '' IN ('ACTIVE', 'PAUSED')
 """)
-
-_TO_CHECK = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE bucket = leased.bucket AND lead_check_time <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY lead_check_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
 
 # What was changed since it was read is left as it is, and asked about again.
 _STORE = Query(
@@ -62,20 +43,6 @@ async def request_checks(tx: Connection, mandates: Collection[str], now: datetim
     names = sorted(set(mandates))
     merchants, customers, _ = zip(*map(MANDATE.parse, names), strict=True)
     await _REQUEST.run(tx, merchants=merchants, customers=customers, mandates=names, now=now)
-
-
-async def to_check(
-    tx: Connection,
-    buckets: Sequence[int],
-    now: datetime,
-    limit: int,
-    left_out: Sequence[StandingOrderKey],
-) -> list[StandingOrder]:
-    """Standing orders to ask about."""
-    rows = await _TO_CHECK.all(
-        tx, buckets=buckets, now=now, limit=limit, left_out=["/".join(key) for key in left_out]
-    )
-    return [standing_order_of(row) for row in rows]
 
 
 async def store(
