@@ -46,4 +46,4 @@ def test_however_many_consents_there_are_the_first_the_latest_and_the_notice_are
     assert '"Charge me."' in consents[0]
     assert '"100: xxx' in consents[-1]
     assert "…" in consents[-1]
-    assert "told of a charge of at most 10.00 EUR" in shown[-1]
+    assert "notified of a charge of at most 10.00 EUR" in shown[-1]
