@@ -19,6 +19,7 @@ from services.notify.domain.notices import (
     sms_rests,
 )
 from services.notify.domain.planning import can_carry
+from services.notify.domain.templates.kinds import PriceProtectionEnding, PromotionEnding
 from services.notify.domain.transitions import DeliveryState
 
 # Copies to one customer in a day, whatever of.
@@ -34,6 +35,7 @@ _OF_ONE_ADDRESS = frozenset({
     NoticeKind.PHONE_CODE, NoticeKind.EMAIL_LINK, NoticeKind.PHONE_CHANGED,
     NoticeKind.PHONE_CHANGE_PENDING, NoticeKind.PHONE_LAPSED, NoticeKind.REPLY,
 })  # fmt: skip
+_ENDINGS = (PriceProtectionEnding, PromotionEnding)
 _UNDER_WAY = frozenset({DeliveryState.PENDING, DeliveryState.ACCEPTED})
 
 
@@ -116,7 +118,12 @@ def problem(resend: Resend, now: datetime) -> ResendProblem | None:
 
 
 def _is_past(notice: Notice, now: datetime) -> bool:
-    """Whether time alone has made a notice untrue: its charge is not to come, or what it asks for."""
+    """Whether time alone has made a notice untrue: its charge is not to come, or what it asks for.
+
+    That something ends is said with what can be done before.
+    """
+    if isinstance(notice.facts, _ENDINGS) and notice.facts.first_due_time <= now:
+        return True
     if notice.promise is not None and now >= notice.promise.charge_not_before:
         return True
     return any(is_expired(it, now) for it in notice.deliveries)

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.notify.domain.notices import DELIVERY_LIFETIME
 from services.notify.domain.resending import RESENDS_DAY_MAX
@@ -112,6 +113,22 @@ async def test_what_is_not_true_any_more_is_skipped(notify: Notify) -> None:
     notify.clock.move_to(DUE)
 
     assert skips(await redrive(notify)) == {"UNTRUE": 2}
+
+
+async def test_that_a_promotion_ends_is_not_said_after_its_end(notify: Notify) -> None:
+    await reachable(notify)
+    ending = scheduler_events_pb2.PromotionEnding(
+        standing_order=f"{MERCHANT}/standingOrders/coffee",
+        customer=ANN,
+        title="Coffee",
+        time_zone="UTC",
+        promotion_title="Spring",
+        first_due_time=to_timestamp(NOW + 3 * DELIVERY_LIFETIME),
+    )
+    await give_up(notify, ending)
+    assert (await redrive(notify, dry_run=True)).redrive_count == 1
+    notify.clock.move_to(NOW + 3 * DELIVERY_LIFETIME)
+    assert skips(await redrive(notify)) == {"UNTRUE": 1}
 
 
 async def test_what_the_number_refused_is_sent_again_only_by_its_code(notify: Notify) -> None:
