@@ -134,6 +134,7 @@ def read_booking(violations: Violations, field: str, entry: pb.SlotRequest) -> B
         ),
         expire_time=read_timestamp(violations, f"{field}.expire_time", entry.expire_time),
         paid=entry.paid,
+        order_stored=entry.order_stored,
     )
 
 

@@ -87,6 +87,7 @@ class BookingRequest(NamedTuple):
     expire_time: datetime
     # The order is paid, and what was booked for it was lost.
     paid: bool = False
+    order_stored: bool = False
 
 
 class Booking(NamedTuple):
@@ -195,6 +196,7 @@ def booked_again(bookings: Iterable[Booking]) -> list[BookingRequest]:
             booking.items,
             (booking.date,),
             booking.expire_time,
+            order_stored=True,
         )
         for booking in bookings
         if booking.state is HoldState.RELEASED and booking.date and booking.expire_time

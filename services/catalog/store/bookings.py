@@ -79,21 +79,23 @@ _EXPIRING = Query(
 _INSERT = Query(
     """
     INSERT INTO slot_bookings (merchant, standing_order, cycle, announcement_count, state, products,
-                               quantities, day, expire_time, due_time)
+                               quantities, day, expire_time, due_time, order_stored)
     SELECT merchant, standing_order, cycle, announcement_count, 'HELD', array_agg(product),
-           array_agg(quantity), day, expire_time, due_time
+           array_agg(quantity), day, expire_time, due_time, order_stored
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
                 CAST(:announcement_count AS int[]), CAST(:product AS text[]),
                 CAST(:quantity AS int[]), CAST(:day AS date[]), CAST(:expire_time AS timestamptz[]),
-                CAST(:due_time AS timestamptz[]))
+                CAST(:due_time AS timestamptz[]), CAST(:order_stored AS boolean[]))
       AS wanted (merchant, standing_order, cycle, announcement_count, product, quantity, day,
-                 expire_time, due_time)
-    GROUP BY merchant, standing_order, cycle, announcement_count, day, expire_time, due_time
+                 expire_time, due_time, order_stored)
+    GROUP BY merchant, standing_order, cycle, announcement_count, day, expire_time, due_time,
+             order_stored
     ORDER BY standing_order, merchant, cycle
     ON CONFLICT (standing_order, merchant, cycle) DO UPDATE
       SET announcement_count = excluded.announcement_count, state = 'HELD',
           products = excluded.products, quantities = excluded.quantities, day = excluded.day,
-          expire_time = excluded.expire_time, due_time = excluded.due_time, book_time = now()
+          expire_time = excluded.expire_time, due_time = excluded.due_time,
+          order_stored = excluded.order_stored, book_time = now()
       WHERE slot_bookings.state IN ('RELEASED', 'ENDED')
         AND slot_bookings.announcement_count + CAST(slot_bookings.state = 'ENDED' AS int)
             <= excluded.announcement_count
@@ -119,15 +121,14 @@ _SETTLE = Query(
     _SlotRow,
 )
 
-# An event may come late: what an operator or an earlier one has set for longer stays.
 _KEEP = Command("""
-    UPDATE slot_bookings SET expire_time = kept.until
+    UPDATE slot_bookings SET order_stored = true, expire_time = greatest(expire_time, kept.until)
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
                 CAST(:expire_time AS timestamptz[]))
       AS kept (merchant, standing_order, cycle, until)
     WHERE slot_bookings.standing_order = kept.standing_order
       AND slot_bookings.merchant = kept.merchant
-      AND slot_bookings.cycle = kept.cycle AND state || '' = 'HELD' AND expire_time < kept.until
+      AND slot_bookings.cycle = kept.cycle AND state || '' = 'HELD'
 """)
 
 _EXPIRE = Query(
@@ -221,6 +222,7 @@ async def insert(
             day=[at.day for _, at, _ in booked],
             expire_time=[request.expire_time for request, _, _ in booked],
             due_time=[at.due_time for _, at, _ in booked],
+            order_stored=[request.order_stored for request, _, _ in booked],
         )
     )
     slots = [

@@ -67,6 +67,7 @@ def slot_request(wish: SlotWish) -> catalog_pb2.SlotRequest:
         ],
         expire_time=to_timestamp(wish.expire_time),
         paid=order.state is OrderState.PAID,
+        order_stored=wish.order_stored,
     )
 
 

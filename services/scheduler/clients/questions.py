@@ -124,6 +124,7 @@ class SlotWish(NamedTuple):
     order: Order
     dates: Sequence[SlotDate]
     expire_time: datetime
+    order_stored: bool = True
 
 
 class ProtectionAnswer(NamedTuple):

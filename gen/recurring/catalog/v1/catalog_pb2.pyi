@@ -4652,6 +4652,7 @@ class SlotRequest(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ANNOUNCEMENT_COUNT_FIELD_NUMBER: _builtins.int
     PAID_FIELD_NUMBER: _builtins.int
+    ORDER_STORED_FIELD_NUMBER: _builtins.int
     order: _builtins.str
     """Who it is for, `merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     announcement_count: _builtins.int
@@ -4659,6 +4660,10 @@ class SlotRequest(_message.Message):
     paid: _builtins.bool
     """Whether the order is paid: its slots are used at once. For orders whose bookings were lost with the
     database of the catalog.
+    """
+    order_stored: _builtins.bool
+    """Whether the order is stored. A booking for one that is not yet is short, and OrderSlotsBooked makes it
+    longer.
     """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
@@ -4670,9 +4675,7 @@ class SlotRequest(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the booking ends if nobody settles the order. An order that is not stored yet has a short one,
-        which OrderSlotsBooked makes longer.
-        """
+        """When the booking ends if nobody settles the order."""
 
     def __init__(
         self,
@@ -4683,10 +4686,11 @@ class SlotRequest(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         announcement_count: _builtins.int = ...,
         paid: _builtins.bool = ...,
+        order_stored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "dates", b"dates", "expire_time", b"expire_time", "items", b"items", "order", b"order", "paid", b"paid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement_count", b"announcement_count", "dates", b"dates", "expire_time", b"expire_time", "items", b"items", "order", b"order", "order_stored", b"order_stored", "paid", b"paid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -265,6 +265,8 @@ CREATE TABLE slot_bookings (
     expire_time           timestamptz,
     -- When the order is due, or was, on that day.
     due_time              timestamptz,
+    -- Whether the order is known to be stored; until then it expires soon.
+    order_stored          boolean     NOT NULL DEFAULT false,
     -- By this database's clock, as `stock_holds.hold_time`.
     book_time             timestamptz NOT NULL DEFAULT now(),
     bucket                smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(standing_order)) STORED,
@@ -402,8 +404,7 @@ CREATE VIEW audit_v1.compared AS
            ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order], '', 0::bigint,
            state || ' ' || quantity || ' ' || day, due_time, state = 'COMMITTED'
     FROM slot_bookings CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
-    -- Until its order is stored, a booking runs out in minutes.
-    WHERE state = 'COMMITTED' OR (state = 'HELD' AND expire_time > due_time);
+    WHERE state = 'COMMITTED' OR (state = 'HELD' AND order_stored);
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final

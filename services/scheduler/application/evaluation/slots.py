@@ -13,9 +13,9 @@ from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.slots import SlotDate, booking_expire_time, on_date, slot_dates
 from services.scheduler.store import orders as order_store
 
-# Of what is booked for an order before it is stored: far longer than that takes. The event of the
-# stored order makes it longer, and what is booked in vain becomes free again.
-UNSTORED_BOOKING = timedelta(minutes=15)
+# Of what is booked for an order before it is stored: longer than its event may take, which makes it
+# longer. What is booked in vain becomes free again.
+UNSTORED_BOOKING = timedelta(days=1)
 
 
 async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -33,9 +33,10 @@ async def booked(context: Context, evaluated: Sequence[Evaluated]) -> list[Evalu
         return list(evaluated)
     keys = sorted(wanting, key=lambda key: _seniority(context, wanting[key].order))
     dates = await _dates(context, [_with_lead(wanting[key]) for key in keys])
+    expire_time = context.now + UNSTORED_BOOKING
     days = await context.clients.book_slots(
         [
-            SlotWish(wanting[key].order, dates[key], context.now + UNSTORED_BOOKING)
+            SlotWish(wanting[key].order, dates[key], expire_time, order_stored=False)
             for key in keys
             if dates[key]
         ]
