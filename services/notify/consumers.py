@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.notify.application import webhooks
 from services.notify.application.notices import Draft, create_notices
 from services.notify.domain.notices import BillingMode, PriceNotice, Promise
+from services.notify.domain.superseding import STANDING_ORDER_ENDED
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.lines import Line, Promotion, Tax
 from services.notify.names import NOTICE
@@ -175,6 +176,12 @@ def order_cancelled(message: scheduler_events_pb2.OrderCancelled) -> Draft:
     return Draft(ref.customer, ref.order, template, due_time=template.due_time)
 
 
+_ENDS = frozenset({
+    scheduler_events_pb2.StandingOrderChanged.CANCELLED,
+    scheduler_events_pb2.StandingOrderChanged.COMPLETED,
+})  # fmt: skip
+
+
 def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -> Draft:
     """A standing order was created, paused, resumed, cancelled or completed."""
     template = kinds.StandingOrderChanged(
@@ -186,8 +193,13 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
         _reasons([message.reason]) if message.reason else (),
         message.link_uri,
     )
-    merges = message.change == scheduler_events_pb2.StandingOrderChanged.UPDATED
-    return Draft(message.customer, message.standing_order, template, merges=merges)
+    return Draft(
+        message.customer,
+        message.standing_order,
+        template,
+        merges=message.change == scheduler_events_pb2.StandingOrderChanged.UPDATED,
+        supersedes_as=STANDING_ORDER_ENDED if message.change in _ENDS else "",
+    )
 
 
 def item_discontinued(message: scheduler_events_pb2.ItemDiscontinued) -> Draft:

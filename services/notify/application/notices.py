@@ -71,6 +71,8 @@ class Draft(NamedTuple):
     promise: Promise | None = None
     # Whether events of one minute that read the same make one notice.
     merges: bool = False
+    # What it makes untrue, by a name of SUPERSEDES; empty: what its event does by its own name.
+    supersedes_as: str = ""
     # What the events have in common of which this is the one notice; empty: it is of one event.
     shared_key: str = ""
     # When what it says stops being true.
@@ -124,7 +126,10 @@ async def create_notices(
         tx,
         [
             SubjectEvent(
-                *key, draft.subject_resource, event.message.DESCRIPTOR.name, event.occur_time
+                *key,
+                draft.subject_resource,
+                draft.supersedes_as or event.message.DESCRIPTOR.name,
+                event.occur_time,
             )
             for (event, draft), key in zip(drafts, keys, strict=True)
         ],

@@ -20,6 +20,9 @@ _ATTEMPTS = frozenset({
     NoticeKind.PAYMENT_REMINDER, NoticeKind.PAYMENT_OVERDUE,
 })  # fmt: skip
 
+# A StandingOrderChanged that was cancelled or completed.
+STANDING_ORDER_ENDED = "StandingOrderEnded"
+
 # The name of an event -> the kinds of notices about its subject that it voids. A hold does not void
 # the announcement: an order that is held before its payment goes on with it.
 SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
@@ -44,6 +47,10 @@ SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
     "PaymentWithdrawn": _ATTEMPTS | {NoticeKind.ORDER_UPCOMING},
     "DisputeClosed": frozenset({NoticeKind.DISPUTE_OPENED, NoticeKind.DISPUTE_CLOSED}),
     "StandingOrderChanged": frozenset({NoticeKind.STANDING_ORDER_CHANGED}),
+    STANDING_ORDER_ENDED: frozenset({
+        NoticeKind.STANDING_ORDER_CHANGED, NoticeKind.PRICE_PROTECTION_ENDING,
+        NoticeKind.PROMOTION_ENDING,
+    }),
     "SubscriberPriceChangeScheduled": frozenset({
         NoticeKind.PRICE_CHANGE, NoticeKind.PRICE_CHANGE_WITHDRAWN,
     }),

@@ -120,7 +120,7 @@ _MADE = Query(
     _MadeRow,
 )
 
-# Of each kind, the last one about each standing order.
+# Of each kind, the last one about each standing order, among the latest of all.
 _LATEST = Query(
     """
     SELECT wanted.merchant, wanted.customer, notice, kind, subject_resource, occur_time, facts
@@ -128,11 +128,13 @@ _LATEST = Query(
     CROSS JOIN LATERAL (
         SELECT DISTINCT ON (split_part(subject_resource, '/orders/', 1), kind)
                notice, kind, subject_resource, occur_time, facts
-        FROM notices
-        WHERE notices.customer = wanted.customer AND notices.merchant = wanted.merchant
-          AND kind = ANY(CAST(:kinds AS text[])) AND original_notice = ''
+        FROM (
+            SELECT notice, kind, subject_resource, occur_time, facts FROM notices
+            WHERE notices.customer = wanted.customer AND notices.merchant = wanted.merchant
+              AND kind = ANY(CAST(:kinds AS text[])) AND original_notice = ''
+            ORDER BY create_time DESC LIMIT :limit) AS newest
         ORDER BY split_part(subject_resource, '/orders/', 1), kind, occur_time DESC
-        LIMIT :limit OFFSET 0) AS latest
+        OFFSET 0) AS latest
 """,
     _MadeRow,
 )

@@ -26,6 +26,7 @@ from tests.integration.notify.suite import (
 )
 
 Delivery = notify_pb2.Notice.Delivery
+CHANGES = scheduler.StandingOrderChanged
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 
@@ -92,6 +93,21 @@ def changed(
     )  # fmt: skip
 
 
+def promotion_ending() -> scheduler.PromotionEnding:
+    return scheduler.PromotionEnding(
+        standing_order="merchants/acme/standingOrders/coffee", customer=ANN, title="Coffee",
+        time_zone="Europe/Berlin", promotion_title="Spring", first_due_time=to_timestamp(DUE),
+    )  # fmt: skip
+
+
+async def test_a_change_of_a_standing_order_leaves_the_end_of_its_promotion_true(
+    notify: Notify,
+) -> None:
+    texts = await texts_after_outage(notify, promotion_ending(), changed(CHANGES.UPDATED))
+
+    assert any("Spring" in text for text in texts)
+
+
 async def bound(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
@@ -127,6 +143,7 @@ async def texts_after_outage(
         (declined, order_confirmed, "You paid"),
         (order_upcoming, order_upcoming, "comes to"),
         (repriced, lambda: repriced(550), "5.50 EUR"),
+        (promotion_ending, lambda: changed(CHANGES.CANCELLED), "is cancelled"),
     ],
 )
 async def test_what_a_later_event_makes_untrue_does_not_go_out(

@@ -123,7 +123,7 @@ async def test_the_evidence_says_what_was_stored_and_is_sent_once(paid: Payments
     activities = shown["access_activity_log"].splitlines()
     agreed = sha256(b"Charge me for coffee.").hexdigest()
     assert f'charged: "Charge me for coffee." (SHA-256 {agreed})' in activities[0]
-    assert "told of a charge of at most 12.50 EUR" in activities[1]
+    assert "notified of a charge of at most 12.50 EUR" in activities[1]
     assert "12.50 EUR by visa 4242: attempt 1 succeeded." in activities[2]
     found = await paid.sandbox.provider("GET", f"/disputes/{dispute.provider_dispute_id}")
     assert found.body["evidence_details"]["submission_count"] == 1
