@@ -78,7 +78,9 @@ NOTICE_COLUMNS: Columns[pb.Notice] = {
     "about": lambda it: short_name(it.subject_resource),
     "delivered by": lambda it: ", ".join(describe_delivery(delivery) for delivery in it.deliveries),
     # A mail says more than the SMS of the same notice.
-    "text": lambda it: "\n".join(dict.fromkeys(delivery.text for delivery in it.deliveries)),
+    "text": lambda it: "\n".join(
+        dict.fromkeys(delivery.text.strip() for delivery in it.deliveries)
+    ),
     "notice": lambda it: last_id(it.name),
     "copy of": lambda it: last_id(it.original_notice),
 }
@@ -86,7 +88,7 @@ NOTICE_COLUMNS: Columns[pb.Notice] = {
 
 @command(notices, "settings")
 async def get_notify_settings(session: Session) -> None:
-    """Show which countries get one-time codes, what they may cost, and the page that they are for."""
+    """Show how customers are reached: their countries, zone and pages, and who writes to them."""
     session.output.one(await _settings(session), SETTINGS_COLUMNS)
 
 
@@ -342,7 +344,7 @@ async def preview_notices(
     lead: Annotated[
         timedelta | None,
         typer.Option(
-            parser=parse_duration, metavar="TIME", help='And how long before it: "72h", "5d".'
+            parser=parse_duration, metavar="DURATION", help='And how long before it: "72h", "5d".'
         ),
     ] = None,
     schedule_zone: Annotated[

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 # So many messages one after the other that a gateway did not take.
 FAILURES_MAX = 20
 OPEN_TIME = timedelta(seconds=30)
+# After so many in a row the log says so: one failure alone is usual.
+FAILURES_REPORTED = 3
 
 
 @dataclass(slots=True)
@@ -30,6 +32,11 @@ class Circuit:
             return False
         self._open_until = now + OPEN_TIME
         return True
+
+    @property
+    def failure_count(self) -> int:
+        """How many messages in a row it did not take."""
+        return self._failure_count
 
     def works(self) -> None:
         """The gateway took a message, or said what is wrong with it."""

@@ -16,7 +16,7 @@ from services.notify.application.unsubscribing import UnsubscribeLinks
 from services.notify.clients.documents import Documents
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.attachments import Attachment, AttachmentProblem
-from services.notify.domain.circuit import Circuit
+from services.notify.domain.circuit import FAILURES_REPORTED, Circuit
 from services.notify.domain.frequency import CAP_WINDOW
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
@@ -302,11 +302,22 @@ class Deliveries:
             log.error("sending failed: %s", type(error).__name__, extra={  # noqa: TRY400
                 "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
             return Attempt(Verdict.TEMPORARY, FAILURE_INTERNAL)
-        if sent.verdict not in {Verdict.TEMPORARY, Verdict.UNKNOWN}:
-            circuit.works()
-        elif circuit.failed(self._clock.now()):
-            _opened_counter.add(1, {"channel": delivery.channel})
+        self._report(outgoing, circuit, sent)
         return sent
+
+    def _report(self, outgoing: Outgoing, circuit: Circuit, sent: Attempt) -> None:
+        """Count whether the gateway took a message; log the beginning and the end of an outage."""
+        channel, route = _gateway_key(outgoing)
+        gateway = {"channel": channel, "route": route}
+        if sent.verdict not in {Verdict.TEMPORARY, Verdict.UNKNOWN}:
+            if circuit.failure_count >= FAILURES_REPORTED:
+                log.info("messages are taken again", extra=gateway)
+            circuit.works()
+            return
+        if circuit.failed(self._clock.now()):
+            _opened_counter.add(1, {"channel": channel})
+        if circuit.failure_count == FAILURES_REPORTED:
+            log.warning("messages are not taken: %s", sent.failure_code, extra=gateway)
 
 
 def _gateway_key(outgoing: Outgoing) -> tuple[Channel, Route]:

@@ -452,6 +452,26 @@ async def test_no_log_line_holds_a_phone_number_an_address_or_a_code(
         assert secret not in caplog.text
 
 
+async def test_an_outage_of_a_gateway_is_one_log_line_and_its_end_another(
+    notify: Notify, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await notify.contact()
+    await notify.bind()
+    await notify.receive(order_skipped())
+    await notify.outage("sms", on=True)
+    for _ in range(5):
+        await notify.deliver()
+        notify.clock.move(timedelta(hours=1))
+    await notify.outage("sms", on=False)
+    await notify.deliver()
+
+    assert [message for message in caplog.messages if message.startswith("messages are")] == [
+        "messages are not taken: service_unavailable",
+        "messages are taken again",
+    ]
+
+
 class Held:
     """Takes a message, and answers once it is let go."""
 

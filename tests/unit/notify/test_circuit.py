@@ -29,6 +29,7 @@ def test_a_gateway_that_takes_one_in_between_is_not_left_alone() -> None:
         circuit.failed(NOW)
     circuit.works()
 
+    assert circuit.failure_count == 0
     assert not circuit.failed(NOW)
     assert circuit.open_until(NOW) is None
 
@@ -38,6 +39,7 @@ def test_a_gateway_that_takes_none_is_left_alone_for_a_while() -> None:
 
     assert circuit.open_until(NOW) == NOW + OPEN_TIME
     assert circuit.open_until(NOW + OPEN_TIME) is None
+    assert circuit.failure_count == FAILURES_MAX
 
 
 def test_the_first_that_fails_after_that_opens_the_circuit_again() -> None:
