@@ -60,7 +60,10 @@ async def create_promotion(
         typer.Option(parser=parse_money, metavar="AMOUNT", help="What is taken off each order."),
     ] = None,
     code: Annotated[
-        str, typer.Option(help="What customers enter. Default: everybody has it.")
+        str,
+        typer.Option(
+            help="What customers enter. Default: everybody who signs up without a code has it."
+        ),
     ] = "",
     cycles: Annotated[int, typer.Option(min=0, help="For so many cycles. Default: all.")] = 0,
     cycles_before: Annotated[
