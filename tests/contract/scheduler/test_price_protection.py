@@ -361,7 +361,7 @@ async def test_a_customer_hears_once_that_a_lock_is_about_to_end(cocoa: Shop) ->
     assert await endings(cocoa) == []
     await cocoa.suite.advance(2 * DAY)
     [text] = await endings(cocoa)
-    assert f"kept for the orders before {third:%a %-d %b %Y}." in text
+    assert f"apply to the orders before {third:%a %-d %b %Y}." in text
     assert "From then on you pay the price of the day." in text
     await cocoa.update(made.name, ["title"], title="Cocoa")
     await cocoa.suite.advance(14 * DAY)
