@@ -10,11 +10,12 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+import psutil
 from rich.console import Console
 
 from bench.book import Size, write_book
@@ -97,8 +98,12 @@ def _worked_seconds(server: EmbeddedPostgres) -> float:
     """The CPU time of PostgreSQL's processes, those that have ended included."""
     postmaster = server.process.find()
     assert postmaster is not None  # noqa: S101 - it was started
-    processes = [postmaster, *postmaster.children(recursive=True)]
-    return sum(sum(process.cpu_times()[:4]) for process in processes)
+    worked = 0.0
+    for process in (postmaster, *postmaster.children(recursive=True)):
+        # The postmaster counts one that has ended since it was listed.
+        with suppress(psutil.NoSuchProcess):
+            worked += sum(process.cpu_times()[:4])
+    return worked
 
 
 async def _keep_digests(owned: Mapping[str, str]) -> None:
