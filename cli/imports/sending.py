@@ -1,17 +1,14 @@
 """Any import of a file: reading it, sending it, saying what became of it."""
 
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.connect import Session
 from cli.errors import CommandError
 from cli.imports.cells import read_table
 from cli.imports.rows import Book, FileRow, Kind, RowError, read_json_lines, read_text, sort_out
+from cli.output import new_progress
 
 IMPORT_DEADLINE_SECONDS = 600.0
 # More would scroll away what there is to read.
@@ -63,7 +60,7 @@ async def send(
     rows: Sequence[FileRow],
 ) -> Any:  # noqa: ANN401 - the response of any import
     """Send a config and rows to an import, and wait for its answer."""
-    with _new_progress() as progress:
+    with new_progress() as progress:
         task = progress.add_task("sending", total=len(rows))
 
         def sent(count: int) -> None:
@@ -93,19 +90,6 @@ async def _requests(
         sent(count)
         yield request(row=row.message)
     sent(len(rows))
-
-
-def _new_progress() -> Progress:
-    """A bar over rows; beside the output, which may go into a file."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def to_data(errors: Sequence[RowError], id_name: str) -> list[dict[str, Any]]:

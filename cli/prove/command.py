@@ -10,7 +10,7 @@ import typer
 
 from cli.command import FAILED, Group, StrictCommand, run_to_exit
 from cli.errors import CommandError
-from cli.output import Output, new_table
+from cli.output import Output, new_progress, new_table
 from cli.prove import report
 from cli.prove.findings import Report
 from cli.prove.run import run
@@ -57,7 +57,7 @@ def prove_suite(
         raise typer.BadParameter("needs --merchant and --signing-key", param_hint="'--statement'")
 
     async def play() -> None:
-        with report.new_progress() as progress:
+        with new_progress() as progress:
             judging = progress.add_task("judging clauses", total=None)
             found = await run(
                 find_target(os.environ, target),

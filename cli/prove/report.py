@@ -1,10 +1,7 @@
 """The proof for people and programs: a table of the clauses, and each violation in words."""
 
-import sys
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from cli.output import Output, new_table
@@ -12,19 +9,6 @@ from cli.prove.findings import Report
 from cli.values import format_moment
 
 FINDINGS_SHOWN_MAX = 20
-
-
-def new_progress() -> Progress:
-    """A bar over what is judged, on a terminal; beside the output, which may go into a file."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
 
 
 def show(output: Output, report: Report) -> None:
