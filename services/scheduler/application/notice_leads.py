@@ -10,7 +10,7 @@ from services.scheduler.application.evaluation.evaluation import prepare
 from services.scheduler.application.evaluation.pricing import quoted
 from services.scheduler.clients.questions import MandateQuestion
 from services.scheduler.domain.charge_rules import RuleLead, required_lead
-from services.scheduler.domain.cycles import new_order
+from services.scheduler.domain.cycles import order_of_cycle
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderState, Quote
 from services.scheduler.domain.order_lifecycle import announced_too_late, promised_charge_time
@@ -35,7 +35,12 @@ async def find(context: Context, standing_orders: Sequence[StandingOrder]) -> Fo
     keys = [standing_order.key for standing_order in standing_orders]
     async with context.database.read() as connection:
         announced = await orders.announced(connection, keys)
-    coming = {one.key: order for one in standing_orders if (order := _coming(context, one))}
+    # The next ones, as they would be made now.
+    coming = {
+        one.key: order
+        for one in standing_orders
+        if one.next_cycle and (order := order_of_cycle(one, one.next_cycle, context.now))
+    }
     leads = await _leads(context, [*announced, *coming.values()])
     with_leads = [
         under_rule_lead(one, leads[order.key])
@@ -49,15 +54,6 @@ async def find(context: Context, standing_orders: Sequence[StandingOrder]) -> Fo
         if order.key in leads and order.notice_lead < leads[order.key].lead
     ]
     return Found(with_leads, await prepare(context, late) if late else [])
-
-
-def _coming(context: Context, standing_order: StandingOrder) -> Order | None:
-    """The order of the next cycle, as it would be made now."""
-    cycle = standing_order.next_cycle
-    date = standing_order.date(cycle) if cycle else None
-    if cycle is None or date is None:
-        return None
-    return new_order(standing_order, cycle, date, standing_order.date(cycle + 1), context.now)
 
 
 async def _leads(context: Context, found: Sequence[Order]) -> Mapping[OrderKey, RuleLead]:

@@ -10,9 +10,9 @@ from services.scheduler.application import new_links
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.pricing import quoted
 from services.scheduler.domain.action_links import OFFERED_WITH_PRICE
-from services.scheduler.domain.cycles import new_order
+from services.scheduler.domain.cycles import order_of_cycle
 from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import Order, Quote
+from services.scheduler.domain.order import Quote
 from services.scheduler.domain.promotion_ends import PromotionEnd, first_cycle_after
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.publishers import promotion_ending
@@ -30,7 +30,7 @@ async def find(context: Context, standing_orders: Sequence[StandingOrder]) -> li
         order
         for one, cycle in firsts.values()
         for number in (cycle - 1, cycle)
-        if (order := _order(context, one, number)) is not None
+        if (order := order_of_cycle(one, number, context.now)) is not None
     ]
     answers = zip(wanted, await quoted(context, wanted), strict=True)
     amounts = {
@@ -43,14 +43,6 @@ async def find(context: Context, standing_orders: Sequence[StandingOrder]) -> li
         for one, cycle in firsts.values()
         if (end := _end(one, cycle, amounts)) is not None and end.is_news
     ]
-
-
-def _order(context: Context, standing_order: StandingOrder, cycle: int) -> Order | None:
-    """The order of a cycle, as it would be made now; None: there is no such cycle."""
-    date = standing_order.date(cycle)
-    if cycle < 1 or date is None:
-        return None
-    return new_order(standing_order, cycle, date, standing_order.date(cycle + 1), context.now)
 
 
 def _end(

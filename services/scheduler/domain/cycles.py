@@ -139,6 +139,14 @@ def reason_against(
     return reason
 
 
+def order_of_cycle(standing_order: StandingOrder, cycle: int, now: datetime) -> Order | None:
+    """The order of a cycle, as it would be made now; None: there is no such cycle."""
+    date_ = standing_order.date(cycle) if cycle > 0 else None
+    if date_ is None:
+        return None
+    return new_order(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
+
+
 def new_order(
     standing_order: StandingOrder,
     cycle: int,
