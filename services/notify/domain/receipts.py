@@ -60,9 +60,7 @@ def is_about(delivery: Delivery, receipt: Receipt) -> bool:
 
 
 def receipt_progress(delivery: Delivery, receipt: Receipt, now: datetime) -> Progress | None:
-    """What a receipt makes of a delivery; None: nothing, since it is over, or about another message."""
-    if not is_about(delivery, receipt):
-        return None
+    """What a receipt about its message makes of a delivery; None: nothing, since it is over."""
     event = _EVENTS.get(receipt.status)
     failure_code = receipt.failure_code
     if event is None:
