@@ -389,12 +389,17 @@ def sms_rests(contact: Contact | None, now: datetime) -> bool:
     )
 
 
+def is_kind_muted(kind: NoticeKind, contact: Contact) -> bool:
+    """Whether a customer wants no notice of a kind, by any channel."""
+    return kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted
+
+
 def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[Channel, ...]:
     """The channels that a notice goes through, the main one first.
 
     None when the customer cannot be reached, or has muted what this is.
     """
-    if contact is None or (kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted):
+    if contact is None or is_kind_muted(kind, contact):
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
     has_phone = bool(contact.messaged_phone) and kind not in EMAIL_ONLY

@@ -18,6 +18,7 @@ from services.notify.domain.notices import (
     NoticeKind,
     can_be_reached,
     channels,
+    is_kind_muted,
     sms_rests,
 )
 from services.notify.domain.quiet_hours import send_time
@@ -219,7 +220,7 @@ def can_carry(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
 
 
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
-    if kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted:
+    if is_kind_muted(kind, contact):
         return True
     if channel is Channel.SMS:
         is_receipt = kind is NoticeKind.RECEIPT
