@@ -246,6 +246,9 @@ def _show_report(report: Report) -> None:
         f"seed {report.seed}: {how}, {report.seconds:.1f} s, {report.actions} actions, {what}, "
         f"orders: {ends or 'none'}"
     )
+    # At once: to make the history shorter takes many plays.
+    for violation in report.violations[:VIOLATIONS_SHOWN_MAX]:
+        typer.echo(f"{violation.clause}: {violation.text}")
 
 
 def _summarize(outcome: Outcome) -> None:

@@ -149,9 +149,12 @@ def _steps(
     made: list[Step] = []
     # Few enough that each is seen by itself, and that a history plays in seconds.
     at = set(rng.sample(range(1, count), k=min(rng.choice((1, 2, 2, 3)), count - 1)))
+    # Each once: a database that is lost again while events are replayed to it needs those of both times.
+    left = list(faults)
     for number in range(count):
-        if number in at and faults:
-            made.append(_fault(rng, faults))
+        if number in at and left:
+            made.append(_fault(rng, left))
+            left.remove(made[-1]["fault"])
         made.extend(
             _action(rng, customers, orders, ACTIONS if simulated else REAL_TIME_ACTIONS)
             for _ in range(rng.choice((0, 1, 1, 2)))

@@ -87,12 +87,17 @@ async def _shortest(
         async def fails(shorter: History) -> bool:
             if not players:
                 players.append(Player(await opened.enter_async_context(open_target())))
-            violations = (await players[-1].play(shorter)).violations
-            if violations:
-                # What a violation leaves behind is not to be taken for another.
-                players.clear()
-                await opened.aclose()
-            return bool(clauses & {violation.clause for violation in violations})
+            try:
+                violations = (await players[-1].play(shorter)).violations
+            except CommandError:
+                # A play that breaks off shows nothing, and the history that failed is still to be shown.
+                violations = None
+            if violations == []:
+                return False
+            # What is left behind is not to be taken for another violation.
+            players.clear()
+            await opened.aclose()
+            return bool(clauses & {violation.clause for violation in violations or ()})
 
         return await shrink(history, fails, plays_max) if plays_max else history
 

@@ -37,6 +37,12 @@ def test_every_history_has_both_ways_to_pay_an_advance_and_a_fault(seed: int) ->
     assert any("fault" in step for step in history.steps)
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_no_history_has_a_fault_twice(seed: int) -> None:
+    made = [step["fault"] for step in generate(seed, FAULTS).steps if "fault" in step]
+    assert len(made) == len(set(made))
+
+
 def test_without_a_simulated_clock_no_time_is_asked_to_pass() -> None:
     steps = generate(7, FAULTS, simulated=False).steps
     assert not any("advance_hours" in step for step in steps)
