@@ -719,7 +719,7 @@ def _notify(name: str) -> list[tuple[str, Message]]:
         ("StartEmailBinding", notify_pb2.StartEmailBindingRequest(name=contact)),
         (
             "ConfirmEmailBinding",
-            notify_pb2.ConfirmEmailBindingRequest(name=contact, token="x" * 32),
+            notify_pb2.ConfirmEmailBindingRequest(name=contact, token="x" * 20),
         ),
         ("CancelPhoneChange", notify_pb2.CancelPhoneChangeRequest(name=contact)),
         ("UnbindPhone", notify_pb2.UnbindPhoneRequest(name=contact)),

@@ -1,6 +1,5 @@
 """E-mail addresses, which customers prove to be theirs by links."""
 
-import secrets
 from datetime import datetime
 
 from services.notify.application import contacts
@@ -10,7 +9,6 @@ from services.notify.domain.notices import Contact, CustomerKey
 from services.notify.domain.phone_codes import (
     CODES_MAX_PERIOD,
     LINK_LIFETIME,
-    TOKEN_BYTES,
     CodeCheck,
     CodePurpose,
     PhoneCode,
@@ -21,6 +19,7 @@ from services.notify.store import contacts as contact_store
 from services.notify.store import settings as settings_store
 from services.notify.store.codes import CallerLimit
 from services.runtime.auth.call_context import caller
+from services.runtime.crypto.link_tokens import new_link_token
 from services.runtime.db.pool import Connection
 from services.runtime.errors import wrong_state
 from services.runtime.mutations import Applied, Refused
@@ -48,7 +47,7 @@ async def start_binding(
         raise refused(
             exhausted("CODES_TOO_MANY", "too many links were sent within an hour", left_seconds)
         )
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = new_link_token()
     notice = notice_key("email-link", key, request_id)
     token_hash = codes.hash_code(tx, notice, token)
     code = PhoneCode(notice, CodePurpose.EMAIL, contact.email, token_hash, 0, now + LINK_LIFETIME)

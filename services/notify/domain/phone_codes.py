@@ -13,9 +13,8 @@ from services.runtime.money import Money
 CODE_DIGITS = 8
 CODE_LIFETIME = timedelta(minutes=5)
 CODE_WRONG_MAX = 5
-# Of a link by e-mail, and how much chance its token has.
+# Of a link by e-mail.
 LINK_LIFETIME = timedelta(hours=24)
-TOKEN_BYTES = 24
 # As many for one customer, whatever the numbers, and to one number, whosever customers they are for.
 CODES_MAX = 5
 # As many for one merchant's customers to numbers that differ in their last three digits only.

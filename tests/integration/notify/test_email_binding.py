@@ -44,7 +44,7 @@ async def token(notify: Notify) -> str:
     await start(notify)
     await notify.deliver()
     text = (await notify.mailbox(EMAIL))[-1]["text"]
-    link = re.search(r"https://shop\.example/email\?c=ann&t=([\w-]{32})\b", text)
+    link = re.search(r"https://shop\.example/email\?c=ann&t=([a-z2-9]{20})\b", text)
     assert link is not None, text
     return link[1]
 
