@@ -4,6 +4,7 @@ import asyncio
 import copy
 import functools
 import inspect
+import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -227,6 +228,8 @@ def naming(option: str) -> Iterator[None]:
 
 def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine
     """Run a command's coroutine; an expected failure is put in words and ends with status 1."""
+    # As Ctrl-C: what the command has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         asyncio.run(play)
     except CommandError as error:

@@ -149,7 +149,7 @@ def _steps(
     made: list[Step] = []
     # Few enough that each is seen by itself, and that a history plays in seconds.
     at = set(rng.sample(range(1, count), k=min(rng.choice((1, 2, 2, 3)), count - 1)))
-    # Each once: a database that is lost again while events are replayed to it needs those of both times.
+    # Each once: a database lost again while events are replayed to it needs those of both times.
     left = list(faults)
     for number in range(count):
         if number in at and left:

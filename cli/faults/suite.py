@@ -90,7 +90,7 @@ async def _shortest(
             try:
                 violations = (await players[-1].play(shorter)).violations
             except CommandError:
-                # A play that breaks off shows nothing, and the history that failed is still to be shown.
+                # A play that breaks off shows nothing; the history that failed is still to be shown.
                 violations = None
             if violations == []:
                 return False
