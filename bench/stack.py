@@ -10,8 +10,10 @@ import psutil
 from deploy.embedded import wiring
 from deploy.embedded.addresses import PARTS, SERVICES, Addresses
 from deploy.embedded.databases import Databases, Passwords
+from deploy.embedded.files import private_folder
 from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.program import Program, answers_http
 from deploy.embedded.stack import EmbeddedStack
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db import migrations
@@ -94,6 +96,27 @@ def running(home: Path) -> Iterator[Stack]:
         yield Stack(home, addresses, keys, _comparison_database(databases, keys))
     finally:
         EmbeddedStack(home, addresses).destroy()
+
+
+@contextmanager
+def peer_sandbox(stack: Stack) -> Iterator[str]:
+    """A sandbox of the peer's own, at the address that is returned.
+
+    From the stack's sandbox payments would get a webhook of each charge of the peer's.
+    """
+    home, addresses = stack.home / "peer", Addresses.free()
+    private_folder(home / "sandbox")
+    settings = wiring.sandbox_environment(home, addresses, stack.keys)
+    without_webhooks = {name: value for name, value in settings.items() if "WEBHOOK" not in name}
+    url = addresses.sandbox_url
+    program = Program(
+        "sandbox", "sandbox", home, without_webhooks, lambda: answers_http(f"{url}/healthz")
+    )
+    try:
+        program.start()
+        yield url
+    finally:
+        program.stop()
 
 
 def migrate_scheduler(stack: Stack) -> None:
