@@ -146,9 +146,9 @@ def read_event(message_type: type[M], encoded: CloudEvent) -> Event[M]:
     """An event from the wire. Raises ValueError if it is malformed."""
     expected = message_type.DESCRIPTOR.full_name
     attributes = encoded.attributes
-    missing = {_TIME, _PARTITION_KEY, _TENANT} - attributes.keys()
+    missing = [name for name in (_PARTITION_KEY, _TENANT, _TIME) if name not in attributes]
     if missing or encoded.proto_data.TypeName() != expected:
-        raise ValueError(f"not a well-formed {expected}: {', '.join(sorted(missing)) or 'data'}")
+        raise ValueError(f"not a well-formed {expected}: {', '.join(missing) or 'data'}")
     try:
         return Event(
             id=uuid.UUID(encoded.id),

@@ -72,15 +72,17 @@ def receive(
     failures: list[FailedEvent] = []
     ids = []
     for index, each in enumerate(encoded):
-        event_id = _event_id(each, f"{delivery}|{index}")
-        ids.append(event_id)
         try:
             if subscription is None:
                 raise failed_events.unknown(event_type)
-            events.append((each, read_event(subscription.message_type, each)))
+            event = read_event(subscription.message_type, each)
         except (LookupError, ValueError) as error:
-            key = partition_key(each)
+            event_id, key = _event_id(each, f"{delivery}|{index}"), partition_key(each)
             failures.append(failed_events.failed(event_id, event_type, key, each, error))
+            ids.append(event_id)
+        else:
+            events.append((each, event))
+            ids.append(event.id)
     return ReceivedBatch(batch_id(ids), event_type, events, failures)
 
 
