@@ -24,6 +24,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
+from bench import seed
 from bench.measure import Run, check
 from services.runtime.app.bootstrap import run_loop
 
@@ -210,7 +211,7 @@ class _Peer:
             self.done.set()
 
     async def _send(self, order: int, what: str, text: str) -> None:
-        message = {"to": f"+1555{order:07d}", "from": "Roasters", "body": text}
+        message = {"to": seed.phone(order), "from": "Roasters", "body": text}
         async with self._http.post(
             f"{self._outside.sandbox_url}/sms/v1/messages",
             json=message,

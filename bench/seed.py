@@ -36,6 +36,8 @@ PRODUCTS = 100
 TIME_ZONE = "Europe/Berlin"
 DUE_AT = time(9)
 SIGNED_UP = timedelta(days=30)
+# Customers have phones of New York City: the country of a number that nobody has takes longer to find.
+FIRST_LINE = 2_000_000
 RECURRENCES: Sequence[Recurrence] = (
     *(Weekly(every) for every in range(1, 9)),
     *(Monthly(every) for every in range(1, 13)),
@@ -199,7 +201,12 @@ def _encrypted_contacts(keyring: Keyring, book: Book) -> tuple[list[bytes], list
         return keyring.encrypt(plain.encode(), *contacts.aad(key, column))
 
     names = [encrypted(f"Customer {n}", "display_name", n) for n in _numbers(book)]
-    return names, [encrypted(f"+1555{n:07d}", "phone", n) for n in _numbers(book)]
+    return names, [encrypted(phone(n), "phone", n) for n in _numbers(book)]
+
+
+def phone(number: int) -> str:
+    """The phone of a customer, in E.164."""
+    return f"+1212{FIRST_LINE + number}"
 
 
 def _numbers(book: Book) -> range:

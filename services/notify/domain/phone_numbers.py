@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberType, ValidationResult
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    PhoneNumber,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 # Whoever rents a range of numbers for fraud has them in a row: a thousand are one prefix.
 _PREFIX_SUFFIX_DIGITS = 3
@@ -96,31 +101,31 @@ def region_of(phone: str) -> str:
 
     Empty: none, for example of a satellite.
     """
-    if (only := _only_region(phone)) is not None:
-        return only
-    try:
-        number = phonenumbers.parse(phone)
-    except phonenumbers.NumberParseException:
+    if not _E164.fullmatch(phone):
         return ""
-    region = phonenumbers.region_code_for_number(number)
-    region = region or phonenumbers.region_code_for_country_code(number.country_code or 0)
+    # No calling code begins another one.
+    codes = (int(phone[1:end]) for end in range(2, _CALLING_CODE_MAX_DIGITS + 2))
+    code = next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), 0)
+    regions = COUNTRY_CODE_TO_REGION_CODE.get(code, ("",))
+    region = regions[0] if len(regions) == 1 else _shared_region(code, phone)
     return region if is_region(region) else ""
 
 
-def _only_region(phone: str) -> str | None:
-    """The country of a number whose calling code is that of one country; None: of several, or none.
+def _shared_region(code: int, phone: str) -> str:
+    """The country of a number whose calling code several share; the largest, if nobody has it.
 
-    Most are, and a number that is read takes a hundred times as long.
+    Parsing the text, which is in E.164 already, takes three times as long as the rest.
     """
-    for length in range(2, _CALLING_CODE_MAX_DIGITS + 2):
-        regions = COUNTRY_CODE_TO_REGION_CODE.get(_number(phone[1:length]))
-        if regions is not None:
-            return regions[0] if len(regions) == 1 and is_region(regions[0]) else None
-    return None
-
-
-def _number(digits: str) -> int:
-    return int(digits) if digits.isascii() and digits.isdigit() else 0
+    digits = phone.removeprefix(f"+{code}")
+    zeros = len(digits) - len(digits.lstrip("0"))
+    number = PhoneNumber(
+        country_code=code,
+        national_number=int(digits or 0),
+        italian_leading_zero=bool(zeros),
+        number_of_leading_zeros=zeros or None,
+    )
+    region = phonenumbers.region_code_for_number(number)
+    return region or phonenumbers.region_code_for_country_code(code)
 
 
 def is_region(code: str) -> bool:

@@ -1,8 +1,14 @@
 """Which phone numbers codes may be sent to."""
 
+import phonenumbers
 import pytest
 
-from services.notify.domain.phone_numbers import NumberPolicy, NumberProblem, check_number
+from services.notify.domain.phone_numbers import (
+    NumberPolicy,
+    NumberProblem,
+    check_number,
+    region_of,
+)
 
 POLICY = NumberPolicy()
 
@@ -83,3 +89,32 @@ def test_countries_and_numbers_for_tests_are_the_operator_s_choice() -> None:
     assert refusal.problem is NumberProblem.PHONE_COUNTRY_NOT_ALLOWED
     assert check_number("+491701234567", german) is None
     assert check_number("+447700900123", german) is None
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_the_country_of_a_number_is_that_of_its_numbering_plan(region: str) -> None:
+    for kind in (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE):
+        if number := phonenumbers.example_number_for_type(region, kind):
+            phone = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            assert region_of(phone) == phonenumbers.region_code_for_number(number)
+
+
+@pytest.mark.parametrize(
+    ("phone", "region"),
+    [
+        ("+15555550123", "US"),
+        ("+447700900123", "GB"),
+        # A landline of the Vatican: the zero is part of the number.
+        ("+390669812345", "VA"),
+        ("+3901", ""),
+        ("+1", ""),
+        ("+881612345678", ""),
+        ("+999123456789", ""),
+        ("491701234567", ""),
+        ("", ""),
+    ],
+)
+def test_a_number_that_nobody_has_is_of_its_calling_codes_country_and_others_of_none(
+    phone: str, region: str
+) -> None:
+    assert region_of(phone) == region
