@@ -83,6 +83,10 @@ class Databases:
             raise PartError(f"PostgreSQL: {completed.stderr.strip()}")
         return completed.stdout.strip()
 
+    def names(self) -> list[str]:
+        """The databases that there are."""
+        return self.execute("SELECT datname FROM pg_database").splitlines()
+
     def ensure(self, name: str, passwords: Passwords) -> None:
         """Make a service's database and its roles; run again, it only sets the passwords."""
         self.execute(

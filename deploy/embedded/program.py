@@ -2,9 +2,10 @@
 
 import http.client
 import os
+import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -17,13 +18,14 @@ from deploy.embedded.ports import (
     accepts,
     wait_until_ready,
 )
-from deploy.embedded.process import Process
+from deploy.embedded.process import PartError, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a program is given of the caller's environment, beside what the stack sets. Anything else
 # would make the same program look started differently from another shell.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
+RUN_TIMEOUT_SECONDS = 300.0
 SECRETS_VARIABLE = "RECURRING_SECRETS_FOLDER"
 # Variables for the stack itself and for the command.
 NOT_INHERITED = (
@@ -77,6 +79,24 @@ class Program:
     def kill(self) -> None:
         """End the program as a crash would."""
         self.process.kill()
+
+
+def run_to_end(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run `python -m <module>`; raises PartError with what it says if it fails."""
+    try:
+        completed = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env={**_inherited(), "PYTHONUTF8": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise PartError(f"{module} did not end within {RUN_TIMEOUT_SECONDS:g} s") from expired
+    if completed.returncode:
+        raise PartError(f"{module}: {completed.stderr.strip()}")
 
 
 def answers_http(url: str) -> bool:

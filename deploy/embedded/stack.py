@@ -41,7 +41,7 @@ from deploy.embedded.ports import (
 )
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError, Process
-from deploy.embedded.program import Program, answers_grpc, answers_http
+from deploy.embedded.program import Program, answers_grpc, answers_http, run_to_end
 
 LOCK_POLL_SECONDS = 0.1
 # Services need the other parts, so they come up after them and go down before them.
@@ -295,8 +295,21 @@ class EmbeddedStack:
         replaced = "postgres" in self.addresses.replaced
         url = self.addresses.postgres_url
         databases = Databases(url) if replaced else self._postgres.databases
+        known = databases.names()
         for service in services:
             databases.ensure(wiring.role(service), wiring.passwords(service, self._keys))
+        self._migrate([service for service in services if wiring.role(service) not in known])
+
+    def _migrate(self, services: Sequence[str]) -> None:
+        """Migrate databases that are new, in one process: most of what one does is to start."""
+        if services:
+            urls = {
+                f"RECURRING_{service.upper()}_MIGRATION_DATABASE_URL": wiring.database_url(
+                    service, self.addresses, self._keys, "_migrator"
+                )
+                for service in services
+            }
+            run_to_end("services.runtime.db.migrations", services, urls)
 
     def _describe(self) -> None:
         described = wiring.description(self.home, self.addresses, self._keys)

@@ -1,6 +1,6 @@
-"""Migrates a service's database to the schema of its code, in a process that does nothing else.
+"""Migrates services' databases to the schema of their code, in a process that does nothing else.
 
-`python -m services.runtime.db.migrations SERVICE` migrates the database that the environment names.
+`python -m services.runtime.db.migrations SERVICE...` migrates the databases that the environment names.
 """
 
 import asyncio
@@ -488,9 +488,10 @@ def _config(service: str) -> Config:
 
 
 def main() -> None:
-    """Migrate the database of the service that the command line names; says in one line what failed."""
+    """Migrate the databases of the services on the command line; says in one line what failed."""
     try:
-        upgrade(sys.argv[1], os.environ[revisions.URL_VARIABLE])
+        for service in sys.argv[1:]:
+            upgrade(service, os.environ[revisions.url_variable(service)])
     except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
         sys.exit(next(iter(str(error).splitlines()), type(error).__name__))
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SERVICES_FOLDER = Path(__file__).resolve().parents[2]
-# How a process that migrates is given the database's address, which has a password.
-URL_VARIABLE = "RECURRING_MIGRATION_DATABASE_URL"
+
+
+def url_variable(service: str) -> str:
+    """How a process that migrates is given the address of a service's database, with its password."""
+    return f"RECURRING_{service.upper()}_MIGRATION_DATABASE_URL"
 
 
 def migrations_folder(service: str) -> Path:

@@ -82,7 +82,7 @@ async def _migrate(service: str, migration_url: str) -> None:
         migration = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", MIGRATIONS_MODULE, service],
-            env={**os.environ, revisions.URL_VARIABLE: migration_url},
+            env={**os.environ, revisions.url_variable(service): migration_url},
             stderr=subprocess.PIPE,
             text=True,
             check=False,
