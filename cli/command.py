@@ -30,6 +30,7 @@ INTERRUPTED = 130
 
 Body = Callable[..., Awaitable[None]]
 
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 _MERCHANT = inspect.Parameter(
     "merchant",
     inspect.Parameter.KEYWORD_ONLY,
@@ -120,6 +121,7 @@ def command(
         @functools.wraps(body)
         def run(
             *,
+            context: typer.Context,
             merchant: str | None,
             as_json: bool,
             ca_file: str | None,
@@ -142,10 +144,10 @@ def command(
                 async with session:
                     await body(session, **given)
 
-            run_to_exit(play())
+            run_to_exit(play(), _shown_names(context))
 
         common = (_MERCHANT, _AS_JSON, _CA_FILE)
-        signature = inspect.Signature([*options, *map(_strict, common)])
+        signature = inspect.Signature([_CONTEXT, *options, *map(_strict, common)])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {
             parameter.name: parameter.annotation for parameter in signature.parameters.values()
@@ -168,6 +170,14 @@ def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=field.type,
         )
+
+
+def _shown_names(context: typer.Context) -> list[str]:
+    """What help calls the options and arguments of a command."""
+    return [
+        it.opts[0] if it.param_type_name == "option" else it.metavar or ""
+        for it in context.command.params
+    ]
 
 
 def _strict(parameter: inspect.Parameter) -> inspect.Parameter:
@@ -226,7 +236,7 @@ def naming(option: str) -> Iterator[None]:
         raise
 
 
-def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine
+def run_to_exit(play: Any, options: Collection[str] = ()) -> None:  # noqa: ANN401 - a coroutine
     """Run a command's coroutine; an expected failure is put in words and ends with status 1."""
     # As Ctrl-C: what the command has started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -235,7 +245,7 @@ def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine
     except CommandError as error:
         fail(str(error))
     except grpc.aio.AioRpcError as error:
-        fail(describe_rpc_error(error))
+        fail(describe_rpc_error(error, options))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 

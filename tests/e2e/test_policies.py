@@ -80,4 +80,4 @@ def test_a_condition_that_is_not_sound_is_refused_with_the_place(recurring: Recu
         "--condition", "totl < 3, else skip",
     )  # fmt: skip
     assert refused.returncode == 1
-    assert "standing_order.conditions[0].expression: it knows no 'totl'" in refused.stderr
+    assert "--condition[0].expression: it knows no 'totl'" in refused.stderr
