@@ -1,10 +1,11 @@
 """Promotions come, are redeemed, and end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from services.catalog.domain.products import StandingOrderKey
 from services.catalog.domain.promotions import (
     Promotion,
+    PromotionFault,
     PromotionKey,
     Redeeming,
     SignUp,
@@ -61,17 +62,18 @@ async def redeem_all(tx: Connection, sign_ups: Sequence[SignUp]) -> Redeeming:
     """Let new standing orders redeem promotions, each once; returns why some cannot, and which end."""
     if not sign_ups:
         return Redeeming({}, {})
+    keys = [sign_up.key for sign_up in sign_ups]
     wanted = [(sign_up.key.merchant, sign_up.code) for sign_up in sign_ups]
     now = min(sign_up.redeem_time for sign_up in sign_ups)
     redeemable = await promotions.redeemable(tx, wanted, now)
-    if not redeemable and not any(code for _, code in wanted):
-        return Redeeming({}, {})
-    # Read after they are locked: what another call has redeemed by then counts.
-    redeemed = await promotions.redeemed(tx, [sign_up.key for sign_up in sign_ups])
-    redemptions, faults = redeem(sign_ups, redeemable, redeemed)
-    await promotions.insert_redemptions(tx, redemptions)
-    endings = await promotions.endings(tx, [sign_up.key for sign_up in sign_ups])
-    return Redeeming(faults, endings)
+    faults: Mapping[StandingOrderKey, PromotionFault] = {}
+    if redeemable or any(code for _, code in wanted):
+        # Read after they are locked: what another call has redeemed by then counts.
+        redeemed = await promotions.redeemed(tx, keys)
+        redemptions, faults = redeem(sign_ups, redeemable, redeemed)
+        await promotions.insert_redemptions(tx, redemptions)
+    # Of all: a sign-up that is sent again may have redeemed what nobody can any more.
+    return Redeeming(faults, await promotions.endings(tx, keys))
 
 
 async def release(

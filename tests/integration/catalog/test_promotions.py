@@ -131,6 +131,26 @@ async def test_what_cannot_be_redeemed_is_refused_with_the_reason_and_protects_n
     assert [row["standing_order"] for row in rows] == ["other"]
 
 
+@pytest.mark.parametrize("code", ["", "SPRING"])
+async def test_a_sign_up_that_is_sent_again_is_answered_as_before_though_its_promotion_has_ended(
+    tea: Shop, code: str
+) -> None:
+    made = await tea.promote("spring", code=code, cycle_count=2)
+    entry = catalog_pb2.ProtectPrices(
+        standing_order=f"{MERCHANT}/standingOrders/weekly",
+        products=[name("tea")],
+        sign_up_time=to_timestamp(NOW),
+        promotion_code=code,
+        first_cycle=1,
+    )
+    request = catalog_pb2.BatchProtectPricesRequest(entries=[entry])
+    first = await tea.call("BatchProtectPrices", request, SUITE)
+    [result] = first.results
+    assert (result.promotion.title, result.promotion.last_cycle) == ("Spring", 2)
+    await tea.call("EndPromotion", catalog_pb2.EndPromotionRequest(name=made.name))
+    assert await tea.call("BatchProtectPrices", request, SUITE) == first
+
+
 async def test_who_has_redeemed_what_ended_keeps_it(tea: Shop) -> None:
     made = await tea.promote("spring", code="SPRING")
     await tea.sign_up("SPRING")
