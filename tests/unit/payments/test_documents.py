@@ -1,11 +1,14 @@
+# ruff: noqa: RUF001 - texts in many scripts
 """Documents are over what is booked, and numbered without a gap, whatever happened."""
 
 from collections import Counter
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.documents import sample
 from services.payments.clients.rendering.page import page_of
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode
@@ -191,3 +194,21 @@ def test_each_series_is_numbered_from_its_last_number_on_without_a_gap(
     assert len({(draft.owed.merchant, draft.document) for draft in numbered}) == len(numbered)
     corrections = [draft for draft in numbered if draft.type is DocumentType.CREDIT_NOTE]
     assert all(draft.corrected for draft in corrections)
+
+
+@pytest.mark.parametrize(
+    ("language_code", "promotion"),
+    [
+        ("en", "Promotion “Spring”: -€1.00"),
+        ("de", "Aktion „Spring“: -1,00\xa0€"),
+        ("es", "Promoción «Spring»: -1,00\xa0€"),
+        ("fr", "Promotion «\u202fSpring\u202f» : -1,00\xa0€"),
+        ("zh", "促销“Spring”：-€1.00"),
+        ("ar", "عرض ترويجي «Spring»: \u200f\u200e-1.00\xa0€"),
+    ],
+)
+def test_the_title_of_a_promotion_has_the_quotes_of_the_language(
+    language_code: str, promotion: str
+) -> None:
+    details = page_of(sample(1), language_code).rows[0].details
+    assert promotion in [it.translate({0x2068: None, 0x2069: None}) for it in details]

@@ -162,8 +162,8 @@ class _Writer:
         yield phrase(words, "list_price", self._money(line.list_minor))
         for step in line.adjustments:
             kind = words.get(step.kind, step.kind)
-            named = f"{kind} “{isolated(step.title)}”" if step.title else kind
-            yield f"{named}: {self._money(step.amount_minor)}"
+            named = phrase(words, "named", kind, isolated(step.title)) if step.title else kind
+            yield phrase(words, "labelled", named, self._money(step.amount_minor))
         saved_minor = -sum(step.amount_minor for step in line.adjustments)
         if saved_minor > 0:
             yield phrase(words, "saved", self._money(saved_minor))

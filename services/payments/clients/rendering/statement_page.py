@@ -93,7 +93,7 @@ class _Writer:
             for it in month.sums:
                 yield Row(
                     name,
-                    tuple(f"{label}: {amount}" for label, amount in self._moved(it)),
+                    tuple(phrase(self._words, "labelled", *moved) for moved in self._moved(it)),
                     "",
                     self._money(it.closing_minor - it.opening_minor, it.currency),
                     self._money(it.closing_minor, it.currency),
