@@ -93,7 +93,7 @@ async def test_a_month_is_summed_up_once_in_the_morning_after_it(notify: Notify)
     assert notice.subject_resource == ANN
     assert (await notify.inbox())[-1] == (
         "Hi Ann! Summary of Jan 2026: you paid 25.00 EUR for 2 orders (saved: 3.00 EUR); "
-        "given back: 2.50 EUR. Left out: 1 order. Next: Coffee on Sat 28 Feb 2026."
+        "refunded: 2.50 EUR. Left out: 1 order. Next: Coffee on Sat 28 Feb 2026."
     )
 
 

@@ -187,7 +187,7 @@ def text_of(made: Draft) -> str:
         ),
         (
             payments.RefundSucceeded(ref=CHARGE, refund_amount=to_money(1250, "EUR")),
-            ("Hi Ann! We gave back your payment of 12.50 EUR for Coffee. It can take a few days "
+            ("Hi Ann! We refunded your payment of 12.50 EUR for Coffee. It can take a few days "
             "until your account shows it."),
         ),
         (

@@ -387,7 +387,7 @@ def test_a_hold_that_ends_by_itself_asks_for_nothing() -> None:
 
 def test_part_of_a_payment_given_back_is_named_as_part() -> None:
     assert sms(kinds.Refund("Coffee", Money(500, "EUR"), COFFEE)).startswith(
-        "Hi Ann! We gave back 5.00 EUR of your payment of 12.50 EUR for Coffee."
+        "Hi Ann! We refunded 5.00 EUR of your payment of 12.50 EUR for Coffee."
     )
 
 
@@ -460,15 +460,15 @@ def test_a_mail_lists_the_lines_of_the_order() -> None:
         ("de", "Hallo Ann! Wir haben Ihnen Ihre Zahlung über 1.250,00 EUR für Tee erstattet."),
         ("de-AT", "Ihre Zahlung über EUR 1.250,00 für Tee"),
         ("fr", "Bonjour Ann. Nous vous avons remboursé votre paiement de 1 250,00 EUR pour Tee."),
-        ("es", "Hola, Ann. Le hemos devuelto su pago de 1.250,00 EUR por Tee."),
+        ("es", "Hola, Ann. Le hemos reembolsado su pago de 1.250,00 EUR por Tee."),
         ("zh", "Ann，您好！我们已退还您为Tee支付的 EUR 1,250.00。"),
         # What is written from left to right is kept apart, so that nothing around it changes places.
         (
             "ar",
             "مرحبا \u2068Ann\u2069! أعدنا إليكم المبلغ المدفوع 1,250.00 EUR مقابل \u2068Tee\u2069.",
         ),
-        ("sv", "Hi Ann! We gave back your payment of 1,250.00 EUR for Tee."),
-        ("en-US", "Hi Ann! We gave back your payment of EUR 1,250.00 for Tee."),
+        ("sv", "Hi Ann! We refunded your payment of 1,250.00 EUR for Tee."),
+        ("en-US", "Hi Ann! We refunded your payment of EUR 1,250.00 for Tee."),
     ],
 )
 def test_a_customer_reads_their_own_language_or_english(locale: str, text: str) -> None:

@@ -203,8 +203,8 @@ def test_each_series_is_numbered_from_its_last_number_on_without_a_gap(
         ("de", "Aktion „Spring“: -1,00\xa0€"),
         ("es", "Promoción «Spring»: -1,00\xa0€"),
         ("fr", "Promotion «\u202fSpring\u202f» : -1,00\xa0€"),
-        ("zh", "促销“Spring”：-€1.00"),
-        ("ar", "عرض ترويجي «Spring»: \u200f\u200e-1.00\xa0€"),
+        ("zh", "优惠“Spring”：-€1.00"),
+        ("ar", "عرض «Spring»: \u200f\u200e-1.00\xa0€"),
     ],
 )
 def test_the_title_of_a_promotion_has_the_quotes_of_the_language(

@@ -109,7 +109,7 @@ WORDS = Words(
                 "{{ title }} ist angehalten: Angekündigtes entfällt, und es wird nichts Neues bestellt, bis "
                 "Sie den Dauerauftrag in Ihrem Konto fortsetzen."
                 '{% elif answer == "PAYING" %}'
-                "Danke. Ihre Zahlung für {{ title }} wird ausgeführt; ein Beleg folgt."
+                "Danke. Ihre Zahlung für {{ title }} wird ausgeführt; ein Zahlungsbeleg folgt."
                 '{% elif answer == "TOO_LATE" %}'
                 "Ihre Bestellung {{ title }}{% if due_date %} vom {{ due_date }}{% endif %} kann "
                 "nicht mehr ausfallen: Die Zahlung läuft schon, oder die Bestellung ist beendet."
@@ -218,7 +218,7 @@ WORDS = Words(
             ),
         ),
         NoticeKind.RECEIPT: KindWords(
-            "Beleg: {{ title }}",
+            "Zahlungsbeleg: {{ title }}",
             (
                 "Sie haben am {{ pay_time }} für {{ title }} {{ amount }} bezahlt"
                 "{% if tax_amount %} (Steuer {{ tax_amount }}){% endif %}. Vielen Dank.",

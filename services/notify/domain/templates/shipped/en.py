@@ -343,7 +343,7 @@ WORDS = Words(
                 '{{ total.order_count | plural(one="# order", other="# orders") }}'
                 "{% if total.saved_amount %} (saved: {{ total.saved_amount }}){% endif %}{% endif %}"
                 "{% if total.refund_amount %}{% if total.order_count %}; {% endif %}"
-                "given back: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
+                "refunded: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
                 "{% endfor %}{% else %}nothing was paid{% endif %}.",
                 "{% if skip_count %}Left out: "
                 '{{ skip_count | plural(one="# order", other="# orders") }}.{% endif %}',
@@ -357,7 +357,7 @@ WORDS = Words(
         NoticeKind.REFUND: KindWords(
             "Refund: {{ title }}",
             (
-                "We gave back {% if is_part %}{{ refund_amount }} of {% endif %}"
+                "We refunded {% if is_part %}{{ refund_amount }} of {% endif %}"
                 "your payment of {{ paid_amount }} for {{ title }}.",
                 "{% if credit_is_all %}It is your credit now, for the next orders."
                 "{% else %}{% if credit %}{{ credit }} of it is your credit now. {% endif %}"

@@ -345,7 +345,7 @@ WORDS = Words(
                 '{{ total.order_count | plural(one="# pedido", other="# pedidos") }}'
                 "{% if total.saved_amount %} (ahorro: {{ total.saved_amount }}){% endif %}{% endif %}"
                 "{% if total.refund_amount %}{% if total.order_count %}; {% endif %}"
-                "devuelto: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
+                "reembolsado: {{ total.refund_amount }}{% endif %}{% if not loop.last %}; {% endif %}"
                 "{% endfor %}{% else %}no se ha pagado nada{% endif %}.",
                 "{% if skip_count %}Omitidos: "
                 '{{ skip_count | plural(one="# pedido", other="# pedidos") }}.{% endif %}',
@@ -357,7 +357,7 @@ WORDS = Words(
         NoticeKind.REFUND: KindWords(
             "Reembolso: {{ title }}",
             (
-                "Le hemos devuelto {% if is_part %}{{ refund_amount }} de {% endif %}"
+                "Le hemos reembolsado {% if is_part %}{{ refund_amount }} de {% endif %}"
                 "su pago de {{ paid_amount }} por {{ title }}.",
                 "{% if credit_is_all %}Ahora es saldo suyo para los próximos pedidos."
                 "{% else %}{% if credit %}{{ credit }} de ello es ahora saldo suyo. {% endif %}"
