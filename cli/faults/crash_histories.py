@@ -25,6 +25,8 @@ _ACT = {
     "twice": False,
 }  # fmt: skip
 _START = {"month": 6, "day": 1, "hour": 6}
+# The month ends in the midst of the history.
+_LATE_START = {"month": 6, "day": 27, "hour": 6}
 # As if for ever: a history is over before.
 _STEPS_MAX = 1000
 # What most cycles have none of.
@@ -34,6 +36,7 @@ RARE_POINTS = frozenset({
     *("scheduler.discontinuation_decided", "scheduler.discontinuation_committed"),
     *("scheduler.protection_endings_committed", "scheduler.price_change_walked"),
     *("scheduler.price_notices_decided", "scheduler.price_notices_committed"),
+    *("scheduler.promotion_endings_found", "scheduler.promotion_endings_committed"),
     *("payments.expiry_answered", "payments.expiry_settled", "payments.disputes_found"),
     *("payments.disputes_settled", "payments.dispute_responses_answered"),
     *("payments.dispute_responses_settled", "notify.receipts_answered"),
@@ -47,7 +50,7 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
     pays = {"act": "confirm", **_ACT}
     return History(
         number,
-        _START,
+        _LATE_START,
         [
             {"id": "tea", "price_minor": 420},
             {"id": "coffee", "price_minor": 1290},
@@ -71,7 +74,7 @@ def crash_history(number: int, faults: Sequence[str]) -> History:
 def rare_history(number: int, faults: Sequence[str]) -> History:
     """A history of what most cycles have none of, in which these faults are made at its beginning."""
     few = {**_DAILY, "count": 5}
-    # Protected for longer than its customer is notified ahead of the end.
+    # Protected, and promoted, for longer than its customer is notified ahead of the end.
     every_8_days = {**_DAILY, "first_days": 3, "every": 8, "count": 5}
     once = {**_DAILY, "count": 1}
     return History(
@@ -96,7 +99,7 @@ def rare_history(number: int, faults: Sequence[str]) -> History:
             {"customer": 2, "mode": "PAY_ON_NOTICE", **_ORDER, "items": {"beans": 1, "visit": 1},
              "schedule": once},
             {"customer": 0, "mode": "AUTOMATIC", **_ORDER, "items": {"tea": 1},
-             "schedule": every_8_days, "protection": "lock"},
+             "schedule": every_8_days, "protection": "lock", "promoted_cycles": 2},
         ],
         (*_made(faults), *_rare_days(), *_silent_month(faults)),
         "some",
@@ -120,7 +123,7 @@ def _days(pays: dict[str, Any]) -> Iterator[Step]:
     yield {"act": "refund", **_ACT}
     yield {"act": "mandate", **_ACT}
     yield {"act": "rebind", **_ACT}
-    # The second request to pay is left to expire.
+    # The second request to pay is left to expire, and June is summed up.
     yield {"advance_hours": 80}
     yield pays
 

@@ -49,6 +49,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
         *("scheduler.discontinuation_decided", "scheduler.discontinuation_committed"),
         *("scheduler.protection_endings_committed", "scheduler.price_change_walked"),
         *("scheduler.price_notices_decided", "scheduler.price_notices_committed"),
+        *("scheduler.promotion_endings_found", "scheduler.promotion_endings_committed"),
     ),
     "payments": (
         *RUNTIME_POINTS,
@@ -68,7 +69,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
         *("notify.callback_committed", "notify.webhook_read", "notify.webhook_sent"),
         *("notify.webhook_finished", "notify.receipts_answered", "notify.receipts_committed"),
         *("notify.replies_decided", "notify.replies_acted", "notify.replies_finished"),
-        *("notify.phones_changed", "notify.silent_phones_lapsed"),
+        *("notify.phones_changed", "notify.silent_phones_lapsed", "notify.months_summed_up"),
     ),
 }
 

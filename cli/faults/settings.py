@@ -14,7 +14,7 @@ async def choose(session: Session, caller: Caller) -> None:
     """Choose those of the merchant whose session it is."""
     await _have_documents_issued(session, caller)
     await _have_revenue_deferred(session, caller)
-    await _have_silent_phones_lapse(session, caller)
+    await _choose_notices(session, caller)
 
 
 async def _have_documents_issued(session: Session, caller: Caller) -> None:
@@ -43,10 +43,12 @@ async def _have_revenue_deferred(session: Session, caller: Caller) -> None:
     )
 
 
-async def _have_silent_phones_lapse(session: Session, caller: Caller) -> None:
-    """Have phones proved again at which nothing arrives for a month."""
+async def _choose_notices(session: Session, caller: Caller) -> None:
+    """Have phones proved again at which nothing arrives for a month, and months summed up."""
     settings = notify_pb2.NotifySettings(
-        name=f"{session.parent}/notifySettings", phone_proof_days=PHONE_PROOF_DAYS
+        name=f"{session.parent}/notifySettings",
+        phone_proof_days=PHONE_PROOF_DAYS,
+        monthly_summaries=True,
     )
     await caller.call(
         session.notify.UpdateNotifySettings,

@@ -34,6 +34,7 @@ EXPIRING_CARD = "pm_sandbox_expires"
 EXPIRY_DAYS = 20
 _CODE = re.compile(r"\b\d{8}\b")
 TOTAL_CEILING_MINOR = 3_000
+PERCENT_OFF_BPS = 2_000
 CODE_PATIENCE = timedelta(minutes=4)
 
 
@@ -339,9 +340,28 @@ class Shop:
             wanted.price_protection.lock.cycle_count = 3
         elif order["protection"] == "cap":
             wanted.price_protection.cap.increase_limit_bps = 500
+        if cycle_count := order.get("promoted_cycles", 0):
+            wanted.promotion_code = await self._promote(number, cycle_count)
         if order["condition"]:
             wanted.conditions.append(_condition(order))
         return wanted
+
+    async def _promote(self, number: int, cycle_count: int) -> str:
+        """Offer a promotion for the first cycles of a standing order; returns its code."""
+        promotion_id = f"{self.tag}-o{number}"
+        promotion = catalog_pb2.Promotion(
+            title=f"Offer {number}",
+            percent_off_bps=PERCENT_OFF_BPS,
+            cycle_count=cycle_count,
+            code=promotion_id.upper(),
+        )
+        await self.caller.call(
+            self.session.catalog.CreatePromotion,
+            catalog_pb2.CreatePromotionRequest(
+                parent=self.parent, promotion_id=promotion_id, promotion=promotion
+            ),
+        )
+        return promotion.code
 
     def items(self, quantities: Mapping[str, int]) -> list[scheduler_pb2.Item]:
         """The items of a standing order."""
