@@ -1,6 +1,6 @@
 """Charges: each order that is to be paid has one, which ends as the order does, and one payment."""
 
-from cli.prove.clauses import Agreement, LocalClause
+from cli.prove.clauses import Agreement, LocalClause, differing
 
 ORDER_HAS_ONE_CHARGE = Agreement(
     "order-has-one-charge",
@@ -23,7 +23,7 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
     SELECT merchant, format('%s is SUCCEEDED without a succeeded attempt', name) AS what
     FROM audit_v1.charges
     WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
-      AND amount_minor <> credit_minor
+      AND amount_minor <> credit_minor AND DIFFERING(charge)
       AND NOT EXISTS (
           SELECT FROM audit_v1.attempts
           WHERE attempts.customer = charges.customer AND attempts.merchant = charges.merchant
@@ -44,19 +44,32 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
                             attempts.amount_minor, attempts.currency)
     FROM audit_v1.attempts LEFT JOIN audit_v1.charges USING (merchant, customer, charge)
     WHERE attempts.state = 'SUCCEEDED' AND UNSETTLED(start_time) AND $1 IN ('', merchant)
+      AND DIFFERING(charge)
       AND (charges.state, charges.amount_minor - credit_minor, charges.currency)
           IS DISTINCT FROM ('SUCCEEDED', attempts.amount_minor, attempts.currency)
     UNION ALL
     SELECT DISTINCT merchant, format('%s has two succeeded attempts', charge_name) FROM paid_twice
     """,
     ("final-states-agree", "attempts"),
-    """
+    differing(  # noqa: S608 - statements of our own
+        """
+        SELECT charge AS key, audit_v1.row_hash(charge, currency, amount_minor - credit_minor,
+                                                merchant || '/' || customer) AS hash
+        FROM audit_v1.charges
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
+        """,
+        """
+        SELECT charge AS key, audit_v1.row_hash(charge, currency, amount_minor,
+                                                merchant || '/' || customer) AS hash
+        FROM audit_v1.attempts WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant)
+        """,
+    )
+    + """
     , paid_twice AS (
         SELECT merchant, attempts.charge_name
         FROM audit_v1.attempts JOIN audit_v1.attempts AS other USING (merchant, customer, charge)
-        WHERE attempts.state = 'SUCCEEDED' AND other.state = 'SUCCEEDED'
-          -- There are few second attempts.
-          AND other.number > 1 AND other.number <> attempts.number AND $1 IN ('', merchant))
+        WHERE attempts.state = 'SUCCEEDED' AND other.state = 'SUCCEEDED' AND DIFFERING(charge)
+          AND other.number <> attempts.number AND $1 IN ('', merchant))
     """,
     # Those of the same charge are found by an index, however old they are.
     """

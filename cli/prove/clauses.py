@@ -14,7 +14,8 @@ Every statement may use these parameters:
 
 In a statement, `UNSETTLED(column)` is the condition that the day of a time is not settled (settled.py),
 `UNSETTLED_OR_LATER(column)` that this or an earlier day is not, and `UNSETTLED_MONTH(column)` that a
-day of its month is not. A full proof reads all days.
+day of its month is not. A full proof reads all days. Where it has shown by hashes which parts of two
+tables differ, `DIFFERING(column)` is the condition that a key is in one of these.
 
 Two transactions that race for one row each took their time before they got its lock. So what they say
 may be the wrong way round by as much as a step lasts: 30 seconds, since the longest step of the suite
@@ -23,6 +24,32 @@ is cut off sooner (services/runtime/db/leases.py).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_PARTS = 1024
+
+
+def part_of(key: str) -> str:
+    """The part that the rows of a key are in."""
+    return f"(hashtextextended({key}, 0) & {_PARTS - 1})"
+
+
+def differing(left: str, right: str) -> str:
+    """The parts in which two statements do not say the same.
+
+    Each returns `key` and `hash`, 64 bits of all that is to be the same. To sum these costs a fraction
+    of what it costs to join the rows.
+    """
+    return f"""
+    , differing AS MATERIALIZED (
+        SELECT part
+        FROM (
+            SELECT {part_of("key")} AS part, hash AS left_hash, NULL::bigint AS right_hash
+            FROM ({left}) AS left_rows
+            UNION ALL
+            SELECT {part_of("key")}, NULL, hash FROM ({right}) AS right_rows
+        ) AS hashed
+        GROUP BY part HAVING sum(left_hash) IS DISTINCT FROM sum(right_hash))
+    """  # noqa: S608 - statements of our own
 
 
 @dataclass(frozen=True, slots=True)

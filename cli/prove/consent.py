@@ -61,8 +61,13 @@ _ATTEMPTS = """
           AND mandates.mandate = attempts.mandate
         LEFT JOIN audit_v1.mandate_amendments AS former
           ON former.customer = attempts.customer AND former.merchant = attempts.merchant
-          AND former.mandate = attempts.mandate AND former.from_version <= attempts.mandate_version
-          AND former.version > attempts.mandate_version
+          AND former.mandate = attempts.mandate
+          -- Few mandates are amended: the version is looked up of their attempts alone.
+          AND (SELECT permitting.mandate_version FROM audit_v1.verdicts AS permitting
+               WHERE permitting.customer = attempts.customer
+                 AND permitting.merchant = attempts.merchant AND permitting.charge = attempts.charge
+                 AND permitting.number = attempts.number AND permitting.permit = attempts.permit)
+              BETWEEN former.from_version AND former.version - 1
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND UNSETTLED(start_time)
           AND $1 IN ('', attempts.merchant))
 """

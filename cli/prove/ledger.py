@@ -1,6 +1,6 @@
 """The ledger holds what was captured and given back, once each."""
 
-from cli.prove.clauses import LocalClause
+from cli.prove.clauses import LocalClause, differing
 
 _MOVED_AND_BOOKED = """
     , booked AS (
@@ -40,7 +40,7 @@ _TOUCHED = """
 """
 
 
-def _moved_and_booked(*, of_source: str = "true", of_charge: str = "true") -> str:
+def _moved_and_booked(*, of_source: str, of_charge: str) -> str:
     return _MOVED_AND_BOOKED.replace("OF_SOURCE", of_source).replace("OF_CHARGE", of_charge)
 
 
@@ -65,7 +65,24 @@ CAPTURED_IN_LEDGER = LocalClause(
           IS DISTINCT FROM (booked.amount_minor::bigint, booked.currency)
     """,
     ("final-states-agree", "ledger-entries"),
-    _moved_and_booked(),
+    differing(
+        """
+        SELECT name AS key, audit_v1.row_hash(name, currency, amount_minor - credit_minor, '') AS hash
+        FROM audit_v1.charges
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
+        UNION ALL
+        SELECT name, audit_v1.row_hash(name, currency, credit_minor - amount_minor, '')
+        FROM audit_v1.refunds
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
+        """,
+        """
+        SELECT source AS key, audit_v1.row_hash(source, currency, amount_minor, '') AS hash
+        FROM audit_v1.ledger_entries
+        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+          AND $1 IN ('', merchant)
+        """,
+    )
+    + _moved_and_booked(of_source="DIFFERING(source)", of_charge="DIFFERING(name)"),
     _TOUCHED
     + _moved_and_booked(
         of_source="(merchant, customer, split_part(source, '/', 6)) IN (TABLE touched)",
@@ -141,13 +158,21 @@ LEDGER_DAYS_ADD_UP = LocalClause(
         WHERE UNSETTLED(day_time) AND $1 IN ('', merchant)
     ) AS kept
     FULL JOIN (
-        SELECT merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date AS book_date,
-               coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0) AS debit_minor,
-               coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0) AS credit_minor
-        FROM audit_v1.ledger_entries
-        WHERE book_time < (SELECT kept_until_time FROM audit_v1.ledger_closing)
-          AND UNSETTLED(book_time) AND $1 IN ('', merchant)
-        GROUP BY merchant, account, currency, (book_time AT TIME ZONE 'UTC')::date
+        SELECT merchant, account, currency, (day_time AT TIME ZONE 'UTC')::date AS book_date,
+               sum(debited_minor) AS debit_minor, sum(credited_minor) AS credit_minor
+        FROM (
+            SELECT merchant, debit_account, credit_account, currency,
+                   date_bin('1 day', book_time, '2000-01-01 00:00Z') AS day_time,
+                   sum(amount_minor) AS amount_minor
+            FROM audit_v1.ledger_transfers
+            WHERE book_time < (SELECT kept_until_time FROM audit_v1.ledger_closing)
+              AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+            GROUP BY merchant, debit_account, credit_account, currency, day_time
+        ) AS between_accounts
+        CROSS JOIN LATERAL (
+            VALUES (debit_account, amount_minor, 0), (credit_account, 0, amount_minor)
+        ) AS entry (account, debited_minor, credited_minor)
+        GROUP BY merchant, account, currency, book_date
     ) AS booked USING (merchant, account, currency, book_date)
     WHERE (kept.debit_minor, kept.credit_minor)
           IS DISTINCT FROM (booked.debit_minor, booked.credit_minor)
@@ -224,16 +249,23 @@ SALES_IN_LEDGER = LocalClause(
     "What is booked as paid or given back is booked as sold or credited, with its taxes, to the cent.",
     ("payments",),
     """
-    SELECT count(*) FROM audit_v1.ledger_entries
-    WHERE account = 'receivable' AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+    SELECT count(*) FROM audit_v1.ledger_transfers
+    WHERE 'receivable' IN (debit_account, credit_account) AND UNSETTLED(book_time)
+      AND $1 IN ('', merchant)
     """,
     """
-    SELECT merchant, format('%s: %s %s are left of what is owed', source, sum(amount_minor), currency)
+    SELECT merchant, format('%s: %s %s are left of what is owed', source, sum(owed_minor), currency)
                AS what
-    FROM audit_v1.ledger_entries
-    WHERE account = 'receivable' AND UNSETTLED(book_time) AND $1 IN ('', merchant)
-    GROUP BY merchant, source, currency, (book_time AT TIME ZONE 'UTC')::date
-    HAVING sum(amount_minor) <> 0
+    FROM (
+        SELECT merchant, source, currency,
+               date_bin('1 day', book_time, '2000-01-01 00:00Z') AS day_time,
+               CASE debit_account WHEN 'receivable' THEN amount_minor ELSE -amount_minor END
+                   AS owed_minor
+        FROM audit_v1.ledger_transfers
+        WHERE 'receivable' IN (debit_account, credit_account) AND UNSETTLED(book_time)
+          AND $1 IN ('', merchant)
+    ) AS booked
+    GROUP BY merchant, source, currency, day_time HAVING sum(owed_minor) <> 0
     """,
     ("ledger-entries",),
 )

@@ -33,7 +33,7 @@ LOCAL = (
     *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *ledger.LOCAL, *documents.LOCAL,
     *notices.LOCAL, *webhooks.LOCAL, *stock.LOCAL, *progress.LOCAL,
 )  # fmt: skip
-JOINT = (consent.OF_ATTEMPTS, progress.OF_DUE_WORK)
+JOINT = (consent.OF_ATTEMPTS, notices.OF_DELIVERIES, progress.OF_DUE_WORK)
 AGREEMENTS = (
     *charges.AGREEMENTS, *consent.AGREEMENTS, *notices.AGREEMENTS, *stock.AGREEMENTS,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Protocol
 
-from cli.prove.clauses import Agreement
+from cli.prove.clauses import Agreement, part_of
 from cli.prove.moment import Moment
 
 # Days of which digests were made: nothing was there of those that have none.
@@ -46,6 +46,7 @@ _OWN = f"""
 """  # noqa: S608 - a query of our own
 _ONE_DAY = timedelta(days=1)
 _LEFT_OUT = re.compile(r"(UNSETTLED[A-Z_]*)\(([a-z_.]+)\)")
+_DIFFERING = re.compile(r"DIFFERING\(([a-z_.]+)\)")
 
 # Merchants and products, side by side; None: all.
 Products = tuple[Sequence[str] | None, Sequence[str] | None]
@@ -93,7 +94,10 @@ class Settled:
         def condition(found: re.Match[str]) -> str:
             return f"({conditions[found[1]](found[2])})" if self.days else "true"
 
-        return _LEFT_OUT.sub(condition, statement)
+        def differing(found: re.Match[str]) -> str:
+            return "true" if self.days else f"{part_of(found[1])} IN (TABLE differing)"
+
+        return _DIFFERING.sub(differing, _LEFT_OUT.sub(condition, statement))
 
     def _following_time(self, column: str) -> str:
         """The condition that a column is on the first day that is not settled, or later."""

@@ -326,19 +326,21 @@ DECLARE
     stale_merchants text[];
 BEGIN
     -- To count rows costs a fraction of what it costs to hash them.
-    SELECT array_agg(DISTINCT clause), array_agg(DISTINCT merchant)
-    INTO stale_clauses, stale_merchants
-    FROM (
-        SELECT clause, merchant, count(*) AS row_count FROM audit_v1.digested
-        WHERE partition_time >= of_day AND partition_time < of_day + 1
-        GROUP BY clause, merchant) AS present
-    LEFT JOIN (
-        SELECT clause, merchant, sum(row_count) AS row_count, bool_and(is_settled) AS is_settled
-        FROM proof_digests WHERE day = of_day GROUP BY clause, merchant) AS kept
-      USING (clause, merchant)
-    WHERE present.row_count IS DISTINCT FROM kept.row_count OR NOT kept.is_settled;
-    IF stale_clauses IS NULL THEN
-        RETURN;
+    IF EXISTS (SELECT FROM proof_digests WHERE day = of_day) THEN
+        SELECT array_agg(DISTINCT clause), array_agg(DISTINCT merchant)
+        INTO stale_clauses, stale_merchants
+        FROM (
+            SELECT clause, merchant, count(*) AS row_count FROM audit_v1.digested
+            WHERE partition_time >= of_day AND partition_time < of_day + 1
+            GROUP BY clause, merchant) AS present
+        LEFT JOIN (
+            SELECT clause, merchant, sum(row_count) AS row_count, bool_and(is_settled) AS is_settled
+            FROM proof_digests WHERE day = of_day GROUP BY clause, merchant) AS kept
+          USING (clause, merchant)
+        WHERE present.row_count IS DISTINCT FROM kept.row_count OR NOT kept.is_settled;
+        IF stale_clauses IS NULL THEN
+            RETURN;
+        END IF;
     END IF;
     INSERT INTO proof_digests (
         clause, merchant, day, product, currency, row_count, sum_minor, hash, is_settled)
@@ -346,7 +348,7 @@ BEGIN
            sum(audit_v1.row_hash(subject, currency, amount_minor, facts)),
            bool_and(bool_and(is_final)) OVER (PARTITION BY clause, merchant)
     FROM audit_v1.digested
-    WHERE clause = ANY(stale_clauses) AND merchant = ANY(stale_merchants)
+    WHERE (stale_clauses IS NULL OR clause = ANY(stale_clauses) AND merchant = ANY(stale_merchants))
       AND partition_time >= of_day AND partition_time < of_day + 1
     GROUP BY clause, merchant, product, currency
     ON CONFLICT (clause, day, merchant, product, currency) DO UPDATE

@@ -673,19 +673,11 @@ CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
     FROM audit_v1.compared
     UNION ALL
-    SELECT 'notices', merchant, '', customer || '/' || notice, '', 0,
-           format('%s of %s %s', kind, subject_resource, outcome), occur_time,
-           outcome IS NOT NULL OR NOT EXISTS (
-               SELECT FROM deliveries
-               WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
-                 AND deliveries.notice = notices.notice
-                 AND deliveries.state IN ('PENDING', 'ACCEPTED'))
-    FROM notices
-    UNION ALL
-    SELECT 'deliveries', merchant, '', customer || '/' || notice || '/' || channel, '', 0,
-           format('%s %s', deliveries.state, deliver_time), occur_time,
-           deliveries.state NOT IN ('PENDING', 'ACCEPTED')
-    FROM deliveries JOIN notices USING (customer, merchant, notice);
+    -- Each with its deliveries.
+    SELECT 'notices', merchant, '', customer || '/' || notice || '/' || coalesce(channel, ''), '', 0,
+           format('%s of %s %s %s %s', kind, subject_resource, outcome, state, deliver_time),
+           occur_time, coalesce(state NOT IN ('PENDING', 'ACCEPTED'), true)
+    FROM notices LEFT JOIN deliveries USING (customer, merchant, notice);
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,
            merchant || '/' || customer || '/' || notice AS subject,

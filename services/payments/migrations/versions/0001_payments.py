@@ -1279,15 +1279,20 @@ CREATE VIEW audit_v1.disputes AS
            state, amount_minor, currency, provider_dispute, open_time, withdraw_time, reinstate_time,
            late_failure
     FROM disputes;
+CREATE VIEW audit_v1.ledger_transfers AS
+    SELECT merchant, customer, transaction::text AS transaction, source, kind, debit_account,
+           credit_account, amount_minor, currency, book_time,
+           coalesce(occur_time, book_time) AS occur_time
+    FROM ledger_transfers;
 -- Both sides of each transfer.
 CREATE VIEW audit_v1.ledger_entries AS
-    SELECT merchant, customer, transaction::text AS transaction, leg, source, kind, account,
-           entry.amount_minor, currency, book_time, coalesce(occur_time, book_time) AS occur_time
-    FROM ledger_transfers AS transfer
-    CROSS JOIN LATERAL (
-        VALUES (1, debit_account, transfer.amount_minor),
-               (2, credit_account, -transfer.amount_minor)
-    ) AS entry (leg, account, amount_minor);
+    SELECT merchant, customer, transaction, 1 AS leg, source, kind, debit_account AS account,
+           amount_minor, currency, book_time, occur_time
+    FROM audit_v1.ledger_transfers
+    UNION ALL
+    SELECT merchant, customer, transaction, 2, source, kind, credit_account, -amount_minor, currency,
+           book_time, occur_time
+    FROM audit_v1.ledger_transfers;
 CREATE VIEW audit_v1.credit_balances AS
     SELECT merchant, customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
            currency, balance_minor, reserved_minor
@@ -1344,7 +1349,7 @@ CREATE VIEW audit_v1.digested AS
     FROM audit_v1.attempts
     UNION ALL
     SELECT 'ledger-entries', merchant, '', transaction::text, currency, amount_minor,
-           format('%s %s %s %s', kind, debit_account, credit_account, source), book_time, true
+           kind || ' ' || debit_account || ' ' || credit_account || ' ' || source, book_time, true
     FROM ledger_transfers;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
