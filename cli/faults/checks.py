@@ -1,6 +1,6 @@
 """What must hold at the end of a history: what was answered, what the contracts show, and the proof."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import UTC
 
 from recurring.payments.v1 import payments_pb2
@@ -10,6 +10,7 @@ from cli.connect import Session
 from cli.faults.actions import Acknowledged
 from cli.faults.caller import Caller, Violation
 from cli.faults.shop import Shop
+from cli.prove.consent import EVIDENCE_AS_DELIVERED
 from cli.prove.progress import NO_EVENT_UNDELIVERED
 from cli.prove.run import run
 from cli.prove.target import Target
@@ -18,6 +19,7 @@ from cli.prove.witness import FOR_NO_NOTICE, SENT_ONCE
 
 # What the provider says of a refund that it found out late it could not make.
 SENT_BACK = "expired_or_canceled_card"
+_FORGOTTEN = f"{EVIDENCE_AS_DELIVERED.left} says nothing"
 
 
 async def proof_violations(session: Session, discarded: Collection[str]) -> list[Violation]:
@@ -129,4 +131,22 @@ def without_lost_codes(violations: Sequence[Violation], caller: Caller) -> list[
         if not caller.lost_codes_count
         or violation.clause != SENT_ONCE.id
         or FOR_NO_NOTICE not in violation.text
+    ]
+
+
+def without_lost_deliveries(
+    violations: Sequence[Violation], tags: Iterable[str]
+) -> list[Violation]:
+    """Violations that are not due to a delivery that notify has lost with its database.
+
+    `tags` are those of the histories in which it did. Payments keeps that a notice was delivered.
+    Notify makes it again from its event, and does not send it if it is not true any more.
+    """
+    merchants = tuple(f"merchants/{tag}/" for tag in tags)
+    return [
+        violation
+        for violation in violations
+        if violation.clause != EVIDENCE_AS_DELIVERED.id
+        or _FORGOTTEN not in violation.text
+        or not violation.text.startswith(merchants)
     ]

@@ -15,7 +15,12 @@ from cli.connect import SERVICES, Session
 from cli.errors import CommandError, describe_rpc_error
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import contract_violations, proof_violations, without_lost_codes
+from cli.faults.checks import (
+    contract_violations,
+    proof_violations,
+    without_lost_codes,
+    without_lost_deliveries,
+)
 from cli.faults.history import History, Step
 from cli.faults.platform import REFUSING
 from cli.faults.shop import Shop
@@ -54,6 +59,8 @@ class Player:
         self._target = target
         # What the proof has found before, which is no later history's doing.
         self._known: set[Violation] = set()
+        # Of histories in which notify lost what it knew: a later proof may be the first to see it.
+        self._forgotten_tags: set[str] = set()
 
     async def play(self, history: History) -> Report:
         """Play a history as a merchant, or with ids, of its own."""
@@ -75,7 +82,9 @@ class Player:
                 await run.end_faults()
             new = [violation for violation in proof if violation not in self._known]
             self._known |= set(new)
-            new = without_lost_codes(new, caller)
+            if "notify" in run.forgetful:
+                self._forgotten_tags.add(tag)
+            new = without_lost_deliveries(without_lost_codes(new, caller), self._forgotten_tags)
             report.violations = [*caller.violations, *run.violations, *new]
             report.answers, report.refusals = caller.answered_count, caller.refusals
         report.reached = Counter(self._target.reached) - reached_before
@@ -105,6 +114,8 @@ class _Run:
         self._passing: list[asyncio.Task[None]] = []
         # Fault -> how many steps it stays.
         self._lasting: dict[str, int] = {}
+        # The services that have lost the last of what they knew.
+        self.forgetful: set[str] = set()
         self.violations: list[Violation] = []
 
     async def through(self) -> None:
@@ -166,6 +177,7 @@ class _Run:
         finally:
             await fault.heal()
         if fault.forgets:
+            self.forgetful.add(fault.forgets)
             await self._shop.caller.repeat(fault.forgets, begun)
             await self._shop.platform.configure()
         if fault.settle:

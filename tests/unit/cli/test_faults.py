@@ -9,7 +9,7 @@ import pytest
 from cli.errors import CommandError
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import without_lost_codes
+from cli.faults.checks import without_lost_codes, without_lost_deliveries
 from cli.faults.crash_histories import crash_histories
 from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
@@ -93,6 +93,18 @@ def test_what_was_sent_because_of_a_code_that_was_lost_is_no_violation() -> None
     assert without_lost_codes([sent, twice], caller) == [sent, twice]
     caller.lost_codes_count = 1
     assert without_lost_codes([sent, twice], caller) == [twice]
+
+
+def test_a_delivery_that_notify_lost_with_its_database_is_no_violation() -> None:
+    lost, altered = (
+        Violation(
+            "evidence-as-delivered", f"merchants/a/customers/c/notices/n: notify says {what}, …"
+        )
+        for what in ("nothing", "900 EUR")
+    )
+    assert without_lost_deliveries([lost, altered], []) == [lost, altered]
+    assert without_lost_deliveries([lost, altered], ["b"]) == [lost, altered]
+    assert without_lost_deliveries([lost, altered], ["a"]) == [altered]
 
 
 def test_every_action_of_a_history_can_be_played() -> None:
