@@ -111,27 +111,45 @@ class _BegunRow(NamedTuple):
 
 
 # The words are stored before they are sent: who sends again, sends the same under the same key.
+# Only as it was read: another process may have begun with the same, or said it in another message. A
+# message that says one such notice is not begun at all.
 _BEGIN = Query(
     """
-    UPDATE deliveries SET attempt_count = attempt_count + 1, locale = begun.locale,
+    WITH begun AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+            CAST(:channel AS text[]), CAST(:attempt_count AS integer[]), CAST(:message AS integer[]),
+            CAST(:delivery_count AS integer[]), CAST(:locale AS text[]), CAST(:template AS text[]),
+            CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:digest_notice AS text[]),
+            CAST(:counted_time AS timestamptz[]), CAST(:gateway AS text[]))
+          AS begun (merchant, customer, notice, channel, attempt_count, message, delivery_count, locale,
+                    template, subject, text, digest_notice, counted_time, gateway)
+    ), unchanged AS MATERIALIZED (
+        -- Of messages that say several notices.
+        SELECT message, delivery_count FROM begun
+        JOIN deliveries USING (customer, merchant, notice, channel, attempt_count)
+        WHERE delivery_count > 1 AND deliveries.state = :pending AND EXISTS (
+            SELECT FROM notices
+            WHERE notices.customer = begun.customer AND notices.merchant = begun.merchant
+              AND notices.notice = begun.notice AND notices.facts <> '')
+        ORDER BY customer, merchant, notice, channel FOR UPDATE OF deliveries
+    )
+    UPDATE deliveries SET attempt_count = deliveries.attempt_count + 1, locale = begun.locale,
         template = begun.template, subject = begun.subject, text = begun.text,
         digest_notice = begun.digest_notice, counted_time = begun.counted_time,
         gateway = begun.gateway
-    FROM unnest(
-        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
-        CAST(:channel AS text[]), CAST(:locale AS text[]), CAST(:template AS text[]),
-        CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:digest_notice AS text[]),
-        CAST(:counted_time AS timestamptz[]), CAST(:gateway AS text[]))
-      AS begun (merchant, customer, notice, channel, locale, template, subject, text, digest_notice,
-                counted_time, gateway)
+    FROM begun
     WHERE deliveries.customer = begun.customer AND deliveries.merchant = begun.merchant
       AND deliveries.notice = begun.notice AND deliveries.channel = begun.channel
-      AND deliveries.state = :pending
+      AND deliveries.state = :pending AND deliveries.attempt_count = begun.attempt_count
       -- Who was erased since it was read leaves no text behind.
       AND EXISTS (
           SELECT FROM notices
           WHERE notices.customer = begun.customer AND notices.merchant = begun.merchant
             AND notices.notice = begun.notice AND notices.facts <> '')
+      AND (begun.delivery_count = 1 OR begun.message IN (
+          SELECT message FROM unchanged GROUP BY message, delivery_count
+          HAVING count(*) = delivery_count))
     RETURNING deliveries.merchant, deliveries.customer, deliveries.notice, deliveries.channel
 """,
     _BegunRow,
@@ -355,13 +373,8 @@ async def due(
 
 async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> list[Outgoing]:
     """Store the words of first attempts before they are made; returns those that may be made."""
-    first = [
-        (it, now if it.counts else None, outgoing.route or "")
-        for outgoing in sending
-        if outgoing.is_new
-        for it in (outgoing, *outgoing.members)
-    ]
-    of_first = [outgoing for outgoing, _, _ in first]
+    messages = [(outgoing, *outgoing.members) for outgoing in sending if outgoing.is_new]
+    of_first = [outgoing for message in messages for outgoing in message]
 
     def encrypted(column: str) -> list[bytes]:
         return [
@@ -381,8 +394,10 @@ async def begin(tx: Connection, sending: Sequence[Outgoing], now: datetime) -> l
         notice=[outgoing.notice.notice for outgoing in of_first],
         subject=encrypted("subject"),
         text=encrypted("text"),
-        counted_time=[time for _, time, _ in first],
-        gateway=[route for _, _, route in first],
+        message=[number for number, message in enumerate(messages) for _ in message],
+        delivery_count=[len(message) for message in messages for _ in message],
+        counted_time=[now if outgoing.counts else None for outgoing in of_first],
+        gateway=[message[0].route or "" for message in messages for _ in message],
         pending=DeliveryState.PENDING,
     )
     begun = {(NoticeKey(*row[:3]), row.channel) for row in rows}

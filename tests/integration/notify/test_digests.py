@@ -4,6 +4,11 @@ from datetime import timedelta
 
 from recurring.notify.v1 import notify_pb2
 
+from services.notify.application import digests
+from services.notify.domain.notices import Channel
+from services.notify.store import attempts
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.db.pool import Connection
 from tests.integration.notify.suite import (
     ANN,
     MERCHANT,
@@ -65,6 +70,38 @@ async def test_what_is_above_the_messages_of_a_day_is_one_message_later(notify: 
     assert second.text == third.text == text
     assert second.digest_notice == third.digest_notice == (await notify.notices())[-2].name
     assert {second.state, third.state} == {notify_pb2.Notice.Delivery.DELIVERED}
+
+
+async def test_two_processes_that_gather_messages_differently_say_each_notice_once(
+    notify: Notify,
+) -> None:
+    await notify.contact()
+    await notify.bind()
+    await allow(notify, 1)
+    codes = len(await notify.inbox())
+    act_for_all("notify")
+    await notify.receive(order_skipped(cycle=1), event_key="skip-1")
+    async with notify.database.begin() as tx:
+        [alone] = await sms_due(tx)
+    await notify.receive(order_skipped(cycle=2), event_key="skip-2")
+    async with notify.database.begin() as tx:
+        both = digests.gathered(await sms_due(tx), {}, notify.clock.now())[0]
+        assert len(both[0].members) == 1
+        assert await attempts.begin(tx, [alone], notify.clock.now()) == [alone]
+    async with notify.database.begin() as tx:
+        assert await attempts.begin(tx, both, notify.clock.now()) == []
+        # Neither is said by a message that is not sent.
+        assert [it.delivery.digest_notice for it in await sms_due(tx)] == ["", ""]
+    await notify.deliver()
+    said = (await notify.inbox())[codes:]
+    assert [text.count("Your order Coffee") for text in said] == [1, 1]
+
+
+async def sms_due(tx: Connection) -> list[attempts.Outgoing]:
+    due = await attempts.due(
+        tx, range(256), NOW + DAY, 10, channel=Channel.SMS, has_attachment=False
+    )
+    return [it._replace(text_is_new=True) for it in due]
 
 
 async def test_what_is_held_delays_no_notice_that_counts(notify: Notify) -> None:
