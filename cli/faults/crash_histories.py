@@ -42,6 +42,7 @@ RARE_POINTS = frozenset({
     *("payments.dispute_responses_settled", "notify.receipts_answered"),
     *("notify.receipts_committed", "notify.replies_decided", "notify.replies_acted"),
     *("notify.replies_finished", "notify.phones_changed", "notify.silent_phones_lapsed"),
+    "notify.deliveries_held",
 })  # fmt: skip
 
 
@@ -103,6 +104,8 @@ def rare_history(number: int, faults: Sequence[str]) -> History:
         ],
         (*_made(faults), *_rare_days(), *_silent_month(faults)),
         "some",
+        # So few that a message has to wait, where that is what is tried.
+        daily_message_max=int(any("deliveries_held" in name for name in faults)),
     )  # fmt: skip
 
 

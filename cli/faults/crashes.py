@@ -64,7 +64,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
     ),
     "notify": (
         *RUNTIME_POINTS,
-        *("notify.delivery_read", "notify.delivery_begun"),
+        *("notify.delivery_read", "notify.deliveries_held", "notify.delivery_begun"),
         *("notify.delivery_sent", "notify.delivery_finished", "notify.attachments_downloaded"),
         *("notify.callback_committed", "notify.webhook_read", "notify.webhook_sent"),
         *("notify.webhook_finished", "notify.receipts_answered", "notify.receipts_committed"),

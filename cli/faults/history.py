@@ -25,6 +25,8 @@ class History:
     steps: Sequence[Step]
     # Which events the merchant's platform wants: all, some or, if it is empty, none.
     platform: str = ""
+    # How many messages a customer gets by each channel in a day; 0: any number.
+    daily_message_max: int = 0
 
     def with_steps(self, steps: Sequence[Step]) -> "History":
         """The same book with other things happening to it."""

@@ -10,11 +10,11 @@ from cli.faults.caller import Caller
 PHONE_PROOF_DAYS = 30
 
 
-async def choose(session: Session, caller: Caller) -> None:
+async def choose(session: Session, caller: Caller, daily_message_max: int) -> None:
     """Choose those of the merchant whose session it is."""
     await _have_documents_issued(session, caller)
     await _have_revenue_deferred(session, caller)
-    await _choose_notices(session, caller)
+    await _choose_notices(session, caller, daily_message_max)
 
 
 async def _have_documents_issued(session: Session, caller: Caller) -> None:
@@ -43,11 +43,12 @@ async def _have_revenue_deferred(session: Session, caller: Caller) -> None:
     )
 
 
-async def _choose_notices(session: Session, caller: Caller) -> None:
+async def _choose_notices(session: Session, caller: Caller, daily_message_max: int) -> None:
     """Have phones proved again at which nothing arrives for a month, and months summed up."""
     settings = notify_pb2.NotifySettings(
         name=f"{session.parent}/notifySettings",
         phone_proof_days=PHONE_PROOF_DAYS,
+        daily_message_max=daily_message_max,
         monthly_summaries=True,
     )
     await caller.call(

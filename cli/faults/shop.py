@@ -98,7 +98,7 @@ class Shop:
     async def open(self) -> None:
         """Make everything that the history begins with."""
         await self.platform.register(self.history.platform)
-        await settings.choose(self.session, self.caller)
+        await settings.choose(self.session, self.caller, self.history.daily_message_max)
         for product in self.history.products:
             await self._sell(product)
         if not self.customers:

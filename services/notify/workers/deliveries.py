@@ -65,6 +65,10 @@ _READ = CrashPoint("notify.delivery_read", "Deliveries are read and not sent.")
 _DOWNLOADED = CrashPoint(
     "notify.attachments_downloaded", "Files of deliveries are there, and nothing is begun."
 )
+_HELD = CrashPoint(
+    "notify.deliveries_held",
+    "It is committed what waits for a later message, and nothing is begun.",
+)
 _BEGUN = CrashPoint(
     "notify.delivery_begun", "The words of deliveries are stored, and nothing is sent."
 )
@@ -185,6 +189,8 @@ class Deliveries:
             sent = await attempts.counted(tx, capped, now - CAP_WINDOW)
             messages, held = digests.gathered(sendable, sent, now)
             await attempts.hold(tx, held)
+        if held:
+            _HELD.reached()
         return messages
 
     def _with_route(self, outgoing: Outgoing) -> Outgoing:

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
+import pytest
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application import digests
 from services.notify.domain.notices import Channel
 from services.notify.store import attempts
+from services.notify.workers import deliveries
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Connection
 from tests.integration.notify.suite import (
@@ -70,6 +72,37 @@ async def test_what_is_above_the_messages_of_a_day_is_one_message_later(notify: 
     assert second.text == third.text == text
     assert second.digest_notice == third.digest_notice == (await notify.notices())[-2].name
     assert {second.state, third.state} == {notify_pb2.Notice.Delivery.DELIVERED}
+
+
+class ProcessEnds(Exception):
+    pass
+
+
+class Ending:
+    """A crash point that is reached."""
+
+    def reached(self) -> None:
+        raise ProcessEnds
+
+
+async def test_what_a_process_has_held_when_it_ends_is_sent_once_by_the_next(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await notify.contact()
+    await notify.bind()
+    await allow(notify, 1)
+    codes = len(await notify.inbox())
+    await skip(notify, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(deliveries, "_HELD", Ending())
+        with pytest.raises(ProcessEnds):
+            await skip(notify, 2)
+    await notify.deliver()
+    assert len(await notify.inbox()) == codes + 1
+
+    notify.clock.move(DAY)
+    await notify.deliver()
+    assert len(await notify.inbox()) == codes + 2
 
 
 async def test_two_processes_that_gather_messages_differently_say_each_notice_once(
