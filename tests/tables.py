@@ -4,5 +4,5 @@
 CHANGED_AT_INTERVALS = (
     "bucket_leases", "lease_holders", "outbox_cursor", "proof_digests", "proof_digest_progress",
     "ledger_closing", "ledger_days", "sales_days", "balance_reading", "reconciliation_findings",
-    "notice_statistics", "notice_statistics_changes",
+    "dispute_lists", "notice_statistics", "notice_statistics_changes",
 )  # fmt: skip
