@@ -27,6 +27,7 @@ from cli.values import parse_number, parse_text
 
 FAILED = 1
 INTERRUPTED = 130
+TERMINATED = 143
 
 Body = Callable[..., Awaitable[None]]
 
@@ -238,16 +239,24 @@ def naming(option: str) -> Iterator[None]:
 
 def run_to_exit(play: Any, options: Collection[str] = ()) -> None:  # noqa: ANN401 - a coroutine
     """Run a command's coroutine; an expected failure is put in words and ends with status 1."""
-    # As Ctrl-C: what the command has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        asyncio.run(play)
+        asyncio.run(_until_terminated(play))
     except CommandError as error:
         fail(str(error))
     except grpc.aio.AioRpcError as error:
         fail(describe_rpc_error(error, options))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(TERMINATED) from None
+
+
+async def _until_terminated(play: Any) -> None:  # noqa: ANN401 - a coroutine
+    """Await a coroutine; SIGTERM cancels it, so that what it has started ends with it."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await play
 
 
 def fail(message: str) -> None:

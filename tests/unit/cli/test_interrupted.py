@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+# Whoever starts the tests may have SIGINT ignored, as a shell has for what it starts in the background.
 COMMAND = """
-import asyncio
+import asyncio, signal, sys
 from cli.command import run_to_exit
+signal.signal(signal.SIGINT, signal.SIG_IGN if "ignore" in sys.argv else signal.default_int_handler)
 async def command():
     try:
         print("started", flush=True)
@@ -19,10 +21,15 @@ run_to_exit(command())
 """
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_asked_to_end_ends_what_it_has_started(asked: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("asked", "interrupts"),
+    [(signal.SIGINT, "raise"), (signal.SIGTERM, "raise"), (signal.SIGTERM, "ignore")],
+)
+def test_a_command_that_is_asked_to_end_ends_what_it_has_started(
+    asked: signal.Signals, interrupts: str
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", COMMAND, interrupts], stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "started\n"
