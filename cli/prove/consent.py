@@ -34,8 +34,20 @@ CHARGE_CEILING = Clause(
     "No automatic charge is above the ceiling that its mandate sets for one charge.",
 )
 
+# The terms of an attempt's mandate as its verdict read them, where the mandate was amended since.
+_FORMER_TERMS = """
+        LEFT JOIN audit_v1.mandate_amendments AS former
+          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
+          AND former.mandate = attempts.mandate
+          -- Few mandates are amended: the version is looked up of their attempts alone.
+          AND (SELECT permitting.mandate_version FROM audit_v1.verdicts AS permitting
+               WHERE permitting.customer = attempts.customer
+                 AND permitting.merchant = attempts.merchant AND permitting.charge = attempts.charge
+                 AND permitting.number = attempts.number AND permitting.permit = attempts.permit)
+              BETWEEN former.from_version AND former.version - 1
+"""
 # Each attempt with every notice that was delivered before, and its mandate by the terms of then.
-_ATTEMPTS = """
+_ATTEMPTS = f"""
     , attempted AS (
         SELECT attempts.merchant, attempts.customer, attempts.charge, attempts.charge_name, number,
                attempts.amount_minor, attempts.currency, start_time, attempts.billing_mode,
@@ -59,18 +71,10 @@ _ATTEMPTS = """
         LEFT JOIN audit_v1.mandates
           ON mandates.customer = attempts.customer AND mandates.merchant = attempts.merchant
           AND mandates.mandate = attempts.mandate
-        LEFT JOIN audit_v1.mandate_amendments AS former
-          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
-          AND former.mandate = attempts.mandate
-          -- Few mandates are amended: the version is looked up of their attempts alone.
-          AND (SELECT permitting.mandate_version FROM audit_v1.verdicts AS permitting
-               WHERE permitting.customer = attempts.customer
-                 AND permitting.merchant = attempts.merchant AND permitting.charge = attempts.charge
-                 AND permitting.number = attempts.number AND permitting.permit = attempts.permit)
-              BETWEEN former.from_version AND former.version - 1
+        {_FORMER_TERMS}
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND UNSETTLED(start_time)
           AND $1 IN ('', attempts.merchant))
-"""
+"""  # noqa: S608 - a statement of our own
 _NOT_ANNOUNCED = "billing_mode = 'AUTOMATIC' AND notice IS NULL"
 _ABOVE_NOTICE = "(amount_minor > notice_minor OR currency <> notice_currency)"
 # The charge is named after the standing order and the cycle.
@@ -160,7 +164,7 @@ PERIOD_CEILING = LocalClause(
     # An attempt whose period began within its month (UTC), or on the day before, took with those before
     # it no more than its mandate took in all of that time. Where that is within the ceiling, nothing is
     # added up for each attempt.
-    """
+    f"""
     , attempted AS MATERIALIZED (
         SELECT attempts.merchant, attempts.customer, attempts.mandate, attempts.amount_minor,
                attempts.currency, start_time, period_start_time,
@@ -176,15 +180,7 @@ PERIOD_CEILING = LocalClause(
         LEFT JOIN audit_v1.verdicts AS guard
           ON guard.customer = attempts.customer AND guard.merchant = attempts.merchant
           AND guard.charge = attempts.charge AND guard.number = attempts.number AND guard.permit = 1
-        LEFT JOIN audit_v1.mandate_amendments AS former
-          ON former.customer = attempts.customer AND former.merchant = attempts.merchant
-          AND former.mandate = attempts.mandate
-          -- Few mandates are amended: the version is looked up of their attempts alone.
-          AND (SELECT permitting.mandate_version FROM audit_v1.verdicts AS permitting
-               WHERE permitting.customer = attempts.customer
-                 AND permitting.merchant = attempts.merchant AND permitting.charge = attempts.charge
-                 AND permitting.number = attempts.number AND permitting.permit = attempts.permit)
-              BETWEEN former.from_version AND former.version - 1
+        {_FORMER_TERMS}
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND attempts.mandate <> ''
           AND UNSETTLED_MONTH(start_time) AND $1 IN ('', attempts.merchant)),
     counted AS (
@@ -233,7 +229,7 @@ PERIOD_CEILING = LocalClause(
         WHERE of_mandate.currency = counted.currency
           AND of_mandate.start_time BETWEEN period_start_time AND counted.start_time) AS taken
     WHERE is_period AND taken_minor > period_ceiling_minor
-    """,
+    """,  # noqa: S608 - a statement of our own
     SETTLED_BY,
 )
 ATTEMPT_PERMITTED = LocalClause(
