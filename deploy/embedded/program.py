@@ -46,7 +46,7 @@ class Program:
         environment: Mapping[str, str],
         answers: Callable[[], bool],
     ) -> None:
-        environment = {**_inherited(), "PYTHONUTF8": "1", **environment}
+        environment = {**_inherited(), **environment}
         # Only settings in files change, and only then a service ends to be started again.
         supervisor = ["deploy.embedded.supervisor"] if SECRETS_VARIABLE in environment else []
         self.process = Process(
@@ -55,7 +55,6 @@ class Program:
             log_file=folder / "log" / f"{name}.log",
             pid_file=folder / "run" / f"{name}.json",
             working_folder=ROOT,
-            # Text is UTF-8, whatever the locale says.
             environment=environment,
         )
         self._answers = answers
@@ -87,7 +86,7 @@ def run_to_end(module: str, arguments: Sequence[str], environment: Mapping[str, 
         completed = subprocess.run(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
-            env={**_inherited(), "PYTHONUTF8": "1", **environment},
+            env={**_inherited(), **environment},
             capture_output=True,
             text=True,
             timeout=RUN_TIMEOUT_SECONDS,
@@ -138,4 +137,6 @@ def _inherited() -> dict[str, str]:
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
         "PYTHONUNBUFFERED": "1",
+        # Text is UTF-8, whatever the locale says.
+        "PYTHONUTF8": "1",
     }
