@@ -82,7 +82,7 @@ class Player:
                 await run.end_faults()
             new = [violation for violation in proof if violation not in self._known]
             self._known |= set(new)
-            if "notify" in run.forgetful:
+            if any(self._target.faults[name].forgets == "notify" for name in report.faults):
                 self._forgotten_tags.add(tag)
             new = without_lost_deliveries(without_lost_codes(new, caller), self._forgotten_tags)
             report.violations = [*caller.violations, *run.violations, *new]
@@ -114,8 +114,6 @@ class _Run:
         self._passing: list[asyncio.Task[None]] = []
         # Fault -> how many steps it stays.
         self._lasting: dict[str, int] = {}
-        # The services that have lost the last of what they knew.
-        self.forgetful: set[str] = set()
         self.violations: list[Violation] = []
 
     async def through(self) -> None:
@@ -177,7 +175,6 @@ class _Run:
         finally:
             await fault.heal()
         if fault.forgets:
-            self.forgetful.add(fault.forgets)
             await self._shop.caller.repeat(fault.forgets, begun)
             await self._shop.platform.configure()
         if fault.settle:
