@@ -1,6 +1,6 @@
 """What must hold at the end of a history: what was answered, what the contracts show, and the proof."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC
 
 from recurring.payments.v1 import payments_pb2
@@ -11,6 +11,7 @@ from cli.faults.actions import Acknowledged
 from cli.faults.caller import Caller, Violation
 from cli.faults.shop import Shop
 from cli.prove.consent import EVIDENCE_AS_DELIVERED
+from cli.prove.notices import ONE_NOTICE_A_FACT
 from cli.prove.progress import NO_EVENT_UNDELIVERED
 from cli.prove.run import run
 from cli.prove.target import Target
@@ -120,33 +121,29 @@ async def _broken_promises(shop: Shop, acknowledged: Acknowledged) -> AsyncItera
             yield Violation("refunds", f"{name}: was promised, and is not made")
 
 
-def without_lost_codes(violations: Sequence[Violation], caller: Caller) -> list[Violation]:
-    """Violations that are not due to a code that was confirmed and then lost with its database.
+def excused_by_loss(
+    violation: Violation, caller: Caller, tags_of_losses: Mapping[str, Collection[str]]
+) -> bool:
+    """Whether a violation is due to what a service has lost with its database, and is not promised.
 
-    Nobody can give it again, so that the messages which it led to are those of no notice.
+    `tags_of_losses` are, for each service, the tags of the histories in which it did.
     """
-    return [
-        violation
-        for violation in violations
-        if not caller.lost_codes_count
-        or violation.clause != SENT_ONCE.id
-        or FOR_NO_NOTICE not in violation.text
-    ]
 
+    def in_history_of_loss(service: str) -> bool:
+        tags = tags_of_losses.get(service, ())
+        return any(f"merchants/{tag}/" in violation.text for tag in tags)
 
-def without_lost_deliveries(
-    violations: Sequence[Violation], tags: Iterable[str]
-) -> list[Violation]:
-    """Violations that are not due to a delivery that notify has lost with its database.
-
-    `tags` are those of the histories in which it did. Payments keeps that a notice was delivered.
-    Notify makes it again from its event, and does not send it if it is not true any more.
-    """
-    merchants = tuple(f"merchants/{tag}/" for tag in tags)
-    return [
-        violation
-        for violation in violations
-        if violation.clause != EVIDENCE_AS_DELIVERED.id
-        or _FORGOTTEN not in violation.text
-        or not violation.text.startswith(merchants)
-    ]
+    match violation.clause:
+        case SENT_ONCE.id:
+            # Nobody can give a lost code again: the messages that it led to are those of no notice.
+            return caller.lost_codes_count > 0 and FOR_NO_NOTICE in violation.text
+        case EVIDENCE_AS_DELIVERED.id:
+            # Payments keeps that a notice was delivered. Notify makes it again from its event, and
+            # does not send it if it is not true any more.
+            return _FORGOTTEN in violation.text and in_history_of_loss("notify")
+        case ONE_NOTICE_A_FACT.id:
+            # What the scheduler decided and lost it decides again, by what is known then: the
+            # customer has a notice of each decision.
+            return in_history_of_loss("scheduler")
+        case _:
+            return False

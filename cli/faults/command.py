@@ -74,6 +74,9 @@ def register(app: typer.Typer) -> None:
         shrink_plays: Annotated[
             int, typer.Option(min=0, help="Plays to make a failing history shorter with.")
         ] = SHRINK_PLAYS_MAX,
+        keep_going: Annotated[
+            bool, typer.Option("--keep-going", help="Play all, whatever fails.")
+        ] = False,
     ) -> None:
         """Play histories of a shop while parts of the suite fail; status 1 if something breaks.
 
@@ -92,8 +95,9 @@ def register(app: typer.Typer) -> None:
                     target,
                     real_time,
                     stacks if target is None else 1,
-                    shrink_plays,
+                    0 if points else shrink_plays,
                     processes,
+                    keep_going or points,
                 ),
             )
         )
@@ -135,6 +139,7 @@ class _Choice:
     stacks: int
     shrink_plays: int
     processes: int
+    keep_going: bool
 
 
 async def _run(choice: _Choice) -> None:
@@ -149,8 +154,8 @@ async def _run(choice: _Choice) -> None:
         open_target,
         targets_at_once=choice.stacks,
         on_report=_show_report,
-        shrink_plays_max=0 if choice.points else choice.shrink_plays,
-        keep_going=choice.points,
+        shrink_plays_max=choice.shrink_plays,
+        keep_going=choice.keep_going,
     )
     _summarize(outcome)
     if outcome.violations:

@@ -113,10 +113,11 @@ class EmbeddedTarget:
         for service in SERVICES:
             await self.crashes.disarm(service)
         await in_thread(self.stack.up)
-        await self._poison.discard()
 
     async def redrive(self) -> None:
-        """Handle dead letters of services that have lost their last seconds, as the runbook says."""
+        """Discard poisoned events; handle again what services gave up that lost their last seconds."""
+        # Not before all that was published has come to those who subscribe to it.
+        await self._poison.discard()
         for service in self._databases.take_failed_over():
             await self._operate(service, "dead-letters", "--replay")
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,12 +15,7 @@ from cli.connect import SERVICES, Session
 from cli.errors import CommandError, describe_rpc_error
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import (
-    contract_violations,
-    proof_violations,
-    without_lost_codes,
-    without_lost_deliveries,
-)
+from cli.faults.checks import contract_violations, excused_by_loss, proof_violations
 from cli.faults.history import History, Step
 from cli.faults.platform import REFUSING
 from cli.faults.shop import Shop
@@ -59,8 +54,8 @@ class Player:
         self._target = target
         # What the proof has found before, which is no later history's doing.
         self._known: set[Violation] = set()
-        # Of histories in which notify lost what it knew: a later proof may be the first to see it.
-        self._forgotten_tags: set[str] = set()
+        # Service -> the histories in which it lost what it knew: a later proof may be the first to see.
+        self._tags_of_losses: defaultdict[str, set[str]] = defaultdict(set)
 
     async def play(self, history: History) -> Report:
         """Play a history as a merchant, or with ids, of its own."""
@@ -82,10 +77,19 @@ class Player:
                 await run.end_faults()
             new = [violation for violation in proof if violation not in self._known]
             self._known |= set(new)
-            if any(self._target.faults[name].forgets == "notify" for name in report.faults):
-                self._forgotten_tags.add(tag)
-            new = without_lost_deliveries(without_lost_codes(new, caller), self._forgotten_tags)
-            report.violations = [*caller.violations, *run.violations, *new]
+            for service in filter(
+                None, (self._target.faults[name].forgets for name in report.faults)
+            ):
+                self._tags_of_losses[service].add(tag)
+            report.violations = [
+                *caller.violations,
+                *run.violations,
+                *(
+                    found
+                    for found in new
+                    if not excused_by_loss(found, caller, self._tags_of_losses)
+                ),
+            ]
             report.answers, report.refusals = caller.answered_count, caller.refusals
         report.reached = Counter(self._target.reached) - reached_before
         report.violations += [

@@ -51,7 +51,10 @@ class Target(Protocol):
         """See that everything is as it was before the first fault."""
 
     async def redrive(self) -> None:
-        """Handle again what a service that has lost its last seconds gave up before it caught up."""
+        """Do what operators do about dead letters, once all has come to rest.
+
+        What a service that lost its last seconds gave up before it had caught up is handled again.
+        """
 
 
 def does(

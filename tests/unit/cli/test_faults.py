@@ -9,7 +9,7 @@ import pytest
 from cli.errors import CommandError
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import without_lost_codes, without_lost_deliveries
+from cli.faults.checks import excused_by_loss
 from cli.faults.crash_histories import crash_histories
 from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
@@ -90,21 +90,35 @@ def test_what_was_sent_because_of_a_code_that_was_lost_is_no_violation() -> None
     sent = Violation("sent-once", "SMS 5 was sent for no notice")
     twice = Violation("sent-once", "SMS of RECEIPT n1 was sent 2 times")
     caller = Caller("a")
-    assert without_lost_codes([sent, twice], caller) == [sent, twice]
+    assert not excused_by_loss(sent, caller, {})
     caller.lost_codes_count = 1
-    assert without_lost_codes([sent, twice], caller) == [twice]
+    assert excused_by_loss(sent, caller, {})
+    assert not excused_by_loss(twice, caller, {})
 
 
 def test_a_delivery_that_notify_lost_with_its_database_is_no_violation() -> None:
+    caller = Caller("a")
     lost, altered = (
         Violation(
             "evidence-as-delivered", f"merchants/a/customers/c/notices/n: notify says {what}, …"
         )
         for what in ("nothing", "900 EUR")
     )
-    assert without_lost_deliveries([lost, altered], []) == [lost, altered]
-    assert without_lost_deliveries([lost, altered], ["b"]) == [lost, altered]
-    assert without_lost_deliveries([lost, altered], ["a"]) == [altered]
+    assert not excused_by_loss(lost, caller, {})
+    assert not excused_by_loss(lost, caller, {"notify": {"b"}, "scheduler": {"a"}})
+    assert excused_by_loss(lost, caller, {"notify": {"a"}})
+    assert not excused_by_loss(altered, caller, {"notify": {"a"}})
+
+
+def test_a_second_end_of_an_order_that_the_scheduler_lost_is_no_violation() -> None:
+    caller = Caller("a")
+    twice = Violation(
+        "one-notice-a-fact",
+        "2 notices of the end of merchants/a/standingOrders/o/orders/5: ORDER_LAPSED, RECEIPT",
+    )
+    assert not excused_by_loss(twice, caller, {})
+    assert not excused_by_loss(twice, caller, {"notify": {"a"}, "scheduler": {"b"}})
+    assert excused_by_loss(twice, caller, {"scheduler": {"a"}})
 
 
 def test_every_action_of_a_history_can_be_played() -> None:
