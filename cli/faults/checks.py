@@ -16,7 +16,7 @@ from cli.prove.progress import NO_EVENT_UNDELIVERED
 from cli.prove.run import run
 from cli.prove.target import Target
 from cli.prove.webhooks import WEBHOOK_EVENTS_KEPT
-from cli.prove.witness import FOR_NO_NOTICE, SENT_ONCE
+from cli.prove.witness import FOR_NO_DELIVERY, FOR_NO_NOTICE, SENT_ONCE
 
 # What the provider says of a refund that it found out late it could not make.
 SENT_BACK = "expired_or_canceled_card"
@@ -134,12 +134,15 @@ def excused_by_loss(
         return any(f"merchants/{tag}/" in violation.text for tag in tags)
 
     match violation.clause:
-        case SENT_ONCE.id:
+        case SENT_ONCE.id if FOR_NO_NOTICE in violation.text:
             # Nobody can give a lost code again: the messages that it led to are those of no notice.
-            return caller.lost_codes_count > 0 and FOR_NO_NOTICE in violation.text
+            return caller.lost_codes_count > 0
+        case SENT_ONCE.id:
+            # Notify makes a lost notice again from its event, and does not send it if it is not true
+            # any more. The gateway has sent it.
+            return FOR_NO_DELIVERY in violation.text and in_history_of_loss("notify")
         case EVIDENCE_AS_DELIVERED.id:
-            # Payments keeps that a notice was delivered. Notify makes it again from its event, and
-            # does not send it if it is not true any more.
+            # Payments keeps that such a notice was delivered.
             return _FORGOTTEN in violation.text and in_history_of_loss("notify")
         case ONE_NOTICE_A_FACT.id:
             # What the scheduler decided and lost it decides again, by what is known then: the

@@ -32,6 +32,10 @@ SENT_ONCE = Clause(
 )
 CLAUSES = (CAPTURED_AT_PROVIDER, REFUNDED_AT_PROVIDER, SENT_ONCE)
 FOR_NO_NOTICE = "was sent for no notice"
+FOR_NO_DELIVERY = "was sent, and notify knows of no delivery"
+CHANNELS = ("SMS", "EMAIL")
+# The state of what would be a delivery of a notice that has none.
+NO_DELIVERY = ""
 # How the key of a message follows from the delivery that it carries out.
 MESSAGE_KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 # Tried as the phones that a message may have gone to, where nobody knows how many were bound.
@@ -52,6 +56,14 @@ _REFUNDS = """
 _DELIVERIES = """
     SELECT merchant, customer, notice, kind, channel, state, bound_phone_count, digest_notice
     FROM audit_v1.deliveries
+"""
+# What was never to be sent, by what notify knows.
+_WITHOUT_DELIVERIES = """
+    SELECT merchant, customer, notice, kind FROM audit_v1.notices
+    WHERE NOT EXISTS (
+        SELECT FROM audit_v1.deliveries
+        WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
+          AND deliveries.notice = notices.notice)
 """
 
 
@@ -101,6 +113,12 @@ class Delivery:
     digest_notice: str = ""
 
     @property
+    def name(self) -> str:
+        """What it is called in a finding."""
+        customer = f"merchants/{self.merchant}/customers/{self.customer}"
+        return f"{self.channel} of {self.kind} {customer}/notices/{self.notice}"
+
+    @property
     def keys(self) -> frozenset[str]:
         """The keys under which the gateway may know it, one a phone."""
         said_by = self.digest_notice or self.notice
@@ -118,6 +136,11 @@ async def judge_witness(moment: Moment, sandbox: Sandbox, provider_key: str) -> 
     attempts = [_ours(row) for row in await payments.rows(_ATTEMPTS)]
     refunds = [_ours(row) for row in await payments.rows(_REFUNDS)]
     deliveries = [Delivery(**row) for row in await notify.rows(_DELIVERIES)]
+    none = [
+        Delivery(**row, channel=channel, state=NO_DELIVERY, bound_phone_count=None)
+        for row in await notify.rows(_WITHOUT_DELIVERIES)
+        for channel in CHANNELS
+    ]
     listed = [
         [_theirs(entry, moment.now) async for entry in _provider(sandbox, path, provider_key)]
         + [_theirs(entry, moment.now) async for entry in _bank(sandbox, bank_path)]
@@ -133,7 +156,7 @@ async def judge_witness(moment: Moment, sandbox: Sandbox, provider_key: str) -> 
     return [
         judge_movements(CAPTURED_AT_PROVIDER, attempts, listed[0]),
         judge_movements(REFUNDED_AT_PROVIDER, refunds, listed[1]),
-        judge_messages(deliveries, messages),
+        judge_messages([*deliveries, *none], messages),
     ]
 
 
@@ -195,9 +218,10 @@ def judge_messages(deliveries: Iterable[Delivery], messages: Iterable[Message]) 
         # bound another.
         most = max(sent.get(place, 0) for place in places)
         checked += delivery.state == "DELIVERED"
-        if most > 1 or (delivery.state == "DELIVERED" and not most):
-            what = f"{delivery.channel} of {delivery.kind} {delivery.notice} was sent {most} times"
-            findings.append(Finding(delivery.merchant, what))
+        if delivery.state == NO_DELIVERY and most:
+            findings.append(Finding(delivery.merchant, f"{delivery.name} {FOR_NO_DELIVERY}"))
+        elif most > 1 or (delivery.state == "DELIVERED" and not most):
+            findings.append(Finding(delivery.merchant, f"{delivery.name} was sent {most} times"))
     for channel, key in sent.keys() - known:
         if (channel, key) in later:
             moving += 1

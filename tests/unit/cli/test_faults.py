@@ -110,6 +110,15 @@ def test_a_delivery_that_notify_lost_with_its_database_is_no_violation() -> None
     assert not excused_by_loss(altered, caller, {"notify": {"a"}})
 
 
+def test_a_message_whose_delivery_notify_lost_with_its_database_is_no_violation() -> None:
+    caller = Caller("a")
+    what = "EMAIL of RECEIPT merchants/a/customers/c/notices/n was sent"
+    lost = Violation("sent-once", f"{what}, and notify knows of no delivery")
+    assert not excused_by_loss(lost, caller, {"notify": {"b"}, "scheduler": {"a"}})
+    assert excused_by_loss(lost, caller, {"notify": {"a"}})
+    assert not excused_by_loss(Violation("sent-once", f"{what} 2 times"), caller, {"notify": {"a"}})
+
+
 def test_a_second_end_of_an_order_that_the_scheduler_lost_is_no_violation() -> None:
     caller = Caller("a")
     twice = Violation(

@@ -7,6 +7,7 @@ import pytest
 from cli.prove.findings import Verdict
 from cli.prove.witness import (
     CAPTURED_AT_PROVIDER,
+    NO_DELIVERY,
     Delivery,
     Message,
     Movement,
@@ -90,8 +91,9 @@ def test_a_difference_is_found(pair: tuple[Movement, ...]) -> None:
         # The first answer was lost, or who sent it died; before the next try another phone was bound.
         ([DELIVERY], [SENT, Message("SMS", SECOND_KEY)], 0),
         ([], [replace(SENT, is_later=True)], 1),
+        ([replace(DELIVERY, state=NO_DELIVERY, bound_phone_count=None)], [], 0),
     ],
-    ids=["sent", "failed", "pending", "second phone", "erased", "both phones", "later"],
+    ids=["sent", "failed", "pending", "second phone", "erased", "both phones", "later", "none"],
 )
 def test_what_was_sent_once_is_silent(
     deliveries: list[Delivery], messages: list[Message], in_motion: int
@@ -108,6 +110,7 @@ def test_what_was_sent_once_is_silent(
         ([replace(DELIVERY, state="PENDING")], [SENT, SENT]),
         ([DELIVERY], [SENT, Message("SMS", "another")]),
         ([DELIVERY], [SENT, Message("EMAIL", FIRST_KEY)]),
+        ([replace(DELIVERY, state=NO_DELIVERY, bound_phone_count=None)], [SENT]),
     ],
     ids=[
         "never",
@@ -115,6 +118,7 @@ def test_what_was_sent_once_is_silent(
         "twice and pending",
         "for no notice",
         "by another channel",
+        "of a notice without deliveries",
     ],
 )
 def test_what_was_not_sent_once_is_found(
