@@ -67,14 +67,15 @@ class Player:
             shop = Shop(session, caller, history, tag, self._target.customers)
             run = _Run(self._target, shop, report)
             try:
-                await run.through()
-                proof = await self._prove(session)
+                try:
+                    await run.through()
+                    proof = await self._prove(session)
+                finally:
+                    await run.end_faults()
             except (CommandError, TimeoutError) as error:
                 proof = [Violation("progress", str(error))]
             except grpc.aio.AioRpcError as error:
                 proof = [Violation("progress", describe_rpc_error(error))]
-            finally:
-                await run.end_faults()
             new = [violation for violation in proof if violation not in self._known]
             self._known |= set(new)
             for service in filter(

@@ -127,9 +127,13 @@ class EmbeddedNats:
 
     def start(self) -> None:
         """Start the server and return when it answers; raises PartError if it does not."""
+        self.launch()
+        wait_until_ready(self.process, self.is_ready)
+
+    def launch(self) -> None:
+        """Start the server, and do not wait until it answers."""
         self.prepare()
         self.process.start()
-        wait_until_ready(self.process, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the server greets a client."""

@@ -89,10 +89,14 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Start the server and return when it accepts connections; PartError if it does not."""
+        self.launch()
+        wait_until_ready(self.process, self.is_ready)
+
+    def launch(self) -> None:
+        """Start the server, and do not wait until it accepts connections."""
         self.prepare()
         self._clear_crash(self.folder.joinpath("data").resolve())
         self.process.start()
-        wait_until_ready(self.process, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the superuser can run a statement."""

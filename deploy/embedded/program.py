@@ -64,8 +64,12 @@ class Program:
 
     def start(self) -> None:
         """Start the program and return when it is ready; raises PartError if it is not."""
-        self.process.start()
+        self.launch()
         wait_until_ready(self.process, self.is_ready)
+
+    def launch(self) -> None:
+        """Start the program, and do not wait until it is ready."""
+        self.process.start()
 
     def is_ready(self) -> bool:
         """Whether the program answers that it is ready."""

@@ -55,6 +55,7 @@ class Part(Protocol):
     def process(self) -> Process: ...  # noqa: D102
     def prepare(self) -> None: ...  # noqa: D102
     def start(self) -> None: ...  # noqa: D102
+    def launch(self) -> None: ...  # noqa: D102
     def is_ready(self) -> bool: ...  # noqa: D102
     def stop(self) -> None: ...  # noqa: D102
     def kill(self) -> None: ...  # noqa: D102
@@ -151,7 +152,9 @@ class EmbeddedStack:
             part = self._part(name)
             part.stop()
             self._check_ports([name])
-            part.start()
+            part.launch()
+        # Another part that it needs can be started meanwhile.
+        wait_until_ready(part.process, part.is_ready)
 
     def kill(self, name: str) -> None:
         """End a part as a crash would; `up` or `start` brings it back."""
@@ -171,9 +174,11 @@ class EmbeddedStack:
             self._reap(name)
             if settings:
                 self._special[name] = self._service(name, settings)
-                self._special[name].process.start()
-            else:
-                part.start()
+                self._special[name].launch()
+                return
+            part.launch()
+        # Another part that it needs can be started meanwhile.
+        wait_until_ready(part.process, part.is_ready)
 
     def _reap(self, name: str) -> None:
         """Let go of a process with settings of its own, which has ended."""

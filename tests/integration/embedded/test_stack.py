@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -267,6 +268,22 @@ def test_a_killed_service_comes_back_to_its_own_database(home: Path) -> None:
         assert stack.up() == ["catalog"]
         assert states(stack)["catalog"] == "ready"
         assert catalog.execute("SELECT number FROM kept") == "7"
+    finally:
+        stack.destroy()
+
+
+def test_a_database_can_be_started_while_a_service_waits_for_it(home: Path) -> None:
+    stack = EmbeddedStack(home, Addresses.free(), (*OUTSIDE, "catalog"))
+    try:
+        stack.up()
+        stack.kill("postgres")
+        with ThreadPoolExecutor() as threads:
+            restarted = threads.submit(stack.restart, "catalog")
+            while not restarted.done() and states(stack)["catalog"] != "not ready":
+                time.sleep(0.1)
+            threads.submit(stack.start, "postgres").result(timeout=60)
+            restarted.result(timeout=60)
+        assert states(stack) == dict.fromkeys((*OUTSIDE, "catalog"), "ready")
     finally:
         stack.destroy()
 
