@@ -105,7 +105,7 @@ async def test_it_says_what_then_happens(shop: Shop) -> None:
     assert await previewed(shop, price=price.name) == of_draft
     [group] = of_draft.groups
     [first] = group.first_cycles
-    # The customer is told.
+    # The customer has a notice of it.
     await shop.suite.sandbox.settle()
     shown = await shop.preview(made.name)
     dearer = [it for it in shown if minor(it.amount) == RISE_MINOR]

@@ -1,4 +1,4 @@
-"""What a customer gets instead of what cannot be had: as agreed, named, and never dearer than told."""
+"""What a customer gets instead of what cannot be had: as agreed, named, never dearer than announced."""
 
 from datetime import timedelta
 

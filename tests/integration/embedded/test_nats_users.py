@@ -29,7 +29,7 @@ PLATFORM = "merchant-demo"
 USERS = (*SERVICES, "streams", PLATFORM, "developer")
 API = f"$JS.{DOMAIN}.API"
 PASSWORD = "only-for-tests-on-this-machine"
-HEARS = {
+SUBSCRIPTIONS = {
     "catalog": catalog_subscriptions,
     "scheduler": scheduler_subscriptions,
     "payments": payments_subscriptions,
@@ -80,13 +80,13 @@ def jetstream(client: Client) -> JetStreamContext:
 
 async def migrate(server: EmbeddedNats) -> None:
     url = f"nats://streams:{PASSWORD}@{HOST}:{server.port}"
-    for service, subscribe in HEARS.items():
+    for service, subscribe in SUBSCRIPTIONS.items():
         durables = streams.durables(service, subscribe(SystemClock()), ["demo", "other"])
         await streams.make_at(url, service, ssl.create_default_context, 1, durables)
 
 
 async def is_done(request: Awaitable[object]) -> bool:
-    """Whether the server does what it is asked, rather than have nobody who would hear it."""
+    """Whether the server does what it is asked, rather than have nobody to answer."""
     try:
         await request
     except (NoRespondersError, NoStreamResponseError, ServiceUnavailableError):
@@ -101,7 +101,7 @@ async def may_publish(server: EmbeddedNats, user: str, subject: str) -> bool:
 
 
 async def may_pull(server: EmbeddedNats, user: str, stream: str, durable: str) -> bool:
-    """Whether it is told what the stream has for the durable, or that there is nothing."""
+    """Whether the server says what the stream has for the durable, or that there is nothing."""
     pull, no_wait = f"{API}.CONSUMER.MSG.NEXT.{stream}.{durable}", b'{"no_wait": true}'
     async with connected(server, user) as client:
         return await is_done(client.request(pull, no_wait, timeout=DEADLINE_SECONDS))
@@ -220,15 +220,15 @@ FORGED = StreamConfig(
     subjects=["recurring.catalog.v1.>"],
     republish=RePublish(src="recurring.catalog.v1.*", dest="recurring.payments.v1.{{wildcard(1)}}"),
 )
-OVERHEARD = StreamConfig(
+REPUBLISHED = StreamConfig(
     sources=[StreamSource(name="PAYMENTS")],
-    republish=RePublish(src=">", dest="_INBOX.heard.>"),
+    republish=RePublish(src=">", dest="_INBOX.copied.>"),
 )
 EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
 
 
 @pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
-@pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
+@pytest.mark.parametrize("config", [FORGED, REPUBLISHED, EMPTIED])
 async def test_nobody_who_publishes_or_consumes_creates_a_stream_or_changes_one(
     server: EmbeddedNats, user: str, config: StreamConfig
 ) -> None:
