@@ -73,6 +73,11 @@ class CycleDate:
     skip_reason: SkipReason | None = None
     move_reason: MoveReason | None = None
 
+    @property
+    def day(self) -> date:
+        """Its place among the dates of the other cycles, whether or not it is skipped."""
+        return self.local_date or self.nominal_date
+
 
 def nominal_date(schedule: Schedule, index: int) -> date | None:
     """The date that the recurrence gives for a cycle; None once the schedule has ended.

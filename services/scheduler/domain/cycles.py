@@ -108,7 +108,7 @@ def paid_period(standing_order: StandingOrder, order: Order) -> tuple[date, date
     following = endless.date(max(cycle + 1, standing_order.base_cycle))
     if following is None:
         return order.local_date, order.local_date
-    end_date = (following.local_date or following.nominal_date) - timedelta(days=1)
+    end_date = following.day - timedelta(days=1)
     return order.local_date, max(order.local_date, end_date)
 
 
@@ -164,7 +164,7 @@ def new_order(
     return Order(
         key=OrderKey(standing_order.merchant, standing_order.standing_order, cycle),
         customer=standing_order.customer,
-        local_date=date_.local_date or date_.nominal_date,
+        local_date=date_.day,
         due_time=date_.due_at,
         notice_lead=standing_order.lead(cycle),
         hold_until_time=hold_until,

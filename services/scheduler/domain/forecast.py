@@ -66,7 +66,7 @@ def coming_orders(
     for cycle in count(_first_cycle(going_on, going_on.next_cycle, first)):
         cycle_date = going_on.date(cycle)
         # Local dates strictly increase, and so do those of which one is skipped.
-        if cycle_date is None or (cycle_date.local_date or cycle_date.nominal_date) > last:
+        if cycle_date is None or cycle_date.day > last:
             return
         following = going_on.date(cycle + 1)
         left_out = reason_against(going_on, cycle, cycle_date, following, now) is not None

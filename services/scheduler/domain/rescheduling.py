@@ -78,8 +78,7 @@ def _first_index(
     count = calendar.cycle_count(schedule)
     index = max(index, (count if from_today is None else from_today) - 1)
     while (cycle_date := calendar.cycle(schedule, index)) is not None:
-        day = cycle_date.local_date or cycle_date.nominal_date
-        if cycle_date.due_at > now and (last is None or day > last.local_date):
+        if cycle_date.due_at > now and (last is None or cycle_date.day > last.local_date):
             return index
         index += 1
     return None
@@ -103,9 +102,7 @@ def _kept_date(
     while calendar.local_to_utc(day, schedule.local_time, schedule.time_zone) <= now:
         day += _ONE_DAY
     # What was brought forward has used up its nominal date: a first date before that is its own.
-    in_time = first is None or (
-        day < (first.local_date or first.nominal_date) and pending.nominal_date < first.nominal_date
-    )
+    in_time = first is None or (day < first.day and pending.nominal_date < first.nominal_date)
     before_end = not isinstance(schedule.end, EndOn) or day <= schedule.end.end_date
     return KeptDate(pending.nominal_date, day) if lost and in_time and before_end else None
 

@@ -72,7 +72,7 @@ def _bounds(
     if cycle - 1 not in known and (before := standing_order.date(cycle - 1)) is not None:
         # It is being prepared at the same time, and may be moved itself.
         moved_days = timedelta(days=standing_order.slot_days_after)
-        first = (before.local_date or before.nominal_date) + moved_days
+        first = before.day + moved_days
     last = known.get(cycle + 1, date.max)
     following = following_due_time(standing_order, cycle)
     if cycle + 1 not in known and following is not None:

@@ -102,7 +102,7 @@ class Simulation:
     def last(self) -> LastOrder | None:
         if not self.opened:
             return None
-        return LastOrder(len(self.opened), day_of(self.opened[-1]))
+        return LastOrder(len(self.opened), self.opened[-1].day)
 
     def reschedule(self, schedule: Schedule) -> None:
         self.standing_order = rescheduled(self.standing_order, schedule, self.last, self.now)
@@ -129,7 +129,7 @@ class Simulation:
         schedule, after = standing_order.schedule, standing_order.date(cycle + 1)
         due_at = calendar.local_to_utc(day, schedule.local_time, schedule.time_zone)
         is_free = self.last is None or day > self.last.local_date
-        if due_at > self.now and is_free and (after is None or day < day_of(after)):
+        if due_at > self.now and is_free and (after is None or day < after.day):
             change = replace(standing_order.change(cycle), local_date=day)
             self.standing_order = with_change(standing_order, cycle, change)
 
@@ -157,10 +157,6 @@ def begin(schedule: Schedule, lead: timedelta = timedelta(hours=1)) -> Simulatio
     return simulation
 
 
-def day_of(cycle_date: CycleDate) -> date:
-    return cycle_date.local_date or cycle_date.nominal_date
-
-
 def nominal_time(cycle_date: CycleDate, schedule: Schedule) -> datetime:
     return calendar.local_to_utc(cycle_date.nominal_date, schedule.local_time, schedule.time_zone)
 
@@ -179,9 +175,9 @@ def expected(simulation: Simulation, schedule: Schedule) -> list[tuple[date, dat
         cycle_date
         for cycle_date in unused
         if cycle_date.due_at > now
-        and (simulation.last is None or day_of(cycle_date) > simulation.last.local_date)
+        and (simulation.last is None or cycle_date.day > simulation.last.local_date)
     ]
-    dates = [(cycle_date.nominal_date, day_of(cycle_date)) for cycle_date in coming]
+    dates = [(cycle_date.nominal_date, cycle_date.day) for cycle_date in coming]
     pending = old.date(old.next_cycle) if old.next_cycle else None
     if pending is not None and pending.local_date is not None:
         day = pending.local_date
@@ -282,9 +278,7 @@ def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
         every = expected(simulation, schedule)
         wanted = every[:EXAMINED]
         simulation.reschedule(schedule)
-        coming = [
-            (cycle_date.nominal_date, day_of(cycle_date)) for cycle_date in simulation.coming()
-        ]
+        coming = [(cycle_date.nominal_date, cycle_date.day) for cycle_date in simulation.coming()]
         # The last of a count may move further than where another follows.
         ends = len(every) <= EXAMINED
         assert coming[: len(wanted) - ends] == wanted[: len(wanted) - ends]
@@ -354,7 +348,7 @@ def test_a_cycle_brought_forward_has_used_up_its_date() -> None:
     simulation.order_now()
     simulation.pass_by(DAY)
     simulation.reschedule(monthly(24, date(2027, 2, 24), end=EndAfter(3)))
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()] == [
         date(2027, 3, 24),
         date(2027, 4, 24),
     ]
@@ -362,12 +356,12 @@ def test_a_cycle_brought_forward_has_used_up_its_date() -> None:
     simulation.reschedule(
         monthly(24, date(2027, 2, 24), end=EndAfter(3), local_time=time(10), time_zone="UTC")
     )
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()] == [
         date(2027, 3, 24),
         date(2027, 4, 24),
     ]
     simulation.reschedule(monthly(20, date(2027, 2, 24), end=EndAfter(3)))
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()] == [
         date(2027, 3, 20),
         date(2027, 4, 20),
     ]
@@ -390,8 +384,8 @@ def test_a_cycle_moved_back_by_a_blackout_is_not_lost() -> None:
         simulation.pass_by(timedelta(days=5))
         simulation.reschedule(again)
         first, second, *_ = simulation.coming()
-        assert day_of(first) == date(2027, 2, 4)
-        assert (day_of(second).month, day_of(second).day) == (2, again.recurrence.month_days[0])  # type: ignore[union-attr]
+        assert first.day == date(2027, 2, 4)
+        assert (second.day.month, second.day.day) == (2, again.recurrence.month_days[0])  # type: ignore[union-attr]
 
 
 def test_a_cycle_moved_back_follows_a_blackout_that_ends_on_another_day() -> None:
@@ -408,7 +402,7 @@ def test_a_cycle_moved_back_follows_a_blackout_that_ends_on_another_day() -> Non
         simulation = begin(closed_until(3))
         simulation.pass_by(timedelta(days=5))
         simulation.reschedule(closed_until(day))
-        dates = [day_of(cycle_date) for cycle_date in simulation.coming()]
+        dates = [cycle_date.day for cycle_date in simulation.coming()]
         assert dates[:2] == [date(2027, 2, day + 1), date(2027, 2, 24)]
 
 
@@ -417,7 +411,7 @@ def test_a_cycle_that_its_customer_moved_past_its_date_is_not_lost() -> None:
     simulation.move(7)
     simulation.pass_by(timedelta(days=6))
     simulation.reschedule(monthly(24, date(2027, 1, 24), local_time=time(10)))
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()][:2] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()][:2] == [
         date(2027, 1, 31),
         date(2027, 2, 24),
     ]
@@ -429,7 +423,7 @@ def test_a_cycle_that_business_days_would_move_into_the_past_is_not_lost() -> No
     simulation.now = datetime(2027, 1, 30, 12, tzinfo=UTC)
     before = BusinessDays(BusinessDayRule.PREVIOUS)
     simulation.reschedule(monthly(31, date(2027, 1, 20), business_days=before))
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()][:2] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()][:2] == [
         date(2027, 1, 31),
         date(2027, 2, 26),
     ]
@@ -440,7 +434,7 @@ def test_a_longer_count_goes_on_after_the_last_order() -> None:
     simulation.pass_by(timedelta(days=10))
     assert simulation.standing_order.next_cycle is None
     simulation.reschedule(monthly(24, date(2027, 1, 24), end=EndAfter(3)))
-    assert [day_of(cycle_date) for cycle_date in simulation.coming()] == [
+    assert [cycle_date.day for cycle_date in simulation.coming()] == [
         date(2027, 2, 24),
         date(2027, 3, 24),
     ]
