@@ -104,8 +104,9 @@ def paid_period(standing_order: StandingOrder, order: Order) -> tuple[date, date
     cycle = order.key.cycle
     schedule = replace(standing_order.schedule, end=None)
     endless = replace(standing_order, schedule=schedule, last_cycle=None)
-    # Of an order that the schedule before brought, the first of the present one follows.
-    following = endless.date(max(cycle + 1, standing_order.base_cycle))
+    # Of an order that the schedule before brought, the first of the present one follows, unless the
+    # next cycle kept its date.
+    following = endless.date(cycle + 1) or endless.date(max(cycle + 1, standing_order.base_cycle))
     if following is None:
         return order.local_date, order.local_date
     end_date = following.day - timedelta(days=1)

@@ -27,6 +27,7 @@ from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
     CycleChange,
+    KeptDate,
     StandingOrder,
     State,
     at_cycle,
@@ -407,6 +408,21 @@ def test_an_order_of_the_schedule_before_pays_until_the_present_one_begins() -> 
         base_cycle=2,
     )
     assert paid_period(rescheduled_later, order) == (START, date(2027, 3, 30))
+
+
+def test_an_order_of_the_schedule_before_pays_until_a_cycle_that_kept_its_date() -> None:
+    standing_order = new_standing_order(Monthly(1, (31,)))
+    date_ = standing_order.date(1)
+    assert date_ is not None
+    order = new_order(standing_order, 1, date_, None, SIGN_UP)
+    kept = CycleChange(kept_date=KeptDate(date(2027, 2, 28), date(2027, 3, 3)))
+    rescheduled_later = replace(
+        standing_order,
+        schedule=replace(standing_order.schedule, start_date=date(2027, 3, 15)),
+        base_cycle=3,
+        changes={2: kept},
+    )
+    assert paid_period(rescheduled_later, order) == (START, date(2027, 3, 2))
 
 
 def test_what_follows_an_order_of_the_schedule_before_is_the_first_of_the_present_one() -> None:
