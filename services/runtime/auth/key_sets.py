@@ -81,6 +81,8 @@ class KeyFile:
         self._changed_ns = file.stat().st_mtime_ns
         self._keys = read(file.read_bytes(), production=production)
         self._checked_at = time.monotonic()
+        # The last error of a new file, which is logged once.
+        self._logged = ""
 
     def refresh(self) -> None:
         """Read the file again if it has changed."""
@@ -91,11 +93,15 @@ class KeyFile:
             changed_ns = self._file.stat().st_mtime_ns
             if changed_ns == self._changed_ns:
                 return
-            self._changed_ns = changed_ns
             self._keys = read(self._file.read_bytes(), production=self._production)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("new key set not usable: %r", error)
+            # It is tried again: the file may be half written.
+            if repr(error) != self._logged:
+                log.warning("new key set not usable: %r", error)
+            self._logged = repr(error)
             return
+        self._changed_ns = changed_ns
+        self._logged = ""
         self.version += 1
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:

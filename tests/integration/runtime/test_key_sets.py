@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -177,6 +178,23 @@ async def test_a_file_is_read_again_when_it_changes(
     file.write_text(json.dumps({"keys": [jwk(ED25519[1], "two")]}))
     assert await admitted(own, token(ED25519[1], "two"))
     assert not await admitted(own, token())
+
+
+async def test_a_file_that_was_half_written_is_read_again_though_its_time_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(key_sets, "FILE_CHECK_SECONDS", 0.0)
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
+    own = authenticator_of(KeyFile(file, production=False))
+    for _ in range(2):
+        file.write_text("{ half of it")
+        os.utime(file, (1, 1))
+        assert await admitted(own, token())
+    file.write_text(json.dumps({"keys": [jwk(ED25519[1], "two")]}))
+    os.utime(file, (1, 1))
+    assert await admitted(own, token(ED25519[1], "two"))
+    assert len(caplog.messages) == 1
 
 
 async def test_in_production_no_key_for_development_is_ever_taken_from_a_file(
