@@ -9,7 +9,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
-from services.runtime.errors import not_found, problem_of, wrong_state
+from services.runtime.errors import Problem, not_found, problem_of, wrong_state
 from services.runtime.observability.outages import is_outage
 from services.runtime.rpc.conversions import (
     from_date,
@@ -339,15 +339,18 @@ class Clients:
         return await _in_batches(orders, ask, lambda order: len(order.items))
 
 
-class TaxServiceUnreachable(ConnectionError):
-    """The tax service does not say what the taxes of a cart are; it will."""
-
-
 def refuse_untaxed(answers: Sequence[QuoteAnswer]) -> None:
-    """Raise TaxServiceUnreachable where a cart has no quote for want of its taxes alone."""
+    """Refuse carts of which one has no quote for want of its taxes alone.
+
+    Raises UNAVAILABLE DEPENDENCY_UNAVAILABLE.
+    """
     for answer in answers:
         if isinstance(answer, Unpriced) and answer.reasons == (OrderReason.TAX_UNAVAILABLE,):
-            raise TaxServiceUnreachable("the tax service gives no answer")
+            raise Problem(
+                grpc.StatusCode.UNAVAILABLE,
+                "DEPENDENCY_UNAVAILABLE",
+                "the tax service gives no answer; try again",
+            )
 
 
 def is_transient(error: Exception) -> bool:
