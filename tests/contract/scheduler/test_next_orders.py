@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from google.type import postal_address_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2
@@ -105,8 +106,10 @@ async def test_several_changes_at_one_instant_that_read_the_same_are_published_o
 
 
 async def test_an_update_that_changes_nothing_is_not_published(shop: Shop) -> None:
-    made = await shop.create(await shop.due_in(20 * DAY, cycle_count=9))
-    await shop.update(made.name, ["title"], title="Tea")
+    address = postal_address_pb2.PostalAddress(region_code="DE", locality="Ulm")
+    made = await shop.create(await shop.due_in(20 * DAY, cycle_count=9), ship_to=address)
+    again = await shop.update(made.name, ["title", "ship_to"], title=made.title, ship_to=address)
+    assert again == made
     await shop.suite.sandbox.settle()
     changes = await notice_texts(shop, notify_pb2.STANDING_ORDER_CHANGED)
     assert not [change for change in changes if "has changed" in change]

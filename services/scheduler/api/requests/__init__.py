@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth.call_context import caller
@@ -129,11 +130,17 @@ def read_update(
 
     async def merge(present: StandingOrder) -> StandingOrder:
         merged = standing_order_message(present, keyring)
+        address = PostalAddress()
+        address.CopyFrom(merged.ship_to)
         merged.schedule.ClearField("rrule")
         mask.MergeMessage(message, merged, replace_message_field=True, replace_repeated_field=True)
 
         def read() -> StandingOrder | None:
-            return read_standing_order(*key, merged, now, keyring, violations, present.plan)
+            wanted = read_standing_order(*key, merged, now, keyring, violations, present.plan)
+            # The same address re-encrypted would look like another one.
+            if wanted is not None and merged.ship_to == address:
+                return replace(wanted, ship_to=present.ship_to)
+            return wanted
 
         return _sound(await read_aside(merged, checking, read), violations)
 
