@@ -16,6 +16,7 @@ from services.scheduler.application.standing_orders import existing, locked, rec
 from services.scheduler.clients import Clients, refuse_untaxed
 from services.scheduler.clients.questions import Cart
 from services.scheduler.domain import calendar
+from services.scheduler.domain.cycles import skip_reason
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
@@ -283,9 +284,12 @@ def _next_to_skip(standing_order: StandingOrder, open_orders: Sequence[Order]) -
     for order in open_orders:
         if order.state in WITHDRAWABLE_STATES:
             return order.key.cycle
-    cycle = standing_order.next_cycle
-    while cycle is not None and standing_order.change(cycle).skip:
-        cycle += 1
-    if cycle is None:
-        raise cycle_out_of_range()
-    return cycle
+    first = standing_order.next_cycle
+    if first is not None:
+        for cycle in range(first, first + CHANGE_AHEAD_MAX_CYCLES + 1):
+            date_ = standing_order.date(cycle)
+            if date_ is None:
+                break
+            if skip_reason(standing_order, cycle, date_) is None:
+                return cycle
+    raise cycle_out_of_range()

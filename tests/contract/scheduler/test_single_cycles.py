@@ -1,6 +1,6 @@
 """One cycle is changed and no other: left out, moved, filled otherwise, brought forward, restored."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from google.type import postal_address_pb2
@@ -34,6 +34,13 @@ async def weekly(shop: Shop, **more: int) -> pb.StandingOrder:
     """A standing order on every seventh day, the first of them in ten days."""
     start = await shop.today() + 10 * DAY
     return await shop.create(schedule(start, daily=pb.Schedule.Daily(every_days=7), **more))
+
+
+async def weekly_without(shop: Shop, start: date, out: date) -> pb.StandingOrder:
+    """A standing order on every seventh day whose schedule leaves out one of them."""
+    blackout = pb.Schedule.Blackout(start_date=to_date(out), end_date=to_date(out))
+    when = schedule(start, daily=pb.Schedule.Daily(every_days=7), blackouts=[blackout])
+    return await shop.create(when)
 
 
 async def test_a_changed_cycle_differs_and_the_others_do_not(shop: Shop) -> None:
@@ -90,6 +97,13 @@ async def test_a_move_into_the_past_or_onto_another_cycle_is_refused(
     refusal = await refused(shop.change(made.name, 2, local_date=to_date(day)))
     assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "DATE_OUT_OF_RANGE")
     assert refusal.fields == {"change.local_date": "DATE_OUT_OF_RANGE"}
+
+
+async def test_the_next_cycle_to_leave_out_is_one_that_would_come(shop: Shop) -> None:
+    start = await shop.today() + 10 * DAY
+    made = await weekly_without(shop, start, start)
+    assert list((await skip(shop, made.name, 0)).skipped_cycles) == [2]
+    assert list((await skip(shop, made.name, 0)).skipped_cycles) == [2, 3]
 
 
 async def test_a_cycle_with_products_that_cannot_be_sold_is_refused(shop: Shop) -> None:
