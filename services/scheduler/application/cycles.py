@@ -28,6 +28,7 @@ from services.scheduler.domain.order import (
     Stage,
 )
 from services.scheduler.domain.order_lifecycle import brought_forward, restored, skipped
+from services.scheduler.domain.rescheduling import LastOrder
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     LIVE_STATES,
@@ -87,7 +88,8 @@ async def restore(
 ) -> Applied[StandingOrder]:
     """Take back what was changed for one coming cycle.
 
-    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF.
+    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF, INVALID_ARGUMENT
+    DATE_OUT_OF_RANGE.
     """
     present = await locked(tx, key, present_etag, LIVE_STATES)
     standing_order = await record_pause(tx, present, now)
@@ -97,6 +99,10 @@ async def restore(
     _require_coming(standing_order, cycle)
     # The date that a postponed cycle kept under another schedule is its own.
     change = CycleChange(kept_date=standing_order.change(cycle).kept_date)
+    own = with_change(standing_order, cycle, change).date(cycle)
+    if own is not None and own != standing_order.date(cycle):
+        last = await orders.last(tx, key)
+        _require_free_date(standing_order, cycle, own.day, last, now, "cycle")
     return Applied(await _store_change(tx, standing_order, cycle, change, now), before=present)
 
 
@@ -144,8 +150,9 @@ async def change(
         wanted = merge(standing_order)
         if wanted.local_date is not None:
             last = await orders.last(tx, key.standing_order_key)
-            last_date = last.local_date if last else None
-            _require_free_date(standing_order, key.cycle, wanted.local_date, last_date, now)
+            _require_free_date(
+                standing_order, key.cycle, wanted.local_date, last, now, "change.local_date"
+            )
         changed = await _store_change(tx, standing_order, key.cycle, wanted, now)
         return Applied(changed, before=present)
 
@@ -180,27 +187,33 @@ async def _check_items(
 
 
 def _require_free_date(
-    standing_order: StandingOrder, cycle: int, day: date, last_date: date | None, now: datetime
+    standing_order: StandingOrder,
+    cycle: int,
+    day: date,
+    last: LastOrder | None,
+    now: datetime,
+    field: str,
 ) -> None:
     """Refuse a date that is past, or that meets or passes the cycle before or after."""
     zone = standing_order.schedule.time_zone
     due_at = calendar.local_to_utc(day, standing_order.schedule.local_time, zone)
     before = standing_order.date(cycle - 1)
     after = standing_order.date(cycle + 1)
-    earlier = before.local_date if before else None
+    # What is left out keeps its place among the dates.
+    earlier = before.day if before else None
     if cycle == standing_order.next_cycle:
-        earlier = last_date
+        earlier = last.local_date if last else None
     free = (
         calendar.is_day(day, zone)
         and due_at > now
         and (earlier is None or day > earlier)
-        and (after is None or day < (after.local_date or after.nominal_date))
+        and (after is None or day < after.day)
     )
     if not free:
         violations = Violations()
         violations.add(
-            "change.local_date",
-            "must be to come, after the cycle before and before the cycle after",
+            field,
+            "the date must be to come, after the cycle before and before the cycle after",
             "DATE_OUT_OF_RANGE",
         )
         violations.check()

@@ -99,6 +99,26 @@ async def test_a_move_into_the_past_or_onto_another_cycle_is_refused(
     assert refusal.fields == {"change.local_date": "DATE_OUT_OF_RANGE"}
 
 
+async def test_what_the_schedule_leaves_out_keeps_its_place_among_the_dates(shop: Shop) -> None:
+    start = await shop.today() + 10 * DAY
+    made = await weekly_without(shop, start, start + 7 * DAY)
+    refusal = await refused(shop.change(made.name, 3, local_date=to_date(start + 7 * DAY)))
+    assert refusal.fields == {"change.local_date": "DATE_OUT_OF_RANGE"}
+    await shop.change(made.name, 3, local_date=to_date(start + 8 * DAY))
+
+
+async def test_a_cycle_is_not_restored_to_where_it_would_pass_another(shop: Shop) -> None:
+    made = await weekly(shop)
+    start = day_of(made.schedule.start_date)
+    await shop.change(made.name, 2, local_date=to_date(start + 13 * DAY))
+    await shop.change(made.name, 1, local_date=to_date(start + 9 * DAY))
+    refusal = await refused(restore(shop, made.name, 2))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "DATE_OUT_OF_RANGE")
+    assert refusal.fields == {"cycle": "DATE_OUT_OF_RANGE"}
+    await restore(shop, made.name, 1)
+    assert (await restore(shop, made.name, 2)).cycle_changes == []
+
+
 async def test_the_next_cycle_to_leave_out_is_one_that_would_come(shop: Shop) -> None:
     start = await shop.today() + 10 * DAY
     made = await weekly_without(shop, start, start)

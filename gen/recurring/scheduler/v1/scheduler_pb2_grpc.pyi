@@ -140,6 +140,9 @@ class SchedulerServiceStub:
     left out after its order was there can be taken back, too, until it is due: its order is priced and
     announced again, and charged no earlier than a lead after that.
 
+    Field violations beside the syntactic ones: DATE_OUT_OF_RANGE (cycle: its own date is past, or would
+    meet or pass the cycle before or after, which was moved).
+
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
     has its order already, and was not left out by SkipCycle, or is due, or the standing order is paused);
@@ -460,6 +463,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes back what was changed for one cycle that has no order yet, SkipCycle included. A cycle that was
         left out after its order was there can be taken back, too, until it is due: its order is priced and
         announced again, and charged no earlier than a lead after that.
+
+        Field violations beside the syntactic ones: DATE_OUT_OF_RANGE (cycle: its own date is past, or would
+        meet or pass the cycle before or after, which was moved).
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
