@@ -22,8 +22,8 @@ from services.scheduler.domain.condition_outcomes import as_charged, passed, sto
 from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage
-from services.scheduler.domain.order_lifecycle import collected, skipped
-from services.scheduler.domain.substitution import is_discontinued, missing, substituted
+from services.scheduler.domain.order_lifecycle import collected, left_out_without
+from services.scheduler.domain.substitution import left_without, missing, substituted
 from services.scheduler.publishers import order_events
 from services.scheduler.store import orders
 
@@ -107,8 +107,8 @@ def _decide(context: Context, priced: Priced) -> Order | None:
         lacking = missing(order, answer, priced.outcome)
         if lacking and substituted(order, lacking, consents, (), now):
             return None
-        if is_discontinued(order, answer, consents):
-            return skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
+        if gone := left_without(order, answer, consents):
+            return left_out_without(order, gone, now)
         return collected(order, None, answer.reasons, now)
     if priced.outcome.action is None:
         problems = (OrderReason.OUT_OF_STOCK,) if priced.short else ()
@@ -161,6 +161,6 @@ async def store(
         )
     ]
     await outbox.put(tx, events)
-    await settlement.pause_discontinued(tx, stored, context.now)
+    await settlement.pause_left_without(tx, stored, context.now)
     ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
     await settlement.end_finished(tx, [o.key.standing_order_key for o in ended], context.now)

@@ -13,7 +13,7 @@ from services.scheduler.domain.cycles import new_order, ordered_items
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, Quote
 from services.scheduler.domain.standing_order import StandingOrder, State
-from services.scheduler.domain.substitution import DiscontinuedProduct, Unpriced, is_discontinued
+from services.scheduler.domain.substitution import DiscontinuedProduct, Unpriced, left_without
 from services.scheduler.publishers import item_discontinued
 from services.scheduler.store import products
 
@@ -42,7 +42,7 @@ async def decide(
     decided = Decided([], [])
     for priced in await price(context, coming, {}, ample_stock=True) if coming else ():
         standing_order = context.standing_order(priced.order)
-        is_left_without = isinstance(priced.answer, Unpriced) and is_discontinued(
+        is_left_without = isinstance(priced.answer, Unpriced) and left_without(
             priced.order, priced.answer, context.consents(priced.order)
         )
         if is_left_without and standing_order.state is State.ACTIVE:

@@ -61,6 +61,6 @@ async def store(
         )
     ]
     await outbox.put(tx, events)
-    await settlement.pause_discontinued(tx, stored, now)
+    await settlement.pause_left_without(tx, stored, now)
     ended = [key for key in advanced if openings[key].standing_order.next_cycle is None]
     await settlement.end_finished(tx, ended, now)

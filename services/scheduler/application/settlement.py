@@ -11,8 +11,14 @@ from services.scheduler.application import new_links
 from services.scheduler.domain.action_links import OFFERED_IN_PAUSE
 from services.scheduler.domain.cycles import ended as cancelled_at_once
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
-from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
-from services.scheduler.domain.order_lifecycle import cancelled, skipped
+from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
+    Order,
+    OrderReason,
+    OrderState,
+    lacked_products,
+)
+from services.scheduler.domain.order_lifecycle import cancelled, left_out_without
 from services.scheduler.domain.standing_order import LIVE_STATES, StandingOrder, State
 from services.scheduler.publishers import order_events, payment_withdrawn, standing_order_changed
 from services.scheduler.store import orders as order_rows
@@ -86,7 +92,7 @@ async def _pause_unpaid(
 ) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
     keys = [order.key.standing_order_key for order in unpaid]
-    paused = await standing_order_rows.pause(tx, keys, now, by_policy=True)
+    paused = await standing_order_rows.pause_unpaid(tx, keys, now)
     return await _paused(tx, paused, None, now)
 
 
@@ -110,16 +116,18 @@ async def _cancel_unpaid(
     return events + await _orders_ended(tx, present, OrderReason.STANDING_ORDER_CANCELLED, now)
 
 
-async def pause_discontinued(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
-    """Pause the standing orders of orders that were left out since a product is off sale for good."""
-    keys = [
-        order.key.standing_order_key
+async def pause_left_without(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
+    """Pause the standing orders of orders that were left out since a product is off sale for good.
+
+    One goes on that does not have the product (any more): only that cycle, or a substitute, had it.
+    """
+    lacking = [
+        (order.key.standing_order_key, product)
         for order in decided
         if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
+        for product in lacked_products(order)
     ]
-    if keys:
-        paused = await standing_order_rows.pause(tx, keys, now)
-        await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
+    await _pause_without(tx, lacking, now)
 
 
 async def discontinue(
@@ -133,15 +141,22 @@ async def discontinue(
     events = []
     for state in WITHDRAWABLE_STATES:
         left_out = [
-            skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
+            left_out_without(order, [product], now)
             for order in open_orders
             if order.state is state and any(item.product == product for item in order.items)
         ]
         for order in await order_rows.update(tx, left_out, state, now):
             events += order_events(order, standing_orders[order.key.standing_order_key], now)
     await outbox.put(tx, events)
-    paused = await standing_order_rows.pause(tx, keys, now)
-    await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
+    await _pause_without(tx, [(key, product) for key in keys], now)
+
+
+async def _pause_without(
+    tx: Connection, lacking: Sequence[tuple[StandingOrderKey, str]], now: datetime
+) -> None:
+    if lacking:
+        paused = await standing_order_rows.pause_without(tx, lacking, now)
+        await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
 
 
 async def _paused(

@@ -20,9 +20,9 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.order_lifecycle import (
     Evaluation,
     held,
+    left_out_without,
     moved,
     opened,
-    skipped,
     under_rules,
 )
 from services.scheduler.domain.standing_order import (
@@ -51,8 +51,8 @@ def prepared(
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
     order = under_rules(order._replace(terms=standing_order.terms), evaluation)
-    if evaluation.discontinued:
-        done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
+    if evaluation.left_without:
+        done = left_out_without(order, evaluation.left_without, now)
     elif outcome.action is not None:
         done = stopped(order, outcome, standing_order, Stage.PREPARE, now)
     else:

@@ -292,6 +292,14 @@ def mandate_reasons(order: Order) -> Sequence[str]:
     return ()
 
 
+def lacked_products(order: Order) -> Sequence[str]:
+    """The products for whose lack an order was just left out."""
+    for decision in reversed(order.decisions):
+        if "left_without" in decision.data:
+            return decision.data["left_without"]  # type: ignore[no-any-return]
+    return ()
+
+
 def in_words(reasons: Sequence[OrderReason]) -> str:
     """All reasons for people, each once."""
     return "; ".join(REASON_WORDS[reason] for reason in dict.fromkeys(reasons))

@@ -43,8 +43,8 @@ class Evaluation:
     problems: tuple[OrderReason, ...] = ()
     # Why the mandate does not cover it, as payments names it.
     mandate_reasons: tuple[str, ...] = ()
-    # Whether a product is off sale for good, with nothing that the customer agreed to instead.
-    discontinued: bool = False
+    # What is off sale for good, with nothing that the customer agreed to instead.
+    left_without: tuple[str, ...] = ()
     # What rule packs ask of its charge, if it is to be charged without asking. None: that is not known.
     rules: Sequence[ChargeRule] | None = None
     # How long before the charge its notice is delivered, as its mandate promises.
@@ -264,6 +264,12 @@ def skipped(
     }[reason]
     decision = _reasoned(now, "SKIPPED", summary, (reason,), data)
     return moved(order, OrderEvent.SKIP, decision, reasons=(reason,))
+
+
+def left_out_without(order: Order, products: Sequence[str], now: datetime) -> Order:
+    """An order whose products are off sale for good, with nothing agreed on instead."""
+    data = {"left_without": [*products]}
+    return skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now, data)
 
 
 def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:

@@ -236,14 +236,17 @@ def dearer(
     return above
 
 
-def is_discontinued(order: Order, answer: Unpriced, consents: Sequence[Consent]) -> bool:
-    """Whether an order lacks a product for good, with nothing that its customer agreed to instead."""
-    for product in answer.ruled_out.intersection(item.product for item in order.items):
-        for origin in _origins(order, product):
-            left = set(_consented(consents, origin, (Item, InStock, UnitPriceCeiling)))
-            if not left - answer.ruled_out:
-                return True
-    return False
+def left_without(order: Order, answer: Unpriced, consents: Sequence[Consent]) -> tuple[str, ...]:
+    """The products that an order lacks for good, with nothing that its customer agreed to instead."""
+    gone = answer.ruled_out.intersection(item.product for item in order.items)
+    return tuple(
+        origin
+        for product in sorted(gone)
+        for origin in _origins(order, product)
+        if answer.ruled_out.issuperset(
+            _consented(consents, origin, (Item, InStock, UnitPriceCeiling))
+        )
+    )
 
 
 def _origins(order: Order, product: str) -> list[str]:

@@ -188,20 +188,25 @@ _COMPLETE = Query(
     StandingOrderRow,
 )
 
-# A standing order without a further cycle has nothing to pause for. By policy: only where the merchant
-# wants it of unpaid orders. `state || ''` keeps the index of all that are active out of the plan.
+# A standing order without a further cycle has nothing to pause for. With a product: where that is still
+# one of the items; without: where the merchant wants it of unpaid orders. `state || ''` keeps the index
+# of all that are active out of the plan.
 _PAUSE = Query(
     """
     UPDATE standing_order_rows
     SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now
-    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS given (merchant, standing_order)
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]))
+      AS given (merchant, standing_order, product)
     WHERE standing_order_rows.standing_order = given.standing_order
       AND standing_order_rows.merchant = given.merchant
       AND state || '' = 'ACTIVE' AND next_cycle IS NOT NULL
-      AND (NOT CAST(:by_policy AS boolean) OR (
-        SELECT unpaid_policy = 'PAUSE' FROM scheduler_settings AS settings
-        WHERE settings.merchant = given.merchant))
+      AND CASE
+        WHEN given.product = '' THEN (
+          SELECT unpaid_policy = 'PAUSE' FROM scheduler_settings AS settings
+          WHERE settings.merchant = given.merchant)
+        ELSE EXISTS (
+          SELECT FROM jsonb_array_elements(items) AS item WHERE item ->> 0 = given.product)
+      END
     RETURNING standing_order_rows.*
     """,
     StandingOrderRow,
@@ -352,14 +357,24 @@ async def complete(
     return [standing_order_of(row) for row in rows]
 
 
-async def pause(
-    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime, *, by_policy: bool = False
+async def pause_unpaid(
+    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
 ) -> list[StandingOrder]:
-    """Pause those that have a further cycle; returns them.
+    """Pause those with a further cycle whose merchant wants it of unpaid orders; returns them."""
+    return await pause_without(tx, [(key, "") for key in keys], now)
 
-    With `by_policy`, those whose merchant wants it where an order ended unpaid.
-    """
-    rows = await _PAUSE.all(tx, **arrays_of(sorted(set(keys))), now=now, by_policy=by_policy)
+
+async def pause_without(
+    tx: Connection, lacking: Sequence[tuple[StandingOrderKey, str]], now: datetime
+) -> list[StandingOrder]:
+    """Pause those with a further cycle that still have the product (id) beside them; returns them."""
+    distinct = sorted(set(lacking))
+    rows = await _PAUSE.all(
+        tx,
+        **arrays_of([key for key, _ in distinct]),
+        product=[product for _, product in distinct],
+        now=now,
+    )
     return [standing_order_of(row) for row in rows]
 
 

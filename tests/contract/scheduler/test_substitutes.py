@@ -152,6 +152,28 @@ async def test_a_substitute_off_sale_too_pauses_the_standing_order(shop: Shop) -
     assert (await shop.get(made.name)).state == pb.StandingOrder.PAUSED
 
 
+async def test_one_cycle_with_a_product_off_sale_is_left_out_and_the_others_go_on(
+    shop: Shop,
+) -> None:
+    made = await shop.create(await shop.due_in(3 * DAY, every_days=7))
+    await shop.change(made.name, 1, items=[shop.item("coffee")])
+    await discontinue(shop, "coffee")
+    await shop.suite.advance(4 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "SKIPPED", ["PRODUCT_UNAVAILABLE"])]
+    assert "ORDER_SKIPPED" in await shop.notice_kinds()
+    assert (await shop.get(made.name)).state == pb.StandingOrder.ACTIVE
+
+
+async def test_an_order_of_items_that_were_changed_meanwhile_pauses_nothing(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(3 * DAY, every_days=7))
+    await shop.suite.advance(2.5 * DAY)
+    await shop.update(made.name, ["items"], items=[shop.item("coffee")])
+    await discontinue(shop, "tea")
+    await shop.suite.advance(2 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "SKIPPED", ["PRODUCT_UNAVAILABLE"])]
+    assert (await shop.get(made.name)).state == pb.StandingOrder.ACTIVE
+
+
 # --- agreed for an item ---------------------------------------------------------------------------
 
 

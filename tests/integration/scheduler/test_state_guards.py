@@ -107,5 +107,23 @@ async def test_a_standing_order_without_a_further_cycle_ends_as_the_table_says(
 
 
 async def test_a_standing_order_is_paused_only_where_the_table_says(database: Database) -> None:
-    paused = await changed(database, standing_orders.pause, new_standing_order())
-    assert paused == by_the_table(StandingOrderEvent.PAUSE)
+    original = new_standing_order()
+
+    async def pause(
+        tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
+    ) -> list[StandingOrder]:
+        lacking = [(key, original.items[0].product) for key in keys]
+        return await standing_orders.pause_without(tx, lacking, now)
+
+    assert await changed(database, pause, original) == by_the_table(StandingOrderEvent.PAUSE)
+
+
+async def test_a_standing_order_is_not_paused_for_a_product_that_it_does_not_have(
+    database: Database,
+) -> None:
+    async def pause(
+        tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
+    ) -> list[StandingOrder]:
+        return await standing_orders.pause_without(tx, [(key, "other") for key in keys], now)
+
+    assert await changed(database, pause, new_standing_order()) == {}

@@ -45,7 +45,7 @@ from services.scheduler.domain.substitution import (
     Unpriced,
     consents_of,
     dearer,
-    is_discontinued,
+    left_without,
     missing,
     substituted,
     takable,
@@ -293,8 +293,11 @@ def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all(
     assert order is not None
     assert order.items == (Item("tea", 2),)
     assert substituted(ORDER, lacking, (), (), PREPARED_AT) is None
-    assert not is_discontinued(ORDER, off_sale, agreed)
-    assert is_discontinued(ORDER, off_sale, ())
+    assert left_without(ORDER, off_sale, agreed) == ()
+    assert left_without(ORDER, off_sale, ()) == ("beans",)
+    # What was taken for it goes off sale, too.
+    gone = Unpriced(off_sale.reasons, {"tea": "Tea"}, frozenset({"beans", "tea"}))
+    assert left_without(order, gone, agreed) == ("beans",)
 
 
 def test_a_substitute_never_costs_more_than_the_notified_amount() -> None:

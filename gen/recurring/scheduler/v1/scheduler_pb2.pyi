@@ -94,7 +94,7 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """A date that the schedule leaves out: a blackout, or a move that met the next cycle."""
     PRODUCT_UNAVAILABLE: _OrderReason.ValueType  # 5
     """A product is off sale for good, and the customer agreed to nothing instead that can be had: the cycle
-    is left out, and the standing order paused.
+    is left out, and the standing order paused if the product is one of its items.
     """
     PRICE_UNAVAILABLE: _OrderReason.ValueType  # 6
     """A product has no price."""
@@ -148,7 +148,7 @@ DATE_EXCLUDED: OrderReason.ValueType  # 4
 """A date that the schedule leaves out: a blackout, or a move that met the next cycle."""
 PRODUCT_UNAVAILABLE: OrderReason.ValueType  # 5
 """A product is off sale for good, and the customer agreed to nothing instead that can be had: the cycle
-is left out, and the standing order paused.
+is left out, and the standing order paused if the product is one of its items.
 """
 PRICE_UNAVAILABLE: OrderReason.ValueType  # 6
 """A product has no price."""

@@ -24,7 +24,7 @@ from services.scheduler.domain.order_lifecycle import (
     promised_charge_time,
     under_mandate,
 )
-from services.scheduler.domain.substitution import is_discontinued
+from services.scheduler.domain.substitution import left_without
 from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import orders as order_store
 
@@ -208,5 +208,5 @@ def _evaluation(
             mandate_lead=mandate.lead if mandate else timedelta(),
             credit_minor=mandate.credit_minor if mandate else 0,
         )
-    discontinued = is_discontinued(priced.order, answer, context.consents(priced.order))
-    return Evaluation(None, problems, mandate_reasons, discontinued=discontinued)
+    lacking = left_without(priced.order, answer, context.consents(priced.order))
+    return Evaluation(None, problems, mandate_reasons, left_without=lacking)
