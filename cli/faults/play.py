@@ -145,12 +145,14 @@ class _Run:
             await self._shop.session.sandbox.settle()
 
     async def end_faults(self) -> None:
-        """Heal what is still broken."""
-        await asyncio.gather(*self._passing)
+        """Heal all that is still broken. Raises the first error of a fault, made or healed."""
+        ends = await asyncio.gather(*self._passing, return_exceptions=True)
         self._passing.clear()
         for name in list(self._lasting):
-            await self._target.faults[name].heal()
+            ends += await asyncio.gather(self._target.faults[name].heal(), return_exceptions=True)
         self._lasting.clear()
+        for error in filter(None, ends):
+            raise error
 
     async def _do(self, step: Step) -> None:
         if "act" in step:
@@ -189,8 +191,8 @@ class _Run:
         for name in list(self._lasting):
             self._lasting[name] -= 1
             if self._lasting[name] <= 0:
-                del self._lasting[name]
                 await self._target.faults[name].heal()
+                del self._lasting[name]
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,9 +18,12 @@ from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, NOT_AT_RANDOM, generate
 from cli.faults.history import History, Step, read_history
+from cli.faults.play import Player
 from cli.faults.poison import batch_id
+from cli.faults.shop import Shop
 from cli.faults.shrink import shrink
 from cli.faults.staging import read_target
+from cli.faults.target import Fault, does, nothing
 from services.runtime.messaging import batches
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,6 +173,41 @@ def test_a_fault_that_only_a_crash_history_may_have_is_in_no_seed() -> None:
     faults = ("kill payments", *NOT_AT_RANDOM)
     made = {step.get("fault") for seed in range(30) for step in generate(seed, faults).steps}
     assert made & set(faults) == {"kill payments"}
+
+
+async def no_wait(*_: object) -> None:
+    """Answer at once."""
+
+
+async def test_what_still_fails_is_healed_though_another_fault_could_not_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    healed: list[str] = []
+
+    async def fail(_step: Step) -> None:
+        raise CommandError("no such pod")
+
+    async def heal(name: str) -> None:
+        healed.append(name)
+
+    target = SimpleNamespace(
+        simulated=False,
+        reached={},
+        customers=(),
+        session=lambda _tag: nullcontext(),
+        faults={
+            "outage": Fault(does(nothing), partial(heal, "outage"), lasting=True),
+            "kill": Fault(fail, partial(heal, "kill")),
+        },
+    )
+    monkeypatch.setattr(Shop, "open", no_wait)
+    steps = [
+        {"fault": "outage", "for_steps": 9},
+        {"fault": "kill", "after_seconds": 0, "for_seconds": 0},
+    ]
+    report = await Player(target).play(History(1, {}, [], [], [], steps))
+    assert report.violations == [Violation("progress", "no such pod")]
+    assert healed == ["kill", "outage"]
 
 
 GOOD = """
