@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -105,7 +106,11 @@ async def soak(
     names = [name for name in sorted(target.faults) if name.startswith(FAULTS)]
     ends = time.monotonic() + seconds
     try:
-        while time.monotonic() < ends and not any(report.violations for report in reports):
+        while (
+            time.monotonic() < ends
+            and not watch.done()
+            and not any(report.violations for report in reports)
+        ):
             # The clock is not moved to a date: an hour would take it past the last year there is.
             history = replace(generate(len(reports) + 1, names), start={})
             reports.append(await player.play(history))
@@ -113,6 +118,9 @@ async def soak(
         await _sample(target, peaks)
     finally:
         watch.cancel()
+    with suppress(asyncio.CancelledError):
+        # It ends by itself only where it fails.
+        await watch
     peaks.lateness_seconds = sorted(total(reports).step_seconds)
     return reports, peaks
 
@@ -136,7 +144,7 @@ async def _sample(target: EmbeddedTarget, peaks: Peaks) -> None:
             _raise(peaks.open_files, service, files)
         try:
             await _sample_tables(target, service, peaks)
-        except (OSError, asyncpg.PostgresError):
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             # A fault has taken the database away.
             continue
 

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import asyncpg
 import pytest
 
 from cli.errors import CommandError
+from cli.faults import soak
 from cli.faults.actions import Actions
 from cli.faults.caller import Caller, Violation
 from cli.faults.checks import excused_by_loss
@@ -18,7 +20,7 @@ from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, NOT_AT_RANDOM, generate
 from cli.faults.history import History, Step, read_history
-from cli.faults.play import Player
+from cli.faults.play import Player, Report
 from cli.faults.poison import batch_id
 from cli.faults.shop import Shop
 from cli.faults.shrink import shrink
@@ -208,6 +210,42 @@ async def test_what_still_fails_is_healed_though_another_fault_could_not_be_made
     report = await Player(target).play(History(1, {}, [], [], [], steps))
     assert report.violations == [Violation("progress", "no such pod")]
     assert healed == ["kill", "outage"]
+
+
+async def play_nothing(_player: Player, _history: History) -> Report:
+    await asyncio.sleep(0.01)
+    return Report(1)
+
+
+async def soaked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soak for some samples, in which no service runs and nothing is played."""
+    monkeypatch.setattr(soak, "SAMPLE_SECONDS", 0)
+    monkeypatch.setattr(Player, "play", play_nothing)
+    stack = SimpleNamespace(process_of=lambda _service: SimpleNamespace(find=lambda: None))
+    target = SimpleNamespace(faults={"wipe": None}, stack=stack)
+    await soak.soak(target, 0.005, lambda _report: None)  # type: ignore[arg-type]
+
+
+async def test_a_soak_whose_watch_ended_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [RuntimeError("no such column")]
+
+    async def sample(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(soak, "_sample_tables", sample)
+    with pytest.raises(RuntimeError, match="no such column"):
+        await soaked(monkeypatch)
+
+
+async def test_a_database_that_goes_away_between_two_questions_ends_no_soak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def sample(*_: object) -> None:
+        raise asyncpg.InterfaceError("connection is closed")
+
+    monkeypatch.setattr(soak, "_sample_tables", sample)
+    await soaked(monkeypatch)
 
 
 GOOD = """
