@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import UTC
 
+from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -119,6 +120,10 @@ async def _broken_promises(shop: Shop, acknowledged: Acknowledged) -> AsyncItera
         refund = await call(session.payments.GetRefund, payments_pb2.GetRefundRequest(name=name))
         if refund is None or not _is_over(refund):
             yield Violation("refunds", f"{name}: was promised, and is not made")
+    for name in map(shop.customer, acknowledged.erased):
+        contact = notify_pb2.GetContactRequest(name=f"{name}/contact")
+        if await call(session.notify.GetContact, contact) is not None:
+            yield Violation("erasures", f"{name}: was erased, and is known")
 
 
 def excused_by_loss(

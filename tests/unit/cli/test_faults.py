@@ -1,7 +1,7 @@
 """Histories of the fault suite: the same for a seed, kept as text, made shorter while they fail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import asyncpg
 import pytest
+from recurring.notify.v1 import notify_pb2
 
 from cli.errors import CommandError
 from cli.faults import soak
-from cli.faults.actions import Actions
+from cli.faults.actions import Acknowledged, Actions
 from cli.faults.caller import Caller, Violation
-from cli.faults.checks import excused_by_loss
+from cli.faults.checks import contract_violations, excused_by_loss
 from cli.faults.crash_histories import crash_histories
 from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
@@ -246,6 +247,29 @@ async def test_a_database_that_goes_away_between_two_questions_ends_no_soak(
 
     monkeypatch.setattr(soak, "_sample_tables", sample)
     await soaked(monkeypatch)
+
+
+async def test_a_customer_who_was_erased_is_not_known_any_more() -> None:
+    answers: list[notify_pb2.Contact | None] = [notify_pb2.Contact(), None]
+
+    async def call(*_: object) -> notify_pb2.Contact | None:
+        return answers.pop(0)
+
+    async def none() -> AsyncIterator[Violation]:
+        for violation in list[Violation]():
+            yield violation
+
+    shop = SimpleNamespace(
+        history=History(1, {}, [], [], [], []),
+        customer=lambda _number: "merchants/a/customers/c",
+        caller=SimpleNamespace(call=call),
+        session=SimpleNamespace(notify=SimpleNamespace(GetContact=None)),
+        platform=SimpleNamespace(violations=none),
+    )
+    erased = Acknowledged(erased={0})
+    [violation] = await contract_violations(shop, erased)  # type: ignore[arg-type]
+    assert violation.clause == "erasures"
+    assert await contract_violations(shop, erased) == []  # type: ignore[arg-type]
 
 
 GOOD = """
