@@ -191,11 +191,14 @@ async def update(
         if unchanged and not opening.orders:
             return Applied(present, before=present)
         changed = await _store(tx, opening, "UPDATED", now)
-        opened = opening.orders if wanted.state is State.ACTIVE else ()
-        await outbox.put(
-            tx,
-            [event for order in opened for event in publishers.order_events(order, changed, now)],
-        )
+        # Nothing is decided of what is yet to be prepared, and what a pause swallowed is known.
+        missed = [
+            event
+            for order in opening.orders
+            if order.state is OrderState.SKIPPED and wanted.state is State.ACTIVE
+            for event in publishers.order_events(order, changed, now)
+        ]
+        await outbox.put(tx, missed)
         events = await _pay_under_mandate(tx, changed, now) if "mandate" in update.fields else ()
         return Applied(changed, before=present, events=events)
 
