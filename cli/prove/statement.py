@@ -26,7 +26,8 @@ from cli.prove.findings import Report
 from cli.prove.report import clauses_of
 
 PAYLOAD_TYPE = "application/vnd.recurring.proof.v1+json"
-STATEMENT_MAX_BYTES = 1024 * 1024
+# Room for as many violations of each clause as are named (findings.NAMED_MAX).
+STATEMENT_MAX_BYTES = 32 * 1024 * 1024
 
 
 def statement_of(report: Report) -> dict[str, Any]:

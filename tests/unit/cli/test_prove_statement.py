@@ -19,9 +19,11 @@ from typer.testing import CliRunner
 from cli.errors import CommandError
 from cli.prove.clauses import Clause
 from cli.prove.command import prove
-from cli.prove.findings import Finding, Position, Report, Verdict
+from cli.prove.findings import NAMED_MAX, Finding, Position, Report, Verdict
 from cli.prove.statement import sign, statement_of, verify
 
+# As many as there are, about.
+CLAUSE_COUNT = 50
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 VERDICT = Verdict(
     Clause("receipt-sent", "Every paid order has a receipt."), 3, (), 1, {"count": 3, "hash": "ab"}
@@ -64,6 +66,17 @@ def test_a_statement_does_not_tell_how_much_other_merchants_do(statement: Path) 
     payload = base64.b64decode(json.loads(statement.read_text())["payload"]).decode()
     assert "4711" not in payload
     assert "702" not in payload
+
+
+def test_a_statement_of_a_book_that_holds_nowhere_is_verified(
+    tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    what = f"merchants/acme/standingOrders/{'o' * 63}/orders/1: {'w' * 63} and not {'n' * 63}"
+    broken = Verdict(VERDICT.clause, 3, (Finding("acme", what),) * NAMED_MAX)
+    stated = statement_of(replace(REPORT, verdicts=(broken,) * CLAUSE_COUNT))
+    file = tmp_path / "broken.json"
+    file.write_text(sign(stated, keys[0]))
+    assert verify(file, keys[1]) == stated
 
 
 def test_a_statement_says_what_did_not_hold(tmp_path: Path, keys: tuple[Path, Path]) -> None:
