@@ -148,7 +148,10 @@ class ScheduleOptions:
                 )
 
     def _take_fields(self, schedule: pb.Schedule) -> None:
-        schedule.MergeFrom(pb.Schedule(local_time=self.at, time_zone=self.zone))
+        schedule.time_zone = self.zone or schedule.time_zone
+        if self.at is not None:
+            # Copied whole: a merge would keep the minutes of 09:30 for 10:00.
+            schedule.local_time.CopyFrom(self.at)
         if self.start is not None:
             schedule.start_date.CopyFrom(self.start)
         if self.count is not None:

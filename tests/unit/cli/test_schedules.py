@@ -128,6 +128,13 @@ def test_what_is_not_said_of_a_schedule_stays() -> None:
     assert changed == expected
 
 
+@pytest.mark.parametrize("time", ["10:00", "00:15", "00:00"])
+def test_another_time_of_day_leaves_nothing_of_the_one_before(time: str) -> None:
+    present = Schedule(local_time=parse_time_of_day("09:30"))
+    changed = ScheduleOptions(at=parse_time_of_day(time)).changed(present)
+    assert changed == Schedule(local_time=parse_time_of_day(time))
+
+
 def test_another_recurrence_leaves_nothing_of_the_one_before() -> None:
     present = at_nine(parse_recurrence("2 weeks", "fri"))
     changed = ScheduleOptions(every="week", on="mon").changed(present)
