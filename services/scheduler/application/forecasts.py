@@ -11,9 +11,10 @@ from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
+from services.scheduler.application.evaluation.pricing import cart_of
 from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import Clients
-from services.scheduler.clients.questions import BATCH_MAX_ENTRIES, Cart, PlannedCharges
+from services.scheduler.clients.questions import BATCH_MAX_ENTRIES, PlannedCharges
 from services.scheduler.domain.forecast import Forecast, coming_orders
 from services.scheduler.domain.ids import MerchantId, StandingOrderKey
 from services.scheduler.domain.order import (
@@ -200,16 +201,7 @@ class Tally:
         async with self.database.read() as connection:
             known = await standing_orders.by_key(connection, keys)
         carts = [
-            Cart(
-                order.key,
-                order.items,
-                order.due_time,
-                region_code=order.region_code,
-                currency=order.currency,
-                tax_id=order.tax_id,
-                agreement=known[order.key.standing_order_key].agreement_of(order.key.cycle),
-            )
-            for order in priceless
+            cart_of(order, known[order.key.standing_order_key], self.now) for order in priceless
         ]
         answers = await self.clients.quote(carts)
         priced = [

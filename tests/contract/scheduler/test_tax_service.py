@@ -1,14 +1,14 @@
 """A merchant whose taxes a tax service works out: nothing is charged without them."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.rpc.conversions import from_money
-from tests.contract.scheduler.shop import TEA_MINOR, Shop
+from tests.contract.scheduler.shop import TEA_MINOR, Shop, daily
 from tests.suite import new_id, refused
 
 DAY = timedelta(days=1)
@@ -77,6 +77,23 @@ async def test_an_announced_order_is_not_charged_while_its_taxes_are_not_known(
     await taxed_shop.suite.sandbox.switch_outage("tax", on=False)
     await taxed_shop.suite.advance(timedelta(hours=2))
     assert await taxed_shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+async def test_an_order_that_waits_is_forecast_at_the_price_that_it_will_have(
+    taxed_shop: Shop,
+) -> None:
+    start = await taxed_shop.today() + 3 * DAY
+    await taxed_shop.create(daily(start, cycle_count=1))
+    await taxed_shop.suite.sandbox.switch_outage("tax", on=True)
+    # Past its due time, on its day.
+    evening = datetime.combine(start, time(22), UTC)
+    await taxed_shop.suite.advance(evening - await taxed_shop.now())
+    await taxed_shop.reprice("tea", 200)
+    await taxed_shop.suite.sandbox.switch_outage("tax", on=False)
+    response = await taxed_shop.scheduler.ForecastDemand(
+        pb.ForecastDemandRequest(parent=taxed_shop.name)
+    )
+    assert [from_money(entry.revenue).amount_minor for entry in response.forecasts] == [200]
 
 
 async def test_nobody_signs_up_to_a_price_whose_taxes_are_not_known(taxed_shop: Shop) -> None:
