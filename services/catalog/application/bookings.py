@@ -196,7 +196,7 @@ async def keep(tx: Connection, expire_times: Mapping[str, datetime], now: dateti
 
     Slots that an order has given up since, or that were released by hand, stay free.
     """
-    known = await booking_store.bookings_of(tx, list(expire_times))
+    known = await _locked(tx, list(expire_times))
     late = [it for it in booked_again(known.values()) if it.expire_time <= now]
     await _book_again(tx, known, late)
     await booking_store.keep(tx, expire_times)
@@ -204,16 +204,24 @@ async def keep(tx: Connection, expire_times: Mapping[str, datetime], now: dateti
 
 async def commit(tx: Connection, orders: Sequence[str]) -> None:
     """Count the slots of orders as used."""
-    known = await booking_store.bookings_of(tx, orders)
+    known = await _locked(tx, orders)
     await _book_again(tx, known, booked_again(known.values()))
     await booking_store.settle(tx, list(known), HoldEvent.COMMIT)
+
+
+async def _locked(tx: Connection, orders: Sequence[str]) -> dict[str, Booking]:
+    """The bookings of orders, by their names, as they are once their services are locked."""
+    known = await booking_store.bookings_of(tx, orders)
+    await capacity_store.capacities(tx, _booked_keys(known), lock=True)
+    # One of them may have run out before.
+    return await booking_store.bookings_of(tx, orders) if known else known
 
 
 async def _book_again(
     tx: Connection, known: Mapping[str, Booking], late: Sequence[BookingRequest]
 ) -> None:
-    """Book slots whose bookings ran out, if they are free; locks the services of all that are known."""
-    services = await capacity_store.capacities(tx, _booked_keys(known), lock=True)
+    """Book slots whose bookings ran out, if they are free; their services are locked."""
+    services = await capacity_store.capacities(tx, _booked_keys(known), lock=False)
     granted, _ = allocate(late, services, await _booked(tx, late))
     await booking_store.insert(tx, granted, services)
 

@@ -140,6 +140,9 @@ async def commit_holds(
     """
     known = await hold_store.holds_of(tx, orders)
     before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
+    if known:
+        # One of them may have run out before its stock was locked.
+        known = await hold_store.holds_of(tx, orders)
     again, short = allocate(held_again(known.values(), late), _available(before))
     changed = await hold_store.insert_holds(tx, again)
     await hold_store.settle_holds(tx, orders, HoldEvent.COMMIT)

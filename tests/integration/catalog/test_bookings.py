@@ -8,10 +8,13 @@ from google.type import date_pb2
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
+from services.catalog.application import bookings
+from services.runtime.db.leases import BUCKETS
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.catalog.shop import Shop, day, item, name, order
 from tests.integration.catalog.test_stock import ENDED, ENDED_IDS
+from tests.locks import wait_for_locks
 
 CALLERS = 64
 NO_SLOT = ["visit: NO_SLOT"]
@@ -330,3 +333,33 @@ async def test_the_calendar_names_the_orders_of_a_day(shop: Shop) -> None:
     assert len(days) == 31
     assert list(days[3].orders) == [order("so-0"), order("so-2")]
     assert (days[3].free_slots, days[4].free_slots) == (3, 5)
+
+
+async def test_an_order_that_is_paid_while_its_booking_runs_out_takes_its_slot(shop: Shop) -> None:
+    await shop.serve()
+    await shop.book(order(), 3, until=day(1))
+    shop.clock.move_to(day(1))
+    async with shop.database.begin() as tx:
+        await bookings.expire(tx, range(BUCKETS), day(1), 10)
+        confirmed = shop.order_event(
+            scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")]
+        )
+        paid = asyncio.create_task(confirmed)
+        await wait_for_locks(shop.database)
+    await paid
+    assert await shop.slots(3) == (1, 1, 1)
+
+
+async def test_a_booking_that_runs_out_as_its_order_is_stored_is_kept(shop: Shop) -> None:
+    await shop.serve()
+    await shop.book(order(), 3, until=day(1))
+    shop.clock.move_to(day(1))
+    async with shop.database.begin() as tx:
+        await bookings.expire(tx, range(BUCKETS), day(1), 10)
+        is_stored = shop.order_event(
+            scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+        )
+        kept = asyncio.create_task(is_stored)
+        await wait_for_locks(shop.database)
+    await kept
+    assert await shop.slots(3) == (1, 1, 0)

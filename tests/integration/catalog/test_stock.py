@@ -7,8 +7,11 @@ import pytest
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
+from services.catalog.application import stock as stock_use_cases
+from services.runtime.db.leases import BUCKETS
 from services.runtime.errors import Problem
 from tests.integration.catalog.shop import SUITE, Shop, day, item, name, order
+from tests.locks import wait_for_locks
 
 ENDED = [
     scheduler_events_pb2.OrderLapsed,
@@ -367,3 +370,15 @@ async def test_the_books_of_stock_add_up(shop: Shop) -> None:
         )
         assert await connection.driver.fetchval(held) == 1 + 4 + 5
     assert await shop.units("tea") == (28, 10, 18)
+
+
+async def test_an_order_that_is_paid_while_its_hold_runs_out_takes_its_units(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]), until=day(3))
+    shop.clock.move_to(day(3))
+    async with shop.database.begin() as tx:
+        await stock_use_cases.expire_holds(tx, range(BUCKETS), day(3), 10)
+        paid = asyncio.create_task(shop.order_event(scheduler_events_pb2.OrderConfirmed, order()))
+        await wait_for_locks(shop.database)
+    await paid
+    assert await shop.units("tea") == (6, 0, 6)
