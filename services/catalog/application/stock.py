@@ -97,6 +97,8 @@ async def hold(
     granted, short = allocate(new, _available(present))
     granted = [held_as_ordered(request, bundles, present) for request in granted]
     changed += await hold_store.insert_holds(tx, granted)
+    # What they had held before is not theirs any more.
+    await hold_store.forget_items(tx, [it for it in granted if not it.items and it.order in known])
     paid = [request.order for request in wanted if request.paid]
     if paid:
         changed += await hold_store.settle_holds(tx, paid, HoldEvent.COMMIT)

@@ -107,6 +107,20 @@ _INSERT_HOLDS = Query(
     OrderKey,
 )
 
+# Of orders that take nothing of the stock by now: what they had held is not taken once they are paid.
+_FORGET_ITEMS = Command("""
+    UPDATE stock_holds SET products = '{}', quantities = '{}', ordered_products = NULL,
+        ordered_quantities = NULL,
+        announcement_count = CASE state WHEN 'ENDED' THEN stock_holds.announcement_count
+                                        ELSE wanted.announcement_count END
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
+                CAST(:announcement_count AS int[]))
+      AS wanted (merchant, standing_order, cycle, announcement_count)
+    WHERE stock_holds.standing_order = wanted.standing_order
+      AND stock_holds.merchant = wanted.merchant AND stock_holds.cycle = wanted.cycle
+      AND state || '' IN ('RELEASED', 'ENDED')
+""")
+
 # By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _SETTLE_HOLDS = Query(
     """
@@ -261,6 +275,15 @@ async def insert_holds(tx: Connection, granted: Sequence[HoldRequest]) -> list[S
     held = set(inserted)
     return await stock.add_held(
         tx, [item for request, item in items if ORDER.key(request.order) in held]
+    )
+
+
+async def forget_items(tx: Connection, wanted: Sequence[HoldRequest]) -> None:
+    """Forget what was held for orders that take nothing of the stock any more."""
+    await _FORGET_ITEMS.run_for(
+        tx,
+        [ORDER.key(request.order) for request in wanted],
+        announcement_count=[request.announcement_count for request in wanted],
     )
 
 

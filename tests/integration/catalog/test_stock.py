@@ -372,6 +372,18 @@ async def test_the_books_of_stock_add_up(shop: Shop) -> None:
     assert await shop.units("tea") == (28, 10, 18)
 
 
+async def test_an_order_that_takes_nothing_counted_any_more_leaves_the_stock_alone(
+    shop: Shop,
+) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.sell("gift-card", 100)
+    await shop.hold((order(), [item("tea", 4)]))
+    await shop.hold((order(), [item("gift-card")]), announcement=2)
+    assert await shop.units("tea") == (10, 0, 10)
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order(), announcement=2)
+    assert await shop.units("tea") == (10, 0, 10)
+
+
 async def test_an_order_that_is_paid_while_its_hold_runs_out_takes_its_units(shop: Shop) -> None:
     await shop.sell("tea", 100, units=10)
     await shop.hold((order(), [item("tea", 4)]), until=day(3))
