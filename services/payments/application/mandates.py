@@ -348,7 +348,7 @@ async def check(
         if not reasons:
             minor, currency = check.amount.amount_minor, check.amount.currency
             left_minor = max(0, credit_minor.get(check.credit_key, 0))
-            if share_minor := credit_share(minor, left_minor, currency):
+            if share_minor := credit_share(minor, left_minor, currency, mandate.brand):
                 checked = checked._replace(credit=Money(share_minor, currency))
             if in_turn:
                 charges.append((check.charge_time, check.amount))

@@ -47,5 +47,10 @@ def debits_in(brand: str, currency: str) -> bool:
 
 def debits(brand: str, amount_minor: int) -> bool:
     """Whether a payment method can be charged so much, as far as its scheme says."""
+    return amount_minor >= least_debited_minor(brand)
+
+
+def least_debited_minor(brand: str) -> int:
+    """The least that a payment method can be charged, as far as its scheme says."""
     scheme = SCHEMES.get(brand)
-    return scheme is None or amount_minor >= scheme.least_minor
+    return 0 if scheme is None else scheme.least_minor

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.payments.domain.bank_debits import least_debited_minor
 from services.payments.domain.charges import Charge
 from services.payments.domain.keys import (
     CreditKey,
@@ -132,16 +133,17 @@ def _derived_id(source: str) -> CreditTransactionId:
     return CreditTransactionId(hashlib.sha256(source.encode()).hexdigest())
 
 
-def credit_share(amount_minor: int, available_minor: int, currency: str) -> int:
+def credit_share(amount_minor: int, available_minor: int, currency: str, brand: str = "") -> int:
     """How much of an amount credit pays: all that is available, before a payment method pays the rest.
 
-    The provider takes no rest below its minimum, or between its steps: then credit pays less, so that
-    the rest can be charged. Of an amount that nobody could charge, credit pays the whole or nothing.
+    Neither the provider nor the scheme of a bank debit takes a rest below its minimum, or between its
+    steps: then credit pays less, so that the rest can be charged by a method of this brand. Of an
+    amount that nobody could charge, credit pays the whole or nothing.
     """
     if available_minor >= amount_minor:
         return amount_minor
     try:
-        step, least = step_minor(currency), least_minor(currency)
+        step, least = step_minor(currency), max(least_minor(currency), least_debited_minor(brand))
     except UnsupportedCurrencyError:
         return 0
     rest_minor = max(amount_minor - available_minor, least)

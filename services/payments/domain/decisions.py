@@ -78,7 +78,7 @@ def decide(
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
-    share_minor = credit_share(charge.amount_minor, credit_minor, charge.currency)
+    share_minor = credit_share(charge.amount_minor, credit_minor, charge.currency, use.brand)
     paid = _paid_by(charge, share_minor)
     if not paid.method_minor:
         # Whatever its method is doing.

@@ -51,6 +51,15 @@ def test_all_but_a_rest_below_the_minimum_is_paid_by_credit() -> None:
     assert credit_share(30, 20, "EUR") == 0
 
 
+def test_credit_leaves_no_less_than_the_scheme_of_a_bank_debit_moves() -> None:
+    # The least that SEPA debits here is 1.00 EUR.
+    debit = MethodUse(brand="sepa_core")
+    begun = decide(CHARGE, NOTICE, MANDATE, 0, NOW, debit, credit_minor=940)
+    assert (begun.state, begun.credit_minor) == (ChargeState.IN_FLIGHT, 900)
+    card = decide(CHARGE, NOTICE, MANDATE, 0, NOW, MethodUse(brand="visa"), credit_minor=940)
+    assert (card.state, card.credit_minor) == (ChargeState.IN_FLIGHT, 940)
+
+
 def test_credit_alone_pays_what_is_too_little_to_be_charged() -> None:
     little = CHARGE._replace(amount_minor=30)
     paid = decide(little, replace(NOTICE, amount_minor=30), MANDATE, 0, NOW, credit_minor=30)
