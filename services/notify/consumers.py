@@ -516,16 +516,17 @@ def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
 
 
 def _taxes(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Tax, ...]:
-    """The taxes on all lines together, each once."""
-    taxes: dict[str, Tax] = {}
+    """The taxes on all lines together, each once; those of a tax service have no name of their own."""
+    taxes: dict[tuple[str, str, int, str], Tax] = {}
     for line in lines:
         for tax in line.taxes:
             amount = from_money(tax.amount)
-            before = taxes.get(tax.tax_rate)
+            key = (tax.tax_rate, tax.title, tax.rate_ppm, tax.treatment)
+            before = taxes.get(key)
             if before is not None:
                 amount = Money(amount.amount_minor + before.amount.amount_minor, amount.currency)
             not_charged = "" if tax.treatment == CHARGED else tax.treatment
-            taxes[tax.tax_rate] = Tax(tax.title, tax.rate_ppm, amount, not_charged)
+            taxes[key] = Tax(tax.title, tax.rate_ppm, amount, not_charged)
     return tuple(taxes.values())
 
 

@@ -14,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.notify.application.notices import Draft
 from services.notify.consumers import READERS, order_skipped, order_upcoming
 from services.notify.domain.notices import BillingMode, Channel, Promise
-from services.notify.domain.templates.kinds import DocumentIssued
+from services.notify.domain.templates.kinds import DocumentIssued, Receipt
 from services.notify.domain.templates.rendering import rendered_as_shipped
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
@@ -314,3 +314,30 @@ def test_an_e_mail_with_a_document_says_where_the_file_is(*, attached: bool, sai
     assert shown.subject == "Credit note CN-2026-000001"
     assert "Credit note CN-2026-000001 for Coffee: 12.50 EUR." in shown.text
     assert said in shown.text
+
+
+def test_taxes_of_a_tax_service_are_each_said_by_themselves() -> None:
+    def tax(title: str, rate_ppm: int, minor: int) -> scheduler_pb2.OrderLineTax:
+        return scheduler_pb2.OrderLineTax(
+            title=title, rate_ppm=rate_ppm, treatment="CHARGED", amount=to_money(minor, "USD")
+        )
+
+    lines = [
+        scheduler_pb2.OrderLine(
+            title=title,
+            quantity=1,
+            gross_amount=to_money(1080, "USD"),
+            taxes=[tax("State", 60_000, 60), tax("City", 20_000, 20)],
+        )
+        for title in ("Beans", "Filters")
+    ]
+    receipt = draft(
+        scheduler.OrderConfirmed(
+            ref=REF, amount=to_money(2160, "USD"), pay_time=to_timestamp(DUE), lines=lines
+        )
+    )
+    assert isinstance(receipt.facts, Receipt)
+    assert [(it.title, it.rate_ppm, it.amount.amount_minor) for it in receipt.facts.taxes] == [
+        ("State", 60_000, 120),
+        ("City", 20_000, 40),
+    ]
