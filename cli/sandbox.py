@@ -1,7 +1,10 @@
 """A client of the sandbox: its clock, the phones and mailboxes in it, the provider's record."""
 
+import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,6 +59,32 @@ class Sandbox:
         """Wait until every service has done all that there is to do at the present time."""
         async for _ in self._stream("/clock/settle", {}):
             pass
+
+    @asynccontextmanager
+    async def clock_held(self) -> AsyncIterator[None]:
+        """Keep the clock from moving on meanwhile, as a process of a service does that is busy."""
+        url = f"{self._url}/clock/participants/holder/{uuid.uuid4().hex}"
+        report: dict[str, object] = {"round": 0, "quiet": False, "activity": 0, "wake_at": None}
+
+        async def be_busy(http: aiohttp.ClientSession) -> None:
+            async with http.post(url, json=report) as response:
+                await self._check(response)
+                report["round"] = (await response.json())["round"]
+
+        async def stay_busy(http: aiohttp.ClientSession) -> None:
+            while True:
+                await be_busy(http)
+
+        # It is forgotten as soon as its connection is closed.
+        async with aiohttp.ClientSession() as http:
+            await be_busy(http)
+            busy = asyncio.create_task(stay_busy(http))
+            try:
+                yield
+            finally:
+                busy.cancel()
+                with suppress(asyncio.CancelledError):
+                    await busy
 
     async def inbox(self, phone: str) -> list[dict[str, Any]]:
         """The messages that a phone received, the oldest first."""

@@ -17,6 +17,8 @@ from cli.errors import reason_of
 
 # As long may a service be away, with all that a slow machine takes to start it again.
 PATIENCE_SECONDS = 120.0
+# As long may a service that lost its last seconds take to receive again what others had published.
+CATCH_UP_SECONDS = 20.0
 PAUSE_SECONDS = 0.1
 CALL_TIMEOUT_SECONDS = 15.0
 _REPEATED = frozenset({
@@ -46,6 +48,18 @@ class Violation:
 
 
 @dataclass(slots=True)
+class _Change:
+    """A request that changes something."""
+
+    # When it was sent (time.monotonic).
+    send_time: float
+    method: Any
+    request: Message
+    # Whether it was ever answered with success.
+    succeeded: bool = False
+
+
+@dataclass(slots=True)
 class Caller:
     """Sends requests, and keeps what was answered that must never be answered."""
 
@@ -58,20 +72,21 @@ class Caller:
     # Is called with every answer, those to repeated requests among them.
     on_answer: Callable[[Message], None] | None = None
     _sent_count: int = 0
-    # When each change was asked for (time.monotonic), and how.
-    _changes: list[tuple[float, Any, Message]] = field(default_factory=list)
+    _changes: list[_Change] = field(default_factory=list)
 
     async def call(self, method: Any, request: Message, *, twice: bool = False) -> Any | None:  # noqa: ANN401 - any stub, any answer
         """The answer, or None if it was refused. Raises TimeoutError if nobody answers at all."""
         self._sent_count += 1
+        change = _Change(time.monotonic(), method, request)
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             request_id = uuid.uuid5(_NAMESPACE, f"{self.tag}|{self._sent_count}")
             setattr(request, "request_id", str(request_id))  # noqa: B010 - of a field just looked up
-            self._changes.append((time.monotonic(), method, request))
+            self._changes.append(change)
         answers = await asyncio.gather(
             *(self._until_answered(method, request) for _ in range(2 if twice else 1))
         )
         given = [answer for answer in answers if isinstance(answer, Message)]
+        change.succeeded = bool(given)
         if any(answer != given[0] for answer in given):
             self._violate(request, "the same request was answered in two ways")
         return given[0] if given else None
@@ -79,24 +94,37 @@ class Caller:
     async def repeat(self, service: str, since: float) -> None:
         """Send a service again what it was asked to change since (time.monotonic), in the same order.
 
-        Whatever the answer: what has happened since may forbid it. A code is void if it was lost.
+        Whatever the answer: what has happened since may forbid it. A code is void if it was lost. What
+        a request is about, and others published, may have to be received again first.
         """
-        for at, method, request in list(self._changes):
-            if at >= since and request.DESCRIPTOR.full_name.split(".")[1] == service:
-                answer = await self._until_answered(method, request)
+        for change in list(self._changes):
+            request = change.request
+            if change.send_time >= since and request.DESCRIPTOR.full_name.split(".")[1] == service:
+                catch_up_seconds = CATCH_UP_SECONDS if change.succeeded else 0.0
+                answer = await self._until_answered(change.method, request, catch_up_seconds)
                 is_code = isinstance(request, notify_pb2.ConfirmPhoneBindingRequest)
                 self.lost_codes_count += is_code and answer is None
 
-    async def _until_answered(self, method: Any, request: Message) -> Message | None:  # noqa: ANN401
-        patient_until = time.monotonic() + PATIENCE_SECONDS
+    async def _until_answered(
+        self,
+        method: Any,  # noqa: ANN401 - any stub
+        request: Message,
+        catch_up_seconds: float = 0.0,
+    ) -> Message | None:
+        """The answer, or None if it was refused; for so long, what is not found may come."""
+        started = time.monotonic()
         while True:
             try:
                 answer: Message = await method(request, timeout=CALL_TIMEOUT_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _REPEATED:
+                waited_seconds = time.monotonic() - started
+                may_come = (
+                    error.code() is grpc.StatusCode.NOT_FOUND and waited_seconds < catch_up_seconds
+                )
+                if error.code() not in _REPEATED and not may_come:
                     self._refused(request, error)
                     return None
-                if time.monotonic() > patient_until:
+                if waited_seconds > PATIENCE_SECONDS:
                     name = request.DESCRIPTOR.name
                     raise TimeoutError(f"{name}: {error.code().name} for too long") from error
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy
 
 from cli.connect import Session, find_stack
+from cli.errors import CommandError
 from cli.faults.crashes import SETTINGS, Crashes, in_thread
 from cli.faults.databases import DURABLES, DatabaseFaults
 from cli.faults.poison import PoisonedEvents
@@ -32,6 +33,8 @@ from deploy.embedded.stack import EmbeddedStack
 FORGETFUL_SECONDS = 0.1
 JETSTREAM_DOMAIN = "events"
 PROVIDER_BEHAVIOR = "/provider/behavior"
+OPERATE_TRIES = 20
+OPERATE_PAUSE_SECONDS = 1.0
 KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
 OUTAGES = (
     *(("provider", kind) for kind in KINDS),
@@ -119,7 +122,7 @@ class EmbeddedTarget:
         # Not before all that was published has come to those who subscribe to it.
         await self._poison.discard()
         for service in self._databases.take_failed_over():
-            await self._operate(service, "dead-letters", "--replay")
+            await self._operate_until_done(service, "dead-letters", "--replay")
 
     @property
     def reached(self) -> Mapping[str, int]:
@@ -281,10 +284,21 @@ class EmbeddedTarget:
     async def _publish_again(self, service: str, since: datetime) -> None:
         """Publish again what a service has since, beyond what the stream knows for a duplicate."""
         await self._forget(service.upper())
-        await self._operate(service, "replay", "--since", since.isoformat())
+        await self._operate_until_done(service, "replay", "--since", since.isoformat())
 
-    async def _operate(self, service: str, *command: str) -> None:
-        """Run an operator's command of a service beside it."""
+    async def _operate_until_done(self, service: str, *command: str) -> None:
+        """Run an operator's command until it succeeds: another fault may have taken a server away.
+
+        Raises CommandError if it never does.
+        """
+        for _ in range(OPERATE_TRIES):
+            if await self._operate(service, *command) == 0:
+                return
+            await asyncio.sleep(OPERATE_PAUSE_SECONDS)
+        raise CommandError(f"{service}: `{' '.join(command)}` does not succeed")
+
+    async def _operate(self, service: str, *command: str) -> int:
+        """Run an operator's command of a service beside it; returns its exit status."""
         process = self.stack.process_of(service)
         done = await asyncio.create_subprocess_exec(
             *process.command,
@@ -294,4 +308,4 @@ class EmbeddedTarget:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await done.wait()
+        return await done.wait()

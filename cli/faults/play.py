@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -180,12 +181,19 @@ class _Run:
             await fault.make(step)
             await asyncio.sleep(step["for_seconds"])
         finally:
-            await fault.heal()
-        if fault.forgets:
-            await self._shop.caller.repeat(fault.forgets, begun)
-            await self._shop.platform.configure()
-        if fault.settle:
-            await fault.settle()
+            async with self._recovery(fault):
+                await fault.heal()
+                if fault.forgets:
+                    await self._shop.caller.repeat(fault.forgets, begun)
+                    await self._shop.platform.configure()
+                if fault.settle:
+                    await fault.settle()
+
+    def _recovery(self, fault: Fault) -> AbstractAsyncContextManager[None]:
+        """What a service has lost it has again before the clock moves on by days."""
+        if fault.forgets and self._target.simulated:
+            return self._shop.session.sandbox.clock_held()
+        return nullcontext()
 
     async def _count_down(self) -> None:
         for name in list(self._lasting):

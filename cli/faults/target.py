@@ -58,7 +58,7 @@ class Target(Protocol):
 
 
 def does(
-    work: Callable[..., Awaitable[None]], *arguments: object
+    work: Callable[..., Awaitable[object]], *arguments: object
 ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
     """Make a fault by calling that, whatever the step says."""
 

@@ -12,9 +12,12 @@ import aiohttp
 import pytest
 from typing_extensions import override
 
+from cli.sandbox import Sandbox as Client
 from tests.integration.sandbox.process import Sandbox, StartSandbox
 
 START = datetime.fromisoformat("2026-01-31T08:00:00+00:00")
+# Within which a clock that nobody holds is advanced.
+HELD_SECONDS = 0.5
 
 
 def hours(number: int) -> datetime:
@@ -289,6 +292,20 @@ async def test_settle_runs_rounds_and_leaves_the_time_alone(pair: Sandbox, run: 
 
     assert lines == [{"now": "2026-01-31T08:00:00Z", "steps": 0, "done": True}]
     assert after >= before + 2
+
+
+async def test_the_clock_stands_still_while_a_client_holds_it(pair: Sandbox, run: Run) -> None:
+    run(Service(pair, "scheduler"), Service(pair, "payments"))
+    client = Client(pair.url)
+    async with client.clock_held():
+        advance = asyncio.create_task(lines_of(pair, "advance", seconds=60))
+        await pair.clock_when(lambda clock: clock["advancing"])
+        await asyncio.sleep(HELD_SECONDS)
+        assert await client.now() == START
+    lines = await advance
+    await client.close()
+
+    assert lines[-1] == {"now": "2026-01-31T08:01:00Z", "steps": 1, "done": True}
 
 
 async def test_only_one_advance_is_under_way_at_a_time(pair: Sandbox) -> None:
