@@ -15,8 +15,9 @@ async def pages(method: Callable[[Any], Awaitable[Any]], request: Message) -> As
     next_request.CopyFrom(request)
     while True:
         answer = await method(next_request)
-        # A List answers with one repeated field and the token (AIP-158).
-        [field] = [list_field for list_field in answer.DESCRIPTOR.fields if list_field.is_repeated]
+        # The resources of a List are its first repeated field (AIP-158); a report has others, too.
+        repeated = (field for field in answer.DESCRIPTOR.fields if field.is_repeated)
+        field = min(repeated, key=lambda field: field.number)
         for resource in getattr(answer, field.name):
             yield resource
         if not answer.next_page_token:
