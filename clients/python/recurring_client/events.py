@@ -1,6 +1,7 @@
 """A merchant's events, read as they come or later: durable, each until it is dealt with."""
 
 import asyncio
+import base64
 import json
 import logging
 import ssl
@@ -42,11 +43,26 @@ class Event:
     source: str
     time: datetime
     merchant: str
-    # The message of that type.
+    # The message of that type; None if the type is newer than this client.
     message: Any
+    # The message as it came.
+    encoded: bytes
 
     def to_json(self) -> str:
-        """The event in CloudEvents' JSON format, its data in protobuf JSON."""
+        """The event in CloudEvents' JSON format, its data in protobuf JSON.
+
+        Of a type that this client does not know, the data is the message as it came, in base64.
+        """
+        if self.message is None:
+            content = {
+                "datacontenttype": "application/protobuf",
+                "data_base64": base64.b64encode(self.encoded).decode(),
+            }
+        else:
+            content = {
+                "datacontenttype": "application/json",
+                "data": json_format.MessageToDict(self.message),
+            }
         return json.dumps({
             "specversion": "1.0",
             "id": self.id,
@@ -54,8 +70,7 @@ class Event:
             "source": self.source,
             "time": self.time.isoformat(),
             "tenant": self.merchant,
-            "datacontenttype": "application/json",
-            "data": json_format.MessageToDict(self.message),
+            **content,
         })  # fmt: skip
 
 
@@ -109,13 +124,21 @@ async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
 
 def read_event(headers: dict[str, str], data: bytes) -> Event:
     """An event from a message of NATS. Raises KeyError or DecodeError if it is none of ours."""
-    description = descriptor_pool.Default().FindMessageTypeByName(headers["ce-type"])
-    message: Message = GetMessageClass(description).FromString(data)
     return Event(
         id=headers["ce-id"],
         type=headers["ce-type"],
         source=headers["ce-source"],
         time=datetime.fromisoformat(headers["ce-time"]),
         merchant=headers["ce-tenant"],
-        message=message,
+        message=_message(headers["ce-type"], data),
+        encoded=data,
     )
+
+
+def _message(event_type: str, data: bytes) -> Message | None:
+    """The message of a type; None for a type that a later release of the services has added."""
+    try:
+        description = descriptor_pool.Default().FindMessageTypeByName(event_type)
+    except KeyError:
+        return None
+    return GetMessageClass(description).FromString(data)
