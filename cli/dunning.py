@@ -10,7 +10,7 @@ from cli.command import command, group, naming, one_of
 from cli.connect import Session, new_request_id
 from cli.output import Columns
 from cli.schedules import parse_weekdays
-from cli.values import format_money, format_timestamp
+from cli.values import format_money, format_timestamp, parse_number
 
 dunning = group("Show and change what follows a declined charge.")
 
@@ -93,10 +93,7 @@ def _short_name(day: dayofweek_pb2.DayOfWeek) -> str:
 
 def parse_days(text: str) -> list[int]:
     """Numbers, for example days between retries: 1,3,5; an empty text is none."""
-    try:
-        return [int(number) for number in text.split(",")] if text else []
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no list of days, for example 1,3,5") from None
+    return [parse_number(number.strip()) for number in text.split(",")] if text else []
 
 
 @command(dunning, "get")
