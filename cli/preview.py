@@ -91,8 +91,9 @@ def _date_and_amount(cycle: pb.CyclePreview | None) -> tuple[str, str]:
         return "none", ""
     if cycle.skip_reason:
         return format_date(cycle.local_date), pb.OrderReason.Name(cycle.skip_reason)
-    problems = ", ".join(map(pb.OrderReason.Name, cycle.problems))
-    return format_date(cycle.local_date), format_money(cycle.amount) or problems
+    problems = map(pb.OrderReason.Name, cycle.problems)
+    shown = ", ".join(filter(None, [format_money(cycle.amount), *problems]))
+    return format_date(cycle.local_date), shown
 
 
 def _month(year: int, month: int, marked: Mapping[date, pb.CyclePreview]) -> Text:

@@ -61,3 +61,14 @@ def test_before_and_after_stand_side_by_side() -> None:
         ("2", "2027-01-08", "4.00 EUR", "→", "2027-01-09", "5.00 EUR"),
         ("3", "none", "", "→", "2027-01-16", "DATE_EXCLUDED"),
     ]
+
+
+def test_what_a_change_puts_in_the_way_of_a_cycle_stands_beside_its_amount() -> None:
+    after = cycle(1, "2027-01-01", FIVE_EUROS)
+    after.problems.append(pb.MANDATE_NOT_COVERING)
+    response = pb.PreviewStandingOrderUpdateResponse(
+        before=[cycle(1, "2027-01-01", FIVE_EUROS)], after=[after]
+    )
+    assert side_by_side(response) == [
+        ("1", "2027-01-01", "5.00 EUR", "→", "2027-01-01", "5.00 EUR, MANDATE_NOT_COVERING"),
+    ]
