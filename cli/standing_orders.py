@@ -290,6 +290,12 @@ async def preview_standing_order_update(
     session.output.rows(SIDE_BY_SIDE, side_by_side(response), "no further cycles")
 
 
+def changed_paths(wanted: pb.StandingOrder, terms: TermOptions) -> list[str]:
+    """The fields that were given, and those that were given as 0, which a message does not show."""
+    zeros = [name for name in ("slot_days_before", "slot_days_after") if getattr(terms, name) == 0]
+    return [*(field.name for field, _ in wanted.ListFields()), *zeros]
+
+
 async def _change(
     session: Session,
     standing_order: str,
@@ -310,7 +316,7 @@ async def _change(
     )
     if schedule.given():
         wanted.schedule.CopyFrom(schedule.changed(present.schedule))
-    paths = [field.name for field, _ in wanted.ListFields()]
+    paths = changed_paths(wanted, terms)
     if change.pay_on_notice:
         if wanted.mandate:
             raise typer.BadParameter("--pay-on-notice goes without --mandate")
