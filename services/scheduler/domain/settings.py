@@ -5,8 +5,6 @@ from enum import StrEnum
 
 from services.scheduler.domain.ids import MerchantId
 
-LATE_PAYMENT_DAYS_MAX = 60
-
 
 class UnpaidPolicy(StrEnum):
     """What the next cycle does while an order of the same standing order is unpaid."""
