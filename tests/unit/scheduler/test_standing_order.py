@@ -28,6 +28,7 @@ from services.scheduler.domain.standing_order import (
     CatchUpMode,
     CycleChange,
     KeptDate,
+    Opening,
     StandingOrder,
     State,
     at_cycle,
@@ -299,6 +300,16 @@ def test_taking_back_a_change_leaves_no_trace_of_it() -> None:
     assert with_change(changed, 3, CycleChange()) == standing_order
 
 
+def assert_all_due_opened(opening: Opening, now: datetime) -> None:
+    """Every cycle up to the next one has its row, and the next one is still to come."""
+    following = opening.standing_order.next_cycle
+    assert following is not None
+    assert cycles(list(opening.orders)) == list(range(1, following))
+    date_ = opening.standing_order.date(following)
+    assert date_ is not None
+    assert date_.due_at > now
+
+
 @given(recurrence=recurrences, hours=st.integers(0, 200 * 24), window_days=st.integers(1, 60))
 def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
     recurrence: Recurrence, hours: int, window_days: int
@@ -308,9 +319,10 @@ def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
     now = SIGN_UP + timedelta(hours=hours)
     standing_order = replace(new_standing_order(recurrence), catch_up=policy)
 
-    orders = open_cycles(standing_order, now).orders
+    opening = open_cycles(standing_order, now)
 
-    for order in orders:
+    assert_all_due_opened(opening, now)
+    for order in opening.orders:
         missed = order.due_time < now - window
         assert order.state is (OrderState.SKIPPED if missed else OrderState.UPCOMING)
 
@@ -322,7 +334,10 @@ def test_without_catching_up_nothing_that_is_past_is_billed(
     standing_order = replace(new_standing_order(recurrence), catch_up=CatchUp(CatchUpMode.NONE))
     now = SIGN_UP + timedelta(hours=hours)
 
-    for order in open_cycles(standing_order, now).orders:
+    opening = open_cycles(standing_order, now)
+
+    assert_all_due_opened(opening, now)
+    for order in opening.orders:
         assert (order.state is OrderState.SKIPPED) == (order.due_time <= now)
 
 
