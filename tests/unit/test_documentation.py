@@ -1,10 +1,12 @@
-"""What the documentation names exists: files, make targets, contracts and settings."""
+"""What the documentation names exists: files, commands, make targets, contracts and settings."""
 
 import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from cli.__main__ import app
 from protos import contracts
 from services.catalog.__main__ import CatalogSettings
 from services.notify.__main__ import Settings as NotifySettings
@@ -21,6 +23,7 @@ PAGES = [
 ]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"^\s*recurring ([a-z][a-z-]*)")
 TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)")
 SERVICES = {path.name for path in (ROOT / "services").iterdir() if path.is_dir()}
 # What is made, and not part of the tree.
@@ -66,6 +69,13 @@ def test_every_make_target_is_in_the_makefile(page: Path) -> None:
     known = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     spans = [*CODE.findall(page.read_text()), *re.findall(r"(?m)^    .*", page.read_text())]
     assert {target for span in spans for target in TARGET.findall(span)} <= known
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_is_there(page: Path) -> None:
+    spans = [*CODE.findall(page.read_text()), *re.findall(r"(?m)^    .*", page.read_text())]
+    named = {command for span in spans for command in COMMAND.findall(span)}
+    assert named <= set(getattr(get_command(app), "commands", ()))
 
 
 def test_every_word_of_the_glossary_is_in_the_contracts() -> None:
