@@ -54,7 +54,7 @@ class Event:
         Of a type that this client does not know, the data is the message as it came, in base64.
         """
         if self.message is None:
-            content = {
+            content: dict[str, Any] = {
                 "datacontenttype": "application/protobuf",
                 "data_base64": base64.b64encode(self.encoded).decode(),
             }
