@@ -6,7 +6,6 @@ import os
 import signal
 import smtplib
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from deploy.embedded.ports import HOST
+from tests.integration.sandbox.forks import fork_server
 
 ROOT = Path(__file__).parents[3]
 PROVIDER_API_KEY = "sk_test_of_the_provider"
@@ -53,7 +53,9 @@ class Sandbox:
     held_http: socket.socket = field(default_factory=held_port)
     held_smtp: socket.socket = field(default_factory=held_port)
     environment: dict[str, str] = field(default_factory=dict)
-    process: asyncio.subprocess.Process | None = None
+    pid: int | None = None
+    # What it logs.
+    errors: asyncio.StreamReader = field(init=False, repr=False)
 
     @property
     def port(self) -> int:
@@ -78,32 +80,29 @@ class Sandbox:
             "SANDBOX_SMS_API_KEY": SMS_API_KEY,
             "SANDBOX_START": START,
         }
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "sandbox",
-            cwd=ROOT,
-            env={**os.environ, **settings, **self.environment},
-            stderr=asyncio.subprocess.PIPE,
+        self.errors = asyncio.StreamReader()
+        read_fd, write_fd = os.pipe()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self.errors), os.fdopen(read_fd, "rb")
         )
-        assert self.process.stderr is not None
+        self.pid = fork_server().start({**settings, **self.environment}, write_fd)
+        os.close(write_fd)
         async with asyncio.timeout(READY_SECONDS):
-            line = await self.process.stderr.readline()
-        assert b"INFO sandbox ready: " in line, line + await self.process.stderr.read()
+            line = await self.errors.readline()
+        assert b"INFO sandbox ready: " in line, line + await self.errors.read()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        assert self.process is not None
-        process, self.process = self.process, None
-        process.send_signal(number)
+        assert self.pid is not None
+        pid, self.pid = self.pid, None
+        os.kill(pid, number)
         async with asyncio.timeout(EXIT_SECONDS):
-            _, errors = await process.communicate()
+            errors = await self.errors.read()
         assert b"Traceback" not in errors, errors.decode()
-        assert process.returncode is not None
-        return process.returncode
+        return fork_server().wait(pid)
 
     async def close(self) -> None:
         """Stop it if it runs, and give up its ports."""
-        if self.process is not None:
+        if self.pid is not None:
             await self.stop()
         self.held_http.close()
         self.held_smtp.close()
