@@ -101,9 +101,13 @@ class Databases:
         )
 
     def create(self, name: str, *, owner: str, template: str = "template1") -> None:
-        """Make a database, as a copy of a template that nobody is connected to."""
+        """Make a database, as a copy of a template that nobody is connected to.
+
+        The files are copied, which takes less CPU than to write each page to the WAL.
+        """
         self.execute(
             f"CREATE DATABASE {_name(name)} OWNER {_name(owner)} TEMPLATE {_name(template)}"
+            " STRATEGY FILE_COPY"
         )
 
     def drop(self, name: str) -> None:
