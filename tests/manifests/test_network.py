@@ -84,6 +84,19 @@ def test_prometheus_comes_in_at_every_services_metrics(cluster: Cluster) -> None
     }
 
 
+def test_nobody_but_prometheus_comes_in_from_its_namespace(cluster: Cluster) -> None:
+    peers = [
+        peer
+        for policy in cluster.all("NetworkPolicy")
+        for rule in policy["spec"].get("ingress", ())
+        for peer in rule.get("from", ())
+        if "monitoring" in peer.get("namespaceSelector", {}).get("matchLabels", {}).values()
+    ]
+    assert peers
+    for peer in peers:
+        assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
+
+
 def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
     policy = cluster.named("NetworkPolicy", "dns")["spec"]
     assert policy["podSelector"] == {}
