@@ -186,6 +186,13 @@ def test_production_runs_the_envoy_that_the_tests_run(prod: Cluster) -> None:
     )
 
 
+def test_a_job_that_hangs_ends(dev: Cluster) -> None:
+    deadlines = {
+        job["metadata"]["name"]: job["spec"]["activeDeadlineSeconds"] for job in dev.all("Job")
+    }
+    assert set(deadlines) == {"keys", "demo"}
+
+
 def own_pods(cluster: Cluster) -> list[Pod]:
     return [pod for pod in cluster.pods if "securityContext" in pod.spec]
 
