@@ -6,7 +6,7 @@ _MOVED_AND_BOOKED = """
     , booked AS (
         SELECT merchant, source, count(*) AS leg_count, sum(amount_minor) AS amount_minor,
                min(currency) AS currency
-        FROM audit_v1.ledger_entries
+        FROM ENTRIES
         WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
           AND $1 IN ('', merchant) AND OF_SOURCE
         GROUP BY merchant, source
@@ -24,24 +24,38 @@ _MOVED_AND_BOOKED = """
         WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
           AND $1 IN ('', merchant) AND OF_CHARGE)
 """
-# The charges that were due, or of which something was booked, on a day that is not settled. Refunds are
-# few, and may be made of any charge.
+# The charges that were due, the refunds that were changed, and all of which something was booked, on a
+# day that is not settled: each is found by the key of its table, and what is booked of it by its name.
 _TOUCHED = """
     , touched AS MATERIALIZED (
-        SELECT merchant, customer, charge FROM audit_v1.charges
+        SELECT merchant, customer, charge, name FROM audit_v1.charges
         WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
         UNION
-        SELECT merchant, customer, split_part(source, '/', 6) FROM audit_v1.ledger_entries
+        SELECT merchant, customer, split_part(source, '/', 6), source FROM audit_v1.ledger_entries
         WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
           AND UNSETTLED(book_time) AND $1 IN ('', merchant)
         UNION
-        SELECT merchant, customer, charge FROM audit_v1.refunds
-        WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant))
+        SELECT merchant, customer, charge, name FROM audit_v1.refunds
+        WHERE state = 'SUCCEEDED' AND UNSETTLED(update_time) AND $1 IN ('', merchant))
 """
 
 
-def _moved_and_booked(*, of_source: str, of_charge: str) -> str:
-    return _MOVED_AND_BOOKED.replace("OF_SOURCE", of_source).replace("OF_CHARGE", of_charge)
+# Looked up, however many the planner takes them for.
+_TOUCHED_ENTRIES = """
+    (SELECT entry.* FROM touched
+     CROSS JOIN LATERAL (
+         SELECT * FROM audit_v1.ledger_entries AS of_name
+         WHERE of_name.merchant = touched.merchant AND of_name.customer = touched.customer
+           AND of_name.source = touched.name
+         OFFSET 0) AS entry) AS entries
+"""
+
+
+def _moved_and_booked(
+    *, of_charge: str, of_source: str = "true", entries: str = "audit_v1.ledger_entries"
+) -> str:
+    statement = _MOVED_AND_BOOKED.replace("ENTRIES", entries)
+    return statement.replace("OF_SOURCE", of_source).replace("OF_CHARGE", of_charge)
 
 
 CAPTURED_IN_LEDGER = LocalClause(
@@ -52,7 +66,8 @@ CAPTURED_IN_LEDGER = LocalClause(
     """
     SELECT (SELECT count(*) FROM audit_v1.charges
             WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant))
-         + (SELECT count(*) FROM audit_v1.refunds WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant))
+         + (SELECT count(*) FROM audit_v1.refunds
+            WHERE state = 'SUCCEEDED' AND UNSETTLED(update_time) AND $1 IN ('', merchant))
     """,
     """
     SELECT coalesce(moved.merchant, booked.merchant) AS merchant,
@@ -85,15 +100,16 @@ CAPTURED_IN_LEDGER = LocalClause(
     + _moved_and_booked(of_source="DIFFERING(source)", of_charge="DIFFERING(name)"),
     _TOUCHED
     + _moved_and_booked(
-        of_source="(merchant, customer, split_part(source, '/', 6)) IN (TABLE touched)",
-        of_charge="(merchant, customer, charge) IN (TABLE touched)",
+        entries=_TOUCHED_ENTRIES,
+        of_charge="(merchant, customer, charge, name) IN (TABLE touched)",
     ),
 )
 REFUNDS_WITHIN_CHARGE = LocalClause(
     "refunds-within-charge",
     "No more is given back of a charge than it took, and no more to its payment method than that paid.",
     ("payments",),
-    "SELECT count(*) FROM audit_v1.refunds WHERE $1 IN ('', merchant)",
+    "SELECT count(*) FROM audit_v1.refunds WHERE UNSETTLED(update_time) AND $1 IN ('', merchant)",
+    # All refunds of a charge that has one which was changed on a day that is not settled.
     """
     SELECT merchant,
            format('%s took %s %s, %s of it as credit; %s and %s as credit are given back', charges.name,
@@ -105,12 +121,15 @@ REFUNDS_WITHIN_CHARGE = LocalClause(
                                   ELSE refunds.amount_minor - refunds.credit_minor END AS moved_minor
     ) AS moved
     WHERE $1 IN ('', merchant)
+      AND (merchant, customer, charge) IN (
+          SELECT merchant, customer, charge FROM audit_v1.refunds WHERE UNSETTLED(update_time))
     GROUP BY merchant, charges.name, charges.state, charges.amount_minor, charges.credit_minor,
              charges.currency
     HAVING charges.state <> 'SUCCEEDED'
         OR sum(moved_minor + refunds.credit_minor) > charges.amount_minor
         OR sum(moved_minor) > charges.amount_minor - charges.credit_minor
     """,
+    ("final-states-agree", "ledger-entries"),
 )
 DISPUTES_IN_LEDGER = LocalClause(
     "disputes-in-ledger",
@@ -202,6 +221,36 @@ CLOSED_PERIODS_STAY = LocalClause(
     WHERE digest <> balance_digest AND $1 IN ('', merchant)
     """,
 )
+# Balances have no day, and are few: all are compared with their transactions. What the ledger has is
+# added up of the customers whose credit was changed on a day that is not settled.
+_CREDIT = """
+    , compared AS (
+        SELECT merchant, customer, currency, balance_minor, added_minor, booked_minor,
+               OF_CUSTOMER AS is_booked_read
+        FROM (
+            SELECT merchant, customer, currency, balance_minor FROM audit_v1.credit_balances
+            WHERE $1 IN ('', merchant)
+        ) AS kept
+        FULL JOIN (
+            SELECT merchant, customer, currency, sum(amount_minor) AS added_minor
+            FROM audit_v1.credit_transactions WHERE $1 IN ('', merchant)
+            GROUP BY merchant, customer, currency
+        ) AS added USING (merchant, customer, currency)
+        FULL JOIN (
+            SELECT merchant, customer, currency, -sum(amount_minor) AS booked_minor
+            FROM audit_v1.ledger_entries
+            WHERE account = 'customer-credit' AND $1 IN ('', merchant) AND OF_CUSTOMER
+            GROUP BY merchant, customer, currency
+        ) AS booked USING (merchant, customer, currency))
+"""
+_CREDITED = """
+    , credited AS MATERIALIZED (
+        SELECT merchant, customer FROM audit_v1.credit_transactions
+        WHERE UNSETTLED(create_time) AND $1 IN ('', merchant)
+        UNION
+        SELECT merchant, customer FROM audit_v1.ledger_entries
+        WHERE account = 'customer-credit' AND UNSETTLED(book_time) AND $1 IN ('', merchant))
+"""
 CREDIT_ADDS_UP = LocalClause(
     "credit-adds-up",
     "A customer has of credit what was given less what was used, as the ledger has it.",
@@ -212,22 +261,9 @@ CREDIT_ADDS_UP = LocalClause(
            format('%s has %s %s of credit, its transactions come to %s and the ledger to %s',
                   'merchants/' || merchant || '/customers/' || customer, coalesce(balance_minor, 0),
                   currency, coalesce(added_minor, 0), coalesce(booked_minor, 0)) AS what
-    FROM (
-        SELECT merchant, customer, currency, balance_minor FROM audit_v1.credit_balances
-        WHERE $1 IN ('', merchant)
-    ) AS kept
-    FULL JOIN (
-        SELECT merchant, customer, currency, sum(amount_minor) AS added_minor
-        FROM audit_v1.credit_transactions WHERE $1 IN ('', merchant)
-        GROUP BY merchant, customer, currency
-    ) AS added USING (merchant, customer, currency)
-    FULL JOIN (
-        SELECT merchant, customer, currency, -sum(amount_minor) AS booked_minor
-        FROM audit_v1.ledger_entries WHERE account = 'customer-credit' AND $1 IN ('', merchant)
-        GROUP BY merchant, customer, currency
-    ) AS booked USING (merchant, customer, currency)
+    FROM compared
     WHERE coalesce(balance_minor, 0) <> coalesce(added_minor, 0)
-       OR coalesce(balance_minor, 0) <> coalesce(booked_minor, 0)
+       OR is_booked_read AND coalesce(balance_minor, 0) <> coalesce(booked_minor, 0)
     UNION ALL
     SELECT merchant, format('merchants/%s/customers/%s has %s %s of credit reserved, its charges %s',
                             merchant, customer, coalesce(reserved_minor, 0), currency,
@@ -238,11 +274,15 @@ CREDIT_ADDS_UP = LocalClause(
     ) AS kept
     FULL JOIN (
         SELECT merchant, customer, currency, sum(credit_minor) AS waiting_minor FROM audit_v1.charges
-        WHERE state = 'IN_FLIGHT' AND credit_minor <> 0 AND $1 IN ('', merchant)
+        WHERE state = 'IN_FLIGHT' AND credit_minor <> 0 AND UNSETTLED(due_time)
+          AND $1 IN ('', merchant)
         GROUP BY merchant, customer, currency
     ) AS waiting USING (merchant, customer, currency)
     WHERE coalesce(reserved_minor, 0) <> coalesce(waiting_minor, 0)
     """,
+    ("final-states-agree", "ledger-entries"),
+    _CREDIT.replace("OF_CUSTOMER", "true"),
+    _CREDITED + _CREDIT.replace("OF_CUSTOMER", "(merchant, customer) IN (TABLE credited)"),
 )
 SALES_IN_LEDGER = LocalClause(
     "sales-in-ledger",
@@ -273,13 +313,18 @@ DEFERRED_REVENUE_ADDS_UP = LocalClause(
     "deferred-revenue-adds-up",
     "What was sold and is not revenue yet is what the ledger has as deferred, to the cent.",
     ("payments",),
-    "SELECT count(*) FROM audit_v1.revenue_deferrals WHERE $1 IN ('', merchant)",
+    """
+    SELECT count(*) FROM audit_v1.revenue_deferrals
+    WHERE next_recognize_time IS NOT NULL AND $1 IN ('', merchant)
+    """,
+    # What is recognized has nothing deferred any more: a constraint of the table.
     """
     SELECT merchant, format('%s %s of sales are deferred and %s are booked so',
                             coalesce(deferred_minor, 0), currency, coalesce(booked_minor, 0)) AS what
     FROM (
         SELECT merchant, currency, sum(deferred_minor) AS deferred_minor
-        FROM audit_v1.revenue_deferrals WHERE $1 IN ('', merchant) GROUP BY merchant, currency
+        FROM audit_v1.revenue_deferrals
+        WHERE next_recognize_time IS NOT NULL AND $1 IN ('', merchant) GROUP BY merchant, currency
     ) AS kept
     FULL JOIN (
         SELECT merchant, currency, sum(credit_minor) AS booked_minor
@@ -300,7 +345,7 @@ PAYOUTS_ADD_UP = LocalClause(
     "payouts-add-up",
     "What a payout brought to a merchant is what its transactions come to, to the cent.",
     ("payments",),
-    "SELECT count(*) FROM audit_v1.payouts WHERE $1 IN ('', merchant)",
+    "SELECT count(*) FROM audit_v1.payouts WHERE UNSETTLED(arrive_time) AND $1 IN ('', merchant)",
     """
     SELECT merchant,
            format('%s brought %s %s in %s transactions, and %s of them come to %s', payout,
@@ -310,12 +355,15 @@ PAYOUTS_ADD_UP = LocalClause(
     LEFT JOIN (
         SELECT merchant, payout, currency, count(*) AS found_count,
                sum(amount_minor - fee_minor) AS found_minor
-        FROM audit_v1.balance_transactions WHERE payout <> '' AND $1 IN ('', merchant)
+        FROM audit_v1.balance_transactions
+        WHERE payout <> '' AND $1 IN ('', merchant)
+          AND payout IN (SELECT payout FROM audit_v1.payouts WHERE UNSETTLED(arrive_time))
         GROUP BY merchant, payout, currency
     ) AS found USING (merchant, payout, currency)
-    WHERE $1 IN ('', merchant)
+    WHERE UNSETTLED(arrive_time) AND $1 IN ('', merchant)
       AND (transaction_count, amount_minor) IS DISTINCT FROM (found_count, found_minor)
     """,
+    ("ledger-entries",),
 )
 PAYOUTS_IN_LEDGER = LocalClause(
     "payouts-in-ledger",
@@ -343,21 +391,25 @@ FEES_IN_LEDGER = LocalClause(
     ("payments",),
     """
     SELECT count(*) FROM audit_v1.balance_transactions
-    WHERE merchant <> '' AND fee_minor <> 0 AND $1 IN ('', merchant)
+    WHERE merchant <> '' AND fee_minor <> 0 AND UNSETTLED(create_time) AND $1 IN ('', merchant)
     """,
+    # A fee is booked later than it was kept, and with the time of that.
     """
     SELECT merchant,
            format('%s %s were kept and %s are booked as fees', coalesce(kept_minor, 0), currency,
                   coalesce(booked_minor, 0)) AS what
     FROM (
         SELECT merchant, currency, sum(fee_minor) AS kept_minor FROM audit_v1.balance_transactions
-        WHERE merchant <> '' AND $1 IN ('', merchant) GROUP BY merchant, currency) AS kept
+        WHERE merchant <> '' AND UNSETTLED(create_time) AND $1 IN ('', merchant)
+        GROUP BY merchant, currency) AS kept
     FULL JOIN (
         SELECT merchant, currency, sum(amount_minor) AS booked_minor FROM audit_v1.ledger_entries
-        WHERE account = 'fees' AND kind = 'FEE' AND $1 IN ('', merchant)
+        WHERE account = 'fees' AND kind = 'FEE' AND UNSETTLED(occur_time)
+          AND UNSETTLED_OR_LATER(book_time) AND $1 IN ('', merchant)
         GROUP BY merchant, currency) AS booked USING (merchant, currency)
     WHERE coalesce(kept_minor, 0) <> coalesce(booked_minor, 0)
     """,
+    ("ledger-entries",),
 )
 LOCAL = (
     CAPTURED_IN_LEDGER,

@@ -15,7 +15,10 @@ WEBHOOKS_QUEUED = LocalClause(
     "Every event that is kept for webhooks is queued once for each endpoint that wants it, with an end "
     "or a next attempt.",
     ("notify",),
-    "SELECT count(*) FROM audit_v1.webhook_deliveries WHERE $1 IN ('', merchant)",
+    """
+    SELECT count(*) FROM audit_v1.webhook_deliveries
+    WHERE UNSETTLED(create_time) AND $1 IN ('', merchant)
+    """,
     # An endpoint may be changed while an event is stored, neither seeing the other. Deliveries are kept
     # for 30 days, and a WebhookPing is for one endpoint alone.
     """
@@ -25,7 +28,7 @@ WEBHOOKS_QUEUED = LocalClause(
     WHERE is_enabled AND occur_time > send_since_time + interval '30 seconds'
       AND (event_types = '{}' OR type = ANY (event_types))
       AND type <> 'recurring.notify.v1.WebhookPing' AND create_time > $2 - interval '29 days'
-      AND $1 IN ('', merchant)
+      AND UNSETTLED(create_time) AND $1 IN ('', merchant)
       AND NOT EXISTS (
           SELECT FROM audit_v1.webhook_deliveries AS delivery
           WHERE delivery.merchant = event.merchant AND delivery.endpoint = endpoint.endpoint
@@ -39,6 +42,7 @@ WEBHOOKS_QUEUED = LocalClause(
           SELECT FROM audit_v1.webhook_events AS event
           WHERE event.merchant = delivery.merchant AND event.event_id = delivery.event_id)
     """,
+    ("notices",),
 )
 WEBHOOK_EVENTS_KEPT = Clause(
     "webhook-events-kept",

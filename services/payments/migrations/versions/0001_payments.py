@@ -1269,7 +1269,7 @@ CREATE VIEW audit_v1.refunds AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
            state, amount_minor, credit_minor, currency, provider_refund,
-           CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time
+           CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time, update_time
     FROM refunds;
 CREATE VIEW audit_v1.disputes AS
     SELECT merchant, customer, charge,
@@ -1353,9 +1353,11 @@ CREATE VIEW audit_v1.digested AS
     FROM ledger_transfers;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
-           coalesce(next_attempt_time, expire_time) AS due_time, bucket
-    FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
-      AND coalesce(next_attempt_time, expire_time) IS NOT NULL
+           next_attempt_time AS due_time, bucket
+    FROM charges WHERE next_attempt_time IS NOT NULL
+    UNION ALL
+    SELECT 'charge', merchant, merchant || '/' || customer || '/' || charge, request_expire_time, bucket
+    FROM charges WHERE request_expire_time IS NOT NULL
     UNION ALL
     SELECT 'reminder of a request to pay', merchant, merchant || '/' || customer || '/' || charge,
            next_reminder_time, bucket

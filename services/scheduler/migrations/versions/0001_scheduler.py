@@ -222,6 +222,8 @@ CREATE INDEX orders_held_of_merchant ON orders (merchant)
 CREATE INDEX orders_of_merchant_due ON orders (merchant, due_time);
 -- For proofs, which read all orders of a day.
 CREATE INDEX orders_due ON orders USING brin (due_time) WITH (pages_per_range = 32, autosummarize);
+CREATE INDEX orders_hold_until ON orders USING brin (hold_until_time)
+    WITH (pages_per_range = 32, autosummarize);
 
 -- What was decided about an order later, by the version that it made. Rows are added, never changed.
 CREATE TABLE order_decisions (
@@ -609,14 +611,19 @@ CREATE VIEW audit_v1.due_work AS
     SELECT 'discontinued product', merchant, merchant || '/' || product, discontinue_time, bucket
     FROM discontinued_products WHERE NOT is_done
     UNION ALL
-    SELECT CASE WHEN state = 'HELD' THEN 'held order'
-                WHEN collect_time IS NULL THEN 'announced order without a delivered notice'
-                ELSE 'announced order' END,
-           merchant, merchant || '/' || standing_order || '/' || cycle,
-           CASE WHEN state = 'UPCOMING' THEN coalesce(collect_time, hold_until_time)
-                WHEN reasons IN (ARRAY['PREVIOUS_UNPAID'], ARRAY['TAX_UNAVAILABLE']) THEN recheck_time
+    SELECT 'announced order', merchant, merchant || '/' || standing_order || '/' || cycle, collect_time,
+           bucket
+    FROM orders WHERE collect_time IS NOT NULL
+    UNION ALL
+    SELECT 'held order', merchant, merchant || '/' || standing_order || '/' || cycle,
+           CASE WHEN reasons IN (ARRAY['PREVIOUS_UNPAID'], ARRAY['TAX_UNAVAILABLE']) THEN recheck_time
                 ELSE least(recheck_time, hold_until_time) END, bucket
-    FROM orders WHERE state IN ('UPCOMING', 'HELD')
+    FROM orders WHERE recheck_time IS NOT NULL
+    UNION ALL
+    SELECT 'announced order without a delivered notice', merchant,
+           merchant || '/' || standing_order || '/' || cycle, hold_until_time, bucket
+    FROM orders
+    WHERE state IN ('UPCOMING', 'HELD') AND collect_time IS NULL AND recheck_time IS NULL
     UNION ALL
     SELECT 'walk of price change', merchant, merchant || '/' || product || '/' || price, due_time,
            bucket
