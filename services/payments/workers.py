@@ -267,7 +267,8 @@ class Workers:
         if not pending:
             return 0
         _REFUND_READ.reached()
-        outcomes = await ask_all(pending, refunds.send, self._providers, batch.deadline)
+        send = partial(refunds.send, batch.now)
+        outcomes = await ask_all(pending, send, self._providers, batch.deadline)
         _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())

@@ -11,6 +11,7 @@ from services.payments.domain.charges import Charge
 from services.payments.domain.credit import give_refund
 from services.payments.domain.disputes import CONTESTED, DisputeState
 from services.payments.domain.documents import DocumentCause
+from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import ChargeKey, RefundKey, derived_key
 from services.payments.domain.ledger import (
     book_refund,
@@ -173,14 +174,15 @@ def _require_steps(method_minor: int, currency: str) -> None:
     violations.check()
 
 
-async def send(provider: Provider, refund: Refund) -> Outcome:
+async def send(now: datetime, provider: Provider, refund: Refund) -> Outcome:
     """Send a refund, or look at one that succeeded again.
 
-    One that was sent before is looked for first, since keys are forgotten.
+    One that was sent before is looked for first, since keys are forgotten. So is one whose key would be
+    forgotten by now: whoever sent it may have ended before that was stored.
     """
     if refund.state is RefundState.SUCCEEDED:
         return await provider.find_refund(refund) or Unknown("the refund is not found any more")
-    if refund.try_count:
+    if refund.try_count or now >= refund.create_time + KEY_RELIED_ON:
         outcome = await provider.find_refund(refund)
         if outcome is not None:
             return outcome

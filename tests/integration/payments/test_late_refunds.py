@@ -3,7 +3,11 @@
 import pytest
 from recurring.payments.v1 import payments_pb2
 
+from services.payments import workers
+from services.runtime.auth.call_context import act_for_all
 from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, DAY, Payments, event_of
+from tests.integration.payments.test_faults_between import Ending
+from tests.integration.payments.test_unknown import Crash
 
 Refund = payments_pb2.Refund
 HOUR_SECONDS = 3600
@@ -111,3 +115,22 @@ async def test_an_outage_when_a_refund_is_asked_about_delays_the_answer(paid: Pa
     await paid.sandbox.ask("PUT", "/outages/provider", json={"on": False})
     await paid.pass_time(DAY / 12)
     assert (await refund_of(paid)).state == Refund.FAILED
+
+
+async def test_a_refund_whose_sender_ended_is_given_once_after_its_key_is_forgotten(
+    paid: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await let_refunds(paid, keys_forgotten_after_seconds=24 * HOUR_SECONDS)
+    await paid.refund(amount_minor=500)
+    act_for_all("payments")
+    with monkeypatch.context() as patched:
+        patched.setattr(workers, "_REFUND_ANSWERED", Ending())
+        with pytest.raises(Crash):
+            await paid.process().refund()
+    # Nobody works for two days.
+    paid.clock.move(2 * DAY)
+    await paid.sandbox.advance_to(paid.clock.now())
+    await paid.work()
+    listed = (await paid.sandbox.provider("GET", "/refunds")).body["data"]
+    assert [each["amount"] for each in listed] == [500]
+    assert (await refund_of(paid)).state == Refund.SUCCEEDED
