@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from services.payments.domain.charges import Charge
+from services.payments.domain.charges import Charge, is_expired
 from services.payments.domain.keys import ChargeKey, CustomerKey, MerchantId, PaymentMethodKey
 from services.payments.domain.transitions import ChargeState
 from services.payments.store.instructions import instructed
@@ -278,7 +278,12 @@ async def take_expired(
     """A batch of requests that nobody confirmed in time, locked like the due ones."""
     keys = await _EXPIRED.all(tx, buckets=buckets, now=now, limit=limit)
     charges = await locked(tx, keys)
-    return [charge for charge in charges.values() if charge.state is ChargeState.REQUESTED]
+    # Whoever ended one before it was locked may have asked for it again, until later.
+    return [
+        charge
+        for charge in charges.values()
+        if charge.state is ChargeState.REQUESTED and is_expired(charge, now)
+    ]
 
 
 async def take_to_remind(

@@ -1,14 +1,19 @@
 """What was not paid in time can be paid late, as long as the order says so."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from services.payments.names import CHARGE as CHARGE_NAME
+from services.payments.store import charges as charge_store
+from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     ANN,
+    CHARGE,
     DAY,
     NOW,
     Abandoned,
@@ -17,6 +22,7 @@ from tests.integration.payments.suite import (
     event_of,
 )
 from tests.integration.payments.test_payment_methods import LOST, POOR
+from tests.locks import wait_for_locks
 
 GOOD = f"{ANN}/paymentMethods/good"
 LATE_DAYS = 5
@@ -106,3 +112,22 @@ async def test_nobody_is_asked_late_whose_bank_ended_the_permission(payments: Pa
     await payments.fall_due(payments.due(late_payment_days=LATE_DAYS))
     await payments.work()
     assert (await payments.charge()).state == State.ABANDONED
+
+
+async def test_two_processes_that_end_a_request_leave_the_time_to_pay_it_late(
+    payments: Payments,
+) -> None:
+    await payments.payment_method(name=GOOD)
+    await payments.fall_due(payments.due_on_notice(late_payment_days=LATE_DAYS))
+    payments.clock.move(DAY)
+    act_for_all("payments")
+    async with payments.database.begin() as tx:
+        await charge_store.locked(tx, [CHARGE_NAME.key(CHARGE)])
+        # Both have read that it has ended, and wait for its lock.
+        twins = [asyncio.create_task(payments.process().expire_requests()) for _ in range(2)]
+        await wait_for_locks(payments.database, 2)
+    await asyncio.gather(*twins)
+    assert (await payments.charge()).state == State.REQUESTED
+    await payments.confirm(payment_method=GOOD)
+    await payments.work()
+    assert (await payments.charge()).state == State.SUCCEEDED
