@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from services.payments import publishers
-from services.payments.domain.charges import Charge, with_reminder
+from services.payments.domain.charges import Charge, is_expired, with_reminder
 from services.payments.domain.dunning import STANDARD, DunningPolicy
 from services.payments.domain.keys import ChargeKey, MerchantId
 from services.payments.domain.transitions import ChargeState
@@ -38,10 +38,13 @@ async def new_links(
 
 
 async def remind(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Remind a batch of customers of requests that are about to end; returns how many."""
+    """Remind a batch of customers of requests that are about to end; returns how many there were.
+
+    There is no reminder of what has ended already: its end is published by itself.
+    """
     due = await charge_store.take_to_remind(tx, buckets, now, limit)
     policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in due])
-    wanted = [charge for charge in due if not charge.withdrawn]
+    wanted = [charge for charge in due if not (charge.withdrawn or is_expired(charge, now))]
     links = await new_links(tx, wanted, policies, now)
     await charge_store.save(tx, reminded(due, policies, now))
     events = [

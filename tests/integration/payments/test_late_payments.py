@@ -131,3 +131,15 @@ async def test_two_processes_that_end_a_request_leave_the_time_to_pay_it_late(
     await payments.confirm(payment_method=GOOD)
     await payments.work()
     assert (await payments.charge()).state == State.SUCCEEDED
+
+
+async def test_nobody_is_reminded_of_a_request_that_has_ended_meanwhile(
+    payments: Payments,
+) -> None:
+    await payments.fall_due(payments.due_on_notice(lasts=2 * DAY))
+    # Nothing worked for as long as the request lasted.
+    payments.clock.move(2 * DAY)
+    act_for_all("payments")
+    await payments.due_work.remind()
+    await payments.work()
+    assert await payments.published() == ["PaymentRequested", "PaymentAbandoned"]
