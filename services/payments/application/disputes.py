@@ -178,7 +178,7 @@ async def _record(
     await _save(tx, [after[key] for key in changed], now)
     events: list[OutboxEvent] = []
     written = sorted({*new, *changed})
-    paused = await _change_mandates(tx, [after[key] for key in written], now)
+    paused = await _change_mandates(tx, [(before.get(key), after[key]) for key in written], now)
     for key in written:
         was, dispute = before.get(key), after[key]
         events += publishers.dispute_changed(
@@ -222,12 +222,14 @@ async def _book(
 
 
 async def _change_mandates(
-    tx: Connection, disputes: Sequence[Dispute], now: datetime
+    tx: Connection, changes: Sequence[tuple[Dispute | None, Dispute]], now: datetime
 ) -> set[MandateKey]:
     """Pause the mandates of what is disputed, and resume those of what is over, by policy.
 
-    Returns those under which nothing is charged.
+    Only where a state has changed: else a mandate that was resumed by hand stays so. Returns those
+    under which nothing is charged.
     """
+    disputes = [it for was, it in changes if was is None or was.state is not it.state]
     policies = {d.merchant: await store.policy(tx, d.merchant) for d in disputes}
     paused: set[MandateKey] = set()
     resumed: set[MandateKey] = set()
@@ -235,8 +237,9 @@ async def _change_mandates(
         if questions_mandate(dispute):
             keeps = keeps_paused(dispute.state, policies[dispute.merchant].charging)
             (paused if keeps else resumed).add(dispute.mandate_key)
-    # Another charge under it may be disputed still.
+    # Another charge under it may be disputed still, or was lost since it is paused.
     stopped = paused | await store.stopped(tx, resumed)
+    stopped |= await store.lost_since_pause(tx, resumed)
     await mandates.pause_all(tx, paused, PauseReason.DISPUTED, now)
     await mandates.resume_all(tx, resumed - stopped, PauseReason.DISPUTED, now)
     return stopped

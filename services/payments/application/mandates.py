@@ -220,10 +220,15 @@ def _check_validity(before: Mandate, terms: Terms, now: datetime) -> None:
 async def pause(
     tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
 ) -> Applied[Mandate]:
-    """Stop charges under a mandate until it is resumed. Raises as `_allowing`."""
+    """Stop charges under a mandate until it is resumed. Raises as `_allowing`.
+
+    One that a dispute has paused is not resumed any more when that is won.
+    """
     before = await _allowing(tx, key, wanted_etag, MandateEvent.PAUSE, now)
-    if before.pause_time is not None:
+    if before.pause_reason is PauseReason.REQUESTED:
         return Applied(before, before=before)
+    if before.pause_time is not None:
+        return await _saved(tx, before, replace(before, pause_reason=PauseReason.REQUESTED))
     await attempt_store.end_actions_under(tx, [key], now)
     return await _saved(tx, before, _paused(before, PauseReason.REQUESTED, now))
 

@@ -9,6 +9,7 @@ from services.payments.domain.disputes import (
     Dispute,
     DisputePolicy,
     DisputeState,
+    keeps_paused,
     stops_charges,
 )
 from services.payments.domain.keys import (
@@ -172,6 +173,23 @@ _OF_MANDATES = Query(
     _OfMandateRow,
 )
 
+# Whoever resumes a mandate by hand ends the pause that a lost dispute has left.
+_LOST_SINCE_PAUSE = Query(
+    """
+    SELECT merchant, customer, mandate, lost.state, charging
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS wanted (customer, merchant, mandate)
+    JOIN mandates USING (customer, merchant, mandate)
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT state FROM disputes
+        WHERE disputes.customer = mandates.customer AND disputes.merchant = mandates.merchant
+          AND disputes.mandate = mandates.mandate AND disputes.mandate <> ''
+          AND state || '' = 'LOST' AND NOT late_failure AND close_time >= pause_time OFFSET 0) AS lost
+    LEFT JOIN dispute_policies USING (merchant)
+""",
+    _OfMandateRow,
+)
+
 _POLICY = Query(
     "SELECT merchant, charging, version FROM dispute_policies WHERE merchant = :merchant",
     DisputePolicy,
@@ -261,6 +279,16 @@ async def stopped(tx: Connection, mandates: Iterable[MandateKey]) -> set[Mandate
         MandateKey(row.merchant, row.customer, row.mandate)
         for row in rows
         if stops_charges(row.state, row.charging or DisputePolicy(row.merchant).charging)
+    }
+
+
+async def lost_since_pause(tx: Connection, mandates: Iterable[MandateKey]) -> set[MandateKey]:
+    """Those of the mandates that are kept paused by a dispute that was lost since they are paused."""
+    rows = await _LOST_SINCE_PAUSE.all_for(tx, set(mandates))
+    return {
+        MandateKey(row.merchant, row.customer, row.mandate)
+        for row in rows
+        if keeps_paused(row.state, row.charging or DisputePolicy(row.merchant).charging)
     }
 
 

@@ -1,6 +1,7 @@
 """Charges that their payers dispute: followed to their end, booked, answered once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -10,6 +11,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import disputes
+from services.payments.clients.stripe import StripeProvider
+from services.payments.domain.disputes import DisputeLookup, DisputeReport
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
@@ -281,3 +284,79 @@ async def test_an_open_dispute_is_looked_up_daily_until_it_is_over(paid: Payment
     assert (await present(paid)).state == Dispute.LOST
     act_for_all("payments")
     assert await paid.rows("SELECT next_lookup_time FROM dispute_lookups") == [(None,)]
+
+
+async def test_a_mandate_that_was_paused_by_hand_stays_so_if_the_dispute_is_won(
+    paid: Payments,
+) -> None:
+    await dispute_of(paid)
+    await paid.call(payments_pb2.PauseMandateRequest(name=MANDATE))
+    await submit(paid, "winning_evidence")
+    assert (await present(paid)).state == Dispute.WON
+    mandate = await paid.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.PAUSED
+    assert mandate.pause_reason == payments_pb2.Mandate.REQUESTED
+
+
+async def test_a_mandate_that_was_resumed_by_hand_is_not_paused_by_later_news_of_the_dispute(
+    paid: Payments,
+) -> None:
+    name = await open_dispute(paid)
+    await find_disputes(paid)
+    await submit(paid, "losing_evidence")
+    await paid.call(payments_pb2.ResumeMandateRequest(name=MANDATE))
+    assert isinstance(paid.provider, StripeProvider)
+    report = await paid.provider.dispute(name)
+    assert isinstance(report, DisputeReport)
+    lookup = DisputeLookup(report.provider, name)
+    act_for_all("payments")
+    async with paid.database.begin() as tx:
+        news = [(lookup, replace(report, fee_minor=2000))]
+        await disputes.settle(tx, news, paid.clock.now())
+    assert (await present(paid)).fee == to_money(2000, "EUR")
+    assert (await fall_due_again(paid, 2)).state == State.SUCCEEDED
+
+
+async def dispute_two(payments: Payments) -> list[str]:
+    """The payer disputes two charges under one mandate; returns what the provider calls that."""
+    await fall_due_again(payments, 2)
+    opened = []
+    for payment in await payments.payments_at_provider():
+        json = {"payment_intent": payment["id"]}
+        answer = await payments.sandbox.ask("POST", "/provider/disputes", json=json)
+        opened.append(str(answer.body["id"]))
+    await find_disputes(payments)
+    return opened
+
+
+async def test_a_dispute_that_was_lost_keeps_the_mandate_paused_if_another_is_won(
+    paid: Payments,
+) -> None:
+    first, second = await dispute_two(paid)
+    await decide(paid, first, "lost")
+    await paid.pass_time(DAY)
+    await decide(paid, second, "won")
+    await paid.pass_time(DAY)
+    refused = await fall_due_again(paid, 3)
+    assert refused.refusal_reasons == [payments_pb2.MANDATE_PAUSED]
+    closed = [e for e in await paid.events() if e.DESCRIPTOR.name == "DisputeClosed"]
+    assert [event.mandate_paused for event in closed] == [True, True]  # type: ignore[attr-defined]
+
+
+async def test_a_dispute_that_is_won_resumes_what_was_resumed_by_hand_after_another_was_lost(
+    paid: Payments,
+) -> None:
+    await dispute_of(paid)
+    await submit(paid, "losing_evidence")
+    await paid.call(payments_pb2.ResumeMandateRequest(name=MANDATE))
+    paid.clock.move(timedelta(minutes=1))
+    await fall_due_again(paid, 2)
+    second = (await paid.payments_at_provider())[1]
+    answer = await paid.sandbox.ask(
+        "POST", "/provider/disputes", json={"payment_intent": second["id"]}
+    )
+    await find_disputes(paid)
+    assert (await fall_due_again(paid, 3)).state == State.REFUSED
+    await decide(paid, answer.body["id"], "won")
+    await paid.pass_time(DAY)
+    assert (await fall_due_again(paid, 4)).state == State.SUCCEEDED
