@@ -248,13 +248,14 @@ def reported(dispute: Dispute, report: DisputeReport, now: datetime) -> Dispute:
 
 def _with_facts(dispute: Dispute, report: DisputeReport, now: datetime) -> Dispute:
     closed = dispute.state in CLOSED
-    withdraw_time = dispute.withdraw_time or report.withdraw_time
+    # What was taken is booked, and stays as it is.
+    is_taken = dispute.withdraw_time is not None
     changed = replace(
         dispute,
-        amount_minor=report.amount_minor if withdraw_time is None else dispute.amount_minor,
+        amount_minor=dispute.amount_minor if is_taken else report.amount_minor,
         reason=report.reason,
         evidence_due_time=report.evidence_due_time,
-        withdraw_time=withdraw_time,
+        withdraw_time=dispute.withdraw_time or report.withdraw_time,
         reinstate_time=dispute.reinstate_time or report.reinstate_time,
         fee_minor=report.fee_minor,
         fee_currency=report.fee_currency,

@@ -360,3 +360,20 @@ async def test_a_dispute_that_is_won_resumes_what_was_resumed_by_hand_after_anot
     await decide(paid, answer.body["id"], "won")
     await paid.pass_time(DAY)
     assert (await fall_due_again(paid, 4)).state == State.SUCCEEDED
+
+
+async def test_an_inquiry_that_becomes_a_dispute_of_less_books_what_the_provider_took(
+    paid: Payments,
+) -> None:
+    name = await open_dispute(paid, inquiry=True)
+    await find_disputes(paid)
+    await decide(paid, name, "needs_response")
+    assert isinstance(paid.provider, StripeProvider)
+    report = await paid.provider.dispute(name)
+    assert isinstance(report, DisputeReport)
+    act_for_all("payments")
+    async with paid.database.begin() as tx:
+        news = [(DisputeLookup(report.provider, name), replace(report, amount_minor=1000))]
+        await disputes.settle(tx, news, paid.clock.now())
+    assert (await paid.balances())["disputes"] == 1000
+    assert (await present(paid)).amount == to_money(1000, "EUR")
