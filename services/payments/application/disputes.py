@@ -43,7 +43,7 @@ from services.payments.store import disputes as store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import revenue as revenue_store
 from services.payments.store.encrypted import dispute_evidence_aad
-from services.runtime.crypto.encryption import encrypt
+from services.runtime.crypto.encryption import UnreadableError, encrypt
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import not_found, wrong_state
 from services.runtime.messaging import outbox
@@ -335,22 +335,34 @@ async def _respond(
 async def send(
     database: Database, provider: Provider, dispute: Dispute
 ) -> DisputeReport | Declined | Unknown:
-    """Send a response; one that was sent before is looked for first, since keys are forgotten."""
+    """Send a response; one that was sent before is looked for first, since keys are forgotten.
+
+    Evidence that does not open holds up no other: its key may come back.
+    """
     if not isinstance(provider, DisputeProvider):
         return Unknown("the provider has no disputes")
-    if dispute.send_count:
-        found = await provider.dispute(dispute.provider_dispute)
-        if not isinstance(found, DisputeReport):
-            gone = Unknown("the dispute is not found any more")
-            return found if isinstance(found, Unknown) else gone
-        if found.is_answered or found.state not in ANSWERABLE:
-            return found
+    if dispute.send_count and (found := await _found_answered(provider, dispute)):
+        return found
     if dispute.response is DisputeResponse.ACCEPTANCE:
         return await provider.accept_dispute(dispute)
     if not dispute.evidence:
         return Declined("evidence_erased", hard=True)
-    opened = database.keyring.decrypt(dispute.evidence, *dispute_evidence_aad(dispute.key))
+    try:
+        opened = database.keyring.decrypt(dispute.evidence, *dispute_evidence_aad(dispute.key))
+    except UnreadableError:
+        return Unknown("the evidence does not open")
     return await provider.answer_dispute(dispute, json.loads(opened))
+
+
+async def _found_answered(
+    provider: DisputeProvider, dispute: Dispute
+) -> DisputeReport | Unknown | None:
+    """A dispute whose response the provider has, or does not want any more; None: it is to be sent."""
+    found = await provider.dispute(dispute.provider_dispute)
+    if not isinstance(found, DisputeReport):
+        gone = Unknown("the dispute is not found any more")
+        return found if isinstance(found, Unknown) else gone
+    return found if found.is_answered or found.state not in ANSWERABLE else None
 
 
 async def settle_sent(

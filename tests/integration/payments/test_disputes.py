@@ -377,3 +377,43 @@ async def test_an_inquiry_that_becomes_a_dispute_of_less_books_what_the_provider
         await disputes.settle(tx, news, paid.clock.now())
     assert (await paid.balances())["disputes"] == 1000
     assert (await present(paid)).amount == to_money(1000, "EUR")
+
+
+async def test_evidence_that_does_not_open_waits_for_its_key_and_holds_up_no_other(
+    paid: Payments,
+) -> None:
+    await dispute_two(paid)
+    names = [await dispute_name(paid, number) for number in (1, 2)]
+    for name in names:
+        await paid.call(payments_pb2.SubmitDisputeEvidenceRequest(name=name, text="They signed."))
+    await exchange_keys(paid, names[0], "test-1:", "gone-1:")
+    act_for_all("payments")
+    await paid.due_work.answer_disputes()
+    await exchange_keys(paid, names[0], "gone-1:", "test-1:")
+    assert [await is_sent(paid, name) for name in names] == [False, True]
+
+    await paid.pass_time(timedelta(minutes=1))
+    assert [await is_sent(paid, name) for name in names] == [True, True]
+
+
+async def dispute_name(payments: Payments, number: int) -> str:
+    request = payments_pb2.ListDisputesRequest(parent="merchants/acme", charge=charge_name(number))
+    [dispute] = (await payments.call(request)).disputes
+    return str(dispute.name)
+
+
+async def is_sent(payments: Payments, name: str) -> bool:
+    dispute = await payments.call(payments_pb2.GetDisputeRequest(name=name))
+    return bool(dispute.HasField("response_send_time"))
+
+
+async def exchange_keys(payments: Payments, name: str, old: str, new: str) -> None:
+    """Have the evidence of a dispute name another key."""
+    async with payments.database.begin() as tx:
+        await tx.execute(
+            "UPDATE disputes SET evidence = CAST($1 AS bytea) || substr(evidence, $2 + 1)"
+            " WHERE dispute = $3",
+            new.encode(),
+            len(old),
+            name.rpartition("/")[2],
+        )
