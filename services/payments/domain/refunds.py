@@ -10,6 +10,7 @@ from typing import NamedTuple
 from services.payments.domain.keys import ChargeId, CustomerId, MerchantId, RefundId, RefundKey
 from services.payments.domain.lines import ChargeLine
 from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.domain.transfers import shares
 from services.payments.domain.transitions import REFUND, RefundEvent, RefundState
 
 # A refund that succeeded is checked again so long afterwards: the customer's bank may send it back.
@@ -77,6 +78,13 @@ def dump_refund_lines(lines: Iterable[RefundLine]) -> str:
 def load_refund_lines(text: str) -> tuple[RefundLine, ...]:
     """Lines from their JSON."""
     return tuple(RefundLine(**line) for line in json.loads(text))
+
+
+def given_lines(lines: Iterable[RefundLine], given_minor: int) -> list[RefundLine]:
+    """What lines give back if so much of them was given: of each the same part."""
+    wanted = {line.product: line.amount_minor for line in lines}
+    parts = shares(given_minor, wanted)
+    return [RefundLine(product, minor) for product, minor in parts.items()]
 
 
 def left_of_lines(charged: Iterable[ChargeLine], given_back: Iterable[RefundLine]) -> Counter[str]:

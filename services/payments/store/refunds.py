@@ -9,6 +9,7 @@ from services.payments.domain.outcomes import Declined, Succeeded, Unknown, retr
 from services.payments.domain.refunds import (
     Refund,
     RefundLine,
+    given_lines,
     load_refund_lines,
     next_follow_up,
     settled_state,
@@ -16,7 +17,7 @@ from services.payments.domain.refunds import (
 from services.payments.domain.transitions import RefundState
 from services.payments.domain.webhooks import WebhookEvent
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query, scalar
+from services.runtime.db.statements import Command, Query
 
 
 class RefundTotal(NamedTuple):
@@ -30,6 +31,12 @@ class RefundTotal(NamedTuple):
     # To the payment method: given back or on its way, and given back.
     promised_minor: int
     refunded_minor: int
+
+
+class _LinesRow(NamedTuple):
+    lines: str
+    # What of them was given, or is on its way: of a refund that failed, what became credit.
+    given_minor: int
 
 
 _INSERT = Command("""
@@ -92,13 +99,13 @@ _TOTALS = Query(
     RefundTotal,
 )
 
-_LINES: Query[str] = Query(
+_LINES = Query(
     """
-    SELECT lines::text FROM refunds
-    WHERE customer = :customer AND merchant = :merchant AND charge = :charge
-      AND state <> 'FAILED' AND lines <> '[]'
+    SELECT lines::text, CASE state WHEN 'FAILED' THEN credit_minor ELSE amount_minor END AS given_minor
+    FROM refunds
+    WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND lines <> '[]'
 """,
-    scalar,
+    _LinesRow,
 )
 
 _DUE = Query(
@@ -214,8 +221,10 @@ async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -
 
 async def lines(tx: Connection, charge: ChargeKey) -> list[RefundLine]:
     """What has been given back of a charge by line, or is on its way."""
-    texts = await _LINES.all(tx, **charge._asdict())
-    return [line for text in texts for line in load_refund_lines(text)]
+    rows = await _LINES.all(tx, **charge._asdict())
+    return [
+        line for row in rows for line in given_lines(load_refund_lines(row.lines), row.given_minor)
+    ]
 
 
 async def total(tx: Connection, charge: ChargeKey) -> RefundTotal:

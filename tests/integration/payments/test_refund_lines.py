@@ -9,7 +9,13 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money
-from tests.integration.payments.suite import CHARGE, Payments
+from tests.integration.payments.suite import CHARGE, DAY, Payments
+from tests.integration.payments.test_credit import give
+from tests.integration.payments.test_late_refunds import (
+    let_refunds,
+    pass_time_at_provider,
+    refund_of,
+)
 
 RefundLine = payments_pb2.RefundLine
 
@@ -80,3 +86,23 @@ async def test_two_refunds_of_one_product_at_once_give_it_back_once(paid: Paymen
     assert sum(isinstance(refund, payments_pb2.Refund) for refund in made) == 1
     await paid.work()
     assert (await paid.charge()).refunded_amount == eur(250)
+
+
+async def test_what_a_failed_refund_gave_as_credit_is_not_given_back_again(
+    payments: Payments,
+) -> None:
+    await give(payments, 700)
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due(payments.due(lines=[sold("beans", 1000), sold("cup", 250)]))
+    await payments.work()
+    # 5.50 EUR go back to the card, and 4.50 EUR become credit again, which stays given.
+    await let_refunds(payments, refunds_pending_seconds=60, refunds_fail_after_seconds=30)
+    await give_back(payments, "first", beans=None)
+    await payments.work()
+    await pass_time_at_provider(payments, 60)
+    await payments.pass_time(DAY)
+    assert (await refund_of(payments, "first")).state == payments_pb2.Refund.FAILED
+
+    rest = await give_back(payments, "rest", beans=None)
+    assert rest.lines == [RefundLine(product_id="beans", amount=eur(550))]
