@@ -24,6 +24,7 @@ from services.notify.domain.notices import (
     FAILURE_NO_CHANNEL,
     FAILURE_UNREADABLE,
     VOID_EXPIRED,
+    WAITING_QUIET_HOURS,
     Attempt,
     Channel,
     NoticeKey,
@@ -35,6 +36,7 @@ from services.notify.domain.notices import (
     progress,
 )
 from services.notify.domain.phone_codes import DEFAULT_BUDGET
+from services.notify.domain.quiet_hours import deadline, send_time
 from services.notify.domain.replies.inbound import ONE_SENDER_NUMBER, SenderNumbers
 from services.notify.domain.routes import Route, route_of, routed
 from services.notify.domain.sms_prices import NO_SMS, SmsPrices, SmsUsage
@@ -234,10 +236,7 @@ class Deliveries:
             for index, outgoing in enumerate(queue):
                 sent, result = await attempt(outgoing)
                 done.append((sent, result))
-                if (
-                    result.state is DeliveryState.PENDING
-                    and result.failure_code != FAILURE_UNREADABLE
-                ):
+                if result.state is DeliveryState.PENDING and not _waits_alone(result):
                     done += [(later, _waiting(later, result)) for later in queue[index + 1 :]]
                     break
             return done
@@ -345,7 +344,17 @@ def _obstacle(outgoing: Outgoing, now: datetime) -> Attempt | None:
     # Without a text it was erased, and the customer has perhaps come back since.
     if not outgoing.address or not delivery.text:
         return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
-    return _obstacle_of_file(outgoing)
+    return _quiet_hours(outgoing, now) or _obstacle_of_file(outgoing)
+
+
+def _quiet_hours(outgoing: Outgoing, now: datetime) -> Attempt | None:
+    """The wait for the morning of what was to go out by day, and is tried in the night."""
+    kind, delivery = outgoing.notice.kind, outgoing.delivery
+    until = deadline(outgoing.notice.promise, delivery.expire_time)
+    morning = send_time(kind, delivery.channel, now, outgoing.time_zone, until)
+    if morning <= now:
+        return None
+    return Attempt(Verdict.NOT_TRIED, WAITING_QUIET_HOURS, retry_time=morning)
 
 
 def _obstacle_of_file(outgoing: Outgoing) -> Attempt | None:
@@ -377,6 +386,11 @@ def _queues(due: Sequence[Outgoing]) -> list[list[Outgoing]]:
         is_code = outgoing.notice.kind is NoticeKind.PHONE_CODE
         queues[outgoing.notice.customer_key, outgoing.delivery.channel, is_code].append(outgoing)
     return list(queues.values())
+
+
+def _waits_alone(result: Progress) -> bool:
+    """Whether what waits keeps nothing of the same address waiting, which may have a deadline."""
+    return result.failure_code in {FAILURE_UNREADABLE, WAITING_QUIET_HOURS}
 
 
 def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:

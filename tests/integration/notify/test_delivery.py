@@ -1,7 +1,7 @@
 """Notices on their way: once each, through outages, and what is published of them."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
@@ -500,3 +500,27 @@ async def test_a_gateway_that_is_slow_delays_its_own_channel_alone(notify: Notif
     assert by_channel[notify_pb2.SMS].state == Delivery.PENDING
     slow.let_go.set()
     await sms
+
+
+async def test_what_no_gateway_took_by_day_does_not_wake_its_reader(notify: Notify) -> None:
+    # Half past eight in the evening there.
+    notify.clock.move_to(datetime(2026, 1, 28, 4, 30, tzinfo=UTC))
+    await notify.contact(time_zone="America/Los_Angeles")
+    await notify.bind()
+    await notify.outage("sms", on=True)
+    await notify.receive(order_skipped(cycle=2))
+    await notify.receive(order_upcoming())
+    await notify.deliver()
+    notify.clock.move(timedelta(hours=1))
+    await notify.outage("sms", on=False)
+    await notify.deliver()
+
+    texts = await notify.inbox()
+    # The notice before the charge has to be out.
+    assert "comes to 12.50 EUR" in texts[-1]
+    assert not any("is left out" in text for text in texts)
+    [waiting] = (await notify.notices())[-2].deliveries
+    assert (waiting.state, waiting.failure_code) == (Delivery.PENDING, "QUIET_HOURS")
+    notify.clock.move_to(datetime(2026, 1, 28, 16, tzinfo=UTC))
+    await notify.deliver()
+    assert "is left out" in (await notify.inbox())[-1]
