@@ -26,6 +26,8 @@ def is_capped(outgoing: Outgoing) -> bool:
     return (
         outgoing.daily_message_max > 0
         and outgoing.readable
+        # What cannot be sent fails by itself.
+        and bool(outgoing.address)
         and delivery.attempt_count == 0
         # What an operator has sent once more is wanted now.
         and not notice.original_notice

@@ -389,9 +389,34 @@ def sms_rests(contact: Contact | None, now: datetime) -> bool:
     )
 
 
-def is_kind_muted(kind: NoticeKind, contact: Contact) -> bool:
+class Preferences(Protocol):
+    """What a customer has muted."""
+
+    @property
+    def sms_receipts_muted(self) -> bool:
+        """Receipts by SMS."""
+
+    @property
+    def email_muted(self) -> bool:
+        """All e-mail that can be muted."""
+
+    @property
+    def summaries_muted(self) -> bool:
+        """Summaries of months."""
+
+
+def is_kind_muted(kind: NoticeKind, preferences: Preferences) -> bool:
     """Whether a customer wants no notice of a kind, by any channel."""
-    return kind is NoticeKind.MONTHLY_SUMMARY and contact.summaries_muted
+    return kind is NoticeKind.MONTHLY_SUMMARY and preferences.summaries_muted
+
+
+def is_muted(kind: NoticeKind, channel: Channel, preferences: Preferences) -> bool:
+    """Whether a customer wants no notice of a kind by a channel."""
+    if is_kind_muted(kind, preferences):
+        return True
+    if channel is Channel.SMS:
+        return kind is NoticeKind.RECEIPT and preferences.sms_receipts_muted
+    return preferences.email_muted and kind not in NEVER_MUTED
 
 
 def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[Channel, ...]:

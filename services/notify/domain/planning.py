@@ -12,13 +12,12 @@ from services.notify.domain.notices import (
     EMAIL_ONLY,
     FAILURE_NO_CHANNEL,
     FAILURE_PHONE_UNREACHABLE,
-    NEVER_MUTED,
     Channel,
     Contact,
     NoticeKind,
     can_be_reached,
     channels,
-    is_kind_muted,
+    is_muted,
     sms_rests,
 )
 from services.notify.domain.quiet_hours import send_time
@@ -220,12 +219,8 @@ def can_carry(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
 
 
 def _is_muted(kind: NoticeKind, channel: Channel, contact: Contact) -> bool:
-    if is_kind_muted(kind, contact):
-        return True
-    if channel is Channel.SMS:
-        is_receipt = kind is NoticeKind.RECEIPT
-        return contact.sms_stop_time is not None or (is_receipt and contact.sms_receipts_muted)
-    return contact.email_muted and kind not in NEVER_MUTED
+    is_stopped = channel is Channel.SMS and contact.sms_stop_time is not None
+    return is_stopped or is_muted(kind, channel, contact)
 
 
 def _fall_back(

@@ -26,6 +26,7 @@ from services.notify.domain.notices import (
     NoticeKey,
     NoticeKind,
     Progress,
+    is_muted,
 )
 from services.notify.domain.planning import Circumstances, stand_in_send
 from services.notify.domain.quiet_hours import deadline
@@ -53,6 +54,9 @@ class _DueRow(DeliveryRow, NoticeRow):
     complaint_address: str | None
     daily_message_max: int
     time_zone: str
+    sms_receipts_muted: bool
+    email_muted: bool
+    summaries_muted: bool
 
 
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
@@ -80,7 +84,10 @@ _DUE = Query(
                 ELSE 0 END AS address_version,
            contacts.display_name, contacts.locale AS contact_locale, merchant_display_name,
            complaint_address, coalesce(daily_message_max, 0) AS daily_message_max,
-           coalesce(nullif(contacts.time_zone, ''), notify_settings.time_zone, '') AS time_zone
+           coalesce(nullif(contacts.time_zone, ''), notify_settings.time_zone, '') AS time_zone,
+           coalesce(sms_receipts_muted, false) AS sms_receipts_muted,
+           coalesce(email_muted, false) AS email_muted,
+           coalesce(summaries_muted, false) AS summaries_muted
     FROM (
         SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
         CROSS JOIN LATERAL (
@@ -329,7 +336,7 @@ class Outgoing(NamedTuple):
 
     notice: Notice
     delivery: Delivery
-    # Empty when the customer has none any more. Not to be logged.
+    # Empty when the customer has none any more, or has muted such messages. Not to be logged.
     address: str
     address_version: int
     addressee: Addressee
@@ -572,6 +579,8 @@ def _outgoing(tx: Connection, row: _DueRow) -> Outgoing:
         name = decrypt(tx, row.display_name or b"", *name_aad)
         delivery = delivery_of(row, texts)
         notice, readable = notice_of(tx, row, (delivery,)), True
+        if row.own_address is None and is_muted(row.kind, row.channel, row):
+            address = ""
     except UnreadableError:
         # One that does not open must not hold up the others.
         address, name = "", ""

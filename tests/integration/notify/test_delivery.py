@@ -524,3 +524,19 @@ async def test_what_no_gateway_took_by_day_does_not_wake_its_reader(notify: Noti
     notify.clock.move_to(datetime(2026, 1, 28, 16, tzinfo=UTC))
     await notify.deliver()
     assert "is left out" in (await notify.inbox())[-1]
+
+
+async def test_a_receipt_that_waits_for_the_morning_is_not_sent_to_who_has_muted_them(
+    notify: Notify,
+) -> None:
+    # Midnight there.
+    await notify.contact(time_zone="America/Los_Angeles")
+    await notify.bind()
+    await notify.receive(order_confirmed())
+    await notify.contact(preferences=notify_pb2.Contact.Preferences(sms_receipts_muted=True))
+    notify.clock.move(timedelta(hours=8))
+    await notify.deliver()
+
+    assert not any("You paid" in text for text in await notify.inbox())
+    [receipt] = (await notify.notices())[-1].deliveries
+    assert (receipt.state, receipt.failure_code) == (Delivery.FAILED, "NO_CHANNEL")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -30,8 +31,11 @@ class Mailbox:
 
     url: str
     messages: list[Message] = field(default_factory=list)
+    is_away: bool = False
 
     async def send(self, message: Message) -> Attempt:
+        if self.is_away:
+            return Attempt(Verdict.TEMPORARY, "421")
         self.messages.append(message)
         return Attempt(Verdict.DELIVERED)
 
@@ -88,3 +92,20 @@ async def test_a_link_that_nobody_made_changes_nothing(notify: Notify, mailbox: 
                 assert answer.status == 400
 
     assert not await is_muted(notify)
+
+
+async def test_mail_that_waits_is_not_sent_to_who_wants_no_more_of_it(
+    notify: Notify, mailbox: Mailbox
+) -> None:
+    await notify.contact(email="ann@example.com")
+    mailbox.is_away = True
+    await notify.receive(order_skipped())
+    await notify.receive(order_upcoming(cycle=3), event_key="second")
+    await notify.deliver()
+    await notify.contact(preferences=notify_pb2.Contact.Preferences(email_muted=True))
+    mailbox.is_away = False
+    notify.clock.move(timedelta(minutes=1))
+    await notify.deliver()
+
+    [upcoming] = mailbox.messages
+    assert "comes to 12.50 EUR" in upcoming.text
