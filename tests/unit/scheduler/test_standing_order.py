@@ -307,7 +307,7 @@ def test_taking_back_a_change_leaves_no_trace_of_it() -> None:
 
 
 def assert_all_due_opened(opening: Opening, now: datetime) -> None:
-    """Every cycle up to the next one has its row, and the next one is to come or one of a later batch."""
+    """Every cycle up to the next one has its row, and the next one is to come or in a later batch."""
     following = opening.standing_order.next_cycle
     assert following is not None
     assert cycles(list(opening.orders)) == list(range(1, following))
