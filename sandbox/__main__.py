@@ -8,7 +8,7 @@ import secrets
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -39,6 +39,8 @@ from sandbox.record import Record
 
 PREFIX = "SANDBOX_"
 PORT_MAX = 65_535
+SECOND_PATH = "/second"
+"""What the paths of the second account's record, payers and their banks begin with."""
 SHUTDOWN_SECONDS = 1.0
 """How long open requests may take to end after SIGTERM."""
 
@@ -65,6 +67,10 @@ class Settings:
     # Where the provider sends its webhooks, and what it signs them with; empty: it sends none.
     webhook_url: str
     webhook_secret: str
+    # The same of a second account at the provider; without a key there is none.
+    second_provider_api_key: str
+    second_webhook_url: str
+    second_webhook_secret: str
     start: datetime
     expected_services: frozenset[str]
     settle_timeout_seconds: float
@@ -154,6 +160,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         bank_webhook_secret=reader.optional("BANK_WEBHOOK_SECRET"),
         webhook_url=reader.optional("WEBHOOK_URL"),
         webhook_secret=reader.optional("WEBHOOK_SECRET"),
+        second_provider_api_key=reader.optional("SECOND_PROVIDER_API_KEY"),
+        second_webhook_url=reader.optional("SECOND_WEBHOOK_URL"),
+        second_webhook_secret=reader.optional("SECOND_WEBHOOK_SECRET"),
         start=reader.time("START", datetime.now(UTC).replace(microsecond=0)),
         expected_services=reader.names("EXPECTED_SERVICES", "catalog,scheduler,payments,notify"),
         settle_timeout_seconds=reader.seconds("SETTLE_TIMEOUT_SECONDS", SETTLE_TIMEOUT_SECONDS),
@@ -161,6 +170,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
     if bool(settings.webhook_url) != bool(settings.webhook_secret):
         reader.errors.append(f"{PREFIX}WEBHOOK_SECRET: set both this and WEBHOOK_URL, or neither")
+    if bool(settings.second_webhook_url) != bool(settings.second_webhook_secret):
+        reader.errors.append(
+            f"{PREFIX}SECOND_WEBHOOK_SECRET: set both this and SECOND_WEBHOOK_URL, or neither"
+        )
+    if settings.provider_api_key and settings.second_provider_api_key == settings.provider_api_key:
+        reader.errors.append(f"{PREFIX}SECOND_PROVIDER_API_KEY: is that of the first account")
     if bool(settings.bank_webhook_url) != bool(settings.bank_webhook_secret):
         reader.errors.append(
             f"{PREFIX}BANK_WEBHOOK_SECRET: set both this and BANK_WEBHOOK_URL, or neither"
@@ -192,34 +207,45 @@ def _sms_apps(
     yield "/twilio", twilio_app
 
 
-def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
-    """Put the parts behind one HTTP address."""
+def _accounts(
+    settings: Settings,
+    books: Sequence[Record],
+    clock: Clock,
+    outages: Outages,
+    behavior: provider.Behavior,
+    cards: provider.Cards,
+) -> list[provider.Account]:
+    """The accounts at the provider, one a record."""
+    given = (
+        (settings.provider_api_key, settings.webhook_url, settings.webhook_secret, ""),
+        (
+            settings.second_provider_api_key,
+            settings.second_webhook_url,
+            settings.second_webhook_secret,
+            SECOND_PATH,
+        ),
+    )
+    return [
+        provider.Account(api_key, book, clock, outages, behavior, cards, url, secret, path)
+        for book, (api_key, url, secret, path) in zip(books, given, strict=False)
+    ]
+
+
+def build_app(
+    settings: Settings, books: Sequence[Record], clock: Clock, outages: Outages
+) -> web.Application:
+    """Put the parts behind one HTTP address; the first record is everybody's, others an account's."""
+    book = books[0]
     behavior = provider.Behavior(book)
     cards = provider.Cards(book)
-    provider_endpoint = Endpoint(
-        "provider",
-        settings.provider_api_key,
-        book,
-        clock,
-        outages,
-        provider.refusal_body,
-        lambda: behavior.key_retention,
-    )
-    provider_app = web.Application(middlewares=[provider_endpoint.middleware])
-    webhooks = provider.Webhooks(
-        book, clock, behavior, settings.webhook_url, settings.webhook_secret
-    )
+    accounts = _accounts(settings, books, clock, outages, behavior, cards)
     bank_webhooks = bank.BankWebhooks(
         book, clock, behavior, settings.bank_webhook_url, settings.bank_webhook_secret
     )
     receipts = sms_receipts.SmsReceipts(book, clock, behavior, settings.sms_receipt_secret)
     statuses = twilio.StatusCallbacks(book, clock, behavior, settings.sms_api_key)
-    clock.carry(AllMessages([webhooks, bank_webhooks, receipts, statuses]))
-    stripe = provider.Provider(book, clock, provider_endpoint, behavior, cards, webhooks)
-    provider_app.add_routes(stripe.routes())
-    disputes = provider.Disputes(book, clock, provider_endpoint, webhooks)
-    provider_app.add_routes(disputes.routes())
-    provider_app.add_routes(provider.Balance(book, clock, behavior).routes())
+    senders = [*(each.webhooks for each in accounts), bank_webhooks, receipts, statuses]
+    clock.carry(AllMessages(senders))
 
     bank_endpoint = Endpoint(
         "bank",
@@ -247,24 +273,21 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         return web.json_response({"status": "ok"})
 
     async def begin_sending(_: web.Application) -> None:
-        for part in (webhooks, bank_webhooks, receipts, statuses):
-            await part.start()
+        for sender in senders:
+            await sender.start()
 
     guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
     inbox = Inbox(book, guard, clock)
 
     async def end_polls(_: web.Application) -> None:
-        for part in (clock, inbox, webhooks, bank_webhooks, receipts, statuses):
+        for part in (clock, inbox):
             await part.close()
+        for sender in senders:
+            await sender.close()
 
     app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
-    app.add_routes([*behavior.routes(), *cards.routes(), *webhooks.routes()])
-    app.add_routes(disputes.bank_routes())
-    bank_page = f"{provider.AUTHENTICATIONS}/{{id}}"
-    app.add_routes(
-        [web.get(bank_page, stripe.show_authentication), web.post(bank_page, stripe.authenticate)]
-    )
+    app.add_routes([*behavior.routes(), *cards.routes(), *accounts[0].outside_routes()])
     app.add_routes(
         [
             *record.routes(book),
@@ -277,7 +300,11 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     app.add_routes([*phones.routes()])
     app.add_routes([*receipts.routes(), *statuses.routes(), *Platform(clock).routes()])
     app.add_routes([*bank_webhooks.routes(), *debits.record_routes()])
-    app.add_subapp("/v1", provider_app)
+    app.add_subapp("/v1", provider.build_app(accounts))
+    for account, account_book in zip(accounts[1:], books[1:], strict=True):
+        account_app = web.Application()
+        account_app.add_routes([*account.outside_routes(), *record.routes(account_book)])
+        app.add_subapp(SECOND_PATH, account_app)
     app.add_subapp("/bank", bank_app)
     for path, sms_app in _sms_apps(settings, book, clock, outages, receipts, statuses):
         app.add_subapp(path, sms_app)
@@ -304,11 +331,15 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     book = Record(settings.record_file)
+    books = [book]
+    if settings.second_provider_api_key:
+        stem = f"{settings.record_file.stem}-second"
+        books.append(Record(settings.record_file.with_stem(stem)))
     clock = Clock(book, settings.start, settings.expected_services, settings.settle_timeout_seconds)
     await clock.keep()
     outages = Outages(book)
     # A poll whose process was killed has to end, or the clock would wait for the dead.
-    app = build_app(settings, book, clock, outages)
+    app = build_app(settings, books, clock, outages)
     app.on_response_prepare.append(partial(_tell_time, clock))
     runner = web.AppRunner(
         app,
@@ -330,7 +361,8 @@ async def serve(settings: Settings) -> None:
         smtp.close()
     finally:
         await runner.cleanup()
-        await book.close()
+        for each in books:
+            await each.close()
 
 
 def main() -> int:

@@ -201,11 +201,15 @@ class Endpoint:
     def _refusal(self, refused: RefusedError) -> web.Response:
         return web.json_response(self._refusal_body(refused), status=refused.status)
 
-    def _authenticate(self, request: web.Request) -> None:
+    def is_authenticated(self, request: web.Request) -> bool:
+        """Whether a request has the API key."""
         given = request.headers.getall("Authorization", [])
         # Of two, nobody can say which counts.
         scheme, _, token = (given[0] if len(given) == 1 else "").partition(" ")
-        if scheme != "Bearer" or not hmac.compare_digest(token.encode(), self._api_key):
+        return scheme == "Bearer" and hmac.compare_digest(token.encode(), self._api_key)
+
+    def _authenticate(self, request: web.Request) -> None:
+        if not self.is_authenticated(request):
             raise RefusedError(401, "invalid_request_error", "unauthorized", "Invalid API key.")
 
     def _received(self, request: web.Request) -> ReceivedRequest:

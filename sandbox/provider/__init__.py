@@ -9,21 +9,15 @@ PaymentIntent at once, and keys are kept for ever, unless `behavior.py` is set o
 are integers in the units of `currencies`, `created` is simulated unix time.
 """
 
-from sandbox.provider.api import AUTHENTICATIONS, Provider
-from sandbox.provider.balance import Balance
+from sandbox.provider.accounts import Account, build_app
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.cards import Cards
-from sandbox.provider.dispute_api import Disputes
 from sandbox.provider.forms import refusal_body
-from sandbox.provider.webhooks import Webhooks
 
 __all__ = [
-    "AUTHENTICATIONS",
-    "Balance",
+    "Account",
     "Behavior",
     "Cards",
-    "Disputes",
-    "Provider",
-    "Webhooks",
+    "build_app",
     "refusal_body",
 ]

@@ -80,6 +80,7 @@ class Provider:
         behavior: Behavior,
         cards: Cards,
         webhooks: Webhooks,
+        authentications: str = AUTHENTICATIONS,
     ) -> None:
         self._record = record
         self._clock = clock
@@ -87,6 +88,7 @@ class Provider:
         self._behavior = behavior
         self._cards = cards
         self._webhooks = webhooks
+        self._authentications = authentications
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/v1`."""
@@ -103,6 +105,11 @@ class Provider:
             web.get("/refunds", self.list_refunds),
             web.get("/refunds/{id}", self.get_refund),
         ]
+
+    def authentication_routes(self) -> list[web.RouteDef]:
+        """Routes of the bank's page."""
+        page = f"{AUTHENTICATIONS}/{{id}}"
+        return [web.get(page, self.show_authentication), web.post(page, self.authenticate)]
 
     async def create_intent(self, request: web.Request) -> web.Response:
         """Create and confirm a PaymentIntent: 200 when it succeeded, 402 when declined."""
@@ -133,7 +140,7 @@ class Provider:
 
         def perform(db: sqlite3.Connection, tries: int) -> Reply:
             reply = charge(db, row, card, metadata, tries, off_session=off_session == "true")
-            reply = replace(reply, body=_with_action(request, reply.body, return_url))
+            reply = replace(reply, body=self._with_action(request, reply.body, return_url))
             self._webhooks.enter_intent(db, reply.body)
             if card.dispute_reason and reply.body.get("status") == "succeeded":
                 dispute = open_dispute(
@@ -153,7 +160,7 @@ class Provider:
 
         def change(db: sqlite3.Connection, name: str) -> Reply:
             reply = confirm(db, name, self._cards.get)
-            return replace(reply, body=_with_action(request, reply.body, return_url))
+            return replace(reply, body=self._with_action(request, reply.body, return_url))
 
         return await self._answer_once(request, form, self._changing(request, change))
 
@@ -212,7 +219,7 @@ class Provider:
     async def get_intent(self, request: web.Request) -> web.Response:
         """Return one PaymentIntent."""
         intent = describe_intent(self._intent(request.match_info["id"], 404))
-        return web.json_response(_with_action(request, intent))
+        return web.json_response(self._with_action(request, intent))
 
     async def list_intents(self, request: web.Request) -> web.Response:
         """List PaymentIntents, newest first."""
@@ -318,6 +325,16 @@ class Provider:
             values.append(self._unix_time() - lag_seconds)
         return clauses, values
 
+    def _with_action(
+        self, request: web.Request, body: Mapping[str, object], return_url: str | None = None
+    ) -> Mapping[str, object]:
+        """A PaymentIntent with what its customer has to do, if there is something."""
+        if body.get("status") != "requires_action":
+            return body
+        url = f"{request.url.origin()}{self._authentications}/{body['id']}"
+        redirect = {"url": url, "return_url": return_url}
+        return {**body, "next_action": {"type": "redirect_to_url", "redirect_to_url": redirect}}
+
     def _unix_time(self) -> int:
         return int(self._clock.now.timestamp())
 
@@ -348,17 +365,6 @@ class Provider:
 def _refund_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
     row: sqlite3.Row = db.execute("SELECT * FROM refunds WHERE id = ?", (name,)).fetchone()
     return row
-
-
-def _with_action(
-    request: web.Request, body: Mapping[str, object], return_url: str | None = None
-) -> Mapping[str, object]:
-    """A PaymentIntent with what its customer has to do, if there is something."""
-    if body.get("status") != "requires_action":
-        return body
-    url = f"{request.url.origin()}{AUTHENTICATIONS}/{body['id']}"
-    redirect = {"url": url, "return_url": return_url}
-    return {**body, "next_action": {"type": "redirect_to_url", "redirect_to_url": redirect}}
 
 
 def _list(request: web.Request, data: list[dict[str, Any]], *, has_more: bool) -> web.Response:

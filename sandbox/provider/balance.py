@@ -7,6 +7,7 @@ A transaction is filed under the time of what it is about.
 """
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -188,7 +189,9 @@ def _catch_up(db: sqlite3.Connection, now: int) -> None:
 
 def _pay_out(db: sqlite3.Connection, currency: str, net: int, midnight: int) -> None:
     day = datetime.fromtimestamp(midnight, UTC).strftime("%Y%m%d")
-    payout = f"po_{day}{currency}"
+    # No other account has it.
+    name = f"{day}{currency}{secrets.token_hex(4)}"
+    payout = f"po_{name}"
     db.execute(
         "INSERT INTO payouts (id, amount, currency, created) VALUES (?, ?, ?, ?)",
         (payout, net, currency, midnight),
@@ -201,7 +204,7 @@ def _pay_out(db: sqlite3.Connection, currency: str, net: int, midnight: int) -> 
     db.execute(
         "INSERT INTO balance_transactions (id, type, category, source, payment_intent, amount, fee,"
         " currency, created, payout) VALUES (?, 'payout', 'payout', ?, NULL, ?, 0, ?, ?, ?)",
-        (f"txn_{day}{currency}", payout, -net, currency, midnight, payout),
+        (f"txn_{name}", payout, -net, currency, midnight, payout),
     )
 
 

@@ -25,19 +25,22 @@ from tests.integration.payments.suite import (
     Payments,
     State,
 )
-from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
+from tests.integration.sandbox.process import PROVIDER_API_KEY, SECOND_API_KEY, Sandbox
 
 SECRETS = {"stripe": "secret_of_the_first", "stripe-uk": "secret_of_the_second"}
 
 
 @pytest.fixture
 async def payments(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Payments]:
+    await sandbox.stop()
+    sandbox.environment["SANDBOX_SECOND_PROVIDER_API_KEY"] = SECOND_API_KEY
+    await sandbox.start()
     database = Database(
         Pool(service_database("payments"), application="test", size=6, keyring=KEYRING)
     )
     async with HttpClient(connections_max=5, timeout_seconds=10) as http:
         first = StripeProvider(http, sandbox.url, PROVIDER_API_KEY)
-        second = StripeProvider(http, sandbox.url, PROVIDER_API_KEY, name="stripe-uk")
+        second = StripeProvider(http, sandbox.url, SECOND_API_KEY, name="stripe-uk")
         yield Payments(database, ManualClock(NOW), sandbox, first, others=[second])
     await database.close()
 
@@ -47,6 +50,15 @@ async def choose(payments: Payments, provider: str) -> None:
     routing = await payments.call(payments_pb2.GetPaymentRoutingRequest(name=name))
     routing.card_provider = provider
     await payments.call(payments_pb2.UpdatePaymentRoutingRequest(payment_routing=routing))
+
+
+async def counts(sandbox: Sandbox, api_key: str) -> tuple[int, int]:
+    """How many payments and refunds an account has, as the provider lists them."""
+    intents, refunds = [
+        await sandbox.provider("GET", path, api_key=api_key)
+        for path in ("/payment_intents", "/refunds")
+    ]
+    return len(intents.body["data"]), len(refunds.body["data"])
 
 
 async def test_a_card_is_charged_by_the_account_that_its_merchant_had_chosen(
@@ -69,6 +81,8 @@ async def test_a_card_is_charged_by_the_account_that_its_merchant_had_chosen(
     assert (charge.state, charge.refunded_amount.units) == (State.SUCCEEDED, AMOUNT_MINOR // 100)
     assert await payments.rows("SELECT provider FROM attempts") == [("stripe-uk",)]
     assert await payments.rows("SELECT provider FROM refunds") == [("stripe-uk",)]
+    assert await counts(payments.sandbox, PROVIDER_API_KEY) == (0, 0)
+    assert await counts(payments.sandbox, SECOND_API_KEY) == (1, 1)
 
 
 async def webhook(receiver: WebhookReceiver, account: str, secret: str) -> HTTPStatus:

@@ -20,6 +20,7 @@ from tests.integration.sandbox.forks import fork_server
 
 ROOT = Path(__file__).parents[3]
 PROVIDER_API_KEY = "sk_test_of_the_provider"
+SECOND_API_KEY = "sk_test_of_the_second_account"
 SMS_API_KEY = "key_of_the_gateway"
 START = "2026-01-31T08:00:00Z"
 READY_SECONDS = 20.0
@@ -144,15 +145,24 @@ class Sandbox:
         assert json.loads(last).get("done"), last
 
     async def provider(
-        self, method: str, path: str, form: Mapping[str, str] | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        key: str | None = None,
+        api_key: str = PROVIDER_API_KEY,
     ) -> Answer:
-        headers = {"Authorization": f"Bearer {PROVIDER_API_KEY}"}
+        headers = {"Authorization": f"Bearer {api_key}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         return await self.ask(method, f"/v1{path}", form=form, headers=headers)
 
     async def charge(
-        self, payment_method: str = "pm_card_visa", key: str | None = None, **changes: str
+        self,
+        payment_method: str = "pm_card_visa",
+        key: str | None = None,
+        api_key: str = PROVIDER_API_KEY,
+        **changes: str,
     ) -> Answer:
         form = {
             "amount": "1250",
@@ -161,7 +171,7 @@ class Sandbox:
             "confirm": "true",
             "off_session": "true",
         }
-        return await self.provider("POST", "/payment_intents", {**form, **changes}, key)
+        return await self.provider("POST", "/payment_intents", {**form, **changes}, key, api_key)
 
     async def sms(self, to: str, body: str = "Hello", key: str | None = None) -> Answer:
         headers = {"Authorization": f"Bearer {SMS_API_KEY}"}
