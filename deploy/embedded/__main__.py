@@ -14,6 +14,7 @@ from deploy.embedded.stack import EmbeddedStack, Status
 
 HOME_VARIABLE = "RECURRING_HOME"
 DEFAULT_HOME = ROOT / ".recurring"
+SECOND_ACCOUNT_VARIABLE = "RECURRING_SECOND_ACCOUNT"
 HEALTHY = {"ready", "reachable"}
 
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
-        stack = EmbeddedStack(home, Addresses.from_environment(os.environ))
+        addresses = Addresses.from_environment(os.environ)
+        stack = EmbeddedStack(home, addresses, second_account=_has_second_account())
         return int(chosen.run(stack, chosen))
     except PartError as error:
         print(error, file=sys.stderr)
@@ -30,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _has_second_account() -> bool:
+    """Whether the environment asks for it; raises PartError for what is neither yes nor no."""
+    text = os.environ.get(SECOND_ACCOUNT_VARIABLE) or "false"
+    if text not in {"true", "false"}:
+        raise PartError(f"{SECOND_ACCOUNT_VARIABLE}={text}: must be true or false")
+    return text == "true"
 
 
 def up(stack: EmbeddedStack, _: argparse.Namespace) -> int:

@@ -82,8 +82,11 @@ class EmbeddedStack:
         settings: Mapping[str, str] = MappingProxyType({}),
         *,
         durable: bool = True,
+        second_account: bool = False,
     ) -> None:
         """`settings`: of every service, beside those that the stack gives it.
+
+        `second_account`: the sandbox's provider has two, where the sandbox runs here.
 
         `durable=False`: PostgreSQL is not safe against a loss of power; only for tests.
         """
@@ -91,6 +94,7 @@ class EmbeddedStack:
         self.addresses = addresses
         self._settings = settings
         self._durable = durable
+        self._second_account = second_account and "sandbox" not in addresses.replaced
         self._names = [name for name in parts if name not in addresses.replaced]
         # Services that were started with settings of their own.
         self._special: dict[str, Program] = {}
@@ -192,12 +196,12 @@ class EmbeddedStack:
         ports = {**self.addresses.ports, **dict(zip(own, free_ports(len(own)), strict=True))}
         addresses = replace(self.addresses, ports=ports)
         target = addresses.local(name)
-        environment = wiring.service_environment(name, addresses, self._keys)
+        environment = self._environment(name, addresses)
         return Program(
             f"{name}-{number}",
             f"services.{name}",
             self.home,
-            {**environment, **self._settings, **(settings or {})},
+            {**environment, **(settings or {})},
             lambda: answers_grpc(target),
         )
 
@@ -244,15 +248,25 @@ class EmbeddedStack:
     def _sandbox(self) -> Program:
         private_folder(self.home / "sandbox")
         environment = wiring.sandbox_environment(self.home, self.addresses, self._keys)
+        environment |= self._of_second_account("sandbox")
         url = f"{self.addresses.sandbox_url}/healthz"
         return Program("sandbox", "sandbox", self.home, environment, lambda: answers_http(url))
 
     def _service(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Program:
-        environment = wiring.service_environment(name, self.addresses, self._keys)
-        environment |= {**self._settings, **settings}
+        environment = {**self._environment(name, self.addresses), **settings}
         target = self.addresses.target(name)
         module = f"services.{name}"
         return Program(name, module, self.home, environment, lambda: answers_grpc(target))
+
+    def _environment(self, service: str, addresses: Addresses) -> dict[str, str]:
+        """Return the settings of a service that all its processes have."""
+        environment = wiring.service_environment(service, addresses, self._keys)
+        return {**environment, **self._of_second_account(service), **self._settings}
+
+    def _of_second_account(self, part: str) -> dict[str, str]:
+        if not self._second_account:
+            return {}
+        return wiring.second_account_environment(part, self.addresses, self._keys)
 
     def _part(self, name: str) -> Part:
         if name not in self._names:
@@ -317,7 +331,9 @@ class EmbeddedStack:
             run_to_end("services.runtime.db.migrations", services, urls)
 
     def _describe(self) -> None:
-        described = wiring.description(self.home, self.addresses, self._keys)
+        described = wiring.description(
+            self.home, self.addresses, self._keys, second_account=self._second_account
+        )
         write_secret(self.description_file, json.dumps(described, indent=2) + "\n")
 
     def _status(self, name: str) -> Status:

@@ -14,6 +14,8 @@ DEMO_USER = f"merchant-{DEMO_MERCHANT}"
 # Who makes the streams and the durables.
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
+# A second account at the sandbox's provider, of those stacks that have one.
+SECOND_ACCOUNT = "stripe-second"
 WEBHOOK_PATH = "/webhooks/stripe"
 BANK_WEBHOOK_PATH = "/webhooks/bank-debit"
 WEBHOOK_SECRET_PREFIX = "whsec_development"  # noqa: S105 - the prefix alone
@@ -62,9 +64,9 @@ def nats_url(user: str, addresses: Addresses, keys: Keys) -> str:
     return f"nats://{user}:{nats_passwords(keys)[user]}@{addresses.local('nats')}"
 
 
-def webhook_secret(keys: Keys) -> str:
+def webhook_secret(keys: Keys, name: str = "webhook") -> str:
     """Return what the sandbox's provider signs its webhooks with; production refuses such a one."""
-    return f"{WEBHOOK_SECRET_PREFIX}{keys.password('webhook')}"
+    return f"{WEBHOOK_SECRET_PREFIX}{keys.password(name)}"
 
 
 def demo_token_file(keys: Keys) -> Path:
@@ -88,6 +90,25 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
         "SANDBOX_BANK_WEBHOOK_URL": f"http://{addresses.local('payments_webhook')}{BANK_WEBHOOK_PATH}",
         "SANDBOX_BANK_WEBHOOK_SECRET": webhook_secret(keys),
     }
+
+
+def second_account_environment(part: str, addresses: Addresses, keys: Keys) -> dict[str, str]:
+    """Return the further settings of a part where the sandbox's provider has a second account."""
+    api_key, secret = keys.password("second_provider"), webhook_secret(keys, "second_webhook")
+    if part == "sandbox":
+        return {
+            "SANDBOX_SECOND_PROVIDER_API_KEY": api_key,
+            "SANDBOX_SECOND_WEBHOOK_URL": (
+                f"http://{addresses.local('payments_webhook')}/webhooks/{SECOND_ACCOUNT}"
+            ),
+            "SANDBOX_SECOND_WEBHOOK_SECRET": secret,
+        }
+    if part == "payments":
+        return {
+            "RECURRING_STRIPE_ACCOUNT_API_KEYS": f"{SECOND_ACCOUNT}={api_key}",
+            "RECURRING_STRIPE_ACCOUNT_WEBHOOK_SECRETS": f"{SECOND_ACCOUNT}={secret}",
+        }
+    return {}
 
 
 def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[str, str]:
@@ -156,9 +177,12 @@ TEST_PHONE_PREFIXES = "+447700900 +1500555000"
 SMS_SENDER = "+447700900000"
 
 
-def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
+def description(
+    home: Path, addresses: Addresses, keys: Keys, *, second_account: bool = False
+) -> dict[str, Any]:
     """Return what clients need to use the stack; holds passwords."""
     smtp_host, smtp_port = addresses.smtp
+    accounts = {SECOND_ACCOUNT: keys.password("second_provider")} if second_account else {}
     return {
         "home": str(home),
         "environment": "sandbox",
@@ -175,6 +199,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
         "platform_nats_url": nats_url(DEMO_USER, addresses, keys),
         "sandbox_url": addresses.sandbox_url,
         "provider_api_key": keys.password("provider"),
+        "provider_accounts": accounts,
         "smtp": f"{smtp_host}:{smtp_port}",
         "merchant": DEMO_MERCHANT,
         "token_file": str(demo_token_file(keys)),

@@ -16,7 +16,7 @@ import jwt
 import psutil
 import pytest
 
-from deploy.embedded.addresses import PARTS, Addresses, port_variable
+from deploy.embedded.addresses import PARTS, SERVICES, Addresses, port_variable
 from deploy.embedded.databases import Databases
 from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats
@@ -25,6 +25,7 @@ from deploy.embedded.process import PartError
 from deploy.embedded.program import ROOT
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.wiring import database_url
+from services.payments.clients.stripe_accounts import values_by_account
 
 OUTSIDE = ("postgres", "nats", "sandbox")
 
@@ -254,6 +255,33 @@ def test_a_bad_port_in_the_environment_is_refused(
 ) -> None:
     with pytest.raises(PartError, match=message):
         Addresses.from_environment(environment)
+
+
+def test_a_second_account_is_known_to_the_sandbox_and_to_payments_alone(home: Path) -> None:
+    home.mkdir()
+    stack = EmbeddedStack(home, Addresses.free(), second_account=True)
+    environments = {part: stack.process_of(part).environment for part in ("sandbox", *SERVICES)}
+    key = Keys(home / "keys").password("second_provider")
+    assert {
+        (part, name)
+        for part, environment in environments.items()
+        for name, value in environment.items()
+        if key in value
+    } == {
+        ("sandbox", "SANDBOX_SECOND_PROVIDER_API_KEY"),
+        ("payments", "RECURRING_STRIPE_ACCOUNT_API_KEYS"),
+    }
+    payments = environments["payments"]
+    keys, secrets = [
+        values_by_account(payments[f"RECURRING_STRIPE_ACCOUNT_{what}"])
+        for what in ("API_KEYS", "WEBHOOK_SECRETS")
+    ]
+    assert keys == {"stripe-second": [key]}
+    assert secrets == {"stripe-second": [environments["sandbox"]["SANDBOX_SECOND_WEBHOOK_SECRET"]]}
+    one_account = EmbeddedStack(home, Addresses.free())
+    assert not any(
+        key in value for value in one_account.process_of("payments").environment.values()
+    )
 
 
 def test_a_killed_service_comes_back_to_its_own_database(home: Path) -> None:
