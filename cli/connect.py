@@ -78,6 +78,8 @@ class Stack:
     database_urls: Mapping[str, str]
     # To the sandbox's provider and mailboxes.
     provider_api_key: str
+    # Keys of the provider's accounts beside the first, by the name of each.
+    provider_accounts: Mapping[str, str] = field(default_factory=dict)
     # The folder of the keys of a stack on this machine; empty where there is none.
     keys_folder: str = ""
     trust: Trust = field(default_factory=Trust)
@@ -107,6 +109,7 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         sandbox_url=value("RECURRING_SANDBOX_URL", "sandbox_url"),
         database_urls=by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
+        provider_accounts=described.get("provider_accounts", {}),
         keys_folder=str(Path(described["home"]) / "keys") if "home" in described else "",
         trust=Trust(
             value("RECURRING_CA_FILE", "ca_file"),

@@ -27,7 +27,9 @@ _FORGOTTEN = f"{EVIDENCE_AS_DELIVERED.left} says nothing"
 async def proof_violations(session: Session, discarded: Collection[str]) -> list[Violation]:
     """What the proof finds, of all merchants; `discarded` are ids of events that operators gave up."""
     stack = session.stack
-    target = Target(stack.database_urls, stack.sandbox_url, stack.provider_api_key)
+    target = Target(
+        stack.database_urls, stack.sandbox_url, stack.provider_api_key, stack.provider_accounts
+    )
     report = await run(target, full=True)
     violations = [
         Violation(verdict.clause.id, finding.what)

@@ -68,7 +68,9 @@ async def run(
             judged = await _gather(_judged(moment, motion, full=full), on_judged)
             verdicts = [*chain(*judged), motion.verdict]
             if sandbox and not merchant:
-                verdicts += await judge_witness(moment, sandbox, target.provider_api_key)
+                verdicts += await judge_witness(
+                    moment, sandbox, target.provider_api_key, target.provider_accounts
+                )
             positions = {name: each.position for name, each in moment.snapshots.items()}
             return Report(moment.now, merchant, full, positions, tuple(verdicts))
     finally:

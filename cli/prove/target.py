@@ -1,7 +1,7 @@
 """Where the databases of a deployment are, and its sandbox if it has one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.connect import by_service, described_stack, value_of
@@ -17,6 +17,8 @@ class Target:
     sandbox_url: str = ""
     # The key to the provider's books in the sandbox.
     provider_api_key: str = ""
+    # Those of its accounts beside the first, by the name of each.
+    provider_accounts: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_target(environment: Mapping[str, str], file: Path | None = None) -> Target:
@@ -29,4 +31,5 @@ def find_target(environment: Mapping[str, str], file: Path | None = None) -> Tar
         by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         value_of(environment, described, "RECURRING_SANDBOX_URL", "sandbox_url"),
         value_of(environment, described, "RECURRING_PROVIDER_API_KEY", "provider_api_key"),
+        described.get("provider_accounts", {}),
     )

@@ -19,11 +19,11 @@ from cli.values import format_minor, minor_digits
 
 CAPTURED_AT_PROVIDER = Clause(
     "captured-at-provider",
-    "Every attempt that succeeded, and no other, is one payment at the provider, of its amount.",
+    "Every attempt that succeeded, and no other, is one payment at its provider, of its amount.",
 )
 REFUNDED_AT_PROVIDER = Clause(
     "refunded-at-provider",
-    "Every refund that succeeded, and no other, is one in the provider's books, of its amount.",
+    "Every refund that succeeded, and no other, is one in its provider's books, of its amount.",
 )
 SENT_ONCE = Clause(
     "sent-once",
@@ -31,6 +31,9 @@ SENT_ONCE = Clause(
     "customer bound another before it was known to be delivered; nothing else was sent.",
 )
 CLAUSES = (CAPTURED_AT_PROVIDER, REFUNDED_AT_PROVIDER, SENT_ONCE)
+# How the first account and the provider of bank debits are called.
+STRIPE = "stripe"
+BANK_DEBIT = "bank-debit"
 FOR_NO_NOTICE = "was sent for no notice"
 FOR_NO_DELIVERY = "was sent, and notify knows of no delivery"
 CHANNELS = ("SMS", "EMAIL")
@@ -45,12 +48,12 @@ _PROVIDER_DIGITS = {"ISK": 2, "UGX": 2, "MGA": 0}
 
 _ATTEMPTS = """
     SELECT merchant, charge_name || ' attempt ' || number AS name, idempotency_key AS key, state,
-           amount_minor, currency, false AS may_come_back
+           amount_minor, currency, false AS may_come_back, provider AS account
     FROM audit_v1.attempts
 """
 _REFUNDS = """
     SELECT merchant, name, provider_refund AS key, state, amount_minor - credit_minor AS amount_minor,
-           currency, follow_up_time IS NOT NULL AS may_come_back
+           currency, follow_up_time IS NOT NULL AS may_come_back, provider AS account
     FROM audit_v1.refunds WHERE amount_minor <> credit_minor
 """
 _DELIVERIES = """
@@ -85,6 +88,8 @@ class Movement:
     came_back: bool = False
     # The provider's: whether it is later than the snapshots.
     is_later: bool = False
+    # Which of the deployment's providers it is at.
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,13 @@ class Delivery:
         )
 
 
-async def judge_witness(moment: Moment, sandbox: Sandbox, provider_key: str) -> list[Verdict]:
-    """How the databases stand beside the sandbox's record of every merchant."""
+async def judge_witness(
+    moment: Moment, sandbox: Sandbox, provider_key: str, accounts: Mapping[str, str]
+) -> list[Verdict]:
+    """How the databases stand beside the sandbox's record of every merchant.
+
+    `accounts` are keys of the provider's accounts beside the first, by their names.
+    """
     payments, notify = moment.snapshots["payments"], moment.snapshots["notify"]
     attempts = [_ours(row) for row in await payments.rows(_ATTEMPTS)]
     refunds = [_ours(row) for row in await payments.rows(_REFUNDS)]
@@ -141,9 +151,16 @@ async def judge_witness(moment: Moment, sandbox: Sandbox, provider_key: str) -> 
         for row in await notify.rows(_WITHOUT_DELIVERIES)
         for channel in CHANNELS
     ]
+    keys = {STRIPE: provider_key, **accounts}
     listed = [
-        [_theirs(entry, moment.now) async for entry in _provider(sandbox, path, provider_key)]
-        + [_theirs(entry, moment.now) async for entry in _bank(sandbox, bank_path)]
+        [
+            *[
+                _theirs(entry, moment.now, account)
+                for account, key in keys.items()
+                async for entry in _provider(sandbox, path, key)
+            ],
+            *[_theirs(entry, moment.now, BANK_DEBIT) async for entry in _bank(sandbox, bank_path)],
+        ]
         for path, bank_path in (
             ("/v1/payment_intents", "/record/bank-debits"),
             ("/v1/refunds", "/record/bank-refunds"),
@@ -164,18 +181,18 @@ def judge_movements(
     clause: Clause, ours: Iterable[Movement], theirs: Iterable[Movement]
 ) -> Verdict:
     """Whether what moved by our books moved by the provider's, once, and nothing else did."""
-    by_key: dict[str, list[Movement]] = {}
+    by_key: dict[tuple[str, str], list[Movement]] = {}
     came_back = set()
     for each in theirs:
         if each.came_back:
             came_back.add(each.key)
         else:
-            by_key.setdefault(each.key, []).append(each)
+            by_key.setdefault((each.account, each.key), []).append(each)
     findings, moving, checked = [], 0, 0
     # What is asked for and has no id of the provider's yet, by its amount.
     unanswered: Counter[tuple[int, str]] = Counter()
     for one in ours:
-        found = by_key.pop(one.key, []) if one.key else []
+        found = by_key.pop((one.account, one.key), []) if one.key else []
         checked += one.moved is True
         if one.moved is None:
             moving += len(found)
@@ -257,16 +274,18 @@ def _ours(row: Mapping[str, Any]) -> Movement:
         row["merchant"],
         moved,
         row["may_come_back"],
+        account=row["account"],
     )
 
 
-def _theirs(entry: Mapping[str, Any], now: datetime) -> Movement:
+def _theirs(entry: Mapping[str, Any], now: datetime, account: str) -> Movement:
     currency = entry["currency"].upper()
     return Movement(
         entry["metadata"].get("attempt", "") or entry["id"],
         entry["id"],
         provider_minor(entry["amount"], currency),
         currency,
+        account=account,
         came_back=entry["status"].upper() == "FAILED",
         is_later=datetime.fromtimestamp(entry["created"] + 1, UTC) > now,
     )

@@ -1269,7 +1269,8 @@ CREATE VIEW audit_v1.refunds AS
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
            state, amount_minor, credit_minor, currency, provider_refund,
-           CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time, update_time
+           CASE state WHEN 'SUCCEEDED' THEN next_try_time END AS follow_up_time, update_time,
+           provider
     FROM refunds;
 CREATE VIEW audit_v1.disputes AS
     SELECT merchant, customer, charge,
