@@ -70,7 +70,7 @@ class EmbeddedTarget:
         self._replicas: list[Program] = []
         # Stream -> how many bytes it may hold, as its service made it.
         self._stream_sizes: dict[str, int] = {}
-        self.stack = EmbeddedStack(home, Addresses.free(), settings=SETTINGS)
+        self.stack = EmbeddedStack(home, Addresses.free(), settings=SETTINGS, second_account=True)
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)

@@ -176,7 +176,8 @@ class Shop:
                 parent=name,
                 payment_method_id="card",
                 payment_method=payments_pb2.PaymentMethod(
-                    provider_token=await self._token(customer["card"])
+                    provider_token=await self._token(customer["card"]),
+                    provider=self._provider_account(customer),
                 ),
             ),
         )
@@ -192,6 +193,11 @@ class Shop:
                 ),
             )
         await self.consent(number)
+
+    def _provider_account(self, customer: Mapping[str, Any]) -> str:
+        """Which account of the provider has a customer's card; empty: the deployment's first."""
+        others = self.session.stack.provider_accounts
+        return next(iter(others), "") if customer.get("second_account") else ""
 
     async def _token(self, card: str) -> str:
         """What the provider knows a card by."""

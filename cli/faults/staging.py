@@ -6,6 +6,7 @@ ca_file = ""                              # where the system does not know the a
 grpc_plaintext = false
 sandbox_url = "http://sandbox:8400"       # left out: real time
 provider_api_key = "sk_test"              # with a sandbox, and `databases`: for the proof
+provider_accounts = {}                    # the same of further accounts: {stripe-uk = "sk_test_uk"}
 
 [targets]                                 # gRPC targets of the four services
 catalog = "catalog.staging.example:443"
@@ -41,7 +42,7 @@ from cli.trust import Trust
 COMMAND_TIMEOUT_SECONDS = 300.0
 _KNOWN = frozenset({
     "merchant", "token_file", "ca_file", "grpc_plaintext", "sandbox_url", "provider_api_key",
-    "targets", "databases", "customers", "faults",
+    "provider_accounts", "targets", "databases", "customers", "faults",
 })  # fmt: skip
 _FAULT_KEYS = frozenset({"make", "heal", "lasting"})
 _CUSTOMER_KEYS = frozenset({"customer", "payment_method", "mandate"})
@@ -103,6 +104,7 @@ def read_target(file: Path) -> StagingTarget:
         sandbox_url=given.get("sandbox_url", ""),
         database_urls=given.get("databases", {}),
         provider_api_key=given.get("provider_api_key", ""),
+        provider_accounts=given.get("provider_accounts", {}),
         trust=Trust(given.get("ca_file", ""), bool(given.get("grpc_plaintext", False))),
     )
     faults = {

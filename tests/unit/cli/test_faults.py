@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,31 @@ def test_every_history_has_both_ways_to_pay_an_advance_and_a_fault(seed: int) ->
 def test_no_history_has_a_fault_twice(seed: int) -> None:
     made = [step["fault"] for step in generate(seed, FAULTS).steps if "fault" in step]
     assert len(made) == len(set(made))
+
+
+def second_account(seed: int) -> list[bool]:
+    return [customer.get("second_account", False) for customer in generate(seed, FAULTS).customers]
+
+
+def test_a_third_of_the_histories_has_customers_of_the_second_account() -> None:
+    histories = [second_account(seed) for seed in range(1, 301)]
+    having = [customers for customers in histories if any(customers)]
+    assert 80 <= len(having) <= 120
+    # Most have customers of the first one too.
+    assert sum(not all(customers) for customers in having) > len(having) / 4
+
+
+def test_which_account_customers_have_leaves_all_else_of_a_seed_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seed = next(seed for seed in range(100) if any(second_account(seed)))
+    history = generate(seed, FAULTS)
+    monkeypatch.setattr("cli.faults.generate.SECOND_ACCOUNT_SHARE", 0)
+    customers = [
+        {name: value for name, value in customer.items() if name != "second_account"}
+        for customer in history.customers
+    ]
+    assert generate(seed, FAULTS) == replace(history, customers=customers)
 
 
 def test_without_a_simulated_clock_no_time_is_asked_to_pass() -> None:
