@@ -55,8 +55,7 @@ async def record_purchase(
 @command(settings, "get")
 async def get_settings(session: Session) -> None:
     """Show the merchant's settings."""
-    request = pb.GetSchedulerSettingsRequest(name=f"{session.parent}/schedulerSettings")
-    session.output.one(await session.scheduler.GetSchedulerSettings(request), SETTINGS_COLUMNS)
+    session.output.one(await _settings(session), SETTINGS_COLUMNS)
 
 
 @command(settings, "set")
@@ -68,29 +67,37 @@ async def set_settings(
             pb.SchedulerSettings.UnpaidPolicy,
             "Order it anyway, hold it, or pause or cancel the standing order.",
         ),
-    ],
+    ] = pb.SchedulerSettings.UNPAID_POLICY_UNSPECIFIED,
     late_payment_days: Annotated[
-        int,
-        typer.Option(min=0, max=60, help="For how many days a lapsed order can still be paid."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, max=60, help="For how many days a lapsed order can still be paid; 0: not at all."
+        ),
+    ] = None,
     action_page: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="URL",
-            help="Where the links of notices lead, with {token} in it. Default: no links.",
+            help="Where the links of notices lead, with {token} in it; empty: no links.",
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Set what happens while an order is unpaid, how long it can be paid after it lapsed, and where
-    customers act on notices.
+    customers act on notices. What is not given stays as it is.
     """
+    changed = await _settings(session)
+    changed.unpaid_policy = unpaid or changed.unpaid_policy
+    if late_payment_days is not None:
+        changed.late_payment_days = late_payment_days
+    if action_page is not None:
+        changed.action_page_uri = action_page
     request = pb.UpdateSchedulerSettingsRequest(
-        scheduler_settings=pb.SchedulerSettings(
-            name=f"{session.parent}/schedulerSettings",
-            unpaid_policy=unpaid,
-            late_payment_days=late_payment_days,
-            action_page_uri=action_page,
-        ),
-        request_id=new_request_id(),
+        scheduler_settings=changed, request_id=new_request_id()
     )
     session.output.one(await session.scheduler.UpdateSchedulerSettings(request), SETTINGS_COLUMNS)
+
+
+async def _settings(session: Session) -> pb.SchedulerSettings:
+    request = pb.GetSchedulerSettingsRequest(name=f"{session.parent}/schedulerSettings")
+    found: pb.SchedulerSettings = await session.scheduler.GetSchedulerSettings(request)
+    return found

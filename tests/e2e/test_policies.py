@@ -36,6 +36,20 @@ def test_the_policy_on_unpaid_orders_is_shown_as_it_was_set(recurring: Recurring
     assert ok(recurring, "settings", "get")["unpaidPolicy"] == before
 
 
+def test_a_setting_that_is_not_given_stays_as_it_is(recurring: Recurring) -> None:
+    page = "https://shop.example/o/{token}"
+    before = ok(recurring, "settings", "get")["unpaidPolicy"]
+    ok(recurring, "settings", "set", "--late-payment-days", "5", "--action-page", page)
+    ok(recurring, "settings", "set", "--unpaid", "wait")
+    shown = ok(recurring, "settings", "get")
+    assert (shown["unpaidPolicy"], shown["latePaymentDays"]) == ("WAIT", 5)
+    assert shown["actionPageUri"] == page
+
+    emptied = ["--unpaid", before, "--late-payment-days", "0", "--action-page", ""]
+    shown = ok(recurring, "settings", "set", *emptied)
+    assert not {"latePaymentDays", "actionPageUri"} & set(shown)
+
+
 def test_a_policy_is_said_in_so_many_words(recurring: Recurring) -> None:
     refused = recurring.run("settings", "set", "--unpaid", "sometimes")
 
