@@ -261,9 +261,11 @@ class Clock:
         self._advance = advance
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         try:
-            await response.prepare(request)
-            while (line := await lines.get()) is not None:
-                await response.write(json.dumps(line).encode() + b"\n")
+            # Who goes away between two lines is seen only when the next one is written.
+            with suppress(ConnectionResetError):
+                await response.prepare(request)
+                while (line := await lines.get()) is not None:
+                    await response.write(json.dumps(line).encode() + b"\n")
         finally:
             abandoned.set()
         await advance

@@ -103,10 +103,12 @@ class Sandbox:
 
     async def close(self) -> None:
         """Stop it if it runs, and give up its ports."""
-        if self.pid is not None:
-            await self.stop()
-        self.held_http.close()
-        self.held_smtp.close()
+        try:
+            if self.pid is not None:
+                await self.stop()
+        finally:
+            self.held_http.close()
+            self.held_smtp.close()
 
     async def kill_and_restart(self) -> None:
         await self.stop(signal.SIGKILL)
