@@ -277,14 +277,34 @@ class EmbeddedTarget:
 
         await self._with_streams(shorten)
 
+    async def _is_forgetful(self, stream: str) -> bool:
+        """Whether a stream takes again what it has had, and is there."""
+        windows: list[float] = []
+
+        async def read(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
+            windows.append((await jetstream.stream_info(stream)).config.duplicate_window)
+
+        await self._with_streams(read)
+        return windows == [FORGETFUL_SECONDS]
+
     async def _replay(self, service: str) -> None:
         """Publish again all that a service ever has."""
         await self._publish_again(service, datetime.now(UTC) - timedelta(days=1))
 
     async def _publish_again(self, service: str, since: datetime) -> None:
-        """Publish again what a service has since, beyond what the stream knows for a duplicate."""
-        await self._forget(service.upper())
-        await self._operate_until_done(service, "replay", "--since", since.isoformat())
+        """Publish again what a service has since, beyond what the stream knows for a duplicate.
+
+        A service that finds the broker again meanwhile makes its stream as it was: it drops what comes
+        then. Raises CommandError if that goes on.
+        """
+        stream = service.upper()
+        for _ in range(OPERATE_TRIES):
+            await self._forget(stream)
+            await self._operate_until_done(service, "replay", "--since", since.isoformat())
+            await asyncio.sleep(OPERATE_PAUSE_SECONDS)
+            if await self._is_forgetful(stream):
+                return
+        raise CommandError(f"{stream} does not forget what it has had")
 
     async def _operate_until_done(self, service: str, *command: str) -> None:
         """Run an operator's command until it succeeds: another fault may have taken a server away.
