@@ -221,6 +221,8 @@ async def _book_again(
     tx: Connection, known: Mapping[str, Booking], late: Sequence[BookingRequest]
 ) -> None:
     """Book slots whose bookings ran out, if they are free; their services are locked."""
+    if not late:
+        return
     services = await capacity_store.capacities(tx, _booked_keys(known), lock=False)
     granted, _ = allocate(late, services, await _booked(tx, late))
     await booking_store.insert(tx, granted, services)
