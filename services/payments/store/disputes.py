@@ -1,6 +1,6 @@
 """Disputes, and merchants' policies on them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -274,21 +274,22 @@ async def totals_minor(tx: Connection, charge: ChargeKey) -> dict[DisputeState, 
 
 async def stopped(tx: Connection, mandates: Iterable[MandateKey]) -> set[MandateKey]:
     """Those of the mandates under which nothing is charged, since a charge under them is disputed."""
-    rows = await _OF_MANDATES.all_for(tx, set(mandates))
-    return {
-        MandateKey(row.merchant, row.customer, row.mandate)
-        for row in rows
-        if stops_charges(row.state, row.charging or DisputePolicy(row.merchant).charging)
-    }
+    return _where(await _OF_MANDATES.all_for(tx, set(mandates)), stops_charges)
 
 
 async def lost_since_pause(tx: Connection, mandates: Iterable[MandateKey]) -> set[MandateKey]:
     """Those of the mandates that are kept paused by a dispute that was lost since they are paused."""
-    rows = await _LOST_SINCE_PAUSE.all_for(tx, set(mandates))
+    return _where(await _LOST_SINCE_PAUSE.all_for(tx, set(mandates)), keeps_paused)
+
+
+def _where(
+    rows: Iterable[_OfMandateRow], holds: Callable[[DisputeState, ChargingPolicy], bool]
+) -> set[MandateKey]:
+    """The mandates with a dispute of which that holds by its merchant's policy."""
     return {
         MandateKey(row.merchant, row.customer, row.mandate)
         for row in rows
-        if keeps_paused(row.state, row.charging or DisputePolicy(row.merchant).charging)
+        if holds(row.state, row.charging or DisputePolicy(row.merchant).charging)
     }
 
 
