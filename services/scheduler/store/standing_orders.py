@@ -361,14 +361,20 @@ async def pause_unpaid(
     tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
 ) -> list[StandingOrder]:
     """Pause those with a further cycle whose merchant wants it of unpaid orders; returns them."""
-    return await pause_without(tx, [(key, "") for key in keys], now)
+    return await _pause(tx, [(key, "") for key in keys], now)
 
 
 async def pause_without(
     tx: Connection, lacking: Sequence[tuple[StandingOrderKey, str]], now: datetime
 ) -> list[StandingOrder]:
     """Pause those with a further cycle that still have the product (id) beside them; returns them."""
-    distinct = sorted(set(lacking))
+    return await _pause(tx, lacking, now)
+
+
+async def _pause(
+    tx: Connection, given: Sequence[tuple[StandingOrderKey, str]], now: datetime
+) -> list[StandingOrder]:
+    distinct = sorted(set(given))
     rows = await _PAUSE.all(
         tx,
         **arrays_of([key for key, _ in distinct]),
