@@ -54,7 +54,6 @@ class Part(Protocol):
     @property
     def process(self) -> Process: ...  # noqa: D102
     def prepare(self) -> None: ...  # noqa: D102
-    def start(self) -> None: ...  # noqa: D102
     def launch(self) -> None: ...  # noqa: D102
     def is_ready(self) -> bool: ...  # noqa: D102
     def stop(self) -> None: ...  # noqa: D102
@@ -278,9 +277,8 @@ class EmbeddedStack:
         """Start the part, or wait until it is ready if it runs already."""
         part = self._parts[name]
         if part.process.find() is None:
-            part.start()
-        else:
-            wait_until_ready(part.process, part.is_ready)
+            part.launch()
+        wait_until_ready(part.process, part.is_ready)
 
     def _progress(self) -> str:
         """Say what is up and what is missing after a start that failed."""
