@@ -300,11 +300,11 @@ class EmbeddedTarget:
         stream = service.upper()
         for _ in range(OPERATE_TRIES):
             await self._forget(stream)
-            await self._operate_until_done(service, "replay", "--since", since.isoformat())
+            status = await self._operate(service, "replay", "--since", since.isoformat())
             await asyncio.sleep(OPERATE_PAUSE_SECONDS)
-            if await self._is_forgetful(stream):
+            if status == 0 and await self._is_forgetful(stream):
                 return
-        raise CommandError(f"{stream} does not forget what it has had")
+        raise CommandError(f"{service} does not publish again what {stream} has had")
 
     async def _operate_until_done(self, service: str, *command: str) -> None:
         """Run an operator's command until it succeeds: another fault may have taken a server away.
