@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.transitions import DeliveryState
-from services.notify.store.attempts import Ended
+from services.notify.store.outcomes import Ended
 from services.runtime.observability import metrics
 
 OUTCOMES = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.VOIDED)

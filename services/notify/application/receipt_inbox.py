@@ -6,7 +6,7 @@ from services.notify.application import receipts
 from services.notify.application.outcomes import count
 from services.notify.domain.notices import DeliveryKey
 from services.notify.domain.receipts import Receipt, ReceiptEffect
-from services.notify.store.attempts import Ended
+from services.notify.store.outcomes import Ended
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock

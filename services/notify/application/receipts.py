@@ -7,8 +7,8 @@ from services.notify.application import phone_outcomes
 from services.notify.domain.notices import DeliveryKey, Progress
 from services.notify.domain.receipts import Receipt, ReceiptEffect, is_about, receipt_progress
 from services.notify.publishers import notice_ended
-from services.notify.store import attempts, receipts
-from services.notify.store.attempts import Ended
+from services.notify.store import outcomes, receipts
+from services.notify.store.outcomes import Ended
 from services.notify.store.receipts import Sent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
@@ -21,7 +21,7 @@ async def apply(
 
     What a receipt says of a delivery that is over, or of another message, changes nothing.
     """
-    await attempts.lock(tx, {key.notice_key for key in said})
+    await outcomes.lock(tx, {key.notice_key for key in said})
     known = [it for it in await receipts.sent(tx, said) if is_about(it.delivery, said[it.key])]
     changed = [
         (sent, progress)
@@ -38,16 +38,16 @@ async def store(
     tx: Connection, changed: Sequence[tuple[Sent, Progress]], now: datetime
 ) -> list[Ended]:
     """Store what has become of deliveries of locked notices; returns the notices that end by it."""
-    await attempts.save_receipts(
+    await outcomes.save_receipts(
         tx,
         [progress for _, progress in changed],
         [sent.notice.key for sent, _ in changed],
         [sent.delivery.channel for sent, _ in changed],
     )
-    await attempts.fall_back(
+    await outcomes.fall_back(
         tx, [(sent.notice, sent.delivery, progress) for sent, progress in changed], now
     )
-    ended = await attempts.settle(tx, {sent.notice.key: sent.notice for sent, _ in changed})
+    ended = await outcomes.settle(tx, {sent.notice.key: sent.notice for sent, _ in changed})
     await phone_outcomes.store(tx, changed, now)
     await outbox.put(
         tx,

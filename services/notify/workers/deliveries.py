@@ -44,7 +44,7 @@ from services.notify.domain.templates.segments import segments
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import DELIVERY
 from services.notify.publishers import notice_ended
-from services.notify.store import attempts, superseding, templates
+from services.notify.store import attempts, outcomes, superseding, templates
 from services.notify.store.attempts import Outgoing
 from services.notify.store.templates import MerchantKind
 from services.notify.workers.pace import Pace, PaceLimit
@@ -249,7 +249,7 @@ class Deliveries:
         said = [each for sent, result in results for each in _said_by(sent, result)]
         async with self._database.begin() as tx:
             now = self._clock.now()
-            ended = await attempts.finish(tx, said, now)
+            ended = await outcomes.finish(tx, said, now)
             await phone_outcomes.store(tx, results, now)
             await outbox.put(
                 tx,
