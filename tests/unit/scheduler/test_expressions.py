@@ -56,6 +56,8 @@ def test_an_expression_that_can_be_true_or_false_is_sound(source: str) -> None:
         ("items[0].quantity.exists(q, q > 1)", "type"),
         ("-" * 40 + "total == 1", "deeply"),
         ("items" + "[0]" * 40 + " == 1", "deeply"),
+        ("!!!!!!!!!!!!!!!(" * 25 + "true" + ")" * 25, "deeply"),
+        ("(" * 15 + "items" + "[0][0][0][0][0][0])" * 15 + " == 1", "deeply"),
         ("true ? 1 : 2", "true or false"),
         ("{'a': 1, 'a': 2}.a == 1", "twice"),
         ("for == 1", "parse"),

@@ -6,10 +6,11 @@ A tree costs a fraction of a millisecond, since a merchant may have as many expr
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Of parentheses and the like in each other, and of the levels of the tree that they become.
 DEPTH_MAX = 32
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
@@ -83,6 +84,7 @@ class _Parser:
         node = self._expression()
         if self._tokens[self._at][0] != "end":
             raise self._error()
+        _need_shallow(node)
         return node
 
     def _error(self) -> ParseError:
@@ -136,8 +138,6 @@ class _Parser:
         signs = []
         while sign := self._take("!", "-"):
             signs.append(sign)
-        if len(signs) > DEPTH_MAX:
-            raise ParseError("is nested too deeply")
         if len(set(signs)) > 1:
             raise self._error()
         kind, token, _ = self._tokens[self._at]
@@ -153,11 +153,7 @@ class _Parser:
         return node
 
     def _postfix(self, node: Node) -> Node:
-        length = 0
         while sign := self._take(".", "["):
-            length += 1
-            if length > DEPTH_MAX:
-                raise ParseError("is nested too deeply")
             if sign == "[":
                 node = Node("index", None, (node, self._expression()))
                 self._need("]")
@@ -229,6 +225,16 @@ class _Parser:
             self._need(":")
             entries.append(self._expression())
         return tuple(entries)
+
+
+def _need_shallow(node: Node) -> None:
+    """Refuse a tree of too many levels: it is checked, compiled and evaluated by recursion."""
+    level: Sequence[Node] = (node,)
+    for _ in range(DEPTH_MAX):
+        level = [argument for above in level for argument in above.args]
+        if not level:
+            return
+    raise ParseError("is nested too deeply")
 
 
 def _tokens(source: str) -> list[tuple[str, str, int]]:
