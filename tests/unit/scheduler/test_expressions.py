@@ -203,6 +203,11 @@ def test_every_item_of_the_longest_order_can_be_compared() -> None:
         ("{'USD': 7}[currency] == 7", None),
         ("items[5].quantity == 1", None),
         ("items[-1 + 1].quantity == 1", True),
+        # Only a map has fields, and only a list or a map has elements, whatever its type is then.
+        ("has(dyn('tea').e) || true", True),
+        ("has(dyn('tea').e)", None),
+        ("dyn('tea')[0] == 't'", None),
+        ("has(dyn(5).e) || true", True),
         ("has({'a': 1}.a) && items.exists_one(i, i.product == 'tea')", True),
         ("[1, 2, 3].filter(i, i > 1).size() == 2 && [1, 2].map(i, i * 2) == [2, 4]", True),
         ("[1, 2, 3].map(i, i > 1, i * 2) == [4, 6]", True),

@@ -114,14 +114,18 @@ def _index(node: Node) -> Evaluate:
 
     def evaluate(scope: Scope, meter: Meter) -> Value:
         collection, index = operand(scope, meter), need_key(key(scope, meter))
-        if isinstance(collection, list) and not (
-            isinstance(index, int) and 0 <= index < len(collection)
-        ):
+        if isinstance(collection, dict):
+            has_element = index in collection
+        else:
+            # A text has none, and no index counts from the end.
+            has_element = (
+                isinstance(collection, list)
+                and isinstance(index, int)
+                and 0 <= index < len(collection)
+            )
+        if not has_element:
             raise NoValueError("index")
-        try:
-            return collection[index]
-        except (LookupError, TypeError):
-            raise NoValueError("index") from None
+        return collection[index]
 
     return evaluate
 
@@ -184,13 +188,24 @@ def _chain(node: Node) -> Evaluate:
 def _call(node: Node) -> Evaluate:
     name, arguments = node.value, node.args
     if name == "has":
-        operand, field = _compile(arguments[0].args[0]), arguments[0].value
-        return lambda scope, meter: field in operand(scope, meter)
+        return _has(arguments[0])
     if name == "matches":
         return _match(arguments)
     function = FUNCTIONS[name]
     operand = _compile(arguments[0])
     return lambda scope, meter: function(operand(scope, meter))
+
+
+def _has(selected: Node) -> Evaluate:
+    operand, field = _compile(selected.args[0]), selected.value
+
+    def evaluate(scope: Scope, meter: Meter) -> bool:
+        fields = operand(scope, meter)
+        if not isinstance(fields, dict):
+            raise NoValueError(field)
+        return field in fields
+
+    return evaluate
 
 
 def _method(node: Node) -> Evaluate:
