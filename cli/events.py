@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import nats
 import typer
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.json_format import MessageToDict
@@ -74,8 +73,10 @@ def read_event(event: CloudEvent) -> SeenEvent:
 async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
     """Call `see` with every event from now on, until the client is closed.
 
-    Raises CommandError if the broker cannot be reached now; later the client comes back by itself.
+    Raises CommandError if the broker cannot be reached now, or does not let this user read events;
+    later the client comes back by itself.
     """
+    client, errors = Client(), list[Exception]()
 
     async def on_message(message: Msg) -> None:
         try:
@@ -85,26 +86,35 @@ async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -
         for event in seen:
             await see(event)
 
-    async def stay_silent(_: Exception) -> None:
-        """The client reconnects by itself."""
+    async def keep(error: Exception) -> None:
+        """Only the last one says why there is no answer; the client goes on by itself."""
+        errors[:] = [error]
 
     try:
-        client = await nats.connect(
-            stack.nats_url,
-            name="recurring-cli",
-            tls=stack.trust.of_broker(stack.nats_url),
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            allow_reconnect=True,
-            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
-            max_reconnect_attempts=-1,
-            error_cb=stay_silent,
-        )
-    except (NatsError, OSError, TimeoutError) as error:
+        # The client itself would try for ever to connect.
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await client.connect(
+                stack.nats_url,
+                name="recurring-cli",
+                tls=stack.trust.of_broker(stack.nats_url),
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                allow_reconnect=True,
+                reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+                max_reconnect_attempts=-1,
+                error_cb=keep,
+            )
+            errors.clear()
+            await client.subscribe(ALL_EVENTS, cb=on_message)
+            # What the broker has against the subscription, it says before it answers.
+            await client.flush()
+        if errors:
+            raise errors[-1]
+    except (NatsError, OSError, TimeoutError, ValueError) as error:
+        await client.close()
+        cause = errors[-1] if errors else error
         raise CommandError(
-            f"the broker at {without_password(stack.nats_url)} does not answer: {error}"
+            f"the broker at {without_password(stack.nats_url)} gives no events: {cause}"
         ) from error
-    await client.subscribe(ALL_EVENTS, cb=on_message)
-    await client.flush()
     return client
 
 
