@@ -99,7 +99,8 @@ async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -
                 tls=stack.trust.of_broker(stack.nats_url),
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 allow_reconnect=True,
-                reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+                # The client takes fractions too.
+                reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type, unused-ignore]
                 max_reconnect_attempts=-1,
                 error_cb=keep,
             )
