@@ -55,16 +55,23 @@ async def decide(
 async def store(
     tx: Connection,
     product: DiscontinuedProduct,
-    page: Sequence[StandingOrder],
+    reached: str,
     decided: Decided,
+    failed: Sequence[StandingOrder],
     now: datetime,
     *,
     is_done: bool,
 ) -> None:
-    """Pause and notify, unless another replica has done so."""
-    reached = page[-1].standing_order if page else product.after
+    """Pause and notify up to a standing order, unless another replica has done so.
+
+    Those that failed alone are passed over, and remembered as walks of their own.
+    """
     if not await products.advance_discontinued(tx, product, reached, is_done=is_done):
         return
+    if failed:
+        await products.insert_discontinued(
+            tx, [product._replace(after="", only=one.standing_order) for one in failed]
+        )
     await outbox.put(
         tx, [item_discontinued(one, product, title, now) for one, title in decided.to_notify]
     )

@@ -47,6 +47,13 @@ class DiscontinuedProduct(NamedTuple):
     discontinue_time: datetime
     # The last standing order (its id) whose customer was notified.
     after: str = ""
+    # The standing order (its id) that failed alone and is tried again; empty: all with the product.
+    only: str = ""
+
+    @property
+    def walk(self) -> tuple[str, str, str]:
+        """Whose customers are notified: the merchant, the product, and the one standing order."""
+        return self.merchant, self.product, self.only
 
 
 class Consent(NamedTuple):

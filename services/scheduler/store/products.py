@@ -20,17 +20,22 @@ _RECHECK_OUT_OF_STOCK = Command("""
 """)
 
 _INSERT_DISCONTINUED = Command("""
-    INSERT INTO discontinued_products (merchant, product, title, discontinue_time)
+    INSERT INTO discontinued_products (
+        merchant, product, title, discontinue_time, only_standing_order)
     SELECT * FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]),
-                         CAST(:title AS text[]), CAST(:discontinue_time AS timestamptz[]))
-    ON CONFLICT (product, merchant) DO NOTHING
+                         CAST(:title AS text[]), CAST(:discontinue_time AS timestamptz[]),
+                         CAST(:only AS text[]))
+    ON CONFLICT (product, merchant, only_standing_order) DO NOTHING
 """)
 
 _FIRST_DISCONTINUED = Query(
     """
-    SELECT merchant, product, title, discontinue_time, after_standing_order AS after
+    SELECT merchant, product, title, discontinue_time, after_standing_order AS after,
+           only_standing_order AS only
     FROM discontinued_products
     WHERE NOT is_done AND bucket = ANY (CAST(:buckets AS smallint[])) AND discontinue_time <= :now
+      AND merchant || '/' || product || '/' || only_standing_order
+          <> ALL(CAST(:left_out AS text[]))
     ORDER BY discontinue_time LIMIT 1
     """,
     DiscontinuedProduct,
@@ -41,6 +46,7 @@ _WITH_PRODUCT = Query(
     SELECT standing_order_rows.* FROM (
         SELECT merchant, standing_order FROM standing_order_products
         WHERE merchant = :merchant AND product = :product AND standing_order > :after
+          AND (CAST(:only AS text) = '' OR standing_order = :only)
         ORDER BY standing_order LIMIT :limit) AS found
     JOIN standing_order_rows USING (merchant, standing_order)
     ORDER BY standing_order
@@ -50,8 +56,8 @@ _WITH_PRODUCT = Query(
 
 _ADVANCE_DISCONTINUED = Command("""
     UPDATE discontinued_products SET after_standing_order = :reached, is_done = :is_done
-    WHERE product = :product AND merchant = :merchant AND after_standing_order = :after
-      AND NOT is_done
+    WHERE product = :product AND merchant = :merchant AND only_standing_order = :only
+      AND after_standing_order = :after AND NOT is_done
 """)
 
 
@@ -69,10 +75,18 @@ async def insert_discontinued(tx: Connection, products: Collection[DiscontinuedP
 
 
 async def first_discontinued(
-    tx: Connection, buckets: Sequence[int], now: datetime
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    left_out: Sequence[tuple[str, str, str]] = (),
 ) -> DiscontinuedProduct | None:
-    """The product in these buckets whose standing orders have been waiting longest for a notice."""
-    return await _FIRST_DISCONTINUED.one_or_none(tx, buckets=buckets, now=now)
+    """The product in these buckets whose standing orders have been waiting longest for a notice.
+
+    The walks that are left out have failed, and wait.
+    """
+    return await _FIRST_DISCONTINUED.one_or_none(
+        tx, buckets=buckets, now=now, left_out=["/".join(walk) for walk in left_out]
+    )
 
 
 async def standing_orders_with(
@@ -80,7 +94,12 @@ async def standing_orders_with(
 ) -> list[StandingOrder]:
     """The next standing orders with a product, by id."""
     rows = await _WITH_PRODUCT.all(
-        tx, merchant=product.merchant, product=product.product, after=product.after, limit=limit
+        tx,
+        merchant=product.merchant,
+        product=product.product,
+        after=product.after,
+        only=product.only,
+        limit=limit,
     )
     return [standing_order_of(row) for row in rows]
 
@@ -94,6 +113,7 @@ async def advance_discontinued(
             tx,
             merchant=product.merchant,
             product=product.product,
+            only=product.only,
             after=product.after,
             reached=reached,
             is_done=is_done,

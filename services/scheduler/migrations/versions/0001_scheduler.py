@@ -134,13 +134,15 @@ CREATE INDEX standing_order_products_of_customer
 CREATE TABLE discontinued_products (
     merchant                text        NOT NULL,
     product                 text        NOT NULL,
+    -- A standing order that failed alone and was passed over; empty: all that have the product.
+    only_standing_order     text        NOT NULL DEFAULT '',
     title                   text        NOT NULL,
     discontinue_time        timestamptz NOT NULL,
     -- The last standing order that was looked at.
     after_standing_order    text        NOT NULL DEFAULT '',
     is_done                 boolean     NOT NULL DEFAULT false,
     bucket                  smallint    NOT NULL GENERATED ALWAYS AS (bucket_of(product)) STORED,
-    PRIMARY KEY (product, merchant)
+    PRIMARY KEY (product, merchant, only_standing_order)
 );
 CREATE INDEX discontinued_products_due ON discontinued_products (bucket, discontinue_time)
     WHERE NOT is_done;
