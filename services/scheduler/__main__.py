@@ -17,9 +17,9 @@ from services.scheduler.workers.collect import Collect
 from services.scheduler.workers.discontinue import Discontinue
 from services.scheduler.workers.prepare import PREPARE_WORKERS, prepare
 from services.scheduler.workers.price_changes import PriceChanges, PriceNotices
-from services.scheduler.workers.price_protections import ProtectionEnding
+from services.scheduler.workers.price_protections import protections_ending
 from services.scheduler.workers.promotion_endings import promotions_ending
-from services.scheduler.workers.resume import Resume
+from services.scheduler.workers.resume import resume
 
 
 class SchedulerSettings(RuntimeSettings):
@@ -52,9 +52,9 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
             ),
             DueWork("collect", Collect(database, clients, OrderState.UPCOMING).work),
             DueWork("held", Collect(database, clients, OrderState.HELD).work),
-            DueWork("resume", Resume(database).work),
+            DueWork("resume", resume(database, clients).work),
             DueWork("discontinue", Discontinue(database, clients).work),
-            DueWork("protection-ending", ProtectionEnding(database).work),
+            DueWork("protection-ending", protections_ending(database, clients).work),
             DueWork("promotion-ending", promotions_ending(database, clients).work),
             DueWork("lead-check", check_leads(database, clients).work),
             DueWork("price-change", PriceChanges(database).work),

@@ -18,8 +18,6 @@ async def notify_endings(tx: Connection, found: Sequence[StandingOrder], now: da
 
     That happens where a standing order was paused when there was something to say.
     """
-    if not found:
-        return
     wanted = [
         replace(one, price_agreements=with_ending_notified(one.price_agreements)) for one in found
     ]

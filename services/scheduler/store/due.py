@@ -59,6 +59,21 @@ _PROMOTIONS_ENDING = Query(
     StandingOrderRow,
 )
 
+_PROTECTIONS_ENDING = Query(
+    """
+    SELECT standing_order_rows.* FROM (
+        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+        CROSS JOIN LATERAL (
+            SELECT merchant, standing_order FROM standing_orders
+            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND protection_notice_time <= :now
+              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
+            ORDER BY protection_notice_time LIMIT :limit) AS due
+        LIMIT :limit) AS due
+    JOIN standing_order_rows USING (merchant, standing_order)
+    """,
+    StandingOrderRow,
+)
+
 # The earlier of two times, either of which may be missing: a pause is over when it ends by itself, or
 # when the last cycle has fallen due in it.
 _TO_RESUME = Query(
@@ -69,6 +84,7 @@ _TO_RESUME = Query(
             SELECT merchant, standing_order FROM standing_orders
             WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND bucket = leased.bucket
               AND least(resume_time, last_due_time) <= :now
+              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
             ORDER BY least(resume_time, last_due_time) LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN standing_order_rows USING (merchant, standing_order)
@@ -145,11 +161,25 @@ async def promotions_ending(
 
 
 async def to_resume(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[StandingOrderKey],
 ) -> list[StandingOrder]:
     """Paused standing orders whose pause or last cycle is over."""
-    rows = await _TO_RESUME.all(tx, buckets=buckets, now=now, limit=limit)
-    return [standing_order_of(row) for row in rows]
+    return await _standing_orders(_TO_RESUME, tx, buckets, now, limit, left_out)
+
+
+async def protections_ending(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[StandingOrderKey],
+) -> list[StandingOrder]:
+    """Standing orders whose customer is to be notified that the protection is about to end."""
+    return await _standing_orders(_PROTECTIONS_ENDING, tx, buckets, now, limit, left_out)
 
 
 async def orders(

@@ -43,20 +43,6 @@ _LIST = Query(
     StandingOrderRow,
 )
 
-_ENDING = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND protection_notice_time <= :now
-            ORDER BY protection_notice_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
-
 # What was changed since it was read is left as it is, and read again.
 _PUT_NOTIFIED = Query(
     """
@@ -89,14 +75,6 @@ async def standing(
         after=after,
         limit=limit,
     )
-    return [standing_order_of(row) for row in rows]
-
-
-async def ending(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
-) -> list[StandingOrder]:
-    """Standing orders whose customer is to be notified that the protection is about to end."""
-    rows = await _ENDING.all(tx, buckets=buckets, now=now, limit=limit)
     return [standing_order_of(row) for row in rows]
 
 

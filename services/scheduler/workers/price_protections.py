@@ -1,11 +1,15 @@
 """Price protections that are about to end: their customers are notified."""
 
+from collections.abc import Sequence
+
 from services.runtime.crash_points import CrashPoint
-from services.runtime.db.due_work import Batch
 from services.runtime.db.pool import Database
-from services.runtime.observability import tracing
 from services.scheduler.application import price_protections
-from services.scheduler.store import price_protections as store
+from services.scheduler.application.evaluation.context import Context
+from services.scheduler.clients import Clients
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.store import due
+from services.scheduler.workers.due_standing_orders import DueStandingOrders
 
 BATCH_STANDING_ORDERS = 500
 _COMMITTED = CrashPoint(
@@ -14,18 +18,19 @@ _COMMITTED = CrashPoint(
 )
 
 
-class ProtectionEnding:
-    """Has customers notified whose protection is about to end."""
+def protections_ending(database: Database, clients: Clients) -> DueStandingOrders:
+    """Has customers notified whose price protection is about to end."""
+    return DueStandingOrders(
+        database,
+        clients,
+        "protection-ending",
+        BATCH_STANDING_ORDERS,
+        due.protections_ending,
+        _notify,
+    )
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    async def work(self, batch: Batch) -> int:
-        """Publish a batch; nobody has to be asked, so one transaction does it."""
-        async with self._database.begin() as tx:
-            found = await store.ending(tx, batch.buckets, batch.now, BATCH_STANDING_ORDERS)
-            with tracing.working("protection-ending", len(found)):
-                await price_protections.notify_endings(tx, found, batch.now)
-        if found:
-            _COMMITTED.reached()
-        return len(found)
+async def _notify(context: Context, found: Sequence[StandingOrder]) -> None:
+    async with context.database.begin() as tx:
+        await price_protections.notify_endings(tx, found, context.now)
+    _COMMITTED.reached()

@@ -14,11 +14,14 @@ from services.runtime.db.pool import Database, Pool
 from services.scheduler.clients import Clients
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
+from services.scheduler.domain.price_agreements import PriceAgreement
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import DiscontinuedProduct
 from services.scheduler.store import products, sign_ups
 from services.scheduler.workers import discontinue
 from services.scheduler.workers.discontinue import Discontinue
+from services.scheduler.workers.price_protections import protections_ending
+from services.scheduler.workers.resume import resume
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.unit.scheduler.test_standing_order import new_standing_order
 
@@ -48,6 +51,8 @@ MEND = """
     UPDATE standing_orders SET next_cycle = NULL,
         schedule = replace(schedule, 'Europe/Atlantis', 'UTC')
 """
+RESUMED = "SELECT standing_order FROM standing_orders WHERE state = 'ACTIVE'"
+NOTIFIED = "SELECT standing_order FROM standing_orders WHERE protection_notice_time IS NULL"
 
 
 def with_product(key: str, product: str) -> StandingOrder:
@@ -98,3 +103,50 @@ async def test_customers_are_notified_that_a_product_is_gone_beside_one_who_cann
     # Another process has not seen it fail.
     assert await Discontinue(database, NOBODY).work(BATCH) == 1
     assert await unfinished(database) == set()
+
+
+async def insert_protected(database: Database) -> None:
+    """Three standing orders whose prices are protected, the middle one broken."""
+    agreement = PriceAgreement(1, NOW, {"lock": {"cycle_count": 3}}, last_cycle=3)
+    async with database.begin() as tx:
+        await sign_ups.insert(
+            tx,
+            [
+                replace(
+                    new_standing_order(),
+                    standing_order=StandingOrderId(key),
+                    price_agreements=(agreement,),
+                )
+                for key in "abc"
+            ],
+        )
+        await tx.execute(BREAK, "b")
+
+
+async def ids(database: Database, query: str) -> str:
+    """The ids of the standing orders that a query finds."""
+    async with database.read() as connection:
+        rows = await connection.fetch(query)
+    return "".join(sorted(key for (key,) in rows))
+
+
+async def test_a_pause_ends_beside_one_that_cannot(database: Database) -> None:
+    await insert_protected(database)
+    async with database.begin() as tx:
+        await tx.execute("UPDATE standing_orders SET state = 'PAUSED', resume_time = $1", NOW)
+    worker = resume(database, NOBODY)
+    assert await worker.work(BATCH) == 3
+    assert await ids(database, RESUMED) == "ac"
+    assert await worker.work(BATCH) == 0
+
+
+async def test_the_end_of_a_protection_is_announced_beside_one_that_cannot_be(
+    database: Database,
+) -> None:
+    await insert_protected(database)
+    async with database.begin() as tx:
+        await tx.execute("UPDATE standing_orders SET protection_notice_time = $1", NOW)
+    worker = protections_ending(database, NOBODY)
+    assert await worker.work(BATCH) == 3
+    assert await ids(database, NOTIFIED) == "ac"
+    assert await worker.work(BATCH) == 0
