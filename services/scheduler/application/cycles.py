@@ -16,7 +16,7 @@ from services.scheduler.application.standing_orders import existing, locked, rec
 from services.scheduler.clients import Clients, refuse_untaxed
 from services.scheduler.clients.questions import Cart
 from services.scheduler.domain import calendar
-from services.scheduler.domain.cycles import skip_reason
+from services.scheduler.domain.cycles import brings_nothing, passed_over, skip_reason
 from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
@@ -234,13 +234,19 @@ async def order_now(
             # It is announced already: it is announced again, for now.
             await orders.update(tx, [brought_forward(order, today, now)], order.state, now)
             return Applied(standing_order, before=standing_order)
-    cycle = standing_order.next_cycle
-    if cycle is None:
+    # What the schedule leaves out, or was missed, brings no order: it is not one to bring forward.
+    coming, left_out = passed_over(standing_order, now)
+    cycle = coming.next_cycle
+    if cycle is None or brings_nothing(coming, cycle, now):
         raise cycle_out_of_range()
-    sooner = replace(standing_order.change(cycle), skip=False, local_date=None, order_now_time=now)
-    return Applied(
-        await _store_change(tx, standing_order, cycle, sooner, now), before=standing_order
-    )
+    sooner = replace(coming.change(cycle), skip=False, local_date=None, order_now_time=now)
+    changed = await _store_change(tx, coming, cycle, sooner, now)
+    await orders.insert(tx, left_out, now)
+    events = [
+        event for order in left_out for event in publishers.order_events(order, standing_order, now)
+    ]
+    await outbox.put(tx, events)
+    return Applied(changed, before=standing_order)
 
 
 async def _store_change(

@@ -231,6 +231,31 @@ def overdue_opened(
     return opened_while(standing_order, lambda _cycle, date_: date_.due_at <= now, order_of)
 
 
+def brings_nothing(standing_order: StandingOrder, cycle: int, now: datetime) -> bool:
+    """Whether a cycle brings no order, whatever its customer wants: left out by date, or missed."""
+    date_ = standing_order.date(cycle)
+    return date_ is not None and (
+        date_.local_date is None
+        or _is_missed(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
+    )
+
+
+def passed_over(standing_order: StandingOrder, now: datetime) -> Opening:
+    """A standing order whose next cycle can be ordered now; those before it bring nothing."""
+
+    def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
+        order = new_order(standing_order, cycle, date_, following, now)
+        reason = skip_reason(standing_order, cycle, date_) or OrderReason.MISSED
+        return skipped(order, reason, now)
+
+    return opened_while(
+        standing_order,
+        lambda cycle, _date: brings_nothing(standing_order, cycle, now),
+        order_of,
+        OPEN_MAX_CYCLES,
+    )
+
+
 def ended(standing_order: StandingOrder, now: datetime) -> Opening:
     """A standing order that is cancelled at once; the cycles that fell due have their rows."""
     opening = overdue_opened(standing_order, now)

@@ -229,6 +229,18 @@ async def test_a_cycle_ordered_now_is_billed_now_and_none_is_added(shop: Shop) -
     assert await shop.dates(made.name) == [day_of(made.schedule.start_date) + 7 * DAY]
 
 
+async def test_what_is_ordered_now_is_a_cycle_that_would_come(shop: Shop) -> None:
+    start = await shop.today() + 10 * DAY
+    made = await weekly_without(shop, start, start)
+    after = await order_now(shop, made.name)
+    assert after.next_cycle == 2
+    await shop.suite.advance(timedelta(minutes=1))
+    assert (await shop.outcomes(made.name))[0] == (1, "SKIPPED", ["DATE_EXCLUDED"])
+    _, ordered = await shop.orders(made.name)
+    assert day_of(ordered.local_date) == await shop.today()
+    assert (await shop.dates(made.name))[0] == start + 14 * DAY
+
+
 async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:
     mandate = await shop.sign_up("bob")
     made = await shop.create(
