@@ -2,11 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+import psutil
 
 from cli.errors import CommandError
 from cli.faults.crashes import in_thread
@@ -14,7 +17,7 @@ from cli.faults.target import Fault, does, nothing
 from cli.prove.motion import SUBSCRIBERS
 from deploy.embedded import wiring
 from deploy.embedded.addresses import SERVICES
-from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
+from deploy.embedded.databases import PROGRAMS, wheel_root
 from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
@@ -24,6 +27,8 @@ TERMINATE_TIMES = 8
 EXECUTE_TRIES = 20
 EXECUTE_PAUSE_SECONDS = 0.5
 LOCK_SECONDS = 1.5
+# Recovery of a database of this size takes less than a second.
+RECOVERY_SECONDS = 10.0
 # As in the runbook: what was published before the backup may have been handled after it. No fault of
 # the suite keeps an event waiting for longer.
 REPLAY_MARGIN = timedelta(minutes=1)
@@ -77,6 +82,12 @@ class DatabaseFaults:
         """Only of a stack that there is: they are made where they are missing."""
         return Keys(self._stack.home / "keys")
 
+    @property
+    def _server(self) -> EmbeddedPostgres:
+        """The one of the stack."""
+        port = self._stack.addresses.ports["postgres"]
+        return EmbeddedPostgres(self._stack.home / "postgres", port, self._stack.home / "log")
+
     def faults(self) -> dict[str, Fault]:
         """All of them, by name."""
         faults = {
@@ -118,24 +129,36 @@ class DatabaseFaults:
         """Give the disk room again, and start what ended or gave up when it could not write."""
         await self._limit_files(part, "unlimited")
         async with self._locks[part]:
-            if part == "nats":
-                # It writes nothing any more after the first error, until it is started again.
+            # NATS writes nothing any more after the first error, until it is started again.
+            if part == "nats" or not await self._goes_on():
                 await in_thread(self._stack.kill, part)
             await in_thread(self._stack.start, part)
+
+    async def _goes_on(self) -> bool:
+        """Whether PostgreSQL accepts connections before long, or has ended.
+
+        If its recovery fails for want of room in the moment at which it begins, its postmaster takes
+        that for a part of the crash before, and waits for it for good.
+        """
+        until = time.monotonic() + RECOVERY_SECONDS
+        while self._stack.process_of("postgres").find() is not None:
+            if await in_thread(self._server.is_ready):
+                return True
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
 
     async def _limit_files(self, part: str, size: str) -> None:
         """Limit the size of a server's files, as its own account may: root need not."""
         server = self._stack.process_of(part).find()
         if server is None:
             return
-        processes = (server, *server.children(recursive=True))
-        command = "; ".join(f"prlimit --pid={each.pid} --fsize={size}:" for each in processes)
-        owner = (f"--reuid={server.uids().real}", f"--regid={server.gids().real}")
-        account = ("setpriv", *owner, "--clear-groups") if os.geteuid() == 0 else ()
-        limiting = await asyncio.create_subprocess_exec(
-            *account, "sh", "-c", command, stderr=asyncio.subprocess.DEVNULL
-        )
-        await limiting.wait()
+        with suppress(psutil.NoSuchProcess):
+            await _limit_files(server, [server], size)
+            # What it starts from now on has its limit. What it had started before is among these.
+            children = await in_thread(partial(server.children, recursive=True))
+            await _limit_files(server, children, size)
 
     async def _back_up(self, service: str) -> None:
         """Keep what a standby of a service's database would have by now."""
@@ -217,9 +240,7 @@ class DatabaseFaults:
         return await self._execute(f"\\connect {wiring.role(service)}\n{sql}")
 
     async def _execute(self, sql: str) -> str:
-        port = self._stack.addresses.ports["postgres"]
-        server = EmbeddedPostgres(self._stack.home / "postgres", port, self._stack.home / "log")
-        databases: Databases = server.databases
+        databases = self._server.databases
         for _ in range(EXECUTE_TRIES - 1):
             with suppress(CommandError):
                 return await in_thread(databases.execute, sql)
@@ -263,3 +284,16 @@ class DatabaseFaults:
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE {column} = '{wiring.role(service)}' AND pid <> pg_backend_pid()
         """)  # noqa: S608 - fixed names
+
+
+async def _limit_files(
+    server: psutil.Process, processes: Sequence[psutil.Process], size: str
+) -> None:
+    """Limit the size of files of processes of a server, by its account, those left out that ended."""
+    command = "; ".join(f"prlimit --pid={each.pid} --fsize={size}:" for each in processes)
+    owner = (f"--reuid={server.uids().real}", f"--regid={server.gids().real}")
+    account = ("setpriv", *owner, "--clear-groups") if os.geteuid() == 0 else ()
+    limiting = await asyncio.create_subprocess_exec(
+        *account, "sh", "-c", command, stderr=asyncio.subprocess.DEVNULL
+    )
+    await limiting.wait()

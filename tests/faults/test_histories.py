@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -23,13 +24,18 @@ SEEDS = (35,)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def player(servers_folder: Path) -> AsyncIterator[Player]:
+async def target(servers_folder: Path) -> AsyncIterator[EmbeddedTarget]:
     target = EmbeddedTarget(servers_folder / "histories")
     try:
         await target.open()
-        yield Player(target)
+        yield target
     finally:
         await target.close()
+
+
+@pytest.fixture(scope="module")
+def player(target: EmbeddedTarget) -> Player:
+    return Player(target)
 
 
 def seeded(seed: int) -> History:
@@ -71,3 +77,20 @@ async def test_a_scheduler_that_lost_its_last_second_comes_to_what_payments_know
     report = await player.play(history.with_steps([*steps[:-1], lost, steps[-1], last]))
     assert report.violations == []
     assert report.faults.total() == 1
+
+
+async def test_a_database_that_a_full_disk_leaves_without_recovery_is_started_again(
+    target: EmbeddedTarget,
+) -> None:
+    full_disk = target.faults["full disk of postgres"]
+    await full_disk.make({})
+    server = target.stack.process_of("postgres").find()
+    assert server is not None
+    server.suspend()  # It stands still, as a server does that waits for a recovery which has failed.
+    await full_disk.heal()
+    session = target.session("full-disk")
+    connection = await asyncpg.connect(session.stack.database_urls["catalog"])
+    try:
+        assert await connection.fetchval("SELECT 1") == 1
+    finally:
+        await connection.close()
