@@ -7,6 +7,7 @@ import asyncio
 import functools
 import os
 import sys
+import time
 
 import asyncpg
 from alembic import command
@@ -14,13 +15,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.runtime.db import revisions
 
 # One advisory lock a database: a second migration waits, and finds nothing left to do.
 MIGRATION_LOCK_KEY = 0x7265637572
 LOCK_TIMEOUT_SECONDS = 60
+# Whatever a service wants of a table waits behind a migration that waits for it. So the migration
+# gives up before a service does (`pool.LOCK_TIMEOUT_SECONDS`), lets it through, and tries again.
+TABLE_LOCK_TIMEOUT_SECONDS = 2
+TABLE_LOCK_PAUSE_SECONDS = 3.0
 
 # The runtime's tables in every service's database, first version. Migrations are history: a change of
 # these is another constant.
@@ -434,14 +440,31 @@ async def upgrade_async(service: str, database_url: str) -> None:
         async_creator=lambda: asyncpg.connect(database_url),
     )
     try:
+        until = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        while not await _upgraded(engine, service, until):  # noqa: ASYNC110 - others have the table
+            await asyncio.sleep(TABLE_LOCK_PAUSE_SECONDS)
+    finally:
+        await engine.dispose()
+
+
+async def _upgraded(engine: AsyncEngine, service: str, until: float) -> bool:
+    """Whether the missing migrations were run; False if somebody else has a table that they need."""
+    try:
         async with engine.begin() as connection:
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
             await connection.execute(
                 text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK_KEY}
             )
+            await connection.execute(
+                text(f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT_SECONDS}s'")
+            )
             await connection.run_sync(_upgrade, service)
-    finally:
-        await engine.dispose()
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", "")
+        if state != asyncpg.LockNotAvailableError.sqlstate or time.monotonic() >= until:
+            raise
+        return False
+    return True
 
 
 def _upgrade(connection: Connection, service: str) -> None:
