@@ -99,11 +99,16 @@ def stopped(
 def deferred_to(
     order: Order, outcome: Outcome, standing_order: StandingOrder, now: datetime
 ) -> Order | None:
-    """The order at its later date; None if that would meet or pass the next cycle."""
-    zone = standing_order.schedule.time_zone
+    """The order at its later date, or the first one after it that the schedule allows.
+
+    None if that would meet or pass the next cycle.
+    """
+    schedule, zone = standing_order.schedule, standing_order.schedule.time_zone
     base = max(order.local_date, calendar.utc_to_local_date(now, zone))
     day = base + timedelta(days=outcome.decisive.condition.otherwise.defer_days)
-    due_time = calendar.local_to_utc(day, standing_order.schedule.local_time, zone)
+    while not calendar.is_allowed(schedule, day):
+        day += timedelta(days=1)
+    due_time = calendar.local_to_utc(day, schedule.local_time, zone)
     following = following_due_time(standing_order, order.key.cycle)
     if following is not None and due_time >= following:
         return None

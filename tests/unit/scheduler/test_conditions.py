@@ -1,5 +1,6 @@
 """What conditions say of an order, and what becomes of it."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 
@@ -38,7 +39,7 @@ from services.scheduler.domain.order import (
     Substitute,
 )
 from services.scheduler.domain.order_lifecycle import Evaluation, confirmed
-from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
+from services.scheduler.domain.schedule import DateRange, EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import StandingOrder, at_cycle
 from services.scheduler.domain.substitution import (
     ItemAmount,
@@ -230,6 +231,31 @@ def test_an_order_is_not_deferred_onto_the_next_cycle_even_after_the_last() -> N
     assert deferred.state is OrderState.HELD
     assert deferred.hold_until_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
     assert left_out.state is OrderState.SKIPPED
+
+
+def test_an_order_is_deferred_to_a_day_that_the_schedule_allows() -> None:
+    away = DateRange(date(2027, 2, 4), date(2027, 2, 9))
+    schedule = replace(STANDING_ORDER.schedule, blackouts=(away,))
+    result = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
+
+    order = stopped(
+        ORDER, result, replace(STANDING_ORDER, schedule=schedule), Stage.PREPARE, PREPARED_AT
+    )
+
+    assert order.local_date == date(2027, 2, 10)
+    assert order.due_time == datetime(2027, 2, 10, 12, tzinfo=UTC)
+
+
+def test_an_order_for_which_no_day_is_left_before_the_next_cycle_is_left_out() -> None:
+    away = DateRange(date(2027, 2, 4), date(2027, 2, 27))
+    schedule = replace(STANDING_ORDER.schedule, blackouts=(away,))
+    result = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
+
+    order = stopped(
+        ORDER, result, replace(STANDING_ORDER, schedule=schedule), Stage.PREPARE, PREPARED_AT
+    )
+
+    assert order.state is OrderState.SKIPPED
 
 
 def instead(

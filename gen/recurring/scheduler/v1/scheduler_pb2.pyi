@@ -569,8 +569,9 @@ class Otherwise(_message.Message):
     SUBSTITUTE_FIELD_NUMBER: _builtins.int
     action: Global___Otherwise.Action.ValueType
     defer_days: _builtins.int
-    """DEFER: by so many days, while that stays before the next cycle; then it is left out. The order is
-    HELD until it is checked again, and announced for its new date. 1 to 365.
+    """DEFER: by so many days, and on to the next day that the schedule allows, while that stays before the
+    next cycle; then it is left out. The order is HELD until it is checked again, and announced for its
+    new date. 1 to 365.
     """
     substitute: _builtins.str
     """SUBSTITUTE: the product to take instead of the one that is short or too dear,
