@@ -230,11 +230,13 @@ async def store_decided(tx: Connection, context: Context, decided: Sequence[Asse
     ]
     stored = await store.store(tx, made, now)
     # Of each customer all are stored, or none.
-    published = {event.event_id: event for one, event in events.items() if one.key in stored}
+    published = {
+        event.event_id: event for one, event in events.items() if one.recipient_key in stored
+    }
     unconcerned = [
         one.recipient
         for one in present
-        if one.recipient not in events and one.recipient.key in stored
+        if one.recipient not in events and one.recipient.recipient_key in stored
     ]
     corrected = [
         event

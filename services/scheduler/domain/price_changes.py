@@ -38,6 +38,16 @@ class PriceChangeKey(NamedTuple):
     price: str
 
 
+class RecipientKey(NamedTuple):
+    """Identifies a recipient: a standing order may be one of several prices, and of each again."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    product: str
+    price: str
+    announce_time: datetime
+
+
 class NewPriceChange(NamedTuple):
     """A version of a price, as the catalog announces it or takes it back."""
 
@@ -127,6 +137,13 @@ class Recipient:
     def key(self) -> StandingOrderKey:
         """Its standing order."""
         return StandingOrderKey(self.merchant, self.standing_order)
+
+    @property
+    def recipient_key(self) -> RecipientKey:
+        """Which recipient it is."""
+        return RecipientKey(
+            self.merchant, self.standing_order, self.product, self.price, self.announce_time
+        )
 
     @property
     def change_key(self) -> PriceChangeKey:

@@ -18,6 +18,7 @@ from services.scheduler.domain.price_changes import (
     NewPriceChange,
     PriceChange,
     Recipient,
+    RecipientKey,
 )
 
 
@@ -217,9 +218,9 @@ _STORE = Query(
     WHERE known.merchant = made.merchant AND known.standing_order = made.standing_order
       AND known.product = made.product AND known.price = made.price
       AND known.announce_time = made.announce_time AND known.notify_time = made.notify_time
-    RETURNING known.merchant, known.standing_order
+    RETURNING known.merchant, known.standing_order, known.product, known.price, known.announce_time
     """,
-    StandingOrderKey,
+    RecipientKey,
 )
 
 # Those of a customer stay together.
@@ -365,9 +366,7 @@ async def recipients(
     return await _RECIPIENTS.all(tx, buckets=buckets, now=now, limit=limit, left_out=keys)
 
 
-async def store(
-    tx: Connection, assessed: Sequence[Assessed], now: datetime
-) -> set[StandingOrderKey]:
+async def store(tx: Connection, assessed: Sequence[Assessed], now: datetime) -> set[RecipientKey]:
     """Store what became of recipients; returns those that nobody has looked at meanwhile."""
     impacts = [one.impact if one.notice else None for one in assessed]
     stored = await _STORE.all_for(

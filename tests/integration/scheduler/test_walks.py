@@ -1,18 +1,26 @@
 """Walks over the standing orders with a product whose price changes."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.db.leases import BUCKETS
 from services.runtime.db.pool import Database, Pool
-from services.scheduler.application.price_changes import WALKS_MAX, walk_due
+from services.scheduler.application.evaluation.context import Context
+from services.scheduler.application.price_changes import WALKS_MAX, store_decided, walk_due
+from services.scheduler.clients import Clients
 from services.scheduler.domain.ids import MerchantId
-from services.scheduler.domain.price_changes import NewPriceChange
+from services.scheduler.domain.order import Item
+from services.scheduler.domain.price_changes import Impact, NewPriceChange
 from services.scheduler.store import price_changes as store
+from services.scheduler.store import sign_ups
+from services.scheduler.store.price_changes import Assessed
 from tests.conftest import KEYRING, ServiceDatabase
+from tests.unit.scheduler.test_standing_order import new_standing_order
 
 EVERY = tuple(range(BUCKETS))
 DAY = timedelta(days=1)
@@ -82,6 +90,28 @@ async def test_whoever_was_added_since_is_found_by_each_walk_at_its_next_midnigh
             "SELECT standing_order, product, price FROM price_change_notices"
         )
     assert sorted(map(tuple, told)) == [("weekly", "tea", f"p{number}") for number in range(3)]
+
+
+async def test_a_notice_that_another_replica_has_published_is_not_published_beside_one_of_mine(
+    database: Database,
+) -> None:
+    now = await announce(database, "tea", 2)
+    standing_order = replace(new_standing_order(), items=(Item("tea", 1),))
+    async with database.begin() as tx:
+        await sign_ups.insert(tx, [standing_order])
+    await step(database, now + DAY)
+    await step(database, now + DAY)
+    nobody = cast("Clients", None)
+    context = Context(database, nobody, {standing_order.key: standing_order}, now + DAY)
+    impact = Impact(1, now + 3 * DAY, 1200, 1000, "EUR")
+    async with database.begin() as tx:
+        both = await store.recipients(tx, EVERY, now + DAY, 10, ())
+        decided = [Assessed(recipient, impact) for recipient in both]
+        assert len(decided) == 2
+        await store_decided(tx, context, decided[:1])
+        await store_decided(tx, context, decided)
+        counts = await tx.fetch("SELECT event_count FROM outbox ORDER BY position")
+    assert [count for (count,) in counts] == [1, 1]
 
 
 async def test_a_walk_is_over_an_hour_after_its_price_took_effect(database: Database) -> None:
