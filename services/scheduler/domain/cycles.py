@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import (
+    CONFIRMED_BY_ORDERING_NOW,
     HOLD_WINDOW,
     Item,
     Order,
@@ -176,6 +177,7 @@ def new_order(
         region_code=change.region_code if change.ship_to else standing_order.region_code,
         tax_id=standing_order.tax_id,
         currency=standing_order.currency,
+        confirmed_reasons=CONFIRMED_BY_ORDERING_NOW if change.order_now_time else (),
         traceparent=traceparent,
     )
 

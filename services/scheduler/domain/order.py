@@ -94,6 +94,8 @@ PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
 
 # An order that is HELD for one of these waits for the customer's confirmation.
 CONFIRMABLE_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
+# What a customer who orders at once has confirmed by that.
+CONFIRMED_BY_ORDERING_NOW = (OrderReason.PURCHASED_ELSEWHERE,)
 
 
 class Stage(StrEnum):

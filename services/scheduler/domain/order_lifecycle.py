@@ -15,6 +15,7 @@ from services.scheduler.domain.charge_rules import (
 )
 from services.scheduler.domain.order import (
     CONFIRMABLE_REASONS,
+    CONFIRMED_BY_ORDERING_NOW,
     Decision,
     Order,
     OrderReason,
@@ -232,6 +233,7 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
         notice_lead=timedelta(),
         recheck_time=now,
         held_stage=Stage.PREPARE,
+        confirmed_reasons=(*order.confirmed_reasons, *CONFIRMED_BY_ORDERING_NOW),
     )
 
 

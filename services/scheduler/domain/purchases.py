@@ -52,10 +52,9 @@ def repeated(
 ) -> Purchase | None:
     """The purchase that an order would repeat; None if it may go on.
 
-    An order that the customer asked for at once has no lead: it is wanted, whatever they bought. So is
-    one that they confirmed.
+    One that the customer confirmed, or asked for at once, is wanted, whatever they bought.
     """
-    if rule is None or not order.notice_lead:
+    if rule is None:
         return None
     if OrderReason.PURCHASED_ELSEWHERE in order.confirmed_reasons:
         return None

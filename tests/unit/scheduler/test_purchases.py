@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scheduler.domain.cycles import order_of_cycle
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import (
     Item,
@@ -14,9 +15,18 @@ from services.scheduler.domain.order import (
     Stage,
     awaits_confirmation,
 )
-from services.scheduler.domain.order_lifecycle import HELD_RECHECK, confirmed, held
+from services.scheduler.domain.order_lifecycle import (
+    HELD_RECHECK,
+    Evaluation,
+    brought_forward,
+    confirmed,
+    held,
+    under_rules,
+)
 from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
+from services.scheduler.domain.standing_order import CycleChange, with_change
 from services.scheduler.domain.terms import BillingMode, Terms
+from tests.unit.scheduler.test_standing_order import new_standing_order
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -32,6 +42,7 @@ ORDER = Order(
     terms=Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC"),
     items=(Item("beans", 2), Item("filters", 1)),
 )
+BEANS = PurchaseKey(MerchantId("acme"), CustomerId("ada"), "beans")
 FILTERS = PurchaseKey(MerchantId("acme"), CustomerId("ada"), "filters")
 BOUGHT = OrderReason.PURCHASED_ELSEWHERE
 UNPAID = OrderReason.PREVIOUS_UNPAID
@@ -61,10 +72,26 @@ def test_another_customers_purchase_does_not_count() -> None:
     assert repeated(ORDER, RULE, {FILTERS._replace(customer=CustomerId("ben")): DUE}) is None
 
 
-def test_an_order_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:
-    at_once = ORDER._replace(notice_lead=timedelta())
+def test_a_cycle_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:
+    at_once = with_change(new_standing_order(), 1, CycleChange(order_now_time=DUE - WEEK))
+
+    order = order_of_cycle(at_once, 1, DUE - WEEK)
+
+    assert order is not None
+    assert repeated(order, RULE, {BEANS: DUE - WEEK}) is None
+    assert repeated(with_longer_lead(order), RULE, {BEANS: DUE - WEEK}) is None
+
+
+def test_an_announced_order_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:
+    at_once = brought_forward(ORDER, date(2027, 1, 28), DUE - WEEK)
 
     assert repeated(at_once, RULE, {FILTERS: DUE}) is None
+    assert repeated(with_longer_lead(at_once), RULE, {FILTERS: DUE}) is None
+
+
+def with_longer_lead(order: Order) -> Order:
+    """The order as it is when its mandate promises a notice a day ahead."""
+    return under_rules(order, Evaluation(None, rules=(), mandate_lead=timedelta(days=1)))
 
 
 def test_a_confirmed_order_is_checked_at_once_and_not_asked_about_again() -> None:
