@@ -87,7 +87,7 @@ def _coming(
             return
         following = standing_order.date(cycle + 1)
         order = new_order(standing_order, cycle, date_, following, now)
-        yield order, reason_against(standing_order, cycle, date_, following, now)
+        yield order, reason_against(standing_order, cycle, date_, now)
 
 
 def _preview(

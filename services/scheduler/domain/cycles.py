@@ -52,7 +52,7 @@ def open_cycles(
     def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
         order = new_order(standing_order, cycle, date_, following, now, new_trace())
         reason = skip_reason(standing_order, cycle, date_)
-        if reason is None and _is_missed(standing_order, cycle, date_, following, now):
+        if reason is None and _is_missed(standing_order, cycle, date_, now):
             reason = OrderReason.MISSED
         return skipped(order, reason, now) if reason else order
 
@@ -124,11 +124,7 @@ def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> 
 
 
 def reason_against(
-    standing_order: StandingOrder,
-    cycle: int,
-    date_: CycleDate,
-    following: CycleDate | None,
-    now: datetime,
+    standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime
 ) -> OrderReason | None:
     """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
     if standing_order.state is State.PAUSED:
@@ -136,7 +132,7 @@ def reason_against(
         if until is None or not outlasts_pause(standing_order, cycle, date_, max(until, now)):
             return OrderReason.PAUSED
     reason = skip_reason(standing_order, cycle, date_)
-    if reason is None and _is_missed(standing_order, cycle, date_, following, now):
+    if reason is None and _is_missed(standing_order, cycle, date_, now):
         return OrderReason.MISSED
     return reason
 
@@ -197,13 +193,7 @@ def outlasts_pause(
     return date_.due_at - standing_order.lead(cycle) >= until
 
 
-def _is_missed(
-    standing_order: StandingOrder,
-    cycle: int,
-    date_: CycleDate,
-    following: CycleDate | None,
-    now: datetime,
-) -> bool:
+def _is_missed(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> bool:
     """Whether a cycle that nothing else leaves out passed unbilled and stays so."""
     if date_.due_at > now or standing_order.change(cycle).order_now_time is not None:
         return False
@@ -213,7 +203,18 @@ def _is_missed(
         case CatchUpMode.NONE:
             return True
         case CatchUpMode.LATEST_ONLY:
-            return following is not None and following.due_at <= now
+            return _is_followed(standing_order, cycle, now)
+
+
+def _is_followed(standing_order: StandingOrder, cycle: int, now: datetime) -> bool:
+    """Whether a later cycle has fallen due, too, that brings an order: what is left out is not one."""
+    for later in range(cycle + 1, cycle + 1 + NEXT_DUE_MAX_CYCLES):
+        date_ = standing_order.date(later)
+        if date_ is None or date_.due_at > now:
+            return False
+        if skip_reason(standing_order, later, date_) is None:
+            return True
+    return False
 
 
 def overdue_opened(
@@ -227,7 +228,7 @@ def overdue_opened(
 
     def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
         order = new_order(standing_order, cycle, date_, following, now)
-        reason = reason_against(standing_order, cycle, date_, following, now)
+        reason = reason_against(standing_order, cycle, date_, now)
         return skipped(order, reason, now) if reason else _to_prepare(order, now, new_trace)
 
     return opened_while(standing_order, lambda _cycle, date_: date_.due_at <= now, order_of)
@@ -237,8 +238,7 @@ def brings_nothing(standing_order: StandingOrder, cycle: int, now: datetime) -> 
     """Whether a cycle brings no order, whatever its customer wants: left out by date, or missed."""
     date_ = standing_order.date(cycle)
     return date_ is not None and (
-        date_.local_date is None
-        or _is_missed(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
+        date_.local_date is None or _is_missed(standing_order, cycle, date_, now)
     )
 
 

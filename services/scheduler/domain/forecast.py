@@ -69,7 +69,7 @@ def coming_orders(
         if cycle_date is None or cycle_date.day > last:
             return
         following = going_on.date(cycle + 1)
-        left_out = reason_against(going_on, cycle, cycle_date, following, now) is not None
+        left_out = reason_against(going_on, cycle, cycle_date, now) is not None
         if not left_out and cycle_date.local_date is not None and cycle_date.local_date >= first:
             yield new_order(going_on, cycle, cycle_date, following, now)
 

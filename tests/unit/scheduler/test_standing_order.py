@@ -23,6 +23,7 @@ from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.schedule import (
     Daily,
+    DateRange,
     EndAfter,
     Monthly,
     Recurrence,
@@ -249,9 +250,7 @@ def foretold(
     """When a cycle falls due, and why it brings no order, as a preview has it."""
     cycle_date = standing_order.date(cycle)
     assert cycle_date is not None
-    return cycle_date.due_at, reason_against(
-        standing_order, cycle, cycle_date, standing_order.date(cycle + 1), now
-    )
+    return cycle_date.due_at, reason_against(standing_order, cycle, cycle_date, now)
 
 
 def outcome(order: Order) -> tuple[datetime, OrderReason | None]:
@@ -331,6 +330,26 @@ def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
     for order in opening.orders:
         missed = order.due_time < now - window
         assert order.state is (OrderState.SKIPPED if missed else OrderState.UPCOMING)
+
+
+def test_the_latest_cycle_that_is_billed_late_is_the_last_one_that_brings_an_order() -> None:
+    left_out = DateRange(date(2027, 2, 4), date(2027, 2, 5))
+    standing_order = new_standing_order(Daily(1))
+    schedule = replace(standing_order.schedule, blackouts=(left_out,))
+    known = replace(standing_order, schedule=schedule)
+    # 31 January is the first; the customer has left 3 February out.
+    known = with_change(known, 4, CycleChange(skip=True))
+
+    opening = open_cycles(known, datetime(2027, 2, 5, 18, tzinfo=UTC))
+
+    assert [next(iter(order.reasons), None) for order in opening.orders[:6]] == [
+        OrderReason.MISSED,
+        OrderReason.MISSED,
+        None,
+        OrderReason.SKIPPED_BY_CUSTOMER,
+        OrderReason.DATE_EXCLUDED,
+        OrderReason.DATE_EXCLUDED,
+    ]
 
 
 @given(recurrence=recurrences, hours=st.integers(0, 200 * 24))
