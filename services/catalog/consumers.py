@@ -20,8 +20,7 @@ from services.runtime.workers.clock import Clock
 async def on_order_confirmed(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
     """Paid: the held units leave the stock, and the booked slots are used."""
     orders = [event.message.ref.order for event in events]
-    late = {event.message.ref.order for event in events if event.message.paid_late}
-    await stock.commit_holds(tx, orders, late, clock.now())
+    await stock.commit_holds(tx, orders, clock.now())
     # What an attempt had booked that came to nothing is not used by an order without services.
     await bookings.commit(tx, [e.message.ref.order for e in events if e.message.services])
 

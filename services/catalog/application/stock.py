@@ -24,6 +24,7 @@ from services.catalog.domain.stock import (
     Stock,
     StockChange,
     allocate,
+    ended,
     held_again,
     shortages,
     stock_changes,
@@ -96,7 +97,9 @@ async def hold(
     present = before | {stock.key: stock for stock in changed}
     granted, short = allocate(new, _available(present))
     granted = [held_as_ordered(request, bundles, present) for request in granted]
-    changed += await hold_store.insert_holds(tx, granted)
+    late = ended(wanted, known, _available(present))
+    late = [held_as_ordered(request, bundles, present) for request in late]
+    changed += await hold_store.insert_holds(tx, [*granted, *late])
     # What they had held before is not theirs any more.
     await hold_store.forget_items(tx, [it for it in granted if not it.items and it.order in known])
     paid = [request.order for request in wanted if request.paid]
@@ -132,20 +135,19 @@ async def stock_of(connection: Connection, product: Product) -> Stock:
     return bundle_stock(product.key, product.parts, stocks)
 
 
-async def commit_holds(
-    tx: Connection, orders: Sequence[str], late: Collection[str], now: datetime
-) -> None:
+async def commit_holds(tx: Connection, orders: Sequence[str], now: datetime) -> None:
     """Take the held units of orders out of the stock.
 
     An order that is paid after its hold ran out takes its units all the same, if they are there. So
-    does one that had lapsed and was paid late. If they are gone the merchant owes them.
+    does one that had lapsed and was paid late, and one whose end the scheduler has lost. If they are
+    gone the merchant owes them.
     """
     known = await hold_store.holds_of(tx, orders)
     before = await stock_store.tracked_stock(tx, _held_keys(known), lock=True)
     if known:
         # One of them may have run out before its stock was locked.
         known = await hold_store.holds_of(tx, orders)
-    again, short = allocate(held_again(known.values(), late), _available(before))
+    again, short = allocate(held_again(known.values()), _available(before))
     changed = await hold_store.insert_holds(tx, again)
     await hold_store.settle_holds(tx, orders, HoldEvent.COMMIT)
     if short:

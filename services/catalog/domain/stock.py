@@ -1,7 +1,7 @@
 """Who gets the stock. Pure functions."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,8 +93,8 @@ def stock_changes(before: Stock, after: Stock, low_stock_threshold: int) -> list
     return [*changes, StockChange.OUT] if has <= 0 < had else changes
 
 
-def held_again(holds: Iterable[Hold], late: Collection[str]) -> list[HoldRequest]:
-    """What orders that are paid want once more: their holds had run out or, of late ones, had ended."""
+def held_again(holds: Iterable[Hold]) -> list[HoldRequest]:
+    """What orders that are paid want once more: their holds had run out, or had ended with them."""
     return [
         HoldRequest(
             hold.order,
@@ -105,8 +105,7 @@ def held_again(holds: Iterable[Hold], late: Collection[str]) -> list[HoldRequest
             hold.ordered_items,
         )
         for hold in holds
-        if hold.state is HoldState.RELEASED
-        or (hold.state is HoldState.ENDED and hold.order in late)
+        if hold.state in (HoldState.RELEASED, HoldState.ENDED)
         if hold.expire_time and hold.due_time
     ]
 
@@ -128,6 +127,25 @@ def to_hold(
     ]
     outdated = [r.order for r in new if r.order in known and known[r.order].state is HoldState.HELD]
     return new, outdated
+
+
+def ended(
+    requests: Sequence[HoldRequest],
+    known: Mapping[str, Hold],
+    available: Mapping[ProductKey, int],
+) -> list[HoldRequest]:
+    """The requests for orders that have ended with the same announcement, with items as in `allocate`.
+
+    One may come late, or from a scheduler that has lost the end of the order.
+    """
+    return [
+        _of_tracked(request, available)
+        for request in requests
+        if (hold := known.get(request.order)) is not None
+        and hold.state is HoldState.ENDED
+        and hold.announcement_count == request.announcement_count
+        and not request.paid
+    ]
 
 
 def _paid_late(request: HoldRequest, known: Mapping[str, Hold]) -> HoldRequest:
@@ -166,9 +184,13 @@ def allocate(
             short[request.order] = lacking
         else:
             left.subtract(_tracked(request.items, available))
-            held = tuple(item for item in request.items if item.key in available)
-            granted.append(request._replace(items=held))
+            granted.append(_of_tracked(request, available))
     return granted, short
+
+
+def _of_tracked(request: HoldRequest, available: Mapping[ProductKey, int]) -> HoldRequest:
+    items = tuple(item for item in request.items if item.key in available)
+    return request._replace(items=items)
 
 
 def shortages(items: Sequence[Item], available: Mapping[ProductKey, int]) -> list[Fault]:

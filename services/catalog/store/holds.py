@@ -34,6 +34,15 @@ class _HoldRow(NamedTuple):
     ordered_quantities: tuple[int, ...] | None
 
 
+class _InsertedRow(NamedTuple):
+    """What became of an order that units were wanted for."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    state: HoldState
+
+
 class _EndedHoldRow(NamedTuple):
     merchant: MerchantId
     product: ProductId
@@ -74,7 +83,8 @@ _EXPIRING = Query(
 )
 
 # In the order of their key, as every statement that adds rows here: two of them never wait for each
-# other. A row that another transaction has made since it was looked for decides by itself.
+# other. A row that another transaction has made since it was looked for decides by itself. An order
+# that has ended with the same announcement only remembers what it would hold.
 _INSERT_HOLDS = Query(
     """
     INSERT INTO stock_holds (merchant, standing_order, cycle, announcement_count, state, products,
@@ -94,17 +104,19 @@ _INSERT_HOLDS = Query(
              ordered_products, ordered_quantities
     ORDER BY standing_order, merchant, cycle
     ON CONFLICT (standing_order, merchant, cycle) DO UPDATE
-      SET announcement_count = excluded.announcement_count, state = 'HELD',
+      SET announcement_count = excluded.announcement_count,
+          state = CASE WHEN stock_holds.state = 'ENDED'
+                        AND stock_holds.announcement_count = excluded.announcement_count
+                       THEN 'ENDED' ELSE 'HELD' END,
           products = excluded.products, quantities = excluded.quantities,
           expire_time = excluded.expire_time, due_time = excluded.due_time, hold_time = now(),
           ordered_products = excluded.ordered_products,
           ordered_quantities = excluded.ordered_quantities
       WHERE stock_holds.state IN ('RELEASED', 'ENDED')
-        AND stock_holds.announcement_count + CAST(stock_holds.state = 'ENDED' AS int)
-            <= excluded.announcement_count
-    RETURNING merchant, standing_order, cycle
+        AND stock_holds.announcement_count <= excluded.announcement_count
+    RETURNING merchant, standing_order, cycle, state
     """,
-    OrderKey,
+    _InsertedRow,
 )
 
 # Of orders that take nothing of the stock by now: what they had held is not taken once they are paid.
@@ -255,12 +267,13 @@ async def expiring(
     return {hold.order: hold for hold in map(_hold, rows)}
 
 
-async def insert_holds(tx: Connection, granted: Sequence[HoldRequest]) -> list[Stock]:
+async def insert_holds(tx: Connection, wanted: Sequence[HoldRequest]) -> list[Stock]:
     """Hold stock for orders; returns the stock that changed.
 
-    An order that another transaction has ended or held for meanwhile keeps what it has.
+    An order that another transaction has held for meanwhile keeps what it has. One that has ended holds
+    nothing, and remembers what it would: it takes that if it is paid all the same.
     """
-    items = [(request, item) for request in granted for item in request.items]
+    items = [(request, item) for request in wanted for item in request.items]
     inserted = await _INSERT_HOLDS.all_for(
         tx,
         [ORDER.key(request.order) for request, _ in items],
@@ -272,7 +285,7 @@ async def insert_holds(tx: Connection, granted: Sequence[HoldRequest]) -> list[S
         ordered_products=[_lines(i.key.product for i in r.ordered_items) for r, _ in items],
         ordered_quantities=[_lines(str(i.quantity) for i in r.ordered_items) for r, _ in items],
     )
-    held = set(inserted)
+    held = {OrderKey(*row[:3]) for row in inserted if row.state is HoldState.HELD}
     return await stock.add_held(
         tx, [item for request, item in items if ORDER.key(request.order) in held]
     )

@@ -32,6 +32,11 @@ LIVES: dict[str, tuple[Sequence[Message], int, int]] = {
         0,
         UNITS[2],
     ),
+    "ended, paid by a scheduler that lost that": (
+        [(SKIPPED, 2), (HOLD, 2), (CONFIRMED, 2)],
+        0,
+        UNITS[2],
+    ),
 }
 
 
