@@ -181,7 +181,7 @@ _RECIPIENTS = Query(
             CROSS JOIN LATERAL (
                 SELECT merchant, customer, product, price FROM price_change_notices
                 WHERE bucket = leased.bucket AND notify_time <= :now
-                  AND merchant || '/' || customer || '/' || price
+                  AND merchant || '/' || customer || '/' || product || '/' || price
                       <> ALL(CAST(:left_out AS text[]))
                 ORDER BY notify_time LIMIT :limit) AS due
             LIMIT :limit) AS due) AS concerned
@@ -362,7 +362,7 @@ async def recipients(
     left_out: Sequence[tuple[CustomerKey, str, str]],
 ) -> list[Recipient]:
     """Recipients to be looked at, all of a customer together."""
-    keys = [f"{customer.merchant}/{customer.customer}/{price}" for customer, _, price in left_out]
+    keys = ["/".join((*customer, product, price)) for customer, product, price in left_out]
     return await _RECIPIENTS.all(tx, buckets=buckets, now=now, limit=limit, left_out=keys)
 
 

@@ -114,6 +114,24 @@ async def test_a_notice_that_another_replica_has_published_is_not_published_besi
     assert [count for (count,) in counts] == [1, 1]
 
 
+async def test_a_notice_that_waits_after_a_failure_does_not_keep_another_products_waiting(
+    database: Database,
+) -> None:
+    now = await announce(database, "tea", 1)
+    await announce(database, "cake", 1)
+    items = (Item("tea", 1), Item("cake", 1))
+    async with database.begin() as tx:
+        await sign_ups.insert(tx, [replace(new_standing_order(), items=items)])
+    for _ in range(3):
+        await step(database, now + DAY)
+    async with database.begin() as tx:
+        both = await store.recipients(tx, EVERY, now + DAY, 10, ())
+        waiting = next(one.customer_key for one in both if one.product == "cake")
+        others = await store.recipients(tx, EVERY, now + DAY, 10, [waiting])
+    assert {(one.product, one.price) for one in both} == {("tea", "p0"), ("cake", "p0")}
+    assert [one.product for one in others] == ["tea"]
+
+
 async def test_a_walk_is_over_an_hour_after_its_price_took_effect(database: Database) -> None:
     now = await announce(database, "tea", 1)
     await step(database, now + 2 * DAY + timedelta(hours=1))
