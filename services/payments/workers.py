@@ -297,7 +297,7 @@ class Workers:
             )
         if not answered:
             return 0
-        send = partial(disputes.send, self._database)
+        send = partial(disputes.send, self._database, batch.now)
         outcomes = await ask_all(answered, send, self._providers, batch.deadline)
         _RESPONSES_ANSWERED.reached()
         async with self._database.begin() as tx:

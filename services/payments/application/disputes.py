@@ -29,6 +29,7 @@ from services.payments.domain.disputes import (
     questions_mandate,
     reported,
 )
+from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import ChargeKey, DisputeKey, DisputeName, MandateKey
 from services.payments.domain.ledger import book_reinstatement, book_withdrawal
 from services.payments.domain.outcomes import Declined, Unknown, retry_delay
@@ -333,15 +334,19 @@ async def _respond(
 
 
 async def send(
-    database: Database, provider: Provider, dispute: Dispute
+    database: Database, now: datetime, provider: Provider, dispute: Dispute
 ) -> DisputeReport | Declined | Unknown:
     """Send a response; one that was sent before is looked for first, since keys are forgotten.
 
-    Evidence that does not open holds up no other: its key may come back.
+    So is one whose key would be forgotten by now: whoever sent it may have ended before that was
+    stored. Evidence that does not open holds up no other: its key may come back.
     """
     if not isinstance(provider, DisputeProvider):
         return Unknown("the provider has no disputes")
-    if dispute.send_count and (found := await _found_answered(provider, dispute)):
+    key_end = (dispute.response_time or now) + KEY_RELIED_ON
+    if (dispute.send_count or now >= key_end) and (
+        found := await _found_answered(provider, dispute)
+    ):
         return found
     if dispute.response is DisputeResponse.ACCEPTANCE:
         return await provider.accept_dispute(dispute)

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from recurring.payments.v1 import payments_pb2
 
+from services.payments import workers
 from services.payments.application import disputes
 from services.payments.clients.stripe import StripeProvider
 from services.payments.domain.disputes import DisputeLookup, DisputeReport
@@ -27,6 +28,8 @@ from tests.integration.payments.suite import (
     event_of,
     order,
 )
+from tests.integration.payments.test_faults_between import Ending
+from tests.integration.payments.test_unknown import Crash
 
 Dispute = payments_pb2.Dispute
 DisputePolicy = payments_pb2.DisputePolicy
@@ -134,6 +137,31 @@ async def test_the_evidence_says_what_was_stored_and_is_sent_once(paid: Payments
     assert (await present(paid)).state == Dispute.UNDER_REVIEW
     again = payments_pb2.SubmitDisputeEvidenceRequest(name=dispute.name, text="More.")
     assert await reason_of_refusal(paid, again) == "DISPUTE_STATE"
+
+
+async def test_evidence_whose_sender_ended_is_not_sent_again_after_its_key_is_forgotten(
+    paid: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten = {"keys_forgotten_after_seconds": 86_400}
+    await paid.sandbox.ask("PUT", "/provider/behavior", json=forgotten)
+    dispute = await dispute_of(paid)
+    await paid.call(
+        payments_pb2.SubmitDisputeEvidenceRequest(name=dispute.name, text="They signed for it.")
+    )
+    act_for_all("payments")
+    with monkeypatch.context() as patched:
+        patched.setattr(workers, "_RESPONSES_ANSWERED", Ending())
+        with pytest.raises(Crash):
+            await paid.process().answer_disputes()
+    # Nobody works for two days.
+    paid.clock.move(2 * DAY)
+    await paid.sandbox.advance_to(paid.clock.now())
+    await paid.due_work.answer_disputes()
+    found = await paid.sandbox.provider("GET", f"/disputes/{dispute.provider_dispute_id}")
+    assert found.body["evidence_details"]["submission_count"] == 1
+    shown = await present(paid)
+    assert shown.HasField("response_send_time")
+    assert not shown.response_failure
 
 
 async def consent_to_more(payments: Payments, ceiling_minor: int, text: str) -> str:
