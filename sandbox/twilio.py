@@ -118,6 +118,11 @@ class StatusCallbacks(Webhooks):
                 return answer.ok
         return False
 
+    def _next_due(self, row: sqlite3.Row, *, taken: bool) -> int | None:
+        """A status callback that fails does not come again, as Twilio has it unless it is asked to."""
+        del taken
+        return super()._next_due(row, taken=True)
+
 
 def signature(url: str, form: dict[str, str], token: bytes) -> str:
     """What Twilio signs a request with (https://www.twilio.com/docs/usage/security)."""

@@ -115,3 +115,21 @@ async def test_an_outage_of_twilio_delays_a_message_and_does_not_double_it(notif
     await advance(notify.sandbox, 60)
 
     assert len(await notify.inbox(PHONE)) == before + 1
+
+
+@pytest.mark.usefixtures("twilio")
+async def test_a_status_callback_that_fails_does_not_come_again(notify: Notify) -> None:
+    [port] = free_ports(1)
+    url, nobody = f"{notify.sandbox.url}/twilio", f"http://{HOST}:{port}{TWILIO_STATUS_PATH}"
+    gateway = TwilioGateway(url, ACCOUNT, SMS_API_KEY, "+15005550100", nobody)
+    notify.deliveries = notify.sender({Channel.SMS: gateway})
+    await notify.receive(order_skipped())
+    await notify.deliver()
+    await gateway.close()
+    await advance(notify.sandbox, 24 * 3600)
+
+    callbacks = (await notify.sandbox.ask("GET", "/twilio/webhooks")).body["data"]
+    assert [(callback["type"], callback["tries"]) for callback in callbacks[:2]] == [
+        ("sms.delivered", 1),
+        ("sms.sent", 1),
+    ]
