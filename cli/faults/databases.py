@@ -62,7 +62,7 @@ class DatabaseFaults:
         stack: EmbeddedStack,
         locks: Mapping[str, asyncio.Lock],
         publish_again: Callable[[str, datetime], Awaitable[None]],
-        operate: Callable[..., Awaitable[int]],
+        operate: Callable[..., Awaitable[str]],
         customers_now: Callable[[], Awaitable[datetime]],
     ) -> None:
         self._stack = stack

@@ -35,6 +35,8 @@ JETSTREAM_DOMAIN = "events"
 PROVIDER_BEHAVIOR = "/provider/behavior"
 OPERATE_TRIES = 20
 OPERATE_PAUSE_SECONDS = 1.0
+# Of what a command printed that failed.
+PROBLEM_MAX_CHARACTERS = 500
 KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
 OUTAGES = (
     *(("provider", kind) for kind in KINDS),
@@ -300,9 +302,9 @@ class EmbeddedTarget:
         stream = service.upper()
         for _ in range(OPERATE_TRIES):
             await self._forget(stream)
-            status = await self._operate(service, "replay", "--since", since.isoformat())
+            problem = await self._operate(service, "replay", "--since", since.isoformat())
             await asyncio.sleep(OPERATE_PAUSE_SECONDS)
-            if status == 0 and await self._is_forgetful(stream):
+            if not problem and await self._is_forgetful(stream):
                 return
         raise CommandError(f"{service} does not publish again what {stream} has had")
 
@@ -311,21 +313,27 @@ class EmbeddedTarget:
 
         Raises CommandError if it never does.
         """
+        problem = ""
         for _ in range(OPERATE_TRIES):
-            if await self._operate(service, *command) == 0:
+            problem = await self._operate(service, *command)
+            if not problem:
                 return
             await asyncio.sleep(OPERATE_PAUSE_SECONDS)
-        raise CommandError(f"{service}: `{' '.join(command)}` does not succeed")
+        raise CommandError(f"{service}: `{' '.join(command)}` does not succeed: {problem}")
 
-    async def _operate(self, service: str, *command: str) -> int:
-        """Run an operator's command of a service beside it; returns its exit status."""
+    async def _operate(self, service: str, *command: str) -> str:
+        """Run an operator's command of a service beside it; returns why it failed, or nothing."""
         process = self.stack.process_of(service)
         done = await asyncio.create_subprocess_exec(
             *process.command,
             *command,
             env=dict(process.environment),
             cwd=process.working_folder,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
-        return await done.wait()
+        output, _ = await done.communicate()
+        if done.returncode == 0:
+            return ""
+        said = output.decode(errors="replace").strip()[-PROBLEM_MAX_CHARACTERS:]
+        return said or f"exit status {done.returncode}"
