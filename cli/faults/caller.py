@@ -1,6 +1,7 @@
 """Calls as a careful platform makes them: repeated under the same request id until answered."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections import Counter
@@ -51,10 +52,10 @@ class Violation:
 class _Change:
     """A request that changes something."""
 
-    # When it was sent (time.monotonic).
-    send_time: float
     method: Any
     request: Message
+    # When it was answered (time.monotonic): what was answered before a backup is in it.
+    answer_time: float = math.inf
     # Whether it was ever answered with success.
     succeeded: bool = False
 
@@ -77,7 +78,7 @@ class Caller:
     async def call(self, method: Any, request: Message, *, twice: bool = False) -> Any | None:  # noqa: ANN401 - any stub, any answer
         """The answer, or None if it was refused. Raises TimeoutError if nobody answers at all."""
         self._sent_count += 1
-        change = _Change(time.monotonic(), method, request)
+        change = _Change(method, request)
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             request_id = uuid.uuid5(_NAMESPACE, f"{self.tag}|{self._sent_count}")
             setattr(request, "request_id", str(request_id))  # noqa: B010 - of a field just looked up
@@ -86,20 +87,23 @@ class Caller:
             *(self._until_answered(method, request) for _ in range(2 if twice else 1))
         )
         given = [answer for answer in answers if isinstance(answer, Message)]
-        change.succeeded = bool(given)
+        change.succeeded, change.answer_time = bool(given), time.monotonic()
         if any(answer != given[0] for answer in given):
             self._violate(request, "the same request was answered in two ways")
         return given[0] if given else None
 
     async def repeat(self, service: str, since: float) -> None:
-        """Send a service again what it was asked to change since (time.monotonic), in the same order.
+        """Send a service again what it answered since (time.monotonic), or not yet, in the same order.
 
         Whatever the answer: what has happened since may forbid it. A code is void if it was lost. What
         a request is about, and others published, may have to be received again first.
         """
         for change in list(self._changes):
             request = change.request
-            if change.send_time >= since and request.DESCRIPTOR.full_name.split(".")[1] == service:
+            if (
+                change.answer_time >= since
+                and request.DESCRIPTOR.full_name.split(".")[1] == service
+            ):
                 catch_up_seconds = CATCH_UP_SECONDS if change.succeeded else 0.0
                 answer = await self._until_answered(change.method, request, catch_up_seconds)
                 is_code = isinstance(request, notify_pb2.ConfirmPhoneBindingRequest)

@@ -1,6 +1,8 @@
 """Histories of the fault suite: the same for a seed, kept as text, made shorter while they fail."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.errors import CommandError
 from cli.faults import soak
@@ -119,6 +122,30 @@ async def test_shrinking_ends_after_so_many_plays() -> None:
     history = generate(7, FAULTS)
     assert await shrink(history, fails, plays_max=5) == history
     assert len(plays) == 5
+
+
+async def test_what_was_sent_before_a_backup_and_answered_after_it_is_sent_again() -> None:
+    """Only what was answered before it is in it for certain."""
+    caller, asked, may_answer = Caller("a"), Counter[str](), asyncio.Event()
+
+    async def order_now(
+        request: scheduler_pb2.OrderNowRequest, **_options: object
+    ) -> scheduler_pb2.StandingOrder:
+        asked[request.name] += 1
+        await may_answer.wait()
+        return scheduler_pb2.StandingOrder(name=request.name)
+
+    under_way = asyncio.create_task(
+        caller.call(order_now, scheduler_pb2.OrderNowRequest(name="under way"))
+    )
+    await asyncio.sleep(0)
+    backup_before = time.monotonic()
+    may_answer.set()
+    await under_way
+    await caller.repeat("scheduler", time.monotonic())
+    assert asked == {"under way": 1}
+    await caller.repeat("scheduler", backup_before)
+    assert asked == {"under way": 2}
 
 
 def test_what_was_sent_because_of_a_code_that_was_lost_is_no_violation() -> None:
