@@ -3,13 +3,14 @@
 from typing import Annotated
 
 import typer
+from google.protobuf.json_format import MessageToDict
 from google.type import date_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
 from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import last_id, short_name
-from cli.output import Columns
+from cli.output import Columns, Output
 from cli.values import format_date, format_money, format_timestamp, parse_date
 
 books = group("Close the books, and compare them with the payment provider's.")
@@ -129,10 +130,28 @@ async def reconcile_day(
         request.page_token = compared.next_page_token
         if not request.page_token:
             break
+    del compared.findings[:]
+    compared.findings.extend(findings)
+    show_comparison(session.output, compared)
+
+
+def show_comparison(output: Output, compared: pb.PreviewReconciliationResponse) -> None:
+    """Show the findings of a day, and whether they are all that there may be."""
+    if output.as_json:
+        # With those that are false or zero, which the JSON of a message leaves out.
+        output.data(
+            {
+                "complete": compared.complete,
+                "matchedCount": compared.matched_count,
+                "findings": [MessageToDict(finding) for finding in compared.findings],
+            }
+        )
+        return
+    output.many(compared.findings, FINDING_COLUMNS, "nothing differs")
     agree = f"{compared.matched_count} agree"
     if not compared.complete:
         agree += "; the provider's list of the day is not read to its end"
-    session.output.many(findings, FINDING_COLUMNS, f"nothing differs: {agree}")
+    output.say(agree)
 
 
 @command(books, "findings")
