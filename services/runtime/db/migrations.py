@@ -326,19 +326,25 @@ SELECT revoke_privileges('INSERT, UPDATE, DELETE', 'proof_digests', 'proof_diges
 CREATE FUNCTION make_proof_digests(of_day date) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 -- A day is a small part of the tables: rows that belong to one of it are found by their keys.
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off
+-- Nobody waits for it.
+SET max_parallel_workers_per_gather = 0 AS $$
 DECLARE
     stale_clauses text[];
     stale_merchants text[];
 BEGIN
+    -- What is counted or summed is materialized first: where a later step sorts groups, the planner may
+    -- sort all rows instead, which are many and long.
+    --
     -- To count rows costs a fraction of what it costs to hash them.
     IF EXISTS (SELECT FROM proof_digests WHERE day = of_day) THEN
-        SELECT array_agg(DISTINCT clause), array_agg(DISTINCT merchant)
-        INTO stale_clauses, stale_merchants
-        FROM (
+        WITH present AS MATERIALIZED (
             SELECT clause, merchant, count(*) AS row_count FROM audit_v1.digested
             WHERE partition_time >= of_day AND partition_time < of_day + 1
-            GROUP BY clause, merchant) AS present
+            GROUP BY clause, merchant)
+        SELECT array_agg(DISTINCT clause), array_agg(DISTINCT merchant)
+        INTO stale_clauses, stale_merchants
+        FROM present
         LEFT JOIN (
             SELECT clause, merchant, sum(row_count) AS row_count, bool_and(is_settled) AS is_settled
             FROM proof_digests WHERE day = of_day GROUP BY clause, merchant) AS kept
@@ -348,15 +354,21 @@ BEGIN
             RETURN;
         END IF;
     END IF;
+    WITH present AS MATERIALIZED (
+        SELECT clause, merchant, product, currency, count(*) AS row_count,
+               sum(amount_minor) AS sum_minor,
+               sum(audit_v1.row_hash(subject, currency, amount_minor, facts)) AS hash,
+               bool_and(is_final) AS is_final
+        FROM audit_v1.digested
+        WHERE (stale_clauses IS NULL
+               OR clause = ANY(stale_clauses) AND merchant = ANY(stale_merchants))
+          AND partition_time >= of_day AND partition_time < of_day + 1
+        GROUP BY clause, merchant, product, currency)
     INSERT INTO proof_digests (
         clause, merchant, day, product, currency, row_count, sum_minor, hash, is_settled)
-    SELECT clause, merchant, of_day, product, currency, count(*), sum(amount_minor),
-           sum(audit_v1.row_hash(subject, currency, amount_minor, facts)),
-           bool_and(bool_and(is_final)) OVER (PARTITION BY clause, merchant)
-    FROM audit_v1.digested
-    WHERE (stale_clauses IS NULL OR clause = ANY(stale_clauses) AND merchant = ANY(stale_merchants))
-      AND partition_time >= of_day AND partition_time < of_day + 1
-    GROUP BY clause, merchant, product, currency
+    SELECT clause, merchant, of_day, product, currency, row_count, sum_minor, hash,
+           bool_and(is_final) OVER (PARTITION BY clause, merchant)
+    FROM present
     ON CONFLICT (clause, day, merchant, product, currency) DO UPDATE
       SET row_count = excluded.row_count, sum_minor = excluded.sum_minor, hash = excluded.hash,
           is_settled = excluded.is_settled, digest_time = excluded.digest_time
