@@ -200,6 +200,8 @@ CREATE INDEX deliveries_due ON deliveries (bucket, has_attachment, channel, next
 -- For proofs, which read all that arrived on a day.
 CREATE INDEX deliveries_evidence_time ON deliveries USING brin (evidence_time)
     WITH (pages_per_range = 32, autosummarize);
+-- And of each ask whether a copy arrived earlier: most notices have none.
+CREATE INDEX deliveries_copies ON deliveries (customer, merchant, notice) WHERE NOT main;
 -- What did not arrive, of all of a merchant's customers.
 CREATE INDEX deliveries_undelivered ON deliveries (merchant, state, next_attempt_time, customer, notice)
     WHERE state IN ('FAILED', 'EXPIRED');
