@@ -140,7 +140,7 @@ async def _ask_customers(
     """
     if not asked:
         return
-    allowed = await _allowed(tx, [attempt for attempt, _ in asked], now)
+    allowed = await _allowed(tx, [attempt for attempt, _ in asked])
     waiting = []
     for attempt, outcome in asked:
         wanted = attempt.charge_key in allowed
@@ -170,7 +170,7 @@ async def _keep_pending(
     """
     if not submitted:
         return
-    allowed = await _allowed(tx, [attempt for attempt, _ in submitted], now)
+    allowed = await _allowed(tx, [attempt for attempt, _ in submitted])
     pending = []
     for attempt, outcome in submitted:
         is_wanted = attempt.charge_key in allowed and not charges[attempt.charge_key].withdrawn
@@ -179,13 +179,21 @@ async def _keep_pending(
     await attempt_store.submit(tx, pending, now)
 
 
-async def _allowed(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
-    """The charges of attempts that are under an ACTIVE mandate, or that customers have confirmed."""
+async def _allowed(tx: Connection, attempts: Sequence[Attempt]) -> set[ChargeKey]:
+    """The charges of attempts that mandates allow still, or that customers have confirmed.
+
+    A mandate whose validity is over allows what began before; a paused or revoked one allows nothing.
+    """
     under = {a.charge_key: MandateKey(*a.charge_key[:2], a.mandate) for a in attempts if a.mandate}
     mandates = await mandate_store.by_key(tx, under.values(), lock=True)
-    active = {key for key, found in mandates.items() if found.state(now) is MandateState.ACTIVE}
-    keys = {attempt.charge_key for attempt in attempts}
-    return {key for key in keys if key not in under or under[key] in active}
+    allowed = set()
+    for attempt in attempts:
+        mandate = mandates.get(under[attempt.charge_key]) if attempt.mandate else None
+        # Only the end of its validity depends on the instant.
+        was_active = mandate and mandate.state(attempt.start_time) is MandateState.ACTIVE
+        if was_active or not attempt.mandate:
+            allowed.add(attempt.charge_key)
+    return allowed
 
 
 async def _settle_known(

@@ -21,6 +21,7 @@ from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
 from services.runtime.http_client import HttpClient
 from services.runtime.http_server import HttpServer
+from services.runtime.rpc.conversions import to_timestamp
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
@@ -230,6 +231,39 @@ async def test_a_debit_is_cancelled_at_the_bank_when_its_mandate_is_revoked(
     charge = await payments.charge()
     assert charge.state == State.REFUSED
     assert [*charge.refusal_reasons] == [payments_pb2.MANDATE_REVOKED]
+    assert [payment["status"] for payment in await at_bank(payments)] == ["cancelled"]
+
+
+async def test_a_debit_that_began_under_a_valid_mandate_is_paid_though_that_has_expired(
+    payments: Payments,
+) -> None:
+    await payments.consent(SEPA, valid_until_time=to_timestamp(NOW + timedelta(seconds=30)))
+    await payments.announce()
+    await payments.fall_due()
+    await switch_outage(payments, on=True)
+    await payments.due_work.charge()
+    await switch_outage(payments, on=False)
+    await pass_days(payments, 1, timedelta(minutes=1))
+    [debit] = await at_bank(payments)
+    assert debit["status"] == "pending_submission"
+    await pass_days(payments, 6)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.EXPIRED
+    assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
+
+
+async def test_a_debit_under_a_paused_mandate_is_cancelled_though_that_has_expired_since(
+    payments: Payments,
+) -> None:
+    await payments.consent(SEPA, valid_until_time=to_timestamp(NOW + timedelta(seconds=30)))
+    await payments.announce()
+    await payments.fall_due()
+    await switch_outage(payments, on=True)
+    await payments.due_work.charge()
+    await payments.call(payments_pb2.PauseMandateRequest(name=MANDATE))
+    await switch_outage(payments, on=False)
+    await pass_days(payments, 1, timedelta(minutes=1))
     assert [payment["status"] for payment in await at_bank(payments)] == ["cancelled"]
 
 
