@@ -12,6 +12,7 @@ from services.payments.api.webhooks import WebhookReceiver
 from services.payments.application.webhooks import WebhookInbox
 from services.payments.clients.stripe import StripeProvider
 from services.runtime.db.pool import Database, Pool
+from services.runtime.errors import Problem
 from services.runtime.http_client import HttpClient
 from services.runtime.http_server import Request
 from tests.conftest import KEYRING, ServiceDatabase
@@ -83,6 +84,22 @@ async def test_a_card_is_charged_by_the_account_that_its_merchant_had_chosen(
     assert await payments.rows("SELECT provider FROM refunds") == [("stripe-uk",)]
     assert await counts(payments.sandbox, PROVIDER_API_KEY) == (0, 0)
     assert await counts(payments.sandbox, SECOND_API_KEY) == (1, 1)
+
+
+async def test_a_choice_that_comes_again_is_answered_though_its_account_has_gone_since(
+    payments: Payments,
+) -> None:
+    chosen = payments_pb2.PaymentRouting(
+        name="merchants/acme/paymentRouting", card_provider="stripe-uk"
+    )
+    request = payments_pb2.UpdatePaymentRoutingRequest(payment_routing=chosen)
+    made = await payments.call(request)
+    after = Payments(payments.database, payments.clock, payments.sandbox, payments.provider)
+    assert await after.call(request) == made
+    request.request_id = ""
+    with pytest.raises(Problem) as refused:
+        await after.call(request)
+    assert [it.field for it in refused.value.violations] == ["payment_routing.card_provider"]
 
 
 async def webhook(receiver: WebhookReceiver, account: str, secret: str) -> HTTPStatus:

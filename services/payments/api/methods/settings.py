@@ -5,10 +5,11 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.api import requests, responses
 from services.payments.api.methods.base import Methods
 from services.payments.application import payment_routing, revenue
+from services.payments.domain.payment_routing import PaymentRouting
 from services.payments.names import LEDGER_SETTINGS, PAYMENT_ROUTING
 from services.payments.store import ledger_settings as ledger_settings_store
 from services.payments.store import payment_routing as payment_routing_store
-from services.runtime.mutations import run_mutation
+from services.runtime.mutations import Apply, run_checked_mutation, run_mutation
 from services.runtime.rpc.names import read_name
 
 
@@ -27,14 +28,17 @@ class SettingsMethods(Methods):
     async def UpdatePaymentRouting(
         self, request: payments_pb2.UpdatePaymentRoutingRequest, _context: object
     ) -> payments_pb2.PaymentRouting:
-        wanted = requests.read_payment_routing(request)
-        payment_routing.check(self._providers, wanted)
-        return await run_mutation(
+        async def decide() -> Apply[PaymentRouting]:
+            wanted = requests.read_payment_routing(request)
+            payment_routing.check(self._providers, wanted)
+            return lambda tx: payment_routing.change(tx, wanted, request.payment_routing.etag)
+
+        return await run_checked_mutation(
             self._database,
             request,
             payments_pb2.PaymentRouting,
             responses.payment_routing_message,
-            lambda tx: payment_routing.change(tx, wanted, request.payment_routing.etag),
+            decide,
         )
 
     async def GetLedgerSettings(
