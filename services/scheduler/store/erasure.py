@@ -23,7 +23,8 @@ _NEEDED: Query[StandingOrderId] = Query(
         SELECT FROM orders
         WHERE orders.standing_order = standing_orders.standing_order
           AND orders.merchant = standing_orders.merchant
-          AND orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD')))
+          AND (orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD')
+               OR orders.late_payment_until_time IS NOT NULL)))
     ORDER BY standing_order LIMIT :limit
     """,
     scalar,
@@ -69,7 +70,10 @@ _ORDERS = Query(
 async def needed_by(
     tx: Connection, merchant: MerchantId, customer: CustomerId, limit: int
 ) -> list[StandingOrderId]:
-    """The first of the customer's standing orders that have not ended, or have an open order."""
+    """The first of the standing orders of a customer that have not ended or have an open order.
+
+    One that lapsed and can still be paid late is open.
+    """
     return await _NEEDED.all(tx, merchant=merchant, customer=customer, limit=limit)
 
 

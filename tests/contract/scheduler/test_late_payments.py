@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
@@ -14,6 +15,7 @@ from tests.suite import new_id, refused
 DAY = timedelta(days=1)
 PRICE_MINOR = 500
 PAGE = "https://pay.test/late"
+HOME = PostalAddress(region_code="DE", locality="Bonn", address_lines=["Marktplatz 1"])
 
 
 async def lapsed(shop: Shop, late_payment_days: int) -> tuple[str, str]:
@@ -37,7 +39,7 @@ async def lapsed(shop: Shop, late_payment_days: int) -> tuple[str, str]:
         payments_pb2.UpdateDunningPolicyRequest(dunning_policy=policy, request_id=new_id())
     )
     when = await shop.due_in(2 * DAY, cycle_count=1)
-    made = await shop.create(when, items=[shop.item("mug")])
+    made = await shop.create(when, items=[shop.item("mug")], ship_to=HOME)
     await shop.suite.advance(2.5 * DAY)
     await shop.suite.advance(4 * DAY)
     charge = f"{shop.customer('ada')}/charges/{made.name.rpartition('/')[2]}-1"
@@ -126,6 +128,19 @@ async def test_an_order_that_nobody_pays_late_either_is_over(shop: Shop) -> None
     order = await shop.order(name)
     assert (order.state, order.HasField("late_payment_until_time")) == (pb.Order.LAPSED, False)
     assert (await refused(confirm(shop, charge))).reason == "PAYMENT_REQUEST_STATE"
+
+
+async def test_who_can_still_pay_late_is_not_erased(shop: Shop) -> None:
+    await shop.sign_up("ada")
+    name, _ = await lapsed(shop, late_payment_days=5)
+    request = pb.EraseCustomerRequest(name=shop.customer("ada"), request_id=new_id())
+    refusal = await refused(shop.scheduler.EraseCustomer(request))
+    assert (refusal.reason, name in refusal.message) == ("CUSTOMER_HAS_STANDING_ORDERS", True)
+    assert (await shop.order(name)).ship_to == HOME
+
+    await shop.suite.advance(5 * DAY)
+    await shop.scheduler.EraseCustomer(request)
+    assert not (await shop.order(name)).HasField("ship_to")
 
 
 async def test_without_the_setting_an_order_that_lapsed_stays_unpaid(shop: Shop) -> None:

@@ -536,7 +536,8 @@ class SchedulerServiceServicer:
         since they know no standing orders.
 
         Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
-        order that is not over; `standing_orders` of the error's metadata names the first three).
+        order that is not over, or that can still be paid late; `standing_orders` of the error's metadata names
+        the first three).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

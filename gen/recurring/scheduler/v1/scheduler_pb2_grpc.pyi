@@ -287,7 +287,8 @@ class SchedulerServiceStub:
     since they know no standing orders.
 
     Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
-    order that is not over; `standing_orders` of the error's metadata names the first three).
+    order that is not over, or that can still be paid late; `standing_orders` of the error's metadata names
+    the first three).
     """
     GetSchedulerSettings: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetSchedulerSettingsRequest, _scheduler_pb2.SchedulerSettings]
     """How a merchant's standing orders behave beyond what each says of itself."""
@@ -702,7 +703,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         since they know no standing orders.
 
         Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
-        order that is not over; `standing_orders` of the error's metadata names the first three).
+        order that is not over, or that can still be paid late; `standing_orders` of the error's metadata names
+        the first three).
         """
 
     @_abc_1.abstractmethod
