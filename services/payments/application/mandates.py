@@ -9,13 +9,13 @@ from services.payments.application import payment_methods
 from services.payments.application.mandate_terms import changed_events
 from services.payments.clients.rule_packs import RulePacks
 from services.payments.domain.amendments import Amendment, Terms, terms_of, widened_fields
-from services.payments.domain.bank_debits import debits_in
 from services.payments.domain.consent import (
     Mandate,
     PauseReason,
     RefusalReason,
     mandate_reasons,
     ordered,
+    scheme_reasons,
 )
 from services.payments.domain.credit import credit_share
 from services.payments.domain.keys import CreditKey, MandateKey
@@ -346,14 +346,16 @@ async def check(
         total_minor = 0
         if period is not None:
             total_minor = spent_minor[period] + _planned_minor(mandate, charges, check.charge_time)
-        reasons = _reasons(check, mandate, total_minor, used.get(check.key))
+        minor, currency = check.amount.amount_minor, check.amount.currency
+        left_minor = max(0, credit_minor.get(check.credit_key, 0))
+        share_minor = credit_share(minor, left_minor, currency, mandate.brand)
+        last_charge_time = used.get(check.key)
+        reasons = _reasons(check, mandate, total_minor, last_charge_time, minor - share_minor)
         checked = CheckedMandate(
             ordered(reasons), scheme_of(mandate.brand), period is not None, mandate.lead_seconds
         )
         if not reasons:
-            minor, currency = check.amount.amount_minor, check.amount.currency
-            left_minor = max(0, credit_minor.get(check.credit_key, 0))
-            if share_minor := credit_share(minor, left_minor, currency, mandate.brand):
+            if share_minor:
                 checked = checked._replace(credit=Money(share_minor, currency))
             if in_turn:
                 charges.append((check.charge_time, check.amount))
@@ -415,16 +417,18 @@ def _reasons(
     mandate: store.MandateWithMethod,
     total_minor: int,
     last_charge_time: datetime | None,
+    method_minor: int,
 ) -> set[RefusalReason]:
-    """Every reason why a mandate does not cover a check."""
+    """Every reason why a mandate does not cover a check of which a payment method pays so much."""
     minor, currency, at = check.amount.amount_minor, check.amount.currency, check.charge_time
     reasons = mandate_reasons(mandate, check.standing_order, minor, currency, total_minor, at)
     if mandate.method_missing:
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif mandate.method_blocked:
         reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
-    if not debits_in(mandate.brand, currency):
-        reasons.add(RefusalReason.CURRENCY_NOT_CHARGEABLE)
+    # Of what credit pays whole, no scheme moves anything.
+    if method_minor:
+        reasons |= scheme_reasons(mandate.brand, method_minor, currency)
     subject = Subject(minor, currency, None, mandate, last_charge_time, at)
     rules = mandate_rules(check.rules, mandate.brand)
     return reasons | {rule.reason for rule in applied_rules(rules, subject) if rule.reason}

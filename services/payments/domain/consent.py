@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from services.payments.domain.bank_debits import debits, debits_in
 from services.payments.domain.keys import (
     ChargeId,
     ChargeKey,
@@ -233,6 +234,15 @@ def provider_reasons(amount_minor: int, currency: str) -> set[RefusalReason]:
     except UnsupportedCurrencyError:
         return {RefusalReason.CURRENCY_NOT_CHARGEABLE}
     except UnsupportedAmountError:
+        return {RefusalReason.AMOUNT_NOT_CHARGEABLE}
+    return set()
+
+
+def scheme_reasons(brand: str, amount_minor: int, currency: str) -> set[RefusalReason]:
+    """Why the scheme of a bank debit does not move an amount."""
+    if not debits_in(brand, currency):
+        return {RefusalReason.CURRENCY_NOT_CHARGEABLE}
+    if not debits(brand, amount_minor):
         return {RefusalReason.AMOUNT_NOT_CHARGEABLE}
     return set()
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.payments.domain.bank_debits import debits, debits_in
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import (
     BillingMode,
@@ -13,6 +12,7 @@ from services.payments.domain.consent import (
     mandate_reasons,
     ordered,
     provider_reasons,
+    scheme_reasons,
 )
 from services.payments.domain.declines import UNUSED, MethodUse
 from services.payments.domain.rules import (
@@ -106,7 +106,7 @@ def guard(
             reasons.add(RefusalReason.RULES_UNKNOWN)
         applied = rules_applied(charge, notice, mandate, now, use, last_charge_time)
         reasons |= {rule.reason for rule in applied if rule.reason}
-    reasons |= _scheme_reasons(charge, use)
+    reasons |= scheme_reasons(use.brand, charge.method_minor, charge.currency)
     if use.missing:
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif use.blocked:
@@ -114,12 +114,3 @@ def guard(
     elif use.exhausted_until is not None:
         reasons.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
     return ordered(reasons if charge.method_minor else reasons - _OF_METHODS)
-
-
-def _scheme_reasons(charge: Charge, use: MethodUse) -> set[RefusalReason]:
-    """Why the scheme of a bank debit does not move what is to be paid."""
-    if not debits_in(use.brand, charge.currency):
-        return {RefusalReason.CURRENCY_NOT_CHARGEABLE}
-    if not debits(use.brand, charge.method_minor):
-        return {RefusalReason.AMOUNT_NOT_CHARGEABLE}
-    return set()

@@ -21,7 +21,7 @@ from services.runtime.db.pool import Database, Pool
 from services.runtime.errors import Problem
 from services.runtime.http_client import HttpClient
 from services.runtime.http_server import HttpServer
-from services.runtime.rpc.conversions import to_timestamp
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
@@ -35,6 +35,7 @@ from tests.integration.payments.suite import (
     State,
     event_of,
 )
+from tests.integration.payments.test_credit import give
 from tests.integration.payments.test_gauges import seen
 from tests.integration.sandbox.process import Sandbox, held_port
 
@@ -313,6 +314,31 @@ async def test_a_debit_of_less_than_its_scheme_moves_is_refused(payments: Paymen
     charge = await payments.charge()
     assert charge.state == State.REFUSED
     assert [*charge.refusal_reasons] == [payments_pb2.AMOUNT_NOT_CHARGEABLE]
+
+
+async def test_a_mandate_does_not_cover_less_than_its_scheme_moves_unless_credit_pays_it(
+    payments: Payments,
+) -> None:
+    await payments.consent(SEPA)
+
+    async def reasons(amounts: list[int]) -> list[list[payments_pb2.RefusalReason.ValueType]]:
+        checks = [
+            payments_pb2.MandateCheck(
+                standing_order="merchants/acme/standingOrders/coffee",
+                mandate=MANDATE,
+                amount=to_money(amount_minor, "EUR"),
+                charge_time=to_timestamp(NOW),
+            )
+            for amount_minor in amounts
+        ]
+        request = payments_pb2.BatchCheckMandatesRequest(checks=checks, in_turn=True)
+        return [[*result.reasons] for result in (await payments.call(request)).results]
+
+    too_little = [payments_pb2.AMOUNT_NOT_CHARGEABLE]
+    assert await reasons([99, 100]) == [too_little, []]
+    await give(payments, 140)
+    # What the first takes of the credit is not there for the second.
+    assert await reasons([99, 99, 100]) == [[], too_little, []]
 
 
 async def test_a_debit_that_is_given_back_is_refunded_once(payments: Payments) -> None:
