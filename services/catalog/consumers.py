@@ -25,12 +25,12 @@ async def on_order_confirmed(clock: Clock, tx: Connection, events: Sequence[Even
     await bookings.commit(tx, [e.message.ref.order for e in events if e.message.services])
 
 
-async def on_order_slots_booked(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
+async def on_order_slots_booked(tx: Connection, events: Sequence[Event[Any]]) -> None:
     """The orders are stored that slots were booked for, which are kept until they are settled."""
     expire_times = {
         event.message.ref.order: from_timestamp(event.message.expire_time) for event in events
     }
-    await bookings.keep(tx, expire_times, clock.now())
+    await bookings.keep(tx, expire_times)
 
 
 async def on_order_ended(clock: Clock, tx: Connection, events: Sequence[Event[Any]]) -> None:
@@ -67,7 +67,7 @@ def subscriptions(clock: Clock) -> Subscriptions:
     return {
         "SCHEDULER": (
             Subscription(events_pb2.OrderConfirmed, partial(on_order_confirmed, clock)),
-            Subscription(events_pb2.OrderSlotsBooked, partial(on_order_slots_booked, clock)),
+            Subscription(events_pb2.OrderSlotsBooked, on_order_slots_booked),
             Subscription(events_pb2.OrderLapsed, ended),
             Subscription(events_pb2.OrderCancelled, ended),
             Subscription(events_pb2.OrderSkipped, ended),

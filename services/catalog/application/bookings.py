@@ -191,14 +191,14 @@ async def _booked(tx: Connection, requests: Sequence[BookingRequest]) -> dict[Sl
     return {day.key: day.booked_slots for day in found}
 
 
-async def keep(tx: Connection, expire_times: Mapping[str, datetime], now: datetime) -> None:
+async def keep(tx: Connection, expire_times: Mapping[str, datetime]) -> None:
     """Keep the slots of orders, by their names, until these instants.
 
     Slots that an order has given up since, or that were released by hand, stay free.
     """
     known = await _locked(tx, list(expire_times))
-    late = [it for it in booked_again(known.values()) if it.expire_time <= now]
-    await _book_again(tx, known, late)
+    ran_out = [it for it in known.values() if it.expire_time]
+    await _book_again(tx, known, booked_again(ran_out))
     await booking_store.keep(tx, expire_times)
 
 
@@ -220,7 +220,7 @@ async def _locked(tx: Connection, orders: Sequence[str]) -> dict[str, Booking]:
 async def _book_again(
     tx: Connection, known: Mapping[str, Booking], late: Sequence[BookingRequest]
 ) -> None:
-    """Book slots whose bookings ran out, if they are free; their services are locked."""
+    """Book slots whose bookings were released, if they are free; their services are locked."""
     if not late:
         return
     services = await capacity_store.capacities(tx, _booked_keys(known), lock=False)

@@ -99,6 +99,7 @@ class Booking(NamedTuple):
     # Empty where nothing was ever booked.
     items: tuple[Item, ...] = ()
     date: SlotDate | None = None
+    # RELEASED: when it ran out; None if it was released by hand, or given up for something else.
     expire_time: datetime | None = None
 
 
@@ -188,18 +189,18 @@ def _lacking(
 
 
 def booked_again(bookings: Iterable[Booking]) -> list[BookingRequest]:
-    """What orders that are paid want once more, since their bookings had run out."""
+    """What orders want once more whose bookings ran out or were released otherwise."""
     return [
         BookingRequest(
             booking.order,
             booking.announcement_count,
             booking.items,
             (booking.date,),
-            booking.expire_time,
+            booking.expire_time or booking.date.due_time,
             order_stored=True,
         )
         for booking in bookings
-        if booking.state is HoldState.RELEASED and booking.date and booking.expire_time
+        if booking.state is HoldState.RELEASED and booking.date
     ]
 
 

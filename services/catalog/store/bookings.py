@@ -104,11 +104,13 @@ _INSERT = Query(
     OrderKey,
 )
 
-# By its key: `state || ''` keeps the planner from the index of a state.
+# By its key: `state || ''` keeps the planner from the index of a state. Of those that are released only
+# what ran out by itself keeps its time.
 _SETTLE = Query(
     """
     WITH settled AS (
-        UPDATE slot_bookings SET state = :state
+        UPDATE slot_bookings
+        SET state = :state, expire_time = CASE WHEN :state = 'COMMITTED' THEN expire_time END
         FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
           AS wanted (merchant, standing_order, cycle)
         WHERE slot_bookings.standing_order = wanted.standing_order

@@ -205,6 +205,37 @@ async def test_a_slot_that_was_given_up_is_not_booked_again_by_a_late_event(shop
     assert await shop.slots(3) == (1, 0, 0)
 
 
+async def test_a_slot_that_was_released_by_hand_is_not_booked_again_by_a_late_event(
+    shop: Shop,
+) -> None:
+    await shop.serve()
+    await shop.book(order(), 3, until=day(1))
+    released = await shop.release(order())
+    assert not released.booking.HasField("expire_time")
+    shop.clock.move_to(day(2))
+    await shop.order_event(
+        scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+    )
+    assert await shop.slots(3) == (1, 0, 0)
+    # Whoever pays after this takes the slot all the same, as long as it is there.
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")])
+    assert await shop.slots(3) == (1, 1, 1)
+
+
+async def test_a_slot_that_was_given_up_for_a_full_day_is_not_booked_again_by_a_late_event(
+    shop: Shop,
+) -> None:
+    await shop.serve()
+    await shop.book(order("other"), 4)
+    await shop.book(order(), 3, until=day(1))
+    assert await shop.book(order(), 4, announcement=1) == NO_SLOT
+    shop.clock.move_to(day(2))
+    await shop.order_event(
+        scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
+    )
+    assert await shop.slots(3) == (1, 0, 0)
+
+
 async def test_a_booking_that_nobody_settles_runs_out(shop: Shop) -> None:
     await shop.serve()
     await shop.book(order(), 3, until=day(10))

@@ -920,7 +920,7 @@ class Booking(_message.Message):
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]: ...
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends if nobody settles the order."""
+        """When it ends if nobody settles the order; absent if it was given up or released by hand."""
 
     def __init__(
         self,
