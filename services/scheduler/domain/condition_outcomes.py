@@ -31,6 +31,8 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.domain.transitions import OrderEvent
 
+# Blackouts may last for good: a deferred order looks no further for a day.
+DEFER_SEARCH_MAX_DAYS = 366
 _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
 
 
@@ -101,13 +103,15 @@ def deferred_to(
 ) -> Order | None:
     """The order at its later date, or the first one after it that the schedule allows.
 
-    None if that would meet or pass the next cycle.
+    None if that would meet or pass the next cycle, or if none of a year's days is allowed.
     """
     schedule, zone = standing_order.schedule, standing_order.schedule.time_zone
     base = max(order.local_date, calendar.utc_to_local_date(now, zone))
-    day = base + timedelta(days=outcome.decisive.condition.otherwise.defer_days)
-    while not calendar.is_allowed(schedule, day):
-        day += timedelta(days=1)
+    first = base + timedelta(days=outcome.decisive.condition.otherwise.defer_days)
+    days = (first + timedelta(days=later) for later in range(DEFER_SEARCH_MAX_DAYS))
+    day = next((day for day in days if calendar.is_allowed(schedule, day)), None)
+    if day is None:
+        return None
     due_time = calendar.local_to_utc(day, schedule.local_time, zone)
     following = following_due_time(standing_order, order.key.cycle)
     if following is not None and due_time >= following:

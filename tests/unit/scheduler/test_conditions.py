@@ -246,6 +246,21 @@ def test_an_order_is_deferred_to_a_day_that_the_schedule_allows() -> None:
     assert order.due_time == datetime(2027, 2, 10, 12, tzinfo=UTC)
 
 
+def test_the_last_order_is_left_out_if_its_schedule_allows_no_day_for_good() -> None:
+    schedule = replace(
+        STANDING_ORDER.schedule,
+        blackouts=(DateRange(date(2027, 2, 4), date(9999, 12, 31)),),
+        end=EndAfter(ORDER.key.cycle),
+    )
+    result = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
+
+    order = stopped(
+        ORDER, result, replace(STANDING_ORDER, schedule=schedule), Stage.PREPARE, PREPARED_AT
+    )
+
+    assert order.state is OrderState.SKIPPED
+
+
 def test_an_order_for_which_no_day_is_left_before_the_next_cycle_is_left_out() -> None:
     away = DateRange(date(2027, 2, 4), date(2027, 2, 27))
     schedule = replace(STANDING_ORDER.schedule, blackouts=(away,))
