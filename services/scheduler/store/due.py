@@ -14,116 +14,54 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.order_rows import OrderRow, order_of
 from services.scheduler.store.standing_order_rows import StandingOrderRow, standing_order_of
 
-_TO_PREPARE = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND prepare_time <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY prepare_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
 
-_LEADS_TO_CHECK = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE bucket = leased.bucket AND lead_check_time <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY lead_check_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
+def _standing_orders_due(condition: str, time: str) -> Query[StandingOrderRow]:
+    """Those that a condition holds of, by a time of theirs."""
+    return Query(
+        f"""
+        SELECT standing_order_rows.* FROM (
+            SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+            CROSS JOIN LATERAL (
+                SELECT merchant, standing_order FROM standing_orders
+                WHERE {condition} AND bucket = leased.bucket AND {time} <= :now
+                  AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
+                ORDER BY {time} LIMIT :limit) AS due
+            LIMIT :limit) AS due
+        JOIN standing_order_rows USING (merchant, standing_order)
+        """,  # noqa: S608 - fixed texts
+        StandingOrderRow,
+    )
 
-_PROMOTIONS_ENDING = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND promotion_notice_time <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY promotion_notice_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
 
-_PROTECTIONS_ENDING = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE state = 'ACTIVE' AND bucket = leased.bucket AND protection_notice_time <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY protection_notice_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
-)
+def _orders_due(time: str) -> Query[OrderRow]:
+    """Those that have this time."""
+    return Query(
+        f"""
+        SELECT order_rows.* FROM (
+            SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
+            CROSS JOIN LATERAL (
+                SELECT merchant, standing_order, cycle FROM orders
+                WHERE bucket = leased.bucket AND {time} <= :now
+                  AND merchant || '/' || standing_order || '/' || cycle
+                      <> ALL(CAST(:left_out AS text[]))
+                ORDER BY {time} LIMIT :limit) AS due
+            LIMIT :limit) AS due
+        JOIN order_rows USING (merchant, standing_order, cycle)
+        """,  # noqa: S608 - fixed texts
+        OrderRow,
+    )
 
+
+_TO_PREPARE = _standing_orders_due("state = 'ACTIVE'", "prepare_time")
+_LEADS_TO_CHECK = _standing_orders_due("true", "lead_check_time")
+_PROMOTIONS_ENDING = _standing_orders_due("state = 'ACTIVE'", "promotion_notice_time")
+_PROTECTIONS_ENDING = _standing_orders_due("state = 'ACTIVE'", "protection_notice_time")
 # The earlier of two times, either of which may be missing: a pause is over when it ends by itself, or
 # when the last cycle has fallen due in it.
-_TO_RESUME = Query(
-    """
-    SELECT standing_order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order FROM standing_orders
-            WHERE state = 'PAUSED' AND next_cycle IS NOT NULL AND bucket = leased.bucket
-              AND least(resume_time, last_due_time) <= :now
-              AND merchant || '/' || standing_order <> ALL(CAST(:left_out AS text[]))
-            ORDER BY least(resume_time, last_due_time) LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN standing_order_rows USING (merchant, standing_order)
-    """,
-    StandingOrderRow,
+_TO_RESUME = _standing_orders_due(
+    "state = 'PAUSED' AND next_cycle IS NOT NULL", "least(resume_time, last_due_time)"
 )
-
-_TO_COLLECT = Query(
-    """
-    SELECT order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order, cycle FROM orders
-            WHERE bucket = leased.bucket AND collect_time <= :now
-              AND merchant || '/' || standing_order || '/' || cycle
-                  <> ALL(CAST(:left_out AS text[]))
-            ORDER BY collect_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN order_rows USING (merchant, standing_order, cycle)
-    """,
-    OrderRow,
-)
-
-_HELD = Query(
-    """
-    SELECT order_rows.* FROM (
-        SELECT due.* FROM unnest(CAST(:buckets AS smallint[])) AS leased (bucket)
-        CROSS JOIN LATERAL (
-            SELECT merchant, standing_order, cycle FROM orders
-            WHERE bucket = leased.bucket AND recheck_time <= :now
-              AND merchant || '/' || standing_order || '/' || cycle
-                  <> ALL(CAST(:left_out AS text[]))
-            ORDER BY recheck_time LIMIT :limit) AS due
-        LIMIT :limit) AS due
-    JOIN order_rows USING (merchant, standing_order, cycle)
-    """,
-    OrderRow,
-)
-
+_TO_COLLECT, _HELD = _orders_due("collect_time"), _orders_due("recheck_time")
 _ORDERS = {OrderState.UPCOMING: _TO_COLLECT, OrderState.HELD: _HELD}
 
 
