@@ -155,11 +155,11 @@ class Provider:
     async def confirm_intent(self, request: web.Request) -> web.Response:
         """Try a declined payment once more with its customer there, who can be asked by their bank."""
         form = await read_form(request)
-        parameters, _ = split_metadata(form, frozenset({"return_url"}))
-        return_url = parameters.get("return_url")
+        parameters, _ = split_metadata(form, frozenset({"payment_method", "return_url"}))
+        return_url, method = parameters.get("return_url"), parameters.get("payment_method", "")
 
         def change(db: sqlite3.Connection, name: str) -> Reply:
-            reply = confirm(db, name, self._cards.get)
+            reply = confirm(db, name, method, self._cards.get)
             return replace(reply, body=self._with_action(request, reply.body, return_url))
 
         return await self._answer_once(request, form, self._changing(request, change))

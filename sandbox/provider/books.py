@@ -69,10 +69,17 @@ def authenticate(db: sqlite3.Connection, name: str, *, succeeds: bool) -> Reply:
     return _change(db, name, status, error, frozenset({"requires_action"}))
 
 
-def confirm(db: sqlite3.Connection, name: str, card_of: Callable[[str], Card | None]) -> Reply:
-    """Enter that a payment is tried again with its customer there, as their bank has wanted."""
+def confirm(
+    db: sqlite3.Connection, name: str, method: str, card_of: Callable[[str], Card | None]
+) -> Reply:
+    """Enter that a payment is tried again with its customer there, as their bank has wanted.
+
+    A decline has taken its payment method from it, so that is to be given once more.
+    """
     row = db.execute("SELECT payment_method FROM payment_intents WHERE id = ?", (name,)).fetchone()
-    card = card_of(row["payment_method"]) if row else None
+    if row is not None and not method:
+        raise invalid(_NO_METHOD, code="payment_intent_unexpected_state")
+    card = card_of(method) if row and row["payment_method"] == method else None
     if row is not None and (card is None or not card.authenticated):
         raise invalid("Only a payment whose customer is asked by their bank can be confirmed here.")
     return _change(db, name, "requires_action", None, frozenset({"requires_payment_method"}))
@@ -83,6 +90,11 @@ def cancel(db: sqlite3.Connection, name: str) -> Reply:
     return _change(db, name, "canceled", None, _CANCELABLE)
 
 
+_NO_METHOD = (
+    "You cannot confirm this PaymentIntent because it's missing a payment method. You can either"
+    " update the PaymentIntent with a payment method and then confirm it again, or confirm it again"
+    " directly with a payment method."
+)
 _AUTHENTICATION_FAILED = {
     "type": "invalid_request_error",
     "code": "payment_intent_authentication_failure",
@@ -184,6 +196,11 @@ def _false_answer(row: Row) -> Mapping[str, Any]:
 
 
 def _intent(row: Row) -> dict[str, Any]:
+    """As it stands. One that was declined has its payment method in its error alone."""
+    error = json.loads(row["error"]) if row["error"] else None
+    if error:
+        tried = {"id": row["payment_method"], "object": "payment_method"}
+        error = {**error, "payment_method": tried}
     return {
         "id": row["id"],
         "object": "payment_intent",
@@ -192,13 +209,13 @@ def _intent(row: Row) -> dict[str, Any]:
         "currency": row["currency"],
         "customer": row["customer"],
         "description": row["description"],
-        "payment_method": row["payment_method"],
+        "payment_method": None if error else row["payment_method"],
         "payment_method_types": ["card"],
         "capture_method": "automatic",
         "confirmation_method": "automatic",
         "status": row["status"],
         "latest_charge": f"ch_{row['id'].removeprefix('pi_')}",
-        "last_payment_error": json.loads(row["error"]) if row["error"] else None,
+        "last_payment_error": error,
         "metadata": json.loads(row["metadata"]),
         "created": row["created"],
         "livemode": False,

@@ -120,7 +120,7 @@ class StripeProvider(HttpProvider):
             intent = error.get("payment_intent") or {}
             if metadata_of(intent).get("attempt") and not is_of_attempt(attempt, intent):
                 return mismatched(f"a decline of another payment: {intent.get('id')}")
-            return await self._asked(_declined(error, str(intent.get("id", ""))), attempt)
+            return await self._asked(_declined(error, str(intent.get("id", ""))), attempt, token)
         return _intent_outcome(attempt, answer.body) if answer.ok else _refused(answer)
 
     def _session(self, attempt: Attempt) -> dict[str, str]:
@@ -132,15 +132,18 @@ class StripeProvider(HttpProvider):
     def _return_to(self, attempt: Attempt) -> str:
         return self._return_url.replace("{merchant}", attempt.merchant)
 
-    async def _asked(self, declined: Declined, attempt: Attempt) -> Outcome:
-        """Have the provider wait for the customer, where a bank has declined for want of them."""
+    async def _asked(self, declined: Declined, attempt: Attempt, token: str) -> Outcome:
+        """Have the provider wait for the customer, where a bank has declined for want of them.
+
+        A decline leaves a PaymentIntent without its payment method, which is given once more.
+        """
         wants_customer = declined.code == AUTHENTICATION_REQUIRED and declined.provider_id
         if not wants_customer or not self._return_url:
             return declined
         answer = await self._api.ask(
             "POST",
             f"/payment_intents/{declined.provider_id}/confirm",
-            form={"return_url": self._return_to(attempt)},
+            form={"payment_method": token, "return_url": self._return_to(attempt)},
             key=derived_key(attempt.idempotency_key, "confirm"),
         )
         if isinstance(answer, Unknown):

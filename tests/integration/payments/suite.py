@@ -1,7 +1,7 @@
 """Payments on a real database, with a real provider's process, and a clock that a test moves."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -68,6 +68,12 @@ def ceiling(
     return payments_pb2.PeriodCeiling(
         amount=to_money(amount_minor, currency), rolling_days=rolling_days
     )
+
+
+def card_of(payment: Mapping[str, Any]) -> str:
+    """What a payment of the provider's was tried with. Only its error says it of a declined one."""
+    error = payment["last_payment_error"]
+    return str(error["payment_method"]["id"] if error else payment["payment_method"])
 
 
 def order(number: int) -> str:
@@ -389,6 +395,10 @@ class Payments:
         answer = await self.sandbox.provider("GET", "/payment_intents?limit=100")
         payments: list[dict[str, Any]] = answer.body["data"]
         return payments[::-1]
+
+    async def cards_at_provider(self) -> list[tuple[str, str]]:
+        """The card and the status of each, by the provider's record."""
+        return [(card_of(it), it["status"]) for it in await self.payments_at_provider()]
 
     async def charged_minor(self) -> int:
         """What the provider has taken from customers."""

@@ -12,7 +12,6 @@ from tests.integration.payments.suite import ANN, DAY, MANDATE, NOW, VISA, Payme
 from tests.integration.payments.test_payment_methods import (
     LOST,
     POOR,
-    cards_charged,
     fall_due,
     replace,
     set_fallback,
@@ -88,7 +87,7 @@ async def test_a_fallback_is_charged_at_once_and_each_step_is_told(payments: Pay
     await wallet(payments, POOR, "pm_card_mastercard")
     await fall_due(payments)
     await payments.work()
-    assert await cards_charged(payments) == [
+    assert await payments.cards_at_provider() == [
         (POOR, "requires_payment_method"),
         ("pm_card_mastercard", "succeeded"),
     ]
@@ -109,7 +108,7 @@ async def test_each_fallback_is_tried_once_and_the_retries_go_on_after_them(
     await wallet(payments, POOR, poor_too)
     await fall_due(payments)
     await payments.pass_time(30 * DAY)
-    tried = [card for card, _ in await cards_charged(payments)]
+    tried = [card for card, _ in await payments.cards_at_provider()]
     assert tried == [POOR, poor_too, POOR, POOR, POOR]
 
 
@@ -120,7 +119,7 @@ async def test_no_fallback_is_charged_where_the_policy_or_the_mandate_has_none(
     await wallet(payments, POOR, "pm_card_mastercard")
     await fall_due(payments)
     await payments.pass_time(30 * DAY)
-    assert {card for card, _ in await cards_charged(payments)} == {POOR}
+    assert {card for card, _ in await payments.cards_at_provider()} == {POOR}
 
 
 async def test_a_patient_policy_charges_the_card_that_takes_the_lost_ones_place(
@@ -181,7 +180,7 @@ async def test_a_permission_that_was_ended_at_the_bank_ends_it_for_all_methods(
     await wallet(payments, revoked, "pm_card_mastercard")
     await fall_due(payments)
     await payments.pass_time(30 * DAY)
-    assert [card for card, _ in await cards_charged(payments)] == [revoked]
+    assert [card for card, _ in await payments.cards_at_provider()] == [revoked]
 
 
 async def test_a_policy_is_shown_as_it_was_set_and_counts_for_its_merchant(

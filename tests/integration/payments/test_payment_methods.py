@@ -64,14 +64,6 @@ async def methods_tried(payments: Payments) -> list[str]:
     return [attempt.payment_method.rpartition("/")[2] for attempt in attempts]
 
 
-async def cards_charged(payments: Payments) -> list[tuple[str, str]]:
-    """By the provider's own record."""
-    return [
-        (payment["payment_method"], payment["status"])
-        for payment in await payments.payments_at_provider()
-    ]
-
-
 async def fall_due(payments: Payments) -> None:
     await payments.announce()
     await payments.fall_due()
@@ -106,7 +98,7 @@ async def test_a_retry_is_made_with_the_card_that_took_the_place_of_the_declined
 
     assert (await payments.charge()).state == State.SUCCEEDED
     assert await methods_tried(payments) == ["visa", "next"]
-    assert await cards_charged(payments) == [
+    assert await payments.cards_at_provider() == [
         (POOR, "requires_payment_method"),
         ("pm_card_visa", "succeeded"),
     ]
@@ -338,7 +330,7 @@ async def test_an_attempt_that_the_provider_lost_is_not_sent_again_with_a_replac
     await replace(payments, VISA, "next", "pm_card_mastercard")
     await payments.pass_time(timedelta(hours=6))
 
-    assert await cards_charged(payments) == [("pm_card_mastercard", "succeeded")]
+    assert await payments.cards_at_provider() == [("pm_card_mastercard", "succeeded")]
     assert await methods_tried(payments) == ["visa", "next"]
 
 

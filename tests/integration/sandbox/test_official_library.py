@@ -124,7 +124,17 @@ async def test_a_card_that_wants_authentication_is_declined_off_session(library:
         "authentication_required",
         "authentication_required",
     )
-    assert error.payment_intent.status == "requires_payment_method"
+    declined_intent = error.payment_intent
+    assert declined_intent.status == "requires_payment_method"
+    # A decline takes the card from the payment: it is not confirmed without one.
+    assert declined_intent.payment_method is None
+    card = declined_intent.last_payment_error.payment_method.id
+    confirm = library.v1.payment_intents.confirm
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await library.ask(confirm, declined_intent.id)
+    assert refused.value.code == "payment_intent_unexpected_state"
+    waiting = await library.ask(confirm, declined_intent.id, {"payment_method": card})
+    assert (waiting.status, waiting.payment_method) == ("requires_action", card)
 
 
 @pytest.mark.parametrize(
