@@ -18,6 +18,8 @@ from sandbox.provider.cards import (
     WRONG_AMOUNT,
     WRONG_CURRENCY,
     Card,
+    is_detached,
+    name_of,
 )
 from sandbox.provider.forms import check_step, invalid, missing
 
@@ -38,6 +40,7 @@ def charge(
 ) -> Reply:
     """Enter a PaymentIntent and the issuer's answer to it."""
     method = row["payment_method"]
+    _check_reusable(db, method, card)
     if method == TIMEOUT_BEFORE_CHARGE and tries == 1:
         return Reply(504, {}, keep=False, drop=True)
     error = _decline(db, row, card, metadata, off_session=off_session)
@@ -60,6 +63,15 @@ def charge(
     if error:
         return Reply(402, {"error": {**error, "payment_intent": intent}})
     return Reply(200, intent, drop=method == TIMEOUT_AFTER_CHARGE)
+
+
+def _check_reusable(db: sqlite3.Connection, method: str, card: Card) -> None:
+    """Refuse what is nobody's and was charged before, or was somebody's."""
+    if not card.is_one or card.customer is not None:
+        return
+    used = "SELECT 1 FROM payment_intents WHERE payment_method = ? LIMIT 1"
+    if is_detached(method, card) or db.execute(used, (method,)).fetchone():
+        raise invalid(_SPENT)
 
 
 def authenticate(db: sqlite3.Connection, name: str, *, succeeds: bool) -> Reply:
@@ -90,6 +102,12 @@ def cancel(db: sqlite3.Connection, name: str) -> Reply:
     return _change(db, name, "canceled", None, _CANCELABLE)
 
 
+_SPENT = (
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment,"
+    " shared with a connected account without Customer attachment, or was detached from a Customer. It"
+    " may not be used again. To use a PaymentMethod multiple times, you must attach it to a Customer"
+    " first."
+)
 _NO_METHOD = (
     "You cannot confirm this PaymentIntent because it's missing a payment method. You can either"
     " update the PaymentIntent with a payment method and then confirm it again, or confirm it again"
@@ -251,7 +269,7 @@ def describe_card(name: str, card: Card) -> dict[str, Any]:
             "funding": "credit",
         }
     return {
-        "id": name,
+        "id": name_of(name, card),
         "object": "payment_method",
         "type": card.kind,
         card.kind: shown,

@@ -1,5 +1,10 @@
-"""The cards that exist here, and what their networks and issuers change about them."""
+"""The cards that exist here, and what their networks and issuers change about them.
 
+Most names are, as those of Stripe's test cards, tokens for a new payment method each time. Two are one
+payment method each: it is charged again and again while it is a customer's, and once if it is nobody's.
+"""
+
+import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
@@ -33,6 +38,8 @@ class Card:
     kind: str = "card"
     # Whose it is at the provider, who wants both named in a charge.
     customer: str | None = None
+    # One payment method, and no token for a new one each time.
+    is_one: bool = False
     advice_code: str | None = None
     # Its holder has to confirm each payment (3-D Secure).
     authenticated: bool = False
@@ -69,7 +76,8 @@ CARDS = {
     WRONG_CURRENCY: Card("visa", "7005"),
     FOREIGN_PAYMENT: Card("visa", "7006"),
     REFUND_WRONG_AMOUNT: Card("visa", "7007"),
-    "pm_sandbox_ofCustomer": Card("visa", "7008", customer="cus_sandbox"),
+    "pm_sandbox_ofCustomer": Card("visa", "7008", customer="cus_sandbox", is_one=True),
+    "pm_sandbox_ofNobody": Card("visa", "7009", is_one=True),
     "pm_sandbox_sepaDebit": Card("", "3000", kind="sepa_debit"),
 }
 DECLINE_MESSAGES = {
@@ -80,7 +88,18 @@ DECLINE_MESSAGES = {
 # A card that is valid until the end of a month, and one that is declined for a reason.
 _EXPIRING = re.compile(r"pm_sandbox_expires(?P<year>20[0-9]{2})(?P<month>0[1-9]|1[0-2])")
 _DECLINED = re.compile(r"pm_sandbox_declines_(?P<code>[a-z_]{1,60})")
-_CHANGEABLE = frozenset({"exp_month", "exp_year", "decline_code", "advice_code"})
+_CHANGEABLE = frozenset({"exp_month", "exp_year", "decline_code", "advice_code", "customer"})
+
+
+def name_of(token: str, card: Card) -> str:
+    """The payment method that a token stands for."""
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return token if card.is_one else f"pm_{digest[:24]}"
+
+
+def is_detached(token: str, card: Card) -> bool:
+    """Whether it was a customer's, and is nobody's now."""
+    return card.customer is None and token in CARDS and CARDS[token].customer is not None
 
 
 class Cards:
@@ -112,6 +131,10 @@ class Cards:
                 changes = {}
             if self.get(token) is None or not changes or not set(changes) <= _CHANGEABLE:
                 raise bad_request(f"body: give any of {', '.join(sorted(_CHANGEABLE))} of a card")
+            if changes.get("customer") is not None:
+                raise bad_request(
+                    "body: a card can be detached from its customer, and not be attached"
+                )
             kept = self._changes.get(token, {}) | changes
             if not _is_card(replace(CARDS["pm_card_visa"], **kept)):
                 raise bad_request("body: give numbers of a month and a year, and codes or null")

@@ -28,7 +28,12 @@ from services.payments.clients.request_limits import RequestLimits
 from services.payments.clients.stripe_api import error_of, key_used_otherwise, refuses, stripe_api
 from services.payments.clients.stripe_disputes import EXPAND, read_dispute
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.declines import AUTHENTICATION_REQUIRED, DeclineClass, classify
+from services.payments.domain.declines import (
+    AUTHENTICATION_REQUIRED,
+    DETACHED,
+    DeclineClass,
+    classify,
+)
 from services.payments.domain.disputes import (
     Dispute,
     DisputeReport,
@@ -121,7 +126,26 @@ class StripeProvider(HttpProvider):
             if metadata_of(intent).get("attempt") and not is_of_attempt(attempt, intent):
                 return mismatched(f"a decline of another payment: {intent.get('id')}")
             return await self._asked(_declined(error, str(intent.get("id", ""))), attempt, token)
-        return _intent_outcome(attempt, answer.body) if answer.ok else _refused(answer)
+        if answer.ok:
+            return _intent_outcome(attempt, answer.body)
+        return await self._not_taken(answer, token)
+
+    async def _not_taken(self, answer: Answer, token: str) -> Outcome:
+        """What a charge comes to that was not carried out.
+
+        One that makes no sense does so for its payment method, if that is nobody's: it was detached
+        from its customer, or was charged before and attached to none, and is never taken again. The
+        provider has no code for it (https://docs.stripe.com/api/payment_methods/detach). A token for a
+        new one each time, as there are for tests, is shown under another name.
+        """
+        refused = _refused(answer)
+        if isinstance(refused, Unknown):
+            return refused
+        method = await self._api.get(f"/payment_methods/{token}")
+        if isinstance(method, Unknown):
+            return method
+        is_spent = method is not None and method.get("id") == token and not method.get("customer")
+        return Declined(DETACHED, hard=True) if is_spent else refused
 
     def _session(self, attempt: Attempt) -> dict[str, str]:
         """Whether the customer is there: one who has just confirmed can be sent to their bank."""

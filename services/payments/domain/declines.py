@@ -23,6 +23,8 @@ _STRICTEST = ((10, DAY), (20, MONTH))
 _CAPS = {"visa": _VISA_DECLINES, "mastercard": _MASTERCARD_DECLINES}
 # The numbers of declines that any of them asks about.
 COUNTED_DECLINES = (10, 20, 35)
+# The provider has the card, and does not take it any more.
+DETACHED = "payment_method_detached"
 # The card or account is gone, or its holder has ended our permission: no order will ever be paid by it.
 STOPPING_CODES = frozenset({
     "authorisation_disputed", "bank_account_closed", "bank_account_transferred", "card_not_supported",
@@ -31,7 +33,7 @@ STOPPING_CODES = frozenset({
     "mandate_expired", "mandate_is_inactive", "merchant_blacklist",
     "new_account_information_available", "pickup_card", "restricted_card",
     "revocation_of_all_authorizations", "revocation_of_authorization", "security_violation",
-    "stolen_card", "stop_payment_order", "transaction_not_allowed",
+    "stolen_card", "stop_payment_order", "transaction_not_allowed", DETACHED,
 })  # fmt: skip
 NEVER_AGAIN_ADVICE = "do_not_try_again"
 # What only the merchant sees: it would warn a thief, or accuse an honest customer. Customers see

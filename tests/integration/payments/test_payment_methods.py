@@ -20,6 +20,8 @@ from tests.integration.payments.suite import (
     VISA,
     Payments,
     State,
+    charge_name,
+    order,
 )
 
 MASTERCARD = f"{ANN}/paymentMethods/mastercard"
@@ -297,6 +299,25 @@ async def test_a_card_of_a_customer_of_the_provider_is_charged_as_theirs(
     assert (await get(payments, VISA)).provider_customer_id == "cus_sandbox"
     [payment] = await payments.payments_at_provider()
     assert (payment["customer"], payment["status"]) == ("cus_sandbox", "succeeded")
+
+
+@pytest.mark.parametrize("card", ["pm_sandbox_ofCustomer", "pm_sandbox_ofNobody"])
+async def test_a_card_that_is_nobodys_at_the_provider_is_blocked_when_it_is_charged_again(
+    payments: Payments, card: str
+) -> None:
+    await payments.consent(card)
+    await fall_due(payments)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    # Of the one that was a customer's, as when the customer or the card is deleted there.
+    await payments.sandbox.ask("PUT", f"/provider/cards/{card}", json={"customer": None})
+    await payments.announce(payments.notice(order(2)))
+    await payments.fall_due(payments.due(order(2)))
+    await payments.work()
+
+    [attempt] = (await payments.charge(charge_name(2))).attempts
+    assert attempt.decline_code == "payment_method_detached"
+    assert (await get(payments, VISA)).state == Method.BLOCKED
+    assert (await payments.published())[-1] == "PaymentMethodBlocked"
 
 
 async def test_a_check_tells_a_mandate_for_the_default_what_is_missing(payments: Payments) -> None:
