@@ -44,6 +44,7 @@ _REFUSALS = {
         409, "idempotency_error", "idempotency_key_in_use", "Another request is in progress."
     ),
 }  # fmt: skip
+_FAILURES = frozenset({Outage.FAILED, Outage.FAILED_HALFWAY})
 _PAGE = "<!doctype html><title>Bad gateway</title>"
 
 
@@ -184,6 +185,9 @@ class Endpoint:
                 "Another request with this Idempotency-Key is in progress. Try again later.",
             )
         fingerprint = _fingerprint(request, parameters)
+        trouble = request["trouble"]
+        if trouble is not None and trouble.kind in _FAILURES:
+            perform = self._failing(perform, trouble.kind)
         if key is not None:
             self._in_flight.add(key)
         try:
@@ -197,6 +201,17 @@ class Endpoint:
             request.transport.close()
         headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
         return web.json_response(reply.body, status=reply.status, headers=headers)
+
+    def _failing(self, perform: Perform, outage: Outage) -> Perform:
+        """Break in the middle of a request, whose answer is kept as any other."""
+        error = RefusedError(500, "api_error", None, "An unknown error occurred")
+
+        def fail(db: sqlite3.Connection, tries: int) -> Reply:
+            if outage is Outage.FAILED_HALFWAY:
+                perform(db, tries)
+            return Reply(error.status, self._refusal_body(error))
+
+        return fail
 
     def _refusal(self, refused: RefusedError) -> web.Response:
         return web.json_response(self._refusal_body(refused), status=refused.status)

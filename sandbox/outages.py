@@ -24,6 +24,9 @@ class Outage(StrEnum):
     GARBAGE = "garbage"
     # It carries the request out, and closes the connection instead of answering.
     LOST_ANSWERS = "lost_answers"
+    # It answers 500, and so whatever comes with the same key: it does nothing, or all that was asked.
+    FAILED = "failed"
+    FAILED_HALFWAY = "failed_halfway"
     # It carries the request out, and answers seconds later.
     SLOW = "slow"
     # The request waits on its way for seconds and is carried out then, even if the caller has gone.

@@ -348,6 +348,16 @@ async def send(
         found := await _found_answered(provider, dispute)
     ):
         return found
+    sent = await _send(database, provider, dispute)
+    if isinstance(sent, Declined) and dispute.send_count:
+        # Since what was sent before came only now, perhaps.
+        return await _found_answered(provider, dispute) or sent
+    return sent
+
+
+async def _send(
+    database: Database, provider: DisputeProvider, dispute: Dispute
+) -> DisputeReport | Declined | Unknown:
     if dispute.response is DisputeResponse.ACCEPTANCE:
         return await provider.accept_dispute(dispute)
     if not dispute.evidence:

@@ -210,8 +210,13 @@ class Dispute:
 
     @property
     def response_key(self) -> str:
-        """By which the provider knows the response, however often it is sent."""
-        return derived_key(self.name, self.response)
+        """By which the provider knows the response, sent this time.
+
+        What it has answered, errors of its own too, it answers for as long as it remembers the key, and
+        evidence has no time for that. So what is sent once more, or after a refusal, has another key.
+        """
+        sent = (str(self.response_time), str(self.send_count))
+        return derived_key(self.name, self.response, *sent)
 
 
 def dispute_id(provider: str, provider_dispute: str) -> DisputeId:
