@@ -20,8 +20,14 @@ from sandbox.bank.books import (
     moves_of,
     refund,
 )
-from sandbox.bank.errors import invalid, missing, misused, wrong_state
-from sandbox.bank.mandates import LEAST, describe_account, describe_mandate, mandate_of
+from sandbox.bank.errors import invalid, missing, misused, replaced, wrong_state
+from sandbox.bank.mandates import (
+    LEAST,
+    REPLACEMENT,
+    describe_account,
+    describe_mandate,
+    mandate_of,
+)
 from sandbox.bank.payouts import catch_up, describe_item, describe_payout, read_items_query
 from sandbox.bank.webhooks import BankWebhooks
 from sandbox.clock import Clock
@@ -115,7 +121,7 @@ class Bank:
         if mandate is None:
             raise missing()
         shown = {
-            **describe_mandate(name, mandate),
+            **describe_mandate(name, mandate, self._now()),
             "next_possible_charge_date": first_charge_date(self._now()).isoformat(),
         }
         return web.json_response({"mandates": shown})
@@ -143,6 +149,8 @@ class Bank:
         metadata = _read_metadata(wanted, "payments")
         charge_date = _read_date(wanted)
         now = self._now()
+        if mandate.is_replaced(now):
+            raise replaced(REPLACEMENT)
         row = {
             "mandate": name,
             "amount": amount,

@@ -1,6 +1,7 @@
 """What a caller of the bank debit provider is refused, in its words."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sandbox.endpoint import RefusedError, Reply
 
@@ -13,6 +14,13 @@ _TYPES = {
 }
 
 
+@dataclass(eq=False)
+class ReplacedError(RefusedError):
+    """A refusal that names what is to be used instead."""
+
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
 def refusal_body(refused: RefusedError) -> Mapping[str, object]:
     """Word a refusal in the provider's error envelope."""
     error: dict[str, object] = {"message": refused.message}
@@ -21,6 +29,8 @@ def refusal_body(refused: RefusedError) -> Mapping[str, object]:
     if refused.param is not None:
         error["field"] = refused.param
         error["request_pointer"] = f"/{refused.param.replace('.', '/')}"
+    if isinstance(refused, ReplacedError):
+        error["links"] = refused.links
     return _envelope(refused.status, _TYPES.get(refused.kind, refused.kind), error)
 
 
@@ -59,6 +69,12 @@ def invalid(message: str, field: str) -> RefusedError:
 def wrong_state(reason: str, message: str) -> RefusedError:
     """Build the refusal of what cannot be done now."""
     return RefusedError(422, "invalid_state", reason, message)
+
+
+def replaced(new_mandate: str) -> RefusedError:
+    """Build the refusal of what would be made under a mandate that another one has replaced."""
+    message, links = "Mandate has been replaced", {"new_mandate": new_mandate}
+    return ReplacedError(422, "invalid_state", "mandate_replaced", message, links=links)
 
 
 def missing() -> RefusedError:

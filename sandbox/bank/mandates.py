@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 # The schemes of GoCardless, and the one currency that each debits in.
 CURRENCIES = {
@@ -31,6 +32,12 @@ class Mandate:
     chargeback_is_cancelled: bool = False
     # Whether the bank sends it back after the payment was confirmed.
     fails_late: bool = False
+    # Since when (unix) another one stands in its place; None: it does not.
+    replaced_from: int | None = None
+
+    def is_replaced(self, now: int) -> bool:
+        """Whether another one stands in its place at a time (unix)."""
+        return self.replaced_from is not None and now >= self.replaced_from
 
     @property
     def currency(self) -> str:
@@ -55,6 +62,10 @@ MANDATES = {
     ),
     "MD_sandbox_cancelled": Mandate(account_number_ending="55", status="cancelled"),
 }
+# What stands in the place of those that are replaced.
+REPLACEMENT = "MD_sandbox_sepa"
+# One that is replaced at the beginning of a month.
+_REPLACED = re.compile(r"MD_sandbox_replaced(?P<year>20[0-9]{2})(?P<month>0[1-9]|1[0-2])")
 # One whose payments are sent back for a cause.
 _FAILING = re.compile(r"MD_sandbox_fails_(?P<cause>[a-z_]{1,60})")
 
@@ -63,23 +74,28 @@ def mandate_of(name: str) -> Mandate | None:
     """The mandate of an id; None if there is none."""
     if match := _FAILING.fullmatch(name):
         return Mandate(account_number_ending="59", failure_cause=match["cause"])
+    if match := _REPLACED.fullmatch(name):
+        month = datetime(int(match["year"]), int(match["month"]), 1, tzinfo=UTC)
+        return Mandate(account_number_ending="57", replaced_from=int(month.timestamp()))
     return MANDATES.get(name)
 
 
-def describe_mandate(name: str, mandate: Mandate) -> Mapping[str, object]:
-    """A mandate as the API shows it."""
+def describe_mandate(name: str, mandate: Mandate, now: int) -> Mapping[str, object]:
+    """A mandate as the API shows it at a time (unix)."""
     suffix = name.removeprefix("MD_")
+    replaced = mandate.is_replaced(now)
     return {
         "id": name,
         "created_at": "2020-01-01T00:00:00.000Z",
         "reference": f"REF-{suffix}"[:18],
-        "status": mandate.status,
+        "status": "cancelled" if replaced else mandate.status,
         "scheme": mandate.scheme,
         "metadata": {},
         "links": {
             "customer_bank_account": f"BA_{suffix}",
             "creditor": "CR_sandbox",
             "customer": f"CU_{suffix}",
+            **({"new_mandate": REPLACEMENT} if replaced else {}),
         },
     }
 

@@ -18,6 +18,7 @@ from services.payments.clients.bank_debit_api import (
     conflicting,
     object_in,
     reason_of,
+    replacing,
 )
 from services.payments.clients.bank_debit_disputes import (
     CHARGEBACK_CANCELLED,
@@ -107,8 +108,17 @@ class BankDebitProvider(DecidedByBanks, HttpProvider):
         return Unknown(f"status {answer.status}")
 
     async def _create(self, payment: Shown, attempt: Attempt) -> Answer | Unknown:
+        """Create a payment.
+
+        The provider gives mandates other ids when a merchant goes over to an identity of its own with
+        the banks. They are the same consents: it then names the one to use.
+        """
         key = attempt.idempotency_key
-        return await self._api.ask("POST", PAYMENTS, json={"payments": payment}, key=key)
+        answer = await self._api.ask("POST", PAYMENTS, json={"payments": payment}, key=key)
+        if isinstance(answer, Unknown) or not (mandate := replacing(answer)):
+            return answer
+        moved = {**payment, "links": {"mandate": mandate}}
+        return await self._api.ask("POST", PAYMENTS, json={"payments": moved}, key=key)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
         """Retrieve the payment, or look for the attempt's key in the list of those made then."""

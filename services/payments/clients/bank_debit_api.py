@@ -67,3 +67,10 @@ def conflicting(answer: Answer) -> str:
     if answer.status != HTTPStatus.CONFLICT:
         return ""
     return str(object_in(_error(answer), "links").get("conflicting_resource_id") or "")
+
+
+def replacing(answer: Answer) -> str:
+    """The mandate that stands in the place of the one that was asked for; empty if none does."""
+    if reason_of(answer) != "mandate_replaced":
+        return ""
+    return str(object_in(_error(answer), "links").get("new_mandate") or "")

@@ -42,6 +42,7 @@ from tests.integration.sandbox.process import Sandbox, held_port
 TOKEN = "access_token_of_the_bank"
 SECRET = "secret_of_the_bank"
 SEPA, POOR_AT_FIRST = "MD_sandbox_sepa", "MD_sandbox_poorAtFirst"
+REPLACED_TOMORROW = f"MD_sandbox_replaced{NOW + DAY:%Y%m}"
 Attempt = payments_pb2.Charge.Attempt
 Dispute = payments_pb2.Dispute
 
@@ -170,6 +171,20 @@ async def test_a_debit_of_a_closed_account_ends_the_use_of_it(payments: Payments
     assert "PaymentMethodBlocked" in await payments.published()
 
 
+async def test_a_debit_under_a_mandate_that_the_provider_has_replaced_is_made_under_the_new_one(
+    payments: Payments,
+) -> None:
+    await payments.consent(REPLACED_TOMORROW)
+    await pass_days(payments, 1)
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    [payment] = await at_bank(payments)
+    assert payment["links"]["mandate"] == SEPA
+    await pass_days(payments, 5)
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+
 async def test_a_debit_is_found_without_any_webhook(payments: Payments) -> None:
     await payments.sandbox.ask(
         "PUT", "/provider/behavior", json={"webhooks_late_seconds": 90 * 86_400}
@@ -193,17 +208,19 @@ async def test_a_debit_whose_answer_was_lost_is_made_once(payments: Payments) ->
     assert len(await at_bank(payments)) == 1
 
 
+@pytest.mark.parametrize("mandate", [SEPA, REPLACED_TOMORROW])
 async def test_a_debit_that_never_arrived_and_is_not_wanted_any_more_never_will(
-    payments: Payments,
+    payments: Payments, mandate: str
 ) -> None:
-    await payments.consent(SEPA)
+    await payments.consent(mandate)
     await payments.announce()
     await payments.fall_due()
     await switch_outage(payments, "unavailable", on=True)
     await payments.due_work.charge()
     await payments.withdraw()
+    await pass_days(payments, 1)
     await switch_outage(payments, on=False)
-    await pass_days(payments, 1, timedelta(minutes=1))
+    await pass_days(payments, 1, timedelta(hours=1))
     charge = await payments.charge()
     assert [each.state for each in charge.attempts] == [Attempt.NOT_MADE]
     # What took the key is small, far away and cancelled.
