@@ -22,14 +22,17 @@ WEBHOOK_REPEAT = "webhooks_repeated_after_seconds"
 # The event that says that something was created comes so long after those that follow it.
 WEBHOOK_DISORDER = "webhooks_created_late_seconds"
 # Of each page of balance transactions: so many of the newest charges are left out, listed twice, or
-# have another amount; and the list ends after so many rows.
+# have another amount; and the list ends after so many rows. Beside so many stands a debit of the same
+# payment that its bank sent back before: Stripe lists debits when it submits them, and what fails of
+# them once more (https://support.stripe.com/questions/changes-to-balance-transaction-behavior-for-debit-payment-methods).
 LIST_DROPS = "balance_list_drops"
 LIST_REPEATS = "balance_list_repeats"
 LIST_CHANGES = "balance_list_changes"
+LIST_RETURNS = "balance_list_returned_debits"
 LIST_CUT = "balance_list_ends_after"
 NAMES = (
     SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, WEBHOOK_LAG, WEBHOOK_REPEAT,
-    WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_CUT,
+    WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_RETURNS, LIST_CUT,
 )  # fmt: skip
 
 
@@ -64,6 +67,8 @@ class Behavior:
             if number < self._seconds.get(LIST_REPEATS, 0):
                 shown.append({**each, "id": f"{each['id']}_again"})
             shown.append(each)
+            if number < self._seconds.get(LIST_RETURNS, 0):
+                shown += _returned_debit(each)
         cut = self._seconds.get(LIST_CUT)
         return shown[:cut], cut is not None
 
@@ -120,6 +125,21 @@ class Behavior:
         statement = "INSERT OR REPLACE INTO provider_behavior (name, seconds) VALUES (?, ?)"
         await self._record.execute(statement, name, seconds)
         self._seconds[name] = seconds
+
+
+def _returned_debit(charge: dict[str, Any]) -> list[dict[str, Any]]:
+    """A debit that came before a charge, and that it failed, the newest first."""
+    debit = {**charge, "id": f"{charge['id']}_debit", "type": "payment", "fee": 0}
+    debit["net"] = debit["amount"]
+    failure = {
+        **debit,
+        "id": f"{charge['id']}_failure",
+        "type": "payment_failure_refund",
+        "reporting_category": "charge_failure",
+        "amount": -debit["amount"],
+        "net": -debit["net"],
+    }
+    return [failure, debit]
 
 
 def _is_seconds(value: object) -> bool:

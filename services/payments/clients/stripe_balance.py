@@ -1,8 +1,8 @@
 """What the provider says of its balance: transactions and payouts, page by page.
 
-Source: https://docs.stripe.com/api/balance_transactions/list and https://docs.stripe.com/api/payouts/list,
-read on 2026-11-30. A transaction says whose it is by the metadata of the payment or refund that it is
-about, which is ours.
+Source: https://docs.stripe.com/api/balance_transactions/list, https://docs.stripe.com/api/payouts/list
+and https://docs.stripe.com/reports/reporting-categories, read on 2026-11-30. A transaction says whose
+it is by the metadata of the payment or refund that it is about, which is ours.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,8 @@ from services.runtime.http_client import HttpClient
 # By what the provider reports them as.
 _TYPES = {
     "charge": BalanceType.CHARGE,
+    # A debit is listed when it is submitted, and taken off again if its bank sends it back.
+    "charge_failure": BalanceType.CHARGE,
     "refund": BalanceType.REFUND,
     "refund_failure": BalanceType.REFUND_FAILURE,
     "dispute": BalanceType.DISPUTE,

@@ -94,6 +94,14 @@ async def test_a_true_list_leaves_nothing_open(paid: Payments, balance: StripeBa
     assert through == paid.clock.now().date() - timedelta(days=1)
 
 
+async def test_a_debit_that_its_bank_sent_back_before_the_order_was_paid_is_no_payment(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await behave(paid, balance_list_returned_debits=1)
+    await compare(paid, balance)
+    assert kinds(await findings(paid, resolved=True)) == []
+
+
 @pytest.mark.parametrize(("false", "expected", "difference_minor", "account"), FALSE_LISTS, ids=str)
 async def test_a_false_list_is_found_once_and_mended_once_when_asked(
     paid: Payments,
