@@ -83,6 +83,8 @@ class Balance:
             if (wanted := request.query.get(name)) is not None:
                 clauses.append(f"{name} = ?")
                 values.append(wanted)
+        if self._is_gathering(request.query.get("payout"), now):
+            clauses.append("type = 'payout'")
         rows, has_more = self._page("balance_transactions", clauses, values, request)
         expand = frozenset(value for name, value in request.query.items() if "expand" in name)
         if unknown := sorted(expand - _EXPANDABLE):
@@ -95,19 +97,42 @@ class Balance:
 
     async def list_payouts(self, request: web.Request) -> web.Response:
         """List payouts, newest first."""
-        await self._caught_up()
+        now = await self._caught_up()
         clauses, values = created_condition(request)
         rows, has_more = self._page("payouts", clauses, values, request)
-        return _list(request, [_payout(row) for row in rows], has_more=has_more)
+        return _list(request, [self._payout(row, now) for row in rows], has_more=has_more)
 
     async def get_payout(self, request: web.Request) -> web.Response:
         """Return one payout."""
-        await self._caught_up()
+        now = await self._caught_up()
         name = request.match_info["id"]
         rows = self._record.read("SELECT * FROM payouts WHERE id = ?", name)
         if not rows:
             raise missing("payout", name, status=404)
-        return web.json_response(_payout(rows[0]))
+        return web.json_response(self._payout(rows[0], now))
+
+    def _is_gathering(self, payout: str | None, now: int) -> bool:
+        rows = self._record.read("SELECT created FROM payouts WHERE id = ?", payout)
+        return bool(rows) and self._behavior.is_gathering(rows[0]["created"], now)
+
+    def _payout(self, row: Row, now: int) -> dict[str, Any]:
+        is_gathering = self._behavior.is_gathering(row["created"], now)
+        return {
+            "id": row["id"],
+            "object": "payout",
+            "amount": row["amount"],
+            "arrival_date": row["created"],
+            "automatic": True,
+            "balance_transaction": f"txn_{str(row['id']).removeprefix('po_')}",
+            "created": row["created"],
+            "currency": row["currency"],
+            "metadata": {},
+            "method": "standard",
+            "livemode": False,
+            "reconciliation_status": "in_progress" if is_gathering else "completed",
+            "status": "paid",
+            "type": "bank_account",
+        }
 
     async def _caught_up(self) -> int:
         now = int(self._clock.now.timestamp())
@@ -211,24 +236,6 @@ def _pay_out(db: sqlite3.Connection, currency: str, net: int, midnight: int) -> 
 def _payout_time(created: int) -> int:
     """When it is paid out what was earned at a time (unix)."""
     return (created // DAY_SECONDS + 2) * DAY_SECONDS
-
-
-def _payout(row: Row) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "object": "payout",
-        "amount": row["amount"],
-        "arrival_date": row["created"],
-        "automatic": True,
-        "balance_transaction": f"txn_{str(row['id']).removeprefix('po_')}",
-        "created": row["created"],
-        "currency": row["currency"],
-        "metadata": {},
-        "method": "standard",
-        "livemode": False,
-        "status": "paid",
-        "type": "bank_account",
-    }
 
 
 def _list(request: web.Request, data: list[dict[str, Any]], *, has_more: bool) -> web.Response:

@@ -17,6 +17,8 @@ LIST_LAG = "list_lag_seconds"
 KEY_RETENTION = "keys_forgotten_after_seconds"
 REFUND_PENDING = "refunds_pending_seconds"
 REFUND_FAILURE = "refunds_fail_after_seconds"
+# So long after a payout was made, not all of its transactions are listed as its own.
+PAYOUT_GATHERING = "payouts_gathered_after_seconds"
 WEBHOOK_LAG = "webhooks_late_seconds"
 WEBHOOK_REPEAT = "webhooks_repeated_after_seconds"
 # The event that says that something was created comes so long after those that follow it.
@@ -31,8 +33,8 @@ LIST_CHANGES = "balance_list_changes"
 LIST_RETURNS = "balance_list_returned_debits"
 LIST_CUT = "balance_list_ends_after"
 NAMES = (
-    SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, WEBHOOK_LAG, WEBHOOK_REPEAT,
-    WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_RETURNS, LIST_CUT,
+    SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, PAYOUT_GATHERING, WEBHOOK_LAG,
+    WEBHOOK_REPEAT, WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_RETURNS, LIST_CUT,
 )  # fmt: skip
 
 
@@ -79,6 +81,10 @@ class Behavior:
             "settles": created + self._seconds.get(REFUND_PENDING, 0),
             "fails": None if fails is None else created + fails,
         }
+
+    def is_gathering(self, created: int, now: int) -> bool:
+        """Whether the transactions of a payout made at a time (unix) are not all its own yet."""
+        return now < created + self._seconds.get(PAYOUT_GATHERING, 0)
 
     def webhook_delay_seconds(self, kind: str) -> int:
         """How long after its time an event is sent."""

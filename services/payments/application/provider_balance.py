@@ -95,6 +95,8 @@ async def _read_payout(
 ) -> int:
     for count in range(1, pages_max + 1):
         page = await balance.transactions_of(payout.payout, payout.after)
+        if page is None:
+            return count
         async with database.begin(wake_workers=False) as tx:
             kept = await keep(tx, balance.name, page.items, clock)
             await store.assign(tx, payout.payout, kept)

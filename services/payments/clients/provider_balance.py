@@ -35,8 +35,8 @@ class ProviderBalance(Protocol):
     ) -> Page[BalanceTransaction]:
         """What moved the balance in a time, without payouts."""
 
-    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
-        """What a payout has paid out."""
+    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction] | None:
+        """What a payout has paid out; None: it cannot all be listed yet."""
 
     async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:
         """What was paid out in a time."""

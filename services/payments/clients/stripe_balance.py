@@ -53,8 +53,11 @@ class StripeBalance:
         """By the time of their creation, which is in whole seconds."""
         return await self._transactions(_created(since, until), after)
 
-    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction]:
-        """By the payout's id."""
+    async def transactions_of(self, payout: str, after: str) -> Page[BalanceTransaction] | None:
+        """By the payout's id, once the provider says that all of them have it."""
+        paid_out = reached(await self._api.get(f"/payouts/{payout}")) if not after else None
+        if paid_out is not None and paid_out.get("reconciliation_status") == "in_progress":
+            return None
         return await self._transactions({"payout": payout}, after)
 
     async def payouts(self, since: datetime, until: datetime, after: str) -> Page[ProviderPayout]:

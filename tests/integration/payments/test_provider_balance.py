@@ -123,6 +123,7 @@ class BrokenOff:
         if self._breaks:
             raise ProviderUnreachable("broken off")
         page = await self._balance.transactions_of(payout, after)
+        assert page is not None
         return Page(page.items[1:], page.after)
 
 
@@ -134,6 +135,20 @@ async def test_a_list_that_breaks_off_books_no_payout_and_is_read_again(
         await read(paid, BrokenOff(balance, breaks=True))
     assert "bank" not in await paid.balances()
     await read(paid, balance)
+    assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
+
+
+async def test_a_payout_whose_transactions_the_provider_still_gathers_is_not_booked_yet(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    gathering = {"payouts_gathered_after_seconds": 3 * 86_400}
+    await paid.sandbox.ask("PUT", "/provider/behavior", json=gathering)
+    await days_pass(paid, 3)
+    await read(paid, balance)
+    assert await payouts(paid) == [("LISTED", 0)]
+    await days_pass(paid, 3)
+    await read(paid, balance)
+    assert await payouts(paid) == [("MATCHED", 0)]
     assert (await paid.balances())["bank"] == AMOUNT_MINOR - FEE_MINOR
 
 
