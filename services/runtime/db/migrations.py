@@ -328,7 +328,9 @@ SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' SET date
 -- A day is a small part of the tables: rows that belong to one of it are found by their keys.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off
 -- Nobody waits for it.
-SET max_parallel_workers_per_gather = 0 AS $$
+SET max_parallel_workers_per_gather = 0
+-- To plan it costs more than a day with few rows, and each day is read in the same way.
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     stale_clauses text[];
     stale_merchants text[];
@@ -336,20 +338,24 @@ BEGIN
     -- What is counted or summed is materialized first: where a later step sorts groups, the planner may
     -- sort all rows instead, which are many and long.
     --
-    -- To count rows costs a fraction of what it costs to hash them.
+    -- Once a day is settled, only rows that may be backdated are counted, which costs a fraction of
+    -- what it costs to hash them.
     IF EXISTS (SELECT FROM proof_digests WHERE day = of_day) THEN
         WITH present AS MATERIALIZED (
             SELECT clause, merchant, count(*) AS row_count FROM audit_v1.digested
-            WHERE partition_time >= of_day AND partition_time < of_day + 1
-            GROUP BY clause, merchant)
+            WHERE may_be_backdated AND partition_time >= of_day AND partition_time < of_day + 1
+            GROUP BY clause, merchant),
+        kept AS (
+            SELECT clause, merchant, sum(row_count) AS row_count, bool_and(is_settled) AS is_settled
+            FROM proof_digests WHERE day = of_day GROUP BY clause, merchant),
+        stale AS (
+            SELECT clause, merchant FROM present LEFT JOIN kept USING (clause, merchant)
+            WHERE present.row_count IS DISTINCT FROM kept.row_count
+            UNION ALL
+            SELECT clause, merchant FROM kept WHERE NOT is_settled)
         SELECT array_agg(DISTINCT clause), array_agg(DISTINCT merchant)
         INTO stale_clauses, stale_merchants
-        FROM present
-        LEFT JOIN (
-            SELECT clause, merchant, sum(row_count) AS row_count, bool_and(is_settled) AS is_settled
-            FROM proof_digests WHERE day = of_day GROUP BY clause, merchant) AS kept
-          USING (clause, merchant)
-        WHERE present.row_count IS DISTINCT FROM kept.row_count OR NOT kept.is_settled;
+        FROM stale;
         IF stale_clauses IS NULL THEN
             RETURN;
         END IF;

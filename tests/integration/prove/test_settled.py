@@ -348,6 +348,19 @@ async def test_a_day_with_something_open_is_not_kept(book: Book) -> None:
     assert ("order-has-one-charge", 10) in found
 
 
+async def test_a_day_is_settled_once_what_was_open_of_it_has_ended(book: Book) -> None:
+    attempt = """
+        UPDATE attempts SET state = '{}', end_time = {}, next_lookup_time = {}
+        WHERE charge = 'tea-1-1'
+    """
+    await book.change("payments", attempt.format("UNKNOWN", "NULL", "now()"))
+    await keep(book, "payments", until=TODAY - timedelta(days=13))
+    assert ("attempts", 17) not in await kept_days(book, "payments")
+    await book.change("payments", attempt.format("SUCCEEDED", "now()", "NULL"))
+    await keep(book, "payments", until=TODAY - timedelta(days=9))
+    assert ("attempts", 17) in await kept_days(book, "payments")
+
+
 async def test_what_ends_later_than_its_day_was_kept_is_kept_with_it_later(book: Book) -> None:
     late = "SELECT * FROM notices WHERE notice = 'ended-tea-1-1'"
     await book.execute("notify", f"CREATE TABLE late AS {late}")

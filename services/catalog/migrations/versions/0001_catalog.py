@@ -407,7 +407,8 @@ CREATE VIEW audit_v1.compared AS
     WHERE state = 'COMMITTED' OR (state = 'HELD' AND order_stored);
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
-    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
+           true AS may_be_backdated
     FROM audit_v1.compared;
 CREATE VIEW audit_v1.stock AS
     SELECT merchant, product, on_hand_units, held_units

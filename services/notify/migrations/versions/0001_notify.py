@@ -672,13 +672,14 @@ CREATE VIEW audit_v1.compared AS
             AND (other.evidence_time, other.channel) < (deliveries.evidence_time, deliveries.channel)));
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
-    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
+           clause = 'receipt-sent' AS may_be_backdated
     FROM audit_v1.compared
     UNION ALL
     -- Each with its deliveries.
     SELECT 'notices', merchant, '', customer || '/' || notice || '/' || coalesce(channel, ''), '', 0,
            format('%s of %s %s %s %s', kind, subject_resource, outcome, state, deliver_time),
-           occur_time, coalesce(state NOT IN ('PENDING', 'ACCEPTED'), true)
+           occur_time, coalesce(state NOT IN ('PENDING', 'ACCEPTED'), true), false
     FROM notices LEFT JOIN deliveries USING (customer, merchant, notice);
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,

@@ -1341,16 +1341,18 @@ CREATE VIEW audit_v1.document_series AS
     SELECT merchant, prefix, year, last_number FROM document_series;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
-    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
+           true AS may_be_backdated
     FROM audit_v1.compared
     UNION ALL
     SELECT 'attempts', merchant, '', charge_name || ' ' || number, currency, amount_minor,
            format('%s %s %s %s', state, start_time, billing_mode, mandate), start_time,
-           end_time IS NOT NULL
+           end_time IS NOT NULL, false
     FROM audit_v1.attempts
     UNION ALL
     SELECT 'ledger-entries', merchant, '', transaction::text, currency, amount_minor,
-           kind || ' ' || debit_account || ' ' || credit_account || ' ' || source, book_time, true
+           kind || ' ' || debit_account || ' ' || credit_account || ' ' || source, book_time, true,
+           false
     FROM ledger_transfers;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,

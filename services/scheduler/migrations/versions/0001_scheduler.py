@@ -572,7 +572,8 @@ CREATE VIEW audit_v1.compared AS
     FROM audit_v1.order_slots;
 -- What digests of settled days are made of.
 CREATE VIEW audit_v1.digested AS
-    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final
+    SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
+           true AS may_be_backdated
     FROM audit_v1.compared;
 -- The cycle that was next when somebody asked for it at once, and when it would have been due.
 CREATE VIEW audit_v1.cycles_brought_forward AS
