@@ -152,19 +152,9 @@ OF_ATTEMPTS = JointClauses(
     _VIOLATIONS,
     SETTLED_BY,
 )
-PERIOD_CEILING = LocalClause(
-    "period-ceiling",
-    "The automatic charges of a month, or of so many days, keep within the ceiling of their mandate.",
-    ("payments",),
-    CHECKED,
-    # Each attempt with those before it, by what was agreed to then and from the instant that the guard
-    # counted from, which its first verdict has. That must begin a month, or so many days, somewhere on
-    # earth: PostgreSQL does not reckon with zones. A month is read whole while a day is not settled.
-    #
-    # An attempt whose period began within its month (UTC), or on the day before, took with those before
-    # it no more than its mandate took in all of that time. Where that is within the ceiling, nothing is
-    # added up for each attempt.
-    f"""
+# Each attempt by what was agreed to then and from the instant that the guard counted from, which its
+# first verdict has.
+_ATTEMPTS_OF_PERIODS = f"""
     , attempted AS MATERIALIZED (
         SELECT attempts.merchant, attempts.customer, attempts.mandate, attempts.amount_minor,
                attempts.currency, start_time, period_start_time,
@@ -182,8 +172,35 @@ PERIOD_CEILING = LocalClause(
           AND guard.charge = attempts.charge AND guard.number = attempts.number AND guard.permit = 1
         {_FORMER_TERMS}
         WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND attempts.mandate <> ''
-          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', attempts.merchant)),
-    counted AS (
+          AND UNSETTLED(start_time) AND $1 IN ('', attempts.merchant))
+"""  # noqa: S608 - a statement of our own
+# Where settled days are left out, the other attempts of a month count by their amounts alone.
+_MONTHS_OF_UNSETTLED = """
+    , of_months AS (
+        SELECT merchant, customer, mandate, currency, start_time,
+               date_trunc('month', start_time) AS month_time, amount_minor,
+               NULL::bigint AS period_ceiling_minor, NULL::timestamptz AS period_start_time
+        FROM audit_v1.attempts
+        WHERE state NOT IN ('DECLINED', 'NOT_MADE') AND mandate <> ''
+          AND UNSETTLED_MONTH(start_time) AND $1 IN ('', merchant)
+        UNION ALL
+        SELECT merchant, customer, mandate, currency, start_time, month_time, 0, period_ceiling_minor,
+               period_start_time
+        FROM attempted)
+"""
+PERIOD_CEILING = LocalClause(
+    "period-ceiling",
+    "The automatic charges of a month, or of so many days, keep within the ceiling of their mandate.",
+    ("payments",),
+    CHECKED,
+    # Each attempt with those before it, from the instant that the guard counted from. That must begin a
+    # month, or so many days, somewhere on earth: PostgreSQL does not reckon with zones.
+    #
+    # An attempt whose period began within its month (UTC), or on the day before, took with those before
+    # it no more than its mandate took in all of that time. Where that is within the ceiling, nothing is
+    # added up for each attempt.
+    """
+    , counted AS (
         SELECT attempted.*,
                CASE WHEN period_days IS NULL
                     THEN extract(day FROM (period_start_time AT TIME ZONE 'utc') + interval '14 hours')
@@ -199,12 +216,12 @@ PERIOD_CEILING = LocalClause(
         FROM (
             SELECT merchant, customer, mandate, currency, month_time, amount_minor,
                    period_ceiling_minor, period_start_time
-            FROM attempted
+            FROM of_months
             UNION ALL
             -- Those of the last day of a month count in the next one as well.
             SELECT merchant, customer, mandate, currency, month_time + interval '1 month', amount_minor,
                    NULL, NULL
-            FROM attempted WHERE start_time >= month_time + interval '1 month - 1 day'
+            FROM of_months WHERE start_time >= month_time + interval '1 month - 1 day'
         ) AS counted_in
         GROUP BY merchant, customer, mandate, currency, month_time
         HAVING sum(amount_minor) > min(period_ceiling_minor)
@@ -229,8 +246,10 @@ PERIOD_CEILING = LocalClause(
         WHERE of_mandate.currency = counted.currency
           AND of_mandate.start_time BETWEEN period_start_time AND counted.start_time) AS taken
     WHERE is_period AND taken_minor > period_ceiling_minor
-    """,  # noqa: S608 - a statement of our own
+    """,
     SETTLED_BY,
+    f"{_ATTEMPTS_OF_PERIODS}, of_months AS NOT MATERIALIZED (TABLE attempted)",
+    f"{_ATTEMPTS_OF_PERIODS}{_MONTHS_OF_UNSETTLED}",
 )
 ATTEMPT_PERMITTED = LocalClause(
     "attempt-permitted",

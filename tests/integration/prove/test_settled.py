@@ -227,6 +227,26 @@ async def test_a_clause_about_one_database_leaves_settled_days_to_a_full_proof(b
     assert (await book.prove()).broken == broken | {UNCHANGED}
 
 
+@pytest.mark.parametrize(("ceiling_minor", "broken"), [(1800, set()), (1799, {"period-ceiling"})])
+async def test_what_was_taken_on_settled_days_counts_in_the_period_of_a_later_charge(
+    book: Book, ceiling_minor: int, broken: set[str]
+) -> None:
+    await keep(book)
+    # Two of the charges, of 900 each, are of the same 14 days.
+    await book.change(
+        "payments",
+        f"""
+        WITH counted AS (
+            UPDATE verdicts
+            SET period_start_time = date_trunc('day', decide_time, 'UTC') - interval '13 days'
+            WHERE customer = 'customer-1')
+        UPDATE mandates SET period_ceiling_minor = {ceiling_minor}, period_days = 14
+        WHERE customer = 'customer-1'
+        """,  # noqa: S608 - a number
+    )
+    assert (await book.prove(full=False)).broken == broken
+
+
 async def test_a_cycle_that_was_counted_without_an_order_is_found_by_every_proof(
     book: Book,
 ) -> None:
