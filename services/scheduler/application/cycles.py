@@ -246,7 +246,8 @@ async def order_now(
         event for order in left_out for event in publishers.order_events(order, standing_order, now)
     ]
     await outbox.put(tx, events)
-    return Applied(changed, before=standing_order)
+    # What is passed over is recorded in any case: the audit has the cycle that was next after it.
+    return Applied(changed, before=coming)
 
 
 async def _store_change(

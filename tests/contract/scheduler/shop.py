@@ -321,24 +321,39 @@ class Shop:
 
     async def changes_published(self, name: str) -> list[str]:
         """What the scheduler published of a standing order, the oldest first."""
-        stack, keys = self.suite.stack, self.suite.deployment.keys
-        url = wiring.database_url("scheduler", stack.addresses, keys, "_readonly")
-        connection = await asyncpg.connect(url)
-        try:
-            rows = await connection.fetch(
-                "SELECT data FROM outbox WHERE $1 = ANY(partition_keys) AND type = $2"
-                " ORDER BY position",
-                name,
-                events_pb2.StandingOrderChanged.DESCRIPTOR.full_name,
-            )
-        finally:
-            await connection.close()
+        rows = await self._stored(
+            "_readonly",
+            "SELECT data FROM outbox WHERE $1 = ANY(partition_keys) AND type = $2 ORDER BY position",
+            name,
+            events_pb2.StandingOrderChanged.DESCRIPTOR.full_name,
+        )
         changes = messages(events_pb2.StandingOrderChanged, (row["data"] for row in rows))
         return [
             events_pb2.StandingOrderChanged.Change.Name(message.change)
             for message in changes
             if message.standing_order == name
         ]
+
+    async def brought_forward(self, name: str) -> list[tuple[int, datetime]]:
+        """Which cycles of a standing order the audit has as ordered at once, and when they were due."""
+        rows = await self._stored(
+            "_auditor",
+            "SELECT cycle, due_time FROM audit_v1.cycles_brought_forward"
+            " WHERE merchant = $1 AND standing_order = $2 ORDER BY cycle",
+            name.split("/")[1],
+            name.rpartition("/")[2],
+        )
+        return [(row["cycle"], row["due_time"]) for row in rows]
+
+    async def _stored(self, role: str, query: str, *values: str) -> list[asyncpg.Record]:
+        """Rows of the scheduler's database."""
+        stack, keys = self.suite.stack, self.suite.deployment.keys
+        url = wiring.database_url("scheduler", stack.addresses, keys, role)
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetch(query, *values)
+        finally:
+            await connection.close()
 
     async def cancel(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
         return await self.scheduler.CancelStandingOrder(

@@ -1,6 +1,6 @@
 """One cycle is changed and no other: left out, moved, filled otherwise, brought forward, restored."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from google.type import postal_address_pb2
@@ -239,6 +239,19 @@ async def test_what_is_ordered_now_is_a_cycle_that_would_come(shop: Shop) -> Non
     _, ordered = await shop.orders(made.name)
     assert day_of(ordered.local_date) == await shop.today()
     assert (await shop.dates(made.name))[0] == start + 14 * DAY
+
+
+async def test_the_audit_names_the_cycle_that_was_brought_forward_and_when_it_was_due(
+    shop: Shop,
+) -> None:
+    start = await shop.today() + 10 * DAY
+    left_out = await weekly_without(shop, start, start)
+    whole = await weekly(shop)
+    for name in (left_out.name, whole.name):
+        await order_now(shop, name)
+    noon = datetime.combine(start, time(12), UTC)
+    assert await shop.brought_forward(left_out.name) == [(2, noon + 7 * DAY)]
+    assert await shop.brought_forward(whole.name) == [(1, noon)]
 
 
 async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:
