@@ -26,6 +26,7 @@ from services.scheduler.domain.order import (
     OrderState,
     Quote,
     Stage,
+    is_ordered_now,
 )
 from services.scheduler.domain.order_lifecycle import brought_forward, restored, skipped
 from services.scheduler.domain.rescheduling import LastOrder
@@ -78,9 +79,10 @@ async def _skip_opened(
     left_out = skipped(order, OrderReason.SKIPPED_BY_CUSTOMER, now)
     await orders.update(tx, [left_out], order.state, now)
     await outbox.put(tx, publishers.order_events(left_out, standing_order, now))
+    changed = await _with_new_etag(tx, standing_order, now)
     # It may have been the last one.
     over = await settlement.end_finished(tx, [standing_order.key], now)
-    return over.get(standing_order.key, standing_order)
+    return over.get(standing_order.key, changed)
 
 
 async def restore(
@@ -95,7 +97,7 @@ async def restore(
     standing_order = await record_pause(tx, present, now)
     if standing_order.next_cycle is None or cycle < standing_order.next_cycle:
         await _restore_skipped(tx, standing_order, cycle, now)
-        return Applied(standing_order, before=present)
+        return Applied(await _with_new_etag(tx, standing_order, now), before=present)
     _require_coming(standing_order, cycle)
     # The date that a postponed cycle kept under another schedule is its own.
     change = CycleChange(kept_date=standing_order.change(cycle).kept_date)
@@ -225,15 +227,22 @@ def _require_free_date(
 async def order_now(
     tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
 ) -> Applied[StandingOrder]:
-    """Bring the next cycle forward to now. Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE."""
+    """Bring the next cycle forward to now, unless one that was waits for its payment to begin.
+
+    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+    """
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
+    open_orders = await orders.open_orders(tx, [key])
+    if _is_ordered_now(standing_order, open_orders, now):
+        return Applied(standing_order, before=standing_order)
     today = calendar.utc_to_local_date(now, standing_order.schedule.time_zone)
-    for order in await orders.open_orders(tx, [key]):
+    for order in open_orders:
         waits = order.state is OrderState.UPCOMING or order.held_stage is Stage.PREPARE
         if waits and order.due_time > now:
             # It is announced already: it is announced again, for now.
             await orders.update(tx, [brought_forward(order, today, now)], order.state, now)
-            return Applied(standing_order, before=standing_order)
+            changed = await _with_new_etag(tx, standing_order, now)
+            return Applied(changed, before=standing_order)
     # What the schedule leaves out, or was missed, brings no order: it is not one to bring forward.
     coming, left_out = passed_over(standing_order, now)
     cycle = coming.next_cycle
@@ -248,6 +257,22 @@ async def order_now(
     await outbox.put(tx, events)
     # What is passed over is recorded in any case: the audit has the cycle that was next after it.
     return Applied(changed, before=coming)
+
+
+def _is_ordered_now(
+    standing_order: StandingOrder, open_orders: Sequence[Order], now: datetime
+) -> bool:
+    """Whether a cycle that was ordered now has no order yet, or one whose payment has not begun."""
+    change = standing_order.change(standing_order.next_cycle or 0)
+    waits = change.order_now_time is not None and not change.skip
+    return waits or any(is_ordered_now(order, now) for order in open_orders)
+
+
+async def _with_new_etag(
+    tx: Connection, standing_order: StandingOrder, now: datetime
+) -> StandingOrder:
+    """A standing order of which an order was changed: whoever knows it from before is refused."""
+    return await standing_orders.change(tx, standing_order, now)
 
 
 async def _store_change(

@@ -307,6 +307,12 @@ def in_words(reasons: Sequence[OrderReason]) -> str:
     return "; ".join(REASON_WORDS[reason] for reason in dict.fromkeys(reasons))
 
 
+def is_ordered_now(order: Order, now: datetime) -> bool:
+    """Whether an order is due since its customer wants it at once, and its payment has not begun."""
+    wanted = set(CONFIRMED_BY_ORDERING_NOW).issubset(order.confirmed_reasons)
+    return wanted and order.state in WITHDRAWABLE_STATES and order.due_time <= now
+
+
 def can_be_paid_late(order: Order) -> bool:
     """Whether a payment is still expected for an order that ended without one."""
     return order.state is OrderState.LAPSED and order.late_payment_until_time is not None

@@ -1,5 +1,6 @@
 """One cycle is changed and no other: left out, moved, filled otherwise, brought forward, restored."""
 
+import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -7,8 +8,8 @@ from google.type import postal_address_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.rpc.conversions import from_timestamp, to_date
-from tests.contract.scheduler.shop import Shop, daily, day_of, schedule
+from services.runtime.rpc.conversions import from_timestamp, to_date, to_money
+from tests.contract.scheduler.shop import TEA_MINOR, Shop, daily, day_of, schedule
 from tests.suite import Refusal, new_id, refused
 
 DAY = timedelta(days=1)
@@ -41,6 +42,14 @@ async def weekly_without(shop: Shop, start: date, out: date) -> pb.StandingOrder
     blackout = pb.Schedule.Blackout(start_date=to_date(out), end_date=to_date(out))
     when = schedule(start, daily=pb.Schedule.Daily(every_days=7), blackouts=[blackout])
     return await shop.create(when)
+
+
+async def announced(shop: Shop) -> pb.StandingOrder:
+    """A weekly standing order whose first cycle is announced, and due in half a day."""
+    made = await shop.create(await shop.due_in(2 * DAY, every_days=7))
+    await shop.suite.advance(1.5 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "UPCOMING", [])]
+    return made
 
 
 async def test_a_changed_cycle_differs_and_the_others_do_not(shop: Shop) -> None:
@@ -254,6 +263,14 @@ async def test_the_audit_names_the_cycle_that_was_brought_forward_and_when_it_wa
     assert await shop.brought_forward(whole.name) == [(1, noon)]
 
 
+async def test_the_audit_of_cycles_without_an_order_has_none_that_was_announced(
+    shop: Shop,
+) -> None:
+    made = await announced(shop)
+    await order_now(shop, made.name)
+    assert await shop.brought_forward(made.name) == []
+
+
 async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:
     mandate = await shop.sign_up("bob")
     made = await shop.create(
@@ -267,6 +284,48 @@ async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:
     await order_now(shop, made.name)
     await shop.suite.advance(timedelta(minutes=1))
     assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+@pytest.mark.parametrize("is_announced", [False, True], ids=["to come", "announced"])
+async def test_a_second_click_takes_no_second_cycle(shop: Shop, is_announced: bool) -> None:  # noqa: FBT001
+    made = await announced(shop) if is_announced else await weekly(shop)
+    await asyncio.gather(*(order_now(shop, made.name) for _ in range(2)))
+    await shop.suite.advance(timedelta(minutes=1))
+    assert await shop.outcomes(made.name) == [(1, "AWAITING_PAYMENT", [])]
+    await order_now(shop, made.name)
+    await shop.suite.advance(timedelta(minutes=1))
+    assert [cycle for cycle, *_ in await shop.outcomes(made.name)] == [1, 2]
+
+
+async def test_while_a_cycle_ordered_now_is_held_no_other_is_ordered_now(shop: Shop) -> None:
+    ask = pb.Otherwise(action=pb.Otherwise.HOLD_AND_ASK)
+    dear = pb.Condition(total_ceiling=to_money(TEA_MINOR - 1, "EUR"), otherwise=ask)
+    made = await shop.create(await shop.due_in(2 * DAY, every_days=7), conditions=[dear])
+    for _ in range(2):
+        await order_now(shop, made.name)
+        await shop.suite.advance(timedelta(minutes=1))
+        assert await shop.outcomes(made.name) == [(1, "HELD", ["CONDITION_NOT_MET"])]
+
+
+async def test_an_announced_cycle_that_is_changed_gives_a_new_etag(shop: Shop) -> None:
+    made = await announced(shop)
+
+    async def refused_with(etag: str) -> str:
+        call = shop.scheduler.SkipCycle(
+            pb.SkipCycleRequest(name=made.name, etag=etag, request_id=new_id())
+        )
+        return (await refused(call)).reason
+
+    known = (await shop.get(made.name)).etag
+    skipped = await skip(shop, made.name, 1)
+    assert await refused_with(known) == "ETAG_MISMATCH"
+    restored = await restore(shop, made.name, 1, skipped.etag)
+    assert await refused_with(skipped.etag) == "ETAG_MISMATCH"
+    ordered = await shop.scheduler.OrderNow(
+        pb.OrderNowRequest(name=made.name, etag=restored.etag, request_id=new_id())
+    )
+    assert await refused_with(restored.etag) == "ETAG_MISMATCH"
+    assert (await shop.get(made.name)).etag == ordered.etag
 
 
 async def test_only_an_active_standing_order_with_a_cycle_left_can_be_ordered_now(

@@ -299,7 +299,7 @@ class StandingOrder(_message.Message):
     paid_order_count: _builtins.int
     """Orders paid so far."""
     etag: _builtins.str
-    """Changes with every change of the standing order (AIP-154)."""
+    """Changes with every change of the standing order (AIP-154), and with what callers change of its cycles."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
         """1 to 100, each product once."""

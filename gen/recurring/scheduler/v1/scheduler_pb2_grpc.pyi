@@ -165,7 +165,7 @@ class SchedulerServiceStub:
     OrderNow: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.OrderNowRequest, _scheduler_pb2.StandingOrder]
     """Brings the next cycle forward to now; it adds none. One that the schedule leaves out, or that was
     missed, brings no order and is passed over. The customer asked for it, so the notice has no lead: it
-    is charged as soon as the notice is delivered.
+    is charged as soon as the notice is delivered. Until its payment begins, another call changes nothing.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is not ACTIVE); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the
@@ -503,7 +503,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
         """Brings the next cycle forward to now; it adds none. One that the schedule leaves out, or that was
         missed, brings no order and is passed over. The customer asked for it, so the notice has no lead: it
-        is charged as soon as the notice is delivered.
+        is charged as soon as the notice is delivered. Until its payment begins, another call changes nothing.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is not ACTIVE); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the

@@ -575,7 +575,8 @@ CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
            true AS may_be_backdated
     FROM audit_v1.compared;
--- The cycle that was next when somebody asked for it at once, and when it would have been due.
+-- The cycle that was next when somebody asked for it at once, and when it would have been due. A call
+-- that leaves that time as it is has brought forward none, or one that had its order.
 CREATE VIEW audit_v1.cycles_brought_forward AS
     SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
            split_part(resource, '/', 2) AS merchant, split_part(resource, '/', 4) AS standing_order,
@@ -584,7 +585,7 @@ CREATE VIEW audit_v1.cycles_brought_forward AS
            state_before -> 'schedule' ->> 'time_zone' AS time_zone
     FROM audit_entries
     WHERE method = 'OrderNow' AND state_before -> 'next_due_time' IS NOT NULL
-      AND state_before IS DISTINCT FROM state_after
+      AND state_before -> 'next_due_time' IS DISTINCT FROM state_after -> 'next_due_time'
     ORDER BY resource, state_before -> 'next_cycle', position;
 CREATE VIEW audit_v1.cycles_moved_by_customers AS
     SELECT DISTINCT split_part(resource, '/', 2) AS merchant,
