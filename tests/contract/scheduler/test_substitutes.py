@@ -203,6 +203,17 @@ async def test_an_item_out_of_stock_is_replaced_by_the_best_that_is_no_dearer(sh
         assert "With Pie for Cake." in await last_text(shop, kind)
 
 
+async def test_a_substitute_that_is_out_of_stock_too_leads_to_one_that_is_no_dearer_than_the_item(
+    shop: Shop,
+) -> None:
+    await shop.sell("scone", 500, stock_tracked=True)
+    await shop.sell("pie", 900)
+    made = await agree(shop, "scone", "pie")
+    await shop.suite.advance(2.2 * DAY)
+    order = await shop.order(made.name)
+    assert (order.state, bought(order)) == (pb.Order.PAID, [("pie", ["Cake"], 1800)])
+
+
 async def test_an_item_that_ran_out_after_the_notice_is_announced_again_with_its_substitute(
     shop: Shop,
 ) -> None:

@@ -91,7 +91,8 @@ async def price(
         short = {} if ample_stock else await _short(context, orders)
         return await apply_conditions(context, orders, answers, histories, short, in_turn=in_turn)
 
-    first = priced = await applied(orders, await quoted(context, orders))
+    first = await applied(orders, await quoted(context, orders))
+    priced = list(first)
     # By index, what was tried instead of something and could not be taken.
     refused: dict[int, set[str]] = {}
     for _ in range(SUBSTITUTION_MAX_ROUNDS - 1):
