@@ -43,11 +43,15 @@ def pause_recorded(standing_order: StandingOrder, now: datetime) -> Opening:
 
 
 def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
-    """A standing order after its pause; it continues with the first cycle it can announce in time."""
+    """A standing order after its pause; it continues with the first cycle it can announce in time.
+
+    A pause that had an end leaves out nothing after it, however late somebody is there to resume it.
+    """
+    end = min(now, standing_order.resume_time or now)
     return _left_out(
         reactivated(standing_order),
         now,
-        lambda cycle, date_: not outlasts_pause(standing_order, cycle, date_, now),
+        lambda cycle, date_: not outlasts_pause(standing_order, cycle, date_, end),
     )
 
 

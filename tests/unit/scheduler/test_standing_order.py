@@ -366,14 +366,17 @@ def test_without_catching_up_nothing_that_is_past_is_billed(
         assert (order.state is OrderState.SKIPPED) == (order.due_time <= now)
 
 
-@given(recurrence=recurrences, count=st.integers(1, 20), lead=leads)
+@given(
+    recurrence=recurrences, count=st.integers(1, 20), lead=leads, late_hours=st.integers(0, 30 * 24)
+)
 def test_a_pause_of_so_many_cycles_leaves_out_exactly_those(
-    recurrence: Recurrence, count: int, lead: timedelta
+    recurrence: Recurrence, count: int, lead: timedelta, late_hours: int
 ) -> None:
     resting = paused(new_standing_order(recurrence, lead=lead), None, count)
     assert resting.resume_time is not None
 
-    opening = resumed(resting, max(resting.resume_time, SIGN_UP))
+    # However long nobody was there to end it.
+    opening = resumed(resting, max(resting.resume_time, SIGN_UP) + timedelta(hours=late_hours))
 
     if resting.resume_time >= SIGN_UP:
         assert cycles(list(opening.orders)) == list(range(1, count + 1))
