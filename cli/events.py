@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 from google.protobuf import descriptor_pool, message_factory
@@ -35,6 +36,8 @@ from cli.values import format_moment, format_money, format_timestamp
 events = group("Read the events that the services publish.")
 
 ALL_EVENTS = "recurring.>"
+# A platform's user of the broker may read the events of its merchant, each in a message of its own.
+PLATFORM_USER, PLATFORM_EVENTS = "merchant-", "merchants.{}.>"
 CONNECT_TIMEOUT_SECONDS = 5
 RECONNECT_WAIT_SECONDS = 0.25
 
@@ -62,27 +65,58 @@ class SeenEvent:
 
 def read_event(event: CloudEvent) -> SeenEvent:
     """An event of a batch. Raises KeyError or DecodeError if it is not well-formed."""
-    described = descriptor_pool.Default().FindMessageTypeByName(event.type)  # type: ignore[no-untyped-call, unused-ignore]
-    message = message_factory.GetMessageClass(described)()
-    message.ParseFromString(event.proto_data.value)
     attributes = event.attributes
     occur_time = attributes["time"].ce_timestamp.ToDatetime(tzinfo=UTC)
-    return SeenEvent(event.type, attributes["tenant"].ce_string, occur_time, message)
+    body = _read_body(event.type, event.proto_data.value)
+    return SeenEvent(event.type, attributes["tenant"].ce_string, occur_time, body)
 
 
-async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
-    """Call `see` with every event from now on, until the client is closed.
+def read_events(message: Msg) -> list[SeenEvent]:
+    """The events of a message, which is a batch, or a platform's single event in the binary mode.
 
-    Raises CommandError if the broker cannot be reached now, or does not let this user read events;
-    later the client comes back by itself.
+    Raises KeyError, ValueError or DecodeError if it is neither.
+    """
+    head = message.headers or {}
+    if "ce-type" not in head:
+        return [read_event(event) for event in CloudEventBatch.FromString(message.data).events]
+    body = _read_body(head["ce-type"], message.data)
+    occur_time = datetime.fromisoformat(head["ce-time"])
+    return [SeenEvent(head["ce-type"], head["ce-tenant"], occur_time, body)]
+
+
+def _read_body(event_type: str, data: bytes) -> Message:
+    described = descriptor_pool.Default().FindMessageTypeByName(event_type)  # type: ignore[no-untyped-call, unused-ignore]
+    body = message_factory.GetMessageClass(described)()
+    body.ParseFromString(data)
+    return body
+
+
+def _subject(nats_url: str, merchant: str) -> str:
+    """What a user of the broker may read. Raises CommandError if that is another merchant's."""
+    user = unquote(urlsplit(nats_url).username or "")
+    if not user.startswith(PLATFORM_USER):
+        return ALL_EVENTS
+    if user != PLATFORM_USER + merchant:
+        raise CommandError(f"the broker gives the user {user} no events of {merchant}")
+    return PLATFORM_EVENTS.format(merchant)
+
+
+async def subscribe(
+    stack: Stack, merchant: str, see: Callable[[SeenEvent], Awaitable[None]]
+) -> Client:
+    """Call `see` with every event of a merchant from now on, until the client is closed.
+
+    Raises CommandError if the broker cannot be reached now, or does not let this user read them; later
+    the client comes back by itself.
     """
     client, errors = Client(), list[Exception]()
+    subject = _subject(stack.nats_url, merchant)
 
     async def on_message(message: Msg) -> None:
         try:
-            seen = [read_event(event) for event in CloudEventBatch.FromString(message.data).events]
-        except (KeyError, DecodeError):
-            return  # Not a batch of events.
+            seen = [event for event in read_events(message) if event.tenant == merchant]
+        except (KeyError, ValueError, DecodeError):
+            return  # No events of ours.
         for event in seen:
             await see(event)
 
@@ -105,7 +139,7 @@ async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -
                 error_cb=keep,
             )
             errors.clear()
-            await client.subscribe(ALL_EVENTS, cb=on_message)
+            await client.subscribe(subject, cb=on_message)
             # What the broker has against the subscription, it says before it answers.
             await client.flush()
         if errors:
@@ -293,7 +327,6 @@ async def watch_events(
     customer: Annotated[str, typer.Option(help="Only events about this customer (an id).")] = "",
 ) -> None:
     """Print events of the merchant as they are published, until interrupted."""
-    tenant = session.merchant
     names = {
         description.DESCRIPTOR.name: description.DESCRIPTOR.full_name
         for description in _DESCRIPTIONS
@@ -302,7 +335,7 @@ async def watch_events(
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(names)}", param_hint="'--type'")
 
     async def see(event: SeenEvent) -> None:
-        if event.tenant != tenant or kind not in {"", event.name, event.type}:
+        if kind not in {"", event.name, event.type}:
             return
         if customer and event.customer != id_or_last(customer):
             return
@@ -312,7 +345,7 @@ async def watch_events(
         else:
             session.output.console.print(event_line(event, event.customer), soft_wrap=True)
 
-    client = await subscribe(session.stack, see)
+    client = await subscribe(session.stack, session.merchant, see)
     session.output.say("listening; end with Ctrl-C")
     try:
         await asyncio.Event().wait()

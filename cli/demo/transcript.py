@@ -33,7 +33,7 @@ class Transcript:
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await subscribe(self._session.stack, self._see)
+        self._client = await subscribe(self._session.stack, self._session.merchant, self._see)
         self._progress.start()
         self._task = self._progress.add_task(
             format_moment(self._start), total=self._length / timedelta(seconds=1)
@@ -74,8 +74,6 @@ class Transcript:
 
     async def _see(self, event: SeenEvent) -> None:
         """Print an event if it is of this run."""
-        if event.tenant != self._session.merchant:
-            return
         if event.customer in self._first_names:
             self._print(event_line(event, self._first_names[event.customer]))
         elif last_id(getattr(event.message, "product", "")).endswith(self._run_ending):
