@@ -84,6 +84,19 @@ _opened_counter = metrics.counter(
     [{"channel": channel} for channel in Channel],
 )
 
+_TAKEN, _NOT_TAKEN = "TAKEN", "NOT_TAKEN"
+_attempts_counter = metrics.counter(
+    "recurring.delivery.attempts",
+    "{attempt}",
+    "Messages that a gateway took or refused for good, and those that are tried again",
+    [
+        {"channel": channel, "route": route, "outcome": outcome}
+        for channel in Channel
+        for route in Route
+        for outcome in (_TAKEN, _NOT_TAKEN)
+    ],
+)
+
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
 
@@ -314,7 +327,9 @@ class Deliveries:
         """Count whether the gateway took a message; log the beginning and the end of an outage."""
         channel, route = _gateway_key(outgoing)
         gateway = {"channel": channel, "route": route}
-        if sent.verdict not in {Verdict.TEMPORARY, Verdict.UNKNOWN}:
+        is_taken = sent.verdict not in {Verdict.TEMPORARY, Verdict.UNKNOWN}
+        _attempts_counter.add(1, {**gateway, "outcome": _TAKEN if is_taken else _NOT_TAKEN})
+        if is_taken:
             if circuit.failure_count >= FAILURES_REPORTED:
                 log.info("messages are taken again", extra=gateway)
             circuit.works()
