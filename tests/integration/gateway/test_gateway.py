@@ -41,6 +41,7 @@ CALLING_CONNECTIONS, CALLS_AT_ONCE = 10, 100
 FLOOD_SECONDS = 30
 # Answers that fill whatever connections they come by, and enough callers for each of those.
 ANSWER_BYTES, UNREAD_ANSWERS, FRESH_CONNECTIONS = 3 * 1024**2, 40, 6
+LIMITED = "envoy_http_local_rate_limit_rate_limited{envoy_local_http_ratelimit_prefix"
 FULL = "envoy_overload_envoy_overload_actions_stop_accepting_requests_active{}"
 
 TOO_MUCH = [(("padding", "x" * 20_000),), tuple((f"header-{number}", "x") for number in range(100))]
@@ -267,6 +268,9 @@ async def test_envoy_exports_what_the_alerts_query(
     exported = {name.partition("{")[0] for name in gateway.metrics()}
     assert queried
     assert queried <= exported
+    # What is too much of whom is distinguished by this label.
+    limits = {name for name in gateway.metrics() if name.startswith(LIMITED)}
+    assert limits == {f'{LIMITED}="addresses"}}', f'{LIMITED}="webhooks"}}'}
 
 
 async def connect(gateway: Gateway, server: CatalogServer) -> http2.Connection:
