@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +27,19 @@ OUTSIDE = "outside"
 PLATFORMS = "namespace allowed"
 # Where a cache of names answers on each node, unless its administrator chose another address.
 NODE_LOCAL_DNS = "169.254.20.10/32"
+# Of clusters and of clouds, also inside of addresses of IPv6.
+PRIVATE = (
+    *("10.0.0.1", "100.64.0.1", "169.254.169.254", "172.16.0.1", "192.168.0.1"),
+    *(
+        "fd00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "::1",
+        "64:ff9b::a00:1",
+        "::ffff:10.0.0.1",
+        "2002:a00:1::",
+    ),
+)
 
 
 def test_nobody_talks_to_anybody_unless_a_policy_says_so(cluster: Cluster) -> None:
@@ -106,6 +120,30 @@ def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
         (53, "UDP"),
         (53, "TCP"),
     }
+
+
+def test_the_internet_is_that_of_both_protocols_and_nothing_private(prod: Cluster) -> None:
+    ends = set()
+    for policy in prod.all("NetworkPolicy"):
+        for way, end in (("to", "egress"), ("from", "ingress")):
+            for rule in policy["spec"].get(end, ()):
+                blocks = [peer["ipBlock"] for peer in rule.get(way, ()) if "ipBlock" in peer]
+                cidrs = [ip_network(block["cidr"]) for block in blocks]
+                if policy["metadata"]["name"] == "dns" or not cidrs:
+                    continue
+                assert sorted(cidr.version for cidr in cidrs) == [4, 6]
+                excepted = [ip_network(cidr) for b in blocks for cidr in b.get("except", ())]
+                ends.add(end)
+                if end == "egress":
+                    assert not [one for one in PRIVATE if _is_allowed(one, cidrs, excepted)]
+    assert ends == {"egress", "ingress"}
+
+
+def _is_allowed(
+    address: str, cidrs: list[IPv4Network | IPv6Network], excepted: list[IPv4Network | IPv6Network]
+) -> bool:
+    one = ip_address(address)
+    return any(one in cidr for cidr in cidrs) and not any(one in cidr for cidr in excepted)
 
 
 def leads(cluster: Cluster, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
