@@ -46,8 +46,8 @@ async def redrive_notices(
     """Send notices again that were given up, or only count them."""
     now = clock.now()
     page = _page(request)
-    wanted = _wanted(request, page, now)
     if request.dry_run:
+        wanted = _wanted(request, page, now)
         async with database.read() as connection:
             return _response(await redrives.preview(connection, wanted, now), page)
     return await run_mutation(
@@ -55,7 +55,7 @@ async def redrive_notices(
         request,
         notify_pb2.RedriveNoticesResponse,
         lambda redrive: _response(redrive, page),
-        lambda tx: redrives.redrive(tx, wanted, now),
+        lambda tx: redrives.redrive(tx, _wanted(request, page, now), now),
     )
 
 

@@ -10,7 +10,7 @@ from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.notify.domain.notices import DELIVERY_LIFETIME
-from services.notify.domain.resending import RESENDS_DAY_MAX
+from services.notify.domain.resending import REDRIVE_AGE_MAX, RESENDS_DAY_MAX
 from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.notify.suite import (
     ANN,
@@ -89,6 +89,18 @@ async def test_what_is_sent_again_is_sent_once(notify: Notify) -> None:
     assert await redrive(notify, request_id=request_id) == first
     assert (await redrive(notify)).redrive_count == 0
     assert await states(notify) == ["FAILED", "PENDING"]
+
+
+async def test_a_repeated_request_is_answered_the_same_when_its_time_is_over(
+    notify: Notify,
+) -> None:
+    await reachable(notify)
+    await give_up(notify, order_skipped())
+    notify.clock.move(NOW + REDRIVE_AGE_MAX - notify.clock.now())
+    request_id = str(uuid.uuid4())
+    first = await redrive(notify, request_id=request_id)
+    notify.clock.move(timedelta(seconds=1))
+    assert await redrive(notify, request_id=request_id) == first
 
 
 async def test_a_copy_that_was_given_up_as_well_is_sent_again(notify: Notify) -> None:
