@@ -15,6 +15,7 @@ from services.payments.domain.consent import (
     RefusalReason,
     mandate_reasons,
     ordered,
+    provider_reasons,
     scheme_reasons,
 )
 from services.payments.domain.credit import credit_share
@@ -426,8 +427,9 @@ def _reasons(
         reasons.add(RefusalReason.PAYMENT_METHOD_MISSING)
     elif mandate.method_blocked:
         reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
-    # Of what credit pays whole, no scheme moves anything.
+    # Of what credit pays whole, nothing is charged.
     if method_minor:
+        reasons |= provider_reasons(method_minor, currency)
         reasons |= scheme_reasons(mandate.brand, method_minor, currency)
     subject = Subject(minor, currency, None, mandate, last_charge_time, at)
     rules = mandate_rules(check.rules, mandate.brand)

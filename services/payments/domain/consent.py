@@ -213,7 +213,7 @@ def mandate_reasons(
     period_ceiling = mandate.period_ceiling_minor
     if period_ceiling is not None and period_minor + amount_minor > period_ceiling:
         reasons.add(RefusalReason.ABOVE_PERIOD_CEILING)
-    return reasons | provider_reasons(amount_minor, currency)
+    return reasons
 
 
 def _state_reasons(mandate: Mandate) -> set[RefusalReason]:

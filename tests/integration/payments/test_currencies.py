@@ -6,6 +6,7 @@ from recurring.payments.v1 import payments_pb2
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import MANDATE, NOW, Payments
+from tests.integration.payments.test_credit import give
 
 Charge = payments_pb2.Charge
 
@@ -91,6 +92,31 @@ async def test_a_mandate_does_not_cover_what_cannot_be_charged(payments: Payment
         [],
         [payments_pb2.AMOUNT_NOT_CHARGEABLE],
     ]
+
+
+async def test_a_mandate_covers_what_is_too_little_to_be_charged_if_credit_pays_it(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+
+    async def reasons(amount_minor: int) -> list[payments_pb2.RefusalReason.ValueType]:
+        check = payments_pb2.MandateCheck(
+            standing_order="merchants/acme/standingOrders/coffee",
+            mandate=MANDATE,
+            amount=to_money(amount_minor, "EUR"),
+            charge_time=to_timestamp(NOW),
+        )
+        request = payments_pb2.BatchCheckMandatesRequest(checks=[check])
+        [result] = (await payments.call(request)).results
+        return [*result.reasons]
+
+    assert await reasons(49) == [payments_pb2.AMOUNT_NOT_CHARGEABLE]
+    await give(payments, 49)
+    assert await reasons(49) == []
+    await payments.announce(payments.notice(amount_minor=49))
+    await payments.fall_due(payments.due(amount_minor=49))
+    await payments.work()
+    assert (await payments.charge()).state == Charge.SUCCEEDED
 
 
 async def test_a_refund_that_the_provider_does_not_count_in_names_what_it_does(

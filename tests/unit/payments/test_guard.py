@@ -138,6 +138,14 @@ def test_credit_that_pays_a_part_lets_no_charge_be_above_its_notice() -> None:
 
 
 @pytest.mark.parametrize("charge", [CHARGE, REQUEST])
+def test_what_credit_leaves_can_be_charged_though_the_whole_could_not(charge: Charge) -> None:
+    changed = charge._replace(amount_minor=5_124, currency="KWD", credit_minor=4)
+    notice = replace(NOTICE, amount_minor=5_124, currency="KWD")
+    mandate = replace(MANDATE, charge_ceiling_minor=5_124, currency="KWD")
+    assert guard(changed, notice, mandate, 0, NOW) == ()
+
+
+@pytest.mark.parametrize("charge", [CHARGE, REQUEST])
 @pytest.mark.parametrize(
     ("amount_minor", "currency", "reason"),
     [
