@@ -78,7 +78,9 @@ def decide(
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
-    share_minor = credit_share(charge.amount_minor, credit_minor, charge.currency, use.brand)
+    # Credit pays no request to which the customer has not agreed yet.
+    usable_minor = credit_minor if _is_agreed(charge) else 0
+    share_minor = credit_share(charge.amount_minor, usable_minor, charge.currency, use.brand)
     paid = _paid_by(charge, share_minor)
     if not paid.method_minor:
         # Whatever its method is doing.
@@ -98,6 +100,11 @@ def decide(
 
 
 def _paid_by(charge: Charge, credit_minor: int) -> Charge:
+def _is_agreed(charge: Charge) -> bool:
+    """Whether a charge is automatic or, if it is a request, was confirmed with a payment method."""
+    return charge.billing_mode is BillingMode.AUTOMATIC or charge.payment_method != NO_METHOD
+
+
     """The charge with what credit pays of it; a copy costs more than most of the guard does."""
     if credit_minor == charge.credit_minor:
         return charge

@@ -119,6 +119,17 @@ async def test_a_mandate_covers_what_is_too_little_to_be_charged_if_credit_pays_
     assert (await payments.charge()).state == Charge.SUCCEEDED
 
 
+async def test_credit_pays_no_request_that_nobody_confirmed(payments: Payments) -> None:
+    await give(payments, 100)
+    due = payments.due_on_notice()
+    due.amount.CopyFrom(to_money(49, "EUR"))
+    await payments.fall_due(due)
+    await payments.work()
+    charge = await payments.charge()
+    assert (charge.state, charge.credit_amount.units) == (Charge.REFUSED, 0)
+    assert list(charge.refusal_reasons) == [payments_pb2.AMOUNT_NOT_CHARGEABLE]
+
+
 async def test_a_refund_that_the_provider_does_not_count_in_names_what_it_does(
     payments: Payments,
 ) -> None:
