@@ -49,7 +49,9 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
         for charge in charges
         if charge.mandate_key and lapsing_mandates(binding_rules(charge, known.use_of(charge)))
     }
-    last_charge_times = await mandate_store.last_charge_times(tx, lapsing)
+    # What is not sent yet, or not there, has used no mandate.
+    others = (charge.key for charge in charges)
+    last_charge_times = await mandate_store.last_charge_times(tx, lapsing, but_for=others)
     held = await credit_store.locked(tx, [charge.credit_key for charge in charges])
     credit_minor = {key: credit.available_minor for key, credit in held.items()}
     return replace(known, last_charge_times=last_charge_times, credit_minor=credit_minor)

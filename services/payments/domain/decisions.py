@@ -180,7 +180,7 @@ class Evidence:
     uses: Mapping[PaymentMethodKey, MethodUse]
     # What customers are charged by under mandates that name no method.
     defaults: Mapping[CustomerKey, PaymentMethodId | None] = field(default_factory=dict)
-    # When a charge under a mandate succeeded last, where a rule asks for that.
+    # When mandates were charged last, or may have been, where a rule asks for that.
     last_charge_times: Mapping[MandateKey, datetime] = field(default_factory=dict)
     # All that customers are charged by under such mandates, in their order.
     orders: Mapping[CustomerKey, Sequence[PaymentMethodKey]] = field(default_factory=dict)

@@ -86,7 +86,7 @@ class Subject(NamedTuple):
     currency: str
     notice: Notice | None
     mandate: Mandate | None
-    # When a charge under the mandate succeeded last; None: never.
+    # When the mandate was charged last, or may have been; None: never.
     last_charge_time: datetime | None
     at: datetime
 

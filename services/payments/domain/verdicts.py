@@ -47,7 +47,7 @@ class Verdict:
     # it has no such ceiling.
     spent_minor: int | None = None
     period_start_time: datetime | None = None
-    # When a charge under the mandate succeeded last, where a rule asks for that.
+    # When the mandate was charged last, or may have been, where a rule asks for that.
     last_charge_time: datetime | None = None
     # Name of the notice that it was held against, and what that promised.
     notice: str | None = None

@@ -9,6 +9,7 @@ from services.payments.domain.consent import Mandate
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import (
     CustomerId,
+    ChargeKey,
     CustomerKey,
     MandateId,
     MandateKey,
@@ -205,7 +206,7 @@ _PERIOD_TOTALS = Query(
     _TotalRow,
 )
 
-# The last of a mandate's, by the index of its attempts.
+# The last of a mandate's, by the index of its attempts; those of some charges are none.
 _LAST_CHARGES = Query(
     """
     SELECT merchant, customer, mandate, last.start_time AS charge_time
@@ -215,7 +216,7 @@ _LAST_CHARGES = Query(
         SELECT start_time FROM attempts
         WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
           AND attempts.mandate = wanted.mandate AND state NOT IN ('DECLINED', 'NOT_MADE')
-          AND state = 'SUCCEEDED'
+          AND charge <> ALL(CAST(:but_for AS text[]))
         ORDER BY start_time DESC LIMIT 1
     ) AS last
 """,
@@ -339,13 +340,14 @@ async def period_totals_minor(
 async def last_charge_times(
     tx: Connection, keys: Iterable[MandateKey]
 ) -> dict[MandateKey, datetime]:
-    """When mandates were last charged with success, of those that ever were."""
-    rows = await _LAST_CHARGES.all_for(tx, set(keys))
+    """When mandates were last charged, or may have been, but for some charges; if they ever were."""
+    charges = [key.charge for key in but_for]
+    rows = await _LAST_CHARGES.all_for(tx, set(keys), but_for=charges)
     return {MandateKey(row.merchant, row.customer, row.mandate): row.charge_time for row in rows}
 
 
 async def with_methods(
-    tx: Connection, keys: Iterable[MandateKey]
+    tx: Connection, keys: Iterable[MandateKey], but_for: Iterable[ChargeKey] = ()
 ) -> dict[MandateKey, MandateWithMethod]:
     """Those of the mandates that exist, with what is known of what is charged under them."""
     mandates = await _WITH_METHODS.all_for(tx, set(keys))

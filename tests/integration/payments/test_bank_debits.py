@@ -33,10 +33,13 @@ from tests.integration.payments.suite import (
     ManualClock,
     Payments,
     State,
+    charge_name,
     event_of,
+    order,
 )
 from tests.integration.payments.test_credit import give
 from tests.integration.payments.test_gauges import seen
+from tests.integration.payments.test_rules import sepa
 from tests.integration.sandbox.process import Sandbox, held_port
 
 TOKEN = "access_token_of_the_bank"
@@ -272,6 +275,27 @@ async def test_a_debit_that_began_under_a_valid_mandate_is_paid_though_that_has_
 
 
 async def test_a_debit_under_a_paused_mandate_is_cancelled_though_that_has_expired_since(
+async def test_a_mandate_does_not_lapse_while_a_bank_decides_a_debit_under_it(
+    payments: Payments,
+) -> None:
+    rules = sepa(mandate_lapse_months=1)
+    await payments.consent(SEPA)
+    await pass_days(payments, 27)
+    await payments.announce()
+    await payments.fall_due(payments.due(rules=rules))
+    await payments.work()
+    # A month after it was agreed to, while the first debit under it is pending.
+    await pass_days(payments, 2)
+    await payments.announce(payments.notice(order(2)))
+    await payments.fall_due(payments.due(order(2), rules=rules))
+    await payments.work()
+    await pass_days(payments, 12)
+    states = [(await payments.charge(charge_name(number))).state for number in (1, 2)]
+    assert states == [State.SUCCEEDED, State.SUCCEEDED]
+    mandate = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
+    assert mandate.state == payments_pb2.Mandate.ACTIVE
+
+
     payments: Payments,
 ) -> None:
     await payments.consent(SEPA, valid_until_time=to_timestamp(NOW + timedelta(seconds=30)))

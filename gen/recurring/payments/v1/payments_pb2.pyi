@@ -3071,7 +3071,7 @@ class Verdict(_message.Message):
 
     @_builtins.property
     def last_charge_time(self) -> _timestamp_pb2.Timestamp:
-        """When a charge under the mandate succeeded last, where a rule asked for that."""
+        """When the mandate was charged last, where a rule asked for that; what a bank had not decided counts."""
 
     @_builtins.property
     def notice_amount(self) -> _money_pb2.Money: ...
