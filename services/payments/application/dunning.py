@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.payments.domain.attempts import Attempt
+from services.payments.domain.consent import scheme_reasons
 from services.payments.domain.dunning import DunningPolicy
 from services.payments.domain.dunning_replay import Replay, replay
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodId
 from services.payments.domain.outcomes import Declined, Outcome
-from services.payments.domain.payment_methods import PaymentMethodState
+from services.payments.domain.payment_methods import PaymentMethod, PaymentMethodState
 from services.payments.names import DUNNING_POLICY
 from services.payments.store import attempts as attempt_store
 from services.payments.store import dunning as store
@@ -60,13 +61,19 @@ async def fallbacks(
     attempts = await attempt_store.of_charges(tx, open_to_all)
     following = {}
     for key in open_to_all:
+        declined_now, _ = tried[key]
         used = {attempt.payment_method for attempt in attempts[key]}
         for method in orders.get(CustomerKey(*key[:2]), ()):
-            is_valid = methods[method].state(now) is PaymentMethodState.ACTIVE
-            if is_valid and method.payment_method not in used:
+            if method.payment_method not in used and _takes(methods[method], declined_now, now):
                 following[key] = method.payment_method
                 break
     return following
+
+
+def _takes(method: PaymentMethod, declined: Attempt, now: datetime) -> bool:
+    """Whether a payment method can be tried with what was declined."""
+    is_active = method.state(now) is PaymentMethodState.ACTIVE
+    return is_active and not scheme_reasons(method.brand, declined.amount_minor, declined.currency)
 
 
 async def simulate(

@@ -9,7 +9,6 @@ from services.payments.domain.charges import Charge, method_key
 from services.payments.domain.decisions import Evidence
 from services.payments.domain.guard import binding_rules
 from services.payments.domain.keys import MandateKey
-from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import lapsing_mandates
 from services.payments.store import credit as credit_store
 from services.payments.store import disputes as dispute_store
@@ -41,9 +40,8 @@ async def read(tx: Connection, charges: Sequence[Charge], now: datetime) -> Evid
     named = {method_key(charge, evidence.mandate_of(charge)) for charge in charges}
     methods = {*filter(None, named), *chain.from_iterable(orders.values())}
     uses = await payment_method_store.uses(tx, methods, now)
-    defaults = {customer: first_valid(order, uses) for customer, order in orders.items()}
     policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in charges])
-    known = replace(evidence, uses=uses, defaults=defaults, orders=orders, policies=policies)
+    known = replace(evidence, uses=uses, orders=orders, policies=policies)
     lapsing = {
         charge.mandate_key
         for charge in charges

@@ -42,6 +42,7 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
 )
 from services.payments.domain.outcomes import RETRY_DELAY_FIRST
+from services.payments.domain.payment_methods import first_valid
 from services.payments.domain.rules import dump_applied, notice_over_time
 from services.payments.domain.transitions import ChargeState, MandateEvent
 from services.payments.domain.verdicts import SENDING, Verdict, verdict_on
@@ -99,12 +100,12 @@ def decide(
     return refuse(charge, reasons, notice, now)
 
 
-def _paid_by(charge: Charge, credit_minor: int) -> Charge:
 def _is_agreed(charge: Charge) -> bool:
     """Whether a charge is automatic or, if it is a request, was confirmed with a payment method."""
     return charge.billing_mode is BillingMode.AUTOMATIC or charge.payment_method != NO_METHOD
 
 
+def _paid_by(charge: Charge, credit_minor: int) -> Charge:
     """The charge with what credit pays of it; a copy costs more than most of the guard does."""
     if credit_minor == charge.credit_minor:
         return charge
@@ -178,11 +179,9 @@ class Evidence:
     # What mandates have paid, or may be paying, in the present period.
     spent_minor: Mapping[MandateKey, int]
     uses: Mapping[PaymentMethodKey, MethodUse]
-    # What customers are charged by under mandates that name no method.
-    defaults: Mapping[CustomerKey, PaymentMethodId | None] = field(default_factory=dict)
     # When mandates were charged last, or may have been, where a rule asks for that.
     last_charge_times: Mapping[MandateKey, datetime] = field(default_factory=dict)
-    # All that customers are charged by under such mandates, in their order.
+    # All that customers are charged by under mandates that name no method, in their order.
     orders: Mapping[CustomerKey, Sequence[PaymentMethodKey]] = field(default_factory=dict)
     # What follows a decline, where merchants have said so.
     policies: Mapping[MerchantId, DunningPolicy] = field(default_factory=dict)
@@ -200,12 +199,13 @@ class Evidence:
     def _method_of(self, charge: Charge) -> PaymentMethodId | None:
         """What makes a charge under a mandate without a method: its fallback, or the first valid."""
         customer, fallback = charge.customer_key, charge.fallback_method
+        order = self.orders.get(customer, ())
         key = PaymentMethodKey(*customer, fallback)
-        if fallback and key in self.orders.get(customer, ()):
+        if fallback and key in order:
             use = self.uses.get(key, UNUSED)
             if not (use.blocked or use.missing or use.exhausted_until):
                 return fallback
-        return self.defaults.get(customer)
+        return first_valid(order, self.uses, charge.amount_minor, charge.currency)
 
     def use_of(self, charge: Charge) -> MethodUse:
         """The use of what a charge would be made by."""

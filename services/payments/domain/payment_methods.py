@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from enum import StrEnum
 
+from services.payments.domain.consent import scheme_reasons
 from services.payments.domain.declines import UNUSED, MethodUse
 from services.payments.domain.keys import (
     CustomerId,
@@ -97,19 +98,27 @@ def end_of_month(year: int, month: int) -> datetime | None:
 
 
 def first_valid(
-    methods: Sequence[PaymentMethodKey], uses: Mapping[PaymentMethodKey, MethodUse]
+    methods: Sequence[PaymentMethodKey],
+    uses: Mapping[PaymentMethodKey, MethodUse],
+    amount_minor: int,
+    currency: str,
 ) -> PaymentMethodId | None:
-    """Which of a customer's methods is charged now: the first, in their order, that can be.
+    """Which of a customer's methods is charged an amount now: the first, in their order, that can be.
 
     If none can be, the best of what is left: what is past its month before what the provider would
     certainly not take, so that the guard's reasons are those of one method.
     """
     if not methods:
         return None
-    by_quality = sorted(methods, key=lambda method: _obstacles(uses.get(method, UNUSED)))
-    return by_quality[0].payment_method
 
+    def obstacles(method: PaymentMethodKey) -> tuple[bool, bool, bool, bool]:
+        """What is against charging a method, the worst first."""
+        use = uses.get(method, UNUSED)
+        return (
+            bool(scheme_reasons(use.brand, amount_minor, currency)),
+            use.blocked or use.missing,
+            use.exhausted_until is not None,
+            use.expired,
+        )
 
-def _obstacles(use: MethodUse) -> tuple[bool, bool, bool]:
-    """What is against charging a method, the worst first."""
-    return use.blocked or use.missing, use.exhausted_until is not None, use.expired
+    return min(methods, key=obstacles).payment_method

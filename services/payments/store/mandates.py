@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from services.payments.domain.bank_debits import SCHEMES
 from services.payments.domain.consent import Mandate
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import (
-    CustomerId,
     ChargeKey,
+    CustomerId,
     CustomerKey,
     MandateId,
     MandateKey,
@@ -236,8 +237,12 @@ _WITH_METHODS = Query(
     CROSS JOIN LATERAL (
         SELECT count(*) = 0 AS method_missing,
                coalesce(bool_and(block_time IS NOT NULL), false) AS method_blocked,
-               (array_agg(brand ORDER BY block_time IS NOT NULL, NOT is_default, fallback_order))[1]
-                   AS brand
+               (array_agg(brand ORDER BY
+                   EXISTS (
+                       SELECT FROM unnest(CAST(:scheme AS text[]), CAST(:scheme_currency AS text[]))
+                         AS schemes (scheme, currency)
+                       WHERE scheme = brand AND schemes.currency <> mandates.currency),
+                   block_time IS NOT NULL, NOT is_default, fallback_order))[1] AS brand
         FROM payment_methods
         WHERE payment_methods.customer = mandates.customer
           AND payment_methods.merchant = mandates.merchant
@@ -250,15 +255,20 @@ _WITH_METHODS = Query(
 )
 
 
-# What binds the charges under mandates that may still be charged.
+# What binds the charges under mandates that may still be charged. What is charged first, as
+# `payment_methods.first_valid` has it.
 _TERMS = Query(
     """
     SELECT merchant, customer, mandate, coalesce(scope.brand, '') AS brand, lead_seconds
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS wanted (customer, merchant)
     JOIN mandates USING (customer, merchant)
     CROSS JOIN LATERAL (
-        SELECT (array_agg(brand ORDER BY block_time IS NOT NULL, NOT is_default, fallback_order))[1]
-                   AS brand
+        SELECT (array_agg(brand ORDER BY
+                   EXISTS (
+                       SELECT FROM unnest(CAST(:scheme AS text[]), CAST(:scheme_currency AS text[]))
+                         AS schemes (scheme, currency)
+                       WHERE scheme = brand AND schemes.currency <> mandates.currency),
+                   block_time IS NOT NULL, NOT is_default, fallback_order))[1] AS brand
         FROM payment_methods
         WHERE payment_methods.customer = mandates.customer
           AND payment_methods.merchant = mandates.merchant
@@ -270,6 +280,12 @@ _TERMS = Query(
 """,
     _TermsRow,
 )
+
+
+_SCHEMES = {
+    "scheme": list(SCHEMES),
+    "scheme_currency": [scheme.currency for scheme in SCHEMES.values()],
+}
 
 
 async def of_method(
@@ -338,7 +354,7 @@ async def period_totals_minor(
 
 
 async def last_charge_times(
-    tx: Connection, keys: Iterable[MandateKey]
+    tx: Connection, keys: Iterable[MandateKey], but_for: Iterable[ChargeKey] = ()
 ) -> dict[MandateKey, datetime]:
     """When mandates were last charged, or may have been, but for some charges; if they ever were."""
     charges = [key.charge for key in but_for]
@@ -347,10 +363,10 @@ async def last_charge_times(
 
 
 async def with_methods(
-    tx: Connection, keys: Iterable[MandateKey], but_for: Iterable[ChargeKey] = ()
+    tx: Connection, keys: Iterable[MandateKey]
 ) -> dict[MandateKey, MandateWithMethod]:
     """Those of the mandates that exist, with what is known of what is charged under them."""
-    mandates = await _WITH_METHODS.all_for(tx, set(keys))
+    mandates = await _WITH_METHODS.all_for(tx, set(keys), **_SCHEMES)
     return {mandate.key: mandate for mandate in mandates}
 
 
@@ -358,7 +374,7 @@ async def notice_terms(
     tx: Connection, customers: Iterable[CustomerKey]
 ) -> dict[MandateKey, NoticeTerms]:
     """By what the notices of customers' charges are timed, by mandate."""
-    rows = await _TERMS.all_for(tx, set(customers))
+    rows = await _TERMS.all_for(tx, set(customers), **_SCHEMES)
     return {
         MandateKey(row.merchant, row.customer, row.mandate): NoticeTerms(
             scheme_of(row.brand), row.lead_seconds

@@ -38,7 +38,9 @@ from tests.integration.payments.suite import (
     order,
 )
 from tests.integration.payments.test_credit import give
+from tests.integration.payments.test_dunning import SPARE
 from tests.integration.payments.test_gauges import seen
+from tests.integration.payments.test_payment_methods import set_fallback
 from tests.integration.payments.test_rules import sepa
 from tests.integration.sandbox.process import Sandbox, held_port
 
@@ -46,6 +48,7 @@ TOKEN = "access_token_of_the_bank"
 SECRET = "secret_of_the_bank"
 SEPA, POOR_AT_FIRST = "MD_sandbox_sepa", "MD_sandbox_poorAtFirst"
 REPLACED_TOMORROW = f"MD_sandbox_replaced{NOW + DAY:%Y%m}"
+BACS = "MD_sandbox_bacs"
 Attempt = payments_pb2.Charge.Attempt
 Dispute = payments_pb2.Dispute
 
@@ -274,7 +277,6 @@ async def test_a_debit_that_began_under_a_valid_mandate_is_paid_though_that_has_
     assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
 
 
-async def test_a_debit_under_a_paused_mandate_is_cancelled_though_that_has_expired_since(
 async def test_a_mandate_does_not_lapse_while_a_bank_decides_a_debit_under_it(
     payments: Payments,
 ) -> None:
@@ -296,6 +298,7 @@ async def test_a_mandate_does_not_lapse_while_a_bank_decides_a_debit_under_it(
     assert mandate.state == payments_pb2.Mandate.ACTIVE
 
 
+async def test_a_debit_under_a_paused_mandate_is_cancelled_though_that_has_expired_since(
     payments: Payments,
 ) -> None:
     await payments.consent(SEPA, valid_until_time=to_timestamp(NOW + timedelta(seconds=30)))
@@ -345,6 +348,47 @@ async def test_a_debit_in_a_currency_that_its_scheme_does_not_move_is_refused(
     charge = await payments.charge()
     assert charge.state == State.REFUSED
     assert [*charge.refusal_reasons] == [payments_pb2.CURRENCY_NOT_CHARGEABLE]
+
+
+async def two_accounts(payments: Payments, default: str, fallback: str) -> None:
+    """A default and a fallback of ann's, and a mandate for both."""
+    await payments.payment_method(default)
+    await payments.payment_method(fallback, SPARE)
+    await set_fallback(payments, SPARE, 1)
+    await payments.mandate(payment_method="")
+    await payments.announce()
+
+
+async def test_a_default_of_another_scheme_gives_way_to_the_fallback_that_is_debited(
+    payments: Payments,
+) -> None:
+    await two_accounts(payments, BACS, SEPA)
+    await payments.fall_due()
+    await payments.work()
+    charge = await payments.charge()
+    assert (charge.state, charge.attempts[0].payment_method) == (State.IN_FLIGHT, SPARE)
+    check = payments_pb2.MandateCheck(
+        standing_order="merchants/acme/standingOrders/coffee",
+        mandate=MANDATE,
+        amount=to_money(AMOUNT_MINOR, "EUR"),
+        charge_time=to_timestamp(NOW),
+    )
+    answer = await payments.call(payments_pb2.BatchCheckMandatesRequest(checks=[check]))
+    assert [*answer.results[0].reasons] == []
+
+
+async def test_a_fallback_of_another_scheme_is_passed_over_after_a_decline(
+    payments: Payments,
+) -> None:
+    await two_accounts(payments, POOR_AT_FIRST, BACS)
+    await payments.fall_due()
+    await payments.work()
+    await pass_days(payments, 5)
+    assert (await payments.charge()).state == State.SCHEDULED
+    await pass_days(payments, 6)
+    charge = await payments.charge()
+    assert charge.state == State.SUCCEEDED
+    assert [attempt.payment_method for attempt in charge.attempts] == [VISA, VISA]
 
 
 async def test_a_debit_of_less_than_its_scheme_moves_is_refused(payments: Payments) -> None:
