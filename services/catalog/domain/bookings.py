@@ -127,10 +127,14 @@ def to_book(
     outdated = [
         request.order
         for request in changed
-        if request.order in known and known[request.order].state is HoldState.HELD
+        if request.order in known and known[request.order].state in _MAY_BE_WANTED
     ]
     # An order that takes something else instead of a service only gives up what it has.
     return [request for request in changed if request.items], outdated
+
+
+# What is held, and what was and may be booked again.
+_MAY_BE_WANTED = frozenset({HoldState.HELD, HoldState.RELEASED})
 
 
 def _may_book(request: BookingRequest, known: Booking) -> bool:

@@ -116,6 +116,16 @@ _SETTLE = Query(
         WHERE slot_bookings.standing_order = wanted.standing_order
           AND slot_bookings.merchant = wanted.merchant
           AND slot_bookings.cycle = wanted.cycle AND state || '' = 'HELD'
+# As if they had been released before they ran out.
+_GIVE_UP = Command("""
+    UPDATE slot_bookings SET expire_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS wanted (merchant, standing_order, cycle)
+    WHERE slot_bookings.standing_order = wanted.standing_order
+      AND slot_bookings.merchant = wanted.merchant
+      AND slot_bookings.cycle = wanted.cycle AND state || '' = 'RELEASED'
+""")
+
         RETURNING slot_bookings.merchant, products, quantities, day)
     SELECT merchant, product, day, quantity
     FROM settled CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
@@ -238,7 +248,10 @@ async def insert(
 async def settle(tx: Connection, orders: Sequence[str], event: HoldEvent) -> set[ProductKey]:
     """Let the slots of orders be used, or become free to be booked once more; of which services."""
     state = HOLD.to(HoldState.HELD, event)
-    settled = await _SETTLE.all_for(tx, [ORDER.key(order) for order in orders], state=state)
+    keys = [ORDER.key(order) for order in orders]
+    settled = await _SETTLE.all_for(tx, keys, state=state)
+    if state is HoldState.RELEASED:
+        await _GIVE_UP.run_for(tx, keys)
     return await _take(tx, settled, is_paid=state is HoldState.COMMITTED)
 
 

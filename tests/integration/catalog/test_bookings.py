@@ -18,6 +18,13 @@ from tests.locks import wait_for_locks
 
 CALLERS = 64
 NO_SLOT = ["visit: NO_SLOT"]
+BEFORE_AND_AFTER = pytest.mark.parametrize("ran_out", [False, True], ids=["in time", "run out"])
+
+
+async def run_out(shop: Shop) -> None:
+    """Have the bookings run out that are kept until the first day."""
+    shop.clock.move_to(day(1))
+    assert (await shop.expire_bookings()).worked == 1
 
 
 async def test_a_booked_day_has_a_slot_less(shop: Shop) -> None:
@@ -194,10 +201,15 @@ async def test_a_stored_order_whose_booking_ran_out_meanwhile_gets_its_slot_if_i
     assert await shop.slots(3) == (1, 1, 0)
 
 
-async def test_a_slot_that_was_given_up_is_not_booked_again_by_a_late_event(shop: Shop) -> None:
+@BEFORE_AND_AFTER
+async def test_a_slot_that_was_given_up_is_not_booked_again_by_a_late_event(
+    shop: Shop, *, ran_out: bool
+) -> None:
     await shop.sell("tea", 100)
     await shop.serve()
-    await shop.book(order(), 3)
+    await shop.book(order(), 3, until=day(1))
+    if ran_out:
+        await run_out(shop)
     await shop.book(order(), 3, items=[item("tea")])
     await shop.order_event(
         scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
@@ -205,11 +217,14 @@ async def test_a_slot_that_was_given_up_is_not_booked_again_by_a_late_event(shop
     assert await shop.slots(3) == (1, 0, 0)
 
 
+@BEFORE_AND_AFTER
 async def test_a_slot_that_was_released_by_hand_is_not_booked_again_by_a_late_event(
-    shop: Shop,
+    shop: Shop, *, ran_out: bool
 ) -> None:
     await shop.serve()
     await shop.book(order(), 3, until=day(1))
+    if ran_out:
+        await run_out(shop)
     released = await shop.release(order())
     assert not released.booking.HasField("expire_time")
     shop.clock.move_to(day(2))
@@ -222,12 +237,15 @@ async def test_a_slot_that_was_released_by_hand_is_not_booked_again_by_a_late_ev
     assert await shop.slots(3) == (1, 1, 1)
 
 
+@BEFORE_AND_AFTER
 async def test_a_slot_that_was_given_up_for_a_full_day_is_not_booked_again_by_a_late_event(
-    shop: Shop,
+    shop: Shop, *, ran_out: bool
 ) -> None:
     await shop.serve()
     await shop.book(order("other"), 4)
     await shop.book(order(), 3, until=day(1))
+    if ran_out:
+        await run_out(shop)
     assert await shop.book(order(), 4, announcement=1) == NO_SLOT
     shop.clock.move_to(day(2))
     await shop.order_event(
