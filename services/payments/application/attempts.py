@@ -113,8 +113,6 @@ async def settle(
     tx: Connection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
 ) -> None:
     """Write what the provider said. An outcome that is known already is not written again."""
-    for _, outcome in outcomes:
-        _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
     known = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, FinalOutcome)}
     asked = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, RequiresAction)}
     submitted = {a.charge_key: (a, o) for a, o in outcomes if isinstance(o, Pending)}
@@ -126,6 +124,8 @@ async def settle(
     # Last, so that everybody locks charges before attempts.
     unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
     await attempt_store.postpone(tx, unknown, now)
+    for _, outcome in outcomes:
+        _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
 
 
 async def _ask_customers(

@@ -124,16 +124,16 @@ def _check_amount(charge: Charge, amount: Money) -> None:
 
 
 async def decide_due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
-) -> tuple[int, list[Attempt]]:
-    """Decide a batch of due charges; returns how many there were, and the attempts that begin.
+    tx: Connection, provider: str, keys: Sequence[ChargeKey], now: datetime
+) -> list[Attempt]:
+    """Decide those of some charges that are due; returns the attempts that begin.
 
-    They are those in the queue of a provider. What turns out to be made at another one is put into the
+    They are in the queue of a provider. What turns out to be made at another one is put into the
     queue of that one, and not decided. The mandates stay locked until the attempts are stored.
     """
-    taken = await charge_store.take_due(tx, provider, buckets, now, limit)
+    taken = await charge_store.take_due(tx, keys, now)
     if not taken:
-        return 0, []
+        return []
     known = await evidence.read(tx, taken, now)
     providers = {charge.key: known.use_of(charge).provider or provider for charge in taken}
     await charge_store.move(tx, {key: it for key, it in providers.items() if it != provider})
@@ -150,20 +150,19 @@ async def decide_due(
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
-    return len(taken), await attempt_store.begin(tx, begun)
+    return await attempt_store.begin(tx, begun)
 
 
-async def expire_requests(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """End a batch of requests to pay that nobody confirmed in time; returns how many."""
-    due = await charge_store.take_expired(tx, buckets, now, limit)
+async def expire_requests(tx: Connection, keys: Sequence[ChargeKey], now: datetime) -> None:
+    """End those of some requests to pay that nobody confirmed in time."""
+    due = await charge_store.take_expired(tx, keys, now)
     if not due:
-        return 0
+        return
     policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in due])
     expired = payment_requests.reminded([expire(charge, now) for charge in due], policies, now)
     await charge_store.save(tx, expired)
     links = await payment_requests.new_links(tx, expired, policies, now)
     await outbox.put(tx, publishers.given_up(expired, now, links))
-    return len(expired)
 
 
 async def open_charges(tx: Connection, wanted: Iterable[Charge], now: datetime) -> None:

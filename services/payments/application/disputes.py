@@ -68,6 +68,7 @@ CONTRADICTED = "it cannot have come to that state"
 
 Found = DisputeReport | NotDisputed | Unknown | None
 Lookup = tuple[DisputeLookup, Found]
+Sent = tuple[Dispute, DisputeReport | Declined | Unknown]
 
 
 async def existing(connection: Connection, name: DisputeName, *, lock: bool = False) -> Dispute:
@@ -380,11 +381,7 @@ async def _found_answered(
     return found if found.is_answered or found.state not in ANSWERABLE else None
 
 
-async def settle_sent(
-    tx: Connection,
-    outcomes: Sequence[tuple[Dispute, DisputeReport | Declined | Unknown]],
-    now: datetime,
-) -> None:
+async def settle_sent(tx: Connection, outcomes: Sequence[Sent], now: datetime) -> None:
     """Write what became of responses, and have the disputes looked up that have changed by them."""
     present = await store.locked(tx, [dispute.key for dispute, _ in outcomes])
     answered = []

@@ -50,14 +50,8 @@ async def ask(database: Database, provider: Provider, method: ExpiringMethod) ->
         return Unknown(str(error))
 
 
-async def settle(
-    tx: Connection,
-    answers: Sequence[tuple[ExpiringMethod, Answer]],
-    waiting: Sequence[Checked],
-    now: datetime,
-) -> None:
+async def settle(tx: Connection, looks: Sequence[Checked], now: datetime) -> None:
     """Write what the looks came to. What somebody else has looked at meanwhile is left as it is."""
-    looks = [*waiting, *(_checked(method, answer, now) for method, answer in answers)]
     written = await store.save(tx, looks)
     await outbox.put(
         tx,
@@ -69,7 +63,8 @@ async def settle(
     )
 
 
-def _checked(method: ExpiringMethod, answer: Answer, now: datetime) -> Checked:
+def checked(method: ExpiringMethod, answer: Answer, now: datetime) -> Checked:
+    """What a look at a method comes to by the provider's answer."""
     if isinstance(answer, Unknown):
         return Checked(method, now + UNREACHABLE_DELAY)
     shown = None if answer is None else Shown(answer.brand, answer.last4, answer.expire_time)

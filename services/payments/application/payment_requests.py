@@ -37,12 +37,12 @@ async def new_links(
     return {key: f"{pages[key].rstrip('/')}/{token}" for key, token in tokens.items()}
 
 
-async def remind(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Remind a batch of customers of requests that are about to end; returns how many there were.
+async def remind(tx: Connection, keys: Sequence[ChargeKey], now: datetime) -> None:
+    """Remind customers of requests that are about to end.
 
     There is no reminder of what has ended already: its end is published by itself.
     """
-    due = await charge_store.take_to_remind(tx, buckets, now, limit)
+    due = await charge_store.take_to_remind(tx, keys, now)
     policies = await dunning_store.of_merchants(tx, [charge.merchant for charge in due])
     wanted = [charge for charge in due if not (charge.withdrawn or is_expired(charge, now))]
     links = await new_links(tx, wanted, policies, now)
@@ -52,4 +52,3 @@ async def remind(tx: Connection, buckets: Sequence[int], now: datetime, limit: i
         for charge in wanted
     ]
     await outbox.put(tx, events)
-    return len(due)

@@ -55,9 +55,9 @@ async def book_sales(tx: Connection, paid: Sequence[Charge], now: datetime) -> N
     await store.insert(tx, deferrals)
 
 
-async def recognize_due(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Recognize the days that have begun of a batch of deferrals; returns how many those were."""
-    due = await store.take_due(tx, buckets, now, limit)
+async def recognize_due(tx: Connection, charges: Sequence[ChargeKey], now: datetime) -> None:
+    """Recognize the days that have begun of the sales of charges."""
+    due = await store.take_due(tx, charges, now)
     transfers: list[Transfer] = []
     recognized: list[Deferral] = []
     for deferral in due:
@@ -66,7 +66,6 @@ async def recognize_due(tx: Connection, buckets: Sequence[int], now: datetime, l
         transfers += booked
     await store.save(tx, recognized)
     await ledger_store.book(tx, transfers)
-    return len(due)
 
 
 async def save_changes(

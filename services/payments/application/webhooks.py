@@ -92,9 +92,8 @@ class WebhookInbox:
         self._database.wake_workers()
 
 
-async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Handle a batch of events: have what they are about looked up. Returns how many there were."""
-    events = await webhook_store.due(tx, buckets, now, limit)
+async def handle(tx: Connection, events: Sequence[WebhookEvent], now: datetime) -> None:
+    """Handle a set of events: have what they are about looked up."""
     payments = [event for event in events if event.subject is WebhookSubject.PAYMENT]
     refunds = [event for event in events if event.subject is WebhookSubject.REFUND]
     attempts = await attempt_store.hinted(tx, payments, now)
@@ -116,7 +115,6 @@ async def handle(tx: Connection, buckets: Sequence[int], now: datetime, limit: i
                 extra={"webhook": event.event, "type": event.type, "object": event.object,
                        "became": state.value},
             )  # fmt: skip
-    return len(events)
 
 
 def _of_payment(event: WebhookEvent, attempt: AttemptState | None) -> WebhookState:

@@ -82,6 +82,7 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT customer, merchant, charge, number FROM attempts
             WHERE provider = :provider AND bucket = leased.bucket AND next_lookup_time <= :now
+              AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:left_out AS text[]))
             ORDER BY next_lookup_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN attempts USING (customer, merchant, charge, number)
@@ -264,10 +265,18 @@ async def begin(tx: Connection, attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 async def due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[ChargeKey],
 ) -> list[Attempt]:
-    """A batch of a provider's attempts whose outcome is to be looked up now."""
-    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's attempts whose outcome is to be looked up now, but for some charges'."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=keys
+    )
 
 
 async def unknown(tx: Connection, started_by: datetime, limit: int) -> list[Attempt]:

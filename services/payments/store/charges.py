@@ -130,6 +130,7 @@ _DUE = Query(
     CROSS JOIN LATERAL (
         SELECT merchant, customer, charge FROM charges
         WHERE provider = :provider AND bucket = leased.bucket AND next_attempt_time <= :now
+          AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:left_out AS text[]))
         ORDER BY next_attempt_time LIMIT :limit) AS due
     LIMIT :limit
 """,
@@ -142,6 +143,7 @@ _EXPIRED = Query(
     CROSS JOIN LATERAL (
         SELECT merchant, customer, charge FROM charges
         WHERE bucket = leased.bucket AND request_expire_time <= :now
+          AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:left_out AS text[]))
         ORDER BY request_expire_time LIMIT :limit) AS due
     LIMIT :limit
 """,
@@ -154,6 +156,7 @@ _TO_REMIND = Query(
     CROSS JOIN LATERAL (
         SELECT merchant, customer, charge FROM charges
         WHERE bucket = leased.bucket AND next_reminder_time <= :now
+          AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:left_out AS text[]))
         ORDER BY next_reminder_time LIMIT :limit) AS due
     LIMIT :limit
 """,
@@ -256,11 +259,22 @@ async def move(tx: Connection, providers: Mapping[ChargeKey, str]) -> None:
     await _MOVE.run_for(tx, providers, provider=list(providers.values()))
 
 
-async def take_due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
-) -> list[Charge]:
-    """A batch of SCHEDULED charges of a provider's queue whose time has come, locked."""
-    keys = await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+async def due(
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[ChargeKey],
+) -> list[ChargeKey]:
+    """A batch of SCHEDULED charges of a provider's queue whose time has come, but for some."""
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=_names(left_out)
+    )
+
+
+async def take_due(tx: Connection, keys: Sequence[ChargeKey], now: datetime) -> list[Charge]:
+    """Those of some charges that are due, locked, in the same order."""
     charges = await locked(tx, keys)
     # Somebody may have changed one before it was locked.
     return [
@@ -272,11 +286,19 @@ async def take_due(
     ]
 
 
-async def take_expired(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
-) -> list[Charge]:
-    """A batch of requests that nobody confirmed in time, locked like the due ones."""
-    keys = await _EXPIRED.all(tx, buckets=buckets, now=now, limit=limit)
+async def expired(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[ChargeKey],
+) -> list[ChargeKey]:
+    """A batch of requests that nobody confirmed in time, but for some."""
+    return await _EXPIRED.all(tx, buckets=buckets, now=now, limit=limit, left_out=_names(left_out))
+
+
+async def take_expired(tx: Connection, keys: Sequence[ChargeKey], now: datetime) -> list[Charge]:
+    """Those of some requests that nobody confirmed in time, locked like the due ones."""
     charges = await locked(tx, keys)
     # Whoever ended one before it was locked may have asked for it again, until later.
     return [
@@ -286,16 +308,30 @@ async def take_expired(
     ]
 
 
-async def take_to_remind(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
-) -> list[Charge]:
-    """A batch of requests whose customers are to be reminded, locked like the due ones."""
-    keys = await _TO_REMIND.all(tx, buckets=buckets, now=now, limit=limit)
+async def to_remind(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[ChargeKey],
+) -> list[ChargeKey]:
+    """A batch of requests whose customers are to be reminded, but for some."""
+    return await _TO_REMIND.all(
+        tx, buckets=buckets, now=now, limit=limit, left_out=_names(left_out)
+    )
+
+
+async def take_to_remind(tx: Connection, keys: Sequence[ChargeKey], now: datetime) -> list[Charge]:
+    """Those of some requests whose customers are to be reminded, locked like the due ones."""
     return [
         charge
         for charge in (await locked(tx, keys)).values()
         if charge.next_reminder_time is not None and charge.next_reminder_time <= now
     ]
+
+
+def _names(keys: Sequence[ChargeKey]) -> list[str]:
+    return ["/".join(key) for key in keys]
 
 
 async def of_customer(

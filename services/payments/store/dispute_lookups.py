@@ -33,6 +33,7 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT * FROM dispute_lookups
             WHERE provider = :provider AND bucket = leased.bucket AND next_lookup_time <= :now
+              AND provider_dispute <> ALL(CAST(:left_out AS text[]))
             ORDER BY next_lookup_time LIMIT :limit) AS due
         LIMIT :limit) AS due
 """,
@@ -80,10 +81,18 @@ async def add(tx: Connection, lookups: Collection[DisputeLookup], now: datetime)
 
 
 async def due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[tuple[str, str]],
 ) -> list[DisputeLookup]:
-    """A batch of a provider's disputes that are to be looked up now."""
-    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's disputes that are to be looked up now, but for some."""
+    ids = [dispute for of_provider, dispute in left_out if of_provider == provider]
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=ids
+    )
 
 
 async def finish(

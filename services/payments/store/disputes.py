@@ -142,6 +142,7 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT customer, merchant, dispute FROM disputes
             WHERE provider = :provider AND bucket = leased.bucket AND next_send_time <= :now
+              AND merchant || '/' || customer || '/' || dispute <> ALL(CAST(:left_out AS text[]))
             ORDER BY next_send_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN disputes USING (customer, merchant, dispute)
@@ -260,10 +261,18 @@ async def of_merchant(
 
 
 async def due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[DisputeKey],
 ) -> list[Dispute]:
-    """A batch of a provider's disputes whose response is to be sent now."""
-    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's disputes whose response is to be sent now, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=keys
+    )
 
 
 async def totals_minor(tx: Connection, charge: ChargeKey) -> dict[DisputeState, int]:

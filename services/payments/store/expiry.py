@@ -36,6 +36,8 @@ _DUE = Query(
             SELECT customer, merchant, payment_method FROM payment_methods
             WHERE expiry_check_time IS NOT NULL AND provider = :provider AND bucket = leased.bucket
               AND expiry_check_time <= :now
+              AND merchant || '/' || customer || '/' || payment_method
+                  <> ALL(CAST(:left_out AS text[]))
             ORDER BY expiry_check_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN payment_methods USING (customer, merchant, payment_method)
@@ -78,10 +80,18 @@ _BRING_FORWARD = Command("""
 
 
 async def due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[PaymentMethodKey],
 ) -> list[ExpiringMethod]:
-    """A batch of a provider's payment methods that are to be looked at now."""
-    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's payment methods that are to be looked at now, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=keys
+    )
 
 
 async def save(tx: Connection, looks: Sequence[Checked]) -> set[PaymentMethodKey]:

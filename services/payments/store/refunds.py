@@ -119,6 +119,8 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT customer, merchant, charge, refund FROM refunds
             WHERE provider = :provider AND bucket = leased.bucket AND next_try_time <= :now
+              AND merchant || '/' || customer || '/' || charge || '/' || refund
+                  <> ALL(CAST(:left_out AS text[]))
             ORDER BY next_try_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     JOIN refunds USING (customer, merchant, charge, refund)
@@ -243,10 +245,18 @@ async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[C
 
 
 async def due(
-    tx: Connection, provider: str, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    provider: str,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[RefundKey],
 ) -> list[Refund]:
-    """A batch of a provider's refunds that are to be sent, or looked at again, now."""
-    return await _DUE.all(tx, provider=provider, buckets=buckets, now=now, limit=limit)
+    """A batch of a provider's refunds that are to be sent, or looked at again, now, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(
+        tx, provider=provider, buckets=buckets, now=now, limit=limit, left_out=keys
+    )
 
 
 async def hinted(tx: Connection, events: Sequence[WebhookEvent], now: datetime) -> set[RefundKey]:

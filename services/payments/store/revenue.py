@@ -39,6 +39,7 @@ _DUE = Query(
     CROSS JOIN LATERAL (
         SELECT merchant, customer, charge FROM revenue_deferrals
         WHERE bucket = leased.bucket AND next_recognize_time <= :now
+          AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:left_out AS text[]))
         ORDER BY next_recognize_time LIMIT :limit) AS due
     LIMIT :limit
 """,
@@ -74,15 +75,25 @@ async def locked(tx: Connection, charges: Iterable[ChargeKey]) -> dict[ChargeKey
     return {it.key: it for it in await _LOCKED.all_for(tx, sorted(set(charges)))}
 
 
-async def take_due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
-) -> list[Deferral]:
-    """A batch of the deferrals of which a day is to be recognized, locked."""
-    due = await locked(tx, await _DUE.all(tx, buckets=buckets, now=now, limit=limit))
+async def due(
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[ChargeKey],
+) -> list[ChargeKey]:
+    """A batch of the charges of whose sale a day is to be recognized, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit, left_out=keys)
+
+
+async def take_due(tx: Connection, charges: Sequence[ChargeKey], now: datetime) -> list[Deferral]:
+    """The deferrals of charges of which a day is to be recognized, locked."""
+    found = await locked(tx, charges)
     # Somebody may have changed one before it was locked.
     return [
         it
-        for it in due.values()
+        for it in found.values()
         if it.next_recognize_time is not None and it.next_recognize_time <= now
     ]
 

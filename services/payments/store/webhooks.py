@@ -48,6 +48,7 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT * FROM webhook_events
             WHERE state = 'RECEIVED' AND bucket = leased.bucket AND receive_time <= :now
+              AND provider || '/' || event <> ALL(CAST(:left_out AS text[]))
             ORDER BY receive_time LIMIT :limit) AS due
         LIMIT :limit) AS due
 """,
@@ -92,10 +93,15 @@ async def insert(
 
 
 async def due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[WebhookKey],
 ) -> list[WebhookEvent]:
-    """A batch of the events that nobody has handled, those that came first."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of the events that nobody has handled, those that came first, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit, left_out=keys)
 
 
 async def finish(

@@ -222,7 +222,7 @@ async def test_a_request_that_comes_after_its_key_was_closed_moves_no_money(
 ) -> None:
     await fall_due_in_an_outage(payments)
     async with payments.database.begin() as tx:
-        [attempt] = await attempt_store.due(tx, STRIPE, range(BUCKETS), NOW + HOUR, 1)
+        [attempt] = await attempt_store.due(tx, STRIPE, range(BUCKETS), NOW + HOUR, 1, ())
     await switch_outage(payments, on=False)
     await payments.withdraw()
     await payments.provider.close(attempt, "", NOW + HOUR)
