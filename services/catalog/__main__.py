@@ -60,9 +60,9 @@ async def assemble(runtime: Runtime[CatalogSettings]) -> Components:
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
         due_work=(
-            DueWork("hold-expiry", workers.HoldExpiry(runtime.database).work),
-            DueWork("backorder", workers.Backorders(runtime.database).work),
-            DueWork("booking-expiry", workers.BookingExpiry(runtime.database).work),
+            DueWork("hold-expiry", workers.hold_expiry(runtime.database).work),
+            DueWork("backorder", workers.backorders(runtime.database).work),
+            DueWork("booking-expiry", workers.booking_expiry(runtime.database).work),
         ),
         gauge_queries=gauges.GAUGE_QUERIES,
     )

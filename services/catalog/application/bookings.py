@@ -240,13 +240,11 @@ async def end(tx: Connection, ended: Sequence[tuple[str, int]], now: datetime) -
     await outbox.put(tx, await _freed(tx, freed, now))
 
 
-async def expire(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Free the slots of a batch of bookings that nobody settled in time; how many bookings."""
-    due = await booking_store.expiring(tx, buckets, now, limit)
+async def expire(tx: Connection, due: Mapping[str, Booking], now: datetime) -> None:
+    """Free the slots of those bookings that nobody settled in time, by the names of their orders."""
     await capacity_store.capacities(tx, _booked_keys(due), lock=True)
-    count, freed = await booking_store.expire(tx, list(due), now)
+    freed = await booking_store.expire(tx, list(due), now)
     await outbox.put(tx, await _freed(tx, freed, now))
-    return count
 
 
 async def booking_of(connection: Connection, order: str) -> Booking | None:

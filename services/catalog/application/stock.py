@@ -170,23 +170,18 @@ async def end_holds(tx: Connection, ended: Sequence[tuple[str, int]], now: datet
     await outbox.put(tx, await _changed(tx, before, changed, now))
 
 
-async def expire_holds(tx: Connection, buckets: Sequence[int], now: datetime, limit: int) -> int:
-    """Make the units of a batch of holds that nobody settled in time available again; how many."""
-    due = await hold_store.expiring(tx, buckets, now, limit)
+async def expire_holds(tx: Connection, due: Mapping[str, Hold], now: datetime) -> None:
+    """Make units available again whose holds, by their orders' names, nobody settled in time."""
     before = await stock_store.tracked_stock(tx, _held_keys(due), lock=True)
-    count, changed = await hold_store.expire_holds(tx, list(due), now)
+    changed = await hold_store.expire_holds(tx, list(due), now)
     await outbox.put(tx, await _changed(tx, before, changed, now))
-    return count
 
 
-async def serve_backorders(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
-) -> int:
-    """Give paid orders the units that they are owed, as far as these have come.
+async def serve_backorders(tx: Connection, due: Mapping[str, Hold], now: datetime) -> None:
+    """Give paid orders, by their names, the units that they are owed, as far as these have come.
 
-    The oldest order comes first, each whole or not at all. Returns how many were looked at.
+    The first order comes first, each whole or not at all.
     """
-    due = await hold_store.due_backorders(tx, buckets, now, limit)
     before = await stock_store.tracked_stock(tx, _held_keys(due), lock=True)
     wanted = [
         HoldRequest(hold.order, hold.announcement_count, hold.items, now, hold.due_time or now)
@@ -200,7 +195,6 @@ async def serve_backorders(
     await hold_store.postpone_backorders(tx, list(short))
     await _await_units(tx, short)
     await outbox.put(tx, await _changed(tx, before, changed, now))
-    return len(due)
 
 
 async def _await_units(tx: Connection, short: Mapping[str, Sequence[Fault]]) -> None:

@@ -41,15 +41,6 @@ class _SlotRow(NamedTuple):
     quantity: int
 
 
-class _ExpiredRow(NamedTuple):
-    merchant: MerchantId
-    product: ProductId
-    day: date
-    quantity: int
-    standing_order: StandingOrderId
-    cycle: int
-
-
 _BOOKINGS_OF_ORDERS = Query(
     """
     SELECT merchant, standing_order, cycle, announcement_count, state, products, quantities, day,
@@ -69,6 +60,8 @@ _EXPIRING = Query(
     CROSS JOIN LATERAL (
         SELECT * FROM slot_bookings
         WHERE state = 'HELD' AND bucket = leased.bucket AND expire_time <= :now
+          AND 'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+              <> ALL(CAST(:left_out AS text[]))
         ORDER BY expire_time LIMIT :limit) AS due
     LIMIT :limit
     """,
@@ -116,6 +109,13 @@ _SETTLE = Query(
         WHERE slot_bookings.standing_order = wanted.standing_order
           AND slot_bookings.merchant = wanted.merchant
           AND slot_bookings.cycle = wanted.cycle AND state || '' = 'HELD'
+        RETURNING slot_bookings.merchant, products, quantities, day)
+    SELECT merchant, product, day, quantity
+    FROM settled CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
+    """,
+    _SlotRow,
+)
+
 # As if they had been released before they ran out.
 _GIVE_UP = Command("""
     UPDATE slot_bookings SET expire_time = NULL
@@ -125,13 +125,6 @@ _GIVE_UP = Command("""
       AND slot_bookings.merchant = wanted.merchant
       AND slot_bookings.cycle = wanted.cycle AND state || '' = 'RELEASED'
 """)
-
-        RETURNING slot_bookings.merchant, products, quantities, day)
-    SELECT merchant, product, day, quantity
-    FROM settled CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
-    """,
-    _SlotRow,
-)
 
 _KEEP = Command("""
     UPDATE slot_bookings SET order_stored = true, expire_time = greatest(expire_time, kept.until)
@@ -152,12 +145,11 @@ _EXPIRE = Query(
         WHERE slot_bookings.standing_order = wanted.standing_order
           AND slot_bookings.merchant = wanted.merchant
           AND slot_bookings.cycle = wanted.cycle AND state || '' = 'HELD' AND expire_time <= :now
-        RETURNING slot_bookings.merchant, slot_bookings.standing_order, slot_bookings.cycle, products,
-                  quantities, day)
-    SELECT merchant, product, day, quantity, standing_order, cycle
+        RETURNING slot_bookings.merchant, products, quantities, day)
+    SELECT merchant, product, day, quantity
     FROM released CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
     """,
-    _ExpiredRow,
+    _SlotRow,
 )
 
 # Waits for a booking that is being made, so that the next statement sees it. Only a merchant that has
@@ -209,10 +201,10 @@ async def bookings_of(tx: Connection, orders: Sequence[str]) -> dict[str, Bookin
 
 
 async def expiring(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int, left_out: Sequence[str]
 ) -> dict[str, Booking]:
-    """A batch of the bookings that nobody settled in time, by the names of their orders."""
-    rows = await _EXPIRING.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of the bookings that nobody settled in time, by their orders' names, but for some."""
+    rows = await _EXPIRING.all(tx, buckets=buckets, now=now, limit=limit, left_out=left_out)
     return {booking.order: booking for booking in map(_booking, rows)}
 
 
@@ -273,18 +265,13 @@ async def end(tx: Connection, announcement_counts: Mapping[str, int]) -> set[Pro
     return await _take(tx, ended, is_paid=False)
 
 
-async def expire(
-    tx: Connection, orders: Sequence[str], now: datetime
-) -> tuple[int, set[ProductKey]]:
-    """Free the slots of bookings that ran out; how many bookings, and of which services."""
+async def expire(tx: Connection, orders: Sequence[str], now: datetime) -> set[ProductKey]:
+    """Free the slots of bookings that ran out; of which services."""
     ended = await _EXPIRE.all_for(tx, [ORDER.key(order) for order in orders], now=now)
-    expired = {(row.merchant, row.standing_order, row.cycle) for row in ended}
-    return len(expired), await _take(tx, ended, is_paid=False)
+    return await _take(tx, ended, is_paid=False)
 
 
-async def _take(
-    tx: Connection, rows: Sequence[_SlotRow | _ExpiredRow], *, is_paid: bool
-) -> set[ProductKey]:
+async def _take(tx: Connection, rows: Sequence[_SlotRow], *, is_paid: bool) -> set[ProductKey]:
     taken = [(SlotKey(row.merchant, row.product, row.day), row.quantity) for row in rows]
     await capacities.take_booked(tx, taken, is_paid=is_paid)
     return {key.product_key for key, _ in taken}

@@ -49,14 +49,6 @@ class _EndedHoldRow(NamedTuple):
     quantity: int
 
 
-class _ExpiredHoldRow(NamedTuple):
-    merchant: MerchantId
-    product: ProductId
-    quantity: int
-    standing_order: StandingOrderId
-    cycle: int
-
-
 _HOLDS_OF_ORDERS = Query(
     """
     SELECT merchant, standing_order, cycle, announcement_count, state, products, quantities,
@@ -76,6 +68,8 @@ _EXPIRING = Query(
     CROSS JOIN LATERAL (
         SELECT * FROM stock_holds
         WHERE state = 'HELD' AND bucket = leased.bucket AND expire_time <= :now
+          AND 'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+              <> ALL(CAST(:left_out AS text[]))
         ORDER BY expire_time LIMIT :limit) AS due
     LIMIT :limit
     """,
@@ -175,6 +169,8 @@ _DUE_BACKORDERS = Query(
     CROSS JOIN LATERAL (
         SELECT * FROM stock_holds
         WHERE state = 'BACKORDERED' AND bucket = leased.bucket AND expire_time <= :now
+          AND 'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+              <> ALL(CAST(:left_out AS text[]))
         ORDER BY expire_time LIMIT :limit) AS due
     ORDER BY due_time LIMIT :limit
     """,
@@ -206,12 +202,11 @@ _EXPIRE_HOLDS = Query(
         WHERE stock_holds.standing_order = wanted.standing_order
           AND stock_holds.merchant = wanted.merchant
           AND stock_holds.cycle = wanted.cycle AND state || '' = 'HELD' AND expire_time <= :now
-        RETURNING stock_holds.merchant, stock_holds.standing_order, stock_holds.cycle, products,
-                  quantities)
-    SELECT merchant, product, quantity, standing_order, cycle
+        RETURNING stock_holds.merchant, products, quantities)
+    SELECT merchant, product, quantity
     FROM released CROSS JOIN LATERAL unnest(products, quantities) AS held (product, quantity)
     """,
-    _ExpiredHoldRow,
+    _EndedHoldRow,
 )
 
 # Waits for a hold that is being made, so that the next statement sees it.
@@ -260,10 +255,10 @@ async def holds_of(tx: Connection, orders: Sequence[str]) -> dict[str, Hold]:
 
 
 async def expiring(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int, left_out: Sequence[str]
 ) -> dict[str, Hold]:
-    """A batch of the holds that nobody settled in time, by the names of their orders."""
-    rows = await _EXPIRING.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of the holds that nobody settled in time, by the names of their orders, but for some."""
+    rows = await _EXPIRING.all(tx, buckets=buckets, now=now, limit=limit, left_out=left_out)
     return {hold.order: hold for hold in map(_hold, rows)}
 
 
@@ -320,10 +315,13 @@ async def move_backorders(tx: Connection, orders: Sequence[str], event: HoldEven
 
 
 async def due_backorders(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection, buckets: Sequence[int], now: datetime, limit: int, left_out: Sequence[str]
 ) -> dict[str, Hold]:
-    """A batch of what is owed and may be there by now, by the names of the orders; the oldest first."""
-    rows = await _DUE_BACKORDERS.all(tx, buckets=buckets, now=now, limit=limit)
+    """A batch of what is owed and may be there by now, by the orders' names, but for some.
+
+    The oldest comes first.
+    """
+    rows = await _DUE_BACKORDERS.all(tx, buckets=buckets, now=now, limit=limit, left_out=left_out)
     return {hold.order: hold for hold in map(_hold, rows)}
 
 
@@ -349,16 +347,10 @@ async def end_holds(tx: Connection, announcement_counts: Mapping[str, int]) -> l
     return await stock.take_units(tx, _items(ended), taken=False)
 
 
-async def expire_holds(
-    tx: Connection, orders: Sequence[str], now: datetime
-) -> tuple[int, list[Stock]]:
-    """Make the units of holds that ran out available again; how many holds, and the stock.
-
-    One that another transaction has ended meanwhile is not counted.
-    """
+async def expire_holds(tx: Connection, orders: Sequence[str], now: datetime) -> list[Stock]:
+    """Make the units of holds that ran out available again; returns the stock that changed."""
     ended = await _EXPIRE_HOLDS.all_for(tx, [ORDER.key(order) for order in orders], now=now)
-    expired = {(row.merchant, row.standing_order, row.cycle) for row in ended}
-    return len(expired), await stock.take_units(tx, _items(ended), taken=False)
+    return await stock.take_units(tx, _items(ended), taken=False)
 
 
 def _lines(texts: Iterable[str]) -> str | None:
@@ -366,7 +358,7 @@ def _lines(texts: Iterable[str]) -> str | None:
     return "\n".join(texts) or None
 
 
-def _items(rows: Sequence[_EndedHoldRow | _ExpiredHoldRow]) -> list[Item]:
+def _items(rows: Sequence[_EndedHoldRow]) -> list[Item]:
     return [Item(ProductKey(row.merchant, row.product), row.quantity) for row in rows]
 
 

@@ -351,7 +351,7 @@ class Shop:
 
     async def serve_backorders(self) -> Step:
         """One step of the worker that gives paid orders the units that they are owed."""
-        work = workers.Backorders(self.database).work
+        work = workers.backorders(self.database).work
         return await step(self.database, self.clock, "backorder", work)
 
     async def hold_state(self, order: str) -> str:
@@ -362,7 +362,7 @@ class Shop:
 
     async def expire(self) -> Step:
         """One step of the worker that ends holds."""
-        work = workers.HoldExpiry(self.database).work
+        work = workers.hold_expiry(self.database).work
         return await step(self.database, self.clock, "hold-expiry", work)
 
     async def serve(
@@ -429,7 +429,7 @@ class Shop:
 
     async def expire_bookings(self) -> Step:
         """One step of the worker that ends bookings."""
-        work = workers.BookingExpiry(self.database).work
+        work = workers.booking_expiry(self.database).work
         return await step(self.database, self.clock, "booking-expiry", work)
 
     async def published(self, message_type: type[Message]) -> list[Any]:

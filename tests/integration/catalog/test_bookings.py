@@ -9,7 +9,7 @@ from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.catalog.application import bookings
-from services.runtime.db.leases import BUCKETS
+from services.catalog.store import bookings as booking_store
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.catalog.shop import Shop, day, item, name, order
@@ -389,7 +389,7 @@ async def test_an_order_that_is_paid_while_its_booking_runs_out_takes_its_slot(s
     await shop.book(order(), 3, until=day(1))
     shop.clock.move_to(day(1))
     async with shop.database.begin() as tx:
-        await bookings.expire(tx, range(BUCKETS), day(1), 10)
+        await bookings.expire(tx, await booking_store.bookings_of(tx, [order()]), day(1))
         confirmed = shop.order_event(
             scheduler_events_pb2.OrderConfirmed, order(), services=[name("visit")]
         )
@@ -404,7 +404,7 @@ async def test_a_booking_that_runs_out_as_its_order_is_stored_is_kept(shop: Shop
     await shop.book(order(), 3, until=day(1))
     shop.clock.move_to(day(1))
     async with shop.database.begin() as tx:
-        await bookings.expire(tx, range(BUCKETS), day(1), 10)
+        await bookings.expire(tx, await booking_store.bookings_of(tx, [order()]), day(1))
         is_stored = shop.order_event(
             scheduler_events_pb2.OrderSlotsBooked, order(), expire_time=to_timestamp(day(10))
         )

@@ -8,7 +8,7 @@ from recurring.catalog.v1 import catalog_pb2, events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 
 from services.catalog.application import stock as stock_use_cases
-from services.runtime.db.leases import BUCKETS
+from services.catalog.store import holds as hold_store
 from services.runtime.errors import Problem
 from tests.integration.catalog.shop import SUITE, Shop, day, item, name, order
 from tests.locks import wait_for_locks
@@ -389,7 +389,8 @@ async def test_an_order_that_is_paid_while_its_hold_runs_out_takes_its_units(sho
     await shop.hold((order(), [item("tea", 4)]), until=day(3))
     shop.clock.move_to(day(3))
     async with shop.database.begin() as tx:
-        await stock_use_cases.expire_holds(tx, range(BUCKETS), day(3), 10)
+        due = await hold_store.holds_of(tx, [order()])
+        await stock_use_cases.expire_holds(tx, due, day(3))
         paid = asyncio.create_task(shop.order_event(scheduler_events_pb2.OrderConfirmed, order()))
         await wait_for_locks(shop.database)
     await paid
