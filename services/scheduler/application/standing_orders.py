@@ -339,18 +339,24 @@ def _checked_anchor(standing_order: StandingOrder, anchor_date: date, now: datet
 async def cancel(
     tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
 ) -> Applied[StandingOrder]:
-    """End a standing order at once."""
-    standing_order = await locked(tx, key, present_etag, LIVE_STATES)
+    """End a standing order at once, with the payments that are expected of its orders.
+
+    One that has ended stays as it is, if an order of it could still be paid late.
+    """
+    present = await existing(tx, key, lock=True)
     open_orders = await orders.open_orders(tx, [key])
     lapsed = await orders.open_orders(tx, [key], (OrderState.LAPSED,))
-    reason = OrderReason.STANDING_ORDER_CANCELLED
-    changed = await _end_open_orders(tx, ended(standing_order, now), open_orders, reason, now)
+    late = [order for order in lapsed if can_be_paid_late(order)]
+    changed = check_present(present, present_etag, tuple(State) if late else LIVE_STATES)
+    if present.state in LIVE_STATES:
+        reason = OrderReason.STANDING_ORDER_CANCELLED
+        changed = await _end_open_orders(tx, ended(present, now), open_orders, reason, now)
     withdrawn = [
         publishers.payment_withdrawn(order, now)
-        for order in (*open_orders, *lapsed)
-        if order.state is OrderState.AWAITING_PAYMENT or can_be_paid_late(order)
+        for order in (*open_orders, *late)
+        if order.state in {OrderState.AWAITING_PAYMENT, OrderState.LAPSED}
     ]
-    return Applied(changed, before=standing_order, events=withdrawn)
+    return Applied(changed, before=present, events=withdrawn)
 
 
 async def end_after_current(

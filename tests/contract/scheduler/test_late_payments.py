@@ -143,6 +143,23 @@ async def test_who_can_still_pay_late_is_not_erased(shop: Shop) -> None:
     assert not (await shop.order(name)).HasField("ship_to")
 
 
+async def test_a_late_payment_of_what_has_ended_is_withdrawn_by_a_cancellation(shop: Shop) -> None:
+    await shop.sign_up("ada")
+    name, charge = await lapsed(shop, late_payment_days=5)
+    cancellation = pb.CancelStandingOrderRequest(name=name, request_id=new_id())
+    cancelled = await shop.scheduler.CancelStandingOrder(cancellation)
+    assert cancelled.state == pb.StandingOrder.COMPLETED
+    await shop.suite.sandbox.settle()
+    assert not (await shop.order(name)).HasField("late_payment_until_time")
+    assert (await refused(confirm(shop, charge))).reason == "PAYMENT_REQUEST_STATE"
+    # Nothing is left that could be withdrawn, and nothing that is needed of the customer.
+    again = pb.CancelStandingOrderRequest(name=name, request_id=new_id())
+    refusal = await refused(shop.scheduler.CancelStandingOrder(again))
+    assert refusal.reason == "STANDING_ORDER_STATE"
+    erasure = pb.EraseCustomerRequest(name=shop.customer("ada"), request_id=new_id())
+    await shop.scheduler.EraseCustomer(erasure)
+
+
 async def test_without_the_setting_an_order_that_lapsed_stays_unpaid(shop: Shop) -> None:
     await shop.sign_up("ada")
     name, charge = await lapsed(shop, late_payment_days=0)

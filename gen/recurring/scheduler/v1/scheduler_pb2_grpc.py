@@ -300,10 +300,12 @@ class SchedulerServiceServicer:
 
     def CancelStandingOrder(self, request, context):
         """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
-        money has moved; if the payment was quicker, it is confirmed and delivered.
+        money has moved; if the payment was quicker, it is confirmed and delivered. An order that could still be paid late cannot
+        any more; it may be of a standing order that is CANCELLED or COMPLETED, and stays so.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
-        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED, and none of its orders can be paid
+        late).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -121,10 +121,12 @@ class SchedulerServiceStub:
     """
     CancelStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CancelStandingOrderRequest, _scheduler_pb2.StandingOrder]
     """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
-    money has moved; if the payment was quicker, it is confirmed and delivered.
+    money has moved; if the payment was quicker, it is confirmed and delivered. An order that could still be paid late cannot
+    any more; it may be of a standing order that is CANCELLED or COMPLETED, and stays so.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
-    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED, and none of its orders can be paid
+    late).
     """
     SkipCycle: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SkipCycleRequest, _scheduler_pb2.StandingOrder]
     """Leaves out one cycle; the template and the other cycles stay as they are. An order of that cycle
@@ -435,10 +437,12 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.CancelStandingOrderRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
         """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
-        money has moved; if the payment was quicker, it is confirmed and delivered.
+        money has moved; if the payment was quicker, it is confirmed and delivered. An order that could still be paid late cannot
+        any more; it may be of a standing order that is CANCELLED or COMPLETED, and stays so.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
-        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED, and none of its orders can be paid
+        late).
         """
 
     @_abc_1.abstractmethod
