@@ -48,9 +48,11 @@ _LIVE = (State.ACTIVE, State.PAUSED)
 # --- the walk over the standing orders of a product ------------------------------------------------
 
 
-async def walk_due(tx: Connection, buckets: Sequence[int], now: datetime) -> int:
-    """Have all walks rest that are at their end, and go on with one that is not."""
-    changes = await store.due(tx, buckets, now, WALKS_MAX)
+async def walk(tx: Connection, changes: Sequence[PriceChange], now: datetime) -> int:
+    """Have all walks rest that are at their end, and go on with one that is not.
+
+    Returns how many rest, and of the other how many standing orders or customers it has come past.
+    """
     resting = [(change, next_walk_time(change, now)) for change in changes if change.is_at_end]
     if resting:
         await store.move(tx, resting, at_end=True)

@@ -17,6 +17,7 @@ from services.scheduler.domain.price_changes import (
     Impact,
     NewPriceChange,
     PriceChange,
+    PriceChangeKey,
     Recipient,
     RecipientKey,
 )
@@ -110,6 +111,7 @@ _DUE = Query(
         CROSS JOIN LATERAL (
             SELECT * FROM price_changes
             WHERE price_changes.bucket = leased.bucket AND due_time <= :now
+              AND merchant || '/' || product || '/' || price <> ALL(CAST(:left_out AS text[]))
             ORDER BY due_time LIMIT :limit) AS due
         LIMIT :limit) AS due
     LEFT JOIN LATERAL (
@@ -294,10 +296,15 @@ async def withdraw(tx: Connection, changes: Sequence[NewPriceChange], now: datet
 
 
 async def due(
-    tx: Connection, buckets: Sequence[int], now: datetime, limit: int
+    tx: Connection,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int,
+    left_out: Sequence[PriceChangeKey],
 ) -> list[PriceChange]:
-    """Price changes whose walks are to go on."""
-    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit)
+    """Price changes whose walks are to go on, but for some."""
+    keys = ["/".join(key) for key in left_out]
+    return await _DUE.all(tx, buckets=buckets, now=now, limit=limit, left_out=keys)
 
 
 async def add_recipients(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import attrgetter
 
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.due_work import Batch
@@ -10,9 +11,15 @@ from services.runtime.observability import tracing
 from services.runtime.workers.bisection import Postponed, bisect_failures
 from services.scheduler.application import price_changes
 from services.scheduler.application.evaluation.context import Context
+from services.scheduler.application.price_changes import WALKS_MAX
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.ids import CustomerKey
-from services.scheduler.domain.price_changes import Recipient, by_customer
+from services.scheduler.domain.price_changes import (
+    PriceChange,
+    PriceChangeKey,
+    Recipient,
+    by_customer,
+)
 from services.scheduler.store import price_changes as store
 from services.scheduler.store import standing_orders
 
@@ -34,13 +41,26 @@ class PriceChanges:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._postponed: Postponed[PriceChangeKey] = Postponed()
 
     async def work(self, batch: Batch) -> int:
         """Go on with walks; nobody has to be asked, so one transaction does it."""
-        async with self._database.begin() as tx:
-            walked = await price_changes.walk_due(tx, batch.buckets, batch.now)
-        if walked:
+        left_out = self._postponed.waiting()
+        async with self._database.read() as connection:
+            due = await store.due(connection, batch.buckets, batch.now, WALKS_MAX, left_out)
+        if not due:
+            return 0
+
+        walked = 0
+
+        async def walk(changes: Sequence[PriceChange]) -> None:
+            nonlocal walked
+            async with self._database.begin() as tx:
+                count = await price_changes.walk(tx, changes, batch.now)
+            walked += count
             _WALKED.reached()
+
+        await bisect_failures(due, walk, is_transient, self._postponed, attrgetter("key"))
         return walked
 
 

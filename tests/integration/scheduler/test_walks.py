@@ -8,10 +8,11 @@ from typing import cast
 import pytest
 
 from services.runtime.auth.call_context import act_for_all
+from services.runtime.db.due_work import Batch
 from services.runtime.db.leases import BUCKETS
 from services.runtime.db.pool import Database, Pool
 from services.scheduler.application.evaluation.context import Context
-from services.scheduler.application.price_changes import WALKS_MAX, store_decided, walk_due
+from services.scheduler.application.price_changes import WALKS_MAX, store_decided, walk
 from services.scheduler.clients import Clients
 from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Item
@@ -19,6 +20,7 @@ from services.scheduler.domain.price_changes import Impact, NewPriceChange
 from services.scheduler.store import price_changes as store
 from services.scheduler.store import sign_ups
 from services.scheduler.store.price_changes import Assessed
+from services.scheduler.workers.price_changes import PriceChanges
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.unit.scheduler.test_standing_order import new_standing_order
 
@@ -53,7 +55,7 @@ async def announce(database: Database, product: str, count: int) -> datetime:
 
 async def step(database: Database, now: datetime) -> int:
     async with database.begin() as tx:
-        return await walk_due(tx, EVERY, now)
+        return await walk(tx, await store.due(tx, EVERY, now, WALKS_MAX, ()), now)
 
 
 async def due_times(database: Database) -> set[datetime | None]:
@@ -69,6 +71,18 @@ async def test_walks_without_anybody_to_look_at_rest_together_until_midnight(
     assert await step(database, now) == WALKS_MAX
     assert await due_times(database) == {now + DAY}
     assert await step(database, now) == 0
+
+
+async def test_walks_go_on_beside_one_that_cannot(database: Database) -> None:
+    now = await announce(database, "tea", 2)
+    await announce(database, "cake", 1)
+    async with database.begin() as tx:
+        # It has changed as often as can be counted.
+        await tx.execute("UPDATE price_changes SET version = 2147483647 WHERE price = 'p1'")
+    worker = PriceChanges(database)
+    batch = Batch(now, EVERY, deadline=0)
+    assert [await worker.work(batch) for _ in range(2)] == [2, 0]
+    assert await due_times(database) == {now, now + DAY}
 
 
 async def test_whoever_was_added_since_is_found_by_each_walk_at_its_next_midnight(
