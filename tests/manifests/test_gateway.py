@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
+from services.notify.api import callbacks
+from services.payments.api import webhooks
+from services.payments.clients import bank_debit_webhooks
 from services.runtime.rpc.admission import DEADLINE_MAX_SECONDS, STREAM_DEADLINE_MAX_SECONDS
 from services.runtime.rpc.server import METADATA_MAX_BYTES
 from tests.contract.every_call import CONTRACTS
@@ -23,12 +26,25 @@ def envoy(prod: Cluster) -> Any:  # noqa: ANN401 - what Envoy is told
 @pytest.fixture
 def connections(envoy: Any) -> Any:  # noqa: ANN401
     """How the connections of platforms are handled."""
+    return connections_of(envoy, "platforms")
+
+
+def connections_of(envoy: Any, name: str) -> Any:  # noqa: ANN401
+    """How the connections of a listener are handled."""
     (listener,) = [
-        listener
-        for listener in envoy["static_resources"]["listeners"]
-        if listener["name"] == "platforms"
+        listener for listener in envoy["static_resources"]["listeners"] if listener["name"] == name
     ]
     return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def route_of(host: Any, path: str) -> Any:  # noqa: ANN401
+    """Where a virtual host leads a path; it leads others nowhere."""
+    routes = (
+        route["route"]
+        for route in host["routes"]
+        if path == route["match"].get("path") or path.startswith(route["match"].get("prefix", " "))
+    )
+    return next(routes, {"cluster": None})
 
 
 def seconds(duration: str) -> float:
@@ -42,12 +58,7 @@ def test_every_method_is_led_to_its_service_for_as_long_as_it_may_take(connectio
         [described] = contract.DESCRIPTOR.services_by_name.values()
         for method in described.methods:
             path = f"/{described.full_name}/{method.name}"
-            route = next(
-                route["route"]
-                for route in host["routes"]
-                if path == route["match"].get("path")
-                or path.startswith(route["match"].get("prefix", " "))
-            )
+            route = route_of(host, path)
             assert route["cluster"] == service
             own = route.get("max_stream_duration", {}).get("max_stream_duration")
             given_seconds = seconds(own) if own else stream_seconds
@@ -55,6 +66,18 @@ def test_every_method_is_led_to_its_service_for_as_long_as_it_may_take(connectio
                 STREAM_DEADLINE_MAX_SECONDS if method.client_streaming else DEADLINE_MAX_SECONDS
             )
             assert needed_seconds < given_seconds < 1.5 * needed_seconds
+
+
+def test_every_address_for_providers_gateways_and_readers_is_led_to_its_service(envoy: Any) -> None:  # noqa: ANN401
+    (host,) = connections_of(envoy, "webhooks")["route_config"]["virtual_hosts"]
+    of_notify = {path for name, path in vars(callbacks).items() if name.endswith("_PATH")}
+    providers = ("stripe", "stripe-uk", bank_debit_webhooks.PROVIDER)
+    of_payments = {f"{webhooks.PATHS}{provider}" for provider in providers}
+    assert {path: route_of(host, path)["cluster"] for path in of_notify | of_payments} == {
+        **dict.fromkeys(of_notify, "notify-callbacks"),
+        **dict.fromkeys(of_payments, "payments-webhooks"),
+    }
+    assert route_of(host, "/")["cluster"] is None
 
 
 def test_headers_may_be_as_long_as_for_the_services(connections: Any) -> None:  # noqa: ANN401
