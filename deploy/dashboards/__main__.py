@@ -11,6 +11,8 @@ from deploy.dashboards.panels import SERVICES, Panel, Row, service_rows, suite_r
 FOLDER = Path(__file__).resolve().parent
 COLUMNS = 24
 PANEL_HEIGHT = 8
+# More of them side by side cannot be read.
+PANELS_PER_LINE_MAX = 4
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -58,7 +60,7 @@ def dashboard(uid: str, title: str, rows: Sequence[Row]) -> str:
 
 
 def _laid_out(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Each row with a title above it and its panels side by side."""
+    """Each row with a title above it and its panels side by side, on as many lines as they need."""
     number, top = 0, 0
     for row in rows:
         number += 1
@@ -71,12 +73,20 @@ def _laid_out(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
             "panels": [],
         }
         top += 1
-        width = COLUMNS // len(row.panels)
-        for column, panel in enumerate(row.panels):
+        lines = -(-len(row.panels) // PANELS_PER_LINE_MAX)
+        per_line = -(-len(row.panels) // lines)
+        width = COLUMNS // per_line
+        for place, panel in enumerate(row.panels):
             number += 1
-            grid_position = {"x": column * width, "y": top, "w": width, "h": PANEL_HEIGHT}
+            line, column = divmod(place, per_line)
+            grid_position = {
+                "x": column * width,
+                "y": top + line * PANEL_HEIGHT,
+                "w": width,
+                "h": PANEL_HEIGHT,
+            }
             yield _panel(number, panel, grid_position)
-        top += PANEL_HEIGHT
+        top += lines * PANEL_HEIGHT
 
 
 def _panel(number: int, panel: Panel, grid_position: dict[str, int]) -> dict[str, Any]:

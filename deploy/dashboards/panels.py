@@ -66,10 +66,10 @@ def suite_rows() -> list[Row]:
             Panel("Messages past their deadline", "short", [
                 ("max(recurring_notices_past_deadline)", "messages")], bad_from=1),
             Panel("Replies of customers", "ops", [
-            (_rate("recurring_replies_total", "word"), "{{word}}")]),
-        Panel("Oldest reply that is not dealt with", "s", [
-            ("max(recurring_replies_oldest_age_seconds)", "age")], bad_from=600),
-        Panel("One-time codes", "ops", [
+                (_rate("recurring_replies_total", "word"), "{{word}}")]),
+            Panel("Oldest reply that is not dealt with", "s", [
+                ("max(recurring_replies_oldest_age_seconds)", "age")], bad_from=600),
+            Panel("One-time codes", "ops", [
                 (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
         ]),
         Row("Between the services", [
@@ -89,6 +89,9 @@ def suite_rows() -> list[Row]:
             Panel("Versions", "short", [
                 ("count by (job, version, schema) (recurring_build_info)",
                  "{{job}} {{version}}, schema {{schema}}")]),
+            Panel("Encrypted values that no key decrypted", "short", [
+                ("sum by (job) (increase(recurring_encrypted_unreadable_total[15m]))", "{{job}}")],
+                bad_from=1),
         ]),
     ]  # fmt: skip
 
@@ -146,6 +149,9 @@ def service_rows(service: str) -> list[Row]:
             Panel("Time of a step, 99th percentile", "s", [
                 (_percentile(f"recurring_worker_step_duration_seconds_bucket{job}", "worker"),
                  "{{worker}}")]),
+            Panel("Buckets of due work", "short", [
+                (f"recurring_buckets_leased{job}", "{{instance}}"),
+                (f"max(recurring_buckets_unleased{job})", "leased by nobody")]),
         ]),
         Row(f"Only {service}", _OWN[service]),
         Row("Processes", [
@@ -169,7 +175,7 @@ _OWN = {
     "catalog": [
         Panel("Oldest expired hold not ended", "s", [
             ("max(recurring_holds_oldest_lateness_seconds)", "lateness")], bad_from=300),
-        Panel("Paid orders that are owed units", "short", [
+        Panel("Paid orders without their units", "short", [
             ("max(recurring_orders_backordered)", "orders")], bad_from=1),
     ],
     "scheduler": [
@@ -203,8 +209,12 @@ _OWN = {
         Panel("Disputes to look at", "short", [
             ("max(recurring_disputes_unanswered)", "to be answered within two days"),
             ("max(recurring_disputes_findings)", "not understood")], bad_from=1),
-        Panel("Providers' clocks ahead of ours", "s", [
-            ("max by (provider) (recurring_provider_clock_ahead_seconds)", "{{provider}}")]),
+        Panel("Providers that answer nothing", "short", [
+            ("sum by (job) (increase(recurring_provider_circuit_opened_total[10m]))", "{{job}}")],
+            "How often a provider was left alone for a while."),
+        Panel("Providers' clocks, ahead of ours or behind", "s", [
+            ("max by (provider) (abs(recurring_provider_clock_ahead_seconds))", "{{provider}}")],
+            bad_from=300),
         Panel("Webhooks", "ops", [
             (_rate("recurring_webhooks_total", "outcome"), "{{outcome}}")]),
         Panel("Webhooks to look at", "short", [
@@ -218,6 +228,10 @@ _OWN = {
             ("max(recurring_documents_failed)", "payments and refunds")], bad_from=1),
         Panel("Oldest revenue not recognized", "s", [
             ("max(recurring_revenue_oldest_lateness_seconds)", "day")], bad_from=3600),
+        Panel("Payouts that do not add up", "short", [
+            ("max(recurring_payouts_mismatched)", "payouts")], bad_from=1),
+        Panel("Oldest finding of a reconciliation", "s", [
+            ("max(recurring_reconciliation_oldest_age_seconds)", "finding")], bad_from=86_400),
     ],
     "notify": [
         Panel("Notices", "ops", [
@@ -244,5 +258,12 @@ _OWN = {
         Panel("Oldest phone to be bound or lapsed", "s", [
             ("max by (work) (recurring_phones_oldest_lateness_seconds)", "{{work}}")],
             bad_from=900),
+        Panel("Webhooks to platforms", "ops", [
+            (_rate("recurring_webhook_attempts_total", "outcome"), "{{outcome}}")]),
+        Panel("Webhooks that wait", "short", [
+            ("max(recurring_webhooks_due)", "due and not sent"),
+            ("max(recurring_webhooks_disabled)", "disabled endpoints")]),
+        Panel("Oldest due webhook", "s", [
+            ("max(recurring_webhooks_oldest_lateness_seconds)", "lateness")], bad_from=900),
     ],
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import re
 import urllib.request
+from fnmatch import fnmatchcase
 
 from recurring.scheduler.v1 import scheduler_pb2
 
@@ -10,6 +11,7 @@ from deploy.embedded.stack import EmbeddedStack
 from tests.e2e.traced_stack import Played, within_a_while
 from tests.prometheus import (
     EXPORTED_BY_OTHERS,
+    ROOT,
     alert_queries,
     dashboard_queries,
     metrics_in,
@@ -50,6 +52,28 @@ def test_all_that_dashboards_and_alerts_ask_for_is_exported(played: Played) -> N
     assert len(queried) > 30
     within_a_while(lambda: queried <= exported(played.stack) | recorded)
     assert queried - exported(played.stack) - recorded == set()
+
+
+def test_every_metric_is_in_the_architecture(played: Played) -> None:
+    parts = re.compile(r"_(?:bucket|count|sum)$")
+    names = {parts.sub("", name) for name in exported(played.stack)} - {"target_info"}
+    named = described()
+    assert len(names) > 60
+    assert {name for name in names if not any(fnmatchcase(name, it) for it in named)} == set()
+
+
+def described() -> set[str]:
+    """The metrics in the table of the architecture, of which one cell may name several by `{a,b}`."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("## Monitoring")[2].partition("\n## ")[0]
+    first_cells = " ".join(re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE))
+    return {
+        f"{before}{each}{after}"
+        for before, several, after in re.findall(
+            r"`([a-z_]+)(?:\{([a-z_,]+)\})?([a-z_*]*)`", first_cells
+        )
+        for each in several.split(",")
+    }
 
 
 def exported(stack: EmbeddedStack) -> set[str]:

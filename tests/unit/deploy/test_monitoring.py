@@ -1,12 +1,23 @@
 """Dashboards are up to date; each alert has a runbook, and a test that fires it."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.prometheus import ALERTS, ROOT, metrics_in, rules
+from tests.prometheus import (
+    ALERTS,
+    DASHBOARDS,
+    EXPORTED_BY_OTHERS,
+    ROOT,
+    alert_queries,
+    dashboard_queries,
+    metrics_in,
+    rules,
+)
 
 ALERT_RULES = [rule for rule in rules() if "alert" in rule]
 
@@ -15,6 +26,27 @@ def test_the_dashboards_are_what_their_source_gives() -> None:
     command = [sys.executable, "-m", "deploy.dashboards", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("file", sorted(DASHBOARDS.glob("*.json")), ids=lambda file: str(file.stem))
+def test_every_panel_has_room_of_its_own_and_is_wide_enough_to_be_read(file: Path) -> None:
+    panels = [panel for panel in json.loads(file.read_text())["panels"] if panel["type"] != "row"]
+    places = [panel["gridPos"] for panel in panels]
+    assert min(place["w"] for place in places) >= 6
+    cells = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def test_what_an_alert_asks_for_is_on_a_dashboard() -> None:
+    recorded = {str(rule["record"]) for rule in rules() if "record" in rule}
+    asked = metrics_in(alert_queries()) - EXPORTED_BY_OTHERS - recorded
+    assert asked - metrics_in(dashboard_queries()) == set()
 
 
 @pytest.mark.parametrize("rule", ALERT_RULES, ids=lambda rule: str(rule["alert"]))
