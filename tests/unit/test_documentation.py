@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -23,8 +24,10 @@ PAGES = [
 ]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
-COMMAND = re.compile(r"^\s*recurring ([a-z][a-z-]*)")
+# Up to a comment, and to what a shell does with it.
+COMMAND = re.compile(r"^\s*recurring ([a-z][^|;>#]*)")
 TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)")
+RECURRING: Any = get_command(app)
 SERVICES = {path.name for path in (ROOT / "services").iterdir() if path.is_dir()}
 # What is made, and not part of the tree.
 MADE = {"build", "dist"}
@@ -73,9 +76,28 @@ def test_every_make_target_is_in_the_makefile(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PRESENT, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_there(page: Path) -> None:
-    spans = [*CODE.findall(page.read_text()), *re.findall(r"(?m)^    .*", page.read_text())]
-    named = {command for span in spans for command in COMMAND.findall(span)}
-    assert named <= set(getattr(get_command(app), "commands", ()))
+    # A command may be broken over lines, in a shell's way or in the text's.
+    text = re.sub(r" *\\?\n +", " ", page.read_text())
+    spans = re.findall(r"`([^`]+)`", re.sub(r"\n(?!\n)", " ", text))
+    spans += re.findall(r"(?m)^    .*", page.read_text().replace("\\\n", ""))
+    written = [command for span in spans for command in COMMAND.findall(span)]
+    assert {command: unknown_in(command) for command in written if unknown_in(command)} == {}
+
+
+def unknown_in(written: str) -> list[str]:
+    """The words of a command that are no command, and its options that it does not have."""
+    command = RECURRING
+    options = {"--help"}
+    words = re.sub(r"""(["']).*?\1""", "TEXT", written).split()
+    for place, word in enumerate(words):
+        options.update(name for parameter in command.params for name in parameter.opts)
+        options.update(name for parameter in command.params for name in parameter.secondary_opts)
+        if not hasattr(command, "commands") or word.startswith("-") or word == "…":
+            return [each for each in words[place:] if each.startswith("--") and each not in options]
+        if word not in command.commands:
+            return [word]
+        command = command.commands[word]
+    return []
 
 
 def test_every_word_of_the_glossary_is_in_the_contracts() -> None:
