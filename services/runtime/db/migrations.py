@@ -402,6 +402,20 @@ BEGIN
     UPDATE proof_digest_progress SET day = next_day, first_day = coalesce(first_day, next_day - 1);
     RETURN today - next_day;
 END $$;
+-- What acts as the owner is for the roles that write, and not for whoever may only read.
+REVOKE EXECUTE ON FUNCTION truncate_outbox, make_proof_digests, keep_proof_digests FROM PUBLIC;
+DO $$
+DECLARE
+    writer regrole;
+BEGIN
+    FOR writer IN
+        SELECT DISTINCT granted.grantee FROM pg_class, aclexplode(relacl) AS granted
+        WHERE pg_class.oid = 'requests'::regclass AND granted.privilege_type = 'INSERT'
+          AND granted.grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION truncate_outbox, keep_proof_digests TO %s', writer);
+    END LOOP;
+END $$;
 CREATE VIEW audit_v1.digests AS
     SELECT clause, merchant, day, product, currency, row_count, sum_minor, hash, is_settled,
            digest_time

@@ -41,6 +41,13 @@ SHOWN_TO_NOBODY = {
 _CUSTOMER = "( SELECT current_setting('recurring.customer'::text, true) AS current_setting)"
 OF_ONE_CUSTOMER = f" CASE {_CUSTOMER} WHEN ''::text THEN true ELSE (customer = {_CUSTOMER}) END"
 
+CALLERS_OF_WHAT_ACTS_AS_THE_OWNER = r"""
+    SELECT DISTINCT rolname FROM pg_proc, pg_roles
+    WHERE prosecdef AND NOT rolsuper AND rolname LIKE current_user || '%'
+      AND rolname !~ '_(owner|migrator)$'
+      AND has_function_privilege(rolname, pg_proc.oid, 'EXECUTE')
+"""
+
 
 def act_for(merchant: str, customer: str = "") -> None:
     set_caller(Caller("test", merchant, customer=customer))
@@ -286,4 +293,17 @@ async def test_operators_read_every_merchant_and_change_nothing(database: Databa
     await reader.execute("SET default_transaction_read_only = off")
     with pytest.raises(asyncpg.PostgresError, match="permission denied"):
         await reader.execute(INSERT, "acme")
+    with pytest.raises(asyncpg.PostgresError, match="permission denied"):
+        await reader.execute("SELECT truncate_outbox(0)")
     await reader.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_acts_as_the_owner_is_called_by_nobody_who_only_reads(
+    service: str, service_database: ServiceDatabase
+) -> None:
+    connection = await asyncpg.connect(service_database(service))
+    callers = await connection.fetch(CALLERS_OF_WHAT_ACTS_AS_THE_OWNER)
+    await connection.close()
+    role = f"recurring_{service}"
+    assert {caller["rolname"] for caller in callers} == {role, f"{role}_workers"}
