@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 
 import asyncpg
@@ -34,6 +35,17 @@ INSERTS_WITHOUT_CONFLICTS = {
     "services.scheduler.store.action_links._INSERT",
 }
 
+DELETED_FROM = re.compile(r"\bDELETE FROM\s+(\w+)")
+TABLES_TO_DELETE_FROM = """
+    SELECT relname FROM pg_class
+    WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+      AND has_table_privilege(oid, 'DELETE')
+"""
+# Such as those of triggers: they may do what whoever calls them may.
+FUNCTIONS_OF_CALLERS = """
+    SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND NOT prosecdef
+"""
+
 
 def statements(service: str) -> Iterator[tuple[str, Query[object] | Command]]:
     """The statements of a service and of the runtime, whose tables every service has."""
@@ -43,6 +55,10 @@ def statements(service: str) -> Iterator[tuple[str, Query[object] | Command]]:
             for name, value in vars(importlib.import_module(module.name)).items():
                 if isinstance(value, Query | Command):
                     yield f"{module.name}.{name}", value
+                elif isinstance(value, tuple):
+                    for place, each in enumerate(value):
+                        if isinstance(each, Query | Command):
+                            yield f"{module.name}.{name}[{place}]", each
 
 
 def _given(row: Callable[..., object], count: int) -> tuple[str, ...]:
@@ -76,3 +92,16 @@ def test_what_callers_name_is_added_only_if_its_name_is_free() -> None:
     inserts = {name for name, sql in named.items() if "INSERT INTO" in sql}
     careless = {name for name in inserts if "ON CONFLICT" not in named[name]}
     assert careless == INSERTS_WITHOUT_CONFLICTS
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_may_delete_rows_only_where_a_statement_of_it_does(
+    service: str, service_database: ServiceDatabase
+) -> None:
+    connection = await asyncpg.connect(service_database(service))
+    allowed = await connection.fetch(TABLES_TO_DELETE_FROM)
+    functions = await connection.fetch(FUNCTIONS_OF_CALLERS)
+    await connection.close()
+    sources = [*(it.sql for _, it in statements(service)), *(body for (body,) in functions)]
+    deleted_from = {table for sql in sources for table in DELETED_FROM.findall(sql)}
+    assert {table for (table,) in allowed} == deleted_from

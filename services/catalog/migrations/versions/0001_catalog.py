@@ -358,6 +358,9 @@ SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'price
                          'price_protection_offers',
                          'tax_rates', 'catalog_settings',
                          'capacities', 'booked_days', 'slot_bookings');
+SELECT revoke_privileges('DELETE', 'products', 'prices', 'protections', 'price_notices', 'stock',
+    'stock_holds', 'deliveries', 'rule_packs', 'promotions', 'price_protection_offers', 'tax_rates',
+    'catalog_settings', 'capacities', 'booked_days', 'slot_bookings');
 SELECT keep_final_states('products', 'DISCONTINUED');
 SELECT keep_final_states('promotions', 'ENDED');
 SELECT keep_final_states('price_protection_offers', 'ENDED');

@@ -607,6 +607,8 @@ SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone
                   'notice_template_versions');
 SELECT enable_tenant_rls('merchant', 'webhook_endpoints', 'webhook_events', 'webhook_deliveries',
                   'webhook_attempts');
+SELECT revoke_privileges('DELETE', 'notices', 'superseded_kinds', 'deliveries',
+    'notice_statistics', 'code_budgets', 'notify_settings', 'webhook_attempts');
 SELECT revoke_privileges('UPDATE', 'webhook_events');
 SELECT revoke_privileges('UPDATE, DELETE', 'notice_template_versions');
 SELECT revoke_privileges('DELETE', 'notice_templates');

@@ -1101,6 +1101,9 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'dunning_policies', 'dun
     'reconciliation_findings');
 SELECT enable_tenant_rls('merchant', 'document_settings', 'document_logos', 'owed_documents',
     'document_series', 'documents', 'document_files', 'billing_details', 'document_keys');
+SELECT revoke_privileges('DELETE', 'payment_methods', 'payment_routings', 'dunning_policies',
+    'mandates', 'notices', 'withdrawals', 'mandate_changes', 'charges', 'attempts', 'refunds',
+    'disputes', 'dispute_policies', 'dispute_lookups', 'dispute_lists');
 SELECT revoke_privileges('UPDATE, DELETE', 'dunning_policy_versions');
 SELECT revoke_privileges('UPDATE, DELETE', 'documents', 'document_logos');
 SELECT revoke_privileges('UPDATE', 'document_files');

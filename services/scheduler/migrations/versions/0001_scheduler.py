@@ -333,6 +333,8 @@ SELECT enable_tenant_rls('merchant', 'standing_orders', 'standing_order_products
     'discontinued_products', 'orders', 'order_decisions', 'purchases', 'scheduler_settings',
     'price_changes', 'price_change_notices', 'action_links');
 SELECT revoke_privileges('UPDATE, DELETE', 'order_decisions');
+SELECT revoke_privileges('DELETE', 'standing_orders', 'discontinued_products', 'orders',
+    'price_changes', 'price_change_notices', 'scheduler_settings');
 
 -- What statements read of an order (store/order_rows.py).
 CREATE VIEW order_rows WITH (security_invoker = true) AS
