@@ -47,7 +47,7 @@ async def main() -> None:
             scheduler_pb2.ListStandingOrdersRequest(parent=PARENT, customer=CUSTOMER),
         ):
             print(f"{coming.name} is due {coming.next_due_time.ToJsonString()}")
-        await hear_of_payment(standing_order)
+        await wait_for_payment(standing_order)
         await recurring.scheduler.CancelStandingOrder(
             scheduler_pb2.CancelStandingOrderRequest(name=standing_order.name)
         )
@@ -140,7 +140,7 @@ async def order(recurring: Recurring, product: str, mandate: str) -> scheduler_p
     return made
 
 
-async def hear_of_payment(standing_order: scheduler_pb2.StandingOrder) -> None:
+async def wait_for_payment(standing_order: scheduler_pb2.StandingOrder) -> None:
     """Time passes in the sandbox; then the events, as they came, until the order is paid."""
     await sandbox("POST", "/clock/advance", {"to": (await now() + timedelta(days=4)).isoformat()})
     order = f"{standing_order.name}/orders/1"

@@ -85,7 +85,9 @@ async def subscribe(
     reader ends before. `tls` says whom to trust, where the broker's certificate is of an authority of
     its own.
     """
-    client = await nats.connect(nats_url, tls=tls)
+    client = await nats.connect(
+        nats_url, tls=tls, reconnect_time_wait=RETRY_SECONDS, max_reconnect_attempts=-1
+    )
     try:
         jetstream = client.jetstream(domain=DOMAIN)
         subscription = await jetstream.pull_subscribe_bind(merchant, STREAM)

@@ -44,9 +44,10 @@ const SERVICE_CONFIG = {
 const home = process.env.RECURRING_HOME ?? ".recurring";
 const stack = JSON.parse(readFileSync(`${home}/stack.json`, "utf8"));
 const merchant: string = process.env.RECURRING_MERCHANT ?? stack.merchant;
-const token = readFileSync(process.env.RECURRING_TOKEN_FILE ?? stack.token_file, "utf8").trim();
+const tokenFile: string = process.env.RECURRING_TOKEN_FILE ?? stack.token_file;
 const parent = `merchants/${merchant}`;
 
+// Without TLS, for the stack on this machine alone; elsewhere `credentials.createSsl()`.
 const catalog = new CatalogServiceClient(stack.targets.catalog, credentials.createInsecure(), {
   "grpc.service_config": JSON.stringify(SERVICE_CONFIG),
   // A new replica is found within a second, not after gRPC's own 30.
@@ -64,7 +65,8 @@ function calling<Request, Response>(
 ): (request: Request) => Promise<Response> {
   return (request) => {
     const metadata = new Metadata();
-    metadata.set("authorization", `Bearer ${token}`);
+    // Read for each call: whoever renews the token replaces the file.
+    metadata.set("authorization", `Bearer ${readFileSync(tokenFile, "utf8").trim()}`);
     const call = promisify<Request, Metadata, { deadline: number }, Response>(
       method.bind(catalog) as never,
     );
@@ -139,15 +141,17 @@ async function main(): Promise<void> {
     servers: address.host,
     user: address.username,
     pass: decodeURIComponent(address.password),
+    // However long it is away; the default gives up after ten attempts.
+    maxReconnectAttempts: -1,
   });
   // The merchant's one durable consumer: it remembers what has been read, also while nobody reads.
   const jetstream = broker.jetstream({ domain: "events", checkAPI: false });
   const consumer = await jetstream.consumers.get("MERCHANTS", merchant);
-  for await (const told of await consumer.consume()) {
+  for await (const message of await consumer.consume()) {
     // What a platform does not care about is acknowledged and passed over.
-    const mine = told.headers?.get("ce-type") === PRICE_CHANGE_SCHEDULED;
-    const event = mine ? PriceChangeScheduled.decode(told.data) : undefined;
-    await told.ackAck();
+    const mine = message.headers?.get("ce-type") === PRICE_CHANGE_SCHEDULED;
+    const event = mine ? PriceChangeScheduled.decode(message.data) : undefined;
+    await message.ackAck();
     if (event?.product === product.name) {
       console.log(PRICE_CHANGE_SCHEDULED, JSON.stringify(PriceChangeScheduled.toJSON(event)));
       break;
