@@ -37,8 +37,6 @@ BEGIN
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
                    'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I, %I', owner, service, workers);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
-                   'GRANT USAGE, SELECT ON SEQUENCES TO %I, %I', owner, service, workers);
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
                    'GRANT SELECT ON TABLES TO %I', owner, readonly);
     EXECUTE format('CREATE SCHEMA audit_v1 AUTHORIZATION %I', owner);
     EXECUTE format('GRANT USAGE ON SCHEMA audit_v1 TO %I', auditor);
