@@ -217,7 +217,7 @@ _LAST_CHARGES = Query(
         SELECT start_time FROM attempts
         WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
           AND attempts.mandate = wanted.mandate AND state NOT IN ('DECLINED', 'NOT_MADE')
-          AND charge <> ALL(CAST(:but_for AS text[]))
+          AND merchant || '/' || customer || '/' || charge <> ALL(CAST(:but_for AS text[]))
         ORDER BY start_time DESC LIMIT 1
     ) AS last
 """,
@@ -357,8 +357,8 @@ async def last_charge_times(
     tx: Connection, keys: Iterable[MandateKey], but_for: Iterable[ChargeKey] = ()
 ) -> dict[MandateKey, datetime]:
     """When mandates were last charged, or may have been, but for some charges; if they ever were."""
-    charges = [key.charge for key in but_for]
-    rows = await _LAST_CHARGES.all_for(tx, set(keys), but_for=charges)
+    names = ["/".join(key) for key in but_for]
+    rows = await _LAST_CHARGES.all_for(tx, set(keys), but_for=names)
     return {MandateKey(row.merchant, row.customer, row.mandate): row.charge_time for row in rows}
 
 

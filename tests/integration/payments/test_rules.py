@@ -1,9 +1,19 @@
 """The guard holds charges against the rules of rule packs that came with them."""
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    MandateId,
+    MandateKey,
+    MerchantId,
+)
+from services.payments.store import mandates as mandate_store
 from tests.integration.payments.suite import (
     DAY,
     MANDATE,
@@ -90,3 +100,18 @@ async def test_a_mandate_lapses_so_long_after_its_last_debit(payments: Payments)
     assert (rule.source, rule.refusal_reason) == (SOURCE, payments_pb2.MANDATE_LAPSED)
     lapsed = await payments.call(payments_pb2.GetMandateRequest(name=MANDATE))
     assert lapsed.state == payments_pb2.Mandate.LAPSED
+
+
+@pytest.mark.parametrize(("merchant", "is_counted"), [("acme", False), ("globex", True)])
+async def test_a_charge_counts_beside_one_of_another_merchant_with_its_id(
+    payments: Payments, merchant: MerchantId, *, is_counted: bool
+) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    left_out = ChargeKey(merchant, CustomerId("ann"), ChargeId("coffee-1"))
+    mandate = MandateKey(MerchantId("acme"), CustomerId("ann"), MandateId("coffee"))
+    async with payments.database.read() as connection:
+        times = await mandate_store.last_charge_times(connection, [mandate], but_for=[left_out])
+    assert (mandate in times) == is_counted
