@@ -350,9 +350,9 @@ class Workers:
         _REFUND_READ.reached()
         send = partial(refunds.send, batch.now)
         outcomes = await ask_all(pending, send, self._providers, batch.deadline)
+        _REFUND_ANSWERED.reached()
 
         async def settle(some: Sequence[tuple[Refund, Outcome]]) -> None:
-            _REFUND_ANSWERED.reached()
             async with self._database.begin() as tx:
                 await refunds.settle(tx, some, self._clock.now())
 
