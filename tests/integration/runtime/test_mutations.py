@@ -80,7 +80,7 @@ class Titles:
 async def titles(database: Database) -> Titles:
     set_caller(Caller("shop", "acme", frozenset()))
     async with as_owner(database) as tx:
-        await tx.execute("CREATE TABLE titles (number bigserial)")
+        await tx.execute("CREATE TABLE titles (number bigint GENERATED ALWAYS AS IDENTITY)")
     return Titles(database)
 
 
