@@ -140,7 +140,9 @@ async def subscribe(
             )
             errors.clear()
             await client.subscribe(subject, cb=on_message)
-            # What the broker has against the subscription, it says before it answers.
+            # What the broker has against the subscription, it says before it answers. The client's
+            # first question may overtake the subscription, which another task writes.
+            await client.flush()
             await client.flush()
         if errors:
             raise errors[-1]
