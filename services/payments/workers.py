@@ -80,6 +80,7 @@ _REQUEST_REMINDED = CrashPoint(
 )
 _REFUND_READ = CrashPoint("payments.refund_read", "Refunds are read and not sent.")
 _REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
+_REFUND_SETTLED = CrashPoint("payments.refund_settled", "Outcomes of refunds are committed.")
 _WEBHOOKS_HANDLED = CrashPoint(
     "payments.webhooks_handled", "It is committed what webhooks have looked up."
 )
@@ -355,6 +356,7 @@ class Workers:
         async def settle(some: Sequence[tuple[Refund, Outcome]]) -> None:
             async with self._database.begin() as tx:
                 await refunds.settle(tx, some, self._clock.now())
+            _REFUND_SETTLED.reached()
 
         await _work_apart(outcomes, settle, self._postponed_refunds, lambda it: it[0].key)
         return len(pending)
