@@ -246,6 +246,9 @@ _OWN = {
             ("max(recurring_attachments_oldest_lateness_seconds)", "lateness")], bad_from=14_400),
         Panel("One-time codes", "ops", [
             (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
+        Panel("Messages given to gateways", "ops", [
+            (_rate("recurring_delivery_attempts_total", "channel, route, outcome"),
+             "{{channel}} {{route}} {{outcome}}")]),
         Panel("Gateways that take nothing", "short", [
             ("sum by (channel) (increase(recurring_deliveries_circuit_opened_total[10m]))",
              "{{channel}}")], "How often a gateway was left alone for half a minute.", 5),
