@@ -24,19 +24,31 @@ _MOVED_AND_BOOKED = """
         WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
           AND $1 IN ('', merchant) AND OF_CHARGE)
 """
-# The charges that were due, the refunds that were changed, and all of which something was booked, on a
-# day that is not settled: each is found by the key of its table, and what is booked of it by its name.
+# Of the charges that were due, the refunds that were changed and what was booked on days that are not
+# settled, those of which the one is not the other: each is found by the key of its table, and all that
+# is booked of it by its name.
 _TOUCHED = """
     , touched AS MATERIALIZED (
-        SELECT merchant, customer, charge, name FROM audit_v1.charges
-        WHERE state = 'SUCCEEDED' AND UNSETTLED(due_time) AND $1 IN ('', merchant)
-        UNION
-        SELECT merchant, customer, split_part(source, '/', 6), source FROM audit_v1.ledger_entries
-        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
-          AND UNSETTLED(book_time) AND $1 IN ('', merchant)
-        UNION
-        SELECT merchant, customer, charge, name FROM audit_v1.refunds
-        WHERE state = 'SUCCEEDED' AND UNSETTLED(update_time) AND $1 IN ('', merchant))
+        SELECT merchant, customer, charge, name
+        FROM (
+            SELECT merchant, customer, charge, name, amount_minor - credit_minor AS moved_minor,
+                   currency
+            FROM audit_v1.charges
+            WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND UNSETTLED(due_time)
+              AND $1 IN ('', merchant)
+            UNION ALL
+            SELECT merchant, customer, charge, name, credit_minor - amount_minor, currency
+            FROM audit_v1.refunds
+            WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND UNSETTLED(update_time)
+              AND $1 IN ('', merchant)
+            UNION ALL
+            SELECT merchant, customer, split_part(source, '/', 6), source, -amount_minor, currency
+            FROM audit_v1.ledger_entries
+            WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+              AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+        ) AS moved_and_booked
+        GROUP BY merchant, customer, charge, name
+        HAVING count(*) <> 2 OR sum(moved_minor) <> 0 OR min(currency) <> max(currency))
 """
 
 
@@ -184,13 +196,13 @@ LEDGER_DAYS_ADD_UP = LocalClause(
                    date_bin('1 day', book_time, '2000-01-01 00:00Z') AS day_time,
                    sum(amount_minor) AS amount_minor
             FROM audit_v1.ledger_transfers
-            WHERE book_time < (SELECT kept_until_time FROM audit_v1.ledger_closing)
-              AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+            WHERE UNSETTLED(book_time) AND $1 IN ('', merchant)
             GROUP BY merchant, debit_account, credit_account, currency, day_time
         ) AS between_accounts
         CROSS JOIN LATERAL (
             VALUES (debit_account, amount_minor, 0), (credit_account, 0, amount_minor)
         ) AS entry (account, debited_minor, credited_minor)
+        WHERE day_time < (SELECT kept_until_time FROM audit_v1.ledger_closing)
         GROUP BY merchant, account, currency, book_date
     ) AS booked USING (merchant, account, currency, book_date)
     WHERE (kept.debit_minor, kept.credit_minor)

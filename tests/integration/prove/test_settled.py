@@ -247,6 +247,43 @@ async def test_what_was_taken_on_settled_days_counts_in_the_period_of_a_later_ch
     assert (await book.prove(full=False)).broken == broken
 
 
+@pytest.mark.parametrize(
+    ("change", "is_broken"),
+    [
+        (
+            "UPDATE ledger_transfers SET book_time = now() WHERE transaction = md5('tea-2-1')::uuid",
+            False,
+        ),
+        (
+            "UPDATE ledger_transfers SET amount_minor = 1 WHERE transaction = md5('tea-2-3')::uuid",
+            True,
+        ),
+        (
+            "UPDATE ledger_transfers SET currency = 'USD' WHERE transaction = md5('tea-2-3')::uuid",
+            True,
+        ),
+        ("DELETE FROM ledger_transfers WHERE transaction = md5('tea-2-3')::uuid", True),
+        (
+            """
+            INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
+                                          credit_account, amount_minor, currency, book_time)
+            SELECT merchant, customer, source, 'REFUND', md5('again')::uuid, debit_account, credit_account,
+                   amount_minor, currency, now()
+            FROM ledger_transfers WHERE transaction = md5('tea-2-1')::uuid
+            """,
+            True,
+        ),
+    ],
+    ids=["a booking that came late", "an amount", "a currency", "no booking", "a second one"],
+)
+async def test_what_is_booked_on_days_that_are_not_settled_is_compared_with_what_moved(
+    book: Book, change: str, *, is_broken: bool
+) -> None:
+    await keep(book)
+    await book.change("payments", change)
+    assert ("captured-in-ledger" in (await book.prove(full=False)).broken) == is_broken
+
+
 async def test_a_cycle_that_was_counted_without_an_order_is_found_by_every_proof(
     book: Book,
 ) -> None:
