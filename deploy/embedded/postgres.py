@@ -32,6 +32,8 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
+    # Files are in the machine's memory as a rule, and processes that read ahead only cost more.
+    "io_method": "sync",
     "max_wal_size": "1GB",
     "jit": "off",
     "timezone": "UTC",
