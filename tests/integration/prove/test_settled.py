@@ -267,8 +267,8 @@ async def test_what_was_taken_on_settled_days_counts_in_the_period_of_a_later_ch
             """
             INSERT INTO ledger_transfers (merchant, customer, source, kind, transaction, debit_account,
                                           credit_account, amount_minor, currency, book_time)
-            SELECT merchant, customer, source, 'REFUND', md5('again')::uuid, debit_account, credit_account,
-                   amount_minor, currency, now()
+            SELECT merchant, customer, source, 'REFUND', md5('again')::uuid, debit_account,
+                   credit_account, amount_minor, currency, now()
             FROM ledger_transfers WHERE transaction = md5('tea-2-1')::uuid
             """,
             True,
