@@ -17,7 +17,8 @@ _DAILY = {
     "business_days": "",
 }  # fmt: skip
 _ORDER = {
-    "items": {"beans": 1}, "schedule": _DAILY, "lead_hours": 24, "window_hours": 24,
+    # Requests to pay last longer than a reminder comes before their end.
+    "items": {"beans": 1}, "schedule": _DAILY, "lead_hours": 24, "window_hours": 30,
     "catch_up": "", "protection": "", "condition": "", "otherwise": "SKIP",
 }  # fmt: skip
 _ACT = {
