@@ -1,11 +1,10 @@
 """What is to come of standing orders: dates, amounts, and what would be left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.db.pool import Database
-from services.runtime.quiet_hours import announce_time
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
@@ -13,8 +12,9 @@ from services.scheduler.application.evaluation.projection import Projection, pro
 from services.scheduler.clients import Clients
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Order, OrderReason, OrderState
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import StandingOrder, under_rule_lead
 from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12
@@ -68,10 +68,7 @@ async def preview_all(
     projected = await project(Context(database, clients, by_key, now), wanted, planned)
     projections = {projection.order.key: projection for projection in projected}
     return [
-        [
-            _preview(order, skip_reason, projections.get(order.key), now)
-            for order, skip_reason in cycles
-        ]
+        _previews(standing_order, cycles, projections, now)
         for standing_order, cycles in zip(standing_orders, coming, strict=True)
     ]
 
@@ -90,16 +87,37 @@ def _coming(
         yield order, reason_against(standing_order, cycle, date_, now)
 
 
+def _previews(
+    standing_order: StandingOrder,
+    coming: Sequence[tuple[Order, OrderReason | None]],
+    projections: Mapping[OrderKey, Projection],
+    now: datetime,
+) -> list[CyclePreview]:
+    """The cycles as they would be prepared, one after another and none during a pause."""
+    prepare_time = max(now, standing_order.resume_time or now)
+    previews = []
+    for order, skip_reason in coming:
+        prepare_time = max(prepare_time, standing_order.prepare_at(order.key.cycle, order.due_time))
+        projection = projections.get(order.key)
+        previews.append(_preview(order, skip_reason, projection, prepare_time))
+        lead = projection.order.rule_lead if projection else None
+        if lead is not None:
+            # Those after it are prepared as early as rule packs ask for of this one.
+            standing_order = under_rule_lead(standing_order, lead)
+    return previews
+
+
 def _preview(
     order: Order,
     skip_reason: OrderReason | None,
     projection: Projection | None,
-    now: datetime,
+    prepare_time: datetime,
 ) -> CyclePreview:
-    if projection is not None:
-        order = projection.order
-        if order.state is OrderState.SKIPPED:
-            (skip_reason,) = order.reasons
-    # The order as it would be prepared knows what rule packs ask for.
-    notice_time = announce_time(order.due_time - order.notice_lead, order.terms.time_zone)
-    return CyclePreview(order, max(notice_time, now), skip_reason, projection)
+    if projection is None:
+        return CyclePreview(order, prepare_time, skip_reason, None)
+    prepared = projection.order
+    if prepared.state is OrderState.SKIPPED:
+        (skip_reason,) = prepared.reasons
+    is_deferred = prepared.due_time != order.due_time
+    notice_time = (prepared.recheck_time if is_deferred else None) or prepare_time
+    return CyclePreview(prepared, notice_time, skip_reason, projection)

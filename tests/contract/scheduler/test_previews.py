@@ -68,6 +68,16 @@ async def test_the_cycles_of_a_pause_are_shown_as_left_out(shop: Shop) -> None:
     ]
 
 
+async def test_no_notice_is_previewed_before_the_end_of_a_pause(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(5 * DAY, cycle_count=1))
+    [first] = await shop.preview(made.name)
+    # Too late to make the notice early, and in time to announce the cycle.
+    until = from_timestamp(first.notice_time) + timedelta(minutes=5)
+    await shop.pause(made.name, until_time=to_timestamp(until))
+    [first] = await shop.preview(made.name)
+    assert (from_timestamp(first.notice_time), first.skip_reason) == (until, 0)
+
+
 async def test_a_pause_without_an_end_leaves_out_every_cycle(shop: Shop) -> None:
     made = await shop.create(await shop.due_in(5 * DAY))
     await shop.pause(made.name)

@@ -8,7 +8,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.rpc.conversions import to_date
+from services.runtime.rpc.conversions import from_timestamp, to_date
 from tests.contract.scheduler.shop import Shop, day_of
 from tests.suite import new_id, refused
 
@@ -130,6 +130,19 @@ async def test_a_cycle_is_moved_to_an_earlier_day_where_that_is_the_nearest(shop
     await shop.suite.advance(1.2 * DAY)
     order = await shop.order(made.name)
     assert (day_of(order.local_date), day_of(order.moved_from_date)) == (day - DAY, day)
+
+
+async def test_a_preview_has_the_earlier_notice_of_a_cycle_that_may_be_moved_to_an_earlier_day(
+    shop: Shop,
+) -> None:
+    await serve(shop)
+    made = await book(shop, slot_days_before=1)
+    [first] = await shop.preview(made.name, 1)
+    before = from_timestamp(first.notice_time) - timedelta(minutes=1)
+    await shop.suite.advance(before - await shop.now())
+    assert await shop.outcomes(made.name) == []
+    await shop.suite.advance(timedelta(minutes=2))
+    assert await shop.outcomes(made.name) == [(1, "UPCOMING", [])]
 
 
 async def test_a_cycle_without_a_slot_is_held_and_its_customer_told_until_one_is_free(

@@ -2228,7 +2228,9 @@ class CyclePreview(_message.Message):
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def notice_time(self) -> _timestamp_pb2.Timestamp:
-        """When the customer would be notified: its lead before the due time, or on the evening before that if it is in the night."""
+        """When the customer would be notified: its lead and `slot_days_before` before the due time, or on the evening before
+        that if it is in the night; not before the end of a pause.
+        """
 
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
