@@ -51,7 +51,7 @@ async def skip(
 
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION ORDER_STATE.
     """
-    present = await locked(tx, key, present_etag, LIVE_STATES)
+    present = await locked(tx, key, present_etag, LIVE_STATES, now)
     standing_order = await record_pause(tx, present, now)
     cycle = cycle or _next_to_skip(standing_order, await orders.open_orders(tx, [key]))
     if standing_order.next_cycle is not None and cycle >= standing_order.next_cycle:
@@ -93,7 +93,7 @@ async def restore(
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF, INVALID_ARGUMENT
     DATE_OUT_OF_RANGE.
     """
-    present = await locked(tx, key, present_etag, LIVE_STATES)
+    present = await locked(tx, key, present_etag, LIVE_STATES, now)
     standing_order = await record_pause(tx, present, now)
     if standing_order.next_cycle is None or cycle < standing_order.next_cycle:
         await _restore_skipped(tx, standing_order, cycle, now)
@@ -146,7 +146,7 @@ async def change(
         await _check_items(database, clients, key, items)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
-        present = await locked(tx, key.standing_order_key, present_etag, LIVE_STATES)
+        present = await locked(tx, key.standing_order_key, present_etag, LIVE_STATES, now)
         standing_order = await record_pause(tx, present, now)
         _require_coming(standing_order, key.cycle)
         wanted = merge(standing_order)
@@ -231,7 +231,7 @@ async def order_now(
 
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
     """
-    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
+    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,), now)
     open_orders = await orders.open_orders(tx, [key])
     if _is_ordered_now(standing_order, open_orders, now):
         return Applied(standing_order, before=standing_order)

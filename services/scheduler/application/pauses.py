@@ -7,7 +7,7 @@ from datetime import datetime
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.scheduler.application import settlement
-from services.scheduler.domain.pauses import pause_recorded, resumed
+from services.scheduler.domain.pauses import is_over, pause_recorded, resumed
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import standing_order_changed
 from services.scheduler.store import orders, standing_orders
@@ -32,8 +32,14 @@ async def resume(tx: Connection, due: Sequence[StandingOrder], now: datetime) ->
     await settlement.end_finished(tx, over, now)
 
 
+def resumed_as_stored(paused: StandingOrder, now: datetime) -> Opening:
+    """What `resume` makes of a standing order whose pause is over."""
+    opening = _after_pause(paused, now)
+    return opening._replace(standing_order=_stored(opening))
+
+
 def _after_pause(paused: StandingOrder, now: datetime) -> Opening:
-    if paused.resume_time is None or paused.resume_time > now:
+    if not is_over(paused, now):
         return pause_recorded(paused, now)
     active, orders = resumed(paused, now)
     if active.next_cycle:

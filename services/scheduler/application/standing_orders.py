@@ -19,7 +19,7 @@ from services.runtime.mutations import Applied, Apply
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import check_etag, etag
 from services.scheduler import publishers
-from services.scheduler.application import new_links, settlement, sign_up
+from services.scheduler.application import new_links, pauses, settlement, sign_up
 from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.action_links import OFFERED_IN_PAUSE
@@ -34,7 +34,13 @@ from services.scheduler.domain.order import (
     can_be_paid_late,
 )
 from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
-from services.scheduler.domain.pauses import pause_recorded, paused, reactivated, resumed
+from services.scheduler.domain.pauses import (
+    is_over,
+    pause_recorded,
+    paused,
+    reactivated,
+    resumed,
+)
 from services.scheduler.domain.price_protection import agreed_anew, asks_anew, under_schedule
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (
@@ -88,10 +94,22 @@ def check_present(
 
 
 async def locked(
-    tx: Connection, key: StandingOrderKey, present_etag: str, states: Sequence[State]
+    tx: Connection,
+    key: StandingOrderKey,
+    present_etag: str,
+    states: Sequence[State],
+    now: datetime,
 ) -> StandingOrder:
-    """A standing order in one of the states, as the caller knows it, locked for a change."""
-    return check_present(await existing(tx, key, lock=True), present_etag, states)
+    """A standing order in one of the states, as the caller knows it, locked for a change.
+
+    A pause that is over ends before, if no worker has ended it.
+    """
+    present = await existing(tx, key, lock=True)
+    if is_over(present, now):
+        check_present(present, present_etag, LIVE_STATES)
+        await pauses.resume(tx, [present], now)
+        present, present_etag = await existing(tx, key), ""
+    return check_present(present, present_etag, states)
 
 
 async def record_pause(
@@ -181,7 +199,7 @@ async def update(
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
         # Whatever changed the standing order meanwhile decided on another one: try again.
-        present = await locked(tx, update.key, "", LIVE_STATES)
+        present = await locked(tx, update.key, "", LIVE_STATES, now)
         check_present(wanted, etag(present.version), LIVE_STATES)
         if unique:
             await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
@@ -215,6 +233,10 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
         standing_order = await existing(connection, update.key)
         last = await orders.last(connection, update.key)
     check_present(standing_order, update.present_etag, LIVE_STATES)
+    if is_over(standing_order, now):
+        # As it is found when the update is stored.
+        after_pause = pauses.resumed_as_stored(standing_order, now)
+        standing_order, last = after_pause.standing_order, _last(after_pause, last)
     wanted = await update.merge(standing_order)
     opening = Opening(standing_order)
     changes_dates = "schedule" in update.fields and not calendar.same_dates(
@@ -287,7 +309,7 @@ async def pause(
     in_time = until_time is None or until_time > now
     violations.require("until_time", "must be later than now", met=in_time)
     violations.check()
-    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
+    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,), now)
     opening = Opening(paused(standing_order, until_time, cycle_count))
     open_orders = await orders.open_orders(tx, [key])
     changed = await _end_open_orders(tx, opening, open_orders, OrderReason.PAUSED, now)
@@ -303,7 +325,8 @@ async def resume(
     anchor_date: date | None,
 ) -> Applied[StandingOrder]:
     """Go on after a pause, on from a new date if one is given; what it swallowed is recorded."""
-    standing_order = await locked(tx, key, present_etag, (State.PAUSED,))
+    present = await existing(tx, key, lock=True)
+    standing_order = check_present(present, present_etag, (State.PAUSED,))
     if anchor_date is None:
         opening = resumed(standing_order, now)
     else:
@@ -363,7 +386,7 @@ async def end_after_current(
     tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
 ) -> Applied[StandingOrder]:
     """Let the cycle that is under way, or else the next one, be the last."""
-    present = await locked(tx, key, present_etag, LIVE_STATES)
+    present = await locked(tx, key, present_etag, LIVE_STATES, now)
     standing_order = await record_pause(tx, present, now)
     if standing_order.next_cycle is None:
         return Applied(standing_order, before=present)

@@ -129,7 +129,7 @@ def reason_against(
     """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
     if standing_order.state is State.PAUSED:
         until = standing_order.resume_time
-        if until is None or not outlasts_pause(standing_order, cycle, date_, max(until, now)):
+        if until is None or not outlasts_pause(standing_order, cycle, date_, until):
             return OrderReason.PAUSED
     reason = skip_reason(standing_order, cycle, date_)
     if reason is None and _is_missed(standing_order, cycle, date_, now):
@@ -268,7 +268,7 @@ def ended(standing_order: StandingOrder, now: datetime) -> Opening:
         for order in opening.orders
     )
     state = STANDING_ORDER.to(standing_order.state, StandingOrderEvent.CANCEL)
-    over = replace(standing_order, state=state, resume_time=None)
+    over = replace(opening.standing_order, state=state, resume_time=None)
     return Opening(advanced(over, 0, None), tuple(orders))
 
 

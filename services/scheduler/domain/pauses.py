@@ -8,7 +8,7 @@ from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.cycles import new_order, opened_while, outlasts_pause
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.order_lifecycle import skipped
-from services.scheduler.domain.standing_order import Opening, StandingOrder
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.domain.transitions import STANDING_ORDER, StandingOrderEvent
 
 
@@ -23,6 +23,16 @@ def paused(
         # When the cycle after them is to be prepared, it is resumed just in time for it.
         resume_time = standing_order.prepare_at(following, date_.due_at) if date_ else None
     return _moved(standing_order, StandingOrderEvent.PAUSE, resume_time)
+
+
+def is_over(standing_order: StandingOrder, now: datetime) -> bool:
+    """Whether a pause has ended by itself, and nobody has resumed the standing order yet."""
+    return (
+        standing_order.state is State.PAUSED
+        and standing_order.next_cycle is not None
+        and standing_order.resume_time is not None
+        and standing_order.resume_time <= now
+    )
 
 
 def reactivated(standing_order: StandingOrder) -> StandingOrder:

@@ -230,18 +230,23 @@ def test_what_is_said_of_a_cycle_ahead_is_what_becomes_of_it(
     assert {cycle: became[cycle] for cycle in predicted} == predicted
 
 
-@given(recurrence=recurrences, lead=leads, hours=st.integers(1, 200 * 24))
+@given(
+    recurrence=recurrences,
+    lead=leads,
+    hours=st.integers(1, 200 * 24),
+    late_hours=st.integers(-200 * 24, 40 * 24),
+)
 def test_what_is_said_of_the_cycles_of_a_pause_is_what_it_swallows(
-    recurrence: Recurrence, lead: timedelta, hours: int
+    recurrence: Recurrence, lead: timedelta, hours: int, late_hours: int
 ) -> None:
     until = SIGN_UP + timedelta(hours=hours)
     resting = paused(new_standing_order(recurrence, lead=lead), until, None)
+    # Before the end, or after it while nobody has resumed.
+    asked = max(SIGN_UP, until + timedelta(hours=late_hours))
     swallowed = [
-        cycle
-        for cycle in range(1, 31)
-        if foretold(resting, cycle, SIGN_UP)[1] is OrderReason.PAUSED
+        cycle for cycle in range(1, 31) if foretold(resting, cycle, asked)[1] is OrderReason.PAUSED
     ]
-    assert swallowed == cycles(list(resumed(resting, until).orders))[:30]
+    assert swallowed == cycles(list(resumed(resting, max(asked, until)).orders))[:30]
 
 
 def foretold(
