@@ -41,7 +41,7 @@ _STANDING_ORDERS = """
 # Of standing orders of which a cycle was brought forward: what is billed.
 _BILLED = """
     SELECT merchant, standing_order, cycle, local_date,
-           (merchant, standing_order, cycle) IN (
+           moved OR (merchant, standing_order, cycle) IN (
                SELECT merchant, standing_order, cycle FROM audit_v1.cycles_moved_by_customers)
                AS date_chosen
     FROM audit_v1.orders
@@ -87,7 +87,7 @@ class Billed:
     standing_order: str
     cycle: int
     local_date: date
-    # The customer put it on its date: it is there on purpose.
+    # It was moved to its date, by its customer or after it was announced: it is there on purpose.
     date_chosen: bool
 
 
@@ -98,12 +98,15 @@ class BroughtForward:
     merchant: str
     standing_order: str
     cycle: int
-    due_time: datetime
+    # None: it may have been moved before, and nothing says from which date.
+    due_time: datetime | None
     time_zone: str
 
     @property
-    def nominal_date(self) -> date:
+    def nominal_date(self) -> date | None:
         """The date that is used up."""
+        if self.due_time is None:
+            return None
         return self.due_time.astimezone(ZoneInfo(self.time_zone)).date()
 
 
@@ -200,7 +203,7 @@ def billed_again(forward: Sequence[BroughtForward], billed: Sequence[Billed]) ->
             f" and is billed again as cycle {again}",
         )
         for (merchant, name, cycle), day in used_up.items()
-        for again in by_date.get((merchant, name, day), [])
+        for again in (by_date.get((merchant, name, day), []) if day else [])
     ]
 
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncpg
 from google.protobuf import duration_pb2, field_mask_pb2
@@ -16,6 +17,8 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2_grpc
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
+from cli.prove.calendar_clauses import judge_brought_forward
+from cli.prove.moment import Moment
 from deploy.embedded import wiring
 from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from tests.published import messages
@@ -344,6 +347,19 @@ class Shop:
             name.rpartition("/")[2],
         )
         return [(row["cycle"], row["due_time"]) for row in rows]
+
+    async def billed_again(self) -> list[str]:
+        """The dates of which the proof says that they are billed again."""
+
+        class Rows:
+            @staticmethod
+            async def rows(query: str, merchant: str) -> list[asyncpg.Record]:
+                return await self._stored("_auditor", query, merchant)
+
+        merchant = self.name.split("/")[1]
+        moment = SimpleNamespace(snapshots={"scheduler": Rows}, merchant=merchant)
+        [verdict] = await judge_brought_forward(cast("Moment", moment))
+        return [finding.what for finding in verdict.violations]
 
     async def _stored(self, role: str, query: str, *values: str) -> list[asyncpg.Record]:
         """Rows of the scheduler's database."""

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.type import postal_address_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
@@ -269,6 +270,55 @@ async def test_the_audit_of_cycles_without_an_order_has_none_that_was_announced(
     made = await announced(shop)
     await order_now(shop, made.name)
     assert await shop.brought_forward(made.name) == []
+
+
+@pytest.mark.parametrize("moved_by", ["customer", "business days", "blackout"])
+async def test_a_cycle_brought_forward_from_where_it_was_moved_uses_up_no_other_date(
+    shop: Shop, moved_by: str
+) -> None:
+    start = await shop.today() + 10 * DAY
+    start += (5 - start.weekday()) % 7 * DAY
+    monday = start + 2 * DAY
+    when = schedule(start, daily=pb.Schedule.Daily(every_days=7))
+    if moved_by == "business days":
+        when.business_days.rule = pb.Schedule.BusinessDays.NEXT
+    if moved_by == "blackout":
+        weekend = pb.Schedule.Blackout(start_date=to_date(start), end_date=to_date(start + DAY))
+        when.blackouts.append(weekend)
+        when.blackout_rule = pb.Schedule.MOVE_TO_NEXT_ALLOWED
+    mandate = await shop.sign_up("ada")
+    made = await shop.create(when, billing_mode=pb.AUTOMATIC, mandate=mandate)
+    if moved_by == "customer":
+        await shop.change(made.name, 1, local_date=to_date(monday))
+    assert (await shop.dates(made.name))[0] == monday
+    await order_now(shop, made.name)
+    await shop.suite.advance(timedelta(minutes=1))
+    mondays = schedule(monday, daily=pb.Schedule.Daily(every_days=7))
+    await shop.update(made.name, ["schedule"], schedule=mondays)
+    # A Saturday is used up, and the customer wants Mondays.
+    assert (await shop.dates(made.name))[0] == monday
+    await shop.suite.advance((monday - await shop.today()).days * DAY)
+    assert day_of((await shop.order(made.name, 2)).local_date) == monday
+    assert await shop.billed_again() == []
+
+
+async def test_a_cycle_ordered_on_the_date_of_one_that_was_brought_forward_is_no_double(
+    shop: Shop,
+) -> None:
+    when = await shop.due_in(10 * DAY, every_days=7)
+    made = await shop.create(
+        when,
+        billing_mode=pb.AUTOMATIC,
+        mandate=await shop.sign_up("ada"),
+        notice_lead=Duration(seconds=9 * 86_400),
+    )
+    await order_now(shop, made.name)
+    await shop.suite.advance(10 * DAY)
+    await order_now(shop, made.name)
+    await shop.suite.advance(timedelta(minutes=1))
+    second = await shop.order(made.name, 2)
+    assert second.local_date == when.start_date
+    assert await shop.billed_again() == []
 
 
 async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:

@@ -122,6 +122,10 @@ def test_a_date_that_is_billed_again_is_found() -> None:
     assert "is billed again as cycle 2" in finding.what
 
 
+def test_a_cycle_that_was_moved_before_it_was_brought_forward_uses_up_no_known_date() -> None:
+    assert billed_again([replace(FORWARD, due_time=None)], [FIRST, SECOND]) == []
+
+
 def test_a_date_has_the_zone_of_its_schedule() -> None:
     midnight = replace(FORWARD, due_time=datetime(2026, 2, 27, 23, 30, tzinfo=UTC),
                        time_zone="Europe/Berlin")  # fmt: skip

@@ -577,13 +577,21 @@ CREATE VIEW audit_v1.digested AS
     SELECT clause, merchant, product, subject, currency, amount_minor, facts, partition_time, is_final,
            true AS may_be_backdated
     FROM audit_v1.compared;
--- The cycle that was next when somebody asked for it at once, and when it would have been due. A call
--- that leaves that time as it is has brought forward none, or one that had its order.
+-- The cycle that was next when somebody asked for it at once, and when it would have been due, unless
+-- that could be another date than its rule gave. A call that leaves that time as it is has brought
+-- forward none, or one that had its order.
 CREATE VIEW audit_v1.cycles_brought_forward AS
     SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
            split_part(resource, '/', 2) AS merchant, split_part(resource, '/', 4) AS standing_order,
            (state_before ->> 'next_cycle')::integer AS cycle,
-           (state_before ->> 'next_due_time')::timestamptz AS due_time,
+           CASE WHEN state_before -> 'schedule' -> 'business_days' IS NULL
+                     AND state_before -> 'schedule' ->> 'blackout_rule'
+                         IS DISTINCT FROM 'MOVE_TO_NEXT_ALLOWED'
+                     AND NOT EXISTS (
+                       SELECT FROM jsonb_array_elements(state_before -> 'cycle_changes') AS change
+                       WHERE change -> 'cycle' = state_before -> 'next_cycle'
+                         AND change -> 'local_date' IS NOT NULL)
+                THEN (state_before ->> 'next_due_time')::timestamptz END AS due_time,
            state_before -> 'schedule' ->> 'time_zone' AS time_zone
     FROM audit_entries
     WHERE method = 'OrderNow' AND state_before -> 'next_due_time' IS NOT NULL
