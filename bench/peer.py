@@ -182,6 +182,8 @@ class _Peer:
             "currency": "eur",
             "payment_method": "pm_card_visa",
             "confirm": "true",
+            "automatic_payment_methods[enabled]": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
             "off_session": "true",
             "metadata[attempt]": self._key(order, "charge"),
         }

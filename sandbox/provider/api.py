@@ -52,6 +52,8 @@ CHARGE_PARAMETERS = frozenset(
         "off_session",
         "description",
         "return_url",
+        "automatic_payment_methods[enabled]",
+        "automatic_payment_methods[allow_redirects]",
     }
 )
 # Where the holder of a card confirms a payment.
@@ -65,6 +67,13 @@ AUTHENTICATION_PAGE = """<!doctype html><html lang="en"><title>Your bank</title>
 OVER_PAGE = """<!doctype html><html lang="en"><title>Your bank</title>
 <p>This payment of {amount} {currency} waits for nobody.</p></html>
 """
+_NO_RETURN_URL = (
+    "A `return_url` must be specified because this Payment Intent is configured to automatically accept"
+    " the payment methods enabled in the Dashboard, some of which may require a full page redirect to"
+    " succeed. If you do not want to accept redirect-based payment methods, set"
+    " `automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]`"
+    " to `never` when creating Setup Intents and Payment Intents."
+)
 REFUND_PARAMETERS = frozenset({"payment_intent", "amount", "reason"})
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -129,6 +138,8 @@ class Provider:
         if card.customer not in {None, parameters.get("customer")}:
             raise invalid("The PaymentMethod is not the customer's.", param="customer")
         return_url = parameters.get("return_url")
+        if return_url is None and not _never_redirects(parameters):
+            raise invalid(_NO_RETURN_URL)
         row = {
             "amount": amount,
             "currency": currency,
@@ -360,6 +371,19 @@ class Provider:
         statement = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
         rows = self._record.read(statement, *values, limit + 1)
         return rows[:limit], len(rows) > limit
+
+
+def _never_redirects(parameters: Mapping[str, str]) -> bool:
+    """Whether a payment takes no payment method whose payers are sent to a page of their bank.
+
+    From version 2023-08-16 on those count that the account has switched on, unless it says so
+    (https://docs.stripe.com/upgrades/manage-payment-methods).
+    """
+    wanted = {"enabled": "true", "allow_redirects": "never"}
+    return all(
+        parameters.get(f"automatic_payment_methods[{name}]") == value
+        for name, value in wanted.items()
+    )
 
 
 def _refund_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:

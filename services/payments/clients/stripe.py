@@ -25,7 +25,13 @@ from services.payments.clients.provider_api import (
     metadata_of,
 )
 from services.payments.clients.request_limits import RequestLimits
-from services.payments.clients.stripe_api import error_of, key_used_otherwise, refuses, stripe_api
+from services.payments.clients.stripe_api import (
+    error_of,
+    is_of_account,
+    key_used_otherwise,
+    refuses,
+    stripe_api,
+)
 from services.payments.clients.stripe_disputes import EXPAND, read_dispute
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import (
@@ -76,6 +82,10 @@ _CAPABILITIES = Capabilities(
     decides_later=False,
     webhooks=True,
 )
+_WITHOUT_REDIRECTS = {
+    "automatic_payment_methods[enabled]": "true",
+    "automatic_payment_methods[allow_redirects]": "never",
+}
 # Nothing was sent: what the provider cannot count is not rounded to what it can.
 _NOT_CHARGEABLE = Declined("amount_not_chargeable", hard=True)
 
@@ -120,7 +130,7 @@ class StripeProvider(HttpProvider):
         )
         if isinstance(answer, Unknown):
             return answer
-        if answer.status == _PAYMENT_REQUIRED:
+        if answer.status == _PAYMENT_REQUIRED and not is_of_account(answer):
             error = error_of(answer)
             intent = error.get("payment_intent") or {}
             if metadata_of(intent).get("attempt") and not is_of_attempt(attempt, intent):
@@ -148,10 +158,15 @@ class StripeProvider(HttpProvider):
         return Declined(DETACHED, hard=True) if is_spent else refused
 
     def _session(self, attempt: Attempt) -> dict[str, str]:
-        """Whether the customer is there: one who has just confirmed can be sent to their bank."""
-        if attempt.mandate or not self._return_url:
-            return {"off_session": "true"}
-        return {"off_session": "false", "return_url": self._return_to(attempt)}
+        """Whether the customer is there: one who has just confirmed can be sent to their bank.
+
+        The provider refuses a payment that could send them there and says nowhere to come back to, even
+        with a card that would not (https://docs.stripe.com/upgrades/manage-payment-methods).
+        """
+        if not self._return_url:
+            return {"off_session": "true", **_WITHOUT_REDIRECTS}
+        off_session = "true" if attempt.mandate else "false"
+        return {"off_session": off_session, "return_url": self._return_to(attempt)}
 
     def _return_to(self, attempt: Attempt) -> str:
         return self._return_url.replace("{merchant}", attempt.merchant)
@@ -394,7 +409,10 @@ def _refused(answer: Answer) -> Outcome:
 
     A key that comes with other parameters was used before: the look-up finds what for.
     """
-    return _senseless(answer) if refuses(answer) else Unknown(f"status {answer.status}")
+    if refuses(answer):
+        return _senseless(answer)
+    code = f", {error_of(answer)['code']}" if is_of_account(answer) else ""
+    return Unknown(f"status {answer.status}{code}")
 
 
 def _senseless(answer: Answer) -> Declined:

@@ -1,7 +1,7 @@
-"""Stripe's API: its errors and its lists.
+"""Stripe's API: its version, its errors and its lists.
 
-Source: https://docs.stripe.com/api/errors and https://docs.stripe.com/api/pagination, read on
-2026-11-30.
+Source: https://docs.stripe.com/api/versioning, https://docs.stripe.com/api/errors,
+https://docs.stripe.com/error-codes and https://docs.stripe.com/api/pagination, read on 2026-12-01.
 """
 
 from http import HTTPStatus
@@ -10,14 +10,24 @@ from services.payments.clients.provider_api import Answer, ListPage, ProviderApi
 from services.payments.clients.request_limits import RequestLimits
 from services.runtime.http_client import HttpClient
 
+# What requests and answers mean. Without it, the version that an account happens to have by default
+# counts.
+VERSION = "2026-10-28.endive"
 PAGE_SIZE = 100
+# The account or its key is out of order, and nothing is wrong with what was asked for.
+_ACCOUNT_CODES = frozenset({
+    "account_invalid", "api_key_expired", "livemode_mismatch", "payment_method_not_available",
+    "payment_method_unactivated", "platform_account_required", "platform_api_key_expired",
+    "secret_key_required", "testmode_charges_only", "tls_version_unsupported",
+})  # fmt: skip
 
 
 def stripe_api(
     http: HttpClient, base_url: str, api_key: str, limits: RequestLimits | None = None
 ) -> ProviderApi:
     """Requests to an account."""
-    url, headers = f"{base_url.rstrip('/')}/v1", {"Authorization": f"Bearer {api_key}"}
+    url = f"{base_url.rstrip('/')}/v1"
+    headers = {"Authorization": f"Bearer {api_key}", "Stripe-Version": VERSION}
     return ProviderApi(http, url, headers, _StripeForm(), "/payment_intents", limits)
 
 
@@ -54,7 +64,13 @@ def refuses(answer: Answer) -> bool:
     """
     if answer.status == HTTPStatus.NOT_FOUND:
         return bool(error_of(answer).get("code") == "resource_missing")
-    return answer.status == HTTPStatus.BAD_REQUEST and not key_used_otherwise(answer)
+    is_refused = answer.status == HTTPStatus.BAD_REQUEST
+    return is_refused and not key_used_otherwise(answer) and not is_of_account(answer)
+
+
+def is_of_account(answer: Answer) -> bool:
+    """Whether a request was refused for the account's sake: the same may be carried out later."""
+    return error_of(answer).get("code") in _ACCOUNT_CODES
 
 
 def key_used_otherwise(answer: Answer) -> bool:

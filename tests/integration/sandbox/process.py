@@ -171,6 +171,8 @@ class Sandbox:
             "currency": "eur",
             "payment_method": payment_method,
             "confirm": "true",
+            "automatic_payment_methods[enabled]": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
             "off_session": "true",
         }
         return await self.provider("POST", "/payment_intents", {**form, **changes}, key, api_key)

@@ -21,6 +21,7 @@ class Library:
             "currency": "eur",
             "payment_method": card,
             "confirm": True,
+            "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "off_session": True,
             "metadata": {"charge": "c1", "attempt": key},
             **changes,

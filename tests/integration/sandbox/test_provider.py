@@ -272,6 +272,18 @@ async def test_a_payment_method_shows_its_card_and_no_more(sandbox: Sandbox) -> 
     assert (unknown.status, unknown.body["error"]["code"]) == (404, "resource_missing")
 
 
+async def test_a_payment_says_where_its_payer_comes_back_to_or_sends_them_nowhere(
+    sandbox: Sandbox,
+) -> None:
+    redirects = {"automatic_payment_methods[allow_redirects]": "always"}
+    refused = await sandbox.charge(**redirects)
+    taken = await sandbox.charge(**redirects, return_url="https://shop.test")
+
+    assert (refused.status, refused.body["error"]["type"]) == (400, "invalid_request_error")
+    assert "return_url" in refused.body["error"]["message"]
+    assert (taken.status, taken.body["status"]) == (200, "succeeded")
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
