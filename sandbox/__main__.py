@@ -33,7 +33,7 @@ from sandbox.clock import SETTLE_TIMEOUT_SECONDS, AllMessages, Clock, parse_time
 from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
 from sandbox.inbox import Inbox
-from sandbox.outages import Outages
+from sandbox.outages import SECOND_ACCOUNT, Outages
 from sandbox.platform import Platform
 from sandbox.record import Record
 
@@ -217,17 +217,24 @@ def _accounts(
 ) -> list[provider.Account]:
     """The accounts at the provider, one a record."""
     given = (
-        (settings.provider_api_key, settings.webhook_url, settings.webhook_secret, ""),
+        (
+            settings.provider_api_key,
+            settings.webhook_url,
+            settings.webhook_secret,
+            "",
+            ("provider",),
+        ),
         (
             settings.second_provider_api_key,
             settings.second_webhook_url,
             settings.second_webhook_secret,
             SECOND_PATH,
+            ("provider", SECOND_ACCOUNT),
         ),
     )
     return [
-        provider.Account(api_key, book, clock, outages, behavior, cards, url, secret, path)
-        for book, (api_key, url, secret, path) in zip(books, given, strict=False)
+        provider.Account(api_key, book, clock, outages, behavior, cards, url, secret, path, parts)
+        for book, (api_key, url, secret, path, parts) in zip(books, given, strict=False)
     ]
 
 

@@ -8,11 +8,11 @@ import hashlib
 import hmac
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from sandbox.clock import Clock, format_time, parse_time
 from sandbox.outages import Outage, Outages, Trouble, delay
@@ -42,6 +42,13 @@ _REFUSALS = {
     Outage.UNAUTHORIZED: (401, "invalid_request_error", "unauthorized", "Invalid API key."),
     Outage.CONFLICT: (
         409, "idempotency_error", "idempotency_key_in_use", "Another request is in progress."
+    ),
+    Outage.FORBIDDEN: (
+        403, "invalid_request_error", None, "The API key lacks the permissions for this endpoint."
+    ),
+    Outage.INACTIVE: (
+        400, "invalid_request_error", "testmode_charges_only",
+        "Your account cannot currently make live charges.",
     ),
 }  # fmt: skip
 _FAILURES = frozenset({Outage.FAILED, Outage.FAILED_HALFWAY})
@@ -89,13 +96,18 @@ class Endpoint:
         refusal_body: RefusalBody,
         key_retention: Callable[[], timedelta | None] = lambda: None,
         replayed: Callable[[Reply], Reply] = lambda reply: reply,
+        outage_parts: Sequence[str] = (),
     ) -> None:
-        """`replayed` says what a request is answered whose key was used before."""
+        """`replayed` says what a request is answered whose key was used before.
+
+        `outage_parts` are those whose outages it meets; empty: those of its part.
+        """
         self._part = part
         self._api_key = api_key.encode()
         self._record = record
         self._clock = clock
         self._outages = outages
+        self._outage_parts = outage_parts or (part,)
         self._refusal_body = refusal_body
         self._key_retention = key_retention
         self._replayed = replayed
@@ -110,10 +122,10 @@ class Endpoint:
         @web.middleware
         async def check_and_record(request: web.Request, handler: Handler) -> web.StreamResponse:
             received = self._received(request)
-            trouble = request["trouble"] = await self._outages.meet(self._part)
+            trouble = request["trouble"] = await self._outages.meet(*self._outage_parts)
             outage = trouble.kind if trouble else None
             try:
-                _check_available(outage)
+                _check_available(outage, request.method)
                 self._authenticate(request)
                 if outage is Outage.GARBAGE:
                     response: web.StreamResponse = web.Response(
@@ -269,8 +281,10 @@ class Endpoint:
             return Reply(refused.status, self._refusal_body(refused))
 
 
-def _check_available(outage: Outage | None) -> None:
+def _check_available(outage: Outage | None, method: str) -> None:
     """Refuse requests during an outage that answers with an error."""
+    if outage is Outage.INACTIVE and method == hdrs.METH_GET:
+        return
     if outage in _REFUSALS:
         raise RefusedError(*_REFUSALS[outage])
 

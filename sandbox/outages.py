@@ -8,7 +8,9 @@ from aiohttp import web
 
 from sandbox.record import Record, bad_request
 
-PARTS = ("provider", "bank", "sms", "mail", "tax")
+# One account of the provider alone.
+SECOND_ACCOUNT = "provider-second"
+PARTS = ("provider", SECOND_ACCOUNT, "bank", "sms", "mail", "tax")
 
 
 class Outage(StrEnum):
@@ -20,6 +22,9 @@ class Outage(StrEnum):
     THROTTLED = "throttled"
     UNAUTHORIZED = "unauthorized"
     CONFLICT = "conflict"
+    # Of the provider: its key may not do what is asked (403); its account cannot charge (400).
+    FORBIDDEN = "forbidden"
+    INACTIVE = "inactive"
     # It answers 200 with a page for people, as a proxy before it may, and does nothing.
     GARBAGE = "garbage"
     # It carries the request out, and closes the connection instead of answering.
@@ -37,6 +42,7 @@ class Outage(StrEnum):
 
 
 DELAYS = frozenset({Outage.SLOW, Outage.QUEUED})
+OF_ACCOUNTS = frozenset({Outage.FORBIDDEN, Outage.INACTIVE})
 FALSE_RECEIPTS = frozenset({Outage.FALSELY_DELIVERED, Outage.FALSELY_UNDELIVERED})
 SECONDS_MAX = 60.0
 
@@ -68,8 +74,9 @@ class Outages:
         trouble = self._troubles.get(part)
         return trouble.kind if trouble else None
 
-    async def meet(self, part: str) -> Trouble | None:
+    async def meet(self, *parts: str) -> Trouble | None:
         """What a request that comes now meets; it counts as one of the times of the outage."""
+        part = next((part for part in parts if part in self._troubles), "")
         trouble = self._troubles.get(part)
         if trouble is not None and trouble.times is not None:
             left = trouble.times - 1
@@ -144,7 +151,10 @@ def _kinds(part: str) -> list[Outage]:
     """How a part can be out of order."""
     if part == "mail":
         return [Outage.UNAVAILABLE, Outage.SLOW]
-    return [kind for kind in Outage if part == "sms" or kind not in FALSE_RECEIPTS]
+    others = frozenset() if part == "sms" else FALSE_RECEIPTS
+    if part not in {"provider", SECOND_ACCOUNT}:
+        others |= OF_ACCOUNTS
+    return [kind for kind in Outage if kind not in others]
 
 
 def _is_within(seconds: object, most: float) -> bool:

@@ -39,7 +39,9 @@ OPERATE_PAUSE_SECONDS = 1.0
 PROBLEM_MAX_CHARACTERS = 500
 KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
 OUTAGES = (
-    *(("provider", kind) for kind in KINDS),
+    *(("provider", kind) for kind in (*KINDS, "forbidden", "inactive")),
+    # One account alone, of which some customers have their cards.
+    *(("provider-second", kind) for kind in (*KINDS, "forbidden", "inactive")),
     *(("sms", kind) for kind in (*KINDS, "falsely_delivered", "falsely_undelivered")),
     ("mail", "unavailable"),
 )
@@ -47,6 +49,7 @@ OUTAGES = (
 # requests each, since what waits in a history is real.
 DELAYS = (
     *(("provider", "slow", 2), ("provider", "slow", 12), ("provider", "queued", 11)),
+    *(("provider-second", "slow", 12), ("provider-second", "queued", 11)),
     *(("sms", "slow", 2), ("sms", "slow", 6), ("sms", "queued", 6)),
     *(("mail", "slow", 2), ("mail", "slow", 6)),
 )

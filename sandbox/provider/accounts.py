@@ -1,7 +1,8 @@
 """Accounts at the provider: each request is answered by the one whose API key it has.
 
-Accounts share what is the provider's: its cards, its behavior and its outages. All else, payments and
-their Idempotency-Keys above all, is in a record of an account's own.
+Accounts share what is the provider's: its cards, its behavior and its outages; an account may be out
+of order by itself, too. All else, payments and their Idempotency-Keys above all, is in a record of an
+account's own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,8 @@ from sandbox.provider.forms import refusal_body
 from sandbox.provider.webhooks import Webhooks
 from sandbox.record import Record
 
+PROVIDER = "provider"
+
 
 class Account:
     """One account, with a key, a record and webhooks of its own."""
@@ -36,17 +39,22 @@ class Account:
         webhook_url: str,
         webhook_secret: str,
         path: str = "",
+        outage_parts: Sequence[str] = (PROVIDER,),
     ) -> None:
-        """`path` is what the paths of its payers and their banks begin with."""
+        """`path` is what the paths of its payers and their banks begin with.
+
+        `outage_parts` are those whose outages it has: the provider's, and its own.
+        """
         self.webhooks = webhooks = Webhooks(record, clock, behavior, webhook_url, webhook_secret)
         self.endpoint = Endpoint(
-            "provider",
+            PROVIDER,
             api_key,
             record,
             clock,
             outages,
             refusal_body,
             lambda: behavior.key_retention,
+            outage_parts=outage_parts,
         )
         authentications = f"{path}{AUTHENTICATIONS}"
         self._provider = Provider(

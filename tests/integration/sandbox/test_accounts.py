@@ -57,6 +57,18 @@ async def test_what_an_account_charged_gave_back_and_lost_no_other_sees(sandbox:
     assert [each["captured_minor"] for each in counted] == [{}, {"eur": 2500}]
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("unavailable", 503), ("unauthorized", 401), ("forbidden", 403), ("inactive", 400)],
+)
+async def test_an_account_is_out_of_order_alone(sandbox: Sandbox, kind: str, status: int) -> None:
+    for part, statuses in (("provider-second", [200, status]), ("provider", [status, status])):
+        await sandbox.ask("PUT", f"/outages/{part}", json={"on": True, "kind": kind})
+        assert [(await sandbox.charge(api_key=key)).status for key in BOTH] == statuses
+        await sandbox.ask("PUT", f"/outages/{part}", json={"on": False})
+    assert [(await sandbox.charge(api_key=key)).status for key in BOTH] == [200, 200]
+
+
 async def test_an_idempotency_key_is_an_account_s_own(sandbox: Sandbox) -> None:
     first, again, second = [
         (await sandbox.charge(key="attempt-1", api_key=api_key)).body["id"]
