@@ -131,10 +131,8 @@ class Cards:
                 changes = {}
             if self.get(token) is None or not changes or not set(changes) <= _CHANGEABLE:
                 raise bad_request(f"body: give any of {', '.join(sorted(_CHANGEABLE))} of a card")
-            if changes.get("customer") is not None:
-                raise bad_request(
-                    "body: a card can be detached from its customer, and not be attached"
-                )
+            if changes.get("customer") is not None and not _is_attachable(token):
+                raise bad_request("body: only what is one card and was nobody's can be attached")
             kept = self._changes.get(token, {}) | changes
             if not _is_card(replace(CARDS["pm_card_visa"], **kept)):
                 raise bad_request("body: give numbers of a month and a year, and codes or null")
@@ -144,6 +142,11 @@ class Cards:
             return web.json_response(kept)
 
         return [web.put("/provider/cards/{token}", put)]
+
+
+def _is_attachable(token: str) -> bool:
+    """Whether it is one payment method that was never a customer's."""
+    return token in CARDS and CARDS[token].is_one and CARDS[token].customer is None
 
 
 def _is_card(card: Card) -> bool:

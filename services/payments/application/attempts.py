@@ -224,6 +224,12 @@ async def _settle_known(
     await charge_store.save(tx, settled)
     methods = {key: attempt.method_key for key, (attempt, _) in tried.items()}
     await charge_store.wake_awaiting(tx, methods.values(), now)
+    attached = {
+        methods[key]: outcome.provider_customer
+        for key, (_, outcome) in tried.items()
+        if isinstance(outcome, NotMade) and outcome.provider_customer
+    }
+    await payment_method_store.attach(tx, attached)
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
     blocked, events = await _block(tx, stopped, now)
     await credit.settle(tx, [charges[key] for key in tried], settled, now)

@@ -138,10 +138,13 @@ class StripeProvider(HttpProvider):
             return await self._asked(_declined(error, str(intent.get("id", ""))), attempt, token)
         if answer.ok:
             return _intent_outcome(attempt, answer.body)
-        return await self._not_taken(answer, token)
+        return await self._not_taken(answer, attempt, token)
 
-    async def _not_taken(self, answer: Answer, token: str) -> Outcome:
+    async def _not_taken(self, answer: Answer, attempt: Attempt, token: str) -> Outcome:
         """What a charge comes to that was not carried out.
+
+        One of a payment method that has been attached to a customer since it was registered was not
+        made, and never is: the provider wants the customer named.
 
         One that makes no sense does so for its payment method, if that is nobody's: it was detached
         from its customer, or was charged before and attached to none, and is never taken again. The
@@ -154,8 +157,12 @@ class StripeProvider(HttpProvider):
         method = await self._api.get(f"/payment_methods/{token}")
         if isinstance(method, Unknown):
             return method
-        is_spent = method is not None and method.get("id") == token and not method.get("customer")
-        return Declined(DETACHED, hard=True) if is_spent else refused
+        if method is None or method.get("id") != token:
+            return refused
+        customer = str(method.get("customer") or "")
+        if not customer:
+            return Declined(DETACHED, hard=True)
+        return refused if customer == attempt.provider_customer else NotMade(customer)
 
     def _session(self, attempt: Attempt) -> dict[str, str]:
         """Whether the customer is there: one who has just confirmed can be sent to their bank.

@@ -46,7 +46,10 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class NotMade:
-    """The provider never got the attempt, and from now on refuses its key."""
+    """The provider has not made the attempt, and refuses it from now on."""
+
+    # Whose the payment method has come to be at the provider; empty: that is as it was.
+    provider_customer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,17 @@ _SAVE = Command("""
       AND payment_methods.payment_method = new.payment_method
 """)
 
+_ATTACH = Command("""
+    UPDATE payment_methods SET provider_customer = attached.provider_customer
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[]), CAST(:provider_customer AS text[]))
+      AS attached (customer, merchant, payment_method, provider_customer)
+    WHERE payment_methods.customer = attached.customer
+      AND payment_methods.merchant = attached.merchant
+      AND payment_methods.payment_method = attached.payment_method
+      AND payment_methods.provider_token <> ''
+""")
+
 _BLOCK = Query(
     """
     UPDATE payment_methods SET block_time = :now, decline_code = declined.code
@@ -275,6 +286,13 @@ async def uses(
         )
         for row in rows
     }
+
+
+async def attach(tx: Connection, attached: Mapping[PaymentMethodKey, str]) -> None:
+    """Keep whose payment methods are at the provider."""
+    methods = sorted(attached)
+    customers = [attached[method] for method in methods]
+    await _ATTACH.run_for(tx, methods, provider_customer=customers)
 
 
 async def block(

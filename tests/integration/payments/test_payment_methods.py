@@ -301,6 +301,25 @@ async def test_a_card_of_a_customer_of_the_provider_is_charged_as_theirs(
     assert (payment["customer"], payment["status"]) == ("cus_sandbox", "succeeded")
 
 
+async def test_a_card_that_was_attached_after_it_was_registered_is_charged_as_its_customers(
+    payments: Payments,
+) -> None:
+    await payments.consent("pm_sandbox_ofNobody")
+    path = "/provider/cards/pm_sandbox_ofNobody"
+    await payments.sandbox.ask("PUT", path, json={"customer": "cus_late"})
+    await payments.announce(payments.notice(), payments.notice(order(2)))
+    await payments.fall_due(payments.due(), payments.due(order(2)))
+    await payments.pass_time(timedelta(hours=1))
+
+    assert (await get(payments, VISA)).provider_customer_id == "cus_late"
+    charged = await payments.payments_at_provider()
+    assert [(each["customer"], each["status"]) for each in charged] == [
+        ("cus_late", "succeeded"),
+        ("cus_late", "succeeded"),
+    ]
+    assert await payments.published() == ["PaymentSucceeded", "PaymentSucceeded"]
+
+
 @pytest.mark.parametrize("card", ["pm_sandbox_ofCustomer", "pm_sandbox_ofNobody"])
 async def test_a_card_that_is_nobodys_at_the_provider_is_blocked_when_it_is_charged_again(
     payments: Payments, card: str
