@@ -140,7 +140,9 @@ CREATE TABLE IF NOT EXISTS balance_transactions (
     fee            INTEGER NOT NULL,
     currency       TEXT NOT NULL,
     created        INTEGER NOT NULL,
-    payout         TEXT
+    payout         TEXT,
+    -- Thousandths, where the amount was converted to the currency; null: it is that of its source.
+    rate           INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS balance_transactions_by_time ON balance_transactions (created, seq);
 CREATE INDEX IF NOT EXISTS balance_transactions_by_payout ON balance_transactions (payout, created);

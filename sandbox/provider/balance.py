@@ -31,9 +31,15 @@ _EXPANDABLE = frozenset({"data.source", "data.source.payment_intent"})
 # What has moved since the last time, with what it is about. One that is entered stays as it is.
 _ENTER = f"""
 INSERT OR IGNORE INTO balance_transactions
-    (id, type, category, source, payment_intent, amount, fee, currency, created)
-SELECT 'txn_' || substr(id, 4), 'charge', 'charge', 'ch_' || substr(id, 4), id, amount,
-       amount * {CHARGE_FEE_PERMILLE} / 1000 + {CHARGE_FEE_FIXED}, currency, created
+    (id, type, category, source, payment_intent, amount, fee, currency, created, rate)
+SELECT id, type, category, source, payment_intent,
+       iif(:rate IS NULL OR currency = 'usd', amount, amount * :rate / 1000),
+       iif(:rate IS NULL OR currency = 'usd', fee, fee * :rate / 1000),
+       iif(:rate IS NULL, currency, 'usd'), created, iif(currency = 'usd', NULL, :rate)
+FROM (
+SELECT 'txn_' || substr(id, 4) AS id, 'charge' AS type, 'charge' AS category,
+       'ch_' || substr(id, 4) AS source, id AS payment_intent, amount,
+       amount * {CHARGE_FEE_PERMILLE} / 1000 + {CHARGE_FEE_FIXED} AS fee, currency, created
 FROM payment_intents WHERE status = 'succeeded'
 UNION ALL
 SELECT 'txn_' || substr(id, 4) || '_refund', 'refund', 'refund', id, payment_intent, -amount, 0,
@@ -51,7 +57,7 @@ UNION ALL
 SELECT 'txn_' || substr(id, 4) || '_dispute_reversal', 'adjustment', 'dispute_reversal', id,
        payment_intent, amount, 0, currency, reinstated
 FROM disputes WHERE reinstated IS NOT NULL
-ORDER BY 9
+) ORDER BY created
 """  # noqa: S608 - numbers of our own
 _UNPAID = """
 SELECT currency, sum(amount - fee) AS net FROM balance_transactions
@@ -136,7 +142,8 @@ class Balance:
 
     async def _caught_up(self) -> int:
         now = int(self._clock.now.timestamp())
-        await self._record.write(lambda db: _catch_up(db, now))
+        rate = self._behavior.usd_rate
+        await self._record.write(lambda db: _catch_up(db, now, rate))
         return now
 
     def _page(
@@ -162,7 +169,7 @@ class Balance:
             "available_on": available_on,
             "created": row["created"],
             "currency": row["currency"],
-            "exchange_rate": None,
+            "exchange_rate": row["rate"] and row["rate"] / 1000,
             "fee": row["fee"],
             "net": row["amount"] - row["fee"],
             "reporting_category": row["category"],
@@ -182,9 +189,10 @@ class Balance:
         table, name = (
             ("refunds", row["source"]) if kind == "refund" else ("payment_intents", intent)
         )
-        statement = f"SELECT metadata FROM {table} WHERE id = ?"  # noqa: S608 - fixed words
+        statement = f"SELECT metadata, amount, currency FROM {table} WHERE id = ?"  # noqa: S608 - fixed words
         [found] = self._record.read(statement, name)
         metadata = _load(found["metadata"])
+        source |= {"amount": found["amount"], "currency": found["currency"]}
         if kind == "dispute" and "data.source.payment_intent" in expand:
             intent = {"id": intent, "object": "payment_intent", "metadata": metadata}
         shown = {} if kind == "dispute" else metadata
@@ -196,9 +204,9 @@ def _load(text: str) -> dict[str, str]:
     return loaded
 
 
-def _catch_up(db: sqlite3.Connection, now: int) -> None:
+def _catch_up(db: sqlite3.Connection, now: int, rate: int | None) -> None:
     """Enter what has moved until now, and pay out what is to be paid out until now."""
-    db.execute(_ENTER, {"now": now})
+    db.execute(_ENTER, {"now": now, "rate": rate})
     unpaid = "SELECT min(created) FROM balance_transactions WHERE payout IS NULL"
     first = db.execute(unpaid).fetchone()[0]
     last = db.execute("SELECT max(created) FROM payouts").fetchone()[0]

@@ -32,9 +32,12 @@ LIST_REPEATS = "balance_list_repeats"
 LIST_CHANGES = "balance_list_changes"
 LIST_RETURNS = "balance_list_returned_debits"
 LIST_CUT = "balance_list_ends_after"
+# What comes to the balance in another currency is converted to USD, at so many thousandths.
+SETTLED_IN_USD = "balance_settled_in_usd_at_thousandths"
 NAMES = (
     SEARCH_LAG, LIST_LAG, KEY_RETENTION, REFUND_PENDING, REFUND_FAILURE, PAYOUT_GATHERING, WEBHOOK_LAG,
     WEBHOOK_REPEAT, WEBHOOK_DISORDER, LIST_DROPS, LIST_REPEATS, LIST_CHANGES, LIST_RETURNS, LIST_CUT,
+    SETTLED_IN_USD,
 )  # fmt: skip
 
 
@@ -73,6 +76,11 @@ class Behavior:
                 shown += _returned_debit(each)
         cut = self._seconds.get(LIST_CUT)
         return shown[:cut], cut is not None
+
+    @property
+    def usd_rate(self) -> int | None:
+        """At how many thousandths all that moves is converted to USD; None: it is not."""
+        return self._seconds.get(SETTLED_IN_USD)
 
     def refund_times(self, created: int) -> dict[str, int | None]:
         """When a refund made now is no longer pending, and when it fails, if it does (unix time)."""

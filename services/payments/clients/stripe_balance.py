@@ -98,7 +98,27 @@ def _transaction(shown: Mapping[str, Any]) -> BalanceTransaction:
         from_provider(int(shown["fee"]), currency),
         currency,
         datetime.fromtimestamp(int(shown["created"]), UTC),
+        *_converted(shown),
     )
+
+
+def _converted(shown: Mapping[str, Any]) -> tuple[int, str] | tuple[None, None]:
+    """What a transaction was in the currency of its charge or refund, if it was converted.
+
+    An account has a balance in some currencies alone, and converts what it charges in others.
+    """
+    source = shown.get("source")
+    if shown.get("exchange_rate") is None or not isinstance(source, dict):
+        return None, None
+    amount, currency = source.get("amount"), str(source.get("currency")).upper()
+    try:
+        came_minor = from_provider(abs(amount), currency) if type(amount) is int else None
+    except ValueError:
+        # The account may be used by others, who charge in what we have no prices in.
+        came_minor = None
+    if came_minor is None:
+        return None, None
+    return came_minor if int(shown["amount"]) > 0 else -came_minor, currency
 
 
 def _owner(shown: Mapping[str, Any]) -> tuple[Any, Any, str]:

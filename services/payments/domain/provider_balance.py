@@ -43,6 +43,9 @@ class BalanceTransaction(NamedTuple):
     fee_minor: int
     currency: str
     create_time: datetime
+    # What it was before the provider converted it to the currency of its balance; None: it was not.
+    converted_minor: int | None = None
+    converted_currency: str | None = None
 
     @property
     def net_minor(self) -> int:

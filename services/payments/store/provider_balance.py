@@ -153,12 +153,14 @@ _LISTED_CHARGES = Query(
 _INSERT = Query(
     """
     INSERT INTO balance_transactions (provider, merchant, customer, source, balance_transaction, type,
-                                      amount_minor, fee_minor, currency, create_time)
+                                      amount_minor, fee_minor, currency, create_time, converted_minor,
+                                      converted_currency)
     SELECT CAST(:provider AS text), * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:source AS text[]),
         CAST(:balance_transaction AS text[]), CAST(:type AS text[]),
         CAST(:amount_minor AS bigint[]), CAST(:fee_minor AS bigint[]), CAST(:currency AS text[]),
-        CAST(:create_time AS timestamptz[]))
+        CAST(:create_time AS timestamptz[]), CAST(:converted_minor AS bigint[]),
+        CAST(:converted_currency AS text[]))
     ON CONFLICT (customer, merchant, balance_transaction) DO NOTHING
     RETURNING merchant, customer, balance_transaction
 """,

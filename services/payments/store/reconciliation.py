@@ -78,7 +78,8 @@ _COMPARED = """
     ), unbooked AS (
         SELECT merchant, customer, source, type, min(currency) AS currency, false AS is_booked
         FROM asked CROSS JOIN LATERAL (
-            SELECT customer, source, type, currency FROM balance_transactions AS listed
+            SELECT customer, source, type, coalesce(converted_currency, currency) AS currency
+            FROM balance_transactions AS listed
             WHERE listed.merchant = asked.merchant
               AND create_time >= :from_time AND create_time < :until_time
               AND type IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
@@ -104,8 +105,10 @@ _COMPARED = """
                    OR starts_with(transfer.kind, 'RECONCILIATION ' || movement.type || ' '))
             OFFSET 0) AS ours
         CROSS JOIN LATERAL (
-            SELECT count(*) AS listed_count, min(currency) AS listed_currency,
-                   CAST(coalesce(sum(amount_minor), 0) AS bigint) AS provider_minor
+            SELECT count(*) AS listed_count,
+                   min(coalesce(converted_currency, currency)) AS listed_currency,
+                   CAST(coalesce(sum(coalesce(converted_minor, amount_minor)), 0) AS bigint)
+                       AS provider_minor
             FROM balance_transactions AS listed
             WHERE listed.customer = movement.customer AND listed.merchant = movement.merchant
               AND listed.source = movement.source AND listed.type = movement.type

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.application import ledger, provider_balance, reconciliation
@@ -14,7 +16,7 @@ from services.payments.domain.provider_balance import BalanceTransaction
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.errors import Problem
 from services.runtime.http_client import HttpClient
-from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments
+from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, NOW, Payments
 from tests.integration.payments.test_provider_balance import days_pass
 from tests.integration.sandbox.process import PROVIDER_API_KEY
 
@@ -169,6 +171,41 @@ async def test_what_is_mended_and_listed_after_all_is_mended_back(
     [opposite] = await findings(paid)
     await mend(paid, opposite.name)
     assert (await paid.balances())["suspense"] == 0
+
+
+async def test_what_the_provider_converts_is_compared_as_it_was_charged(
+    paid: Payments, balance: StripeBalance
+) -> None:
+    await behave(paid, balance_settled_in_usd_at_thousandths=1087)
+    await compare(paid, balance)
+
+    assert await findings(paid) == []
+    listed = "SELECT type, amount_minor, currency, converted_minor, converted_currency FROM"
+    assert await paid.rows(f"{listed} balance_transactions ORDER BY type") == [
+        ("CHARGE", AMOUNT_MINOR * 1087 // 1000, "USD", AMOUNT_MINOR, "EUR"),
+        ("REFUND", -(250 * 1087 // 1000), "USD", -250, "EUR"),
+    ]
+
+
+async def test_what_others_charge_in_an_unknown_currency_does_not_hold_the_list_up() -> None:
+    source = {"id": "ch_1", "amount": 900, "currency": "usdc", "metadata": {}}
+    listed = {
+        "id": "txn_1", "amount": 1000, "currency": "usd", "fee": 30, "created": 1_800_000_000,
+        "exchange_rate": 1.1, "reporting_category": "charge", "type": "charge", "source": source,
+    }  # fmt: skip
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [listed], "has_more": False})
+
+    app = web.Application()
+    app.router.add_get("/v1/balance_transactions", answer)
+    async with (
+        TestServer(app) as server,
+        HttpClient(connections_max=1, timeout_seconds=10) as http,
+    ):
+        balance = StripeBalance(http, str(server.make_url("")), PROVIDER_API_KEY)
+        [shown] = (await balance.transactions(NOW, NOW, "")).items
+    assert (shown.amount_minor, shown.currency, shown.converted_minor) == (1000, "USD", None)
 
 
 class Unreachable:

@@ -618,6 +618,10 @@ CREATE TABLE balance_transactions (
     fee_minor               bigint      NOT NULL,
     currency                text        NOT NULL,
     create_time             timestamptz NOT NULL,
+    -- What it was before the provider converted it to the currency of its balance, if it did.
+    converted_minor         bigint,
+    converted_currency      text,
+    CHECK ((converted_minor IS NULL) = (converted_currency IS NULL)),
     -- What it was paid out with, by the provider's id; empty while it was not.
     payout                  text        NOT NULL DEFAULT '',
     PRIMARY KEY (customer, merchant, balance_transaction)
