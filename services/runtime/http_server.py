@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import httptools
 
+from services.runtime.listening import listen
+
 log = logging.getLogger(__name__)
 
 HEAD_MAX_BYTES = 16 * 1024
@@ -83,10 +85,9 @@ class HttpServer:
 
     async def start(self, address: str, tls: ssl.SSLContext | None = None) -> None:
         """Listen. Raises OSError if the address is taken."""
-        host, _, port = address.rpartition(":")
         handshake_seconds = TLS_HANDSHAKE_SECONDS if tls else None
         self._server = await asyncio.start_server(
-            self._connected, host, int(port), ssl=tls, ssl_handshake_timeout=handshake_seconds
+            self._connected, sock=listen(address), ssl=tls, ssl_handshake_timeout=handshake_seconds
         )
 
     async def stop(self, drain_seconds: float) -> None:

@@ -146,7 +146,7 @@ def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
         pod = cluster.pod(service)
         environment = cluster.environment(pod.main)
         for port, number in pod.ports.items():
-            assert environment[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
+            assert environment[f"RECURRING_{port.upper()}_ADDRESS"] == f"[::]:{number}"
 
 
 def test_payments_of_production_debit_banks_with_the_component_for_it(

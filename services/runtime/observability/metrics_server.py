@@ -10,10 +10,12 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from services.runtime.listening import listen
 
 # Each has a thread.
 READERS_MAX = 20
@@ -26,8 +28,8 @@ def serve(address: str) -> ThreadingWSGIServer:
 
     Raises OSError if the address is taken.
     """
-    host, _, port = address.rpartition(":")
-    server = make_server(host, int(port), make_wsgi_app(), _Server, _Handler)
+    server = _Server(listen(address))
+    server.set_app(make_wsgi_app())
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
 
@@ -38,10 +40,16 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         # Reader -> when it connected.
         self._readers: dict[Any, float] = {}
-        super().__init__(*arguments, **named)
+        host, port = listener.getsockname()[:2]
+        super().__init__((host, port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.server_name, self.server_port = host, port
+        self.server_address = (host, port)
+        self.setup_environ()
 
     def process_request(self, request: Any, client_address: object) -> None:
         if len(self._readers) >= READERS_MAX:

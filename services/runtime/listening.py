@@ -1,0 +1,22 @@
+"""Sockets that listen at `host:port`, where `[::]` takes IPv4 and IPv6, as in gRPC."""
+
+import socket
+
+EVERY_ADDRESS = "::"
+
+
+def listen(address: str) -> socket.socket:
+    """Listen at an address. Raises OSError if it is taken.
+
+    `[::]` takes IPv4 alone on a machine without IPv6.
+    """
+    name, _, port = address.rpartition(":")
+    host = name.removeprefix("[").removesuffix("]")
+    if host == EVERY_ADDRESS:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                (host, int(port)), family=socket.AF_INET6, dualstack_ipv6=True
+            )
+        host = ""
+    family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
+    return socket.create_server((host, int(port)), family=family)
