@@ -12,11 +12,9 @@ def listen(address: str) -> socket.socket:
     """
     name, _, port = address.rpartition(":")
     host = name.removeprefix("[").removesuffix("]")
-    if host == EVERY_ADDRESS:
-        if socket.has_dualstack_ipv6():
-            return socket.create_server(
-                (host, int(port)), family=socket.AF_INET6, dualstack_ipv6=True
-            )
-        host = ""
-    family = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0][0]  # noqa: S104
+    if host == EVERY_ADDRESS and socket.has_dualstack_ipv6():
+        return socket.create_server((host, int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+    if host in ("", EVERY_ADDRESS):
+        return socket.create_server(("", int(port)))
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     return socket.create_server((host, int(port)), family=family)
