@@ -2,54 +2,63 @@
 
 from cli.prove.clauses import LocalClause, differing
 
-_MOVED_AND_BOOKED = """
+# What the provider moved for charges and refunds, each by its name and under a condition, and what is
+# booked of that.
+_MOVED = """
+        SELECT merchant, customer, charge, name, amount_minor - credit_minor AS amount_minor, currency
+        FROM audit_v1.charges
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
+          AND OF_CHARGE
+        UNION ALL
+        SELECT merchant, customer, charge, name, credit_minor - amount_minor, currency
+        FROM audit_v1.refunds
+        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
+          AND OF_REFUND
+"""
+_IS_BOOKED = """
+    account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
+          AND $1 IN ('', merchant)
+"""
+
+
+def _moved(of_charge: str, of_refund: str) -> str:
+    return _MOVED.replace("OF_CHARGE", of_charge).replace("OF_REFUND", of_refund)
+
+
+def _moved_and_booked(
+    *, of_name: str, of_source: str = "true", entries: str = "audit_v1.ledger_entries"
+) -> str:
+    return f"""
     , booked AS (
         SELECT merchant, source, count(*) AS leg_count, sum(amount_minor) AS amount_minor,
                min(currency) AS currency
-        FROM ENTRIES
-        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
-          AND $1 IN ('', merchant) AND OF_SOURCE
+        FROM {entries}
+        WHERE {_IS_BOOKED} AND {of_source}
         GROUP BY merchant, source
         -- A refund that came back is booked back, and nothing has moved.
         HAVING (count(*), count(*) FILTER (WHERE kind = 'REFUND'),
                 count(*) FILTER (WHERE kind = 'REFUND_FAILURE')) <> (2, 1, 1)
             OR sum(amount_minor) <> 0),
-    moved AS (
-        SELECT merchant, name, amount_minor - credit_minor AS amount_minor, currency
-        FROM audit_v1.charges
-        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
-          AND $1 IN ('', merchant) AND OF_CHARGE
-        UNION ALL
-        SELECT merchant, name, credit_minor - amount_minor, currency FROM audit_v1.refunds
-        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor
-          AND $1 IN ('', merchant) AND OF_CHARGE)
-"""
+    moved AS ({_moved(of_name, of_name)})
+    """  # noqa: S608 - fixed texts
+
+
 # Of the charges that were due, the refunds that were changed and what was booked on days that are not
 # settled, those of which the one is not the other: each is found by the key of its table, and all that
 # is booked of it by its name.
-_TOUCHED = """
+_TOUCHED = f"""
     , touched AS MATERIALIZED (
         SELECT merchant, customer, charge, name
         FROM (
-            SELECT merchant, customer, charge, name, amount_minor - credit_minor AS moved_minor,
-                   currency
-            FROM audit_v1.charges
-            WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND UNSETTLED(due_time)
-              AND $1 IN ('', merchant)
-            UNION ALL
-            SELECT merchant, customer, charge, name, credit_minor - amount_minor, currency
-            FROM audit_v1.refunds
-            WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND UNSETTLED(update_time)
-              AND $1 IN ('', merchant)
+            {_moved("UNSETTLED(due_time)", "UNSETTLED(update_time)")}
             UNION ALL
             SELECT merchant, customer, split_part(source, '/', 6), source, -amount_minor, currency
             FROM audit_v1.ledger_entries
-            WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
-              AND UNSETTLED(book_time) AND $1 IN ('', merchant)
+            WHERE {_IS_BOOKED} AND UNSETTLED(book_time)
         ) AS moved_and_booked
         GROUP BY merchant, customer, charge, name
-        HAVING count(*) <> 2 OR sum(moved_minor) <> 0 OR min(currency) <> max(currency))
-"""
+        HAVING count(*) <> 2 OR sum(amount_minor) <> 0 OR min(currency) <> max(currency))
+"""  # noqa: S608 - fixed texts
 
 
 # Looked up, however many the planner takes them for.
@@ -61,13 +70,6 @@ _TOUCHED_ENTRIES = """
            AND of_name.source = touched.name
          OFFSET 0) AS entry) AS entries
 """
-
-
-def _moved_and_booked(
-    *, of_charge: str, of_source: str = "true", entries: str = "audit_v1.ledger_entries"
-) -> str:
-    statement = _MOVED_AND_BOOKED.replace("ENTRIES", entries)
-    return statement.replace("OF_SOURCE", of_source).replace("OF_CHARGE", of_charge)
 
 
 CAPTURED_IN_LEDGER = LocalClause(
@@ -93,27 +95,20 @@ CAPTURED_IN_LEDGER = LocalClause(
     """,
     ("final-states-agree", "ledger-entries"),
     differing(
-        """
-        SELECT name AS key, audit_v1.row_hash(name, currency, amount_minor - credit_minor, '') AS hash
-        FROM audit_v1.charges
-        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
-        UNION ALL
-        SELECT name, audit_v1.row_hash(name, currency, credit_minor - amount_minor, '')
-        FROM audit_v1.refunds
-        WHERE state = 'SUCCEEDED' AND amount_minor <> credit_minor AND $1 IN ('', merchant)
-        """,
-        """
+        f"""
+        SELECT name AS key, audit_v1.row_hash(name, currency, amount_minor, '') AS hash
+        FROM ({_moved("true", "true")}) AS moved
+        """,  # noqa: S608 - fixed texts
+        f"""
         SELECT source AS key, audit_v1.row_hash(source, currency, amount_minor, '') AS hash
-        FROM audit_v1.ledger_entries
-        WHERE account = 'provider-clearing' AND kind IN ('CHARGE', 'REFUND', 'REFUND_FAILURE')
-          AND $1 IN ('', merchant)
-        """,
+        FROM audit_v1.ledger_entries WHERE {_IS_BOOKED}
+        """,  # noqa: S608 - fixed texts
     )
-    + _moved_and_booked(of_source="DIFFERING(source)", of_charge="DIFFERING(name)"),
+    + _moved_and_booked(of_source="DIFFERING(source)", of_name="DIFFERING(name)"),
     _TOUCHED
     + _moved_and_booked(
         entries=_TOUCHED_ENTRIES,
-        of_charge="(merchant, customer, charge, name) IN (TABLE touched)",
+        of_name="(merchant, customer, charge, name) IN (TABLE touched)",
     ),
 )
 REFUNDS_WITHIN_CHARGE = LocalClause(
