@@ -32,11 +32,9 @@ _EXPANDABLE = frozenset({"data.source", "data.source.payment_intent"})
 _ENTER = f"""
 INSERT OR IGNORE INTO balance_transactions
     (id, type, category, source, payment_intent, amount, fee, currency, created, rate)
-SELECT id, type, category, source, payment_intent,
-       iif(:rate IS NULL OR currency = 'usd', amount, amount * :rate / 1000),
-       iif(:rate IS NULL OR currency = 'usd', fee, fee * :rate / 1000),
-       iif(:rate IS NULL, currency, 'usd'), created, iif(currency = 'usd', NULL, :rate)
-FROM (
+SELECT id, type, category, source, payment_intent, coalesce(amount * rate / 1000, amount),
+       coalesce(fee * rate / 1000, fee), iif(rate IS NULL, currency, 'usd'), created, rate
+FROM (SELECT *, iif(currency = 'usd', NULL, :rate) AS rate FROM (
 SELECT 'txn_' || substr(id, 4) AS id, 'charge' AS type, 'charge' AS category,
        'ch_' || substr(id, 4) AS source, id AS payment_intent, amount,
        amount * {CHARGE_FEE_PERMILLE} / 1000 + {CHARGE_FEE_FIXED} AS fee, currency, created
@@ -57,7 +55,7 @@ UNION ALL
 SELECT 'txn_' || substr(id, 4) || '_dispute_reversal', 'adjustment', 'dispute_reversal', id,
        payment_intent, amount, 0, currency, reinstated
 FROM disputes WHERE reinstated IS NOT NULL
-) ORDER BY created
+)) ORDER BY created
 """  # noqa: S608 - numbers of our own
 _UNPAID = """
 SELECT currency, sum(amount - fee) AS net FROM balance_transactions
