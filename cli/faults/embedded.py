@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,8 @@ OPERATE_PAUSE_SECONDS = 1.0
 PROBLEM_MAX_CHARACTERS = 500
 KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
 OUTAGES = (
-    *(("provider", kind) for kind in (*KINDS, "forbidden", "inactive")),
-    # One account alone, of which some customers have their cards.
-    *(("provider-second", kind) for kind in (*KINDS, "forbidden", "inactive")),
+    # The provider, and one account alone, of which some customers have their cards.
+    *product(("provider", "provider-second"), (*KINDS, "forbidden", "inactive")),
     *(("sms", kind) for kind in (*KINDS, "falsely_delivered", "falsely_undelivered")),
     ("mail", "unavailable"),
 )
