@@ -192,7 +192,7 @@ def billed_again(forward: Sequence[BroughtForward], billed: Sequence[Billed]) ->
         for each in forward
         if (each.merchant, each.standing_order, each.cycle) in keys
     }
-    by_date: dict[tuple[str, str, date], list[int]] = defaultdict(list)
+    by_date: dict[tuple[str, str, date | None], list[int]] = defaultdict(list)
     for each in billed:
         if (each.merchant, each.standing_order, each.cycle) not in used_up and not each.date_chosen:
             by_date[each.merchant, each.standing_order, each.local_date].append(each.cycle)
@@ -203,7 +203,7 @@ def billed_again(forward: Sequence[BroughtForward], billed: Sequence[Billed]) ->
             f" and is billed again as cycle {again}",
         )
         for (merchant, name, cycle), day in used_up.items()
-        for again in (by_date.get((merchant, name, day), []) if day else [])
+        for again in by_date.get((merchant, name, day), [])
     ]
 
 
