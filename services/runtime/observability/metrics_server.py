@@ -48,7 +48,6 @@ class _Server(ThreadingWSGIServer):
         self.socket.close()
         self.socket = listener
         self.server_name, self.server_port = host, port
-        self.server_address = (host, port)
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: object) -> None:
