@@ -271,6 +271,8 @@ class Suite:
         client = await nats.connect(self.deployment.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
+            # The client's first question may overtake the subscription, which another task writes.
+            await client.flush()
             await client.flush()
             yield EventSubscription(subscription)
         finally:

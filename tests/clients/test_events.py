@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ async def publish(url: str, event_id: str) -> None:
     await client.close()
 
 
+async def delete_durable(url: str) -> None:
+    client = await nats.connect(url)
+    await client.jetstream(domain=events.DOMAIN).delete_consumer(events.STREAM, "demo")
+    await client.close()
+
+
 async def test_a_reader_goes_on_after_an_outage_however_long_it_was(
     broker: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,3 +101,18 @@ async def test_a_reader_goes_on_after_an_outage_however_long_it_was(
         await asyncio.to_thread(broker.start)
         await publish(broker.url, "2")
         assert (await asyncio.wait_for(coming, timeout=60)).id == "2"
+
+
+async def test_a_reader_waits_while_its_durable_is_not_served(broker: EmbeddedNats) -> None:
+    durables = streams.durables("catalog", {}, ["demo"])
+    make = partial(streams.make_at, broker.url, "catalog", ssl.create_default_context, 1, durables)
+    await make()
+    async with aclosing(subscribe(broker.url, merchant="demo")) as reader:
+        await publish(broker.url, "1")
+        assert (await anext(reader)).id == "1"
+        # Who asks for its events now gets the answer that one gets while the broker starts.
+        await delete_durable(broker.url)
+        coming = asyncio.create_task(anext(reader))
+        await asyncio.sleep(events.RETRY_SECONDS)
+        await make()
+        assert (await asyncio.wait_for(coming, timeout=60)).id == "1"

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError, ServiceUnavailableError
+from nats.js.errors import APIError, ServiceUnavailableError
 
 # Imported for their descriptors, by which an event is read from its type.
 from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
@@ -107,7 +107,7 @@ async def _until_there(jetstream: JetStreamContext, durable: str) -> None:
     while True:
         try:
             await jetstream.consumer_info(STREAM, durable)
-        except (NotFoundError, ServiceUnavailableError, TimeoutError) as error:
+        except (APIError, TimeoutError) as error:
             if repr(error) != text:
                 text = repr(error)
                 log.warning("waiting for the durable consumer %s of %s: %s", durable, STREAM, text)
@@ -117,10 +117,14 @@ async def _until_there(jetstream: JetStreamContext, durable: str) -> None:
 
 
 async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-    """The next events; none if there are none for a while."""
+    """The next events; none if there are none for a while, or nobody serves the durable consumer."""
     try:
         return await subscription.fetch(FETCH_EVENTS, timeout=FETCH_TIMEOUT_SECONDS)
     except TimeoutError:
+        return []
+    except ServiceUnavailableError:
+        # A broker that has just started answers so, and one whose durable consumer was deleted.
+        await asyncio.sleep(RETRY_SECONDS)
         return []
 
 
