@@ -32,6 +32,7 @@ from services.runtime.auth.tls import Identity
 from services.runtime.messaging.batches import BATCH_CONTENT_TYPE
 from services.runtime.messaging.broker import DOMAIN
 from tests.answers import Recorder
+from tests.nats_clients import flush
 
 CALL_TIMEOUT_SECONDS = 20.0
 EVENT_TIMEOUT_SECONDS = 20.0
@@ -271,9 +272,7 @@ class Suite:
         client = await nats.connect(self.deployment.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
-            # The client's first question may overtake the subscription, which another task writes.
-            await client.flush()
-            await client.flush()
+            await flush(client)
             yield EventSubscription(subscription)
         finally:
             await client.close()

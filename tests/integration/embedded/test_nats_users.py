@@ -23,6 +23,7 @@ from services.runtime.messaging import streams
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock
 from services.scheduler.consumers import subscriptions as scheduler_subscriptions
+from tests.nats_clients import flush
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 PLATFORM = "merchant-demo"
@@ -194,7 +195,7 @@ async def test_nobody_acknowledges_what_is_anothers(server: EmbeddedNats) -> Non
         for user in ("catalog", PLATFORM, "developer", "streams"):
             async with connected(server, user) as other:
                 await other.publish(given.reply, b"+ACK")
-                await other.flush()
+                await flush(other)
         waiting = await jetstream(client).consumer_info("SCHEDULER", "notify")
         assert waiting.num_ack_pending == 1
         await given.ack_sync(timeout=DEADLINE_SECONDS)
@@ -205,7 +206,7 @@ async def test_a_developer_reads_all_that_is_published_and_where_each_reader_is(
 ) -> None:
     async with connected(server, "developer") as client, connected(server, "notify") as publisher:
         subscription = await client.subscribe("recurring.>")
-        await client.flush()
+        await flush(client)
         subject = "recurring.notify.v1.NoticeDelivered"
         stored = await publisher.jetstream().publish(subject, b"one", timeout=DEADLINE_SECONDS)
         assert (await subscription.next_msg(DEADLINE_SECONDS)).data == b"one"
@@ -259,14 +260,14 @@ async def test_nobody_listens_to_what_is_for_others(server: EmbeddedNats, user: 
         connected(server, publishing_service) as publisher,
     ):
         subscription = await listener.subscribe(">")
-        await listener.flush()
+        await flush(listener)
         for subject in (
             f"recurring.{publishing_service}.v1.X",
             f"merchants.other.recurring.{publishing_service}.v1.X",
         ):
             await publisher.jetstream().publish(subject, timeout=DEADLINE_SECONDS)
         # What the server has to tell comes before the answer to this.
-        await listener.flush()
+        await flush(listener)
         assert subscription.pending_msgs == 0
 
 
@@ -311,7 +312,7 @@ async def test_no_answer_goes_anywhere_but_to_who_has_asked(
         connected(server, "developer") as looking,
     ):
         subscription = await bystander.subscribe("_INBOX.>")
-        await bystander.flush()
+        await flush(bystander)
         before = await messages(looking)
         for question in QUESTIONS[user]:
             for place in ELSEWHERE:
@@ -320,7 +321,7 @@ async def test_no_answer_goes_anywhere_but_to_who_has_asked(
             # Whoever asks by the same connection is answered after those.
             await client.request(question, b'{"no_wait": true}', timeout=DEADLINE_SECONDS)
         assert await messages(looking) == before
-        await bystander.flush()
+        await flush(bystander)
         assert subscription.pending_msgs == 0
         assert await jetstream(looking).consumer_info("MERCHANTS", "other")
 
@@ -386,7 +387,7 @@ async def test_a_platform_receives_the_live_events_of_its_own_merchant(
         connected(server, "notify") as publisher,
     ):
         subscription = await listener.subscribe("merchants.>")
-        await listener.flush()
+        await flush(listener)
         for merchant in ("other", "demo"):
             subject = f"merchants.{merchant}.recurring.notify.v1.NoticeDelivered"
             await publisher.jetstream().publish(subject, merchant.encode(), timeout=5)

@@ -41,6 +41,7 @@ from tests.integration.runtime.pubsub import (
     discontinued,
     until,
 )
+from tests.nats_clients import flush
 from tests.owner import as_owner
 from tests.published import messages
 
@@ -75,7 +76,7 @@ async def test_what_a_transaction_publishes_of_a_type_is_one_message(
 ) -> None:
     client = await nats.connect(nats_url)
     subscription = await client.subscribe("recurring.>")
-    await client.flush()
+    await flush(client)
     await publisher.publish("tea", "coffee")
     assert (await publisher.relay().step()).worked == 2
     message = await subscription.next_msg(GRACE_SECONDS)
@@ -105,7 +106,7 @@ async def test_a_platform_that_listens_gets_each_event_by_itself(
 ) -> None:
     client = await nats.connect(nats_url)
     subscription = await client.subscribe("merchants.>")
-    await client.flush()
+    await flush(client)
     await publisher.publish("tea", "coffee")
     await publisher.relay("acme").step()
     event = await subscription.next_msg(GRACE_SECONDS)
@@ -134,10 +135,10 @@ async def test_what_no_platform_listens_to_is_published_once(
 ) -> None:
     client = await nats.connect(nats_url)
     subscription = await client.subscribe(">")
-    await client.flush()
+    await flush(client)
     await publisher.publish("tea")
     await publisher.relay("other").step()
-    await client.flush()
+    await flush(client)
     subjects = [message.subject async for message in _pending(subscription)]
     await client.close()
     assert SUBJECT in subjects
@@ -432,7 +433,7 @@ async def test_of_several_relays_one_publishes_at_a_time(
     keys = {f"p{number}" for number in range(3 * BATCH_MAX_EVENTS)}
     client = await nats.connect(nats_url)
     subscription = await client.subscribe("recurring.>", pending_msgs_limit=-1)
-    await client.flush()
+    await flush(client)
     await publisher.publish(*keys)
     first = SlowRelay(publisher.database, publisher.broker, SERVICE)
     step = asyncio.create_task(first.step())
@@ -440,7 +441,7 @@ async def test_of_several_relays_one_publishes_at_a_time(
     others = await asyncio.gather(*(publisher.relay().step() for _ in range(3)))
     first.free.set()
     published = await step
-    await client.flush()
+    await flush(client)
     batches = [message.data async for message in _pending(subscription)]
     await client.close()
 
