@@ -15,8 +15,8 @@ _HASH_MODULUS = 2**64
 # What a service says of a clause in spans of time. Both are ours, and the plan is made for them.
 _COMPARED = """
     , compared AS (
-        SELECT merchant, (hashtextextended(subject, 0) & 255)::text AS part, subject, about, currency,
-               amount_minor, facts
+        SELECT merchant, (hashtextextended(subject, 0) & 255)::text AS part, subject, customer,
+               order_name, currency, amount_minor, facts
         FROM audit_v1.compared
         WHERE clause = '{clause}' AND ({spans}) AND $1 IN ('', merchant)
           AND ($4::text[] IS NULL
@@ -29,7 +29,9 @@ _DIGEST = """
     FROM compared GROUP BY merchant, part, currency
 """
 _ROWS = """
-    SELECT merchant, part, subject, about, currency, amount_minor, facts
+    SELECT merchant, part, subject, currency, amount_minor, facts,
+           ARRAY[split_part(CASE order_name WHEN '' THEN subject ELSE order_name END, '/orders/', 1),
+                 'merchants/' || merchant || '/customers/' || customer] AS about
     FROM compared WHERE (merchant, part) IN (SELECT * FROM unnest($6::text[], $7::text[]))
 """
 

@@ -389,8 +389,7 @@ CREATE VIEW audit_v1.compared AS
     SELECT 'stock-matches-orders' AS clause, merchant, product,
            'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
                || ' ' || product AS subject,
-           ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order] AS about,
-           '' AS currency, 0::bigint AS amount_minor,
+           '' AS customer, '' AS order_name, '' AS currency, 0::bigint AS amount_minor,
            -- What is owed to a paid order is accounted for, as what it took is.
            CASE state WHEN 'HELD' THEN 'HELD ' ELSE 'COMMITTED ' END || quantity_units AS facts,
            due_time AS partition_time, state <> 'HELD' AS is_final
@@ -404,8 +403,7 @@ CREATE VIEW audit_v1.compared AS
     SELECT 'slots-match-orders', merchant, product,
            'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
                || ' ' || product,
-           ARRAY['merchants/' || merchant || '/standingOrders/' || standing_order], '', 0::bigint,
-           state || ' ' || quantity || ' ' || day, due_time, state = 'COMMITTED'
+           '', '', '', 0::bigint, state || ' ' || quantity || ' ' || day, due_time, state = 'COMMITTED'
     FROM slot_bookings CROSS JOIN LATERAL unnest(products, quantities) AS booked (product, quantity)
     WHERE state = 'COMMITTED' OR (state = 'HELD' AND order_stored);
 -- What digests of settled days are made of.

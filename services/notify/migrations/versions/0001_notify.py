@@ -641,21 +641,17 @@ CREATE VIEW audit_v1.deliveries AS
       AND contacts.merchant = deliveries.merchant AND contacts.create_time <= notices.create_time;
 -- What scheduler says as well, by when the order was due, and payments, by when a notice was delivered.
 CREATE VIEW audit_v1.compared AS
-    SELECT 'receipt-sent' AS clause, merchant, '' AS product, subject_resource AS subject,
-           ARRAY[split_part(subject_resource, '/orders/', 1),
-                 'merchants/' || merchant || '/customers/' || customer] AS about,
-           '' AS currency, 0::bigint AS amount_minor,
+    SELECT 'receipt-sent' AS clause, merchant, '' AS product, subject_resource AS subject, customer,
+           '' AS order_name, '' AS currency, 0::bigint AS amount_minor,
            CASE kind WHEN 'RECEIPT' THEN 'PAID' ELSE 'CANCELLED' END AS facts,
            due_time AS partition_time, true AS is_final
     FROM notices WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED') AND original_notice = ''
     UNION ALL
     SELECT 'evidence-as-delivered', merchant, '',
            'merchants/' || merchant || '/customers/' || customer || '/notices/' || notice,
-           ARRAY['merchants/' || merchant || '/customers/' || customer,
-                 split_part(subject_resource, '/orders/', 1)],
-           promised_currency, promised_amount_minor,
-           format('%s delivered %s not before %s', billing_mode, deliveries.evidence_time,
-                  greatest(charge_not_before, deliveries.evidence_time + notice_lead)),
+           customer, subject_resource, promised_currency, promised_amount_minor,
+           concat_ws(' ', billing_mode, 'delivered', deliveries.evidence_time, 'not before',
+                     greatest(charge_not_before, deliveries.evidence_time + notice_lead)),
            deliveries.evidence_time, true
     FROM deliveries JOIN notices USING (customer, merchant, notice)
     WHERE kind = 'ORDER_UPCOMING' AND outcome = 'DELIVERED' AND promised_amount_minor IS NOT NULL
@@ -680,7 +676,7 @@ CREATE VIEW audit_v1.digested AS
     UNION ALL
     -- Each with its deliveries.
     SELECT 'notices', merchant, '', customer || '/' || notice || '/' || coalesce(channel, ''), '', 0,
-           format('%s of %s %s %s %s', kind, subject_resource, outcome, state, deliver_time),
+           concat_ws(' ', kind, subject_resource, outcome, state, deliver_time),
            occur_time, coalesce(state NOT IN ('PENDING', 'ACCEPTED'), true), false
     FROM notices LEFT JOIN deliveries USING (customer, merchant, notice);
 CREATE VIEW audit_v1.due_work AS

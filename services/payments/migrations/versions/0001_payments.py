@@ -1250,25 +1250,24 @@ CREATE VIEW audit_v1.notice_evidence AS
     FROM notices;
 -- What scheduler says as well, by when the order was due, and notify, by when the notice was delivered.
 CREATE VIEW audit_v1.compared AS
-    SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, order_name AS subject,
-           ARRAY[split_part(order_name, '/orders/', 1), customer_name] AS about, currency,
-           amount_minor, '' AS facts, due_time AS partition_time,
+    -- Charges are read once for both that is said of them.
+    SELECT said.clause, merchant, '' AS product, charges.order_name AS subject, customer,
+           '' AS order_name, said.currency, said.amount_minor, said.facts, due_time AS partition_time,
            state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED') AS is_final
-    FROM audit_v1.charges
+    FROM charges CROSS JOIN LATERAL (
+        SELECT 'order-has-one-charge' AS clause, currency, amount_minor, '' AS facts
+        UNION ALL
+        SELECT 'final-states-agree', '', 0,
+               -- The order of one that is overdue has lapsed, until it is paid.
+               CASE WHEN state = 'SUCCEEDED' THEN 'paid'
+                    WHEN state IN ('REFUSED', 'ABANDONED') OR overdue_time IS NOT NULL THEN 'unpaid'
+                    ELSE 'open' END) AS said
     UNION ALL
-    SELECT 'final-states-agree', merchant, '', order_name,
-           ARRAY[split_part(order_name, '/orders/', 1), customer_name], '', 0,
-           -- The order of one that is overdue has lapsed, until it is paid.
-           CASE WHEN state = 'SUCCEEDED' THEN 'paid'
-                WHEN state IN ('REFUSED', 'ABANDONED') OR overdue_time IS NOT NULL THEN 'unpaid'
-                ELSE 'open' END,
-           due_time, state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED')
-    FROM audit_v1.charges
-    UNION ALL
-    SELECT 'evidence-as-delivered', merchant, '', notice, ARRAY[customer_name], currency, amount_minor,
-           format('%s delivered %s not before %s', billing_mode, deliver_time, charge_not_before_time),
+    SELECT 'evidence-as-delivered', merchant, '', notice, customer, '', currency, amount_minor,
+           concat_ws(' ', billing_mode, 'delivered', deliver_time,
+                     'not before', charge_not_before_time),
            deliver_time, true
-    FROM audit_v1.notice_evidence;
+    FROM notices;
 CREATE VIEW audit_v1.refunds AS
     SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
@@ -1353,7 +1352,7 @@ CREATE VIEW audit_v1.digested AS
     FROM audit_v1.compared
     UNION ALL
     SELECT 'attempts', merchant, '', charge_name || ' ' || number, currency, amount_minor,
-           format('%s %s %s %s', state, start_time, billing_mode, mandate), start_time,
+           concat_ws(' ', state, start_time, billing_mode, mandate), start_time,
            end_time IS NOT NULL, false
     FROM audit_v1.attempts
     UNION ALL

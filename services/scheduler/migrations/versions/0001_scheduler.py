@@ -546,29 +546,28 @@ CREATE VIEW audit_v1.order_slots AS
       AND item ->> 0 = ANY (services);
 -- What payments, notify and catalog say as well, by when the order was due.
 CREATE VIEW audit_v1.compared AS
-    SELECT 'order-has-one-charge' AS clause, merchant, '' AS product, name AS subject,
-           ARRAY[standing_order_name, customer_name] AS about, currency, amount_minor, '' AS facts,
-           due_time AS partition_time,
-           state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL AS is_final
-    FROM audit_v1.orders WHERE amount_minor IS NOT NULL
+    -- Orders are read once for all that is said of them.
+    SELECT said.clause, merchant, '' AS product, name AS subject, customer, '' AS order_name,
+           said.currency, said.amount_minor, said.facts, due_time AS partition_time, said.is_final
+    FROM audit_v1.orders CROSS JOIN LATERAL (
+        SELECT 'order-has-one-charge' AS clause, currency, amount_minor, '' AS facts,
+               state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL AS is_final
+        WHERE amount_minor IS NOT NULL
+        UNION ALL
+        SELECT 'final-states-agree', '', 0,
+               CASE state WHEN 'PAID' THEN 'paid' WHEN 'AWAITING_PAYMENT' THEN 'open'
+                          ELSE 'unpaid' END,
+               state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL
+        WHERE amount_minor IS NOT NULL
+        UNION ALL
+        SELECT 'receipt-sent', '', 0, state, true WHERE state IN ('PAID', 'CANCELLED')) AS said
     UNION ALL
-    SELECT 'final-states-agree', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0,
-           CASE state WHEN 'PAID' THEN 'paid' WHEN 'AWAITING_PAYMENT' THEN 'open' ELSE 'unpaid' END,
-           due_time, state <> 'AWAITING_PAYMENT' AND late_payment_until_time IS NULL
-    FROM audit_v1.orders WHERE amount_minor IS NOT NULL
-    UNION ALL
-    SELECT 'receipt-sent', merchant, '', name, ARRAY[standing_order_name, customer_name], '', 0, state,
-           due_time, true
-    FROM audit_v1.orders WHERE state IN ('PAID', 'CANCELLED')
-    UNION ALL
-    SELECT 'stock-matches-orders', merchant, product, order_name || ' ' || product,
-           ARRAY[standing_order_name], '', 0,
+    SELECT 'stock-matches-orders', merchant, product, order_name || ' ' || product, '', '', '', 0,
            CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || quantity_units, due_time,
            state = 'PAID'
     FROM audit_v1.order_items
     UNION ALL
-    SELECT 'slots-match-orders', merchant, product, order_name || ' ' || product,
-           ARRAY[standing_order_name], '', 0,
+    SELECT 'slots-match-orders', merchant, product, order_name || ' ' || product, '', '', '', 0,
            CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || slots || ' ' || local_date,
            due_time, state = 'PAID'
     FROM audit_v1.order_slots;
