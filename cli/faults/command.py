@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
         """
         run_to_exit(
             _run(
-                _Choice(
+                Choice(
                     range(seed, seed + seeds),
                     only,
                     history,
@@ -127,42 +127,47 @@ async def _soak(minutes: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class Choice:
     """What was asked for."""
 
     seeds: range
-    only: str
-    history: Path | None
-    points: bool
-    target: Path | None
-    real_time: bool
-    stacks: int
-    shrink_plays: int
-    processes: int
-    keep_going: bool
+    only: str = ""
+    history: Path | None = None
+    points: bool = False
+    target: Path | None = None
+    real_time: bool = False
+    stacks: int = 1
+    shrink_plays: int = SHRINK_PLAYS_MAX
+    processes: int = 1
+    keep_going: bool = False
 
 
-async def _run(choice: _Choice) -> None:
+async def _run(choice: Choice) -> None:
     open_target, faults, simulated = _place(choice)
     names = sorted(name for name in faults if choice.only in name)
     if not names:
         raise CommandError(
             f"no fault is called {choice.only}; there are {', '.join(sorted(faults))}"
         )
-    outcome = await play_all(
-        _histories(choice, names, simulated=simulated),
-        open_target,
-        targets_at_once=choice.stacks,
-        on_report=_show_report,
-        shrink_plays_max=choice.shrink_plays,
-        keep_going=choice.keep_going,
-    )
-    _summarize(outcome)
+    outcome = Outcome()
+    try:
+        await play_all(
+            _histories(choice, names, simulated=simulated),
+            open_target,
+            outcome,
+            targets_at_once=choice.stacks,
+            on_report=_show_report,
+            shrink_plays_max=choice.shrink_plays,
+            keep_going=choice.keep_going,
+        )
+    finally:
+        _summarize(outcome)
+        _show_interrupted(outcome)
     if outcome.violations:
         raise typer.Exit(FAILED)
 
 
-def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterator[History]:
+def _histories(choice: Choice, faults: list[str], *, simulated: bool) -> Iterator[History]:
     if choice.history is not None:
         yield read_history(choice.history)
         return
@@ -178,7 +183,7 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
         yield generate(seed, faults, simulated=simulated)
 
 
-def _place(choice: _Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
+def _place(choice: Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
     """How a target is had, which faults it has, and whether its clock is simulated."""
     if choice.target is not None:
         if choice.points:
@@ -234,6 +239,9 @@ async def _opened(folder: Path, processes: int) -> "EmbeddedTarget":
         target = _own_type()(folder / f"stack-{tries_left}", processes)
         try:
             await target.open()
+        except asyncio.CancelledError:
+            await target.close()
+            raise
         except CommandError:
             await target.close()
             if not tries_left:
@@ -254,6 +262,13 @@ def _show_report(report: Report) -> None:
     # At once: to make the history shorter takes many plays.
     for violation in report.violations[:VIOLATIONS_SHOWN_MAX]:
         typer.echo(f"{violation.clause}: {violation.text}")
+
+
+def _show_interrupted(outcome: Outcome) -> None:
+    for seed in sorted(outcome.seeds_under_way):
+        typer.echo(f"interrupted: seed {seed} was not played to its end")
+    if outcome.is_shrinking:
+        typer.echo("interrupted: the history that failed may become shorter")
 
 
 def _summarize(outcome: Outcome) -> None:

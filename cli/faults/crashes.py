@@ -183,9 +183,17 @@ class Crashes:
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """Do what blocks. Raises CommandError if a part of the stack does not do what it should."""
+    """Do what blocks. Raises CommandError if a part of the stack does not do what it should.
+
+    A thread cannot be stopped: an interruption waits until it is over, so that what it has started can
+    be ended.
+    """
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
-        return await asyncio.to_thread(work, *arguments)
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
     except PartError as error:
         raise CommandError(str(error)) from error
 

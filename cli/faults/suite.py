@@ -21,27 +21,31 @@ OpenTarget = Callable[[], AbstractAsyncContextManager[Target]]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of all histories."""
+    """What became of all histories, so far."""
 
     reports: list[Report] = field(default_factory=list)
+    # Of histories that have begun and not ended.
+    seeds_under_way: set[int] = field(default_factory=set)
     # A history that failed, as short as it could be made, and what it breaks.
     failure: History | None = None
+    is_shrinking: bool = False
     violations: list[Violation] = field(default_factory=list)
+    # That all histories took, without the plays that made one shorter.
     seconds: float = 0.0
 
 
 async def play_all(
     histories: Iterable[History],
     open_target: OpenTarget,
+    outcome: Outcome,
     *,
     targets_at_once: int,
     on_report: Callable[[Report], None],
     shrink_plays_max: int,
     keep_going: bool = False,
-) -> Outcome:
-    """Play histories until one fails, or all of them."""
+) -> None:
+    """Play histories until one fails, or all of them; the outcome grows meanwhile."""
     started = time.monotonic()
-    outcome = Outcome()
     left = iter(histories)
     failed: list[tuple[History, Report]] = []
 
@@ -54,7 +58,9 @@ async def play_all(
                 for history in batch:
                     if failed and not keep_going:
                         return
+                    outcome.seeds_under_way.add(history.seed)
                     report = await player.play(history)
+                    outcome.seeds_under_way.discard(history.seed)
                     outcome.reports.append(report)
                     on_report(report)
                     if report.violations:
@@ -68,18 +74,20 @@ async def play_all(
                 group.create_task(work())
     except* CommandError as errors:
         raise CommandError("\n".join(map(str, errors.exceptions))) from errors
-    outcome.seconds = time.monotonic() - started
-    if failed:
-        history, report = failed[0]
-        outcome.failure = await _shortest(history, report, open_target, shrink_plays_max)
-        outcome.violations = [violation for _, report in failed for violation in report.violations]
-    return outcome
+    finally:
+        outcome.seconds = time.monotonic() - started
+        outcome.violations = [found for _, report in failed for found in report.violations]
+        outcome.failure = failed[0][0] if failed else None
+    if failed and shrink_plays_max:
+        outcome.is_shrinking = True
+        await _shrink(outcome, failed[0][1], open_target, shrink_plays_max)
+        outcome.is_shrinking = False
 
 
-async def _shortest(
-    history: History, report: Report, open_target: OpenTarget, plays_max: int
-) -> History:
-    """The history as short as it can be made while one of the same clauses breaks."""
+async def _shrink(
+    outcome: Outcome, report: Report, open_target: OpenTarget, plays_max: int
+) -> None:
+    """Make the failure of an outcome as short as it can be while one of the same clauses breaks."""
     clauses = {violation.clause for violation in report.violations}
     async with AsyncExitStack() as opened:
         players: list[Player] = []
@@ -97,9 +105,12 @@ async def _shortest(
             # What is left behind is not to be taken for another violation.
             players.clear()
             await opened.aclose()
-            return bool(clauses & {violation.clause for violation in violations or ()})
+            if is_same := bool(clauses & {violation.clause for violation in violations or ()}):
+                outcome.failure = shorter
+            return is_same
 
-        return await shrink(history, fails, plays_max) if plays_max else history
+        assert outcome.failure is not None  # noqa: S101 - there is one to make shorter
+        await shrink(outcome.failure, fails, plays_max)
 
 
 def _batches(left: Iterator[History], size: int) -> Iterator[Iterator[History]]:
