@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command import FAILED, StrictCommand, run_to_exit
+from cli.command import FAILED, StrictCommand, fail, run_to_exit
 from cli.errors import CommandError
-from cli.faults.generate import generate
+from cli.faults.generate import NOT_AT_RANDOM, generate
 from cli.faults.history import History, read_history
-from cli.faults.play import Report, total
+from cli.faults.play import Report, total, wrong_steps
 from cli.faults.staging import read_target
 from cli.faults.suite import OpenTarget, Outcome, play_all
-from cli.faults.target import Target
+from cli.faults.target import Fault, Target
 
 if TYPE_CHECKING:
     from cli.faults.embedded import EmbeddedTarget
@@ -32,6 +32,14 @@ VIOLATIONS_SHOWN_MAX = 20
 TARGETS_AT_ONCE_MAX = 8
 PROCESSES_MAX = 10
 OPEN_TRIES = 3
+# A target has few faults, a stack of one's own hundreds.
+NAMES_SHOWN_MAX = 40
+# Of two options of which one has no effect beside the other.
+EXCLUSIVE = (
+    *(("history", other) for other in ("points", "seeds", "seed", "only")),
+    *(("points", other) for other in ("target", "seeds", "shrink_plays")),
+    *(("target", other) for other in ("processes",)),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +47,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("faults", cls=StrictCommand)
     def faults(
+        context: typer.Context,
         seeds: Annotated[int, typer.Option(min=1, help="So many histories.")] = SEEDS,
         seed: Annotated[int, typer.Option(min=0, help="The first one's seed.")] = 1,
         only: Annotated[str, typer.Option(help="Only faults whose names contain this.")] = "",
@@ -85,6 +94,9 @@ def register(app: typer.Typer) -> None:
         agree. A history that fails is made shorter, and printed for --history. Without a target,
         stacks of its own are started on this machine and deleted afterwards.
         """
+        given = {name for name in context.params if _is_given(context, name)}
+        if problems := _misplaced(given):
+            fail("\n".join(problems))
         run_to_exit(
             _run(
                 Choice(
@@ -108,6 +120,27 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Play histories on one stack for an hour, and watch what its processes and databases take."""
         run_to_exit(_soak(minutes))
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _misplaced(given: Collection[str]) -> list[str]:
+    """What is wrong with the options that were given together."""
+    problems = [
+        f"{_option(one)} goes without {_option(other)}"
+        for one, other in EXCLUSIVE
+        if one in given and other in given
+    ]
+    if "real_time" in given and "target" not in given:
+        problems.append("--real-time goes with --target alone")
+    return problems
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 async def _soak(minutes: float) -> None:
@@ -144,15 +177,11 @@ class Choice:
 
 async def _run(choice: Choice) -> None:
     open_target, faults, simulated = _place(choice)
-    names = sorted(name for name in faults if choice.only in name)
-    if not names:
-        raise CommandError(
-            f"no fault is called {choice.only}; there are {', '.join(sorted(faults))}"
-        )
+    histories = _histories(choice, faults, simulated=simulated)
     outcome = Outcome()
     try:
         await play_all(
-            _histories(choice, names, simulated=simulated),
+            histories,
             open_target,
             outcome,
             targets_at_once=choice.stacks,
@@ -167,30 +196,60 @@ async def _run(choice: Choice) -> None:
         raise typer.Exit(FAILED)
 
 
-def _histories(choice: Choice, faults: list[str], *, simulated: bool) -> Iterator[History]:
+def _histories(
+    choice: Choice, faults: Mapping[str, Fault], *, simulated: bool
+) -> Iterable[History]:
+    """The histories to play, one at least. Raises CommandError if there is none."""
     if choice.history is not None:
-        yield read_history(choice.history)
-        return
+        return [_read_history(choice.history, faults)]
+    names = sorted(name for name in faults if choice.only in name and name not in NOT_AT_RANDOM)
     if choice.points:
-        # Only stacks of one's own have crash points, and what these are made of.
-        from cli.faults.crash_histories import crash_histories  # noqa: PLC0415
-
-        yield from (
-            history for history in crash_histories(faults) if history.seed >= choice.seeds.start
+        return _crash_histories(choice, names)
+    if not names:
+        raise CommandError(
+            f"--only: no fault has {choice.only!r} in its name; there are {_some_names(faults)}"
         )
-        return
-    for seed in choice.seeds:
-        yield generate(seed, faults, simulated=simulated)
+    return (generate(seed, names, simulated=simulated) for seed in choice.seeds)
 
 
-def _place(choice: Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
+def _read_history(file: Path, faults: Mapping[str, Fault]) -> History:
+    try:
+        history = read_history(file)
+    except CommandError as error:
+        raise CommandError(f"--history: {error}") from error
+    if wrong := wrong_steps(history, faults):
+        raise CommandError("\n".join(f"--history: {file}: {line}" for line in wrong))
+    return history
+
+
+def _crash_histories(choice: Choice, names: Sequence[str]) -> list[History]:
+    # Only stacks of one's own have crash points, and what these are made of.
+    from cli.faults.crash_histories import crash_histories  # noqa: PLC0415
+
+    histories = list(crash_histories(names))
+    if not histories:
+        raise CommandError(f"--only: no crash point has {choice.only!r} in its name")
+    left = [history for history in histories if history.seed >= choice.seeds.start]
+    if not left:
+        raise CommandError(f"--seed: there are {len(histories)} histories of crash points")
+    return left
+
+
+def _some_names(faults: Mapping[str, Fault]) -> str:
+    """Those that can be chosen; of many, the first words."""
+    names = faults.keys() - NOT_AT_RANDOM
+    if len(names) > NAMES_SHOWN_MAX:
+        names = {name.split()[0].rstrip(":") for name in names}
+    return ", ".join(sorted(names))
+
+
+def _place(choice: Choice) -> tuple[OpenTarget, Mapping[str, Fault], bool]:
     """How a target is had, which faults it has, and whether its clock is simulated."""
     if choice.target is not None:
-        if choice.points:
-            raise CommandError(
-                "a deployment of your own has no crash points: production refuses them"
-            )
-        staging = read_target(choice.target)
+        try:
+            staging = read_target(choice.target)
+        except CommandError as error:
+            raise CommandError(f"--target: {error}") from error
         if not staging.simulated and not choice.real_time:
             raise CommandError(
                 f"{choice.target} has no simulated clock: nothing falls due while a history is played."

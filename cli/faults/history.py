@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class History:
 def read_history(file: Path) -> History:
     """Read a history that a run has printed. Raises CommandError if it is none."""
     try:
-        return History(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        given = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
         raise CommandError(f"{file} is no history: {error}") from error
+    if not isinstance(given, dict):
+        raise CommandError(f"{file} is no history: give one object of JSON")
+    known = {field.name: field.default is MISSING for field in fields(History)}
+    wrong = [f"{name}: is not known" for name in sorted(given.keys() - known)]
+    wrong += [f"{name}: is missing" for name in known if known[name] and name not in given]
+    if wrong:
+        raise CommandError("\n".join(f"{file} is no history: {line}" for line in wrong))
+    return History(**given)

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +28,10 @@ AFTERMATH = timedelta(days=3)
 REST_SECONDS = 40.0
 # The sandbox gives up on a step after 90 s; a fault may take the first half of that.
 ADVANCE_TRIES = 2
+# What a step has beside its first word.
+ACT_KEYS = frozenset({"customer", "order", "product", "number", "word", "schedule", "twice"})
+LASTING_KEYS = frozenset({"for_steps", "nth"})
+PASSING_KEYS = frozenset({"after_seconds", "for_seconds", "nth"})
 
 
 @dataclass(slots=True)
@@ -255,6 +259,39 @@ class _Run:
                 scheduler.CancelStandingOrder,
                 scheduler_pb2.CancelStandingOrderRequest(name=self._shop.standing_order(number)),
             )
+
+
+def wrong_steps(history: History, faults: Mapping[str, Fault]) -> list[str]:
+    """What of the steps of a history cannot be played where there are these faults."""
+    return [
+        f"steps[{number}]: {problem}"
+        for number, step in enumerate(history.steps)
+        for problem in _wrong(step, history, faults)
+    ]
+
+
+def _wrong(step: object, history: History, faults: Mapping[str, Fault]) -> Iterator[str]:
+    if not isinstance(step, Mapping) or step.keys().isdisjoint(("act", "fault", "advance_hours")):
+        yield "has no act, fault or advance_hours"
+    elif "act" in step:
+        if step["act"] not in Actions.words():
+            yield f"there is no act {step['act']!r}"
+        yield from _missing(step, ACT_KEYS)
+        for key, there in (("customer", history.customers), ("order", history.standing_orders)):
+            if step.get(key, 0) not in range(len(there)):
+                yield f"{key}: there is no {step[key]!r}"
+    elif "fault" in step:
+        if (fault := faults.get(step["fault"])) is None:
+            yield f"there is no fault {step['fault']!r}"
+        else:
+            yield from _missing(step, LASTING_KEYS if fault.lasting else PASSING_KEYS)
+    elif not isinstance(step["advance_hours"], int | float):
+        yield "advance_hours: give a number"
+
+
+def _missing(step: Step, keys: Collection[str]) -> Iterator[str]:
+    if missing := sorted(keys - step.keys()):
+        yield f"gives no {', '.join(missing)}"
 
 
 def total(reports: Iterable[Report]) -> Report:
