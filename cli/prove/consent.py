@@ -200,10 +200,10 @@ PERIOD_CEILING = LocalClause(
     # it no more than its mandate took in all of that time. Where that is within the ceiling, nothing is
     # added up for each attempt.
     """
-    , counted AS (
+    , counted AS NOT MATERIALIZED (
         SELECT attempted.*,
                CASE WHEN period_days IS NULL
-                    THEN extract(day FROM (period_start_time AT TIME ZONE 'utc') + interval '14 hours')
+                    THEN date_part('day', (period_start_time AT TIME ZONE 'utc') + interval '14 hours')
                              IN (1, 2)
                          AND start_time < period_start_time + interval '31 days 2 hours'
                     ELSE start_time >= period_start_time + (period_days - 1) * interval '1 day'
