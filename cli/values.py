@@ -47,6 +47,7 @@ _MOMENT = re.compile(
 _REGION = re.compile(r"[A-Z]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 PPM_PER_PERCENT = 10_000
+PORT_MAX = 65_535
 TAX_RATE_MAX_PPM = 1_000_000
 
 
@@ -76,6 +77,14 @@ def parse_number(text: str, low: int | None = None, high: int | None = None) -> 
     if high is not None and number > high:
         raise typer.BadParameter(f"{text!r} is too large: it must be at most {high}")
     return number
+
+
+def parse_host_port(text: str) -> tuple[str, int]:
+    """A host and a port: 127.0.0.1:9464, or [::]:9464, whose host is ::."""
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise typer.BadParameter(f"{text!r} is not a host and a port: 127.0.0.1:9464")
+    return host.removeprefix("[").removesuffix("]"), parse_number(port, 1, PORT_MAX)
 
 
 def parse_count(text: str) -> int:

@@ -18,7 +18,7 @@ from cli.prove.statement import sign, statement_of, verify
 from cli.prove.target import find_target
 from cli.prove.watch import Watch
 from cli.shown import shown
-from cli.values import parse_duration, parse_number
+from cli.values import parse_duration, parse_host_port
 
 UNREADABLE = 2
 SIGNING_KEY_FILE = "RECURRING_PROOF_KEY_FILE"
@@ -96,14 +96,14 @@ def watch_suite(
 ) -> None:
     """Prove at an interval, and show Prometheus what it came to."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    host, _, port = metrics.rpartition(":")
+    host, port = parse_host_port(metrics)
     interval = parse_duration(every)
 
     async def once() -> Report:
         # Read each time: a password may have been changed.
         return await run(find_target(os.environ, target), full=full)
 
-    run_to_exit(Watch(once, interval).run(host, parse_number(port, 1, 65_535)))
+    run_to_exit(Watch(once, interval).run(host, port))
 
 
 @prove.command("verify", cls=StrictCommand)

@@ -43,14 +43,20 @@ class Watch:
         )
 
     async def run(self, host: str, port: int) -> None:
-        """Prove, and show the numbers over HTTP, until cancelled."""
-        server, _ = start_http_server(port, host, self._registry)
+        """Prove, and show the numbers over HTTP, until cancelled. Raises CommandError."""
+        try:
+            server, _ = start_http_server(port, host, self._registry)
+        except OSError as error:
+            raise CommandError(
+                f"--metrics: cannot listen at {host} port {port}: {error}"
+            ) from error
         try:
             while True:
                 await self.step()
                 await asyncio.sleep(self._interval.total_seconds())
         finally:
             server.shutdown()
+            server.server_close()
 
     async def step(self) -> None:
         """Prove once; what cannot be read is tried again at the next interval."""
