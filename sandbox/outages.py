@@ -1,6 +1,7 @@
 """Outages of parts of the outside world, which anybody may begin and end."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +64,8 @@ class Outages:
 
     def __init__(self, record: Record) -> None:
         self._record = record
+        # Part -> how many requests have met the outage that began last.
+        self._met_count: Counter[str] = Counter()
         rows = record.read("SELECT part, kind, seconds, times FROM outages")
         self._troubles = {
             str(row["part"]): Trouble(Outage(row["kind"]), row["seconds"], row["times"])
@@ -78,6 +81,7 @@ class Outages:
         """What a request that comes now meets; it counts as one of the times of the outage."""
         part = next((part for part in parts if part in self._troubles), "")
         trouble = self._troubles.get(part)
+        self._met_count[part] += trouble is not None
         if trouble is not None and trouble.times is not None:
             left = trouble.times - 1
             await self.switch(part, Trouble(trouble.kind, trouble.seconds, left) if left else None)
@@ -105,7 +109,10 @@ class Outages:
             part = request.match_info["part"]
             if part not in PARTS:
                 raise bad_request(f"no such part; there are {', '.join(PARTS)}")
-            await self.switch(part, await _read_trouble(request, part))
+            trouble = await _read_trouble(request, part)
+            if trouble is not None:
+                self._met_count[part] = 0
+            await self.switch(part, trouble)
             return web.json_response(self._shown(part))
 
         return [web.get("/outages", show), web.put("/outages/{part}", put)]
@@ -113,9 +120,9 @@ class Outages:
     def _shown(self, part: str) -> dict[str, object]:
         trouble = self._troubles.get(part)
         if trouble is None:
-            return {"on": False}
+            return {"on": False, "met": self._met_count[part]}
         extent = {"seconds": trouble.seconds or None, "times": trouble.times}
-        return {"on": True, "kind": trouble.kind} | {
+        return {"on": True, "kind": trouble.kind, "met": self._met_count[part]} | {
             name: value for name, value in extent.items() if value is not None
         }
 

@@ -311,7 +311,7 @@ async def _opened(folder: Path, processes: int) -> "EmbeddedTarget":
 
 
 def _show_report(report: Report) -> None:
-    what = "; ".join(report.faults) or "no fault"
+    what = "; ".join(map(partial(_with_effect, report), report.faults)) or "no fault"
     ends = ", ".join(f"{count} {state}" for state, count in sorted(report.orders.items()))
     how = f"{len(report.violations)} VIOLATIONS" if report.violations else "ok"
     typer.echo(
@@ -321,6 +321,17 @@ def _show_report(report: Report) -> None:
     # At once: to make the history shorter takes many plays.
     for violation in report.violations[:VIOLATIONS_SHOWN_MAX]:
         typer.echo(f"{violation.clause}: {violation.text}")
+
+
+def _by_kind(faults: Counter[str]) -> str:
+    """How many there are, in all and by the first words of their names."""
+    kinds: Counter[str] = Counter(name.split()[0].rstrip(":") for name in faults.elements())
+    each = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    return f"{faults.total()} ({each})" if faults.total() else "0"
+
+
+def _with_effect(report: Report, fault: str) -> str:
+    return f"{fault} (without effect)" if report.idle[fault] else fault
 
 
 def _show_interrupted(outcome: Outcome) -> None:
@@ -333,11 +344,10 @@ def _show_interrupted(outcome: Outcome) -> None:
 def _summarize(outcome: Outcome) -> None:
     whole = total(outcome.reports)
     count = len(outcome.reports)
-    kinds: Counter[str] = Counter(name.split()[0] for name in whole.faults.elements())
-    faults = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
     typer.echo(
         f"{count} histories in {outcome.seconds:.0f} s ({outcome.seconds / max(count, 1):.1f} s each): "
-        f"{whole.faults.total()} faults ({faults}), {whole.actions} actions, {whole.answers} answers, "
+        f"{_by_kind(whole.faults)} faults, {_by_kind(whole.idle)} of them without effect, "
+        f"{whole.actions} actions, {whole.answers} answers, "
         f"{whole.refusals.total()} refusals, {whole.orders.total()} orders "
         f"({', '.join(f'{number} {state}' for state, number in whole.orders.most_common())}), "
         f"{len(whole.violations)} violations"

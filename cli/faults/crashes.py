@@ -101,7 +101,10 @@ class Crashes:
         """A fault for each point and each way to go on."""
         return {
             fault_name(after, service, point): Fault(
-                self._arming(after, service, point), self._healing(service), lasting=True
+                self._arming(after, service, point),
+                self._healing(service),
+                lasting=True,
+                waits=True,
             )
             for after in After
             for service in SERVICES
@@ -110,8 +113,8 @@ class Crashes:
 
     def _arming(
         self, after: After, service: str, point: str
-    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-        async def make(step: Mapping[str, Any]) -> None:
+    ) -> Callable[[Mapping[str, Any]], Awaitable[bool]]:
+        async def make(step: Mapping[str, Any]) -> bool:
             await self.disarm(service)
             setting = f"{point}:{step.get('nth', 1)}"
             if after is After.OUTLIVE:
@@ -121,6 +124,7 @@ class Crashes:
                 await in_thread(self._stack.start, service, {SETTING: setting})
             watch = self._watch(after, service, fault_name(after, service, point))
             self._watches[service] = asyncio.create_task(watch)
+            return True
 
         return make
 

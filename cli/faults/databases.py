@@ -122,8 +122,8 @@ class DatabaseFaults:
             )
         return faults
 
-    async def _fill_disk(self, part: str) -> None:
-        await self._limit_files(part, str(FULL_DISK_BYTES[part]))
+    async def _fill_disk(self, part: str) -> bool:
+        return await self._limit_files(part, str(FULL_DISK_BYTES[part]))
 
     async def _empty_disk(self, part: str) -> None:
         """Give the disk room again, and start what ended or gave up when it could not write."""
@@ -149,26 +149,33 @@ class DatabaseFaults:
             await asyncio.sleep(POLL_SECONDS)
         return True
 
-    async def _limit_files(self, part: str, size: str) -> None:
-        """Limit the size of a server's files, as its own account may: root need not."""
+    async def _limit_files(self, part: str, size: str) -> bool:
+        """Limit the size of a server's files, as its own account may: root need not.
+
+        Returns whether there is a server whose files are limited.
+        """
         server = self._stack.process_of(part).find()
         if server is None:
-            return
+            return False
         with suppress(psutil.NoSuchProcess):
-            await _limit_files(server, [server], size)
+            is_limited = await _limit_files(server, [server], size)
             # What it starts from now on has its limit. What it had started before is among these.
             children = await in_thread(partial(server.children, recursive=True))
             await _limit_files(server, children, size)
+            return is_limited
+        return False
 
-    async def _back_up(self, service: str) -> None:
-        """Keep what a standby of a service's database would have by now."""
+    async def _back_up(self, service: str) -> bool:
+        """Keep what a standby of a service's database would have by now; returns whether it is kept."""
         backup = self._backup_file(service)
         since, customers_since = datetime.now(UTC), await self._customers_now()
         options = ("--format=custom", f"--file={backup}")
-        if not await self._run_on_database("pg_dump", service, *options):
-            self._backup_times[service] = since
-            if service == "catalog":
-                self._catalog_lost_since = customers_since
+        if await self._run_on_database("pg_dump", service, *options):
+            return False
+        self._backup_times[service] = since
+        if service == "catalog":
+            self._catalog_lost_since = customers_since
+        return True
 
     async def _fail_over(self, service: str) -> None:
         """Go on with the standby, and do what the runbook says: others publish again what it lost."""
@@ -252,10 +259,12 @@ class DatabaseFaults:
         now = await self._customers_now()
         await self.ask("catalog", _RUN_OUT.format(now.isoformat()))
 
-    async def _terminate(self, service: str) -> None:
+    async def _terminate(self, service: str) -> bool:
+        ended = 0
         for _ in range(TERMINATE_TIMES):
-            await self._end_sessions("datname", service)
+            ended += await self._end_sessions("datname", service)
             await asyncio.sleep(POLL_SECONDS)
+        return ended > 0
 
     async def _read_only(self, service: str, switch: str) -> None:
         await self._execute(
@@ -278,22 +287,26 @@ class DatabaseFaults:
         if limit > 0:
             await self._end_sessions("usename", service)
 
-    async def _end_sessions(self, column: str, service: str) -> None:
-        """End those of `pg_stat_activity` that have the service's name in a column."""
-        await self._execute(f"""
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    async def _end_sessions(self, column: str, service: str) -> int:
+        """End those of `pg_stat_activity` that have its name in a column; returns how many."""
+        ended = await self._execute(f"""
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE {column} = '{wiring.role(service)}' AND pid <> pg_backend_pid()
         """)  # noqa: S608 - fixed names
+        return int(ended)
 
 
 async def _limit_files(
     server: psutil.Process, processes: Sequence[psutil.Process], size: str
-) -> None:
-    """Limit the size of files of processes of a server, by its account, those left out that ended."""
+) -> bool:
+    """Limit the size of files of processes of a server, by its account, those left out that ended.
+
+    Returns whether that of the last one is limited.
+    """
     command = "; ".join(f"prlimit --pid={each.pid} --fsize={size}:" for each in processes)
     owner = (f"--reuid={server.uids().real}", f"--regid={server.gids().real}")
     account = ("setpriv", *owner, "--clear-groups") if os.geteuid() == 0 else ()
     limiting = await asyncio.create_subprocess_exec(
         *account, "sh", "-c", command, stderr=asyncio.subprocess.DEVNULL
     )
-    await limiting.wait()
+    return await limiting.wait() == 0

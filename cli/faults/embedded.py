@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -75,7 +76,15 @@ class EmbeddedTarget:
         self._replicas: list[Program] = []
         # Stream -> how many bytes it may hold, as its service made it.
         self._stream_sizes: dict[str, int] = {}
-        self.stack = EmbeddedStack(home, Addresses.free(), settings=SETTINGS, second_account=True)
+        # Outage -> how many requests have met it.
+        self._met: Counter[str] = Counter()
+        self.stack = EmbeddedStack(
+            home,
+            Addresses.free(),
+            settings=SETTINGS,
+            second_account=True,
+            durables_deletable=True,
+        )
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self._sandbox = Sandbox(self.stack.addresses.sandbox_url)
         self.crashes = Crashes(self.stack, self._locks)
@@ -131,8 +140,8 @@ class EmbeddedTarget:
 
     @property
     def reached(self) -> Mapping[str, int]:
-        """How often a process has come to the crash point of a fault, by the fault's name."""
-        return self.crashes.reached
+        """How often a process has come to a crash point, and a request to an outage."""
+        return self.crashes.reached + self._met
 
     @property
     def discarded_events(self) -> Collection[str]:
@@ -154,7 +163,7 @@ class EmbeddedTarget:
                 partial(self._signal, service, "resume"),
             )
             faults[f"roll {service}"] = Fault(does(self._roll, service), self._heals(service))
-            faults[f"migrate {service}"] = Fault(does(self._operate, service, "migrate"), nothing)
+            faults[f"migrate {service}"] = Fault(does(self._migrate, service), nothing)
             for days in (-2, 2):
                 faults[f"clock of {service} steps {days:+} days"] = Fault(
                     does(self._step_clock, service, days),
@@ -171,18 +180,12 @@ class EmbeddedTarget:
                 does(self._delete_durable, stream, service), nothing
             )
         for part, kind in OUTAGES:
-            faults[f"outage of {part}: {kind}"] = Fault(
-                does(self._sandbox.put, f"/outages/{part}", {"on": True, "kind": kind}),
-                partial(self._sandbox.put, f"/outages/{part}", {"on": False}),
-                lasting=True,
-            )
+            name = f"outage of {part}: {kind}"
+            faults[name] = self._outage(name, part, {"kind": kind})
         for part, kind, seconds in DELAYS:
-            trouble = {"on": True, "kind": kind, "seconds": seconds, "times": DELAYED_REQUESTS}
-            faults[f"outage of {part}: {kind} {seconds} s"] = Fault(
-                does(self._sandbox.put, f"/outages/{part}", trouble),
-                partial(self._sandbox.put, f"/outages/{part}", {"on": False}),
-                lasting=True,
-            )
+            name = f"outage of {part}: {kind} {seconds} s"
+            trouble = {"kind": kind, "seconds": seconds, "times": DELAYED_REQUESTS}
+            faults[name] = self._outage(name, part, trouble)
         for behavior, seconds in BEHAVIORS:
             faults[f"provider: {behavior}"] = Fault(
                 does(self._sandbox.put, PROVIDER_BEHAVIOR, {behavior: seconds}),
@@ -190,6 +193,19 @@ class EmbeddedTarget:
                 lasting=True,
             )
         return faults
+
+    def _outage(self, name: str, part: str, trouble: Mapping[str, object]) -> Fault:
+        return Fault(
+            does(self._sandbox.put, f"/outages/{part}", {"on": True, **trouble}),
+            partial(self._end_outage, name, part),
+            lasting=True,
+            waits=True,
+        )
+
+    async def _end_outage(self, name: str, part: str) -> None:
+        shown = await self._sandbox.get("/outages")
+        await self._sandbox.put(f"/outages/{part}", {"on": False})
+        self._met[name] += shown[part]["met"]
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -200,9 +216,11 @@ class EmbeddedTarget:
 
         return heal
 
-    async def _kill(self, part: str) -> None:
+    async def _kill(self, part: str) -> bool:
         async with self._locks[part]:
+            runs = self.stack.process_of(part).find() is not None
             await in_thread(self.stack.kill, part)
+        return runs
 
     async def _roll(self, service: str) -> None:
         """Replace a process as a new version does: it drains, and the next one starts."""
@@ -219,13 +237,19 @@ class EmbeddedTarget:
             await in_thread(self.stack.kill, service)
             await in_thread(self.stack.start, service, settings or {})
 
-    async def _signal(self, service: str, what: str) -> None:
+    async def _migrate(self, service: str) -> bool:
+        """Migrate a database again; nothing is done while another fault has taken it away."""
+        return not await self._operate(service, "migrate")
+
+    async def _signal(self, service: str, what: str) -> bool:
         process = self.stack.process_of(service).find()
         if process is None:
-            return
+            return False
         with suppress(psutil.NoSuchProcess):
             for target in (process, *process.children(recursive=True)):
                 getattr(target, what)()
+            return True
+        return False
 
     # --- broker -----------------------------------------------------------------------------------
 
@@ -235,7 +259,8 @@ class EmbeddedTarget:
             shutil.rmtree(self.stack.home / "nats" / "store", ignore_errors=True)
             await in_thread(self.stack.start, "nats")
 
-    async def _with_streams(self, work: Callable[[Any], Awaitable[None]]) -> None:
+    async def _with_streams(self, work: Callable[[Any], Awaitable[None]]) -> bool:
+        """Do something to streams; returns whether it was done: another fault may be the broker's."""
         url = wiring.nats_url(wiring.STREAMS_USER, self.stack.addresses, self.keys)
         with suppress(NatsError, OSError, TimeoutError):
             client = await nats.connect(url, allow_reconnect=False)
@@ -243,14 +268,16 @@ class EmbeddedTarget:
                 await work(client.jetstream(domain=JETSTREAM_DOMAIN))
             finally:
                 await client.close()
+            return True
+        return False
 
-    async def _delete_durable(self, stream: str, service: str) -> None:
+    async def _delete_durable(self, stream: str, service: str) -> bool:
         async def delete(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
             await jetstream.delete_consumer(stream, service)
 
-        await self._with_streams(delete)
+        return await self._with_streams(delete)
 
-    async def _fill(self, stream: str) -> None:
+    async def _fill(self, stream: str) -> bool:
         """Let a stream refuse what is published, as one whose disk is full."""
 
         async def fill(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
@@ -259,7 +286,7 @@ class EmbeddedTarget:
             info.config.max_bytes, info.config.discard = info.state.bytes + 1, DiscardPolicy.NEW
             await jetstream.update_stream(info.config)
 
-        await self._with_streams(fill)
+        return await self._with_streams(fill)
 
     async def _empty(self, stream: str) -> None:
         """Give a stream its room again."""

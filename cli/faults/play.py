@@ -45,7 +45,9 @@ class Report:
     actions: int = 0
     answers: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    # Of crash points: how often a process came to it.
+    # Of those that found nothing to break, or that nothing has come to.
+    idle: Counter[str] = field(default_factory=Counter)
+    # Of crash points and outages: how often a process or a request came to it.
     reached: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -98,6 +100,11 @@ class Player:
             ]
             report.answers, report.refusals = caller.answered_count, caller.refusals
         report.reached = Counter(self._target.reached) - reached_before
+        report.idle += Counter(
+            name
+            for name in report.faults
+            if self._target.faults[name].waits and not report.reached[name]
+        )
         report.violations += [
             Violation("crash points", f"{step['fault']}: it did not come to that")
             for step in history.steps
@@ -151,13 +158,14 @@ class _Run:
 
     async def end_faults(self) -> None:
         """Heal all that is still broken. Raises the first error of a fault, made or healed."""
-        ends = await asyncio.gather(*self._passing, return_exceptions=True)
+        ends: list[object] = await asyncio.gather(*self._passing, return_exceptions=True)
         self._passing.clear()
         for name in list(self._lasting):
             ends += await asyncio.gather(self._target.faults[name].heal(), return_exceptions=True)
         self._lasting.clear()
-        for error in filter(None, ends):
-            raise error
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error
 
     async def _do(self, step: Step) -> None:
         if "act" in step:
@@ -172,17 +180,18 @@ class _Run:
     async def _break(self, name: str, step: Step) -> None:
         fault = self._target.faults[name]
         if fault.lasting:
-            await fault.make(step)
+            self._report.idle[name] += not await fault.make(step)
             self._lasting[name] = step["for_steps"]
         else:
-            self._passing.append(asyncio.create_task(self._pass_by(fault, step)))
+            self._passing.append(asyncio.create_task(self._pass_by(name, step)))
 
-    async def _pass_by(self, fault: Fault, step: Step) -> None:
+    async def _pass_by(self, name: str, step: Step) -> None:
         """Make a fault a little later, while something else goes on, and heal it."""
+        fault = self._target.faults[name]
         await asyncio.sleep(step["after_seconds"])
         begun = time.monotonic()
         try:
-            await fault.make(step)
+            self._report.idle[name] += not await fault.make(step)
             await asyncio.sleep(step["for_seconds"])
         finally:
             async with self._recovery(fault):
@@ -303,6 +312,7 @@ def total(reports: Iterable[Report]) -> Report:
         whole.actions += report.actions
         whole.answers += report.answers
         whole.faults += report.faults
+        whole.idle += report.idle
         whole.reached += report.reached
         whole.orders += report.orders
         whole.refusals += report.refusals

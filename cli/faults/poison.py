@@ -73,12 +73,12 @@ class PoisonedEvents:
             for publisher in publishers
         }
 
-    async def _publish(self, publisher: str, message: bytes, step: Mapping[str, Any]) -> None:
+    async def _publish(self, publisher: str, message: bytes, step: Mapping[str, Any]) -> bool:
         """Publish the last batch of a type again, with another event that has this message."""
         there = (await self._ask(publisher, _TYPES)).split()
         types = [event_type for event_type in sorted(there) if event_type in SUBSCRIBERS]
         if not types:
-            return
+            return False
         event_type = types[step["nth"] % len(types)]
         last_id, data = (await self._ask(publisher, _LAST.format(event_type))).split()
         events = CloudEventBatch.FromString(bytes.fromhex(data)).events
@@ -91,6 +91,7 @@ class PoisonedEvents:
         batch = batch_id([*(event.id for event in events), poison.id])
         added = CloudEventBatch(events=[poison]).SerializeToString().hex()
         await self._ask(publisher, _PUBLISH.format(event_type, batch, last_id, poison.id, added))
+        return True
 
     async def discard(self) -> None:
         """Do what an operator does about them.

@@ -27,7 +27,7 @@ lasting = false                           # true: it stays over some steps of a 
 
 import asyncio
 import tomllib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from typing import Any
 
 from cli.connect import SERVICES, Session, Stack
 from cli.errors import CommandError
-from cli.faults.target import Fault
+from cli.faults.target import Fault, does
 from cli.output import Output
 from cli.trust import Trust
 
@@ -109,7 +109,7 @@ def read_target(file: Path) -> StagingTarget:
     )
     faults = {
         name: Fault(
-            make=_making(name, fault["make"]),
+            make=does(_run, name, fault["make"]),
             heal=partial(_run, name, fault["heal"]),
             lasting=fault.get("lasting", False),
         )
@@ -137,13 +137,6 @@ def _wrong(given: Mapping[str, Any]) -> list[str]:
     if not given.get("sandbox_url") and not given.get("customers"):
         wrong.append("customers: in real time, give customers whose phones are bound")
     return sorted(wrong)
-
-
-def _making(name: str, command: str) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-    async def make(_step: Mapping[str, Any]) -> None:
-        await _run(name, command)
-
-    return make
 
 
 async def _run(name: str, command: str) -> None:

@@ -11,14 +11,17 @@ from cli.connect import Session
 class Fault:
     """Something that fails, and how it is made whole again; both may be done twice."""
 
-    make: Callable[[Mapping[str, Any]], Awaitable[None]]
-    heal: Callable[[], Awaitable[None]]
+    # Returns whether there was something to break.
+    make: Callable[[Mapping[str, Any]], Awaitable[bool]]
+    heal: Callable[[], Awaitable[object]]
     # It stays over some steps; else it begins and ends while one goes on.
     lasting: bool = False
     # A service that loses what was acknowledged meanwhile; platforms send it again.
     forgets: str = ""
     # What operators do once platforms have.
     settle: Callable[[], Awaitable[None]] | None = None
+    # It does nothing until something comes to it, which the target counts.
+    waits: bool = False
 
 
 class Target(Protocol):
@@ -41,7 +44,10 @@ class Target(Protocol):
 
     @property
     def reached(self) -> Mapping[str, int]:
-        """How often a process has come to the crash point of a fault, by the fault's name."""
+        """How often something has come to what a fault waits with, by the fault's name.
+
+        A process to its crash point, a request to an outage.
+        """
 
     @property
     def discarded_events(self) -> Collection[str]:
@@ -59,11 +65,11 @@ class Target(Protocol):
 
 def does(
     work: Callable[..., Awaitable[object]], *arguments: object
-) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-    """Make a fault by calling that, whatever the step says."""
+) -> Callable[[Mapping[str, Any]], Awaitable[bool]]:
+    """Make a fault by calling that, whatever the step says; it says if there was nothing to break."""
 
-    async def make(_step: Mapping[str, Any]) -> None:
-        await work(*arguments)
+    async def make(_step: Mapping[str, Any]) -> bool:
+        return await work(*arguments) is not False
 
     return make
 

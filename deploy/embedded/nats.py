@@ -72,10 +72,17 @@ DEVELOPER = """\
     ]
   }
 """
+_DELETE = """\
+      {service: "$JS.events.API.CONSUMER.DELETE.*.*", threshold: "5s"}
+"""
+_MAY_DELETE = """\
+      {service: {account: events, subject: "$JS.events.API.CONSUMER.DELETE.*.*"}}
+"""
 # Where everybody may do everything, JetStream answers by the same names.
 NO_USERS = 'mappings: {"$JS.events.API.>": "$JS.API.>"}'
 _EXPORTS = "    exports: [\n"
 _STREAMS_USER_ACCOUNT = "  streams {\n"
+_STREAMS_USER_IMPORTS = "password: $STREAMS_PASSWORD}]\n    imports: [\n"
 # What each service publishes is received live where its own account exports it, as it does by merchant.
 _LIVE = re.compile(r'\{stream: "merchants\.\*\.(recurring\.[a-z]+\.v1\.>)"\}')
 _PLATFORM = re.compile(r"  # merchant-demo \{\n(  #.*\n)+?  # \}\n")
@@ -85,10 +92,20 @@ class EmbeddedNats:
     """A nats-server on 127.0.0.1 that keeps its streams in a folder."""
 
     def __init__(
-        self, folder: Path, port: int, log_file: Path, passwords: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        port: int,
+        log_file: Path,
+        passwords: Mapping[str, str] | None = None,
+        *,
+        durables_deletable: bool = False,
     ) -> None:
-        """Passwords are those of the users; without any, everybody may do everything."""
+        """Passwords are those of the users; without any, everybody may do everything.
+
+        `durables_deletable`: whoever makes durable consumers may delete them as well.
+        """
         self._passwords = passwords
+        self._durables_deletable = durables_deletable
         self.folder = folder.resolve()
         self.port = port
         configuration = self.folder / "nats.conf"
@@ -122,7 +139,8 @@ class EmbeddedNats:
         )
         write_secret(self.folder / "nats.conf", configuration)
         if self._passwords:
-            write_secret(self.folder / "users.conf", users())
+            text = users(durables_deletable=self._durables_deletable)
+            write_secret(self.folder / "users.conf", text)
             write_secret(self.folder / "passwords.conf", passwords(self._passwords))
 
     def start(self) -> None:
@@ -153,16 +171,19 @@ class EmbeddedNats:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def users() -> str:
+def users(*, durables_deletable: bool = False) -> str:
     """The users of a stack for development: the services, the platform `demo`, and developers."""
     text = USERS_FILE.read_text()
     shown = _PLATFORM.sub(lambda example: example[0].replace("  # ", "  "), text)
     live = _LIVE.sub(r'{stream: "\1"}, \g<0>', shown)
-    marks = (_EXPORTS, _STREAMS_USER_ACCOUNT)
+    marks = (_EXPORTS, _STREAMS_USER_ACCOUNT, _STREAMS_USER_IMPORTS)
     if shown in (text, live) or any(text.count(mark) != 1 for mark in marks):
         raise PartError(f"{USERS_FILE} has no example of a platform, or no account of the streams")
-    exporting = live.replace(_EXPORTS, _EXPORTS + DEVELOPER_EXPORTS)
-    return exporting.replace(_STREAMS_USER_ACCOUNT, DEVELOPER + _STREAMS_USER_ACCOUNT)
+    text = live.replace(_EXPORTS, _EXPORTS + DEVELOPER_EXPORTS)
+    if durables_deletable:
+        text = text.replace(_EXPORTS, _EXPORTS + _DELETE)
+        text = text.replace(_STREAMS_USER_IMPORTS, _STREAMS_USER_IMPORTS + _MAY_DELETE)
+    return text.replace(_STREAMS_USER_ACCOUNT, DEVELOPER + _STREAMS_USER_ACCOUNT)
 
 
 def passwords(held: Mapping[str, str]) -> str:

@@ -82,10 +82,13 @@ class EmbeddedStack:
         *,
         durable: bool = True,
         second_account: bool = False,
+        durables_deletable: bool = False,
     ) -> None:
         """`settings`: of every service, beside those that the stack gives it.
 
         `second_account`: the sandbox's provider has two, where the sandbox runs here.
+
+        `durables_deletable`: whoever makes durable consumers of the broker may delete them as well.
 
         `durable=False`: PostgreSQL is not safe against a loss of power; only for tests.
         """
@@ -93,6 +96,7 @@ class EmbeddedStack:
         self.addresses = addresses
         self._settings = settings
         self._durable = durable
+        self._durables_deletable = durables_deletable
         self._second_account = second_account and "sandbox" not in addresses.replaced
         self._names = [name for name in parts if name not in addresses.replaced]
         # Services that were started with settings of their own.
@@ -237,7 +241,13 @@ class EmbeddedStack:
                 port = self.addresses.ports["nats"]
                 passwords = wiring.nats_passwords(self._keys)
                 log_file = self.home / "log" / "nats.log"
-                made[name] = EmbeddedNats(self.home / "nats", port, log_file, passwords)
+                made[name] = EmbeddedNats(
+                    self.home / "nats",
+                    port,
+                    log_file,
+                    passwords,
+                    durables_deletable=self._durables_deletable,
+                )
             elif name == "sandbox":
                 made[name] = self._sandbox()
             else:

@@ -94,3 +94,29 @@ async def test_a_database_that_a_full_disk_leaves_without_recovery_is_started_ag
         assert await connection.fetchval("SELECT 1") == 1
     finally:
         await connection.close()
+
+
+async def test_no_fault_fails_in_silence(target: EmbeddedTarget, player: Player) -> None:
+    """Those whose tools may refuse, each after a history, whose events can be poisoned."""
+    report = await player.play(seeded(2).with_steps([]))
+    assert report.violations == []
+    names = (
+        *("kill payments", "stop payments", "migrate payments", "full stream of payments"),
+        *("delete durable scheduler of PAYMENTS", "terminate backends of payments"),
+        *("full disk of nats", "full disk of postgres", "lose the last second of payments"),
+        *("poison an event of catalog", "malform an event of scheduler"),
+    )
+    for name in names:
+        fault = target.faults[name]
+        assert await fault.make({"nth": 1}), name
+        await fault.heal()
+
+
+async def test_an_outage_counts_the_requests_that_met_it(player: Player) -> None:
+    outage = "outage of sms: throttled"
+    begins = {"fault": outage, "nth": 1, "for_steps": 6}
+    history = crash_histories.crash_history(0, ())
+    report = await player.play(history.with_steps([begins, *history.steps]))
+    assert report.violations == []
+    assert report.reached[outage] > 0
+    assert +report.idle == {}

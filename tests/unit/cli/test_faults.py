@@ -25,7 +25,7 @@ from cli.faults.crashes import POINTS, After, fault_name
 from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, NOT_AT_RANDOM, generate
 from cli.faults.history import History, Step, read_history
-from cli.faults.play import Player, Report
+from cli.faults.play import Player, Report, _Run
 from cli.faults.poison import batch_id
 from cli.faults.shop import Shop
 from cli.faults.shrink import shrink
@@ -240,7 +240,7 @@ async def test_what_still_fails_is_healed_though_another_fault_could_not_be_made
 ) -> None:
     healed: list[str] = []
 
-    async def fail(_step: Step) -> None:
+    async def fail(_step: Step) -> bool:
         raise CommandError("no such pod")
 
     async def heal(name: str) -> None:
@@ -264,6 +264,61 @@ async def test_what_still_fails_is_healed_though_another_fault_could_not_be_made
     report = await Player(target).play(History(1, {}, [], [], [], steps))
     assert report.violations == [Violation("progress", "no such pod")]
     assert healed == ["kill", "outage"]
+
+
+async def played(faults: dict[str, Fault], **reached: int) -> Report:
+    """A play of nothing but these faults, and of how often something came to those that wait."""
+    counts = Counter[str]()
+    target = SimpleNamespace(
+        simulated=False,
+        customers=(),
+        session=lambda _tag: nullcontext(),
+        faults=faults,
+        reached=counts,
+        restore=no_wait,
+    )
+    steps = [
+        {"fault": name, "after_seconds": 0, "for_seconds": 0, "for_steps": 1, "nth": 1}
+        for name in faults
+    ]
+
+    async def end(*_: object) -> None:
+        counts.update(reached)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Shop, "open", no_wait)
+        patched.setattr("cli.faults.play.REST_SECONDS", 0)
+        patched.setattr(_Run, "_end_orders", end)
+        patched.setattr(Player, "_prove", no_violations)
+        patched.setattr("cli.faults.play.contract_violations", no_violations)
+        return await Player(target).play(History(1, {}, [], [], [], steps))
+
+
+async def no_violations(*_: object) -> list[Violation]:
+    return []
+
+
+async def test_a_fault_that_found_nothing_to_break_is_counted() -> None:
+    async def find_nothing() -> bool:
+        return False
+
+    faults = {
+        "kill": Fault(does(nothing), nothing),
+        "stop": Fault(does(find_nothing), nothing),
+        "clock": Fault(does(find_nothing), nothing, lasting=True),
+    }
+    report = await played(faults)
+    assert report.violations == []
+    assert +report.idle == Counter(["stop", "clock"])
+
+
+async def test_a_fault_that_nothing_has_come_to_is_counted() -> None:
+    faults = {
+        name: Fault(does(nothing), nothing, lasting=True, waits=True)
+        for name in ("crash", "outage")
+    }
+    report = await played(faults, outage=3)
+    assert +report.idle == Counter(["crash"])
 
 
 async def play_nothing(_player: Player, _history: History) -> Report:
@@ -386,7 +441,7 @@ def test_a_command_of_a_target_file_that_fails_says_which(good: Path) -> None:
         asyncio.run(_made(make))
 
 
-async def _made(make: Callable[[Step], Awaitable[None]]) -> None:
+async def _made(make: Callable[[Step], Awaitable[bool]]) -> None:
     await make({})
 
 
